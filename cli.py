@@ -1,0 +1,108 @@
+"""The command line ``smallinit``: one line per error, and nothing heavy loaded for help."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from cyclopts import App
+from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
+
+from .files import InputError
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 130
+
+# Commands stand here by name only: what they need loads when they are called.
+COMMANDS = {
+    "overlay": "Derive, integrate, train, and lay theory over training: the whole path.",
+    "derive": "Print the equations, the predicted order of their residual and what they conserve.",
+    "simulate": "Derive and integrate every closure; nothing is trained.",
+    "train": "Train the torch twin; nothing is derived.",
+}
+
+
+def build_app() -> App:
+    """Make the application; the commands are imported on first use."""
+    app = App(
+        name="smallinit",
+        help="What does the theory of small initialisation say this model will do, and does it?",
+        help_epilogue="Start with: smallinit overlay --preset demo",
+        version=_version,
+        suppress_keyboard_interrupt=False,
+    )
+    for order, (name, text) in enumerate(COMMANDS.items()):
+        app.command(f"{__package__}.commands:{name}", name=name, help=text, sort_key=order)
+    return app
+
+
+def _version() -> str:
+    from . import __version__
+
+    return __version__
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; those of the process by default.
+
+    Raises
+    ------
+    SystemExit
+        With 2 for bad input, 3 for a run that failed, 130 for an interrupt.
+    """
+    if code := run(sys.argv[1:] if argv is None else list(argv)):
+        raise SystemExit(code)
+
+
+def run(argv: list[str]) -> int:
+    """Run the command line and return the exit status; errors go to stderr as one line."""
+    try:
+        build_app()(argv, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _fail("interrupted; no result was written.", INTERRUPTED)
+    except BrokenPipeError:  # `smallinit derive | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (CycloptsError, InputError) as error:
+        return _fail(explained(error), BAD_INPUT)
+    except MemoryError as error:
+        return _fail(f"out of memory: {error or 'make the experiment smaller'}.", FAILED)
+    except OSError as error:
+        return _fail(f"cannot read or write {error.filename or 'a file'}: {error.strerror or error}.", FAILED)
+    except RuntimeError as error:
+        if not _numerical(error):
+            raise
+        return _fail(str(error), FAILED)
+    return 0
+
+
+def explained(error: Any) -> str:
+    """Say in one sentence what was wrong with the arguments."""
+    if isinstance(error, UnusedCliTokensError):
+        return f"unexpected argument {error.unused_tokens[0]!r}: a command takes one experiment file."
+    if isinstance(error, CycloptsError):
+        error.verbose = False
+    return str(error)
+
+
+def _numerical(error: RuntimeError) -> bool:
+    from .sim.outcome import IntegrationError
+
+    return isinstance(error, IntegrationError)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"smallinit: {one_line(message)}", file=sys.stderr)
+    return code
+
+
+def one_line(text: str) -> str:
+    """Replace line breaks and control characters, whatever a file or a name had in it."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))

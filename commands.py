@@ -1,0 +1,246 @@
+"""The four commands and their flags, one for every key of an experiment."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from . import report, runs
+from .config import fields
+from .files import InputError, check_target, staged
+from .layers import Loaded, load
+
+SHORT = {
+    "task.seed": (),
+    "init.gamma": ("--gamma",),
+    "init.seed": ("--seed",),
+    "theory.closures": ("--closure",),
+    "theory.t1": ("--t1",),
+    "training.learning_rate": ("--learning-rate",),
+    "model.activation": ("--activation",),
+}
+Overwrite = Annotated[bool, Parameter(negative=(), show_default=False)]
+
+
+def flagged(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one flag per key of an experiment, named ``--section.key``.
+
+    Values stay text here: `read_flag` and the schema judge them, by the same rules as those of a file.
+    """
+    own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    known = inspect.get_annotations(function, eval_str=True)
+    parameters = [p.replace(annotation=known[p.name]) for p in own] + [_flag(*field) for field in fields()]
+    function.__signature__ = inspect.Signature(parameters)
+    function.__annotations__ = {p.name: p.annotation for p in parameters}
+    return function
+
+
+def _flag(section: str, key: str, field: Any) -> inspect.Parameter:
+    name = f"{section}.{key}"
+    shown = field.description
+    if field.default is not None and not field.is_required() and not isinstance(field.default, tuple):
+        shown += f" [{field.default}]"
+    parameter = Parameter(
+        name=("--" + name.replace("_", "-"), *SHORT.get(name, ())), help=shown, negative=(), metavar="VALUE",
+        group=Group(section, sort_key=10), show_default=False,
+    )  # fmt: skip
+    repeatable = list[str] if name == "theory.closures" else str
+    return inspect.Parameter(
+        f"{section}__{key}",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[repeatable | None, parameter],
+    )
+
+
+def read_flag(text: str | list[str]) -> Any:
+    """Read a flag's text: an integer, a number, a TOML array, else the text itself."""
+    if isinstance(text, list):
+        return ",".join(text)
+    for reader in (int, float):
+        try:
+            return reader(text)
+        except ValueError:
+            continue
+    if text.lstrip().startswith("["):
+        try:
+            return tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"cannot read {text!r} on the command line: {error}.") from error
+    return text
+
+
+def read(experiment: Path | None, preset: str | None, flags: Mapping[str, Any], need: bool = True) -> Loaded:
+    """Load the experiment that a command names, by file or preset, and its flags."""
+    if need and experiment is None and preset is None:
+        raise InputError("no experiment given: name a TOML file or use --preset demo.")
+    given = {name.replace("__", ".", 1): read_flag(text) for name, text in flags.items() if text is not None}
+    return load(experiment, preset, given)
+
+
+def target(out: Path | None, experiment: Path | None, preset: str | None, overwrite: bool) -> Path:
+    """Choose the output directory, results/<name of the experiment> by default, and make sure of it."""
+    name = experiment.stem if experiment is not None else preset
+    return check_target(out if out is not None else Path("results") / str(name), overwrite)
+
+
+def save(folder: Path, overwrite: bool, files: Mapping[str, Callable[[Path], Any]]) -> None:
+    """Write all result files, or none."""
+    with staged(folder, overwrite) as staging:
+        for name, write in files.items():
+            write(staging / name)
+    print(f"wrote {report.listed(folder, files)}")
+
+
+def note(text: str) -> None:
+    """Tell somebody at a terminal what is going on."""
+    if runs.on_terminal():
+        print(text, file=sys.stderr)
+
+
+def simulate_all(built: runs.Built, flows: Mapping[str, Any]) -> dict[str, Any]:
+    """Integrate every closure."""
+    done = {}
+    for name, flow in flows.items():
+        note(f"integrating {name} to t = {built.loaded.experiment.theory.t1:g} ...")
+        done[name] = built.integrate(flow)
+    return done
+
+
+@flagged
+def overlay(
+    experiment: Path | None = None,
+    /,
+    *,
+    preset: str | None = None,
+    out: Path | None = None,
+    overwrite: Overwrite = False,
+    **flags: Any,
+) -> None:
+    """Derive, integrate, train, and lay theory over training: the whole path.
+
+    Parameters
+    ----------
+    experiment
+        A TOML file; flags override it, it overrides the preset.
+    preset
+        demo or paper.
+    out
+        Directory for the results; results/NAME if absent.
+    overwrite
+        Replace a former result.
+    """
+    loaded = read(experiment, preset, flags)
+    folder = target(out, experiment, preset, overwrite)
+    built = runs.build(loaded)
+    flows = built.flows()
+    print(report.heading(built), *flows.values(), sep="\n\n")
+    theory = simulate_all(built, flows)
+    training = built.train(progress=runs.on_terminal())
+    from .compare import overlay as lay_over
+
+    overlays = {name: lay_over(trajectory, training) for name, trajectory in theory.items()}
+    print("\n" + report.overlay_table(overlays, training, loaded.experiment.output.tolerance) + "\n")
+    save(folder, overwrite, runs.writers(loaded, flows, theory, training, overlays))
+
+
+@flagged
+def derive(
+    experiment: Path | None = None,
+    /,
+    *,
+    preset: str | None = None,
+    latex: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    **flags: Any,
+) -> None:
+    """Print the equations, the predicted order of their residual and what they conserve.
+
+    Parameters
+    ----------
+    experiment
+        A TOML file; without one, and without a preset, the defaults stand.
+    preset
+        demo or paper.
+    latex
+        Print a LaTeX document instead.
+    """
+    loaded = read(experiment, preset, flags, need=False)
+    # Nothing in the equations depends on the data but the size of the vocabulary: none are enumerated.
+    whole = loaded.experiment.data is not None
+    d_vocab = (runs.build_data if whole else runs.build_task)(loaded).d_vocab
+    flows = runs.derive_flows(loaded, runs.build_model(loaded, d_vocab))
+    print(
+        runs.equations_tex(flows) if latex else "\n\n".join(map(str, flows.values())),
+        end="" if latex else "\n",
+    )
+
+
+@flagged
+def simulate(
+    experiment: Path | None = None,
+    /,
+    *,
+    preset: str | None = None,
+    out: Path | None = None,
+    overwrite: Overwrite = False,
+    **flags: Any,
+) -> None:
+    """Derive and integrate every closure; nothing is trained.
+
+    Parameters
+    ----------
+    experiment
+        A TOML file; flags override it, it overrides the preset.
+    preset
+        demo or paper.
+    out
+        Directory for the results; results/NAME if absent.
+    overwrite
+        Replace a former result.
+    """
+    loaded = read(experiment, preset, flags)
+    folder = target(out, experiment, preset, overwrite)
+    built = runs.build(loaded)
+    flows = built.flows()
+    print(report.heading(built))
+    theory = simulate_all(built, flows)
+    print("\n" + report.run_table(theory) + "\n")
+    save(folder, overwrite, runs.writers(loaded, flows, theory))
+
+
+@flagged
+def train(
+    experiment: Path | None = None,
+    /,
+    *,
+    preset: str | None = None,
+    out: Path | None = None,
+    overwrite: Overwrite = False,
+    **flags: Any,
+) -> None:
+    """Train the torch twin; nothing is derived.
+
+    Parameters
+    ----------
+    experiment
+        A TOML file; flags override it, it overrides the preset.
+    preset
+        demo or paper.
+    out
+        Directory for the results; results/NAME if absent.
+    overwrite
+        Replace a former result.
+    """
+    loaded = read(experiment, preset, flags)
+    folder = target(out, experiment, preset, overwrite)
+    built = runs.build(loaded)
+    print(report.heading(built))
+    training = built.train(progress=runs.on_terminal())
+    print("\n" + report.run_table({training.label: training}) + "\n")
+    save(folder, overwrite, runs.writers(loaded, {}, {}, training))

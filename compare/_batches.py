@@ -1,0 +1,86 @@
+"""Training rows as torch tensors, made once; the loss is their weighted mean, held-out rows left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..theory.dataset import Dataset
+from .networks import Network
+
+# Rows per forward and backward pass, so that memory does not grow with the data. At paper size on 2 idle
+# cores the step takes .30 s, in one piece .32 s, in pieces of 512 rows .27 s; but on a busy machine small
+# pieces spend the step waiting for each other's threads (up to 7x slower). The order of sums is fixed.
+CHUNK = 4096
+Chunk = tuple[Tensor, Tensor, Tensor]  # sequences (m, n_ctx), labels (m,), weights (m,)
+
+
+class Batches:
+    """The full batch, or minibatches drawn with replacement from the row weights.
+
+    Parameters
+    ----------
+    data : Dataset
+        Held-out rows take no part.
+    dtype : torch.dtype
+        Precision of the weights.
+    batch_size : int or None
+        None for the full batch.
+    seed : int
+        Of the minibatches.
+    """
+
+    def __init__(self, data: Dataset, dtype: torch.dtype, batch_size: int | None, seed: int) -> None:
+        rows = ~data.held_out
+        weights = data.weights[rows]  # sum to 1
+        self._sequences = torch.tensor(data.sequences[rows], dtype=torch.int64)
+        self._labels = torch.tensor(data.labels[rows], dtype=torch.int64)
+        self._weights = torch.tensor(weights, dtype=dtype)
+        self._cumulated = np.cumsum(weights)
+        self._batch_size = batch_size
+        self.rng = np.random.default_rng(np.random.SeedSequence(seed))
+        self._all = list(_chunks(self._sequences, self._labels, self._weights))
+
+    def draw(self) -> list[Chunk]:
+        """Return the chunks of the next batch; their weights sum to 1."""
+        if self._batch_size is None:
+            return self._all
+        drawn = np.searchsorted(self._cumulated, self.rng.random(self._batch_size), side="right")
+        rows = torch.from_numpy(np.minimum(drawn, len(self._labels) - 1))
+        weights = self._weights.new_full((self._batch_size,), 1.0 / self._batch_size)
+        return list(_chunks(self._sequences[rows], self._labels[rows], weights))
+
+    def full(self) -> list[Chunk]:
+        """Return the chunks of all training rows."""
+        return self._all
+
+
+def _chunks(sequences: Tensor, labels: Tensor, weights: Tensor) -> Iterator[Chunk]:
+    pieces = (tensor.split(CHUNK) for tensor in (sequences, labels, weights))
+    return zip(*pieces, strict=True)
+
+
+def loss(network: Network, chunk: Chunk) -> Tensor:
+    """Weighted cross-entropy of one chunk, in nats; chunks add up to the batch's weighted mean."""
+    sequences, labels, weights = chunk
+    return nn.functional.cross_entropy(network(sequences), labels, reduction="none") @ weights
+
+
+def loss_and_gradient(network: Network, chunks: list[Chunk]) -> float:
+    """Return the loss of a batch and leave its gradient in the parameters' ``grad``."""
+    network.zero_grad(set_to_none=True)
+    total = 0.0
+    for chunk in chunks:
+        part = loss(network, chunk)
+        part.backward()
+        total += part.item()
+    return total
+
+
+@torch.no_grad()
+def full_loss(network: Network, batches: Batches) -> float:
+    """Loss of all training rows, without gradients."""
+    return sum(loss(network, chunk).item() for chunk in batches.full())

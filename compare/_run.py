@@ -1,0 +1,221 @@
+"""A training run in progress: what `train` advances, checkpoints and turns into a trajectory."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import isfinite, prod
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..sim.outcome import Outcome, Status
+from ..sim.provenance import provenance
+from ..sim.trajectory import Trajectory
+from ..theory.dataset import Dataset
+from ..theory.model import Model
+from ._batches import Batches, full_loss, loss_and_gradient
+from ._settings import Settings, config_hash
+from .checkpoint import State, save_checkpoint
+from .networks import Network, network
+
+CHECKPOINT_SECONDS = 60.0
+LABELS = {"gd": "GD", "sgd": "SGD", "adamw": "AdamW"}
+
+
+class Run:
+    """Network, optimizer and batches of one run, and the weights it has saved.
+
+    Parameters
+    ----------
+    model, data, start
+        As in `train`, validated.
+    settings : Settings
+        Cleaned settings.
+    checkpoint : Path or None
+        Where to keep the state.
+    every : int or None
+        Steps between checkpoints; None for one a minute.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        data: Dataset,
+        start: dict[str, np.ndarray],
+        settings: Settings,
+        checkpoint: Path | None,
+        every: int | None,
+    ) -> None:
+        dtype = getattr(torch, settings.dtype)
+        self.model, self.data, self.settings = model, data, settings
+        self.config = settings.identity(model, data, start)
+        self.network = network(model, start, dtype)
+        self.batches = Batches(data, dtype, settings.batch_size, settings.seed)
+        self.optimizer = _adamw(self.network, settings) if settings.adamw else None
+        self.step, self.loss = 0, float("nan")
+        self.statistics: dict[str, float] = {}
+        self.saved_steps: list[int] = []
+        self.saved: dict[str, list[np.ndarray]] = {name: [] for name in start}
+        self._checkpoint, self._every, self._written = checkpoint, every, time.monotonic()
+        _warn_of_denormals(start, settings.dtype)
+
+    def advance(self, progress: bool) -> Outcome:
+        """Train to the last step, or to the first loss that is not finite."""
+        began, first, last = time.perf_counter(), self.step, self.settings.steps
+        wanted = set(self.settings.save_at.tolist())
+        with _bar(progress, last) as show:
+            while self._evaluate() and (self.step not in wanted or self._keep()) and self.step < last:
+                self._update()
+                self.step += 1
+                show(self.step, self.loss)
+                self._maybe_checkpoint()
+        seconds, taken = time.perf_counter() - began, self.step - first
+        self.statistics = {"steps": taken, "seconds": seconds, "seconds_per_step": seconds / max(taken, 1)}
+        self.statistics |= {"final_loss": self.loss}
+        return self._finish()
+
+    def restore(self, state: State) -> None:
+        """Take over a checkpoint's state."""
+        settings = self.settings
+        if state.step > settings.steps:
+            raise ValueError(
+                f"`steps` is {settings.steps} but the checkpoint is at step {state.step}: ask for more."
+            )
+        reached = state.step + (state.saved_steps[-1:] == [state.step])
+        if state.saved_steps != [step for step in settings.save_at.tolist() if step < reached]:
+            raise ValueError(
+                f"`save_at` differs from what the checkpoint saved up to step {state.step} "
+                f"({len(state.saved_steps)} steps): give the same steps up to there."
+            )
+        with torch.no_grad():
+            for name, p in self.network.named_parameters():
+                p.copy_(torch.from_numpy(state.weights[name]))
+                if self.optimizer is not None and state.step:
+                    self.optimizer.state[p] = {
+                        key.partition("/")[2]: torch.tensor(value)
+                        for key, value in state.moments.items()
+                        if key.startswith(f"{name}/")
+                    }
+        self.step, self.saved_steps = state.step, list(state.saved_steps)
+        self.saved = {name: list(value) for name, value in state.saved.items()}
+        self.batches.rng.bit_generator.state = dict(state.rng)
+
+    def state(self) -> State:
+        """All that a resumed run needs."""
+        named = list(self.network.named_parameters())
+        moments = self.optimizer.state if self.optimizer is not None else {}
+        shapes = self.model.weights
+        return State(
+            step=self.step,
+            weights={name: p.detach().numpy() for name, p in named},
+            moments={
+                f"{n}/{key}": value.numpy() for n, p in named for key, value in moments.get(p, {}).items()
+            },
+            rng=dict(self.batches.rng.bit_generator.state),
+            saved_steps=self.saved_steps,
+            saved={name: np.array(kept).reshape(-1, *shapes[name]) for name, kept in self.saved.items()},
+        )
+
+    def trajectory(self, outcome: Outcome) -> Trajectory:
+        """Everything saved so far as a `Trajectory` of kind "training"."""
+        settings = self.settings
+        steps = np.array(self.saved_steps, dtype=np.int64)
+        return Trajectory(
+            t=settings.learning_rate * steps,
+            weights={
+                name: np.array(kept).reshape(-1, *self.model.weights[name])
+                for name, kept in self.saved.items()
+            },
+            outcome=outcome,
+            kind="training",
+            label=f"{LABELS[settings.optimizer]}, learning rate {settings.learning_rate:g}",
+            statistics=self.statistics,
+            provenance=provenance(**self.config, config_hash=config_hash(self.config), steps=settings.steps),
+            steps=steps,
+            model=self.model,
+            data=self.data,
+        )
+
+    def _evaluate(self) -> bool:
+        # The last step needs no gradient, and a minibatch drawn for it would be missing when the run is
+        # prolonged.
+        if self.step < self.settings.steps:
+            self.loss = loss_and_gradient(self.network, self.batches.draw())
+        else:
+            self.loss = full_loss(self.network, self.batches)
+        return isfinite(self.loss)
+
+    def _keep(self) -> bool:
+        if self.saved_steps[-1:] == [self.step]:
+            return True  # resumed from the end of a shorter run
+        weights = self.network.weights()
+        if not all(np.isfinite(value).all() for value in weights.values()):
+            self.loss = float("nan")
+            return False
+        self.saved_steps.append(self.step)
+        for name, value in weights.items():
+            self.saved[name].append(value)
+        return True
+
+    def _update(self) -> None:
+        if self.optimizer is not None:
+            self.optimizer.step()
+            return
+        # torch.optim.SGD does just this, but importing torch.optim's machinery costs 1.5 s.
+        rate, decay = self.settings.learning_rate, self.settings.weight_decay
+        with torch.no_grad():
+            for p in self.network.parameters():
+                if p.grad is not None:
+                    p.add_(p.grad if decay == 0 else p.grad.add(p, alpha=decay), alpha=-rate)
+
+    def _maybe_checkpoint(self) -> None:
+        if self._checkpoint is None:
+            return
+        waited = time.monotonic() - self._written
+        if self.step % self._every == 0 if self._every else waited > CHECKPOINT_SECONDS:
+            save_checkpoint(self._checkpoint, self.config, self.state())
+            self._written = time.monotonic()
+
+    def _finish(self) -> Outcome:
+        rate = self.settings.learning_rate
+        if not isfinite(self.loss):
+            return Outcome(
+                Status.NON_FINITE,
+                rate * self.step,
+                f"training diverged, its loss at step {self.step} is {self.loss}; "
+                f"lower `learning_rate` (it is {rate:g})",
+            )
+        if self._checkpoint is not None:
+            save_checkpoint(self._checkpoint, self.config, self.state())
+        return Outcome(Status.REACHED_END, rate * self.settings.steps)
+
+
+def _adamw(net: Network, settings: Settings) -> torch.optim.AdamW:
+    return torch.optim.AdamW(net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def _warn_of_denormals(start: dict[str, np.ndarray], dtype: str) -> None:
+    scale = prod(float(np.sqrt(np.mean(value**2))) for value in start.values())
+    if dtype == "float32" and scale < 1e-30:
+        warnings.warn(
+            f"The product of the initial scales is {scale:.0e}: float32 arithmetic on denormal numbers can "
+            'be 100 times slower and inexact; use dtype="float64".',
+            stacklevel=4,
+        )
+
+
+@contextmanager
+def _bar(progress: bool, total: int) -> Iterator[Callable[[int, float], None]]:
+    if not progress:
+        yield lambda step, loss: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("loss {task.fields[loss]:.4f}")) as bar:
+        task = bar.add_task("training", total=total, loss=float("nan"))
+        yield lambda step, loss: bar.update(task, completed=step, loss=loss)

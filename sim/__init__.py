@@ -1,0 +1,33 @@
+"""Numbers: flows compiled to kernels, integrated to trajectories."""
+
+from __future__ import annotations
+
+from .events import Event as Event
+from .integrate import integrate as integrate
+from .methods import DOP853 as DOP853
+from .methods import TSIT5 as TSIT5
+from .methods import Method as Method
+from .outcome import IntegrationError as IntegrationError
+from .outcome import Outcome as Outcome
+from .outcome import Status as Status
+from .provenance import provenance as provenance
+from .record import Solution as Solution
+from .solve import solve as solve
+from .trajectory import Trajectory as Trajectory
+from .trajectory import load_trajectory as load_trajectory
+
+__all__ = [
+    "DOP853",
+    "TSIT5",
+    "Event",
+    "IntegrationError",
+    "Method",
+    "Outcome",
+    "Solution",
+    "Status",
+    "Trajectory",
+    "integrate",
+    "load_trajectory",
+    "provenance",
+    "solve",
+]

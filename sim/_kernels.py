@@ -1,0 +1,130 @@
+"""Building blocks of generated right-hand sides; compiled into each of them."""
+
+import numpy as np
+from numba import njit
+
+TINY = 1e-280  # below this a product of exponentials has lost its digits: take the careful path
+
+
+# out (rows, cols) = A @ b for A in CSR form; rows in order, so that the bits do not depend on anything else
+@njit(nogil=True, error_model="numpy")
+def csr_dot(values, indices, indptr, b, out):
+    for i in range(out.shape[0]):
+        row = out[i]
+        row[:] = 0.0
+        for p in range(indptr[i], indptr[i + 1]):
+            v = values[p]
+            source = b[indices[p]]
+            for j in range(row.size):
+                row[j] += v * source[j]
+
+
+# out = x minus its column means (axis 0) or row means (axis 1)
+@njit(nogil=True, error_model="numpy")
+def centre(x, axis, out):
+    rows, cols = x.shape
+    if axis == 1:
+        for i in range(rows):
+            mean = 0.0
+            for j in range(cols):
+                mean += x[i, j]
+            mean /= cols
+            for j in range(cols):
+                out[i, j] = x[i, j] - mean
+        return
+    last = out[rows - 1]
+    last[:] = 0.0
+    for i in range(rows):  # the last row of `out` gathers the means until it is written itself
+        for j in range(cols):
+            last[j] += x[i, j] / rows
+    for i in range(rows):
+        for j in range(cols):
+            out[i, j] = x[i, j] - last[j]
+
+
+# out = diag(u) x (axis 0) or x diag(u) (axis 1); u flat
+@njit(nogil=True, error_model="numpy")
+def scale(x, u, axis, out):
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j] * (u[j] if axis == 1 else u[i])
+
+
+# out = softmax of each row of c x
+@njit(nogil=True, error_model="numpy")
+def row_softmax(x, c, out):
+    for i in range(x.shape[0]):
+        top = c * x[i, 0]
+        for j in range(x.shape[1]):
+            top = max(top, c * x[i, j])
+        norm = 0.0
+        for j in range(x.shape[1]):
+            out[i, j] = np.exp(c * x[i, j] - top)
+            norm += out[i, j]
+        for j in range(x.shape[1]):
+            out[i, j] /= norm
+
+
+# Softmax of one bag by the logits themselves: the path that cannot under- or overflow; returns its norm.
+@njit(nogil=True, error_model="numpy")
+def _careful_bag(x, c, indices, counts, start, stop, p):
+    p[:] = 0.0
+    for q in range(start, stop):
+        token = indices[q]
+        for k in range(p.size):
+            p[k] += c * counts[q] * x[token, k]
+    top = p[0]
+    for k in range(p.size):
+        top = max(top, p[k])
+    norm = 0.0
+    for k in range(p.size):
+        p[k] = np.exp(p[k] - top)
+        norm += p[k]
+    return norm
+
+
+# Product of the table's rows for one bag, and its sum. "reassoc" lets the sum run in lanes; the order is fixed at
+# compile time and non-finite numbers keep their meaning.
+@njit(nogil=True, error_model="numpy", fastmath={"reassoc"})
+def _bag_product(table, indices, counts, start, stop, p):
+    for q in range(start, stop):
+        row = table[indices[q]]
+        repeats = int(counts[q])
+        for r in range(repeats):
+            if q == start and r == 0:
+                for k in range(p.size):
+                    p[k] = row[k]
+            else:
+                for k in range(p.size):
+                    p[k] *= row[k]
+    norm = 0.0
+    for k in range(p.size):
+        norm += p[k]
+    return norm
+
+
+# out (tokens, labels) = C^T diag(w) softmax(c C x): one exp per (token, label) pair, products of the rows of a bag
+# give its softmax, and the (bags, labels) array is never stored. `scratch` holds tokens * labels + labels numbers.
+@njit(nogil=True, error_model="numpy")
+def bag_softmax(x, c, counts, indices, indptr, weights, out, scratch):
+    tokens, labels = x.shape
+    table = scratch[: tokens * labels].reshape((tokens, labels))
+    p = scratch[tokens * labels : tokens * labels + labels]
+    for s in range(tokens):
+        top = c * x[s, 0]
+        for k in range(labels):
+            top = max(top, c * x[s, k])
+        for k in range(labels):
+            table[s, k] = np.exp(c * x[s, k] - top)
+    out[:] = 0.0
+    for i in range(indptr.size - 1):
+        start, stop = indptr[i], indptr[i + 1]
+        norm = _bag_product(table, indices, counts, start, stop, p)
+        if not norm > TINY:
+            norm = _careful_bag(x, c, indices, counts, start, stop, p)
+        factor = weights[i] / norm
+        for q in range(start, stop):
+            f = factor * counts[q]
+            target = out[indices[q]]
+            for k in range(labels):
+                target[k] += f * p[k]

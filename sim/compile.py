@@ -1,0 +1,153 @@
+"""A flow and its data, compiled into a Problem."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import scipy.sparse as sparse
+
+from ..theory.model import ROWS
+from ._cache import LOCK, cache_dir
+from .emit import Emitter, Kernel
+from .problem import Problem
+from .schedule import lower_flow
+
+if TYPE_CHECKING:
+    from ..theory.dataset import Dataset
+    from ..theory.flow import Flow
+
+_PROBLEMS: WeakKeyDictionary[Flow, WeakKeyDictionary[Dataset, Problem]] = WeakKeyDictionary()
+
+
+def compile_flow(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray]) -> Problem:
+    """Compile a flow on a dataset into one numba kernel with its data folded.
+
+    Parameters
+    ----------
+    flow : Flow
+        The derived equations.
+    data : Dataset
+        Training data; held-out rows take no part.
+    start : dict
+        Validated weights; those that the flow freezes enter as constants.
+
+    Returns
+    -------
+    Problem
+        With scratch memory of its own, so that each thread may compile once and run alone.
+
+    Raises
+    ------
+    ValueError
+        If the vocabularies of model and data differ.
+    """
+    flow.model.check_data(data)
+    if set(flow.moving) != set(flow.model.weights):
+        return _compile(flow, data, start)  # frozen weights are folded like data: nothing to share
+    with LOCK:
+        per_data = _PROBLEMS.setdefault(flow, WeakKeyDictionary())
+        if data not in per_data:
+            per_data[data] = _compile(flow, data, start)
+        return replace(per_data[data], work=np.empty_like(per_data[data].work))
+
+
+def _compile(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray]) -> Problem:
+    values = merge_rows(flow.model.data_matrices(data))
+    frozen = {w: start[w] for w in flow.model.weights if w not in flow.moving}
+    shapes = {w: s for w, s in flow.model.weights.items() if w in flow.moving}
+    sizes = flow.model.sizes | {ROWS: values["omega"].shape[0]}
+    sides = {w: flow.right_hand_sides[w] for w in flow.moving}
+    graph, outputs = lower_flow(sides, values | frozen, shapes, sizes)
+    layout = _layout(shapes)
+    kernel = Emitter(graph, layout, outputs).run()
+    return Problem(
+        load_kernel(kernel), layout, kernel.floats, kernel.ints, np.empty(kernel.work_size), frozen
+    )
+
+
+def merge_rows(values: dict[str, Any]) -> dict[str, Any]:
+    """Merge sequences that the model cannot tell apart: equal in every data matrix but the labels.
+
+    Their weights add up and their labels become one law, which leaves every gradient as it was; the bag-of-counts
+    model meets (z, a, b) and (z, b, a) as one row.
+    """
+    inputs = [v for name, v in values.items() if name not in ("Y", "omega")]
+    rows = sparse.hstack(inputs, format="csr")
+    group = _equal_rows(rows)
+    first = np.unique(group, return_index=True)[1]
+    weights = values["omega"].ravel()
+    merged = np.bincount(group, weights=weights)
+    share = weights / merged[group]
+    labels = (
+        sparse.csr_array((share, (group, np.arange(group.size))), shape=(first.size, group.size))
+        @ values["Y"]
+    )
+    kept = {name: v[first] for name, v in values.items() if name not in ("Y", "omega")}
+    return kept | {"Y": labels.tocsr(), "omega": merged.reshape(-1, 1)}
+
+
+def _equal_rows(rows: sparse.csr_array) -> np.ndarray:
+    """Number of the class of equal rows that each row belongs to, in order of first occurrence."""
+    rows.sum_duplicates()
+    seen: dict[bytes, int] = {}
+    group = np.empty(rows.shape[0], dtype=np.int64)
+    for i in range(rows.shape[0]):
+        a, b = rows.indptr[i], rows.indptr[i + 1]
+        key = rows.indices[a:b].tobytes() + rows.data[a:b].tobytes()
+        group[i] = seen.setdefault(key, len(seen))
+    return group
+
+
+def _layout(shapes: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, tuple[int, ...]]]:
+    layout, offset = {}, 0
+    for name, shape in shapes.items():
+        layout[name] = (offset, shape)
+        offset += shape[0] * shape[1]
+    return layout
+
+
+def load_kernel(kernel: Kernel) -> Callable[..., None]:
+    """Import the kernel's text from a file named by its hash, which lets numba cache the machine code."""
+    name = "rhs_" + hashlib.sha256(kernel.text.encode()).hexdigest()[:32]
+    path = cache_dir() / f"{name}.py"
+    with LOCK:  # another thread must not see a module that is still being run
+        if not path.exists() or path.read_text() != kernel.text:
+            _write(path, kernel.text)
+        return _module(name, path).rhs
+
+
+def _write(path: Path, text: str) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _module(name: str, path: Path) -> ModuleType:
+    full = f"smallinit_generated.{name}"
+    if full not in sys.modules:
+        spec = importlib.util.spec_from_file_location(full, path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"the generated kernel {path} cannot be imported; delete it and try again.")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[full] = module  # before it runs: numba names the module in the cached code
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[full]
+            raise
+    return sys.modules[full]

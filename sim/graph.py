@@ -1,0 +1,135 @@
+"""The operations of one right-hand side: hash-consed nodes, so that equal sub-expressions exist once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sparse
+
+from .chain import ELEMENT_WEIGHT, Operand, product_cost
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A node's value, or its transpose."""
+
+    node: int
+    flipped: bool = False
+
+    @property
+    def T(self) -> Ref:
+        """The transpose."""
+        return Ref(self.node, not self.flipped)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation.
+
+    Attributes
+    ----------
+    op : str
+        "weight", "data", "centering", "diag" (leaves), "matmul", "centred", "scaled", "copy", "sum", "hadamard", "map",
+        "softmax", "bag_softmax".
+    args : tuple of Ref
+        Operands.
+    shape : tuple of int
+        Rows and columns.
+    payload : hashable
+        Weight name, data index, coefficients, powers, or the function's text, by `op`.
+    """
+
+    op: str
+    args: tuple[Ref, ...]
+    shape: tuple[int, int]
+    payload: Any = None
+
+
+@dataclass
+class Graph:
+    """Nodes in order of evaluation, the data they read, and what one evaluation costs in dense flops."""
+
+    nodes: list[Node] = field(default_factory=list)
+    data: dict[int, Any] = field(default_factory=dict)
+    products: dict[tuple[Ref, ...], Ref] = field(default_factory=dict)
+    cost: float = 0.0
+    _index: dict[Node, int] = field(default_factory=dict)
+
+    def add(
+        self, op: str, args: tuple[Ref, ...], shape: tuple[int, int], payload: Any = None, cost: float = 0.0
+    ) -> Ref:
+        """Return the node, new or existing; only a new one costs."""
+        node = Node(op, args, shape, payload)
+        if node not in self._index:
+            self._index[node] = len(self.nodes)
+            self.nodes.append(node)
+            self.cost += cost
+        return Ref(self._index[node])
+
+    def add_data(self, value: Any, key: Any) -> Ref:
+        """Return the node of an array known before the first evaluation; `key` identifies it."""
+        ref = self.add("data", (), tuple(value.shape), key)
+        if ref.node not in self.data:
+            self.data[ref.node] = value.tocsr() if sparse.issparse(value) else np.ascontiguousarray(value)
+        return ref
+
+    def value(self, ref: Ref) -> Any:
+        """Array of a data node, transposed as the reference says."""
+        array = self.data[ref.node]
+        return array.T if ref.flipped else array
+
+    def shape(self, ref: Ref) -> tuple[int, int]:
+        """Rows and columns of a reference."""
+        rows, cols = self.nodes[ref.node].shape
+        return (cols, rows) if ref.flipped else (rows, cols)
+
+    def operand(self, ref: Ref) -> Operand:
+        """What the cost of multiplying by this reference depends on."""
+        node = self.nodes[ref.node]
+        if node.op in ("centering", "diag"):
+            return Operand(node.op, node.shape)
+        if node.op == "data" and sparse.issparse(self.data[ref.node]):
+            return Operand("csr", self.shape(ref), self.data[ref.node].nnz)
+        return Operand("dense", self.shape(ref))
+
+    def matmul(self, a: Ref, b: Ref) -> Ref:
+        """Product of two references, each computed in one canonical orientation."""
+        left, right = self.operand(a).storage, self.operand(b).storage
+        if right != "dense":
+            return self.matmul(b.T, a.T).T  # kernels have the sparse, diagonal or centring factor on the left
+        if left in ("centering", "diag"):
+            return self._scaled_rows(a, b)
+        if left == "csr":
+            b = self._unflipped(b)
+        elif (b.node, not b.flipped) < (a.node, a.flipped):
+            return self._product(b.T, a.T).T
+        return self._product(a, b)
+
+    def _product(self, a: Ref, b: Ref) -> Ref:
+        shape = (self.shape(a)[0], self.shape(b)[1])
+        return self.add("matmul", (a, b), shape, cost=product_cost(self.operand(a), self.operand(b)))
+
+    def _scaled_rows(self, a: Ref, b: Ref) -> Ref:
+        """Centring or diagonal scaling, in the orientation in which the operand is stored."""
+        node, stored = self.nodes[a.node], Ref(b.node)
+        op, args = ("centred", (stored,)) if node.op == "centering" else ("scaled", (stored, *node.args))
+        shape = self.shape(stored)
+        return Ref(
+            self.add(op, args, shape, int(b.flipped), ELEMENT_WEIGHT * shape[0] * shape[1]).node, b.flipped
+        )
+
+    def _unflipped(self, ref: Ref) -> Ref:
+        if not ref.flipped:
+            return ref
+        shape = self.shape(ref)
+        return self.add("copy", (ref,), shape, cost=ELEMENT_WEIGHT * shape[0] * shape[1])
+
+    def elementwise(self, op: str, args: tuple[Ref, ...], payload: Any) -> Ref:
+        """Sum, Hadamard product or map of references, in the orientation in which the first one is not flipped."""
+        flip = args[0].flipped
+        args = tuple(r.T for r in args) if flip else args
+        shape = self.shape(args[0])
+        ref = self.add(op, args, shape, payload, cost=ELEMENT_WEIGHT * shape[0] * shape[1] * len(args))
+        return ref.T if flip else ref

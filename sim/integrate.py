@@ -1,0 +1,151 @@
+"""Integrate a flow from given weights: the theory's trajectory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .methods import Method, find_method
+from .outcome import IntegrationError
+from .provenance import provenance
+from .record import Solution
+from .solve import solve
+from .trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from ..theory.dataset import Dataset
+    from ..theory.flow import Flow
+    from .problem import Problem
+
+
+def integrate(
+    flow: Flow,
+    data: Dataset,
+    start: Mapping[str, Any],
+    t1: float,
+    save_at: Any = None,
+    rtol: float = 1e-6,
+    atol: float | None = None,
+    method: str | Method | None = None,
+    events: Any = (),
+    max_steps: int = 100_000,
+    throw: bool = True,
+    *,
+    t0: float = 0.0,
+    first_step: float | None = None,
+    fixed_step: float | None = None,
+    max_seconds: float | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Trajectory:
+    """Integrate a flow in flow time (learning_rate x step) from `t0` to `t1`.
+
+    A blow-up in finite time is a regular end: see ``Trajectory.outcome``. Every requested time before it is
+    saved.
+
+    Parameters
+    ----------
+    flow : Flow
+        The derived equations.
+    data : Dataset
+        Training data; the loss is its weighted mean cross-entropy.
+    start : dict
+        Weight name -> array (rows, cols) at `t0`.
+    t1, t0 : float
+        End and start in flow time.
+    save_at : None, int or array_like
+        Times to save: None 101 even ones, an int that many even ones, or increasing times within [t0, t1].
+    rtol : float
+        Relative tolerance per entry of the weights.
+    atol : float or None
+        Absolute tolerance per entry. None takes ``1e-3 rtol`` times the RMS entry of the smallest moving
+        weight: whatever the scale of initialisation, the early growth is then computed to the same relative
+        accuracy.
+    method : {"tsit5", "dop853"}, Method or None
+        None takes "dop853" for ``rtol <= 1e-6``, else "tsit5".
+    events : callable, Event or sequence of them
+        Zeros of ``function(t, weights)`` to locate; their points are kept among the saved ones.
+    max_steps : int
+        Most trial steps.
+    throw : bool
+        Whether an irregular end raises; otherwise ``Trajectory.outcome`` tells.
+    first_step, fixed_step : float or None
+        First trial step, or the size of all steps whatever their error.
+    max_seconds : float or None
+        Wall-clock limit.
+    progress : callable or None
+        Called with t, at most ten times a second.
+
+    Returns
+    -------
+    Trajectory
+        Of kind "theory".
+
+    Raises
+    ------
+    ValueError
+        For malformed input.
+    IntegrationError
+        After an irregular end if `throw`; its ``trajectory`` holds what was computed.
+    """
+    from .compile import compile_flow
+
+    weights = flow.model.validate(start)
+    problem = compile_flow(flow, data, weights)
+    y0 = problem.pack(weights)
+    atol = default_atol(problem, y0, rtol) if atol is None else atol
+    solution = solve(
+        problem, y0, t0=t0, t1=t1, method=method, rtol=rtol, atol=atol, save_at=save_at, events=events,
+        max_steps=max_steps, first_step=first_step, fixed_step=fixed_step, max_seconds=max_seconds,
+        progress=progress,
+    )  # fmt: skip
+    settings = {"method": find_method(method, rtol).name, "rtol": rtol, "atol": atol, "closure": flow.closure}
+    trajectory = _trajectory(solution, problem, flow, data, settings | {"start": fingerprint(weights)})
+    if throw and not solution.outcome.success:
+        raise IntegrationError(str(solution.outcome), trajectory)
+    return trajectory
+
+
+def default_atol(problem: Problem, y0: np.ndarray, rtol: float) -> float:
+    """Absolute tolerance 1e-3 rtol x the RMS entry of the smallest moving weight that is not zero.
+
+    Entries of a random matrix that happen to be near zero need no relative accuracy of their own; the
+    matrix does.
+    """
+    parts = (_rms(problem.unpack(y0)[name]) for name in problem.layout)
+    return 1e-3 * rtol * min((float(rms) for rms in parts if rms > 0.0), default=1.0)
+
+
+def _rms(w: np.ndarray) -> float:
+    """Root mean square, scaled so that squares of tiny or huge entries neither vanish nor overflow."""
+    top = float(np.abs(w).max(initial=0.0))
+    return top * float(np.sqrt(np.mean((w / top) ** 2))) if top > 0.0 else 0.0
+
+
+def fingerprint(weights: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of named weights."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + b"\0" + np.ascontiguousarray(weights[name]).tobytes())
+    return digest.hexdigest()
+
+
+def _trajectory(
+    solution: Solution, problem: Problem, flow: Flow, data: Dataset, settings: dict
+) -> Trajectory:
+    named = problem.unpack(solution.y)
+    return Trajectory(
+        t=solution.t,
+        weights={name: named[name] for name in flow.model.weights},
+        outcome=solution.outcome,
+        kind="theory",
+        label=flow.closure,
+        closure=flow.closure,
+        statistics=solution.statistics,
+        provenance=provenance(**settings),
+        model=flow.model,
+        data=data,
+        events=solution.events,
+    )

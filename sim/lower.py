@@ -1,0 +1,269 @@
+"""From matrix expressions to a graph of operations: data folded once, chains ordered by cost, results shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sparse
+import sympy as sp
+from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
+from sympy.matrices.expressions.diagonal import DiagMatrix
+
+from ..theory.matrices import product, split, total, transpose
+from ..theory.nodes import Centering, Matrix, RowSoftmax
+from .chain import SPARSE_WEIGHT, Operand, plan_chain
+from .graph import Graph, Ref
+from .numeric import evaluate
+
+DENSE_FOLD_BYTES = 2**28  # a folded data product may be dense up to this size
+SPARSE_DENSITY = 0.15  # sparser than this, a folded product stays sparse
+SPARSE_FOLD_NNZ = 2**26  # products of sparse data above this bound are not attempted
+
+
+class Lowering:
+    """Lowers expressions into one graph.
+
+    Parameters
+    ----------
+    values : dict
+        Data symbol -> array; every symbol that is not here is a weight.
+    shapes : dict
+        Weight name -> shape.
+    sizes : dict
+        Symbolic dimension -> number.
+    folds : dict
+        Data products folded so far, shared between lowerings.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        shapes: Mapping[str, tuple[int, int]],
+        sizes: Mapping[sp.Symbol, int],
+        folds: dict[Matrix, Any],
+    ) -> None:
+        self.graph = Graph()
+        self.values, self.shapes, self.sizes, self.folds = values, shapes, sizes, folds
+
+    def lower(self, expr: Matrix) -> tuple[float, Ref]:
+        """Coefficient and reference of an expression."""
+        scalar, factors = split(expr)
+        coefficient = float(scalar.subs(self.sizes))
+        factors = self._spread_data(factors)
+        if len(factors) == 1:
+            inner, ref = self._atom(factors[0])
+            return coefficient * inner, ref
+        inner, ref = self._chain(factors)
+        return coefficient * inner, ref
+
+    def is_data(self, expr: Matrix) -> bool:
+        """Whether an expression holds no weight."""
+        return not any(str(s) in self.shapes for s in expr.free_symbols if isinstance(s, sp.MatrixSymbol))
+
+    def _spread_data(self, factors: list[Matrix]) -> list[Matrix]:
+        """Multiply data on either side into those terms of a sum that then fold or fuse."""
+        for i, factor in enumerate(factors):
+            if isinstance(factor, sp.MatAdd) and not self.is_data(factor):
+                before, after = self._data_run(factors[:i][::-1])[::-1], self._data_run(factors[i + 1 :])
+                if not before:
+                    continue
+                gain = [t for t in factor.args if self._joins(before[-1], t)]
+                rest = [t for t in factor.args if t not in gain]
+                tail = after if after and all(map(self.is_data, gain)) and not rest else []
+                spread = [product(*before, t, *tail) for t in gain]
+                if rest:
+                    spread.append(product(*before, total(*rest)))
+                if gain:
+                    head = factors[: i - len(before)]
+                    return [*head, total(*spread), *factors[i + 1 + len(tail) :]]
+        return factors
+
+    def _data_run(self, factors: Sequence[Matrix]) -> list[Matrix]:
+        run = []
+        for f in factors:
+            if not self.is_data(f) or isinstance(f, Centering):
+                break
+            run.append(f)
+        return run
+
+    def _joins(self, last: Matrix, term: Matrix) -> bool:
+        """Whether data `last`, put before `term`, folds with its first factors or fuses with its softmax."""
+        _, matrices = split(term)
+        first = matrices[0]
+        return (self.is_data(first) and not isinstance(first, sp.OneMatrix)) or _is_bag_softmax(first)
+
+    def _atom(self, expr: Matrix) -> tuple[float, Ref]:
+        if isinstance(expr, Centering):
+            size = int(expr.shape[0].subs(self.sizes))
+            return 1.0, self.graph.add("centering", (), (size, size))
+        if isinstance(expr, DiagMatrix):
+            coefficient, column = self.lower(expr.args[0])
+            size = max(self.graph.shape(column))
+            return coefficient, self.graph.add("diag", (column,), (size, size))
+        if self.is_data(expr):
+            return 1.0, self._data(expr)
+        if isinstance(expr, sp.MatrixSymbol):
+            return 1.0, self.graph.add("weight", (), self.shapes[str(expr)], str(expr))
+        if isinstance(expr, sp.Transpose):
+            coefficient, ref = self._atom(expr.arg)
+            return coefficient, ref.T
+        if isinstance(expr, sp.MatAdd):
+            return 1.0, self._sum([self.lower(t) for t in expr.args])
+        if isinstance(expr, (sp.HadamardProduct, sp.HadamardPower)):
+            return self._hadamard(expr)
+        if isinstance(expr, ElementwiseApplyFunction):
+            coefficient, ref = self.lower(expr.expr)
+            text = _function_text(expr.function, coefficient)
+            return 1.0, self.graph.elementwise("map", (ref,), text)
+        if isinstance(expr, RowSoftmax):
+            coefficient, ref = self.lower(expr.args[0])
+            return 1.0, self.graph.add("softmax", (ref,), self.graph.shape(ref), coefficient)
+        raise TypeError(f"no kernel rule for {type(expr).__name__}; add one to sim/lower.py.")
+
+    def _sum(self, terms: list[tuple[float, Ref]]) -> Ref:
+        terms = sorted(((c, self._densified(r)) for c, r in terms), key=lambda term: term[1].node)
+        return self.graph.elementwise("sum", tuple(r for _, r in terms), tuple(c for c, _ in terms))
+
+    def _hadamard(self, expr: Matrix) -> tuple[float, Ref]:
+        factors = expr.args if isinstance(expr, sp.HadamardProduct) else (expr,)
+        coefficient, parts = 1.0, []
+        for factor in factors:
+            base, exponent = (
+                (factor.base, int(factor.exp)) if isinstance(factor, sp.HadamardPower) else (factor, 1)
+            )
+            inner, ref = self.lower(base)
+            coefficient *= inner**exponent
+            parts.append((self._densified(ref), exponent))
+        parts.sort(key=lambda part: part[0].node)
+        refs, powers = tuple(r for r, _ in parts), tuple(p for _, p in parts)
+        return coefficient, self.graph.elementwise("hadamard", refs, powers)
+
+    def _densified(self, ref: Ref) -> Ref:
+        if self.graph.operand(ref).storage != "csr":
+            return ref
+        node = self.graph.nodes[ref.node]
+        dense = self.graph.add_data(self.graph.value(Ref(ref.node)).toarray(), ("dense", node.payload))
+        return dense.T if ref.flipped else dense
+
+    def _data(self, expr: Matrix) -> Ref:
+        """Fold a data expression; an expression and its transpose share one array."""
+        flipped = transpose(expr)
+        if flipped in self.folds and expr not in self.folds:
+            return self.graph.add_data(self.folds[flipped], flipped).T
+        return self.graph.add_data(self._folded(expr), expr)
+
+    def _folded(self, expr: Matrix) -> Any:
+        if expr not in self.folds:
+            value = evaluate(expr, self.values, self.sizes)
+            if sparse.issparse(value):
+                value = value.tocsr()
+                if value.nnz > SPARSE_DENSITY * value.shape[0] * value.shape[1]:
+                    value = value.toarray()
+            self.folds[expr] = value
+        return self.folds[expr]
+
+    def _chain(self, factors: list[Matrix]) -> tuple[float, Ref]:
+        factors, coefficient, refs = self._fuse_softmax(factors), 1.0, []
+        for factor in factors:
+            if isinstance(factor, Ref):
+                refs.append(factor)
+                continue
+            inner, ref = self._atom(factor)
+            coefficient *= inner
+            refs.append(ref)
+        return coefficient, self._multiply(factors, refs)
+
+    def _fuse_softmax(self, factors: list[Any]) -> list[Any]:
+        """Replace C^T diag(w) softmax(C X) by one operation that never stores the (n, d_vocab) softmax."""
+        for i in range(len(factors) - 2):
+            bag, weight, soft = factors[i : i + 3]
+            if not (_is_bag_softmax(soft) and isinstance(weight, DiagMatrix) and self.is_data(weight)):
+                continue
+            scalar, inner = split(soft.args[0])
+            if bag != transpose(inner[0]):
+                continue
+            coefficient, x = self.lower(product(scalar, *inner[1:]))
+            bags = sparse.csr_array(self.values[str(inner[0])])
+            counts, column = self.graph.add_data(bags, ("csr", inner[0])), self._data(weight.args[0])
+            cost = SPARSE_WEIGHT * 2.0 * bags.nnz * self.graph.shape(x)[1]
+            fused = self.graph.add(
+                "bag_softmax", (x, counts, column), self.graph.shape(x), coefficient, cost=cost
+            )
+            return [*factors[:i], fused, *factors[i + 3 :]]
+        return factors
+
+    def _multiply(self, factors: list[Any], refs: list[Ref]) -> Ref:
+        graph = self.graph
+
+        def at_hand(i: int, j: int) -> Operand | None:
+            known = self._known(tuple(refs[i:j]))
+            if known is not None:
+                return graph.operand(known)
+            if all(not isinstance(f, Ref) and self.is_data(f) for f in factors[i:j]):
+                return self._fold_operand(factors[i:j], refs[i:j])
+            return None
+
+        plans = plan_chain([graph.operand(r) for r in refs], at_hand)
+
+        def build(i: int, j: int) -> Ref:
+            if j == i + 1:
+                return refs[i]
+            known = self._known(tuple(refs[i:j]))
+            if known is not None:
+                return known
+            split_at = plans[i, j].split
+            if split_at is None:
+                return self._data(product(*factors[i:j]))
+            ref = graph.matmul(build(i, split_at), build(split_at, j))
+            graph.products[tuple(refs[i:j])] = ref
+            return ref
+
+        return build(0, len(refs))
+
+    def _known(self, run: tuple[Ref, ...]) -> Ref | None:
+        if run in self.graph.products:
+            return self.graph.products[run]
+        flipped = self.graph.products.get(tuple(r.T for r in reversed(run)))
+        return None if flipped is None else flipped.T
+
+    def _fold_operand(self, factors: list[Matrix], refs: list[Ref]) -> Operand | None:
+        """Operand of a run of data factors folded into one array, or None if that would be too large."""
+        rows, cols = self.graph.shape(refs[0])[0], self.graph.shape(refs[-1])[1]
+        centred = any(isinstance(f, Centering) for f in factors)
+        dense = centred or any(self.graph.operand(r).storage == "dense" for r in refs)
+        if dense and 8 * rows * cols > DENSE_FOLD_BYTES:
+            return None
+        if not dense and self._nnz_bound(refs) > SPARSE_FOLD_NNZ:
+            return None
+        value = self._folded(product(*factors))
+        if sparse.issparse(value):
+            return Operand("csr", value.shape, value.nnz)
+        return Operand("dense", value.shape)
+
+    def _nnz_bound(self, refs: list[Ref]) -> float:
+        """Upper bound on the products formed by a chain of sparse matrices (number of paths through it)."""
+        paths = None
+        for ref in refs:
+            if self.graph.operand(ref).storage == "csr":
+                pattern = abs(self.graph.value(ref)).sign()
+                start = np.ones(pattern.shape[0]) if paths is None else paths
+                paths = pattern.T @ start
+        return 0.0 if paths is None else float(paths.sum())
+
+
+def _is_bag_softmax(expr: Any) -> bool:
+    """softmax(C X) with C a symbol: every row a sum of rows of X."""
+    if not isinstance(expr, RowSoftmax):
+        return False
+    _, inner = split(expr.args[0])
+    return len(inner) > 1 and isinstance(inner[0], sp.MatrixSymbol)
+
+
+def _function_text(function: sp.Lambda, coefficient: float) -> str:
+    """Python source of a scalar function of the variable `x`, its argument scaled by `coefficient`."""
+    (symbol,) = function.variables
+    x = sp.Symbol("x", real=True)
+    expr = function.expr.subs(symbol, x if coefficient == 1.0 else coefficient * x)
+    return sp.pycode(expr)

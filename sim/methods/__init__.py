@@ -1,0 +1,26 @@
+"""The methods that `solve` knows by name."""
+
+from __future__ import annotations
+
+from .dop853 import DOP853 as DOP853
+from .tableau import Method as Method
+from .tsit5 import TSIT5 as TSIT5
+
+METHODS: dict[str, Method] = {method.name: method for method in (TSIT5, DOP853)}
+
+
+def find_method(method: str | Method | None, rtol: float) -> Method:
+    """Return the method meant by `method`; None takes order 8 for tight tolerances, order 5 for loose ones.
+
+    Raises
+    ------
+    ValueError
+        If there is no method of that name.
+    """
+    if method is None:
+        return DOP853 if rtol <= 1e-6 else TSIT5
+    if isinstance(method, Method):
+        return method
+    if method not in METHODS:
+        raise ValueError(f"`method` must be one of {', '.join(METHODS)} or None, got {method!r}.")
+    return METHODS[method]

@@ -1,0 +1,88 @@
+"""Explicit Runge-Kutta methods as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """Table of an explicit Runge-Kutta method with embedded error estimate and dense output.
+
+    With ``k_0 .. k_{s-1}`` the stages and ``k_s = f(t + h, y_new)``, which is the next step's first stage.
+
+    Attributes
+    ----------
+    name : str
+        Name by which `solve` finds it.
+    order : int
+        Order of the solution that is continued.
+    error_order : int
+        The error estimate shrinks like ``h**error_order``.
+    dense_order : int
+        Order of the dense output.
+    a, b, c : ndarray, shapes (s, s), (s,), (s,)
+        ``k_i = f(t + c_i h, y + h sum_j a_ij k_j)``, ``y_new = y + h sum_j b_j k_j``.
+    e : ndarray, shape (m, s + 1)
+        Error estimates ``h sum_j e_j k_j``. With one row, its norm counts; with two, ``E5`` and ``E3`` are
+        combined to ``|E5|^2 / sqrt(|E5|^2 + 0.01 |E3|^2)`` (Hairer, Norsett, Wanner I, section II.10).
+    a_extra, c_extra : ndarray, shapes (x, s + 1 + x), (x,)
+        Stages that only the dense output needs, counted from ``k_{s+1}``.
+    interpolant : callable
+        ``theta (m,) -> weights (m, s + 1 + x)``: ``y(t + theta h) = y + h sum_j weights_j k_j``.
+    reference : str
+        Where the table comes from.
+    safety : float
+        Safety factor of the step controller.
+    """
+
+    name: str
+    order: int
+    error_order: int
+    dense_order: int
+    a: np.ndarray
+    b: np.ndarray
+    c: np.ndarray
+    e: np.ndarray
+    a_extra: np.ndarray
+    c_extra: np.ndarray
+    interpolant: Callable[[np.ndarray], np.ndarray]
+    reference: str
+    safety: float = 0.9
+
+    @property
+    def stages(self) -> int:
+        """Number s of stages of a step, without the first stage of the next."""
+        return len(self.b)
+
+    @property
+    def error_needs_new(self) -> bool:
+        """Whether the error estimate uses ``k_s``."""
+        return bool(np.any(self.e[:, self.stages]))
+
+    @cached_property
+    def step_rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Non-zero entries of the rows a_0 .. a_{s-1}, b, e_0 .. as (pointers, columns, values)."""
+        wide = np.zeros((self.stages + 1, self.stages + 1))
+        wide[:-1, :-1], wide[-1, :-1] = self.a, self.b
+        return compress_rows(np.vstack([wide, self.e]))
+
+    @cached_property
+    def extra_rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Non-zero entries of the rows of `a_extra` as (pointers, columns, values)."""
+        return compress_rows(self.a_extra)
+
+    def __repr__(self) -> str:
+        """Name and orders."""
+        return f"Method({self.name!r}, order={self.order}, dense_order={self.dense_order})"
+
+
+def compress_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keep the non-zero entries: row i is ``[pointers[i]:pointers[i + 1]]`` of columns and values."""
+    rows, columns = np.nonzero(table)
+    pointers = np.searchsorted(rows, np.arange(len(table) + 1)).astype(np.int64)
+    return pointers, columns.astype(np.int64), np.ascontiguousarray(table[rows, columns], dtype=np.float64)

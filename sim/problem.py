@@ -1,0 +1,79 @@
+"""A right-hand side bound to its data: the one thing an ODE method gets to see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numba import float64, int64, njit, types
+
+# `rhs(t, y, out, floats, ints, work)`: every flow compiles to this one type, so that the step loops are compiled
+# once and cached on disk; a loop that took each jitted function as its own type would recompile in every process.
+RHS_SIGNATURE = types.void(float64, float64[::1], float64[::1], float64[::1], int64[::1], float64[::1])
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A compiled right-hand side, its folded data and the layout of its flat state.
+
+    Attributes
+    ----------
+    rhs : numba function
+        ``rhs(t, y, out, floats, ints, work)`` of type `RHS_SIGNATURE`; writes dy/dt (per unit of flow time) to `out`.
+    layout : dict
+        Moving weight -> (offset in the flat state, shape).
+    frozen : dict
+        Weights that the flow holds at their initial value.
+    floats, ints : ndarray
+        Folded data; read only.
+    work : ndarray
+        Scratch memory. One `Problem` serves one thread at a time.
+    """
+
+    rhs: Callable[..., None]
+    layout: Mapping[str, tuple[int, tuple[int, ...]]]
+    floats: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    ints: np.ndarray = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
+    work: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    frozen: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """Length of the flat state."""
+        return sum(int(np.prod(shape)) for _, shape in self.layout.values())
+
+    def __call__(self, t: float, y: np.ndarray, out: np.ndarray) -> None:
+        """Write dy/dt at flow time `t` and state `y` (n,) to `out` (n,)."""
+        self.rhs(t, y, out, self.floats, self.ints, self.work)
+
+    def pack(self, weights: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Flatten the moving weights into a new state (n,)."""
+        y = np.empty(self.n)
+        for name, (offset, shape) in self.layout.items():
+            size = int(np.prod(shape))
+            y[offset : offset + size] = np.asarray(weights[name], dtype=np.float64).reshape(size)
+        return y
+
+    def unpack(self, y: np.ndarray) -> dict[str, np.ndarray]:
+        """Name the parts of one state (n,) or of a batch (..., n); frozen weights are broadcast along."""
+        lead = y.shape[:-1]
+        named = {
+            name: y[..., offset : offset + int(np.prod(shape))].reshape(lead + tuple(shape))
+            for name, (offset, shape) in self.layout.items()
+        }
+        for name, value in self.frozen.items():
+            named[name] = np.broadcast_to(value, lead + value.shape)
+        return named
+
+    @classmethod
+    def from_function(cls, f: Any, n: int) -> Problem:
+        """Wrap a plain ``f(t, y, out)`` that numba can compile; its state is one weight "y" of shape (n, 1)."""
+        inner: Any = njit(f)
+
+        def rhs(t, y, out, floats, ints, work):
+            inner(t, y, out)
+
+        compiled = njit(RHS_SIGNATURE, error_model="numpy", nogil=True)(rhs)  # pyright: ignore[reportCallIssue]
+        return cls(rhs=compiled, layout={"y": (0, (n, 1))})

@@ -1,0 +1,126 @@
+"""What one `solve` keeps: saved states, event points, the clock with its limits, the finished solution."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from ._run import Run
+    from .events import Watch
+
+_CALL_SECONDS = 0.05  # one compiled call lasts about this long, so that Ctrl-C and limits act soon
+
+
+@dataclass(frozen=True)
+class Solution:
+    """States of one `solve`, time first.
+
+    Attributes
+    ----------
+    t : ndarray, shape (m,)
+        Flow times: those of `save_at` that were reached, and the event points.
+    y : ndarray, shape (m, n)
+        Flat states at `t`.
+    outcome : Outcome
+        How the run ended.
+    statistics : dict
+        ``accepted``, ``rejected``, ``rhs_calls``, ``seconds``.
+    events : dict
+        Name of each event -> times of its zeros.
+    """
+
+    t: np.ndarray
+    y: np.ndarray
+    outcome: Outcome
+    statistics: dict[str, float]
+    events: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Sizes and outcome instead of arrays."""
+        return f"Solution({len(self.t)} times, {self.y.shape[1]} unknowns, {self.outcome})"
+
+
+class Limits:
+    """Trial steps, wall-clock time, and how many steps one compiled call may take."""
+
+    def __init__(
+        self, max_steps: int, max_seconds: float | None, progress: Callable[[float], None] | None
+    ) -> None:
+        if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
+            raise ValueError(f"`max_steps` must be a positive integer, got {max_steps!r}.")
+        if max_seconds is not None and not max_seconds > 0.0:
+            raise ValueError(f"`max_seconds` must be positive or None, got {max_seconds!r}.")
+        self.max_steps, self.max_seconds, self.progress = int(max_steps), max_seconds, progress
+        self.budget = 1
+        self.start()
+
+    def start(self) -> None:
+        """Start the clock."""
+        self._begin = self._last_call = self._last_progress = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time since the start."""
+        return time.perf_counter() - self._begin
+
+    def exceeded(self, t: float) -> bool:
+        """Report progress, adapt the budget to the speed, and say whether the time is used up."""
+        now = time.perf_counter()
+        spent, self._last_call = now - self._last_call, now
+        self.budget = min(2 * self.budget, 10_000) if spent < _CALL_SECONDS else max(1, self.budget // 2)
+        if self.progress is not None and now - self._last_progress >= 0.1:
+            self._last_progress = now
+            self.progress(t)
+        return self.max_seconds is not None and self.seconds > self.max_seconds
+
+
+class Record:
+    """Saved states, in memory reserved once, and event points."""
+
+    def __init__(self, saves: np.ndarray, n: int) -> None:
+        self._saves, self._states = saves, np.empty((len(saves), n))
+        self._count = 0
+        self._zeros: list[tuple[float, Any, np.ndarray]] = []
+
+    @property
+    def next_time(self) -> float:
+        """Next time to save; inf if none is left."""
+        return float(self._saves[self._count]) if self._count < len(self._saves) else math.inf
+
+    def note_start(self, t0: float, y0: np.ndarray) -> None:
+        """Save the start if it is asked for."""
+        if self.next_time == t0:
+            self._states[0] = y0
+            self._count = 1
+
+    def note_step(self, run: Run, until: float) -> None:
+        """Save what lies in the last step, up to `until`."""
+        stop = int(np.searchsorted(self._saves, until, side="right"))
+        if stop > self._count:
+            run.dense(self._saves[self._count : stop], self._states[self._count : stop])
+            self._count = stop
+
+    def note_zeros(self, zeros: list[tuple[float, Any, np.ndarray]]) -> None:
+        """Keep event points."""
+        self._zeros.extend(zeros)
+
+    def solution(self, outcome: Outcome, statistics: dict[str, float], watch: Watch) -> Solution:
+        """Merge saved states and event points in order of time."""
+        t, y = self._saves[: self._count], self._states[: self._count]
+        times = {e.name: np.array([z[0] for z in self._zeros if z[1] is e]) for e in watch.events}
+        known = set(t.tolist())
+        extra = {z[0]: z[2] for z in self._zeros if z[0] not in known}
+        if extra:
+            t = np.concatenate([t, np.array(list(extra))])
+            y = np.concatenate([y, np.array(list(extra.values()))])
+            order = np.argsort(t, kind="stable")
+            t, y = t[order], y[order]
+        return Solution(t, y, outcome, statistics, times)

@@ -1,0 +1,109 @@
+"""Test problems with closed forms; each is compiled once per session."""
+
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+
+from smallinit.sim.problem import Problem
+
+
+def square(t, y, out):
+    for i in range(y.size):
+        out[i] = y[i] * y[i]
+
+
+def cube(t, y, out):
+    out[0] = y[0] ** 3
+
+
+def power_1_5(t, y, out):
+    out[0] = y[0] ** 1.5
+
+
+def power_1_1(t, y, out):
+    out[0] = y[0] ** 1.1
+
+
+def three_factors(t, y, out):
+    out[0], out[1], out[2] = y[1] * y[2], y[0] * y[2], y[0] * y[1]
+
+
+def grow(t, y, out):
+    out[0] = 50.0 * y[0]
+
+
+def grow_twice(t, y, out):
+    out[0] = y[0] * math.log(y[0])
+
+
+def relax(t, y, out):
+    out[0] = -1e4 * (y[0] - math.cos(t))
+
+
+def root(t, y, out):
+    out[0] = -0.5 / y[0]
+
+
+def turns_nan(t, y, out):
+    out[0] = y[0] * y[0] if y[0] < 1e3 else np.nan
+
+
+def always_nan(t, y, out):
+    out[0] = np.nan
+
+
+def oscillator(t, y, out):
+    out[0], out[1] = y[1], -y[0]
+
+
+def forced(t, y, out):
+    out[0] = y[0] * math.cos(t)
+    out[1] = -2.0 * t * y[1] * y[1]
+
+
+def forced_solution(t):
+    return np.stack([np.exp(np.sin(t)), 1.0 / (1.0 + np.asarray(t) ** 2)], axis=-1)
+
+
+def logistic(t, y, out):
+    out[0] = y[0] * (1.0 - y[0])
+
+
+def spread(t, y, out):
+    for i in range(y.size):
+        out[i] = -y[i] * (1.0 + i / y.size) + math.sin(t + i)
+
+
+def depth_2(t, y, out):
+    out[0] = y[0] * (2.0 - y[0] ** 2)
+
+
+def depth_3(t, y, out):
+    out[0] = y[0] ** 2 * (2.0 - y[0] ** 3)
+
+
+def depth_4(t, y, out):
+    out[0] = y[0] ** 3 * (2.0 - y[0] ** 4)
+
+
+def strength_2(t, y, out):
+    out[0] = 2.0 * y[0] * (2.0 - y[0])
+
+
+@cache
+def _problem(f, n):
+    return Problem.from_function(f, n)
+
+
+@pytest.fixture(scope="session")
+def exact_forced():
+    """Solution of `forced`, (m,) -> (m, 2)."""
+    return forced_solution
+
+
+@pytest.fixture(scope="session")
+def problem():
+    """``problem(name, n=1)``: the compiled right-hand side of that name in this file."""
+    return lambda name, n=1: _problem(globals()[name], n)

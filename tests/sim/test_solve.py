@@ -1,0 +1,191 @@
+"""Saved times, events, limits, restart and refused input of `solve`."""
+
+import numpy as np
+import pytest
+
+from smallinit.sim import Event, Status, solve
+
+METHODS = pytest.mark.parametrize("method", ["tsit5", "dop853"])
+
+
+def position(t, weights):
+    return float(weights["y"][0, 0])
+
+
+@METHODS
+def test_dense_output_at_saved_times(problem, method):
+    times = np.sort(np.random.default_rng(0).uniform(0.0, 20.0, 300))
+    result = solve(
+        problem("oscillator", 2), [1.0, 0.0], t1=20.0, rtol=1e-9, atol=1e-11, save_at=times, method=method
+    )
+    np.testing.assert_array_equal(result.t, times)
+    np.testing.assert_allclose(result.y, np.stack([np.cos(times), -np.sin(times)], axis=1), atol=3e-7)
+
+
+def test_saved_times_by_number(problem):
+    f = problem("oscillator", 2)
+    assert len(solve(f, [1.0, 0.0], t1=1.0).t) == 101
+    np.testing.assert_array_equal(solve(f, [1.0, 0.0], t1=2.0, save_at=5).t, [0.0, 0.5, 1.0, 1.5, 2.0])
+    np.testing.assert_array_equal(solve(f, [1.0, 0.0], t1=2.0, save_at=1).t, [2.0])
+    assert solve(f, [1.0, 0.0], t1=2.0, save_at=[]).y.shape == (0, 2)
+    np.testing.assert_array_equal(solve(f, [1.0, 0.0], t0=1.0, t1=2.0, save_at=[1.0]).y, [[1.0, 0.0]])
+
+
+def test_empty_interval_is_the_identity(problem):
+    result = solve(problem("oscillator", 2), [0.3, 0.7], t0=2.0, t1=2.0)
+    np.testing.assert_array_equal(result.t, [2.0])
+    np.testing.assert_array_equal(result.y, [[0.3, 0.7]])
+    assert result.outcome.status is Status.REACHED_END
+    assert result.statistics["rhs_calls"] == 0
+
+
+@METHODS
+def test_restart_equals_straight_through(problem, exact_forced, method):
+    f, options = problem("forced", 2), {"rtol": 1e-10, "atol": 1e-12, "method": method}
+    straight = solve(f, [1.0, 1.0], t1=3.0, save_at=[3.0], **options)
+    half = solve(f, [1.0, 1.0], t1=1.3, save_at=[1.3], **options)
+    rest = solve(f, half.y[-1], t0=1.3, t1=3.0, save_at=[3.0], **options)
+    np.testing.assert_allclose(rest.y, straight.y, rtol=1e-8)
+    np.testing.assert_allclose(rest.y[-1], exact_forced(3.0), rtol=1e-8)
+
+
+@METHODS
+def test_events_are_located_and_kept(problem, method):
+    result = solve(
+        problem("oscillator", 2), [1.0, 0.0], t1=10.0, rtol=1e-10, atol=1e-12, method=method,
+        save_at=[0.0, 5.0, 10.0],
+        events=[Event(position, name="zero"), Event(position, name="up", direction=1)],
+    )  # fmt: skip
+    zeros = np.pi * (np.arange(3) + 0.5)
+    np.testing.assert_allclose(result.events["zero"], zeros, atol=1e-8)
+    np.testing.assert_allclose(result.events["up"], zeros[1:2], atol=1e-8)
+    assert np.all(np.diff(result.t) > 0.0)
+    assert len(result.t) >= 6
+    np.testing.assert_allclose(result.y[np.isin(result.t, result.events["zero"]), 0], 0.0, atol=1e-12)
+
+
+def test_direction_of_events(problem):
+    options = {"t1": 10.0, "save_at": [], "rtol": 1e-9}
+    falling = Event(position, direction=-1, name="down")
+    result = solve(problem("oscillator", 2), [1.0, 0.0], events=falling, **options)
+    np.testing.assert_allclose(result.events["down"], [np.pi / 2, 2.5 * np.pi], atol=1e-6)
+
+
+def test_terminal_event_ends_the_run(problem):
+    stop = Event(position, terminal=True, name="zero")
+    result = solve(
+        problem("oscillator", 2), [1.0, 0.0], t1=10.0, rtol=1e-10, atol=1e-12, save_at=101, events=stop
+    )
+    assert result.outcome.status is Status.EVENT
+    assert result.outcome.success
+    assert result.outcome.t == pytest.approx(np.pi / 2, abs=1e-9)
+    assert result.t[-1] == result.outcome.t
+    assert result.t[-2] == 1.5
+    assert "stopped by event `zero` at t = 1.570796" in str(result.outcome)
+
+
+def test_zero_at_the_start_is_no_event(problem):
+    result = solve(problem("oscillator", 2), [0.0, 1.0], t1=4.0, rtol=1e-9, save_at=[], events=position)
+    np.testing.assert_allclose(result.events["position"], [np.pi], atol=1e-7)
+
+
+def test_events_that_cannot_be(problem):
+    f = problem("oscillator", 2)
+    with pytest.raises(ValueError, match="different names, got 'position' twice"):
+        solve(f, [1.0, 0.0], t1=1.0, events=[position, position])
+    with pytest.raises(ValueError, match="`direction` of an event must be -1, 0 or 1, got 2"):
+        Event(position, direction=2)
+    with pytest.raises(ValueError, match="must be callable, got 3"):
+        solve(f, [1.0, 0.0], t1=1.0, events=[3])
+    with pytest.raises(ValueError, match="event `bad` must return one finite number, got nan at t = 0"):
+        solve(f, [1.0, 0.0], t1=1.0, events=Event(lambda t, w: np.nan, name="bad"))
+
+
+def test_step_limit_keeps_what_was_computed_and_names_a_better_method(problem):
+    result = solve(
+        problem("oscillator", 2), [1.0, 0.0], t1=1e4, method="tsit5", max_steps=50, save_at=np.arange(1e4)
+    )
+    assert result.outcome.status is Status.MAX_STEPS
+    assert not result.outcome.success
+    assert 'method="dop853"' in str(result.outcome)
+    assert result.statistics["accepted"] + result.statistics["rejected"] == 50
+    assert 2 < len(result.t) < 50
+    np.testing.assert_allclose(result.y[:, 0], np.cos(result.t), atol=1e-3)
+
+
+def test_step_limit_on_a_stiff_problem_says_so(problem):
+    result = solve(problem("relax"), [2.0], t1=100.0, max_steps=2000)
+    assert "stiff" in str(result.outcome)
+
+
+def test_time_limit_keeps_what_was_computed(problem):
+    result = solve(
+        problem("oscillator", 2),
+        [1.0, 0.0],
+        t1=1e9,
+        max_steps=10**9,
+        max_seconds=0.3,
+        save_at=[0.0, 1.0, 1e9],
+    )
+    assert result.outcome.status is Status.MAX_SECONDS
+    assert len(result.t) == 2
+    assert 0.2 < result.statistics["seconds"] < 5.0
+
+
+def test_progress_is_called_with_flow_time(problem):
+    seen = []
+    solve(
+        problem("oscillator", 2),
+        [1.0, 0.0],
+        t1=1e9,
+        max_steps=10**9,
+        max_seconds=0.5,
+        progress=seen.append,
+        save_at=[],
+    )
+    assert 1 <= len(seen) <= 8
+    assert seen == sorted(seen)
+
+
+def test_start_at_which_the_right_hand_side_is_nan_is_refused(problem):
+    with pytest.raises(ValueError, match="right-hand side must be finite at the start"):
+        solve(problem("always_nan"), [1.0], t1=1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"t1": -1.0}, r"`t1` must not lie before the start t0 = 0\.0, got -1\.0"),
+        ({"t1": np.nan}, "`t1` must be a finite flow time"),
+        ({"t0": np.inf, "t1": 1.0}, "`t0` must be a finite flow time"),
+        ({"t1": 1.0, "rtol": 3.0}, r"`rtol` must lie in \(0, 1\), got 3\.0"),
+        ({"t1": 1.0, "rtol": np.nan}, r"`rtol` must lie in \(0, 1\), got nan"),
+        ({"t1": 1.0, "atol": 0.0}, r"`atol` must be positive and finite, got 0\.0"),
+        ({"t1": 1.0, "max_steps": 0}, "`max_steps` must be a positive integer, got 0"),
+        ({"t1": 1.0, "max_steps": 1.5}, r"`max_steps` must be a positive integer, got 1\.5"),
+        ({"t1": 1.0, "max_seconds": -1.0}, r"`max_seconds` must be positive or None, got -1\.0"),
+        ({"t1": 1.0, "first_step": 0.0}, r"`first_step` must be a positive flow time or None, got 0\.0"),
+        ({"t1": 1.0, "fixed_step": np.nan}, "`fixed_step` must be a positive flow time or None, got nan"),
+        ({"t1": 1.0, "save_at": 0}, "`save_at` must be at least 1"),
+        ({"t1": 1.0, "save_at": [0.5, 0.2]}, "`save_at` must increase strictly"),
+        ({"t1": 1.0, "save_at": [0.5, 0.5]}, "`save_at` must increase strictly"),
+        ({"t1": 1.0, "save_at": [0.5, np.nan]}, "`save_at` must be a one-dimensional array of finite"),
+        (
+            {"t1": 1.0, "save_at": [0.5, 2.0]},
+            r"`save_at` must lie within \[t0, t1\] = \[0\.0, 1\.0\], got 2\.0",
+        ),
+        ({"t1": 1.0, "save_at": [[0.5]]}, "`save_at` must be a one-dimensional"),
+        ({"t1": 1.0, "method": "euler"}, "`method` must be one of tsit5, dop853"),
+        ({"t1": 1.0, "y0": [1.0]}, r"`y0` must have shape \(2,\)"),
+        ({"t1": 1.0, "y0": [1.0, np.inf]}, "`y0` must be finite, got 1 nan or inf"),
+    ],
+)
+def test_refused_input(problem, options, message):
+    y0 = options.get("y0", [1.0, 0.0])
+    with pytest.raises(ValueError, match=message):
+        solve(problem("oscillator", 2), y0, **{k: v for k, v in options.items() if k != "y0"})
+
+
+def test_repr_is_short(problem):
+    text = repr(solve(problem("oscillator", 2), [1.0, 0.0], t1=1.0, save_at=3))
+    assert text == "Solution(3 times, 2 unknowns, reached t = 1.000000)"

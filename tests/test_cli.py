@@ -1,0 +1,477 @@
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from smallinit import commands, report, runs
+from smallinit.cli import COMMANDS, main, one_line, run
+from smallinit.files import InputError, check_target, read_arrays, staged
+from smallinit.layers import load
+from smallinit.sim import IntegrationError, load_trajectory
+
+TINY = """
+[task]
+keys = "5-8"
+memory_anchors = "3-4"
+reasoning_anchors = "1-2"
+masked = [[1, 2]]
+[model]
+d_model = 6
+d_mlp = 7
+[theory]
+t1 = 4.0
+points = 5
+[training]
+learning_rate = 0.5
+"""
+ALL = {
+    "overlay.png", "summary.json", "theory-leading.nc", "theory-softmax.nc", "training.nc", "experiment.toml",
+    "equations.tex",
+}  # fmt: skip
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+def refused(capsys, *argv: str, code: int = 2) -> str:
+    """Run a command that must fail with one line on stderr, and return that line."""
+    assert run(list(argv)) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    return err
+
+
+def start(*argv: str, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "smallinit", *argv]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, **options)
+
+
+@pytest.fixture(scope="module")
+def overlaid(tmp_path_factory):
+    """Results of one whole run through the command line."""
+    folder = tmp_path_factory.mktemp("overlaid")
+    path = folder / "tiny.toml"
+    path.write_text(TINY)
+    main(["overlay", str(path), "--out", str(folder / "out"), "--seed", "3"])
+    return folder
+
+
+def test_overlay_writes_exactly_its_files(overlaid):
+    assert {p.name for p in (overlaid / "out").iterdir()} == ALL
+    assert {p.name for p in overlaid.iterdir()} == {"out", "tiny.toml"}  # no temporary directory is left
+
+
+def test_overlay_files_load(overlaid):
+    training = load_trajectory(overlaid / "out" / "training.nc")
+    theory = load_trajectory(overlaid / "out" / "theory-softmax.nc")
+    np.testing.assert_allclose(theory.t, training.t, rtol=1e-12)
+    assert list(training.steps) == [0, 2, 4, 6, 8]
+    for name, value in theory.weights.items():
+        np.testing.assert_array_equal(value[0], training.weights[name][0])
+    assert (overlaid / "out" / "overlay.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_resolved_experiment_is_the_one_that_ran(overlaid):
+    again = load(overlaid / "out" / "experiment.toml").experiment
+    assert again == load(overlaid / "tiny.toml", None, {"init.seed": 3}).experiment
+
+
+def test_summary_tells_horizons_outcomes_and_provenance(overlaid):
+    summary = json.loads((overlaid / "out" / "summary.json").read_text())
+    softmax = summary["closures"]["softmax"]
+    assert softmax["residual_order"] == {"W_E": 4, "W_in": 4, "W_out": 4}
+    assert set(softmax["overlay"]["horizon_at_tolerance"]) == {"tolerance", "W_E", "W_in", "W_out"}
+    assert summary["training"]["t"] == pytest.approx(4.0)
+    assert summary["experiment"]["init"]["seed"] == 3
+    assert "config_hash" in json.dumps(summary["provenance"])
+
+
+def test_equations_file_is_a_balanced_document(overlaid):
+    text = (overlaid / "out" / "equations.tex").read_text()
+    assert text.startswith("\\documentclass")
+    assert text.rstrip().endswith("\\end{document}")
+    for opening, closing in (("{", "}"), ("\\[", "\\]"), ("\\begin", "\\end"), ("\\left", "\\right")):
+        assert text.count(opening) == text.count(closing)
+    assert "Closure leading" in text
+
+
+def test_overlay_table_names_closures_groups_and_cost(tiny, capsys):
+    assert run(["overlay", str(tiny), "--out", "out"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    for part in (
+        "leading",
+        "softmax",
+        "horizon W_E",
+        "error loss/memory",
+        "5%",
+        "training:",
+        "dW_E/dt",
+        "wrote out",
+    ):
+        assert part in out
+
+
+def test_existing_results_need_overwrite(tiny, capsys):
+    (tiny.parent / "out").mkdir()
+    old = tiny.parent / "out" / "summary.json"
+    old.write_text("old")
+    assert "--overwrite" in refused(capsys, "simulate", str(tiny), "--out", "out")
+    assert old.read_text() == "old"
+    assert run(["simulate", str(tiny), "--out", "out", "--overwrite", "--closure", "drive"]) == 0
+    assert old.read_text() != "old"
+    assert (tiny.parent / "out" / "theory-drive.nc").is_file()
+
+
+def test_overwrite_spares_what_no_command_wrote(tiny, capsys):
+    (tiny.parent / "out").mkdir()
+    (tiny.parent / "out" / "thesis.tex").write_text("years")
+    assert "'thesis.tex'" in refused(capsys, "train", str(tiny), "--out", "out", "--overwrite")
+    assert (tiny.parent / "out" / "thesis.tex").read_text() == "years"
+
+
+def test_train_writes_training_only_under_the_default_name(tiny):
+    assert run(["train", str(tiny), "--training.optimizer", "sgd", "--training.batch-size", "4"]) == 0
+    written = {p.name for p in (tiny.parent / "results" / "tiny").iterdir()}
+    assert written == {"training.nc", "summary.json", "experiment.toml"}
+
+
+def test_derive_prints_equations_orders_and_invariants(capsys):
+    assert run(["derive", "--closure", "leading"]) == 0
+    out = capsys.readouterr().out
+    for part in ("dW_E/dt = ", "eps^: W_E 3, W_in 3, W_out 3", "conserved: ", "M = "):
+        assert part in out
+    assert run(["derive", "--closure", "leading", "--latex"]) == 0
+    assert capsys.readouterr().out.startswith("\\documentclass")
+
+
+def test_every_flag_reaches_the_experiment():
+    flags = {
+        "training__learning_rate": "5e-1",
+        "task__masked": "[[11, 12]]",
+        "theory__closures": ["drive", "exact"],
+    }
+    experiment = commands.read(None, "paper", flags | {"init__seed": None}).experiment
+    assert experiment.training.learning_rate == 0.5
+    assert experiment.task.masked == ((11, 12),)
+    assert experiment.theory.closures == ("drive", "exact")
+
+
+@pytest.mark.parametrize(
+    ("argv", "parts"),
+    [
+        (["--gamma", "nan"], ["`init.gamma`", "nan", "on the command line"]),
+        (["--init.gama", "1"], ["--init.gama", "Did you mean --init.gamma?"]),
+        (["--init.seed", "1.5"], ["`init.seed`", "1.5"]),  # not rounded
+        (["--training.learning-rate=-1"], ["`training.learning_rate`", "-1"]),
+        (["--closure", "softmx"], ["'softmx'", "did you mean 'softmax'?"]),
+        (["--closure", "order=2"], ["'order=2'", "keeps nothing", "on the command line"]),
+        (["--activation", "relu"], ["`model.activation`", "Assumption 1"]),
+        (["--task.keys", "1-9"], ["`keys`", "disjoint", "on the command line"]),
+        (["--task.memory-anchors", "1-2"], ["`memory_anchors`", "disjoint"]),
+        (["--task.masked", "[[1, 2"], ["[[1, 2", "on the command line"]),
+        (["--model.d-vocab", "4"], ["`d_vocab`", "at least 13", "4"]),
+        (["--preset", "demmo"], ["'demmo'", "did you mean 'demo'?"]),
+        (["another.toml"], ["'another.toml'", "one experiment file"]),
+        (["--task.length", "30"], ["sampled", "sequences"]),
+        (["--init.file", "absent.npz"], ["absent.npz", "no file"]),
+    ],
+)
+def test_bad_flags_exit_2_with_one_line_and_write_nothing(tiny, capsys, argv, parts):
+    message = refused(capsys, "overlay", str(tiny), "--out", "out", *argv)
+    assert [part for part in parts if part not in message] == []
+    assert {p.name for p in tiny.parent.iterdir()} == {"tiny.toml"}
+
+
+def test_unknown_commands_and_no_experiment(capsys):
+    assert 'Did you mean "overlay"?' in refused(capsys, "overlai")
+    assert "--preset demo" in refused(capsys, "overlay")
+
+
+def test_unwritable_output_is_found_before_any_work(tiny, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "build", lambda loaded: pytest.fail("worked before looking"))
+    message = refused(capsys, "overlay", str(tiny), "--out", str(tiny / "out"))  # below a regular file
+    assert "output directory" in message
+    assert str(tiny / "out") in message
+    assert "is a file" in refused(capsys, "overlay", str(tiny), "--out", str(tiny))
+    assert "current" in refused(capsys, "overlay", str(tiny), "--out", ".")
+
+
+SEQUENCES, LABELS = np.array([[0, 1], [1, 2], [2, 0]]), np.array([1, 2, 0])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "flags", "parts"),
+    [
+        ({"sequences": SEQUENCES, "labels": LABELS}, ["--model.d-vocab", "2"], ["`", "2"]),
+        ({"sequences": SEQUENCES, "labels": -LABELS}, [], ["`labels`"]),
+        ({"sequences": np.zeros((0, 2), int), "labels": np.zeros(0, int)}, [], ["`sequences`"]),
+        ({"sequences": SEQUENCES, "labels": LABELS[:2]}, [], ["`labels`"]),
+        ({"sequences": SEQUENCES}, [], ["lacks the array 'labels'"]),
+        ({"sequences": SEQUENCES, "labels": LABELS, "lables": LABELS}, [], ["unknown array 'lables'"]),
+        ({"sequences": SEQUENCES.astype(object), "labels": LABELS}, [], ["not a readable .npz"]),
+        ({"sequences": SEQUENCES * 0.5, "labels": LABELS}, [], ["`sequences`"]),
+    ],
+)
+def test_bad_arrays_are_refused(tiny, capsys, arrays, flags, parts):
+    np.savez(tiny.parent / "mine.npz", **arrays)
+    message = refused(capsys, "train", "--data.file", "mine.npz", "--preset", "demo", *flags)
+    assert [part for part in [*parts, "on the command line"] if part not in message] == []
+    assert {p.name for p in tiny.parent.iterdir()} == {"tiny.toml", "mine.npz"}
+
+
+def test_own_arrays_run(tiny):
+    np.savez(tiny.parent / "mine.npz", sequences=SEQUENCES, labels=LABELS, groups=np.array(["a", "b", "b"]))
+    argv = [
+        "simulate",
+        "--data.file",
+        "mine.npz",
+        "--model.d-model",
+        "3",
+        "--model.d-mlp",
+        "3",
+        "--preset",
+        "demo",
+    ]
+    assert run([*argv, "--t1", "1", "--out", "out"]) == 0
+    assert (
+        "loss/b"
+        in json.loads((tiny.parent / "out" / "summary.json").read_text())["closures"]["leading"]["last"]
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"no archive"])
+def test_damaged_array_files_are_refused(tmp_path, content):
+    path = tmp_path / "bad.npz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not a readable"):
+        read_arrays(path, ("sequences",))
+
+
+def test_weights_from_a_file(tiny, capsys):
+    built = runs.build(load(tiny))
+    weights = {name: value + 1.0 for name, value in built.start.items()}
+    np.savez(tiny.parent / "start.npz", **weights)
+    again = runs.build(load(tiny, None, {"init.file": "start.npz"}))
+    np.testing.assert_array_equal(again.start["W_in"], weights["W_in"])
+    del weights["W_in"]
+    np.savez(tiny.parent / "start.npz", **weights)
+    message = refused(capsys, "train", str(tiny), "--init.file", "start.npz")
+    assert "lacks the weight 'W_in'" in message
+    np.savez(tiny.parent / "start.npz", **weights, W_in=np.zeros((2, 2)))
+    assert "must have shape (6, 7), got (2, 2)" in refused(
+        capsys, "train", str(tiny), "--init.file", "start.npz"
+    )
+
+
+def test_numerical_failure_exits_3_and_writes_nothing(tiny, capsys):
+    assert run(["simulate", str(tiny), "--theory.max-steps", "1", "--t1", "400"]) == 3
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "max_steps" in err
+    assert {p.name for p in tiny.parent.iterdir()} == {"tiny.toml"}
+
+
+def test_diverged_training_exits_3(tiny, capsys):
+    argv = ["train", str(tiny), "--gamma", "0.01", "--learning-rate", "1e8", "--training.steps", "60"]
+    assert run([*argv, "--activation", "identity"]) == 3
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tiny.parent / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (IntegrationError("gave\nup."), 3),
+        (MemoryError(), 3),
+        (OSError(28, "No space left"), 3),
+    ],
+)
+def test_every_failure_is_one_line(tiny, capsys, monkeypatch, error, code):
+    def fail(self, progress=False):
+        raise error
+
+    monkeypatch.setattr(runs.Built, "train", fail)
+    assert run(["overlay", str(tiny), "--out", "out"]) == code
+    assert capsys.readouterr().err.count("\n") == 1
+    assert {p.name for p in tiny.parent.iterdir()} == {"tiny.toml"}
+
+
+def test_a_bug_is_not_dressed_up_as_bad_input(tiny, monkeypatch):
+    def fail(self, progress=False):
+        raise RuntimeError("bug")
+
+    monkeypatch.setattr(runs.Built, "train", fail)
+    with pytest.raises(RuntimeError, match="bug"):
+        run(["train", str(tiny)])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, ValueError])
+def test_failure_while_writing_keeps_the_old_result(tmp_path, error):
+    target = tmp_path / "out"
+    with staged(target) as staging:
+        (staging / "summary.json").write_text("old")
+
+    def write_half():
+        with staged(target, overwrite=True) as staging:
+            (staging / "summary.json").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert (target / "summary.json").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_staged_refuses_a_directory_filled_meanwhile(tmp_path):
+    def race():
+        with staged(tmp_path / "out") as staging:
+            (staging / "summary.json").write_text("mine")
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "summary.json").write_text("theirs")
+
+    with pytest.raises(InputError, match="--overwrite"):
+        race()
+    assert (tmp_path / "out" / "summary.json").read_text() == "theirs"
+
+
+def test_staged_replaces_stale_files_too(tmp_path):
+    for name in ("training.nc", "summary.json"):
+        with staged(tmp_path / "out", overwrite=True) as staging:
+            (staging / name).write_text(name)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["summary.json"]
+
+
+def test_check_target_leaves_nothing(tmp_path):
+    assert check_target(tmp_path / "a" / "b", overwrite=False) == tmp_path / "a" / "b"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flow_times_are_the_training_steps_up_to_t1(tiny):
+    built = runs.build(load(tiny, None, {"training.learning_rate": 0.3}))
+    assert built.saved_steps()[-1] == 13  # 4.0 / 0.3 rounds to 13 steps
+    np.testing.assert_allclose(built.times(), built.saved_steps() * 0.3, rtol=1e-12)
+    longer = runs.build(load(tiny, None, {"training.steps": 100}))
+    assert longer.times()[-1] <= 4.0
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("1e-3", 1e-3),
+        (".5", 0.5),
+        ("-1", -1),
+        ("21-40", "21-40"),
+        ("[1, 2]", [1, 2]),
+        (["a", "b"], "a,b"),
+    ],
+)
+def test_read_flag(text, value):
+    assert commands.read_flag(text) == value
+    assert type(commands.read_flag(text)) is type(value)
+
+
+def test_tables_align():
+    assert report.table(["a", "bb"], [["ccc", "d"]]).splitlines() == ["a    bb", "ccc  d"]
+
+
+def test_one_line_is_one_printable_line():
+    assert one_line("a\n\tb\x1b[31m\x00") == "a b [31m "
+
+
+def test_progress_goes_to_terminals_only(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    commands.note("working")
+    assert sys.stderr.getvalue() == ""
+
+
+def test_help_lists_the_commands_and_loads_nothing_heavy():
+    probe = (
+        "import sys; from smallinit.cli import main; main(['--help']);"
+        "heavy = ('torch', 'sympy', 'matplotlib', 'numba', 'xarray', 'scipy', 'pydantic');"
+        "print([m for m in heavy if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_derive_loads_neither_torch_nor_numba():
+    probe = (
+        "import sys; from smallinit.cli import main; main(['derive', '--closure', 'leading']);"
+        "print([m for m in ('torch', 'numba', 'matplotlib', 'xarray') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_help_has_a_flag_for_every_key(name, capsys, monkeypatch):
+    from smallinit.config import fields
+
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run([name, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert COMMANDS[name] in out
+    assert [key for _, key, _ in fields() if key.replace("_", "-") not in out] == []
+
+
+def test_module_runs_and_fails_without_a_traceback(tmp_path):
+    done = start("overlay", "--preset", "demo", "--gamma", "nan", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("smallinit: `init.gamma`")
+    assert done.stderr.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_interrupt_of_a_process_exits_130(tmp_path):
+    import signal
+
+    command = [
+        sys.executable,
+        "-m",
+        "smallinit",
+        "train",
+        "--preset",
+        "paper",
+        "--training.steps",
+        "100000000",
+    ]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    process.stdout.readline()  # the heading: everything is imported and built, training comes next
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert err == "smallinit: interrupted; no result was written.\n"
+    assert os.listdir(tmp_path) == []
+
+
+def test_closed_pipe_is_no_error():
+    command = f"{sys.executable} -m smallinit derive --closure leading | head -n 0"
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0

@@ -1,0 +1,103 @@
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("numba", "torch", "sympy", "matplotlib", "xarray", "pandas", "scipy", "numpy")
+
+
+def python(*arguments, **options):
+    """Run the interpreter of the tests, outside the repository so that nothing is found by accident."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+        **options,
+    )
+
+
+def loaded(statement):
+    """Heavy modules that a fresh process has loaded after `statement`."""
+    probe = f"import sys; {statement}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    done = python("-c", probe)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "forbidden"),
+    [
+        ("import smallinit.theory", {"numba", "torch", "matplotlib", "xarray"}),
+        ("import smallinit.sim", {"torch", "matplotlib"}),
+        ("import smallinit", set(HEAVY)),
+        ("import smallinit; smallinit.__version__; dir(smallinit)", set(HEAVY)),
+    ],
+)
+def test_layers_look_down_only(statement, forbidden):
+    assert not loaded(statement) & forbidden
+
+
+def test_subpackages_load_on_first_use():
+    done = python("-c", "import smallinit; print(smallinit.theory.CompositeTask().dataset())")
+    assert done.stdout.startswith("Dataset(n=20000"), done.stderr
+    wrong = python("-c", "import smallinit; smallinit.theroy")
+    assert "module 'smallinit' has no attribute 'theroy'" in wrong.stderr
+
+
+def test_nothing_is_importable_under_a_bare_name():
+    for name in ("theory", "sim", "compare", "cli", "bootstrap"):
+        assert "ModuleNotFoundError" in python("-c", f"import {name}").stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Build the wheel from a copy of the tree, without a network."""
+    source, out = tmp_path_factory.mktemp("source") / "repository", tmp_path_factory.mktemp("wheel")
+    left_out = (".git", ".venv", "build", "dist", "results", "__pycache__", "*.egg-info", ".*_cache")
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*left_out))
+    done = python("-m", "build", "--wheel", "--no-isolation", "--outdir", out, source)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(out.glob("smallinit-*.whl"))
+
+
+def test_wheel_holds_the_package_only(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+    assert {name.split("/")[0] for name in names} == {"smallinit"}
+    shipped = {name.removeprefix("smallinit/") for name in names}
+    assert not {name for name in shipped if name.split("/")[0] in ("tests", "docs", "results", ".ci")}
+    assert not shipped & {"bootstrap.py", "setup.py", "conftest.py"}
+    assert not {name for name in shipped if Path(name).name.startswith("test_")}
+    sources = {
+        str(path.relative_to(ROOT))
+        for folder in ("theory", "sim", "sim/methods", "compare")
+        for path in (ROOT / folder).glob("*.py")
+    }
+    presets = {str(path.relative_to(ROOT)) for path in (ROOT / "compare" / "presets").iterdir()}
+    assert presets
+    assert sources | presets <= shipped
+    assert {"__init__.py", "__main__.py"} <= shipped
+
+
+def test_wheel_installs_into_a_fresh_environment(wheel, tmp_path):
+    made = python("-m", "venv", "--without-pip", tmp_path / "env")
+    assert made.returncode == 0, made.stderr
+    fresh = tmp_path / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    installed = python("-m", "pip", "--python", fresh, "install", "-q", "--no-deps", "--no-index", wheel)
+    assert installed.returncode == 0, installed.stderr
+    probe = (
+        "import sysconfig, pathlib, smallinit; site = pathlib.Path(sysconfig.get_path('purelib'));"
+        "names = sorted(path.name for path in site.iterdir() if 'dist-info' not in path.name);"
+        "print(smallinit.__version__, names)"
+    )
+    done = subprocess.run(
+        [str(fresh), "-c", probe], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.stdout.strip() == "0.1.0 ['smallinit']", done.stderr

@@ -1,0 +1,53 @@
+"""What the README and the notation page show must run and be true."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_readme_example_runs(capsys):
+    readme = (ROOT / "README.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.*?)```", readme, flags=re.S)
+    assert len([line for line in snippet.splitlines() if line]) <= 12
+    space = {}
+    exec(snippet, space)  # noqa: S102 - our own file
+    printed = capsys.readouterr().out
+    assert "dW_E/dt = C.T*diag(omega)*(Y - softmax(C*W_E*W_in*W_out))*W_out.T*W_in.T" in printed
+    assert space["run"]["loss/memory"][-1] == pytest.approx(space["theory"]["loss/memory"][-1], rel=0.05)
+
+
+def test_readme_links_exist():
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), (page.name, target)
+
+
+@pytest.mark.parametrize(
+    ("closure", "power"), [("order=6", 4), ("order=7", 6), ("order=9", 7), ("order=10", 8)]
+)
+def test_exponents_in_the_notation_page(closure, power):
+    from smallinit.theory import EmbMLP, derive
+
+    page = (ROOT / "docs" / "notation.md").read_text()
+    assert f"eps^{power} (k={closure.partition('=')[2]})" in page
+    assert derive(EmbMLP(5, 4, 3), closure).residual_order["W_E"] == power
+
+
+def test_horizons_of_the_what_to_expect_page_are_measured_by_its_script():
+    script = ROOT / "docs" / "measure_horizons.py"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-P", script, "--quick"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "leading" in done.stdout

@@ -1,0 +1,186 @@
+"""Flows: the gradient-flow equations of a model under a closure, derived from its symbolic logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sympy as sp
+
+from .adjoint import gradients
+from .closure import LABELS, ROW_WEIGHTS, Closure, leading_order, loss_series
+from .invariants import Invariant, find_invariants
+from .matrices import diagonal, distribute, factored, product, total, transpose
+from .model import COUNTS, D_VOCAB, Model
+from .nodes import Centering, Matrix
+from .printing import PAPER_LETTERS, by_rising_power, latex, substitute_runs, text
+
+if TYPE_CHECKING:
+    from .dataset import Dataset
+
+# The statistics of the data that every closure meets (theory.md 0.1 and 0.3), by name.
+STATISTICS = {
+    sp.MatrixSymbol("M", D_VOCAB, D_VOCAB): product(
+        transpose(COUNTS), diagonal(ROW_WEIGHTS), LABELS, Centering(D_VOCAB)
+    ),
+    sp.MatrixSymbol("K", D_VOCAB, D_VOCAB): product(transpose(COUNTS), diagonal(ROW_WEIGHTS), COUNTS),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """dW/dt = -grad L of a closure, for every weight; t is flow time (learning rate x step), L the weighted mean.
+
+    Attributes
+    ----------
+    model : Model
+        The network.
+    closure : str
+        Name of the closure.
+    right_hand_sides : dict
+        Weight name -> right-hand side in the raw data symbols C (counts), Y (labels), omega (row weights); what
+        kernels are generated from. Read only.
+    moving : tuple of str
+        The weights that move.
+    """
+
+    model: Model
+    closure: str
+    right_hand_sides: Mapping[str, Matrix] = field(repr=False)
+    moving: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Freeze the equations: kernels are cached by flow."""
+        object.__setattr__(self, "right_hand_sides", MappingProxyType(dict(self.right_hand_sides)))
+
+    @cached_property
+    def equations(self) -> dict[str, Matrix]:
+        """Weight name -> right-hand side as a sympy expression, with `statistics` standing for data products."""
+        readable = distribute if self.closure not in ("softmax", "exact") else factored
+        weights = self.model.weight_symbols
+        return {
+            w: by_rising_power(substitute_runs(readable(e), STATISTICS), weights)
+            for w, e in self.right_hand_sides.items()
+        }
+
+    @cached_property
+    def statistics(self) -> dict[str, Matrix]:
+        """Definitions of the data symbols that stand in `equations` (M: signature matrix, K: co-occurrence)."""
+        symbols = set().union(*(e.free_symbols for e in self.equations.values()))
+        return {str(s): e for s, e in STATISTICS.items() if s in symbols}
+
+    @cached_property
+    def dropped(self) -> tuple[tuple[int, Matrix], ...]:
+        """The first three terms of the loss that the closure drops, as (power of eps, term)."""
+        return tuple(islice(Closure.of(self.closure, self.model).dropped(self.model), 3))
+
+    @cached_property
+    def residual_order(self) -> dict[str, float]:
+        """Weight name -> predicted power of eps of the relative error of its right-hand side.
+
+        0 for a weight that the closure freezes, infinity where nothing is dropped. Special data can make the first
+        dropped term vanish (odd cumulants do for two labels): the residual is then smaller than predicted.
+        """
+        return {str(w): self._residual_order(w) for w in self.model.weight_symbols}
+
+    def _residual_order(self, weight: sp.MatrixSymbol) -> float:
+        if str(weight) not in self.moving:
+            return 0
+        first = next((order for order, term in self.dropped if weight in term.free_symbols), None)
+        if first is None:
+            return float("inf")
+        lowest = leading_order(self.model)
+        series = loss_series(self.model, first)
+        start = next(d for d in range(lowest, first) if d in series and weight in series[d].free_symbols)
+        return first - start
+
+    @cached_property
+    def invariants(self) -> tuple[Invariant, ...]:
+        """Quantities whose time derivative is proved to vanish symbolically."""
+        return find_invariants(self)
+
+    def rhs(self, data: Dataset, weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Evaluate dW/dt (per unit of flow time) with the compiled kernel that `integrate` uses.
+
+        Parameters
+        ----------
+        data : Dataset
+            Training data; held-out rows take no part.
+        weights : dict
+            Weight name -> array of the model's shape.
+
+        Returns
+        -------
+        dict
+            Weight name -> dW/dt, same shape, float64.
+
+        Raises
+        ------
+        ValueError
+            If a weight is missing or mis-shaped, or the vocabularies differ.
+        """
+        from ..sim.compile import compile_flow  # the one look upwards: theory itself loads no numba
+
+        clean = self.model.validate(weights)
+        problem = compile_flow(self, data, clean)
+        out = np.zeros(problem.n)
+        problem(0.0, problem.pack(clean), out)
+        moved = problem.unpack(out)
+        for name in self.moving:
+            if not np.isfinite(moved[name]).all():
+                raise ValueError(f"d{name}/dt is not finite at these weights: make them smaller.")
+        return {w: moved[w].copy() if w in self.moving else np.zeros_like(clean[w]) for w in clean}
+
+    def latex(self) -> str:
+        r"""Equations in the letters of arXiv 2502.04375, as lines of an ``aligned`` environment."""
+        lines = [rf"\dot{{{PAPER_LETTERS.get(w, w)}}} &= {latex(e)}" for w, e in self.equations.items()]
+        lines += [rf"{s} &= {latex(e)}" for s, e in self.statistics.items()]
+        return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+
+    def __str__(self) -> str:
+        """Equations, statistics, first dropped term, predicted exponents and invariants, as text."""
+        head = f"Gradient flow of {self.model.name}, closure {self.closure!r} (t: flow time = learning rate x step)"
+        lines = [head, *(f"  d{w}/dt = {text(e)}" for w, e in self.equations.items())]
+        lines += [f"  with {s} = {text(e)}" for s, e in self.statistics.items()]
+        if self.dropped:
+            order, term = self.dropped[0]
+            lines.append(f"  drops of the loss: eps^{order}: {text(term)}, and higher powers")
+        orders = ", ".join(f"{w} {o}" for w, o in self.residual_order.items())
+        lines.append(f"  relative residual ~ eps^: {orders}")
+        lines += [f"  conserved: {i}" for i in self.invariants]
+        return "\n".join(lines)
+
+
+def derive(model: Model, closure: str = "leading") -> Flow:
+    """Derive the gradient flow of a model under a closure, from its symbolic logits.
+
+    Parameters
+    ----------
+    model : Model
+        The network.
+    closure : str
+        "drive" (only the embedding moves), "leading", "order=k" (all terms of the loss up to eps^k), "softmax"
+        (exact softmax, linearised network), "exact" (the true gradient).
+
+    Returns
+    -------
+    Flow
+        Its equations give dW/dt in flow time, for the weighted mean cross-entropy.
+
+    Raises
+    ------
+    ValueError
+        If the closure is unknown or keeps nothing.
+    """
+    if not isinstance(model, Model):
+        raise ValueError(f"`model` must be a Model such as EmbMLP(...), got {type(model).__name__}.")
+    kept = Closure.of(closure, model)
+    ascent = gradients(total(product(-1, kept.loss(model))), model.weight_symbols)
+    sides = {str(w): factored(g) if kept.moves(w) else sp.ZeroMatrix(*w.shape) for w, g in ascent.items()}
+    moving = tuple(str(w) for w in model.weight_symbols if kept.moves(w))
+    return Flow(model, kept.name, sides, moving)

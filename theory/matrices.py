@@ -1,0 +1,250 @@
+"""Matrix expressions in a canonical form: constructors that simplify as they build.
+
+Sympy's own ``doit`` rewrites matrix products slowly and not to one normal form; derivations here compare
+expressions by structure, so every product, sum, transpose and Hadamard product is built by these functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import sympy as sp
+from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
+from sympy.matrices.expressions.diagonal import DiagMatrix
+
+from .nodes import Centering, Matrix, RowSoftmax, StochasticSymbol
+
+
+def product(*factors: sp.Expr) -> Matrix:
+    """Flat product of scalars and matrices; knows Pi 1 = 0, row sums of stochastic matrices, diag(u) 1 = u."""
+    scalar, chain = sp.S.One, []
+    for factor in factors:
+        coefficient, matrices = split(factor)
+        scalar *= coefficient
+        for matrix in matrices:
+            scalar *= _append(chain, matrix)
+    if not chain:
+        return sp.Identity(1) if scalar == 1 else sp.MatMul(scalar, sp.Identity(1))
+    if scalar == 0:
+        return sp.ZeroMatrix(chain[0].rows, chain[-1].cols)
+    if len(chain) == 1 and scalar == 1:
+        return chain[0]
+    return sp.MatMul(*(chain if scalar == 1 else [scalar, *chain]))
+
+
+def split(expr: sp.Expr) -> tuple[sp.Expr, list[Matrix]]:
+    """Scalar coefficient and list of matrix factors of a term."""
+    if not getattr(expr, "is_Matrix", False):
+        return sp.sympify(expr), []
+    if isinstance(expr, sp.MatMul):
+        scalar, matrices = expr.as_coeff_matrices()
+        return scalar, list(matrices)
+    if isinstance(expr, sp.ZeroMatrix):
+        return sp.S.Zero, [expr]
+    return sp.S.One, [expr]
+
+
+def _append(chain: list[Matrix], matrix: Matrix) -> sp.Expr:
+    """Append a factor in place, merging it with the last one where a rule says so; returns the scalar released."""
+    if isinstance(matrix, sp.Identity):
+        return sp.S.One
+    if not chain:
+        chain.append(matrix)
+        return sp.S.One
+    last = chain[-1]
+    if isinstance(matrix, sp.OneMatrix):
+        if isinstance(last, Centering):
+            chain.append(matrix)
+            return sp.S.Zero
+        if isinstance(last, (StochasticSymbol, RowSoftmax)):
+            chain[-1] = sp.OneMatrix(last.rows, matrix.cols)
+            return sp.S.One
+        if isinstance(last, sp.OneMatrix):
+            chain[-1] = sp.OneMatrix(last.rows, matrix.cols)
+            return last.cols
+        if isinstance(last, DiagMatrix) and matrix.cols == 1:
+            chain.pop()
+            return _append(chain, last.args[0])
+    if isinstance(last, sp.OneMatrix):
+        if isinstance(matrix, Centering):
+            chain.append(matrix)
+            return sp.S.Zero
+        if isinstance(matrix, DiagMatrix) and last.rows == 1:
+            chain[-1] = transpose(matrix.args[0])
+            return sp.S.One
+        if isinstance(matrix, sp.Transpose) and isinstance(matrix.arg, (StochasticSymbol, RowSoftmax)):
+            chain[-1] = sp.OneMatrix(last.rows, matrix.cols)
+            return sp.S.One
+    if isinstance(last, Centering) and isinstance(matrix, Centering):
+        return sp.S.One
+    chain.append(matrix)
+    return sp.S.One
+
+
+def total(*terms: Matrix) -> Matrix:
+    """Flat sum with like terms collected; a ZeroMatrix if nothing is left."""
+    collected: dict[tuple[Matrix, ...], sp.Expr] = {}
+    for term in _flat_terms(terms):
+        scalar, matrices = split(term)
+        if scalar != 0:
+            key = tuple(matrices)
+            collected[key] = collected.get(key, sp.S.Zero) + scalar
+    kept = [product(c, *key) for key, c in collected.items() if sp.expand(c) != 0]
+    if not kept:
+        return sp.ZeroMatrix(*terms[0].shape)
+    return kept[0] if len(kept) == 1 else sp.MatAdd(*kept)
+
+
+def _flat_terms(terms: Iterable[Matrix]) -> Iterable[Matrix]:
+    for term in terms:
+        if isinstance(term, sp.MatAdd):
+            yield from _flat_terms(term.args)
+            continue
+        scalar, matrices = split(term)
+        if len(matrices) == 1 and isinstance(matrices[0], sp.MatAdd):
+            yield from (product(scalar, t) for t in _flat_terms(matrices[0].args))
+        else:
+            yield term
+
+
+def transpose(expr: Matrix) -> Matrix:
+    """Transpose, pushed down to the symbols."""
+    if isinstance(expr, sp.MatMul):
+        scalar, matrices = expr.as_coeff_matrices()
+        return product(scalar, *(transpose(m) for m in reversed(matrices)))
+    if isinstance(expr, sp.MatAdd):
+        return total(*(transpose(t) for t in expr.args))
+    if isinstance(expr, sp.Transpose):
+        return expr.arg
+    if isinstance(expr, (Centering, DiagMatrix, sp.Identity)) or expr.shape == (1, 1):
+        return expr
+    if isinstance(expr, sp.OneMatrix):
+        return sp.OneMatrix(expr.cols, expr.rows)
+    if isinstance(expr, sp.ZeroMatrix):
+        return sp.ZeroMatrix(expr.cols, expr.rows)
+    if isinstance(expr, sp.HadamardProduct):
+        return hadamard(*(transpose(a) for a in expr.args))
+    if isinstance(expr, sp.HadamardPower):
+        return hadamard_power(transpose(expr.base), expr.exp)
+    if isinstance(expr, ElementwiseApplyFunction):
+        return ElementwiseApplyFunction(expr.function, transpose(expr.expr))
+    return sp.Transpose(expr)
+
+
+def hadamard(*factors: Matrix) -> Matrix:
+    """Element-wise product; broadcasts (u 1^T and diag(u) X) become diagonal factors, equal factors powers."""
+    scalar, left, right, powers = sp.S.One, [], [], {}
+    shape = factors[0].shape
+    for factor in _flat_factors(factors):
+        coefficient, matrices = split(factor)
+        scalar *= coefficient
+        if len(matrices) > 1 and _broadcasts(matrices[-1]):
+            left.append(_column(matrices))
+            continue
+        if len(matrices) > 1 and _broadcasts(transpose(matrices[0])):
+            right.append(_column([transpose(m) for m in reversed(matrices)]))
+            continue
+        if len(matrices) > 1 and isinstance(matrices[0], DiagMatrix):
+            left.append(matrices[0].args[0])
+            matrices = matrices[1:]
+        inner = product(*matrices)
+        if isinstance(inner, sp.OneMatrix):
+            continue
+        base, exponent = (inner.base, inner.exp) if isinstance(inner, sp.HadamardPower) else (inner, sp.S.One)
+        powers[base] = powers.get(base, sp.S.Zero) + exponent
+    if scalar == 0:
+        return sp.ZeroMatrix(*shape)
+    core = _elementwise(powers, shape)
+    return product(scalar, *map(diagonal, left), core, *map(diagonal, right))
+
+
+def _elementwise(powers: dict[Matrix, sp.Expr], shape: tuple[sp.Expr, sp.Expr]) -> Matrix:
+    if not powers:
+        return sp.OneMatrix(*shape)
+    parts = [hadamard_power(b, e) for b, e in sorted(powers.items(), key=lambda item: str(item[0]))]
+    return parts[0] if len(parts) == 1 else sp.HadamardProduct(*parts)
+
+
+def hadamard_power(base: Matrix, exponent: sp.Expr) -> Matrix:
+    """Element-wise power with its trivial cases resolved."""
+    if exponent == 0:
+        return sp.OneMatrix(*base.shape)
+    return base if exponent == 1 else sp.HadamardPower(base, exponent)
+
+
+def _flat_factors(factors: Iterable[Matrix]) -> Iterable[Matrix]:
+    for factor in factors:
+        scalar, matrices = split(factor)
+        if len(matrices) == 1 and isinstance(matrices[0], sp.HadamardProduct):
+            yield product(scalar, matrices[0].args[0])
+            yield from matrices[0].args[1:]
+        elif isinstance(factor, sp.MatAdd) and all(_ends_in_row_of_ones(t) for t in factor.args):
+            columns = [product(c, *matrices[:-1]) for c, matrices in map(split, factor.args)]
+            yield product(total(*columns), sp.OneMatrix(1, factor.cols))
+        else:
+            yield factor
+
+
+def _ends_in_row_of_ones(term: Matrix) -> bool:
+    last = split(term)[1][-1]
+    return isinstance(last, sp.OneMatrix) and last.rows == 1 and last.cols != 1
+
+
+def _broadcasts(matrix: Matrix) -> bool:
+    return isinstance(matrix, sp.OneMatrix) and matrix.cols != 1
+
+
+def _column(chain: list[Matrix]) -> Matrix:
+    """The column u of a chain u 1^T that ends in a matrix of ones."""
+    ones = chain[-1]
+    return product(*chain[:-1], *([] if ones.rows == 1 else [sp.OneMatrix(ones.rows, 1)]))
+
+
+def diagonal(column: Matrix) -> Matrix:
+    """diag(u) of a column (n, 1); scalars of u come to the front."""
+    scalar, matrices = split(column)
+    return product(scalar, DiagMatrix(product(*matrices)))
+
+
+def apply(function: sp.Lambda, x: Matrix) -> Matrix:
+    """A scalar function of every entry."""
+    (symbol,) = function.variables
+    return x if function.expr == symbol else ElementwiseApplyFunction(function, x)
+
+
+def distribute(expr: Matrix) -> Matrix:
+    """Multiply all sums out, down to Hadamard factors: the normal form in which derivations are compared."""
+    if isinstance(expr, sp.MatAdd):
+        return total(*(distribute(t) for t in expr.args))
+    if isinstance(expr, sp.MatMul):
+        scalar, matrices = expr.as_coeff_matrices()
+        return _spread([distribute(m) for m in matrices], product, scalar)
+    if isinstance(expr, sp.HadamardProduct):
+        return _spread([distribute(a) for a in expr.args], hadamard, sp.S.One)
+    if isinstance(expr, DiagMatrix) and isinstance(column := distribute(expr.args[0]), sp.MatAdd):
+        return total(*map(diagonal, column.args))
+    return expr
+
+
+def factored(expr: Matrix) -> Matrix:
+    """Take a diagonal factor that opens every term of a sum out of it: diag(w) X - diag(w) Y = diag(w) (X - Y)."""
+    if isinstance(expr, sp.MatMul):
+        scalar, matrices = expr.as_coeff_matrices()
+        return product(scalar, *map(factored, matrices))
+    if isinstance(expr, sp.HadamardProduct):
+        return hadamard(*map(factored, expr.args))
+    if not isinstance(expr, sp.MatAdd):
+        return expr
+    terms = [split(factored(t)) for t in expr.args]
+    first = terms[0][1][0]
+    if isinstance(first, DiagMatrix) and all(m[0] == first for _, m in terms):
+        return product(first, total(*(product(c, *m[1:]) for c, m in terms)))
+    return total(*(product(c, *m) for c, m in terms))
+
+
+def _spread(factors: list[Matrix], combine, scalar: sp.Expr) -> Matrix:
+    terms: list[tuple[Matrix, ...]] = [()]
+    for factor in factors:
+        options = factor.args if isinstance(factor, sp.MatAdd) else (factor,)
+        terms = [(*head, option) for head in terms for option in options]
+    return total(*(product(scalar, combine(*term)) for term in terms))
