@@ -56,7 +56,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     SystemExit
         With 2 for bad input, 3 for a run that failed, 130 for an interrupt.
     """
-    if code := run(sys.argv[1:] if argv is None else list(argv)):
+    code = run(sys.argv[1:] if argv is None else list(argv))
+    if code == INTERRUPTED and argv is None:
+        # CPython ends the process by the signal if the interrupt fell into an `exec`, handled or not; imports do that.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    if code:
         raise SystemExit(code)
 
 
