@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,9 @@ from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
 from .files import InputError
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 130
+POINTER = re.compile(
+    r"\A[^\n]+\n  [^\n]*\n *\^\Z"
+)  # an unreadable claim: its text, and a finger on the character
 
 # Commands stand here by name only: what they need loads when they are called.
 COMMANDS = {
@@ -20,6 +24,8 @@ COMMANDS = {
     "derive": "Print the equations, the predicted order of their residual and what they conserve.",
     "simulate": "Derive and integrate every closure; nothing is trained.",
     "train": "Train the torch twin; nothing is derived.",
+    "check": "Hold a claimed equation against the derived one: true to which order, and what it drops.",
+    "claims": "Put the statements of the papers to the test, one by one.",
 }
 
 
@@ -105,7 +111,8 @@ def _numerical(error: RuntimeError) -> bool:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"smallinit: {one_line(message)}", file=sys.stderr)
+    shown = message if POINTER.search(message) else one_line(message)
+    print(f"smallinit: {shown}", file=sys.stderr)
     return code
 
 

@@ -1,4 +1,4 @@
-"""The four commands and their flags, one for every key of an experiment."""
+"""The commands and their flags, one for every key of an experiment."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import inspect
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,7 +61,7 @@ def _flag(section: str, key: str, field: Any) -> inspect.Parameter:
 
 
 def read_flag(text: str | list[str]) -> Any:
-    """Read a flag's text: an integer, a number, a TOML array, else the text itself."""
+    """Read a flag's text: an integer, a number, true or false, a TOML array, else the text itself."""
     if isinstance(text, list):
         return ",".join(text)
     for reader in (int, float):
@@ -68,6 +69,8 @@ def read_flag(text: str | list[str]) -> Any:
             return reader(text)
         except ValueError:
             continue
+    if text in ("true", "false"):
+        return text == "true"
     if text.lstrip().startswith("["):
         try:
             return tomllib.loads(f"value = {text}")["value"]
@@ -173,8 +176,9 @@ def derive(
     loaded = read(experiment, preset, flags, need=False)
     # Nothing in the equations depends on the data but the size of the vocabulary: none are enumerated.
     whole = loaded.experiment.data is not None
-    d_vocab = (runs.build_data if whole else runs.build_task)(loaded).d_vocab
-    flows = runs.derive_flows(loaded, runs.build_model(loaded, d_vocab))
+    source = (runs.build_data if whole else runs.build_task)(loaded)
+    n_ctx = source.n_ctx if whole else source.length
+    flows = runs.derive_flows(loaded, runs.build_model(loaded, source.d_vocab, n_ctx))
     print(
         runs.equations_tex(flows) if latex else "\n\n".join(map(str, flows.values())),
         end="" if latex else "\n",
@@ -244,3 +248,63 @@ def train(
     training = built.train(progress=runs.on_terminal())
     print("\n" + report.run_table({training.label: training}) + "\n")
     save(folder, overwrite, runs.writers(loaded, {}, {}, training))
+
+
+@flagged
+def check(
+    claim: str,
+    experiment: Path | None = None,
+    /,
+    *,
+    preset: str | None = None,
+    **flags: Any,
+) -> None:
+    """Hold a claimed equation against the derived one: true to which order, and what it drops.
+
+    Parameters
+    ----------
+    claim
+        For example "dW_E = M @ W_out.T @ W_in.T"; docs/check.md has the grammar.
+    experiment
+        A TOML file with the model and the data; without one, and without a preset, the demo's stand.
+    preset
+        demo or paper.
+    """
+    from .theory import check as hold
+
+    loaded = read(experiment, "demo" if experiment is None and preset is None else preset, flags)
+    data = runs.build_data(loaded)
+    model = runs.build_model(loaded, data.d_vocab, data.n_ctx)
+    with runs.refused(loaded, "model"):
+        model.check_data(data)
+    try:
+        print(hold(claim, model, data))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def claims(*, json: Annotated[Path | None, Parameter(show_default=False)] = None) -> None:
+    """Put the statements of the papers to the test, one by one.
+
+    Parameters
+    ----------
+    json
+        Also write the findings, with their numbers, to this file.
+    """
+    from .theory.claims import claims as all_claims
+
+    if json is not None and not json.absolute().parent.is_dir():
+        raise InputError(f"`--json` {str(json)!r} lies in a folder that does not exist: create it first.")
+    rows = []
+    for claim in all_claims():
+        rows.append(claim.row(claim.verify()))
+        print("{number:15} {status:26} {statement}\n{0:43}{finding}".format("", **rows[-1]), flush=True)
+    if json is not None:
+        write_text(json, dumps(rows, indent=2, allow_nan=True) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file completely or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -21,9 +21,11 @@ from pydantic import (
 
 # Mirrors of `theory.activations.NAMED` and `theory.closure.NAMES`, held equal by a test: reading a file must
 # not load sympy.
-ACTIVATIONS = ("tanh", "sin", "arctan", "softsign", "gelu", "silu", "identity")
+ACTIVATIONS = ("tanh", "sin", "arctan", "softsign", "gelu", "silu", "identity", "square")
 REFUSED_ACTIVATIONS = ("relu", "leaky_relu", "sigmoid")
 CLOSURES = ("drive", "leading", "softmax", "exact")
+# A cut of the loss, or what is kept of each part, joined by "+" since commas part closures in a flag.
+CLOSURE = r"order=[1-9]\d?|(softmax|activation|attention)=(exact|\d\d?)(,(softmax|activation|attention)=(exact|\d\d?))*"
 TOKEN_LIMIT = 2**20  # also keeps a mistyped range from filling the memory
 STEP_LIMIT = 10**8
 
@@ -64,14 +66,16 @@ def format_tokens(tokens: tuple[int, ...]) -> str:
 
 
 def parse_closures(value: Any) -> Any:
-    """Read one name, names joined by commas, or a list of names."""
-    return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
+    """Read one name, names joined by commas, or a list of names; parts of one closure are joined by "+" in text."""
+    if not isinstance(value, str):
+        return value
+    return tuple(name.strip().replace("+", ",") for name in value.split(","))
 
 
 def check_closures(names: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse unknown and repeated closures."""
     for i, name in enumerate(names):
-        if name not in CLOSURES and not re.fullmatch(r"order=[1-9]\d?", name, re.ASCII):
+        if name not in CLOSURES and not re.fullmatch(CLOSURE, name, re.ASCII):
             raise ValueError(f"has an unknown closure {name[:40]!r}{_hint(name, (*CLOSURES, 'order=9'))}")
         if name in names[:i]:
             raise ValueError(f"names {name!r} twice")
@@ -151,12 +155,21 @@ class Data(Section):
 
 
 class ModelSpec(Section):
-    """The network."""
+    """The network; keys that a model does not have are ignored."""
 
-    name: Literal["EmbMLP"] = Field("EmbMLP", description="Class of the model.")
+    name: Literal[
+        "EmbMLP", "EmbedUnembed", "TwoTokenMLP", "OneLayerTransformer", "ScalarClassifier", "AttentionOnly"
+    ] = Field("EmbMLP", description="Class of the model.")
     d_model: Size = Field(200, description="Embedding width.")
     d_mlp: Size = Field(400, description="Hidden width.")
+    d_head: Size = Field(64, description="Width of keys, queries and values.")
+    n_layers: int = Field(1, ge=1, le=16, description="Attention layers (AttentionOnly).")
+    unembed: bool = Field(True, description="Read logits through W_U (OneLayerTransformer).")
+    positions: bool = Field(False, description="Add a learned positional embedding (OneLayerTransformer).")
     activation: Activation = Field("tanh", description=f"One of {', '.join(ACTIVATIONS)}.")
+    loss: Literal["cross_entropy", "exponential", "logistic", "mse"] | None = Field(
+        None, description="cross_entropy, exponential, logistic or mse; the model's own if absent."
+    )
     d_vocab: Size | None = Field(None, description="Vocabulary size; as large as the data need if absent.")
 
 
@@ -172,7 +185,8 @@ class Theory(Section):
     """The closures and their integration; times are flow times (learning rate x step)."""
 
     closures: Closures = Field(
-        ("leading", "softmax"), description=f"Any of {', '.join(CLOSURES)}, order=k; repeatable."
+        ("leading", "softmax"),
+        description=f"Any of {', '.join(CLOSURES)}, order=k, activation=j+attention=m; repeatable.",
     )
     t1: Positive = Field(200.0, description="End, in flow time.")
     rtol: Tolerance = Field(1e-6, description="Relative tolerance.")

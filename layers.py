@@ -215,6 +215,8 @@ def _toml(value: Any) -> str:
     if isinstance(value, str):
         plain = "".join(c if c >= " " and c != "\x7f" else f"\\u{ord(c):04x}" for c in _escaped(value))
         return f'"{plain}"'
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
     return repr(value)  # int and finite float: Python's notation is TOML's

@@ -119,7 +119,9 @@ def build(loaded: Loaded) -> Built:
         If the parts do not fit together or a file cannot be used.
     """
     data = build_data(loaded)
-    model = build_model(loaded, data.d_vocab)
+    model = build_model(loaded, data.d_vocab, data.n_ctx)
+    with refused(loaded, "model"):
+        model.check_data(data)
     init = loaded.experiment.init
     with refused(loaded, "init"):
         if init.file is None:
@@ -163,13 +165,17 @@ def build_task(loaded: Loaded) -> Any:
         return CompositeTask(**settings, d_vocab=loaded.experiment.model.d_vocab)
 
 
-def build_model(loaded: Loaded, d_vocab: int) -> Model:
+def build_model(loaded: Loaded, d_vocab: int, n_ctx: int) -> Model:
     """Make the model that the experiment names."""
+    from dataclasses import fields
+
     from . import theory
 
     spec = loaded.experiment.model
+    kind = getattr(theory, spec.name)
+    given = spec.model_dump(exclude_none=True) | {"d_vocab": d_vocab, "n_ctx": n_ctx}
     with refused(loaded, "model"):
-        return getattr(theory, spec.name)(d_vocab, spec.d_model, spec.d_mlp, spec.activation)
+        return kind(**{f.name: given[f.name] for f in fields(kind) if f.name in given})
 
 
 def derive_flows(loaded: Loaded, model: Model) -> dict[str, Flow]:

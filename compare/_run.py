@@ -54,7 +54,7 @@ class Run:
         self.model, self.data, self.settings = model, data, settings
         self.config = settings.identity(model, data, start)
         self.network = network(model, start, dtype)
-        self.batches = Batches(data, dtype, settings.batch_size, settings.seed)
+        self.batches = Batches(model, data, dtype, settings.batch_size, settings.seed)
         self.optimizer = _adamw(self.network, settings) if settings.adamw else None
         self.step, self.loss = 0, float("nan")
         self.statistics: dict[str, float] = {}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from ..sim.evaluate import logits
 from ..theory.dataset import Dataset
 from ..theory.flow import Flow
 from ..theory.model import Model
@@ -15,10 +16,13 @@ from ._batches import CHUNK, Batches, loss_and_gradient
 from ._threads import torch_threads
 from .networks import network
 
-# Relative errors below are rounding, above the next power of eps still bends the line.
-FLOOR, CEILING = 4e-14, 1e-3
+# Relative errors below LARGEST_ROUNDING may be rounding, whose size is read off the plateau at small eps. Towards large
+# eps further powers bend the line: of all ceilings the one is taken that leaves the least doubt.
+LARGEST_ROUNDING, ROUNDING, CEILINGS = 4e-14, 1e-15, (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)
+FEWEST = 8  # points of a regression
+LARGEST_LOGIT = 3.0  # beyond it the loss saturates, and what is left of its gradient has lost digits
 GRID = 2.0 ** np.arange(2.0, -26.0, -0.25)
-ONE_DECADE = 14  # points of the grid
+ONE_DECADE = 14  # points of the grid that are computed at least
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class ResidualMeasurement:
 def autodiff_gradient(
     model: Model, data: Dataset, weights: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Gradient of the weighted mean cross-entropy by torch's autodiff, float64.
+    """Gradient of the weighted mean loss by torch's autodiff, float64.
 
     Returns
     -------
@@ -58,7 +62,7 @@ def autodiff_gradient(
     """
     net = network(model, weights)
     with torch_threads(model, min(CHUNK, len(data.labels))):
-        loss_and_gradient(net, Batches(data, torch.float64, None, 0).full())
+        loss_and_gradient(net, Batches(model, data, torch.float64, None, 0).full())
     return {name: p.grad.numpy().copy() for name, p in net.named_parameters() if p.grad is not None}
 
 
@@ -67,8 +71,8 @@ def measure_residual(flow: Flow, data: Dataset, direction: Mapping[str, np.ndarr
 
     The residual is split into its parts even and odd in eps, since neighbouring powers bend the line where float64
     leaves little more than a decade to high orders; the smaller of the two exponents counts. Each regression fits
-    log(error) = log c + p log(eps) + b eps^2 + b' eps^4 over all eps at which the
-    relative error lies between rounding (4e-14) and one per mille.
+    log(error) = log c + p log(eps) + b eps^2 + b' eps^4 + .. over a range of eps from rounding upwards; of all ranges
+    and numbers of terms the one counts whose standard error of p, misfit included, is least.
 
     Parameters
     ----------
@@ -85,13 +89,16 @@ def measure_residual(flow: Flow, data: Dataset, direction: Mapping[str, np.ndarr
         Predicted and measured exponents per weight.
     """
     moving = [i for i, w in enumerate(flow.model.weights) if w in flow.moving]
+    scales = GRID[
+        [_largest_logit(flow.model, data, direction, eps, flow.closure) < LARGEST_LOGIT for eps in GRID]
+    ]
     rows: list[np.ndarray] = []
-    for eps in GRID:
+    for eps in scales:
         rows.append(_parity_errors(flow, data, direction, eps))
-        if len(rows) > ONE_DECADE and rows[-1][moving].max() < FLOOR:
+        if len(rows) > ONE_DECADE and rows[-1][moving].max() < ROUNDING:
             break
-    eps, table = GRID[: len(rows)], np.array(rows)  # table: (k, weight, parity)
-    fits = [min(_slope(eps, table[:, i, 0]), _slope(eps, table[:, i, 1])) for i in range(table.shape[1])]
+    eps, table = scales[: len(rows)], np.array(rows)  # table: (k, weight, parity)
+    fits = [min(_slope(eps, table[:, i, parity]) for parity in (0, 1)) for i in range(table.shape[1])]
     names = list(flow.model.weights)
     return ResidualMeasurement(
         predicted=dict(flow.residual_order),
@@ -100,6 +107,56 @@ def measure_residual(flow: Flow, data: Dataset, direction: Mapping[str, np.ndarr
         eps=eps,
         errors={w: np.linalg.norm(table[:, i], axis=1) for i, w in enumerate(names)},
     )
+
+
+def measure_equation(
+    model: Model,
+    data: Dataset,
+    direction: Mapping[str, np.ndarray],
+    weight: str,
+    equation: Callable[[dict[str, np.ndarray]], np.ndarray],
+) -> float:
+    """Power of eps with which the relative error of one weight's equation vanishes against autodiff.
+
+    Parameters
+    ----------
+    model, data, direction
+        As in `measure_residual`.
+    weight : str
+        The weight whose dW/dt is given.
+    equation : callable
+        Weights -> claimed dW/dt.
+
+    Returns
+    -------
+    float
+        The measured exponent; infinity if the error is rounding at every eps.
+    """
+    scales = GRID[[_largest_logit(model, data, direction, eps) < LARGEST_LOGIT for eps in GRID]]
+    errors: list[list[float]] = []
+    for eps in scales:
+        residuals, truth = [], np.zeros(0)
+        for sign in (1, -1):
+            weights = {name: sign * eps * np.asarray(value) for name, value in direction.items()}
+            truth = autodiff_gradient(model, data, weights)[weight]
+            residuals.append(equation(weights) + truth)
+        size = 2 * np.linalg.norm(truth)
+        errors.append([float(np.linalg.norm(residuals[0] + s * residuals[1]) / size) for s in (1, -1)])
+        if len(errors) > ONE_DECADE and max(errors[-1]) < ROUNDING:
+            break
+    table = np.array(errors)
+    return min(_slope(scales[: len(table)], table[:, parity]) for parity in (0, 1))[0]
+
+
+def _largest_logit(
+    model: Model, data: Dataset, direction: Mapping[str, np.ndarray], eps: float, closure: str = "exact"
+) -> float:
+    """Largest logit of the network and of the closure's own."""
+    weights = {w: eps * np.asarray(x) for w, x in direction.items()}
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = [logits(model, weights, data.sequences, kind) for kind in dict.fromkeys(("exact", closure))]
+    largest = max(float(np.abs(f).max()) for f in found)
+    return largest if np.isfinite(largest) else np.inf
 
 
 def _parity_errors(flow: Flow, data: Dataset, direction: Mapping[str, np.ndarray], eps: float) -> np.ndarray:
@@ -119,12 +176,31 @@ def _parity_errors(flow: Flow, data: Dataset, direction: Mapping[str, np.ndarray
 
 def _slope(eps: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
     """Slope and width in decades; a flat error is a slope too (a frozen weight), rounding everywhere is infinite."""
-    if errors.max() < FLOOR:
+    if errors.max() < LARGEST_ROUNDING:
         return float("inf"), float(np.log10(eps.max() / eps.min()))
-    small = (errors > FLOOR) & (errors < CEILING)
-    used = small if small.sum() >= ONE_DECADE // 2 else errors > FLOOR
-    x = eps[used]
-    design = np.stack([np.log(x), np.ones_like(x), x**2, x**4], axis=1)
-    trust = np.minimum(1.0, errors[used] / (25 * FLOOR))  # close to rounding a logarithm is mostly noise
-    slope = np.linalg.lstsq(design * trust[:, None], np.log(errors[used]) * trust, rcond=None)[0][0]
-    return float(slope), float(np.log10(x.max() / x.min()))
+    flat = errors[errors < LARGEST_ROUNDING]
+    rounding = max(float(np.median(flat)), ROUNDING) if flat.size > 4 else ROUNDING
+    above = errors > 8 * rounding
+    windows = [w for ceiling in CEILINGS if (w := above & (errors < ceiling)).sum() >= FEWEST] or [above]
+    fits = [fit for w in windows for fit in _fits(eps[w], errors[w], rounding)]
+    _, slope, decades = min(fits)  # the fit that leaves the least doubt about its slope
+    return slope, decades
+
+
+def _fits(eps: np.ndarray, errors: np.ndarray, rounding: float) -> list[tuple[float, float, float]]:
+    """Doubt about the slope, the slope and the width in decades of fits with 1 .. 4 even powers of eps beside it."""
+    noise = 1e-3 + rounding / errors  # close to rounding a logarithm is mostly noise
+    decades = float(np.log10(eps.max() / eps.min()))
+    found = []
+    for bends in range(1, max(2, min(5, eps.size - 3))):
+        columns = [
+            np.log(eps),
+            np.ones_like(eps),
+            *((eps / eps.max()) ** (2 * k) for k in range(1, bends + 1)),
+        ]
+        design = np.stack(columns, axis=1) / noise[:, None]
+        solution = np.linalg.lstsq(design, np.log(errors) / noise, rcond=None)[0]
+        misfit = np.sum((design @ solution - np.log(errors) / noise) ** 2) / max(eps.size - len(columns), 1)
+        variance = np.linalg.pinv(design.T @ design)[0, 0]
+        found.append((float(np.sqrt(variance * max(misfit, 1.0))), float(solution[0]), decades))
+    return found

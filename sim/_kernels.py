@@ -6,6 +6,140 @@ from numba import njit
 TINY = 1e-280  # below this a product of exponentials has lost its digits: take the careful path
 
 
+# The two-dimensional (matrix) or flat (part) piece of a buffer that entry h of the table in front of `ints` describes.
+@njit(nogil=True, error_model="numpy")
+def matrix(buffer, ints, h):
+    return buffer[ints[h] : ints[h + 1]].reshape((ints[h + 2], ints[h + 3]))
+
+
+@njit(nogil=True, error_model="numpy")
+def part(buffer, ints, h):
+    return buffer[ints[h] : ints[h + 1]]
+
+
+# Element-wise kernels by number of operands: out = a x + b y + .., out += .., out = x^i y^j .., out *= ..
+
+
+@njit(nogil=True, error_model="numpy")
+def add1(a, x, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = a * x[i, j]
+
+
+@njit(nogil=True, error_model="numpy")
+def add_into1(a, x, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] += a * x[i, j]
+
+
+@njit(nogil=True, error_model="numpy")
+def add2(a, x, b, y, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = a * x[i, j] + b * y[i, j]
+
+
+@njit(nogil=True, error_model="numpy")
+def add_into2(a, x, b, y, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] += a * x[i, j] + b * y[i, j]
+
+
+@njit(nogil=True, error_model="numpy")
+def add3(a, x, b, y, c, z, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = a * x[i, j] + b * y[i, j] + c * z[i, j]
+
+
+@njit(nogil=True, error_model="numpy")
+def add_into3(a, x, b, y, c, z, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] += a * x[i, j] + b * y[i, j] + c * z[i, j]
+
+
+@njit(nogil=True, error_model="numpy")
+def add4(a, x, b, y, c, z, d, w, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = a * x[i, j] + b * y[i, j] + c * z[i, j] + d * w[i, j]
+
+
+@njit(nogil=True, error_model="numpy")
+def add_into4(a, x, b, y, c, z, d, w, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] += a * x[i, j] + b * y[i, j] + c * z[i, j] + d * w[i, j]
+
+
+@njit(nogil=True, error_model="numpy")
+def _raised(x, power):
+    value = x
+    for _ in range(power - 1):
+        value *= x
+    return value
+
+
+@njit(nogil=True, error_model="numpy")
+def multiply1(x, a, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = _raised(x[i, j], a)
+
+
+@njit(nogil=True, error_model="numpy")
+def multiply_into1(x, a, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] *= _raised(x[i, j], a)
+
+
+@njit(nogil=True, error_model="numpy")
+def multiply2(x, a, y, b, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = _raised(x[i, j], a) * _raised(y[i, j], b)
+
+
+@njit(nogil=True, error_model="numpy")
+def multiply_into2(x, a, y, b, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] *= _raised(x[i, j], a) * _raised(y[i, j], b)
+
+
+@njit(nogil=True, error_model="numpy")
+def multiply3(x, a, y, b, z, c, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = _raised(x[i, j], a) * _raised(y[i, j], b) * _raised(z[i, j], c)
+
+
+@njit(nogil=True, error_model="numpy")
+def multiply_into3(x, a, y, b, z, c, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] *= _raised(x[i, j], a) * _raised(y[i, j], b) * _raised(z[i, j], c)
+
+
+@njit(nogil=True, error_model="numpy")
+def multiply4(x, a, y, b, z, c, w, d, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = _raised(x[i, j], a) * _raised(y[i, j], b) * _raised(z[i, j], c) * _raised(w[i, j], d)
+
+
+@njit(nogil=True, error_model="numpy")
+def multiply_into4(x, a, y, b, z, c, w, d, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] *= _raised(x[i, j], a) * _raised(y[i, j], b) * _raised(z[i, j], c) * _raised(w[i, j], d)
+
+
 # out (rows, cols) = A @ b for A in CSR form; rows in order, so that the bits do not depend on anything else
 @njit(nogil=True, error_model="numpy")
 def csr_dot(values, indices, indptr, b, out):

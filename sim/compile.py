@@ -16,8 +16,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import scipy.sparse as sparse
+import sympy as sp
 
-from ..theory.model import ROWS
+from ..theory.closure import model_logits
+from ..theory.inputs import N_CTX, ROWS, dimension_sizes
 from ._cache import LOCK, cache_dir
 from .emit import Emitter, Kernel
 from .problem import Problem
@@ -26,6 +28,7 @@ from .schedule import lower_flow
 if TYPE_CHECKING:
     from ..theory.dataset import Dataset
     from ..theory.flow import Flow
+    from ..theory.model import Model
 
 _PROBLEMS: WeakKeyDictionary[Flow, WeakKeyDictionary[Dataset, Problem]] = WeakKeyDictionary()
 
@@ -63,11 +66,13 @@ def compile_flow(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray]) -> 
 
 
 def _compile(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray]) -> Problem:
-    values = merge_rows(flow.model.data_matrices(data))
+    values = distinct_rows(flow.model, data)
     frozen = {w: start[w] for w in flow.model.weights if w not in flow.moving}
     shapes = {w: s for w, s in flow.model.weights.items() if w in flow.moving}
-    sizes = flow.model.sizes | {ROWS: values["omega"].shape[0]}
     sides = {w: flow.right_hand_sides[w] for w in flow.moving}
+    sizes = flow.model.sizes | {ROWS: values["omega"].shape[0], N_CTX: data.n_ctx}
+    for side in sides.values():
+        sizes |= dimension_sizes(side, values)
     graph, outputs = lower_flow(sides, values | frozen, shapes, sizes)
     layout = _layout(shapes)
     kernel = Emitter(graph, layout, outputs).run()
@@ -76,25 +81,32 @@ def _compile(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray]) -> Prob
     )
 
 
-def merge_rows(values: dict[str, Any]) -> dict[str, Any]:
-    """Merge sequences that the model cannot tell apart: equal in every data matrix but the labels.
+def distinct_rows(model: Model, data: Dataset) -> dict[str, Any]:
+    """Data matrices of the training rows, with those merged that the loss cannot tell apart."""
+    values = model.data_matrices(data)
+    symbols = model_logits(model).atoms(sp.MatrixSymbol)
+    if any(s.cols == ROWS for s in symbols):
+        return values  # rows that look at each other stay as they are
+    told_apart = {s.name for s in symbols if s.rows == ROWS and s.name in values}
+    return merge_rows(values, told_apart | (set() if model.loss_function.linear_in_labels else {"Y"}))
+
+
+def merge_rows(values: dict[str, Any], inputs: set[str]) -> dict[str, Any]:
+    """Merge sequences that the loss cannot tell apart: equal in every data matrix named by `inputs`.
 
     Their weights add up and their labels become one law, which leaves every gradient as it was; the bag-of-counts
     model meets (z, a, b) and (z, b, a) as one row.
     """
-    inputs = [v for name, v in values.items() if name not in ("Y", "omega")]
-    rows = sparse.hstack(inputs, format="csr")
+    rows = sparse.hstack([values[name] for name in sorted(inputs)], format="csr")
     group = _equal_rows(rows)
     first = np.unique(group, return_index=True)[1]
     weights = values["omega"].ravel()
     merged = np.bincount(group, weights=weights)
     share = weights / merged[group]
-    labels = (
-        sparse.csr_array((share, (group, np.arange(group.size))), shape=(first.size, group.size))
-        @ values["Y"]
-    )
-    kept = {name: v[first] for name, v in values.items() if name not in ("Y", "omega")}
-    return kept | {"Y": labels.tocsr(), "omega": merged.reshape(-1, 1)}
+    mean = sparse.csr_array((share, (group, np.arange(group.size))), shape=(first.size, group.size))
+    labels = mean @ values["Y"]
+    kept = {name: v[first] if name in inputs else v for name, v in values.items()}
+    return kept | {"Y": labels.tocsr() if sparse.issparse(labels) else labels, "omega": merged.reshape(-1, 1)}
 
 
 def _equal_rows(rows: sparse.csr_array) -> np.ndarray:

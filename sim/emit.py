@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from smallinit.sim import _kernels
+from smallinit.sim import _kernels, _pattern_kernels
 from smallinit.sim._cache import compiled
 from smallinit.sim.problem import RHS_SIGNATURE
 
@@ -25,6 +25,7 @@ from smallinit.sim.problem import RHS_SIGNATURE
 def rhs(t, y, out, floats, ints, work):
 '''
 Terms = list[tuple[float, Ref]]
+ARITY = 4  # operands of one element-wise kernel; more take several passes
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Emitter:
                 self._view(index, "y", self.layout[node.payload][0], node.shape)
             elif node.op == "data":
                 self._data(index)
-            elif node.op not in ("centering", "diag"):
+            elif node.op not in ("centering", "diag", "pattern"):
                 placed |= self._place(index, node, direct)
                 self._operation(index, node)
             self._release(index, last_use, placed)
@@ -97,8 +98,7 @@ class Emitter:
         rows, cols = (shape[0], shape[1]) if len(shape) == 2 else (shape[0], 1)
         self.table.append((start, stop, rows, cols))
         self._kinds.append(buffer)
-        text = f"{buffer}[ints[{h}] : ints[{h + 1}]]"
-        return text + f".reshape((ints[{h + 2}], ints[{h + 3}]))" if len(shape) == 2 else text
+        return f"_kernels.{'matrix' if len(shape) == 2 else 'part'}({buffer}, ints, {h})"
 
     def _view(self, index: int, buffer: str, start: int, shape: tuple[int, int]) -> None:
         self.lines.append(f"n{index} = {self._slice(buffer, start, start + shape[0] * shape[1], shape)}")
@@ -230,16 +230,26 @@ class Emitter:
         self.lines.append(f"_kernels.scale({self._name(x)}, {u}, {node.payload}, {target})")
 
     def _emit_copy(self, index: int, node: Node, target: str) -> None:
-        self._loop(target, self._element(node.args[0]))
+        self._combine(target, [(1.0, node.args[0])])
 
     def _emit_sum(self, index: int, node: Node, target: str) -> None:
-        self._loop(target, self._combination(list(zip(node.payload, node.args, strict=True))))
+        self._combine(target, list(zip(node.payload, node.args, strict=True)))
 
     def _emit_hadamard(self, index: int, node: Node, target: str) -> None:
-        factors = [
-            self._element(r) for r, power in zip(node.args, node.payload, strict=True) for _ in range(power)
-        ]
-        self._loop(target, " * ".join(factors))
+        pairs = [(r, power) for r, power in zip(node.args, node.payload, strict=True)]
+        for k in range(0, len(pairs), ARITY):
+            part = pairs[k : k + ARITY]
+            arguments = ", ".join(f"{self._name(r)}, {power}" for r, power in part)
+            kernel = f"multiply{len(part)}" if k == 0 else f"multiply_into{len(part)}"
+            self.lines.append(f"_kernels.{kernel}({arguments}, {target})")
+
+    def _combine(self, target: str, terms: Terms) -> None:
+        """A linear combination by calls: written out as loops, a long flow would take numba minutes to compile."""
+        for k in range(0, len(terms), ARITY):
+            part = terms[k : k + ARITY]
+            arguments = ", ".join(f"{float(c)!r}, {self._name(r)}" for c, r in part)
+            kernel = f"add{len(part)}" if k == 0 else f"add_into{len(part)}"
+            self.lines.append(f"_kernels.{kernel}({arguments}, {target})")
 
     def _emit_map(self, index: int, node: Node, target: str) -> None:
         self._loop(target, node.payload, before=f"x = {self._element(node.args[0])}")
@@ -256,8 +266,32 @@ class Emitter:
         arguments = f"{self._name(x)}, {node.payload!r}, {self.names[counts]}, {w}, {target}, {scratch}"
         self.lines.append(f"_kernels.bag_softmax({arguments})")
 
-    def _combination(self, terms: Terms) -> str:
-        return " + ".join(f"{c!r} * {self._element(r)}" if c != 1.0 else self._element(r) for c, r in terms)
+    def _at_pattern(self, kernel: str, arrays: list[Ref], pattern: Ref, *rest: str) -> None:
+        names = [*(self._name(r) for r in arrays), self.names[pattern], *rest]
+        self.lines.append(f"_pattern_kernels.{kernel}({', '.join(names)})")
+
+    def _emit_sddmm(self, index: int, node: Node, target: str) -> None:
+        self._at_pattern("sddmm", list(node.args[:2]), node.args[2], target)
+
+    def _emit_gather(self, index: int, node: Node, target: str) -> None:
+        self._at_pattern("gather", [node.args[0]], node.args[1], repr(node.payload), target)
+
+    def _emit_gather_rows(self, index: int, node: Node, target: str) -> None:
+        self._at_pattern("gather_column", [node.args[0]], node.args[1], "0", target)
+
+    def _emit_gather_cols(self, index: int, node: Node, target: str) -> None:
+        self._at_pattern("gather_column", [node.args[0]], node.args[1], "1", target)
+
+    def _emit_segment_softmax(self, index: int, node: Node, target: str) -> None:
+        self._at_pattern("segment_softmax", [node.args[0]], node.args[1], repr(node.payload), target)
+
+    def _emit_pattern_dot(self, index: int, node: Node, target: str) -> None:
+        values, pattern, b = node.args
+        kernel = "pattern_dot_transposed" if node.payload else "pattern_dot"
+        self._at_pattern(kernel, [values], pattern, self._name(b), target)
+
+    def _emit_densify(self, index: int, node: Node, target: str) -> None:
+        self._at_pattern("densify", [node.args[0]], node.args[1], target)
 
     def _loop(self, target: str, value: str, before: str | None = None) -> None:
         self.lines += [f"for i in range({target}.shape[0]):", f"    for j in range({target}.shape[1]):"]
@@ -270,4 +304,7 @@ class Emitter:
         _, shape = self.layout[weight]
         name = f"out_{weight}"
         self.lines.append(f"{name} = {self._slice('out', *self._span(weight), tuple(shape))}")
-        self._loop(name, self._combination(terms) if terms else "0.0")
+        if terms:
+            self._combine(name, terms)
+        else:
+            self.lines.append(f"{name}[:] = 0.0")

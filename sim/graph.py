@@ -31,8 +31,9 @@ class Node:
     Attributes
     ----------
     op : str
-        "weight", "data", "centering", "diag" (leaves), "matmul", "centred", "scaled", "copy", "sum", "hadamard", "map",
-        "softmax", "bag_softmax".
+        "weight", "data", "centering", "diag", "pattern" (leaves), "matmul", "centred", "scaled", "copy", "sum",
+        "hadamard", "map", "softmax", "bag_softmax"; columns of values at a pattern: "sddmm", "gather", "gather_rows",
+        "gather_cols", "segment_softmax"; from such a column: "pattern_dot", "densify".
     args : tuple of Ref
         Operands.
     shape : tuple of int
@@ -90,6 +91,8 @@ class Graph:
         node = self.nodes[ref.node]
         if node.op in ("centering", "diag"):
             return Operand(node.op, node.shape)
+        if node.op == "pattern":
+            return Operand("csr", self.shape(ref), self.data[node.args[1].node].nnz)
         if node.op == "data" and sparse.issparse(self.data[ref.node]):
             return Operand("csr", self.shape(ref), self.data[ref.node].nnz)
         return Operand("dense", self.shape(ref))
@@ -101,8 +104,10 @@ class Graph:
             return self.matmul(b.T, a.T).T  # kernels have the sparse, diagonal or centring factor on the left
         if left in ("centering", "diag"):
             return self._scaled_rows(a, b)
+        if self.nodes[a.node].op == "pattern":
+            return self._pattern_dot(a, self.unflipped(b))
         if left == "csr":
-            b = self._unflipped(b)
+            b = self.unflipped(b)
         elif (b.node, not b.flipped) < (a.node, a.flipped):
             return self._product(b.T, a.T).T
         return self._product(a, b)
@@ -110,6 +115,19 @@ class Graph:
     def _product(self, a: Ref, b: Ref) -> Ref:
         shape = (self.shape(a)[0], self.shape(b)[1])
         return self.add("matmul", (a, b), shape, cost=product_cost(self.operand(a), self.operand(b)))
+
+    def _pattern_dot(self, a: Ref, b: Ref) -> Ref:
+        shape = (self.shape(a)[0], self.shape(b)[1])
+        args = (*self.nodes[a.node].args, b)
+        return self.add(
+            "pattern_dot", args, shape, int(a.flipped), product_cost(self.operand(a), self.operand(b))
+        )
+
+    def densify(self, ref: Ref) -> Ref:
+        """A matrix with a pattern, written out."""
+        node = self.nodes[ref.node]
+        cost = ELEMENT_WEIGHT * node.shape[0] * node.shape[1]
+        return Ref(self.add("densify", node.args, node.shape, cost=cost).node, ref.flipped)
 
     def _scaled_rows(self, a: Ref, b: Ref) -> Ref:
         """Centring or diagonal scaling, in the orientation in which the operand is stored."""
@@ -120,7 +138,8 @@ class Graph:
             self.add(op, args, shape, int(b.flipped), ELEMENT_WEIGHT * shape[0] * shape[1]).node, b.flipped
         )
 
-    def _unflipped(self, ref: Ref) -> Ref:
+    def unflipped(self, ref: Ref) -> Ref:
+        """The same value stored row by row."""
         if not ref.flipped:
             return ref
         shape = self.shape(ref)

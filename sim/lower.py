@@ -13,9 +13,10 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ..theory.matrices import product, split, total, transpose
 from ..theory.nodes import Centering, Matrix, RowSoftmax
-from .chain import SPARSE_WEIGHT, Operand, plan_chain
+from .chain import INFEASIBLE, SPARSE_WEIGHT, Operand, plan_chain
 from .graph import Graph, Ref
 from .numeric import evaluate
+from .sampled import Sampler
 
 DENSE_FOLD_BYTES = 2**28  # a folded data product may be dense up to this size
 SPARSE_DENSITY = 0.15  # sparser than this, a folded product stays sparse
@@ -46,6 +47,7 @@ class Lowering:
     ) -> None:
         self.graph = Graph()
         self.values, self.shapes, self.sizes, self.folds = values, shapes, sizes, folds
+        self.sampler = Sampler(self)
 
     def lower(self, expr: Matrix) -> tuple[float, Ref]:
         """Coefficient and reference of an expression."""
@@ -55,8 +57,15 @@ class Lowering:
         if len(factors) == 1:
             inner, ref = self._atom(factors[0])
             return coefficient * inner, ref
+        if (pattern := self.sampler.pattern_of(expr)) is not None:
+            return self.sampler.lower(expr, pattern)
         inner, ref = self._chain(factors)
         return coefficient * inner, ref
+
+    def lower_dense(self, expr: Matrix) -> tuple[float, Ref]:
+        """The same, as an array without holes."""
+        coefficient, ref = self.lower(expr)
+        return coefficient, self._densified(ref)
 
     def is_data(self, expr: Matrix) -> bool:
         """Whether an expression holds no weight."""
@@ -65,7 +74,7 @@ class Lowering:
     def _spread_data(self, factors: list[Matrix]) -> list[Matrix]:
         """Multiply data on either side into those terms of a sum that then fold or fuse."""
         for i, factor in enumerate(factors):
-            if isinstance(factor, sp.MatAdd) and not self.is_data(factor):
+            if self._spreads(factor):
                 before, after = self._data_run(factors[:i][::-1])[::-1], self._data_run(factors[i + 1 :])
                 if not before:
                     continue
@@ -79,6 +88,13 @@ class Lowering:
                     head = factors[: i - len(before)]
                     return [*head, total(*spread), *factors[i + 1 + len(tail) :]]
         return factors
+
+    def _spreads(self, factor: Matrix) -> bool:
+        return (
+            isinstance(factor, sp.MatAdd)
+            and not self.is_data(factor)
+            and self.sampler.pattern_of(factor) is None  # one sparse matrix: better kept whole
+        )
 
     def _data_run(self, factors: Sequence[Matrix]) -> list[Matrix]:
         run = []
@@ -104,6 +120,8 @@ class Lowering:
             return coefficient, self.graph.add("diag", (column,), (size, size))
         if self.is_data(expr):
             return 1.0, self._data(expr)
+        if (pattern := self.sampler.pattern_of(expr)) is not None:
+            return self.sampler.lower(expr, pattern)
         if isinstance(expr, sp.MatrixSymbol):
             return 1.0, self.graph.add("weight", (), self.shapes[str(expr)], str(expr))
         if isinstance(expr, sp.Transpose):
@@ -115,10 +133,10 @@ class Lowering:
             return self._hadamard(expr)
         if isinstance(expr, ElementwiseApplyFunction):
             coefficient, ref = self.lower(expr.expr)
-            text = _function_text(expr.function, coefficient)
-            return 1.0, self.graph.elementwise("map", (ref,), text)
+            text = self.function_text(expr.function, coefficient)
+            return 1.0, self.graph.elementwise("map", (self._densified(ref),), text)
         if isinstance(expr, RowSoftmax):
-            coefficient, ref = self.lower(expr.args[0])
+            coefficient, ref = self.lower_dense(expr.args[0])
             return 1.0, self.graph.add("softmax", (ref,), self.graph.shape(ref), coefficient)
         raise TypeError(f"no kernel rule for {type(expr).__name__}; add one to sim/lower.py.")
 
@@ -141,11 +159,26 @@ class Lowering:
         return coefficient, self.graph.elementwise("hadamard", refs, powers)
 
     def _densified(self, ref: Ref) -> Ref:
+        node = self.graph.nodes[ref.node]
+        if node.op == "pattern":
+            return self.graph.densify(ref)
+        if node.op == "centering":
+            size = node.shape[0]
+            return self.graph.add_data(np.eye(size) - 1.0 / size, ("dense", "centering", size))
+        if node.op == "diag":
+            return self.graph.densify(self._diagonal_pattern(ref))
         if self.graph.operand(ref).storage != "csr":
             return ref
-        node = self.graph.nodes[ref.node]
         dense = self.graph.add_data(self.graph.value(Ref(ref.node)).toarray(), ("dense", node.payload))
         return dense.T if ref.flipped else dense
+
+    def _diagonal_pattern(self, ref: Ref) -> Ref:
+        node = self.graph.nodes[ref.node]
+        eye = self.graph.add_data(sparse.eye_array(node.shape[0], format="csr"), ("eye", node.shape[0]))
+        column = (
+            self.graph.unflipped(node.args[0]) if self.graph.shape(node.args[0])[1] == 1 else node.args[0].T
+        )
+        return self.graph.add("pattern", (self.graph.unflipped(column), eye), node.shape, "diag")
 
     def _data(self, expr: Matrix) -> Ref:
         """Fold a data expression; an expression and its transpose share one array."""
@@ -206,6 +239,8 @@ class Lowering:
             return None
 
         plans = plan_chain([graph.operand(r) for r in refs], at_hand)
+        if plans[0, len(refs)].cost == INFEASIBLE:
+            return self._multiply(*self._with_a_dense_factor(factors, refs))
 
         def build(i: int, j: int) -> Ref:
             if j == i + 1:
@@ -221,6 +256,23 @@ class Lowering:
             return ref
 
         return build(0, len(refs))
+
+    def _with_a_dense_factor(self, factors: list[Any], refs: list[Ref]) -> tuple[list[Any], list[Ref]]:
+        """Give a chain a kernel: join a diagonal factor with a sparse one, or write the smallest out."""
+        for k in range(len(refs) - 1):
+            pair = factors[k : k + 2]
+            kinds = {self.graph.operand(r).storage for r in refs[k : k + 2]}
+            if kinds == {"diag", "csr"} and not any(isinstance(f, Ref) for f in pair):
+                _, ref = self.lower(product(*pair))  # coefficients of the parts are in the chain's already
+                return [*factors[:k], ref, *factors[k + 2 :]], [*refs[:k], ref, *refs[k + 2 :]]
+        sizes = [
+            (np.prod(self.graph.shape(r), dtype=float), k)
+            for k, r in enumerate(refs)
+            if self.graph.operand(r).storage != "dense"
+        ]
+        _, k = min(sizes)
+        dense = self._densified(refs[k])
+        return [*factors[:k], dense, *factors[k + 1 :]], [*refs[:k], dense, *refs[k + 1 :]]
 
     def _known(self, run: tuple[Ref, ...]) -> Ref | None:
         if run in self.graph.products:
@@ -252,18 +304,18 @@ class Lowering:
                 paths = pattern.T @ start
         return 0.0 if paths is None else float(paths.sum())
 
+    @staticmethod
+    def function_text(function: sp.Lambda, coefficient: float) -> str:
+        """Python source of a scalar function of the variable `x`, its argument scaled by `coefficient`."""
+        (symbol,) = function.variables
+        x = sp.Symbol("x", real=True)
+        expr = function.expr.subs(symbol, x if coefficient == 1.0 else coefficient * x)
+        return sp.pycode(expr)
+
 
 def _is_bag_softmax(expr: Any) -> bool:
     """softmax(C X) with C a symbol: every row a sum of rows of X."""
-    if not isinstance(expr, RowSoftmax):
+    if not isinstance(expr, RowSoftmax) or expr.base is not None:
         return False
     _, inner = split(expr.args[0])
     return len(inner) > 1 and isinstance(inner[0], sp.MatrixSymbol)
-
-
-def _function_text(function: sp.Lambda, coefficient: float) -> str:
-    """Python source of a scalar function of the variable `x`, its argument scaled by `coefficient`."""
-    (symbol,) = function.variables
-    x = sp.Symbol("x", real=True)
-    expr = function.expr.subs(symbol, x if coefficient == 1.0 else coefficient * x)
-    return sp.pycode(expr)

@@ -11,7 +11,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from ..theory.nodes import Centering, Matrix, RowSoftmax
+from ..theory.nodes import Centering, Matrix, RowLogSumExp, RowSoftmax
 from .chain import Operand, plan_chain
 
 Array = Any  # numpy array or scipy sparse array, always two-dimensional
@@ -43,33 +43,86 @@ def evaluate(expr: Matrix, values: Mapping[str, Array], sizes: Mapping[sp.Symbol
         return values[str(expr)]
     if isinstance(expr, sp.MatMul):
         scalar, factors = expr.as_coeff_matrices()
+        if len(factors) == 1:
+            return float(scalar.subs(sizes)) * evaluate(factors[0], values, sizes)
         return float(scalar.subs(sizes)) * _chain([_factor(f, values, sizes) for f in factors])
     if isinstance(expr, sp.MatAdd):
         return sum(_dense(evaluate(t, values, sizes)) for t in expr.args)
     if isinstance(expr, sp.Transpose):
         return evaluate(expr.arg, values, sizes).T
     if isinstance(expr, sp.HadamardProduct):
-        parts = [_dense(evaluate(a, values, sizes)) for a in expr.args]
-        return np.prod(np.broadcast_arrays(*parts), axis=0)
+        first, *rest = sorted(
+            (evaluate(a, values, sizes) for a in expr.args), key=sparse.issparse, reverse=True
+        )
+        for part in rest:
+            first = first.multiply(part).tocsr() if sparse.issparse(first) else first * part
+        return first
     if isinstance(expr, sp.HadamardPower):
-        return _dense(evaluate(expr.base, values, sizes)) ** int(expr.exp)
+        base, power = evaluate(expr.base, values, sizes), int(expr.exp)
+        return base.power(power) if sparse.issparse(base) else base**power
     if isinstance(expr, ElementwiseApplyFunction):
         return numpy_function(expr.function)(_dense(evaluate(expr.expr, values, sizes)))
     if isinstance(expr, RowSoftmax):
+        return _softmax(expr, values, sizes)
+    if isinstance(expr, RowLogSumExp):
         x = _dense(evaluate(expr.args[0], values, sizes))
-        e = np.exp(x - x.max(axis=1, keepdims=True))
-        return e / e.sum(axis=1, keepdims=True)
+        top = x.max(axis=1, keepdims=True)
+        return np.log(np.exp(x - top).sum(axis=1, keepdims=True)) + top
     return _constant(expr, values, sizes)
+
+
+def _softmax(expr: RowSoftmax, values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]) -> Array:
+    base = None if expr.base is None else evaluate(expr.base, values, sizes)
+    if not sparse.issparse(base):
+        x = _dense(evaluate(expr.args[0], values, sizes))
+        e = np.exp(x - x.max(axis=1, keepdims=True)) * (1.0 if base is None else base)
+        return e / e.sum(axis=1, keepdims=True)
+    base = sparse.csr_array(base)
+    rows = np.repeat(np.arange(base.shape[0]), np.diff(base.indptr))
+    x = at_places(expr.args[0], rows, base.indices, values, sizes)
+    top = np.full(base.shape[0], -np.inf)
+    np.maximum.at(top, rows, x)
+    e = base.data * np.exp(x - top[rows])
+    norm = np.bincount(rows, weights=e, minlength=base.shape[0])
+    return sparse.csr_array((e / norm[rows], base.indices, base.indptr), shape=base.shape)
+
+
+def at_places(
+    expr: Matrix,
+    rows: np.ndarray,
+    cols: np.ndarray,
+    values: Mapping[str, Array],
+    sizes: Mapping[sp.Symbol, int],
+) -> np.ndarray:
+    """Entries of an expression at some places (k,), without forming products that are larger than their factors."""
+    if isinstance(expr, sp.MatAdd):
+        return np.sum([at_places(t, rows, cols, values, sizes) for t in expr.args], axis=0)
+    if isinstance(expr, sp.MatMul):
+        scalar, factors = expr.as_coeff_matrices()
+        if len(factors) > 1:
+            k = min(range(1, len(factors)), key=lambda k: int(sp.sympify(factors[k].rows).subs(sizes)))
+            left = _dense(_run(factors[:k], values, sizes))[rows]
+            right = _dense(_run(factors[k:], values, sizes).T)[cols]
+            return float(scalar.subs(sizes)) * np.einsum("pk,pk->p", left, right)
+    return _dense(evaluate(expr, values, sizes))[rows, cols]
+
+
+def _run(factors: list[Matrix], values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]) -> Array:
+    return evaluate(factors[0] if len(factors) == 1 else sp.MatMul(*factors), values, sizes)
 
 
 def _constant(expr: Matrix, values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]) -> Array:
     if isinstance(expr, sp.OneMatrix):
-        return np.ones([int(s.subs(sizes)) for s in expr.shape])
+        return np.ones([int(sp.sympify(s).subs(sizes)) for s in expr.shape])
     if isinstance(expr, DiagMatrix):
         return sparse.diags_array(_dense(evaluate(expr.args[0], values, sizes)).ravel()).tocsr()
     if isinstance(expr, Centering):
         size = int(expr.shape[0].subs(sizes))
         return np.eye(size) - 1.0 / size
+    if isinstance(expr, sp.Identity):
+        return sparse.eye_array(int(sp.sympify(expr.rows).subs(sizes)), format="csr")
+    if isinstance(expr, sp.ZeroMatrix):
+        return np.zeros([int(sp.sympify(s).subs(sizes)) for s in expr.shape])
     raise TypeError(f"no numerical rule for {type(expr).__name__}; add one to sim/numeric.py.")
 
 

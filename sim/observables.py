@@ -3,7 +3,7 @@
 ==============================  ===========  ===============================================================
 name                            shape        meaning
 ==============================  ===========  ===============================================================
-``loss``                        (n_t,)       weighted mean cross-entropy of the training sequences, in nats;
+``loss``                        (n_t,)       weighted mean loss of the training sequences (cross-entropy: in nats);
                                              with the logits of the trajectory's closure, which for training
                                              and for the closure "exact" are the network's own
 ``loss/<group>``                (n_t,)       weighted mean in one group of sequences, held-out ones included
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from ..theory.dataset import Dataset
     from ..theory.model import Model
 
-_CHUNK = 2**22  # logits held at a time (32 MB)
 _UNITS = {"loss": "nats", "norm": "weight", "singular_values": "weight"}
 
 
@@ -98,31 +97,32 @@ def losses(
     model: Model, weights: Mapping[str, np.ndarray], data: Dataset, closure: str = "exact"
 ) -> dict[str, np.ndarray]:
     """Loss and accuracy of the training sequences and of each group, from one pass of logits per time."""
-    from .evaluate import logits
+    from ..theory.closure import Closure
+    from .evaluate import chunks, value
 
+    expr = Closure.of(closure, model).logits(model)
     names = ["", *(f"/{group}" for group in data.group_names)]
     masks = [~np.asarray(data.held_out), *(np.asarray(data.groups) == group for group in data.group_names)]
     shares = np.stack([np.where(mask, data.weights, 0.0) for mask in masks])
     shares /= shares.sum(axis=1, keepdims=True)
-    n_t, size = len(next(iter(weights.values()))), max(1, _CHUNK // data.d_vocab)
+    n_t = len(next(iter(weights.values())))
     loss, accuracy = np.zeros((n_t, len(names))), np.zeros((n_t, len(names)))
-    for i in range(n_t):
-        now = {name: value[i] for name, value in weights.items()}
-        for lo in range(0, len(data.labels), size):
-            part = slice(lo, lo + size)
-            nll, right = cross_entropy(logits(model, now, data.sequences[part], closure), data.labels[part])
-            loss[i] += shares[:, part] @ nll
-            accuracy[i] += shares[:, part] @ right
+    for part in chunks(model, len(data.labels)):
+        matrices = model.inputs(data.sequences[part])
+        labels = model.row_labels(data.sequences[part], data.labels[part])
+        targets = model.loss_function.targets(labels, model.outputs)
+        share = np.stack([model.row_weights(row, data.n_ctx) for row in shares[:, part]])
+        for i in range(n_t):
+            f = value(expr, model, {name: w[i] for name, w in weights.items()}, matrices)
+            loss[i] += share @ model.loss_function.values(f, targets)
+            accuracy[i] += share @ _right(f, labels)
     result = {f"loss{name}": loss[:, j].copy() for j, name in enumerate(names)}
     return result | {f"accuracy{name}": accuracy[:, j].copy() for j, name in enumerate(names)}
 
 
-def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cross-entropy (m,) in nats and whether the label has the top logit (m,), of logits (m, d_vocab)."""
-    top = logits.max(axis=1, keepdims=True)
-    log_sum = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
-    of_label = np.take_along_axis(logits, np.asarray(labels)[:, None], axis=1)[:, 0]
-    return log_sum - of_label, logits.argmax(axis=1) == labels
+def _right(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether the label has the top logit (m,); for one output, whether its sign is the label's."""
+    return (logits[:, 0] > 0.0) == (labels > 0) if logits.shape[1] == 1 else logits.argmax(axis=1) == labels
 
 
 def singular_values(weight: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from .graph import Graph, Ref
 from .lower import Lowering
 
 MAX_ORDERS = 24  # orders of the equations tried in search of shared products
+LOWERED_NODES = 600  # and nodes lowered in all these tries: long flows are lowered once
 
 
 def lower_flow(
@@ -34,9 +35,13 @@ def lower_flow(
 
     def attempt(order: tuple[str, ...]) -> tuple[Graph, dict[str, list[tuple[float, Ref]]]]:
         lowering = Lowering(values, shapes, sizes, folds)
-        return lowering.graph, {name: [lowering.lower(t) for t in _terms(sides[name])] for name in order}
+        return lowering.graph, {
+            name: [lowering.lower_dense(t) for t in _terms(sides[name])] for name in order
+        }
 
-    attempts = [attempt(order) for order in islice(permutations(sides), MAX_ORDERS)]
+    first = attempt(tuple(sides))
+    tries = min(MAX_ORDERS, max(1, LOWERED_NODES // max(len(first[0].nodes), 1)))
+    attempts = [first, *(attempt(order) for order in islice(permutations(sides), 1, tries))]
     graph, outputs = min(attempts, key=lambda found: found[0].cost)
     return graph, {name: outputs[name] for name in sides}
 

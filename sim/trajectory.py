@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,20 @@ class Trajectory:
                 raise KeyError(self._unknown(name))
             self._known.update(observables.observe(name, self.weights, self.model, self.data, self.closure))
         return self._known[name]
+
+    @cached_property
+    def left_range(self) -> dict[str, float]:
+        """First saved flow time at which the closure's truncated functions were more than 10 % wrong somewhere.
+
+        Keys are "pre-activations", "scores", "logits", as far as the closure truncates them; infinity if never. See
+        `smallinit.sim.validity.excursions` for the sizes and `smallinit.theory.validity` for the ranges.
+        """
+        from .validity import excursions
+
+        return {
+            what: float(self.t[np.argmax(size > 1.0)]) if (size > 1.0).any() else float("inf")
+            for what, size in excursions(self).items()
+        }
 
     def _unknown(self, name: str) -> str:
         if name.partition("/")[0] in ("loss", "accuracy", "cosine") and (

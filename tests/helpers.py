@@ -3,11 +3,44 @@
 import numpy as np
 import sympy as sp
 
-from smallinit.theory import Dataset, EmbMLP
-from smallinit.theory.model import ROWS
+from smallinit.theory import (
+    AttentionOnly,
+    Dataset,
+    EmbedUnembed,
+    EmbMLP,
+    OneLayerTransformer,
+    ScalarClassifier,
+    TwoTokenMLP,
+)
+from smallinit.theory.inputs import ROWS
 
 ACTIVATIONS = ("tanh", "sin", "arctan", "softsign", "gelu", "silu", "identity")
 CLOSURES = ("drive", "leading", "softmax", "order=6", "order=7", "order=9", "order=10", "exact")
+
+# Every model in a small size, with the length of the sequences that go with it.
+MODELS = {
+    "emb-mlp": (EmbMLP(6, 5, 4), 3),
+    "emb-mlp, mse": (EmbMLP(6, 5, 4, "gelu", loss="mse"), 2),
+    "emb-mlp, logistic": (EmbMLP(6, 5, 4, loss="logistic"), 1),
+    "embed-unembed": (EmbedUnembed(6, 4), 3),
+    "two-token": (TwoTokenMLP(6, 5), 2),
+    "classifier": (ScalarClassifier(6, 5, 3, 4), 4),
+    "classifier, logistic": (ScalarClassifier(6, 5, 3, 4, "arctan", loss="logistic"), 3),
+    "transformer": (OneLayerTransformer(6, 7, 3, 4, 3, unembed=False), 3),
+    "transformer, unembed": (OneLayerTransformer(6, 4, 3, 5, 3, "gelu"), 3),
+    "transformer, positions": (OneLayerTransformer(5, 4, 2, 3, 3, positions=True), 3),
+    "attention-only": (AttentionOnly(5, 3), 3),
+    "attention-only, two layers": (AttentionOnly(4, 3, 2), 3),
+}
+
+
+def data_for(name, seed=0, n=20):
+    """Repeated tokens, unequal weights, labels that the model of that name can have."""
+    model, n_ctx = MODELS[name]
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2 if model.outputs == 1 else min(model.d_vocab, model.outputs), n)
+    tokens = rng.integers(0, model.d_vocab, (n, n_ctx))
+    return Dataset(tokens, labels, model.d_vocab, weights=rng.uniform(0.1, 1.1, n))
 
 
 def random_data(seed=0, d_vocab=7, n=30, n_ctx=3, held_out=False):

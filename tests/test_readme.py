@@ -22,6 +22,21 @@ def test_readme_example_runs(capsys):
     assert space["run"]["loss/memory"][-1] == pytest.approx(space["theory"]["loss/memory"][-1], rel=0.05)
 
 
+@pytest.mark.parametrize("page", ["check.md", "own-model.md"])
+def test_examples_of_the_docs_run(page, capsys):
+    text, space = (ROOT / "docs" / page).read_text(), {"__name__": "example"}
+    for snippet in re.findall(r"```python\n(.*?)```", text, flags=re.S):
+        exec(snippet, space)  # noqa: S102 - our own file
+    printed = capsys.readouterr().out
+    if page == "check.md":
+        shown, _ = re.findall(r"```text\n(.*?)```", text, flags=re.S)
+        assert printed == shown
+    else:
+        assert space["proof"].measured == pytest.approx(space["proof"].predicted, abs=0.1)
+        model = re.findall(r"@dataclass.*?W_U\n", text, flags=re.S)[0]
+        assert len([line for line in model.splitlines() if line]) <= 15
+
+
 def test_readme_links_exist():
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):

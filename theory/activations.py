@@ -22,6 +22,9 @@ NAMED = {
     "silu": X * (1 + sp.tanh(X / 2)),
     "identity": X,
 }
+# Beyond Assumption 1, by name only: its first Taylor term is the second, which is what joins two tokens at
+# leading order in a `TwoTokenMLP`.
+BEYOND = {"square": X**2}
 KINKED = (sp.Max, sp.Min, sp.Abs, sp.Piecewise, sp.sign, sp.Heaviside, sp.floor, sp.ceiling)
 PROBES = np.linspace(-4.0, 4.0, 161)  # pre-activations at which an activation must be real and finite
 KNOWN_BAD = {"relu": sp.Max(0, X), "leaky_relu": sp.Max(X / 100, X), "sigmoid": 1 / (1 + sp.exp(-X))}
@@ -54,6 +57,8 @@ class Activation:
         """
         if isinstance(activation, Activation):
             return activation
+        if isinstance(activation, str) and activation in BEYOND:
+            return cls(activation, BEYOND[activation])
         if isinstance(activation, str):
             return cls(activation, _checked(activation, _named(activation)))
         if not isinstance(activation, sp.Expr):
@@ -81,8 +86,8 @@ def taylor(function: sp.Lambda, order: int) -> tuple[sp.Expr, ...]:
 def _named(name: str) -> sp.Expr:
     expr = NAMED.get(name, KNOWN_BAD.get(name))
     if expr is None:
-        near = get_close_matches(name, NAMED, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(NAMED)}."
+        near = get_close_matches(name, [*NAMED, *BEYOND], 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join([*NAMED, *BEYOND])}."
         raise ValueError(f"`activation` {name!r} is unknown: {hint}")
     return expr
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
+from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
 from .nodes import Matrix, RowLogSumExp, RowSoftmax
@@ -62,6 +63,8 @@ def _children(node: Matrix) -> Sequence[Matrix]:
         return (node.expr,)
     if isinstance(node, sp.HadamardPower):
         return (node.base,)
+    if isinstance(node, sp.MatMul):  # a diagonal factor stands for its column
+        return [a.args[0] if isinstance(a, DiagMatrix) else a for a in node.as_coeff_matrices()[1]]
     return [a for a in node.args if getattr(a, "is_Matrix", False)]
 
 
@@ -72,7 +75,10 @@ def _rules(node: Matrix, bar: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
         for i, factor in enumerate(factors):
             before = [transpose(f) for f in reversed(factors[:i])]
             after = [transpose(f) for f in reversed(factors[i + 1 :])]
-            yield factor, product(scalar, *before, bar, *after)
+            if isinstance(factor, DiagMatrix):
+                yield factor.args[0], product(scalar, _diagonal_of([*before, bar], after))
+            else:
+                yield factor, product(scalar, *before, bar, *after)
     elif isinstance(node, sp.MatAdd):
         yield from ((term, bar) for term in node.args)
     elif isinstance(node, sp.Transpose):
@@ -86,6 +92,8 @@ def _rules(node: Matrix, bar: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
         (x,) = node.function.variables
         slope = sp.Lambda(x, sp.diff(node.function.expr, x))
         yield node.expr, hadamard(bar, apply(slope, node.expr))
+    elif isinstance(node, DiagMatrix):
+        yield node.args[0], _diagonal_of([bar], [])
     elif isinstance(node, RowLogSumExp):
         yield node.args[0], product(diagonal(bar), RowSoftmax(node.args[0]))
     elif isinstance(node, RowSoftmax):
@@ -94,3 +102,11 @@ def _rules(node: Matrix, bar: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
         yield node.args[0], total(weighted, product(-1, diagonal(row_sums), node))
     else:
         raise TypeError(f"no differentiation rule for {type(node).__name__}; add one to theory/adjoint.py.")
+
+
+def _diagonal_of(left: list[Matrix], right: list[Matrix]) -> Matrix:
+    """Diagonal, as a column, of a square product that is never formed: diag(A B) = (A o B^T) 1."""
+    if not right:
+        left, right = (left[:-1], left[-1:]) if len(left) > 1 else (left, [sp.Identity(left[0].rows)])
+    a, b = product(*left), transpose(product(*right))
+    return product(hadamard(a, b), sp.OneMatrix(a.cols, 1))

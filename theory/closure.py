@@ -10,117 +10,296 @@ from functools import lru_cache
 
 import sympy as sp
 
-from .expansion import Series, cross_entropy, expand, linearised
-from .matrices import hadamard, product, total, transpose
-from .model import D_VOCAB, ROWS, Model
-from .nodes import Matrix, RowLogSumExp, StochasticSymbol
+from .adjoint import gradients
+from .expansion import canonical, expand, truncated
+from .matrices import distribute, product, total
+from .model import Model
+from .nodes import Matrix
+from .series import Series, subtract
 
-LABELS = StochasticSymbol("Y", ROWS, D_VOCAB)  # label law of each distinct sequence
-ROW_WEIGHTS = sp.MatrixSymbol("omega", ROWS, 1)  # weights of the sequences, summing to one
 NAMES = ("drive", "leading", "softmax", "exact")
-LOGIT_DEPTH = 60  # highest power of eps up to which the logits are searched for what a linearisation drops
-SEARCH_DEPTH = 24  # powers searched for the leading order
+PARTS = ("softmax", "activation", "attention")
+EXACT = "exact"
+LOGIT_DEPTH = 60  # highest power of eps up to which the logits are searched for what a truncation drops
+SEARCH_DEPTH = 24  # powers searched for the first term that holds a weight
 
 
 @dataclass(frozen=True)
 class Closure:
-    """A named closure, or the order up to which the loss is kept.
+    """What a flow keeps of the loss.
 
-    Attributes
+    Parameters
     ----------
-    name : str
-        "drive", "leading", "softmax", "exact" or "order=k".
-    order : int or None
-        The highest power of eps kept in the loss; None where the cut is not at a power.
+    softmax : "exact" or int
+        The loss as a function of the logits: whole, or all terms of the loss up to this power of eps.
+    activation : "exact" or int
+        Activations: whole, or their Taylor polynomials up to this power (at least the first non-zero term).
+    attention : "exact" or int
+        Softmax attention: whole, or its series in the scores up to this power; 0 is the uniform average.
+    name : str, optional
+        "leading" keeps, for every weight, the terms of lowest power that hold it, and nothing else; "drive" the same,
+        with all weights but the embedding frozen. Other closures are named by what they keep.
+
+    Raises
+    ------
+    ValueError
+        If a part is neither "exact" nor an integer in range.
     """
 
-    name: str
-    order: int | None = None
+    softmax: int | str = EXACT
+    activation: int | str = EXACT
+    attention: int | str = EXACT
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the parts and name the closure."""
+        for part, lowest in zip(PARTS, (1, 1, 0), strict=True):
+            value = getattr(self, part)
+            if value != EXACT and (isinstance(value, bool) or not isinstance(value, int) or value < lowest):
+                raise ValueError(
+                    f"`{part}` must be 'exact' or an integer of at least {lowest}, got {value!r}."
+                )
+        if not self.name:
+            object.__setattr__(self, "name", self._own_name())
+
+    def _own_name(self) -> str:
+        parts = (self.softmax, self.activation, self.attention)
+        if parts == (EXACT, EXACT, EXACT):
+            return "exact"
+        if parts == (EXACT, 1, 0):
+            return "softmax"
+        if parts[1:] == (EXACT, EXACT):
+            return f"order={self.softmax}"
+        return ",".join(f"{part}={value}" for part, value in zip(PARTS, parts, strict=True) if value != EXACT)
 
     @classmethod
-    def of(cls, closure: str, model: Model) -> Closure:
-        """Read a closure's name.
+    def of(cls, closure: str | Closure, model: Model) -> Closure:
+        """Read a closure's name: "leading", "order=7", "activation=3,attention=0", ...
 
         Raises
         ------
         ValueError
             If the name is unknown or the order lies below the model's leading order.
         """
+        kept = closure if isinstance(closure, Closure) else _read(closure)
         lowest = leading_order(model)
-        if closure in ("drive", "leading"):
-            return cls(closure, lowest)
-        if closure in NAMES:
-            return cls(closure)
-        match = re.fullmatch(r"order=(\d+)", closure) if isinstance(closure, str) else None
-        if match is None:
-            near = get_close_matches(str(closure), [*NAMES, "order=9"], 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"use {', '.join(NAMES)} or order=k."
-            raise ValueError(f"`closure` {closure!r} is unknown: {hint}")
-        order = int(match[1])
-        if order < lowest:
+        if kept.name not in ("leading", "drive") and kept.softmax != EXACT and int(kept.softmax) < lowest:
             raise ValueError(
-                f"`closure` {closure!r} keeps nothing: the loss of {model.name} starts at order={lowest}."
+                f"`closure` {kept.name!r} keeps nothing: the loss of {model.name} starts at order={lowest}."
             )
-        return cls(closure, order)
+        return kept
 
-    def moves(self, weight: sp.MatrixSymbol) -> bool:
+    @property
+    def minimal(self) -> bool:
+        """Whether only the first terms of every weight are kept."""
+        return self.name in ("leading", "drive")
+
+    def moves(self, weight: sp.MatrixSymbol, model: Model) -> bool:
         """Whether the weight moves at all."""
-        return self.name != "drive" or str(weight) == "W_E"
+        return self.name != "drive" or weight.name in model.driven
 
     def logits(self, model: Model) -> Matrix:
         """The logits that the closure works with: truncated at its order, linearised, or the network's own."""
-        if self.order is not None:
-            return total(*expand(model.logits, model.weight_symbols, self.order).values())
-        return model.logits if self.name == "exact" else linearised(model.logits)
+        if self.minimal:
+            return total(*first_terms(logit_series(model, last_start(model)), model).values())
+        logits = self._truncated(model)
+        if self.softmax == EXACT:
+            return logits
+        return total(*expand(logits, model.weight_symbols, int(self.softmax)).values())
+
+    def _truncated(self, model: Model) -> Matrix:
+        parts = (self.activation, self.attention)
+        if parts == (EXACT, EXACT):
+            return model_logits(model)
+        return truncated(model_logits(model), *(None if p == EXACT else int(p) for p in parts))
 
     def loss(self, model: Model) -> Matrix:
-        """The kept part of the loss, a (1, 1) expression without its constant log V."""
-        if self.order is not None:
-            return total(*loss_series(model, self.order).values())
-        logits = self.logits(model)
-        fit = product(-1, hadamard(LABELS, logits), sp.OneMatrix(D_VOCAB, 1))
-        return product(transpose(ROW_WEIGHTS), total(RowLogSumExp(logits), fit))
+        """The kept part of the loss, a (1, 1) expression without its constant."""
+        if self.minimal:
+            series = loss_series(model, last_start(model))
+            return total(*first_terms(series, model).values())
+        if self.softmax == EXACT:
+            return model.loss_function.whole(self.logits(model))
+        return total(*self.series(model, int(self.softmax)).values())
+
+    def series(self, model: Model, order: int) -> Series:
+        """The loss of the truncated network by powers of the weight scale."""
+        if (self.activation, self.attention) == (EXACT, EXACT):
+            return loss_series(model, order)
+        logits = expand(self._truncated(model), model.weight_symbols, order)
+        return model.loss_function.series(logits, order)
 
     def dropped(self, model: Model) -> Iterator[tuple[int, Matrix]]:
-        """Terms of the loss that are dropped, by rising power of eps; nothing if the closure is exact."""
-        if self.order is None:
-            yield from self._dropped_from_logits(model)
-            return
-        # Cumulants alone give a term at every multiple of the leading order: one block holds the next one.
-        reach = self.order + leading_order(model)
-        yield from sorted((d, t) for d, t in loss_series(model, reach).items() if d > self.order)
+        """Terms of the loss that are dropped, by rising power of eps; nothing if the closure is exact.
 
-    def _dropped_from_logits(self, model: Model) -> Iterator[tuple[int, Matrix]]:
-        """Dropped terms of a closure with the exact softmax: those that enter the loss linearly in the logits.
-
-        Products of two dropped or of a dropped and a kept logit term are of higher power than the first of these.
+        For a closure that keeps the loss function whole, the terms that are linear in the dropped part of the logits.
         """
-        full, kept = model.logits, self.logits(model)
-        if full == kept:
+        if self.softmax != EXACT or self.minimal:
+            yield from self._dropped_by_power(model)
+        elif self.logits(model) != model_logits(model):
+            yield from _loss_of_gap(self._logit_gap(model), model)
+
+    def _dropped_by_power(self, model: Model) -> Iterator[tuple[int, Matrix]]:
+        if (self.activation, self.attention) == (EXACT, EXACT) and not self.minimal:
+            yield from self._beyond_order(model)
             return
-        lowest = leading_order(model)
-        for order in range(lowest + 1, LOGIT_DEPTH):
-            a, b = (expand(logits, model.weight_symbols, order).get(order) for logits in (full, kept))
-            if a is not None and a != b:
-                gap: Series = {order: a if b is None else total(a, product(-1, b))}
-                yield order, cross_entropy(gap, LABELS, ROW_WEIGHTS, order)[order]
-                return  # products of this term with others are of higher power and not searched for
+        kept_up_to = last_start(model) if self.minimal else int(self.softmax)
+        # Cumulants give a term at every multiple of the leading order, so one block holds the next one; a quadratic
+        # loss may have gaps, and then ends.
+        for reach in (leading_order(model), leading_order(model) + last_start(model)):
+            full = loss_series(model, kept_up_to + reach)
+            if self.minimal:
+                kept = first_terms(full, model)
+            else:
+                kept = {d: t for d, t in self.series(model, kept_up_to).items() if d <= kept_up_to}
+            gap = subtract(_distributed(full), _distributed(kept))
+            if all(_first_power(sorted(gap.items()), w) < float("inf") for w in model.weight_symbols):
+                break
+        yield from sorted(gap.items())
+
+    def _beyond_order(self, model: Model) -> Iterator[tuple[int, Matrix]]:
+        """What a cut of the loss at a power of eps drops: term after term, until every weight has shown."""
+        missing = set(model.weight_symbols)
+        for order in range(
+            int(self.softmax) + 1, int(self.softmax) + leading_order(model) + last_start(model) + 1
+        ):
+            term = loss_series(model, order).get(order)
+            if term is not None:
+                yield order, term
+                missing -= term.free_symbols
+            if not missing:
+                return
+
+    def _logit_gap(self, model: Model) -> Series:
+        """Dropped part of the logits, up to the power at which it has met every weight."""
+        kept, starts = self.logits(model), start_powers(model)
+        for order in range(leading_order(model) + 1, LOGIT_DEPTH):
+            gap = subtract(
+                _distributed(logit_series(model, order)),
+                _distributed(expand(kept, model.weight_symbols, order)),
+            )
+            terms = sorted(gap.items())
+            met = (
+                min(_first_power(terms, w), min(gap) + starts[w.name]) for w in model.weight_symbols if gap
+            )
+            if gap and max(met) <= order:
+                return dict(terms)
         raise ValueError(
-            f"the activation of {model.name} differs from its tangent only beyond eps^{LOGIT_DEPTH}: "
-            "use the closure 'exact', or 'softmax' with activation='identity'."
+            f"the logits of {model.name} differ from those of the closure {self.name!r} only beyond "
+            f"eps^{LOGIT_DEPTH}: use the closure 'exact'."
         )
+
+    def first_dropped(self, model: Model) -> dict[str, float]:
+        """Weight name -> lowest power of eps of a dropped loss term that holds it; infinity where there is none."""
+        dropped = list(self.dropped(model))
+        found = {w: _first_power(dropped, w) for w in model.weight_symbols}
+        if dropped and self.softmax == EXACT and not self.minimal:
+            # Products of a dropped and a kept logit term: the curvature of the loss joins the first of each.
+            first, starts = dropped[0][0], start_powers(model)
+            found = {w: min(power, first + starts[w.name]) for w, power in found.items()}
+        return {w.name: power for w, power in found.items()}
+
+
+def _read(name: str) -> Closure:
+    if name in ("leading", "drive"):
+        return Closure(name=name)
+    if name in ("softmax", "exact"):
+        return Closure(EXACT, 1, 0) if name == "softmax" else Closure()
+    if isinstance(name, str):
+        if match := re.fullmatch(r"order=(\d+)", name):
+            return Closure(softmax=int(match[1]))
+        if match := re.fullmatch(r"(softmax|activation|attention)=(exact|\d+)(,\w+=\w+)*", name):
+            parts = dict(part.split("=") for part in name.split(","))
+            if set(parts) <= set(PARTS):
+                softmax, activation, attention = (_part(parts.get(part, EXACT)) for part in PARTS)
+                return Closure(softmax, activation, attention)
+    near = get_close_matches(str(name), [*NAMES, "order=9", "activation=3,attention=0"], 1)
+    hint = (
+        f"did you mean {near[0]!r}?"
+        if near
+        else f"use {', '.join(NAMES)}, order=k or activation=j,attention=m."
+    )
+    raise ValueError(f"`closure` {name!r} is unknown: {hint}")
+
+
+def _part(text: str) -> int | str:
+    return EXACT if text == EXACT else int(text)
+
+
+@lru_cache(maxsize=64)
+def model_logits(model: Model) -> Matrix:
+    """Logits of a model in canonical form."""
+    return canonical(model.logits)
+
+
+@lru_cache(maxsize=256)
+def logit_series(model: Model, order: int) -> Series:
+    """Logits of a model by powers of the weight scale, up to eps^order."""
+    return expand(model_logits(model), model.weight_symbols, order)
 
 
 @lru_cache(maxsize=64)
 def loss_series(model: Model, order: int) -> Series:
-    """Loss of the model by powers of the weight scale, up to eps^order, without its constant log V."""
-    logits = expand(model.logits, model.weight_symbols, order)
-    return cross_entropy(logits, LABELS, ROW_WEIGHTS, order)
+    """Loss of the model by powers of the weight scale, up to eps^order, without its constant."""
+    return model.loss_function.series(logit_series(model, order), order)
+
+
+@lru_cache(maxsize=64)
+def start_powers(model: Model) -> dict[str, int]:
+    """Weight name -> lowest power of eps in the logits, hence in the loss, of a term that holds it."""
+    starts: dict[str, int] = {}
+    for order in range(1, SEARCH_DEPTH):
+        term = logit_series(model, order).get(order)
+        held = set() if term is None else term.free_symbols
+        for w in model.weight_symbols:
+            if w in held:
+                starts.setdefault(w.name, order)
+        if len(starts) == len(model.weight_symbols):
+            return starts
+    lost = [w.name for w in model.weight_symbols if w.name not in starts]
+    raise ValueError(
+        f"the logits of {model.name} do not depend on {', '.join(lost)} up to eps^{SEARCH_DEPTH}."
+    )
+
+
+def derived_exactly(model: Model, weight: sp.MatrixSymbol) -> Matrix:
+    """Minus the gradient of the whole loss with respect to one weight."""
+    loss = model.loss_function.whole(model_logits(model))
+    return gradients(total(product(-1, loss)), [weight])[weight]
 
 
 def leading_order(model: Model) -> int:
     """Lowest power of the weight scale in the logits, hence in the loss."""
-    for order in range(1, SEARCH_DEPTH):
-        if series := expand(model.logits, model.weight_symbols, order):
-            return min(series)
-    raise ValueError(f"the logits of {model.name} do not depend on its weights up to eps^{SEARCH_DEPTH}.")
+    return min(start_powers(model).values())
+
+
+def last_start(model: Model) -> int:
+    """Power at which the last of the weights enters the logits."""
+    return max(start_powers(model).values())
+
+
+def first_terms(series: Series, model: Model) -> Series:
+    """Of a series, the terms that are the first to hold some weight."""
+    starts = start_powers(model)
+    kept: Series = {}
+    for power, term in _distributed(series).items():
+        new = {w for w in model.weight_symbols if starts[w.name] == power}
+        terms = term.args if isinstance(term, sp.MatAdd) else (term,)
+        if chosen := [t for t in terms if t.free_symbols & new]:
+            kept[power] = total(*chosen)
+    return kept
+
+
+def _distributed(series: Series) -> Series:
+    summed = {d: distribute(t) for d, t in series.items()}
+    return {d: t for d, t in summed.items() if not isinstance(t, sp.ZeroMatrix)}
+
+
+def _loss_of_gap(gap: Series, model: Model) -> Iterator[tuple[int, Matrix]]:
+    """The part of the loss that is linear in a dropped part of the logits."""
+    for power, term in gap.items():
+        yield power, model.loss_function.series({power: term}, power)[power]
+
+
+def _first_power(terms: list[tuple[int, Matrix]], weight: sp.MatrixSymbol) -> float:
+    return next((power for power, term in terms if weight in term.free_symbols), float("inf"))

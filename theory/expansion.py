@@ -1,22 +1,19 @@
-"""Powers of the weight scale: logits and loss as short series of matrix expressions.
-
-Every weight is scaled by eps. A series is a dict {power of eps: matrix expression}; series are multiplied and
-truncated, never expanded as one expression.
-"""
+"""From a network's logits to their series in the weight scale, and to the truncated network of a closure."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from math import factorial
+from collections.abc import Collection
 
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
+from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .activations import taylor
-from .matrices import hadamard, product, total, transpose
-from .nodes import Centering, Matrix, StochasticSymbol
+from .matrices import diagonal, hadamard, hadamard_power, product, total, transpose
+from .nodes import Matrix, RowSoftmax
+from .series import Series, add, compose, multiply, power, softmax
 
-Series = dict[int, Matrix]
+SEARCH_DEGREE = 24  # Taylor coefficients searched for an activation's first term
 
 
 def expand(expr: Matrix, weights: Collection[sp.MatrixSymbol], order: int) -> Series:
@@ -27,8 +24,12 @@ def expand(expr: Matrix, weights: Collection[sp.MatrixSymbol], order: int) -> Se
     TypeError
         If the expression contains a node without an expansion rule.
     ValueError
-        If an activation is applied to something that does not vanish with the weights.
+        If an activation or a softmax is applied to something that does not vanish with the weights.
     """
+    if not expr.free_symbols & set(weights):
+        return {0: expr}
+    if isinstance(expr, sp.MatrixSymbol):
+        return {1: expr} if order >= 1 else {}
     if isinstance(expr, sp.MatMul):
         scalar, factors = expr.as_coeff_matrices()
         series: Series = {0: sp.Identity(factors[0].rows)}
@@ -39,6 +40,8 @@ def expand(expr: Matrix, weights: Collection[sp.MatrixSymbol], order: int) -> Se
         return add(*(expand(t, weights, order) for t in expr.args))
     if isinstance(expr, sp.Transpose):
         return {d: transpose(t) for d, t in expand(expr.arg, weights, order).items()}
+    if isinstance(expr, DiagMatrix):
+        return {d: diagonal(t) for d, t in expand(expr.args[0], weights, order).items()}
     if isinstance(expr, sp.HadamardProduct):
         first, *rest = (expand(a, weights, order) for a in expr.args)
         for series in rest:
@@ -47,108 +50,91 @@ def expand(expr: Matrix, weights: Collection[sp.MatrixSymbol], order: int) -> Se
     if isinstance(expr, sp.HadamardPower):
         return power(expand(expr.base, weights, order), int(expr.exp), order)
     if isinstance(expr, ElementwiseApplyFunction):
-        return _compose(expr.function, expand(expr.expr, weights, order), order)
-    if isinstance(expr, sp.MatrixSymbol) and expr in weights:
-        return {1: expr} if order >= 1 else {}
-    if not expr.free_symbols & set(weights):
-        return {0: expr}
+        return compose(expr.function, expand(expr.expr, weights, order), order)
+    if isinstance(expr, RowSoftmax):
+        return softmax(expand(expr.args[0], weights, order), _base(expr), order)
     raise TypeError(f"no expansion rule for {type(expr).__name__}; add one to theory/expansion.py.")
 
 
-def multiply(a: Series, b: Series, order: int, combine=product) -> Series:
-    """Product of two series, truncated; `combine` is the matrix or the Hadamard product."""
-    out: dict[int, list[Matrix]] = {}
-    for i, x in a.items():
-        for j, y in b.items():
-            if i + j <= order:
-                out.setdefault(i + j, []).append(combine(x, y))
-    return _collect(out)
+def truncated(expr: Matrix, activation: int | None, attention: int | None) -> Matrix:
+    """Replace activations by their Taylor polynomials and softmax attention by its series in the scores.
 
+    Parameters
+    ----------
+    expr : Matrix
+        Logits.
+    activation : int or None
+        Highest power kept of every activation, at least its first non-zero term; None keeps it whole.
+    attention : int or None
+        Highest power of the scores kept: 0 is the average; None keeps the softmax whole.
 
-def add(*series: Series) -> Series:
-    """Sum of series."""
-    out: dict[int, list[Matrix]] = {}
-    for one in series:
-        for degree, term in one.items():
-            out.setdefault(degree, []).append(term)
-    return _collect(out)
-
-
-def power(a: Series, exponent: int, order: int) -> Series:
-    """Hadamard power of a series, truncated."""
-    out = a
-    for _ in range(exponent - 1):
-        out = multiply(out, a, order, hadamard)
-    return out
-
-
-def _powers(a: Series, order: int) -> Iterator[Series]:
-    """Hadamard powers 1, 2, .. of a series, until nothing is left up to the order."""
-    raised = a
-    while raised:
-        yield raised
-        raised = multiply(raised, a, order, hadamard)
-
-
-def _collect(terms: dict[int, list[Matrix]]) -> Series:
-    summed = {degree: total(*parts) for degree, parts in sorted(terms.items())}
-    return {degree: term for degree, term in summed.items() if not isinstance(term, sp.ZeroMatrix)}
-
-
-def _compose(function: sp.Lambda, inner: Series, order: int) -> Series:
-    lowest = min(inner, default=order + 1)
-    if lowest < 1:
-        raise ValueError(
-            "an activation is applied to a term that does not vanish with the weights: no series at 0."
-        )
-    coefficients = taylor(function, max(order // lowest, 1))
-    parts = [
-        {d: product(c, t) for d, t in raised.items()}
-        for c, raised in zip(coefficients[1:], _powers(inner, order), strict=False)
-        if c != 0
-    ]
-    return add(*parts) if parts else {}
-
-
-def linearised(expr: Matrix) -> Matrix:
-    """Replace every activation by its tangent at 0 (theory.md 0.4)."""
-    if isinstance(expr, ElementwiseApplyFunction):
-        slope = taylor(expr.function, 1)[1]
-        return product(slope, linearised(expr.expr))
-    if isinstance(expr, sp.MatMul):
-        scalar, factors = expr.as_coeff_matrices()
-        return product(scalar, *map(linearised, factors))
-    if isinstance(expr, sp.MatAdd):
-        return total(*map(linearised, expr.args))
-    if isinstance(expr, sp.HadamardProduct):
-        return hadamard(*map(linearised, expr.args))
-    return expr
-
-
-def cross_entropy(
-    logits: Series, labels: StochasticSymbol, row_weights: sp.MatrixSymbol, order: int
-) -> Series:
-    """Series of the weighted mean cross-entropy, without its constant log V.
-
-    L - log V = -w^T ((Y o g) 1) + w^T log(1 + sum_{i>=2} mu_i / i!), with g = f Pi the centred logits and
-    mu_i = (g^{o i} 1) / V their moments under the uniform law: the cumulant expansion of the softmax.
+    Returns
+    -------
+    Matrix
+        Logits of the truncated network.
     """
-    d_vocab = labels.cols
-    ones = sp.OneMatrix(d_vocab, 1)
-    centred = {d: product(t, Centering(d_vocab)) for d, t in logits.items()}
-    linear = {d: product(-1, hadamard(labels, g), ones) for d, g in centred.items()}
-    columns = add(linear, _log_mean_exp(centred, ones, order))
-    return {d: product(transpose(row_weights), column) for d, column in columns.items() if d <= order}
+
+    def visit(node: Matrix) -> Matrix:
+        if isinstance(node, ElementwiseApplyFunction) and activation is not None:
+            return _polynomial(node.function, visit(node.expr), activation)
+        if isinstance(node, ElementwiseApplyFunction):
+            return ElementwiseApplyFunction(node.function, visit(node.expr))
+        if isinstance(node, RowSoftmax) and attention is not None:
+            return total(*softmax({1: visit(node.args[0])}, _base(node), attention).values())
+        if isinstance(node, RowSoftmax):
+            return RowSoftmax(visit(node.args[0]), *node.args[1:])
+        return rebuild(node, visit)
+
+    return visit(expr)
 
 
-def _log_mean_exp(centred: Series, ones: sp.OneMatrix, order: int) -> Series:
-    moments: Series = {}
-    for i, raised in enumerate(_powers(centred, order), start=1):
-        if i > 1:
-            scale = sp.Rational(1, factorial(i)) / ones.rows
-            moments = add(moments, {d: product(scale, t, ones) for d, t in raised.items()})
-    logarithm: Series = {}
-    for k, raised in enumerate(_powers(moments, order), start=1):
-        sign = sp.Rational((-1) ** (k + 1), k)
-        logarithm = add(logarithm, {d: product(sign, t) for d, t in raised.items()})
-    return logarithm
+def rebuild(node: Matrix, visit) -> Matrix:
+    """Build a sum, product, transpose, Hadamard product, power or diagonal anew from its visited parts."""
+    if isinstance(node, sp.MatMul):
+        scalar, factors = node.as_coeff_matrices()
+        return product(scalar, *map(visit, factors))
+    if isinstance(node, sp.MatAdd):
+        return total(*map(visit, node.args))
+    if isinstance(node, sp.Transpose):
+        return transpose(visit(node.arg))
+    if isinstance(node, sp.HadamardProduct):
+        return hadamard(*map(visit, node.args))
+    if isinstance(node, sp.HadamardPower):
+        return hadamard_power(visit(node.base), node.exp)
+    if isinstance(node, DiagMatrix):
+        return diagonal(visit(node.args[0]))
+    return node
+
+
+def canonical(expr: Matrix) -> Matrix:
+    """A matrix expression written with sympy's own operators, in the canonical form of `matrices`."""
+    if isinstance(expr, ElementwiseApplyFunction):
+        return ElementwiseApplyFunction(expr.function, canonical(expr.expr))
+    if isinstance(expr, RowSoftmax):
+        return RowSoftmax(*map(canonical, expr.args))
+    if isinstance(expr, sp.MatPow):
+        return product(*[canonical(expr.base)] * int(expr.exp))
+    return rebuild(expr, canonical)
+
+
+def leading_degree(function: sp.Lambda) -> int:
+    """Power of the first non-zero Taylor term of a function that vanishes at 0."""
+    for degree in (1, 2, 3, SEARCH_DEGREE):
+        for i, c in enumerate(taylor(function, degree)):
+            if i and c != 0:
+                return i
+    raise ValueError(f"the activation {function.expr} has no Taylor term up to x^{SEARCH_DEGREE}.")
+
+
+def _polynomial(function: sp.Lambda, x: Matrix, degree: int) -> Matrix:
+    (symbol,) = function.variables
+    degree = max(degree, leading_degree(function))
+    if function.expr.is_polynomial(symbol) and sp.degree(function.expr, symbol) <= degree:
+        return ElementwiseApplyFunction(function, x)  # nothing is dropped
+    coefficients = taylor(function, degree)
+    return total(*(product(c, hadamard_power(x, i)) for i, c in enumerate(coefficients) if i and c != 0))
+
+
+def _base(node: RowSoftmax) -> Matrix:
+    rows, cols = node.shape
+    return product(1 / cols, sp.OneMatrix(rows, cols)) if node.base is None else node.base

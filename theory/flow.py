@@ -13,23 +13,16 @@ import numpy as np
 import sympy as sp
 
 from .adjoint import gradients
-from .closure import LABELS, ROW_WEIGHTS, Closure, leading_order, loss_series
+from .closure import Closure, start_powers
 from .invariants import Invariant, find_invariants
-from .matrices import diagonal, distribute, factored, product, total, transpose
-from .model import COUNTS, D_VOCAB, Model
-from .nodes import Centering, Matrix
+from .matrices import distribute, factored, product, total
+from .model import Model
+from .nodes import Matrix
 from .printing import PAPER_LETTERS, by_rising_power, latex, substitute_runs, text
+from .statistics import statistics
 
 if TYPE_CHECKING:
     from .dataset import Dataset
-
-# The statistics of the data that every closure meets (theory.md 0.1 and 0.3), by name.
-STATISTICS = {
-    sp.MatrixSymbol("M", D_VOCAB, D_VOCAB): product(
-        transpose(COUNTS), diagonal(ROW_WEIGHTS), LABELS, Centering(D_VOCAB)
-    ),
-    sp.MatrixSymbol("K", D_VOCAB, D_VOCAB): product(transpose(COUNTS), diagonal(ROW_WEIGHTS), COUNTS),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,25 +52,30 @@ class Flow:
         object.__setattr__(self, "right_hand_sides", MappingProxyType(dict(self.right_hand_sides)))
 
     @cached_property
+    def kept(self) -> Closure:
+        """The closure as an object that knows its parts."""
+        return Closure.of(self.closure, self.model)
+
+    @cached_property
     def equations(self) -> dict[str, Matrix]:
         """Weight name -> right-hand side as a sympy expression, with `statistics` standing for data products."""
-        readable = distribute if self.closure not in ("softmax", "exact") else factored
-        weights = self.model.weight_symbols
+        readable = distribute if self.kept.softmax != "exact" or self.kept.minimal else factored
+        weights, names = self.model.weight_symbols, statistics(self.model)
         return {
-            w: by_rising_power(substitute_runs(readable(e), STATISTICS), weights)
+            w: by_rising_power(substitute_runs(readable(e), names), weights)
             for w, e in self.right_hand_sides.items()
         }
 
     @cached_property
     def statistics(self) -> dict[str, Matrix]:
-        """Definitions of the data symbols that stand in `equations` (M: signature matrix, K: co-occurrence)."""
+        """Definitions of the data symbols that stand in `equations` (M: signature matrix, K: co-occurrence, ...)."""
         symbols = set().union(*(e.free_symbols for e in self.equations.values()))
-        return {str(s): e for s, e in STATISTICS.items() if s in symbols}
+        return {str(s): e for s, e in statistics(self.model).items() if s in symbols}
 
     @cached_property
     def dropped(self) -> tuple[tuple[int, Matrix], ...]:
         """The first three terms of the loss that the closure drops, as (power of eps, term)."""
-        return tuple(islice(Closure.of(self.closure, self.model).dropped(self.model), 3))
+        return tuple(islice(self.kept.dropped(self.model), 3))
 
     @cached_property
     def residual_order(self) -> dict[str, float]:
@@ -86,18 +84,8 @@ class Flow:
         0 for a weight that the closure freezes, infinity where nothing is dropped. Special data can make the first
         dropped term vanish (odd cumulants do for two labels): the residual is then smaller than predicted.
         """
-        return {str(w): self._residual_order(w) for w in self.model.weight_symbols}
-
-    def _residual_order(self, weight: sp.MatrixSymbol) -> float:
-        if str(weight) not in self.moving:
-            return 0
-        first = next((order for order, term in self.dropped if weight in term.free_symbols), None)
-        if first is None:
-            return float("inf")
-        lowest = leading_order(self.model)
-        series = loss_series(self.model, first)
-        start = next(d for d in range(lowest, first) if d in series and weight in series[d].free_symbols)
-        return first - start
+        starts, dropped = start_powers(self.model), self.kept.first_dropped(self.model)
+        return {w: dropped[w] - starts[w] if w in self.moving else 0 for w in self.model.weights}
 
     @cached_property
     def invariants(self) -> tuple[Invariant, ...]:
@@ -156,21 +144,22 @@ class Flow:
         return "\n".join(lines)
 
 
-def derive(model: Model, closure: str = "leading") -> Flow:
+def derive(model: Model, closure: str | Closure = "leading") -> Flow:
     """Derive the gradient flow of a model under a closure, from its symbolic logits.
 
     Parameters
     ----------
     model : Model
         The network.
-    closure : str
-        "drive" (only the embedding moves), "leading", "order=k" (all terms of the loss up to eps^k), "softmax"
-        (exact softmax, linearised network), "exact" (the true gradient).
+    closure : str or Closure
+        "drive" (only the embedding moves), "leading" (the first terms of every weight), "order=k" (all terms of the
+        loss up to eps^k), "softmax" (exact loss, linearised network), "exact" (the true gradient), or what is kept of
+        each part: ``Closure(softmax="exact", activation=3, attention=1)``, as text "activation=3,attention=1".
 
     Returns
     -------
     Flow
-        Its equations give dW/dt in flow time, for the weighted mean cross-entropy.
+        Its equations give dW/dt in flow time, for the weighted mean of the model's loss.
 
     Raises
     ------
@@ -181,6 +170,6 @@ def derive(model: Model, closure: str = "leading") -> Flow:
         raise ValueError(f"`model` must be a Model such as EmbMLP(...), got {type(model).__name__}.")
     kept = Closure.of(closure, model)
     ascent = gradients(total(product(-1, kept.loss(model))), model.weight_symbols)
-    sides = {str(w): factored(g) if kept.moves(w) else sp.ZeroMatrix(*w.shape) for w, g in ascent.items()}
-    moving = tuple(str(w) for w in model.weight_symbols if kept.moves(w))
+    moving = tuple(str(w) for w in model.weight_symbols if kept.moves(w, model))
+    sides = {str(w): factored(g) if str(w) in moving else sp.ZeroMatrix(*w.shape) for w, g in ascent.items()}
     return Flow(model, kept.name, sides, moving)

@@ -7,24 +7,29 @@ expressions by structure, so every product, sum, transpose and Hadamard product 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
 
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
+from .activations import Activation
 from .nodes import Centering, Matrix, RowSoftmax, StochasticSymbol
 
 
 def product(*factors: sp.Expr) -> Matrix:
     """Flat product of scalars and matrices; knows Pi 1 = 0, row sums of stochastic matrices, diag(u) 1 = u."""
-    scalar, chain = sp.S.One, []
+    scalar, chain, size = sp.S.One, [], sp.S.One
     for factor in factors:
         coefficient, matrices = split(factor)
         scalar *= coefficient
         for matrix in matrices:
             scalar *= _append(chain, matrix)
-    if not chain:
-        return sp.Identity(1) if scalar == 1 else sp.MatMul(scalar, sp.Identity(1))
+            size = matrix.cols
+    if not chain:  # nothing but identities
+        return sp.Identity(size) if scalar == 1 else sp.MatMul(scalar, sp.Identity(size))
     if scalar == 0:
         return sp.ZeroMatrix(chain[0].rows, chain[-1].cols)
     if len(chain) == 1 and scalar == 1:
@@ -161,8 +166,21 @@ def hadamard(*factors: Matrix) -> Matrix:
 def _elementwise(powers: dict[Matrix, sp.Expr], shape: tuple[sp.Expr, sp.Expr]) -> Matrix:
     if not powers:
         return sp.OneMatrix(*shape)
-    parts = [hadamard_power(b, e) for b, e in sorted(powers.items(), key=lambda item: str(item[0]))]
+    parts = [hadamard_power(b, e) for b, e in sorted(powers.items(), key=lambda item: rank(item[0]))]
     return parts[0] if len(parts) == 1 else sp.HadamardProduct(*parts)
+
+
+@lru_cache(maxsize=2**16)
+def rank(expr: sp.Basic) -> tuple[int, str]:
+    """Key that sorts expressions the same way in every process: symbols by name, then by size.
+
+    Printing an expression would do, but sympy's printers simplify matrix products first, at a thousand times the cost.
+    """
+    if not expr.args or isinstance(expr, sp.MatrixSymbol):
+        return 1, str(expr)
+    parts = [rank(a) for a in expr.args]
+    content = type(expr).__name__ + "".join(f"({size} {name})" for size, name in parts)
+    return 1 + sum(size for size, _ in parts), sha256(content.encode()).hexdigest()
 
 
 def hadamard_power(base: Matrix, exponent: sp.Expr) -> Matrix:
@@ -206,8 +224,9 @@ def diagonal(column: Matrix) -> Matrix:
     return product(scalar, DiagMatrix(product(*matrices)))
 
 
-def apply(function: sp.Lambda, x: Matrix) -> Matrix:
-    """A scalar function of every entry."""
+def apply(function: Any, x: Matrix) -> Matrix:
+    """A scalar function of every entry: a sympy Lambda, an `Activation`, its name, or an expression in one symbol."""
+    function = function if isinstance(function, sp.Lambda) else Activation.of(function).lambda_()
     (symbol,) = function.variables
     return x if function.expr == symbol else ElementwiseApplyFunction(function, x)
 

@@ -4,33 +4,51 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy as sp
 
 from .activations import Activation
-from .matrices import apply, product
+from .inputs import build_inputs, dimension
+from .losses import Loss, find_loss
 from .nodes import Matrix
 
 if TYPE_CHECKING:
     from .dataset import Dataset
-
-# Symbolic dimensions, so that one derivation serves every size.
-ROWS, D_VOCAB, D_MODEL, D_MLP = sp.symbols("n d_vocab d_model d_mlp", integer=True, positive=True)
-COUNTS = sp.MatrixSymbol("C", ROWS, D_VOCAB)  # tokens per sequence, with multiplicity
 
 
 @dataclass(frozen=True)
 class Model(ABC):
     """A network whose logits are a matrix expression of the whole training set.
 
-    A subclass declares integer dimensions as fields (named like the symbolic dimensions), `weight_symbols` and
-    `logits`; everything else, theory and torch twin alike, follows from these.
+    A subclass declares its dimensions as integer fields (named like the symbolic dimensions), `weight_symbols` and
+    `logits`; closures, exponents, kernels, torch twin, training and overlay all follow from these. Fields called
+    `activation` and `loss` are checked here.
+
+    Parameters
+    ----------
+    d_vocab : int
+        Size of the vocabulary.
+    loss : {"cross_entropy", "exponential", "logistic", "mse"}
+        What is minimised, as a weighted mean over the rows of the logits.
     """
 
     d_vocab: int
+    loss: str = field(default="cross_entropy", kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Check the dimensions, the activation and the loss."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.type in ("int", int):
+                object.__setattr__(self, f.name, _dimension(f.name, value))
+            elif f.type in ("bool", bool) and not isinstance(value, (bool, np.bool_)):
+                raise ValueError(f"`{f.name}` must be True or False, got {value!r}.")
+            elif f.name == "activation":
+                object.__setattr__(self, f.name, Activation.of(value))
+        find_loss(self.loss)
 
     @property
     @abstractmethod
@@ -40,7 +58,36 @@ class Model(ABC):
     @property
     @abstractmethod
     def logits(self) -> Matrix:
-        """Logits of all sequences, shape (n, d_vocab)."""
+        """Logits of all rows, shape (n, outputs), in the weights and the data matrices of `theory.inputs`."""
+
+    @property
+    def driven(self) -> tuple[str, ...]:
+        """The weights that move under the closure "drive": the embeddings, or else the first weight."""
+        names = tuple(w.name for w in self.weight_symbols)
+        return tuple(name for name in names if name.startswith("W_E")) or names[:1]
+
+    @property
+    def per_position(self) -> bool:
+        """Whether the model predicts the next token at every position; else a label at the last one."""
+        return False
+
+    def inputs(self, sequences: np.ndarray) -> dict[str, Any]:
+        """Values of the data matrices that occur in the logits, for sequences (m, n_ctx) of token ids.
+
+        Override it for data matrices of your own: each has one row per row of the logits or is the same for all data.
+        """
+        names = {s.name for s in self.logits.atoms(sp.MatrixSymbol)} - set(self.weights)
+        return build_inputs(names, sequences, self.d_vocab)
+
+    @property
+    def loss_function(self) -> Loss:
+        """The loss as an object of `theory.losses`."""
+        return find_loss(self.loss)
+
+    @property
+    def outputs(self) -> int:
+        """Number of logits per row."""
+        return int(sp.sympify(self.logits.cols).subs(self.sizes))
 
     @property
     def name(self) -> str:
@@ -51,18 +98,12 @@ class Model(ABC):
     def weights(self) -> dict[str, tuple[int, int]]:
         """Shape of every weight, by name."""
         sizes = self.sizes
-        return {str(w): (int(w.rows.subs(sizes)), int(w.cols.subs(sizes))) for w in self.weight_symbols}
+        return {str(w): (_size(w.rows, sizes), _size(w.cols, sizes)) for w in self.weight_symbols}
 
     @property
     def sizes(self) -> dict[sp.Symbol, int]:
-        """Symbolic dimension -> number."""
-        integers = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {
-            d: int(integers[str(d)])
-            for w in self.weight_symbols
-            for d in w.shape
-            if isinstance(d, sp.Symbol) and str(d) in integers
-        }
+        """Symbolic dimension -> number, for the dimensions that are fields."""
+        return {dimension(f.name): getattr(self, f.name) for f in fields(self) if f.type in ("int", int)}
 
     def init(self, gamma: float, seed: int) -> dict[str, np.ndarray]:
         """Draw initial weights, each entry from N(0, (rows^-gamma)^2), by A2 of arXiv 2502.04375.
@@ -129,22 +170,73 @@ class Model(ABC):
         return clean
 
     def check_data(self, data: Dataset) -> None:
-        """Raise ValueError unless the data's vocabulary is the model's."""
+        """Raise ValueError unless vocabulary, labels and sequence length of the data are the model's."""
         if data.d_vocab != self.d_vocab:
             raise ValueError(
                 f"`data.d_vocab` is {data.d_vocab} but the model's `d_vocab` is {self.d_vocab}: make them equal."
             )
+        n_ctx = getattr(self, "n_ctx", data.n_ctx)
+        if data.n_ctx != n_ctx:
+            raise ValueError(
+                f"`data.n_ctx` is {data.n_ctx} but the model's `n_ctx` is {n_ctx}: make them equal."
+            )
+        self.loss_function.check(self.row_labels(data.sequences, data.labels), self.outputs)
 
-    def data_matrices(self, data: Dataset) -> dict[str, Any]:
-        """Values of the data symbols on the training rows: C (n, d_vocab), Y (n, d_vocab) sparse, omega (n, 1)."""
-        rows = np.flatnonzero(~data.held_out)
-        weights = data.weights[rows].reshape(-1, 1)
-        return {"C": data.counts[rows], "Y": data.label_matrix[rows], "omega": weights}
+    def row_labels(self, sequences: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Integer label of every row of the logits: the sequence's, or the next token at every position."""
+        if not self.per_position:
+            return labels
+        return np.concatenate([sequences[:, 1:], labels[:, None]], axis=1).ravel()
+
+    def row_weights(self, weights: np.ndarray, n_ctx: int) -> np.ndarray:
+        """Weight of every row of the logits, of sequences with `weights` (m,)."""
+        return np.repeat(weights / n_ctx, n_ctx) if self.per_position else weights
+
+    def data_matrices(self, data: Dataset, rows: np.ndarray | None = None) -> dict[str, Any]:
+        """Values of all data symbols on some sequences, by default those for training.
+
+        Parameters
+        ----------
+        data : Dataset
+            Sequences, labels, weights.
+        rows : ndarray of int, optional
+            Which sequences; their weights are taken as they stand.
+
+        Returns
+        -------
+        dict
+            The model's inputs, Y (n, outputs) and omega (n, 1).
+        """
+        rows = np.flatnonzero(~data.held_out) if rows is None else rows
+        sequences = data.sequences[rows]
+        labels = self.row_labels(sequences, data.labels[rows])
+        weights = self.row_weights(data.weights[rows], data.n_ctx)
+        return self.inputs(sequences) | {
+            "Y": self.loss_function.targets(labels, self.outputs),
+            "omega": weights.reshape(-1, 1),
+        }
 
     def spec(self) -> dict[str, Any]:
         """Class name and fields as JSON-able values."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {"name": self.name} | {k: v if isinstance(v, int) else str(v) for k, v in values.items()}
+        return {"name": self.name} | {
+            k: v if isinstance(v, (int, type(None))) else str(v) for k, v in values.items()
+        }
+
+
+def _dimension(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer, got {value!r}.")
+    return int(value)
+
+
+def _size(dimension: sp.Expr, sizes: Mapping[sp.Symbol, int]) -> int:
+    number = sp.sympify(dimension).subs(sizes)
+    if not number.is_Integer:
+        raise ValueError(
+            f"`weight_symbols` use the dimension {dimension}, which is no integer field of the model: add it."
+        )
+    return int(number)
 
 
 def _real_array(name: str, value: Any) -> np.ndarray:
@@ -158,50 +250,3 @@ def _real_array(name: str, value: Any) -> np.ndarray:
             f"`{name}` must be an array of real numbers, got {array.dtype} {type(value).__name__}."
         )
     return np.array(array, dtype=np.float64, order="C")
-
-
-@dataclass(frozen=True)
-class EmbMLP(Model):
-    """Sum of embeddings through one hidden layer: f = s(C W_E W_in) W_out (A3 of arXiv 2502.04375).
-
-    Parameters
-    ----------
-    d_vocab, d_model, d_mlp : int
-        Vocabulary size, embedding width, hidden width.
-    activation : str or sympy.Expr
-        A name (tanh, sin, arctan, softsign, gelu, silu, identity) or an expression in one symbol, with s(0) = 0 and
-        s'(0) = 1.
-
-    Raises
-    ------
-    ValueError
-        If a dimension is not a positive integer or the activation breaks Assumption 1.
-    """
-
-    d_model: int
-    d_mlp: int
-    activation: Activation | str | sp.Expr = "tanh"
-
-    def __post_init__(self) -> None:
-        """Check the dimensions and resolve the activation."""
-        for name in ("d_vocab", "d_model", "d_mlp"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"`{name}` must be a positive integer, got {value!r}.")
-            object.__setattr__(self, name, int(value))
-        object.__setattr__(self, "activation", Activation.of(self.activation))
-
-    @property
-    def weight_symbols(self) -> tuple[sp.MatrixSymbol, ...]:
-        """W_E, W_in, W_out."""
-        return (
-            sp.MatrixSymbol("W_E", D_VOCAB, D_MODEL),
-            sp.MatrixSymbol("W_in", D_MODEL, D_MLP),
-            sp.MatrixSymbol("W_out", D_MLP, D_VOCAB),
-        )
-
-    @property
-    def logits(self) -> Matrix:
-        """s(C W_E W_in) W_out."""
-        W_E, W_in, W_out = self.weight_symbols
-        return product(apply(Activation.of(self.activation).lambda_(), product(COUNTS, W_E, W_in)), W_out)

@@ -34,25 +34,34 @@ class Centering(sp.MatrixExpr):
 
 
 class RowSoftmax(sp.MatrixExpr):
-    """Softmax of every row of its argument; same shape."""
+    """Softmax of every row of `x`, against a base measure: out_ij = base_ij exp(x_ij) / sum_k base_ik exp(x_ik).
 
-    def __new__(cls, x: Matrix) -> RowSoftmax:
-        """Build softmax(x)."""
-        return super().__new__(cls, x)
+    The base, a matrix of data whose rows sum to one, says where a row may look and how often each place counts: a
+    causal average, or the share of each token in a sequence. Without it the base is uniform.
+    """
+
+    def __new__(cls, x: Matrix, base: Matrix | None = None) -> RowSoftmax:
+        """Build softmax(x) of the shape of `x`."""
+        return super().__new__(cls, x) if base is None else super().__new__(cls, x, base)
 
     shape = property(lambda self: self.args[0].shape)
+    base = property(lambda self: self.args[1] if len(self.args) > 1 else None)
 
     def doit(self, **hints: object) -> Matrix:
-        """Write the softmax out once its argument is an explicit matrix."""
-        x = self.args[0].doit(**hints)
-        return RowSoftmax(x).as_explicit() if isinstance(x, sp.MatrixBase) else RowSoftmax(x)
+        """Write the softmax out once its arguments are explicit matrices."""
+        args = [a.doit(**hints) for a in self.args]
+        node = RowSoftmax(*args)
+        return node.as_explicit() if all(isinstance(a, sp.MatrixBase) for a in args) else node
 
     def _entry(self, i: sp.Expr, j: sp.Expr, **_: object) -> sp.Expr:
-        x = self.args[0]
-        return sp.exp(x[i, j]) / sum(sp.exp(x[i, k]) for k in range(int(x.shape[1])))
+        return self._mass(i, j) / sum(self._mass(i, k) for k in range(int(self.shape[1])))
+
+    def _mass(self, i: sp.Expr, j: sp.Expr) -> sp.Expr:
+        return sp.exp(self.args[0][i, j]) * (1 if self.base is None else self.base[i, j])
 
     def _latex(self, printer: object, **_: object) -> str:
-        return rf"\operatorname{{softmax}}\left({printer._print(self.args[0])}\right)"  # type: ignore[attr-defined]
+        inner = ", ".join(printer._print(a) for a in self.args)  # type: ignore[attr-defined]
+        return rf"\operatorname{{softmax}}\left({inner}\right)"
 
 
 class RowLogSumExp(sp.MatrixExpr):

@@ -78,3 +78,14 @@ def test_leading_improves_as_the_start_shrinks():
         moved = training.weights["W_E"][-1] - start["W_E"]
         gaps.append(np.linalg.norm(at.weights["W_E"][-1] - start["W_E"] - moved) / np.linalg.norm(moved))
     assert gaps[0] > gaps[1] > gaps[2]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_cubic_term_helps_while_pre_activations_are_small(seed):
+    """Beside the exact softmax it is closer up to t = 50 and worse at the end: its range is left between."""
+    plain, cubic = (theory(closure, seed) for closure in ("softmax", "activation=3,attention=0"))
+    early, late = plain.t <= 50.0, plain.t == 200.0
+    errors = [overlay(flow, run(seed)[1]).relative_error["loss/reasoning-train"] for flow in (plain, cubic)]
+    assert 3 * errors[1][early].max() < errors[0][early].max() < 0.03
+    assert errors[1][late] > errors[0][late]
+    assert 30.0 < plain.left_range["pre-activations"] < cubic.left_range["pre-activations"] < 120.0

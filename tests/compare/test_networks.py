@@ -3,10 +3,10 @@ import pytest
 import sympy as sp
 import torch
 
+from smallinit import theory
 from smallinit.compare._activation import torch_function
-from smallinit.compare.networks import EmbMLP, network
+from smallinit.compare.networks import EmbMLP, SymbolicNetwork, network
 from smallinit.sim.evaluate import logits
-from smallinit.theory import model as theory
 
 x = sp.Symbol("x", real=True)
 EXPRESSIONS = [
@@ -73,9 +73,12 @@ def test_logits_equal_the_theory_model(data, activation):
     np.testing.assert_allclose(ours, logits(model, start, data.sequences), rtol=1e-12, atol=1e-14)
 
 
-def test_model_without_twin_is_refused(start):
+def test_a_model_of_ones_own_gets_its_twin_from_its_logits(data, model, start):
     class Other(theory.EmbMLP):
         pass
 
-    with pytest.raises(ValueError, match=r"`model` must be one of EmbMLP, got Other: register .*TWINS"):
-        network(Other(13, 5, 6), start)
+    ours = network(Other(model.d_vocab, 5, 6), start)
+    assert isinstance(ours, SymbolicNetwork)
+    tokens = torch.tensor(data.sequences)
+    expected = network(model, start)(tokens)
+    torch.testing.assert_close(ours(tokens), expected, rtol=1e-12, atol=1e-14)

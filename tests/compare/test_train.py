@@ -30,7 +30,7 @@ def test_gradient_equals_finite_differences(weighted):
     model = EmbMLP(6, 4, 5)
     weights = model.init(0.2, seed=0)
     net = network(model, weights)
-    loss = loss_and_gradient(net, Batches(weighted, torch.float64, None, 0).draw())
+    loss = loss_and_gradient(net, Batches(model, weighted, torch.float64, None, 0).draw())
     assert loss == pytest.approx(numpy_loss(weights, weighted, np.tanh)[0], rel=1e-13)
     rng, h = np.random.default_rng(0), 1e-5
     for name, p in net.named_parameters():
@@ -64,8 +64,8 @@ def test_chunks_add_up_to_the_whole(weighted, monkeypatch):
 
 
 def test_minibatches_follow_the_row_weights(weighted):
-    batches = Batches(weighted, torch.float64, 20_000, seed=0)
-    drawn = np.array([(*row, y) for chunk in batches.draw() for row, y in zip(*chunk[:2], strict=True)])
+    batches = Batches(EmbMLP(6, 4, 5), weighted, torch.float64, 20_000, seed=0)
+    drawn = np.array([(*row, *y) for chunk in batches.draw() for row, y in zip(*chunk[:2], strict=True)])
     rows = ~weighted.held_out
     wanted = np.column_stack([weighted.sequences, weighted.labels])[rows]
     share = [(drawn == row).all(axis=1).mean() for row in wanted]

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 from helpers import CLOSURES, random_weights, relative, small_case, sympy_value
 
-from smallinit.sim.compile import compile_flow, merge_rows
+from smallinit.sim.compile import compile_flow, distinct_rows
 from smallinit.sim.emit import Emitter
 from smallinit.sim.numeric import evaluate
 from smallinit.sim.schedule import lower_flow
 from smallinit.theory import CompositeTask, Dataset, EmbMLP, derive
-from smallinit.theory.model import ROWS
+from smallinit.theory.inputs import ROWS
 
 TINY = {"sizes": (3, 2, 2), "n": 4}  # sympy writes every entry out
 
 
 def kernel_text(flow, data):
     model = flow.model
-    values = merge_rows(model.data_matrices(data))
+    values = distinct_rows(model, data)
     sizes = model.sizes | {ROWS: values["omega"].shape[0]}
     graph, outputs = lower_flow(flow.right_hand_sides, values, model.weights, sizes)
     layout, offset = {}, 0
@@ -104,7 +104,7 @@ def test_text_does_not_depend_on_the_number_of_sequences():
 def test_rows_that_the_model_cannot_tell_apart_merge():
     sequences = [[0, 1, 2], [0, 2, 1], [1, 1, 2], [0, 1, 2]]
     data = Dataset(sequences, [3, 4, 0, 4], 5, weights=[1.0, 2.0, 3.0, 2.0])
-    merged = merge_rows(EmbMLP(5, 2, 2).data_matrices(data))
+    merged = distinct_rows(EmbMLP(5, 2, 2), data)
     assert np.allclose(merged["omega"].ravel(), [5 / 8, 3 / 8])
     assert np.allclose(merged["Y"].toarray(), [[0, 0, 0, 0.2, 0.8], [1, 0, 0, 0, 0]])
     assert merged["C"].toarray().tolist() == [[1, 1, 1, 0, 0], [0, 2, 1, 0, 0]]

@@ -8,9 +8,9 @@ from helpers import ACTIVATIONS, small_case
 from smallinit.sim.numeric import evaluate
 from smallinit.theory import EmbMLP, derive
 from smallinit.theory.closure import loss_series
+from smallinit.theory.inputs import ROWS
 from smallinit.theory.invariants import is_conserved, time_derivative
 from smallinit.theory.matrices import product, total, transpose
-from smallinit.theory.model import ROWS
 from smallinit.theory.printing import text
 
 MODEL = EmbMLP(7, 5, 6)
@@ -152,7 +152,7 @@ def test_printing(activation, closure):
         ("sofmax", "did you mean 'softmax'"),
         ("order=2", "starts at order=3"),
         ("order=x", "did you mean 'order=9'"),
-        ("nonsense here", "use drive, leading, softmax, exact or order=k"),
+        ("nonsense here", "use drive, leading, softmax, exact, order=k or activation=j,attention=m"),
     ],
 )
 def test_unknown_closures_are_refused(closure, message):

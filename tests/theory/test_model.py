@@ -65,4 +65,11 @@ def test_validate_names_the_culprit():
 
 
 def test_spec_is_plain():
-    assert MODEL.spec() == {"name": "EmbMLP", "d_vocab": 40, "d_model": 30, "d_mlp": 20, "activation": "tanh"}
+    assert MODEL.spec() == {
+        "name": "EmbMLP",
+        "d_vocab": 40,
+        "loss": "cross_entropy",
+        "d_model": 30,
+        "d_mlp": 20,
+        "activation": "tanh",
+    }

@@ -1,0 +1,90 @@
+"""Derive every model under every closure, measure the exponents, write docs/ladder.md (about ten minutes, cold).
+
+`--only NAME` does one model and prints its part.
+"""
+
+import sys
+from math import isinf
+from pathlib import Path
+
+import numpy as np
+
+from smallinit.compare.proof import measure_residual
+from smallinit.theory import (
+    AttentionOnly,
+    Dataset,
+    EmbedUnembed,
+    EmbMLP,
+    OneLayerTransformer,
+    ScalarClassifier,
+    TwoTokenMLP,
+    derive,
+)
+from smallinit.theory.printing import text
+
+HERE = Path(__file__).parent
+MODELS = {
+    "EmbMLP (tanh)": (EmbMLP(6, 5, 4), 3),
+    "EmbedUnembed": (EmbedUnembed(6, 4), 3),
+    "TwoTokenMLP (square)": (TwoTokenMLP(6, 5), 2),
+    "ScalarClassifier (tanh, exponential loss)": (ScalarClassifier(6, 5, 3, 4), 4),
+    "OneLayerTransformer (tanh, no unembedding)": (OneLayerTransformer(6, 7, 3, 4, 3, unembed=False), 3),
+    "OneLayerTransformer (GELU, unembedding)": (OneLayerTransformer(6, 4, 3, 5, 3, "gelu"), 3),
+    "AttentionOnly (one layer)": (AttentionOnly(5, 3), 3),
+}
+CLOSURES = ("leading", "softmax", "activation=3,attention=1", "exact")
+HEAD = """# The ladder
+
+For every model and closure: the power of the weight scale eps with which the relative error of each weight's equation
+vanishes, as the derivation predicts it / as it is measured against autodiff on random data ("inf": nothing is dropped,
+the error is rounding at every eps; 0: the closure does not move the weight). The tables and the leading equations below
+them are written by `python docs/measure_ladder.py`.
+Names are those of [notation](notation.md).
+"""
+
+
+def example(model, n_ctx):
+    """Random data and directions of order one."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2 if model.outputs == 1 else min(model.d_vocab, model.outputs), 20)
+    data = Dataset(
+        rng.integers(0, model.d_vocab, (20, n_ctx)), labels, model.d_vocab, weights=rng.uniform(0.1, 1.1, 20)
+    )
+    return data, {w: rng.normal(size=shape) for w, shape in model.weights.items()}
+
+
+def number(value: float) -> str:
+    """An exponent."""
+    return "inf" if isinf(value) else f"{abs(value):.2f}".rstrip("0").rstrip(".")
+
+
+def part(title: str) -> str:
+    """Table and leading equations of one model."""
+    model, n_ctx = MODELS[title]
+    data, directions = example(model, n_ctx)
+    lines = [
+        f"## {title}",
+        "",
+        f"| closure | {' | '.join(model.weights)} |",
+        f"|---{'|---' * len(model.weights)}|",
+    ]
+    for closure in CLOSURES:
+        found = measure_residual(derive(model, closure), data, directions)
+        cells = [f"{number(found.predicted[w])} / {number(found.measured[w])}" for w in model.weights]
+        lines.append(f"| `{closure}` | {' | '.join(cells)} |")
+    flow = derive(model, "leading")
+    lines += ["", "```text", *(f"d{w}/dt = {text(e)}" for w, e in flow.equations.items())]
+    lines += [*(f"with {s} = {text(e)}" for s, e in flow.statistics.items()), "```", ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and write, or print one model."""
+    if sys.argv[1:2] == ["--only"]:
+        print(part(sys.argv[2]))
+        return
+    (HERE / "ladder.md").write_text(HEAD + "\n" + "\n".join(map(part, MODELS)))
+
+
+if __name__ == "__main__":
+    main()

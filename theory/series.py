@@ -1,0 +1,114 @@
+"""Short power series of matrix expressions in the weight scale: {power of eps: matrix expression}.
+
+Series are multiplied and truncated, never expanded as one expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import factorial
+
+import sympy as sp
+
+from .activations import taylor
+from .matrices import diagonal, hadamard, product, total
+from .nodes import Matrix
+
+Series = dict[int, Matrix]
+
+
+def multiply(a: Series, b: Series, order: int, combine=product) -> Series:
+    """Product of two series, truncated; `combine` is the matrix or the Hadamard product."""
+    out: dict[int, list[Matrix]] = {}
+    for i, x in a.items():
+        for j, y in b.items():
+            if i + j <= order:
+                out.setdefault(i + j, []).append(combine(x, y))
+    return _collect(out)
+
+
+def add(*series: Series) -> Series:
+    """Sum of series."""
+    out: dict[int, list[Matrix]] = {}
+    for one in series:
+        for degree, term in one.items():
+            out.setdefault(degree, []).append(term)
+    return _collect(out)
+
+
+def subtract(a: Series, b: Series) -> Series:
+    """Difference of two series."""
+    return add(a, scale(sp.S.NegativeOne, b))
+
+
+def scale(factor: sp.Expr, series: Series) -> Series:
+    """A series times a scalar."""
+    return {d: product(factor, t) for d, t in series.items()}
+
+
+def power(a: Series, exponent: int, order: int) -> Series:
+    """Hadamard power of a series, truncated."""
+    out = a
+    for _ in range(exponent - 1):
+        out = multiply(out, a, order, hadamard)
+    return out
+
+
+def powers(a: Series, order: int) -> Iterator[Series]:
+    """Hadamard powers 1, 2, .. of a series, until nothing is left up to the order."""
+    raised = {d: t for d, t in a.items() if d <= order}
+    while raised:
+        yield raised
+        raised = multiply(raised, a, order, hadamard)
+
+
+def compose(function: sp.Lambda, inner: Series, order: int) -> Series:
+    """Series of a scalar function of every entry.
+
+    Raises
+    ------
+    ValueError
+        If the inner series does not vanish with the weights, or the function not at 0.
+    """
+    lowest = min(inner, default=order + 1)
+    if lowest < 1:
+        raise ValueError(
+            "an activation is applied to a term that does not vanish with the weights: no series at 0."
+        )
+    coefficients = taylor(function, max(order // lowest, 1))
+    if coefficients[0] != 0:
+        raise ValueError(f"the function {function.expr} does not vanish at 0: subtract its value there.")
+    parts = [
+        scale(c, raised) for c, raised in zip(coefficients[1:], powers(inner, order), strict=False) if c != 0
+    ]
+    return add(*parts) if parts else {}
+
+
+def softmax(inner: Series, base: Matrix, order: int) -> Series:
+    """Series of the row softmax against a base measure around zero scores, where it is the base itself.
+
+    base o exp(S) / rowsum = diag(1 / (1 + z)) N with N = sum_k base o S^{o k} / k! and z = (N - base) 1.
+
+    Raises
+    ------
+    ValueError
+        If the scores do not vanish with the weights.
+    """
+    if min(inner, default=1) < 1:
+        raise ValueError("a softmax is taken of scores that do not vanish with the weights: no series at 0.")
+    rise: Series = {}
+    for k, raised in enumerate(powers(inner, order), start=1):
+        factor = sp.Rational(1, factorial(k))
+        rise = add(rise, {d: product(factor, hadamard(base, t)) for d, t in raised.items()})
+    ones = sp.OneMatrix(base.cols, 1)
+    growth = {d: product(t, ones) for d, t in rise.items()}
+    inverse: Series = {}
+    for k, raised in enumerate(powers(growth, order), start=1):
+        inverse = add(inverse, scale(sp.Integer((-1) ** k), raised))
+    weighted = multiply(inverse, {0: base} | rise, order, lambda column, x: product(diagonal(column), x))
+    return add({0: base}, rise, weighted)
+
+
+def _collect(terms: dict[int, list[Matrix]]) -> Series:
+    summed = {degree: total(*parts) for degree, parts in sorted(terms.items())}
+    return {degree: term for degree, term in summed.items() if not isinstance(term, sp.ZeroMatrix)}
