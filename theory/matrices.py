@@ -51,7 +51,7 @@ def split(expr: sp.Expr) -> tuple[sp.Expr, list[Matrix]]:
 
 def _append(chain: list[Matrix], matrix: Matrix) -> sp.Expr:
     """Append a factor in place, merging it with the last one where a rule says so; returns the scalar released."""
-    if isinstance(matrix, sp.Identity):
+    if isinstance(matrix, sp.Identity) or (isinstance(matrix, sp.OneMatrix) and matrix.shape == (1, 1)):
         return sp.S.One
     if not chain:
         chain.append(matrix)

@@ -8,7 +8,7 @@ import sympy as sp
 
 from .closure import model_logits
 from .inputs import ROW_WEIGHTS, ROWS
-from .matrices import diagonal, product, transpose
+from .matrices import diagonal, hadamard, product, transpose
 from .model import Model
 from .nodes import Matrix
 
@@ -35,7 +35,7 @@ def statistics(model: Model) -> dict[sp.MatrixSymbol, Matrix]:
     named = {}
     for a in inputs:
         symbol = sp.MatrixSymbol(_name("M", a), a.cols, signature[-1].cols)
-        named[symbol] = product(transpose(a), diagonal(ROW_WEIGHTS), *signature)
+        named[symbol] = product(transpose(a), *_weighted(signature))
     for i, a in enumerate(inputs):
         for b in inputs[i:]:
             symbol = sp.MatrixSymbol(_name("K", a, *([] if a == b else [b])), a.cols, b.cols)
@@ -45,3 +45,10 @@ def statistics(model: Model) -> dict[sp.MatrixSymbol, Matrix]:
 
 def _name(letter: str, *inputs: sp.MatrixSymbol) -> str:
     return "_".join([letter, *filter(None, (SUFFIXES.get(a.name, a.name) for a in inputs))])
+
+
+def _weighted(signature: tuple[Matrix, ...]) -> tuple[Matrix, ...]:
+    """Targets times row weights, in the form in which gradients have them: columns multiply entry by entry."""
+    if signature[-1].cols == 1:
+        return (hadamard(*signature, ROW_WEIGHTS),)
+    return diagonal(ROW_WEIGHTS), *signature

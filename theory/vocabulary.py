@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.sparse as sparse
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
@@ -74,9 +75,14 @@ class Vocabulary:
             functions = {"s": s.lambda_(), "ds": sp.Lambda(s.symbol, sp.diff(s.expr, s.symbol))}
         return cls(names, {s: d for s, d in definitions.items() if s != d}, functions)
 
+    @property
+    def _laws(self) -> Any:
+        """Symbol of the label laws, if the model counts tokens (another model may call positions P)."""
+        return self.names["P"] if OCCURRENCES in self.definitions else None
+
     def define(self, expr: Matrix) -> Matrix:
         """Write an expression in raw data symbols; a law P after diag(r) becomes C^T diag(omega) Y."""
-        laws = self.names.get("P")
+        laws = self._laws
 
         def visit(node: Matrix) -> Matrix:
             if isinstance(node, sp.MatMul) and laws is not None and laws in node.free_symbols:
@@ -94,7 +100,7 @@ class Vocabulary:
 
     def _joined(self, factors: list[Matrix]) -> list[Matrix]:
         """Factors with diag(r) P and P^T diag(r) as one, which holds where r = 0 and P is undefined too."""
-        laws, weight = self.names["P"], DiagMatrix(OCCURRENCES)
+        laws, weight = self._laws, DiagMatrix(OCCURRENCES)
         joined: list[Matrix] = []
         for factor in factors:
             if joined and factor == laws and joined[-1] == weight:
@@ -108,14 +114,15 @@ class Vocabulary:
     def values(self, model: Model, data: Dataset) -> dict[str, Any]:
         """Values of all data symbols that `define` leaves, on a dataset."""
         matrices = model.data_matrices(data)
-        if "P" in self.names:
+        if self._laws is not None:
             from .dataset import count_tokens
 
             rows = np.flatnonzero(~data.held_out)
             weighted = (
                 count_tokens(data.sequences[rows], data.d_vocab).multiply(data.weights[rows, None]).tocsr()
             )
-            pairs = (weighted.T @ matrices["Y"]).toarray()
+            pairs = weighted.T @ matrices["Y"]
+            pairs = pairs.toarray() if sparse.issparse(pairs) else np.asarray(pairs)
             r = np.asarray(weighted.sum(axis=0)).reshape(-1, 1)
             matrices["P"] = np.divide(pairs, r, out=np.zeros_like(pairs), where=r > 0)
         return matrices

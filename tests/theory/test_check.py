@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import sympy as sp
-from helpers import random_data
+from helpers import MODELS, data_for, random_data
 
 from smallinit.theory import Dataset, EmbedUnembed, EmbMLP, OneLayerTransformer, check
 from smallinit.theory.check import EXACT, FACTOR, LEADING, WRONG
@@ -29,6 +29,24 @@ CASES = [
     (TRANSFORMER, "dW_E = 1/L * M_bag @ (W_in@W_out + I).T @ (W_V@W_O + I).T", WRONG, 0),
     (TRANSFORMER, "dW_V = W_E.T @ M_mean @ W_O.T", LEADING, 1),
 ]
+
+
+@pytest.mark.parametrize(
+    ("name", "claim", "status", "order"),
+    [
+        ("classifier", "dW_V = M_mean @ W_out.T @ W_in.T", LEADING, 2),
+        ("classifier, logistic", "dW_V = M_mean @ W_out.T @ W_in.T", FACTOR, 0),
+        ("classifier, logistic", "dW_V = 1/2 * M_mean @ W_out.T @ W_in.T", LEADING, 2),
+        ("two-token", "dW_out = (X_1@W_E1 + X_2@W_E2).^2.T @ diag(omega) @ Y @ Pi", LEADING, 3),
+        ("attention-only", "dW_U = M", LEADING, 1),
+        ("attention-only", "dW_OV_1 = (A_causal @ X).T @ diag(omega) @ Y @ Pi @ W_U.T", LEADING, 1),
+    ],
+)
+def test_verdicts_on_other_models(name, claim, status, order):
+    verdict = check(claim, MODELS[name][0], data_for(name))
+    assert (verdict.status, verdict.predicted_order) == (status, order)
+    assert verdict.measured_order == pytest.approx(order, abs=0.1)
+    assert verdict.factor is None or verdict.factor == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize(("model", "claim", "status", "order"), CASES)
