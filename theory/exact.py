@@ -168,7 +168,7 @@ def trilinear_blow_up(product: float, c1: float, c2: float, j: float = 0.0) -> f
     product : float
         u(0) >= 0.
     c1, c2, j : float
-        Conserved quantities.
+        Conserved quantities. The state must be one in which u grows, Re(U V conj(W)) >= 0.
 
     Returns
     -------
@@ -217,7 +217,8 @@ def blow_up_bracket(theta: npt.ArrayLike, energy: float) -> tuple[float, float]:
     Parameters
     ----------
     theta : array_like
-        All weights at the start, in any shape.
+        v W_V, W_in and W_out at the start, in any shape: the part of W_V orthogonal to v stays frozen and must not be
+        in it. Time is in units of 1 / |mean of y x|.
     energy : float
         E at the start; the upper bound is infinite unless it is positive (arXiv 2510.06954).
     """

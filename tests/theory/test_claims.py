@@ -15,6 +15,7 @@ FOUND = {
     "A11": "leading order",
     "A14": FAILS,
     "D linear": "leading order",
+    "D order, modular": FAILS,
 }
 
 
