@@ -1,4 +1,6 @@
-"""Horizons of Def. 2 (one-layer transformer, no unembedding) on the noisy task; writes docs/transformer.json.
+"""Horizons of Def. 2 (one-layer transformer, no unembedding) on the noisy task.
+
+Writes docs/transformer.json and the table in docs/what-to-expect.md.
 
 L = 9, 20 keys, 5 + 5 anchors, 600 sampled sequences, d_model = 51, d_head = d_mlp = 32, tanh; full-batch GD, learning
 rate 1, to flow time 300. `python docs/measure_transformer.py [seeds] [gamma ...]` (half a minute a run).
@@ -16,6 +18,11 @@ from smallinit.theory import CompositeTask, OneLayerTransformer, derive
 
 HERE = Path(__file__).parent
 GAMMAS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+COLUMNS = (
+    "leading horizon", "leading end", "softmax horizon", "softmax left range", "softmax loss error",
+    "loss/memory", "loss/reasoning-train", "loss/reasoning-test",
+)  # fmt: skip
+MARKS = ("<!-- transformer -->", "<!-- end of transformer -->")
 T1, RATE, TOLERANCE = 300.0, 1.0, 0.05
 
 
@@ -42,6 +49,28 @@ def measure(gamma: float, seed: int) -> dict:
     return {k: v if isinstance(v, int) else float(v) for k, v in row.items()}
 
 
+def table(rows: list[dict]) -> str:
+    """Medians over seeds, with the range where it shows."""
+    lines = [f"| gamma | seeds | {' | '.join(COLUMNS)} |", f"|---|---{'|---' * len(COLUMNS)}|"]
+    for gamma in sorted({row["gamma"] for row in rows}):
+        mine = [row for row in rows if row["gamma"] == gamma]
+        cells = (spread([row[name] for row in mine]) for name in COLUMNS)
+        lines.append(f"| {gamma:g} | {len(mine)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def spread(values: list[float]) -> str:
+    """Median (least .. greatest)."""
+    return f"{np.median(values):.3g} ({min(values):.3g} .. {max(values):.3g})"
+
+
+def rewrite(rows: list[dict]) -> None:
+    """Put the table between its marks."""
+    page = HERE / "what-to-expect.md"
+    head, _, rest = page.read_text().partition(MARKS[0])
+    page.write_text(f"{head}{MARKS[0]}\n{table(rows)}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}")
+
+
 def main() -> None:
     """Measure and write."""
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
@@ -52,6 +81,7 @@ def main() -> None:
             rows.append(measure(gamma, seed))
             print(rows[-1], flush=True)
             (HERE / "transformer.json").write_text(json.dumps(rows, indent=1) + "\n")
+            rewrite(rows)
 
 
 if __name__ == "__main__":
