@@ -60,7 +60,7 @@ def _usable(path: Path) -> None:
 
 @functools.cache
 def cache_dir() -> Path:
-    """Return the directory for compiled and generated code of exactly this version of the sources.
+    """Return the directory for compiled code of exactly this version of the sources.
 
     ``$SMALLINIT_CACHE`` or the user's cache directory; if that cannot be written, a temporary directory that
     is removed at exit, with one warning.

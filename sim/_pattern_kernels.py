@@ -3,13 +3,13 @@
 import numpy as np
 from numba import njit
 
-# A pattern is the three arrays of a CSR matrix, `base` being the values of the data that it was taken from; `values`
-# and `out` below are columns (nnz, 1) of numbers at its places, in storage order.
+# A pattern is the index arrays of a CSR matrix; `values` and `out` below are columns (nnz, 1) of numbers at its places,
+# in storage order.
 
 
 # out = rows of a times rows of b, at the places of a pattern: (a b^T) sampled
 @njit(nogil=True, error_model="numpy")
-def sddmm(a, b, base, indices, indptr, out):
+def sddmm(a, b, indices, indptr, out):
     width = a.shape[1]
     for i in range(indptr.size - 1):
         for p in range(indptr[i], indptr[i + 1]):
@@ -21,7 +21,7 @@ def sddmm(a, b, base, indices, indptr, out):
 
 # out = entries of a dense matrix at the places of a pattern; of its transpose if flipped
 @njit(nogil=True, error_model="numpy")
-def gather(x, base, indices, indptr, flipped, out):
+def gather(x, indices, indptr, flipped, out):
     for i in range(indptr.size - 1):
         for p in range(indptr[i], indptr[i + 1]):
             out[p, 0] = x[indices[p], i] if flipped else x[i, indices[p]]
@@ -29,7 +29,7 @@ def gather(x, base, indices, indptr, flipped, out):
 
 # out = entries of a column (or row) by the row (axis 0) or the column (axis 1) of each place
 @njit(nogil=True, error_model="numpy")
-def gather_column(u, base, indices, indptr, axis, out):
+def gather_column(u, indices, indptr, axis, out):
     wide = u.shape[1] > 1
     for i in range(indptr.size - 1):
         for p in range(indptr[i], indptr[i + 1]):
@@ -37,7 +37,7 @@ def gather_column(u, base, indices, indptr, axis, out):
             out[p, 0] = u[0, k] if wide else u[k, 0]
 
 
-# out = softmax of c * scores within each row, against the base; rows without places stay empty
+# out = softmax of c * scores within each row, against the values `base` of the pattern; rows without places stay empty
 @njit(nogil=True, error_model="numpy")
 def segment_softmax(scores, base, indices, indptr, c, out):
     for i in range(indptr.size - 1):
@@ -57,7 +57,7 @@ def segment_softmax(scores, base, indices, indptr, c, out):
 
 # out (rows, k) = A @ b for the matrix A with these values
 @njit(nogil=True, error_model="numpy")
-def pattern_dot(values, base, indices, indptr, b, out):
+def pattern_dot(values, indices, indptr, b, out):
     for i in range(out.shape[0]):
         row = out[i]
         row[:] = 0.0
@@ -70,7 +70,7 @@ def pattern_dot(values, base, indices, indptr, b, out):
 
 # out (cols, k) = A^T @ b
 @njit(nogil=True, error_model="numpy")
-def pattern_dot_transposed(values, base, indices, indptr, b, out):
+def pattern_dot_transposed(values, indices, indptr, b, out):
     out[:] = 0.0
     for i in range(indptr.size - 1):
         source = b[i]
@@ -83,7 +83,7 @@ def pattern_dot_transposed(values, base, indices, indptr, b, out):
 
 # out = A written out
 @njit(nogil=True, error_model="numpy")
-def densify(values, base, indices, indptr, out):
+def densify(values, indices, indptr, out):
     out[:] = 0.0
     for i in range(indptr.size - 1):
         for p in range(indptr[i], indptr[i + 1]):

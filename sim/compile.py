@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import os
-import sys
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -20,8 +13,9 @@ import sympy as sp
 
 from ..theory.closure import model_logits
 from ..theory.inputs import N_CTX, ROWS, dimension_sizes
-from ._cache import LOCK, cache_dir
-from .emit import Emitter, Kernel
+from ._cache import LOCK
+from ._interpreter import rhs
+from .emit import Emitter
 from .problem import Problem
 from .schedule import lower_flow
 
@@ -34,7 +28,7 @@ _PROBLEMS: WeakKeyDictionary[Flow, WeakKeyDictionary[Dataset, Problem]] = WeakKe
 
 
 def compile_flow(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray]) -> Problem:
-    """Compile a flow on a dataset into one numba kernel with its data folded.
+    """Compile a flow on a dataset into one table of operations with its data folded.
 
     Parameters
     ----------
@@ -76,9 +70,7 @@ def _compile(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray]) -> Prob
     graph, outputs = lower_flow(sides, values | frozen, shapes, sizes)
     layout = _layout(shapes)
     kernel = Emitter(graph, layout, outputs).run()
-    return Problem(
-        load_kernel(kernel), layout, kernel.floats, kernel.ints, np.empty(kernel.work_size), frozen
-    )
+    return Problem(rhs, layout, kernel.floats, kernel.ints, np.empty(kernel.work_size), frozen)
 
 
 def distinct_rows(model: Model, data: Dataset) -> dict[str, Any]:
@@ -127,39 +119,3 @@ def _layout(shapes: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, tuple
         layout[name] = (offset, shape)
         offset += shape[0] * shape[1]
     return layout
-
-
-def load_kernel(kernel: Kernel) -> Callable[..., None]:
-    """Import the kernel's text from a file named by its hash, which lets numba cache the machine code."""
-    name = "rhs_" + hashlib.sha256(kernel.text.encode()).hexdigest()[:32]
-    path = cache_dir() / f"{name}.py"
-    with LOCK:  # another thread must not see a module that is still being run
-        if not path.exists() or path.read_text() != kernel.text:
-            _write(path, kernel.text)
-        return _module(name, path).rhs
-
-
-def _write(path: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _module(name: str, path: Path) -> ModuleType:
-    full = f"smallinit_generated.{name}"
-    if full not in sys.modules:
-        spec = importlib.util.spec_from_file_location(full, path)
-        if spec is None or spec.loader is None:
-            raise ImportError(f"the generated kernel {path} cannot be imported; delete it and try again.")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[full] = module  # before it runs: numba names the module in the cached code
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[full]
-            raise
-    return sys.modules[full]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +40,7 @@ class Node:
     shape : tuple of int
         Rows and columns.
     payload : hashable
-        Weight name, data index, coefficients, powers, or the function's text, by `op`.
+        Weight name, data key, coefficients and constant, powers, or function with scale and parameter, by `op`.
     """
 
     op: str
@@ -145,8 +146,23 @@ class Graph:
         shape = self.shape(ref)
         return self.add("copy", (ref,), shape, cost=ELEMENT_WEIGHT * shape[0] * shape[1])
 
-    def elementwise(self, op: str, args: tuple[Ref, ...], payload: Any) -> Ref:
-        """Sum, Hadamard product or map of references, in the orientation in which the first one is not flipped."""
+    def sum(self, terms: Sequence[tuple[float, Ref]], constant: float = 0.0) -> Ref:
+        """Linear combination of references, plus a constant in every entry."""
+        terms = sorted(terms, key=lambda term: term[1].node)
+        payload = tuple(c for c, _ in terms), constant
+        return self._elementwise("sum", tuple(r for _, r in terms), payload)
+
+    def hadamard(self, parts: Sequence[tuple[Ref, int]]) -> Ref:
+        """Product of powers of references, entry by entry."""
+        parts = sorted(parts, key=lambda part: part[0].node)
+        return self._elementwise("hadamard", tuple(r for r, _ in parts), tuple(p for _, p in parts))
+
+    def map(self, x: Ref, function: str, scale: float = 1.0, parameter: float = 0.0) -> Ref:
+        """A function of `operations.FUNCTIONS` applied to scale * x, entry by entry."""
+        return self._elementwise("map", (x,), (function, scale, parameter))
+
+    def _elementwise(self, op: str, args: tuple[Ref, ...], payload: Any) -> Ref:
+        """An operation in the orientation in which the first reference is not flipped."""
         flip = args[0].flipped
         args = tuple(r.T for r in args) if flip else args
         shape = self.shape(args[0])

@@ -13,14 +13,14 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ..theory.matrices import product, split, total, transpose
 from ..theory.nodes import Centering, Matrix, RowSoftmax
-from .chain import INFEASIBLE, SPARSE_WEIGHT, Operand, plan_chain
+from .chain import SPARSE_WEIGHT
 from .graph import Graph, Ref
+from .multiply import Multiplier
 from .numeric import evaluate
 from .sampled import Sampler
+from .scalar import apply_function
 
-DENSE_FOLD_BYTES = 2**28  # a folded data product may be dense up to this size
 SPARSE_DENSITY = 0.15  # sparser than this, a folded product stays sparse
-SPARSE_FOLD_NNZ = 2**26  # products of sparse data above this bound are not attempted
 
 
 class Lowering:
@@ -47,12 +47,24 @@ class Lowering:
     ) -> None:
         self.graph = Graph()
         self.values, self.shapes, self.sizes, self.folds = values, shapes, sizes, folds
-        self.sampler = Sampler(self)
+        self.sampler, self.multiplier = Sampler(self), Multiplier(self)
+        self._lowered: dict[Matrix, tuple[float, Ref]] = {}
+        self._is_data: dict[Matrix, bool] = {}
 
     def lower(self, expr: Matrix) -> tuple[float, Ref]:
-        """Coefficient and reference of an expression."""
+        """Coefficient and reference of an expression; an expression and its transpose are lowered once."""
+        if expr not in self._lowered:
+            coefficient, ref = self._lowered[expr] = self._lower(expr)
+            self._lowered.setdefault(transpose(expr), (coefficient, ref.T))
+        return self._lowered[expr]
+
+    def number(self, expr: sp.Expr) -> float:
+        """Value of a scalar of numbers and dimensions."""
+        return float(expr if expr.is_number else expr.subs(self.sizes))
+
+    def _lower(self, expr: Matrix) -> tuple[float, Ref]:
         scalar, factors = split(expr)
-        coefficient = float(scalar.subs(self.sizes))
+        coefficient = self.number(scalar)
         factors = self._spread_data(factors)
         if len(factors) == 1:
             inner, ref = self._atom(factors[0])
@@ -65,11 +77,14 @@ class Lowering:
     def lower_dense(self, expr: Matrix) -> tuple[float, Ref]:
         """The same, as an array without holes."""
         coefficient, ref = self.lower(expr)
-        return coefficient, self._densified(ref)
+        return coefficient, self.densified(ref)
 
     def is_data(self, expr: Matrix) -> bool:
         """Whether an expression holds no weight."""
-        return not any(str(s) in self.shapes for s in expr.free_symbols if isinstance(s, sp.MatrixSymbol))
+        if expr not in self._is_data:
+            symbols = (s for s in expr.free_symbols if isinstance(s, sp.MatrixSymbol))
+            self._is_data[expr] = not any(s.name in self.shapes for s in symbols)
+        return self._is_data[expr]
 
     def _spread_data(self, factors: list[Matrix]) -> list[Matrix]:
         """Multiply data on either side into those terms of a sum that then fold or fuse."""
@@ -112,14 +127,14 @@ class Lowering:
 
     def _atom(self, expr: Matrix) -> tuple[float, Ref]:
         if isinstance(expr, Centering):
-            size = int(expr.shape[0].subs(self.sizes))
+            size = int(self.number(expr.shape[0]))
             return 1.0, self.graph.add("centering", (), (size, size))
         if isinstance(expr, DiagMatrix):
             coefficient, column = self.lower(expr.args[0])
             size = max(self.graph.shape(column))
             return coefficient, self.graph.add("diag", (column,), (size, size))
         if self.is_data(expr):
-            return 1.0, self._data(expr)
+            return 1.0, self.data(expr)
         if (pattern := self.sampler.pattern_of(expr)) is not None:
             return self.sampler.lower(expr, pattern)
         if isinstance(expr, sp.MatrixSymbol):
@@ -128,21 +143,17 @@ class Lowering:
             coefficient, ref = self._atom(expr.arg)
             return coefficient, ref.T
         if isinstance(expr, sp.MatAdd):
-            return 1.0, self._sum([self.lower(t) for t in expr.args])
+            return 1.0, self.graph.sum([self.lower_dense(t) for t in expr.args])
         if isinstance(expr, (sp.HadamardProduct, sp.HadamardPower)):
             return self._hadamard(expr)
         if isinstance(expr, ElementwiseApplyFunction):
             coefficient, ref = self.lower(expr.expr)
-            text = self.function_text(expr.function, coefficient)
-            return 1.0, self.graph.elementwise("map", (self._densified(ref),), text)
+            return apply_function(self.graph, expr.function, coefficient, self.densified(ref))
         if isinstance(expr, RowSoftmax):
             coefficient, ref = self.lower_dense(expr.args[0])
+            ref = self.graph.unflipped(ref)
             return 1.0, self.graph.add("softmax", (ref,), self.graph.shape(ref), coefficient)
         raise TypeError(f"no kernel rule for {type(expr).__name__}; add one to sim/lower.py.")
-
-    def _sum(self, terms: list[tuple[float, Ref]]) -> Ref:
-        terms = sorted(((c, self._densified(r)) for c, r in terms), key=lambda term: term[1].node)
-        return self.graph.elementwise("sum", tuple(r for _, r in terms), tuple(c for c, _ in terms))
 
     def _hadamard(self, expr: Matrix) -> tuple[float, Ref]:
         factors = expr.args if isinstance(expr, sp.HadamardProduct) else (expr,)
@@ -153,12 +164,11 @@ class Lowering:
             )
             inner, ref = self.lower(base)
             coefficient *= inner**exponent
-            parts.append((self._densified(ref), exponent))
-        parts.sort(key=lambda part: part[0].node)
-        refs, powers = tuple(r for r, _ in parts), tuple(p for _, p in parts)
-        return coefficient, self.graph.elementwise("hadamard", refs, powers)
+            parts.append((self.densified(ref), exponent))
+        return coefficient, self.graph.hadamard(parts)
 
-    def _densified(self, ref: Ref) -> Ref:
+    def densified(self, ref: Ref) -> Ref:
+        """The same matrix as an array without holes."""
         node = self.graph.nodes[ref.node]
         if node.op == "pattern":
             return self.graph.densify(ref)
@@ -180,14 +190,15 @@ class Lowering:
         )
         return self.graph.add("pattern", (self.graph.unflipped(column), eye), node.shape, "diag")
 
-    def _data(self, expr: Matrix) -> Ref:
+    def data(self, expr: Matrix) -> Ref:
         """Fold a data expression; an expression and its transpose share one array."""
         flipped = transpose(expr)
         if flipped in self.folds and expr not in self.folds:
             return self.graph.add_data(self.folds[flipped], flipped).T
-        return self.graph.add_data(self._folded(expr), expr)
+        return self.graph.add_data(self.folded(expr), expr)
 
-    def _folded(self, expr: Matrix) -> Any:
+    def folded(self, expr: Matrix) -> Any:
+        """Value of a data expression: sparse if few of its entries are not zero."""
         if expr not in self.folds:
             value = evaluate(expr, self.values, self.sizes)
             if sparse.issparse(value):
@@ -206,7 +217,7 @@ class Lowering:
             inner, ref = self._atom(factor)
             coefficient *= inner
             refs.append(ref)
-        return coefficient, self._multiply(factors, refs)
+        return coefficient, self.multiplier.multiply(factors, refs)
 
     def _fuse_softmax(self, factors: list[Any]) -> list[Any]:
         """Replace C^T diag(w) softmax(C X) by one operation that never stores the (n, d_vocab) softmax."""
@@ -217,100 +228,16 @@ class Lowering:
             scalar, inner = split(soft.args[0])
             if bag != transpose(inner[0]):
                 continue
-            coefficient, x = self.lower(product(scalar, *inner[1:]))
+            coefficient, x = self.lower_dense(product(scalar, *inner[1:]))
+            x = self.graph.unflipped(x)
             bags = sparse.csr_array(self.values[str(inner[0])])
-            counts, column = self.graph.add_data(bags, ("csr", inner[0])), self._data(weight.args[0])
+            counts, column = self.graph.add_data(bags, ("csr", inner[0])), self.data(weight.args[0])
             cost = SPARSE_WEIGHT * 2.0 * bags.nnz * self.graph.shape(x)[1]
             fused = self.graph.add(
                 "bag_softmax", (x, counts, column), self.graph.shape(x), coefficient, cost=cost
             )
             return [*factors[:i], fused, *factors[i + 3 :]]
         return factors
-
-    def _multiply(self, factors: list[Any], refs: list[Ref]) -> Ref:
-        graph = self.graph
-
-        def at_hand(i: int, j: int) -> Operand | None:
-            known = self._known(tuple(refs[i:j]))
-            if known is not None:
-                return graph.operand(known)
-            if all(not isinstance(f, Ref) and self.is_data(f) for f in factors[i:j]):
-                return self._fold_operand(factors[i:j], refs[i:j])
-            return None
-
-        plans = plan_chain([graph.operand(r) for r in refs], at_hand)
-        if plans[0, len(refs)].cost == INFEASIBLE:
-            return self._multiply(*self._with_a_dense_factor(factors, refs))
-
-        def build(i: int, j: int) -> Ref:
-            if j == i + 1:
-                return refs[i]
-            known = self._known(tuple(refs[i:j]))
-            if known is not None:
-                return known
-            split_at = plans[i, j].split
-            if split_at is None:
-                return self._data(product(*factors[i:j]))
-            ref = graph.matmul(build(i, split_at), build(split_at, j))
-            graph.products[tuple(refs[i:j])] = ref
-            return ref
-
-        return build(0, len(refs))
-
-    def _with_a_dense_factor(self, factors: list[Any], refs: list[Ref]) -> tuple[list[Any], list[Ref]]:
-        """Give a chain a kernel: join a diagonal factor with a sparse one, or write the smallest out."""
-        for k in range(len(refs) - 1):
-            pair = factors[k : k + 2]
-            kinds = {self.graph.operand(r).storage for r in refs[k : k + 2]}
-            if kinds == {"diag", "csr"} and not any(isinstance(f, Ref) for f in pair):
-                _, ref = self.lower(product(*pair))  # coefficients of the parts are in the chain's already
-                return [*factors[:k], ref, *factors[k + 2 :]], [*refs[:k], ref, *refs[k + 2 :]]
-        sizes = [
-            (np.prod(self.graph.shape(r), dtype=float), k)
-            for k, r in enumerate(refs)
-            if self.graph.operand(r).storage != "dense"
-        ]
-        _, k = min(sizes)
-        dense = self._densified(refs[k])
-        return [*factors[:k], dense, *factors[k + 1 :]], [*refs[:k], dense, *refs[k + 1 :]]
-
-    def _known(self, run: tuple[Ref, ...]) -> Ref | None:
-        if run in self.graph.products:
-            return self.graph.products[run]
-        flipped = self.graph.products.get(tuple(r.T for r in reversed(run)))
-        return None if flipped is None else flipped.T
-
-    def _fold_operand(self, factors: list[Matrix], refs: list[Ref]) -> Operand | None:
-        """Operand of a run of data factors folded into one array, or None if that would be too large."""
-        rows, cols = self.graph.shape(refs[0])[0], self.graph.shape(refs[-1])[1]
-        centred = any(isinstance(f, Centering) for f in factors)
-        dense = centred or any(self.graph.operand(r).storage == "dense" for r in refs)
-        if dense and 8 * rows * cols > DENSE_FOLD_BYTES:
-            return None
-        if not dense and self._nnz_bound(refs) > SPARSE_FOLD_NNZ:
-            return None
-        value = self._folded(product(*factors))
-        if sparse.issparse(value):
-            return Operand("csr", value.shape, value.nnz)
-        return Operand("dense", value.shape)
-
-    def _nnz_bound(self, refs: list[Ref]) -> float:
-        """Upper bound on the products formed by a chain of sparse matrices (number of paths through it)."""
-        paths = None
-        for ref in refs:
-            if self.graph.operand(ref).storage == "csr":
-                pattern = abs(self.graph.value(ref)).sign()
-                start = np.ones(pattern.shape[0]) if paths is None else paths
-                paths = pattern.T @ start
-        return 0.0 if paths is None else float(paths.sum())
-
-    @staticmethod
-    def function_text(function: sp.Lambda, coefficient: float) -> str:
-        """Python source of a scalar function of the variable `x`, its argument scaled by `coefficient`."""
-        (symbol,) = function.variables
-        x = sp.Symbol("x", real=True)
-        expr = function.expr.subs(symbol, x if coefficient == 1.0 else coefficient * x)
-        return sp.pycode(expr)
 
 
 def _is_bag_softmax(expr: Any) -> bool:

@@ -20,6 +20,7 @@ from ..theory.nodes import Matrix, RowSoftmax
 from .chain import ELEMENT_WEIGHT, SPARSE_WEIGHT
 from .graph import Ref
 from .numeric import evaluate
+from .scalar import apply_function
 
 if TYPE_CHECKING:
     from .lower import Lowering
@@ -35,6 +36,7 @@ class Sampler:
     def __init__(self, lowering: Lowering) -> None:
         self.lowering = lowering
         self._patterns: dict[Matrix, Pattern | None] = {}
+        self._sampled: dict[tuple[Matrix, Matrix], Term] = {}
 
     def pattern_of(self, expr: Matrix) -> Pattern | None:
         """The pattern of an expression that is sparse by structure, else None."""
@@ -95,25 +97,27 @@ class Sampler:
 
     def sample(self, expr: Matrix, key: Matrix) -> Term:
         """Coefficient and column of the values of an expression at the nonzeros of a pattern."""
+        if (expr, key) not in self._sampled:
+            self._sampled[expr, key] = self._sample(expr, key)
+        return self._sampled[expr, key]
+
+    def _sample(self, expr: Matrix, key: Matrix) -> Term:
         graph = self.lowering.graph
         if self.lowering.is_data(expr) and (known := self._data_at(expr, key)) is not None:
             return known
         if isinstance(expr, sp.MatAdd):
-            terms = sorted((self.sample(t, key) for t in expr.args), key=lambda term: term[1].node)
-            return 1.0, graph.elementwise("sum", tuple(r for _, r in terms), tuple(c for c, _ in terms))
+            return 1.0, graph.sum([self.sample(t, key) for t in expr.args])
         if isinstance(expr, (sp.HadamardProduct, sp.HadamardPower)):
             return self._hadamard(expr, key)
         if isinstance(expr, ElementwiseApplyFunction):
             coefficient, ref = self.sample(expr.expr, key)
-            return 1.0, graph.elementwise(
-                "map", (ref,), self.lowering.function_text(expr.function, coefficient)
-            )
+            return apply_function(graph, expr.function, coefficient, ref)
         if isinstance(expr, RowSoftmax) and expr.base == key:
             return self._softmax(expr, key)
         if isinstance(expr, sp.MatMul):
             scalar, factors = split(expr)
             coefficient, ref = self._product(factors, key)
-            return float(sp.sympify(scalar).subs(self.lowering.sizes)) * coefficient, ref
+            return self.lowering.number(scalar) * coefficient, ref
         return self._gather(expr, key)
 
     def _softmax(self, expr: RowSoftmax, key: Matrix) -> Term:
@@ -133,9 +137,7 @@ class Sampler:
             inner, ref = self.sample(base, key)
             coefficient *= inner**exponent
             parts.append((ref, exponent))
-        parts.sort(key=lambda part: part[0].node)
-        refs, powers = tuple(r for r, _ in parts), tuple(p for _, p in parts)
-        return coefficient, self.lowering.graph.elementwise("hadamard", refs, powers)
+        return coefficient, self.lowering.graph.hadamard(parts)
 
     def _product(self, factors: list[Matrix], key: Matrix) -> Term:
         """A chain at the pattern: diagonal factors and broadcasts gathered, the rest one row product per nonzero."""
@@ -164,18 +166,15 @@ class Sampler:
     def _narrowest(self, factors: list[Matrix]) -> int:
         """Where to cut a chain in two: at its smallest inner dimension, weights rather than lone data on both sides."""
 
-        def cost(k: int) -> tuple[int, int]:
+        def cost(k: int) -> tuple[float, int]:
             lone = sum(all(map(self.lowering.is_data, side)) for side in (factors[:k], factors[k:]))
-            return int(sp.sympify(factors[k].rows).subs(self.lowering.sizes)), lone
+            return self.lowering.number(factors[k].rows), lone
 
         return min(range(1, len(factors)), key=cost)
 
     def _times(self, a: Term, b: Term) -> Term:
-        pair = tuple(sorted((a[1], b[1]), key=lambda r: r.node))
-        powers = (1, 1)
-        if pair[0] == pair[1]:
-            pair, powers = (pair[0],), (2,)
-        return a[0] * b[0], self.lowering.graph.elementwise("hadamard", pair, powers)
+        parts = [(a[1], 2)] if a[1] == b[1] else [(a[1], 1), (b[1], 1)]
+        return a[0] * b[0], self.lowering.graph.hadamard(parts)
 
     def _gathered(self, op: str, column: Matrix, key: Matrix) -> Term:
         graph = self.lowering.graph
@@ -197,7 +196,7 @@ class Sampler:
             return 1.0, graph.add_data(np.ones((pattern.nnz, 1)), ("ones", pattern.nnz))
         if expr == key:
             return 1.0, graph.add_data(pattern.data.reshape(-1, 1), name)
-        size = np.prod([float(sp.sympify(s).subs(self.lowering.sizes)) for s in expr.shape])
+        size = np.prod([self.lowering.number(s) for s in expr.shape])
         if isinstance(expr, sp.MatMul) and 8 * size > LARGEST_DATA:
             return None
         value = evaluate(expr, self.lowering.values, self.lowering.sizes)
@@ -211,7 +210,7 @@ class Sampler:
 
     def _csr(self, key: Matrix) -> Ref:
         if isinstance(key, sp.Identity):
-            size = int(sp.sympify(key.rows).subs(self.lowering.sizes))
+            size = int(self.lowering.number(key.rows))
             return self.lowering.graph.add_data(sparse.eye_array(size, format="csr"), ("csr", key))
         array = sparse.csr_array(self.lowering.values[key.name])
         array.sum_duplicates()

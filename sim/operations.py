@@ -1,0 +1,17 @@
+"""Codes of the operations and functions in a kernel's table: `emit` writes them, `_interpreter` reads them.
+
+numba compiles them into the interpreter as constants (and `_cache` looks for its name to know what to hash).
+"""
+
+# Operations.
+DOT, CSR_DOT, CENTRE, SCALE, SUM, HADAMARD, MAP, SOFTMAX, BAG_SOFTMAX = range(9)
+SDDMM, GATHER, GATHER_COLUMN, SEGMENT_SOFTMAX, PATTERN_DOT, DENSIFY = range(9, 15)
+
+# Buffers: state, folded data, scratch memory, result.
+Y, FLOATS, WORK, OUT = range(4)
+
+# Scalar functions, f(scale * x); "power" raises to a real exponent.
+FUNCTIONS = (
+    "power", "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh",
+    "atanh", "erf", "erfc", "gamma", "loggamma",
+)  # fmt: skip
