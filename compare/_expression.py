@@ -11,6 +11,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 from torch import Tensor
 
+from ..theory.inputs import scalar_value
 from ..theory.nodes import Centering, Matrix, RowSoftmax
 from ._activation import torch_function
 
@@ -46,7 +47,7 @@ def evaluate(expr: Matrix, values: Mapping[str, Tensor], sizes: Mapping[sp.Symbo
     if isinstance(expr, sp.MatMul):
         scalar, factors = expr.as_coeff_matrices()
         value = torch.linalg.multi_dot(chain) if len(chain := [visit(f) for f in factors]) > 1 else chain[0]
-        return value if scalar == 1 else value * float(scalar.subs(sizes))
+        return value if scalar == 1 else value * scalar_value(scalar, sizes)
     if isinstance(expr, sp.MatAdd):
         return reduce(torch.add, map(visit, expr.args))
     if isinstance(expr, sp.Transpose):
@@ -66,7 +67,7 @@ def evaluate(expr: Matrix, values: Mapping[str, Tensor], sizes: Mapping[sp.Symbo
 
 
 def _constant(expr: Matrix, like: Tensor, sizes: Mapping[sp.Symbol, int]) -> Tensor:
-    rows, cols = (int(sp.sympify(s).subs(sizes)) for s in expr.shape)
+    rows, cols = (int(scalar_value(s, sizes)) for s in expr.shape)
     if isinstance(expr, sp.OneMatrix):
         return like.new_ones((rows, cols))
     if isinstance(expr, sp.ZeroMatrix):

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, embedding_bag, one_hot
 
 from .. import theory
-from ..theory.closure import model_logits
 from ..theory.inputs import dimension_sizes
+from ..theory.powers import model_logits
 from ._activation import torch_function
 from ._expression import evaluate
 

@@ -11,8 +11,8 @@ import numpy as np
 import scipy.sparse as sparse
 import sympy as sp
 
-from ..theory.closure import model_logits
 from ..theory.inputs import N_CTX, ROWS, dimension_sizes
+from ..theory.powers import model_logits
 from ._cache import LOCK
 from ._interpreter import rhs
 from .emit import Emitter
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _PROBLEMS: WeakKeyDictionary[Flow, WeakKeyDictionary[Dataset, Problem]] = WeakKeyDictionary()
 
 
-def compile_flow(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray]) -> Problem:
+def compile_flow(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], fold: bool = True) -> Problem:
     """Compile a flow on a dataset into one table of operations with its data folded.
 
     Parameters
@@ -37,7 +37,10 @@ def compile_flow(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray]) -> 
     data : Dataset
         Training data; held-out rows take no part.
     start : dict
-        Validated weights; those that the flow freezes enter as constants.
+        Validated weights.
+    fold : bool, default True
+        Whether weights that the flow freezes enter as constants, folded with the data; else they are part of the
+        state, with derivative zero.
 
     Returns
     -------
@@ -50,20 +53,20 @@ def compile_flow(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray]) -> 
         If the vocabularies of model and data differ.
     """
     flow.model.check_data(data)
-    if set(flow.moving) != set(flow.model.weights):
-        return _compile(flow, data, start)  # frozen weights are folded like data: nothing to share
+    frozen = {w: start[w] for w in flow.model.weights if w not in flow.moving and fold}
+    if frozen:
+        return _compile(flow, data, frozen)  # another start, other constants: nothing to share
     with LOCK:
         per_data = _PROBLEMS.setdefault(flow, WeakKeyDictionary())
         if data not in per_data:
-            per_data[data] = _compile(flow, data, start)
+            per_data[data] = _compile(flow, data, frozen)
         return replace(per_data[data], work=np.empty_like(per_data[data].work))
 
 
-def _compile(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray]) -> Problem:
+def _compile(flow: Flow, data: Dataset, frozen: dict[str, np.ndarray]) -> Problem:
     values = distinct_rows(flow.model, data)
-    frozen = {w: start[w] for w in flow.model.weights if w not in flow.moving}
-    shapes = {w: s for w, s in flow.model.weights.items() if w in flow.moving}
-    sides = {w: flow.right_hand_sides[w] for w in flow.moving}
+    shapes = {w: s for w, s in flow.model.weights.items() if w not in frozen}
+    sides = {w: flow.right_hand_sides[w] for w in shapes}
     sizes = flow.model.sizes | {ROWS: values["omega"].shape[0], N_CTX: data.n_ctx}
     for side in sides.values():
         sizes |= dimension_sizes(side, values)

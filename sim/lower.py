@@ -11,6 +11,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
+from ..theory.inputs import scalar_value
 from ..theory.matrices import product, split, total, transpose
 from ..theory.nodes import Centering, Matrix, RowSoftmax
 from .chain import SPARSE_WEIGHT
@@ -60,7 +61,7 @@ class Lowering:
 
     def number(self, expr: sp.Expr) -> float:
         """Value of a scalar of numbers and dimensions."""
-        return float(expr if expr.is_number else expr.subs(self.sizes))
+        return scalar_value(expr, self.sizes)
 
     def _lower(self, expr: Matrix) -> tuple[float, Ref]:
         scalar, factors = split(expr)

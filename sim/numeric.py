@@ -11,6 +11,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
+from ..theory.inputs import scalar_value
 from ..theory.nodes import Centering, Matrix, RowLogSumExp, RowSoftmax
 from .chain import Operand, plan_chain
 
@@ -40,12 +41,12 @@ def evaluate(expr: Matrix, values: Mapping[str, Array], sizes: Mapping[sp.Symbol
         If a node has no numerical rule.
     """
     if isinstance(expr, sp.MatrixSymbol):
-        return values[str(expr)]
+        return values[expr.name]
     if isinstance(expr, sp.MatMul):
         scalar, factors = expr.as_coeff_matrices()
         if len(factors) == 1:
-            return float(scalar.subs(sizes)) * evaluate(factors[0], values, sizes)
-        return float(scalar.subs(sizes)) * _chain([_factor(f, values, sizes) for f in factors])
+            return scalar_value(scalar, sizes) * evaluate(factors[0], values, sizes)
+        return scalar_value(scalar, sizes) * _chain([_factor(f, values, sizes) for f in factors])
     if isinstance(expr, sp.MatAdd):
         return sum(_dense(evaluate(t, values, sizes)) for t in expr.args)
     if isinstance(expr, sp.Transpose):
@@ -100,10 +101,10 @@ def at_places(
     if isinstance(expr, sp.MatMul):
         scalar, factors = expr.as_coeff_matrices()
         if len(factors) > 1:
-            k = min(range(1, len(factors)), key=lambda k: int(sp.sympify(factors[k].rows).subs(sizes)))
+            k = min(range(1, len(factors)), key=lambda k: int(scalar_value(factors[k].rows, sizes)))
             left = _dense(_run(factors[:k], values, sizes))[rows]
             right = _dense(_run(factors[k:], values, sizes).T)[cols]
-            return float(scalar.subs(sizes)) * np.einsum("pk,pk->p", left, right)
+            return scalar_value(scalar, sizes) * np.einsum("pk,pk->p", left, right)
     return _dense(evaluate(expr, values, sizes))[rows, cols]
 
 
@@ -113,16 +114,16 @@ def _run(factors: list[Matrix], values: Mapping[str, Array], sizes: Mapping[sp.S
 
 def _constant(expr: Matrix, values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]) -> Array:
     if isinstance(expr, sp.OneMatrix):
-        return np.ones([int(sp.sympify(s).subs(sizes)) for s in expr.shape])
+        return np.ones([int(scalar_value(s, sizes)) for s in expr.shape])
     if isinstance(expr, DiagMatrix):
         return sparse.diags_array(_dense(evaluate(expr.args[0], values, sizes)).ravel()).tocsr()
     if isinstance(expr, Centering):
-        size = int(expr.shape[0].subs(sizes))
+        size = int(scalar_value(expr.shape[0], sizes))
         return np.eye(size) - 1.0 / size
     if isinstance(expr, sp.Identity):
-        return sparse.eye_array(int(sp.sympify(expr.rows).subs(sizes)), format="csr")
+        return sparse.eye_array(int(scalar_value(expr.rows, sizes)), format="csr")
     if isinstance(expr, sp.ZeroMatrix):
-        return np.zeros([int(sp.sympify(s).subs(sizes)) for s in expr.shape])
+        return np.zeros([int(scalar_value(s, sizes)) for s in expr.shape])
     raise TypeError(f"no numerical rule for {type(expr).__name__}; add one to sim/numeric.py.")
 
 
@@ -135,7 +136,7 @@ class _Centred:
 
 def _factor(expr: Matrix, values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]) -> Array:
     if isinstance(expr, Centering):
-        return _Centred(int(expr.shape[0].subs(sizes)))
+        return _Centred(int(scalar_value(expr.shape[0], sizes)))
     return evaluate(expr, values, sizes)
 
 

@@ -104,11 +104,11 @@ class Draws:
 
     def _at(self, expr: Matrix, values: dict[str, Any]) -> np.ndarray:
         from ..sim.numeric import evaluate
-        from .inputs import N_CTX, dimension_sizes
+        from .inputs import N_CTX, dimension_sizes, scalar_value
 
         sizes = {N_CTX: self.data.n_ctx} | self.model.sizes | dimension_sizes(expr, values)
         found = evaluate(expr, values, sizes)
-        shape = tuple(int(sp.sympify(s).subs(sizes)) for s in expr.shape)
+        shape = tuple(int(scalar_value(s, sizes)) for s in expr.shape)
         return np.broadcast_to(found.toarray() if hasattr(found, "toarray") else np.asarray(found), shape)
 
     def _values(self, data: Dataset, k: int) -> dict[str, Any]:

@@ -12,13 +12,13 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
 from ._compare import Draws, normal
 from .adjoint import gradients
-from .closure import derived_exactly, leading_order, loss_series, start_powers
 from .dataset import Dataset
 from .expansion import canonical, expand
 from .grammar import parse
 from .matrices import distribute, product, total
 from .model import Model
 from .nodes import Matrix, RowSoftmax
+from .powers import derived_exactly, leading_order, loss_series, start_powers
 from .printing import substitute_runs, text
 from .series import Series, subtract
 from .statistics import statistics

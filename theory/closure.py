@@ -10,18 +10,26 @@ from functools import lru_cache
 
 import sympy as sp
 
-from .adjoint import gradients
-from .expansion import canonical, expand, truncated
-from .matrices import distribute, product, total
+from .expansion import expand, truncated
+from .matrices import total
 from .model import Model
 from .nodes import Matrix
+from .powers import (
+    distributed,
+    first_terms,
+    last_start,
+    leading_order,
+    logit_series,
+    loss_series,
+    model_logits,
+    start_powers,
+)
 from .series import Series, subtract
 
 NAMES = ("drive", "leading", "softmax", "exact")
 PARTS = ("softmax", "activation", "attention")
 EXACT = "exact"
 LOGIT_DEPTH = 60  # highest power of eps up to which the logits are searched for what a truncation drops
-SEARCH_DEPTH = 24  # powers searched for the first term that holds a weight
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,7 @@ class Closure:
         """Whether the weight moves at all."""
         return self.name != "drive" or weight.name in model.driven
 
+    @lru_cache(maxsize=256)  # noqa: B019 -- closures and models are small values
     def logits(self, model: Model) -> Matrix:
         """The logits that the closure works with: truncated at its order, linearised, or the network's own."""
         if self.minimal:
@@ -152,7 +161,7 @@ class Closure:
                 kept = first_terms(full, model)
             else:
                 kept = {d: t for d, t in self.series(model, kept_up_to).items() if d <= kept_up_to}
-            gap = subtract(_distributed(full), _distributed(kept))
+            gap = subtract(distributed(full), distributed(kept))
             if all(_first_power(sorted(gap.items()), w) < float("inf") for w in model.weight_symbols):
                 break
         yield from sorted(gap.items())
@@ -175,8 +184,8 @@ class Closure:
         kept, starts = self.logits(model), start_powers(model)
         for order in range(leading_order(model) + 1, LOGIT_DEPTH):
             gap = subtract(
-                _distributed(logit_series(model, order)),
-                _distributed(expand(kept, model.weight_symbols, order)),
+                distributed(logit_series(model, order)),
+                distributed(expand(kept, model.weight_symbols, order)),
             )
             terms = sorted(gap.items())
             met = (
@@ -224,75 +233,6 @@ def _read(name: str) -> Closure:
 
 def _part(text: str) -> int | str:
     return EXACT if text == EXACT else int(text)
-
-
-@lru_cache(maxsize=64)
-def model_logits(model: Model) -> Matrix:
-    """Logits of a model in canonical form."""
-    return canonical(model.logits)
-
-
-@lru_cache(maxsize=256)
-def logit_series(model: Model, order: int) -> Series:
-    """Logits of a model by powers of the weight scale, up to eps^order."""
-    return expand(model_logits(model), model.weight_symbols, order)
-
-
-@lru_cache(maxsize=64)
-def loss_series(model: Model, order: int) -> Series:
-    """Loss of the model by powers of the weight scale, up to eps^order, without its constant."""
-    return model.loss_function.series(logit_series(model, order), order)
-
-
-@lru_cache(maxsize=64)
-def start_powers(model: Model) -> dict[str, int]:
-    """Weight name -> lowest power of eps in the logits, hence in the loss, of a term that holds it."""
-    starts: dict[str, int] = {}
-    for order in range(1, SEARCH_DEPTH):
-        term = logit_series(model, order).get(order)
-        held = set() if term is None else term.free_symbols
-        for w in model.weight_symbols:
-            if w in held:
-                starts.setdefault(w.name, order)
-        if len(starts) == len(model.weight_symbols):
-            return starts
-    lost = [w.name for w in model.weight_symbols if w.name not in starts]
-    raise ValueError(
-        f"the logits of {model.name} do not depend on {', '.join(lost)} up to eps^{SEARCH_DEPTH}."
-    )
-
-
-def derived_exactly(model: Model, weight: sp.MatrixSymbol) -> Matrix:
-    """Minus the gradient of the whole loss with respect to one weight."""
-    loss = model.loss_function.whole(model_logits(model))
-    return gradients(total(product(-1, loss)), [weight])[weight]
-
-
-def leading_order(model: Model) -> int:
-    """Lowest power of the weight scale in the logits, hence in the loss."""
-    return min(start_powers(model).values())
-
-
-def last_start(model: Model) -> int:
-    """Power at which the last of the weights enters the logits."""
-    return max(start_powers(model).values())
-
-
-def first_terms(series: Series, model: Model) -> Series:
-    """Of a series, the terms that are the first to hold some weight."""
-    starts = start_powers(model)
-    kept: Series = {}
-    for power, term in _distributed(series).items():
-        new = {w for w in model.weight_symbols if starts[w.name] == power}
-        terms = term.args if isinstance(term, sp.MatAdd) else (term,)
-        if chosen := [t for t in terms if t.free_symbols & new]:
-            kept[power] = total(*chosen)
-    return kept
-
-
-def _distributed(series: Series) -> Series:
-    summed = {d: distribute(t) for d, t in series.items()}
-    return {d: t for d, t in summed.items() if not isinstance(t, sp.ZeroMatrix)}
 
 
 def _loss_of_gap(gap: Series, model: Model) -> Iterator[tuple[int, Matrix]]:

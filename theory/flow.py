@@ -13,11 +13,12 @@ import numpy as np
 import sympy as sp
 
 from .adjoint import gradients
-from .closure import Closure, start_powers
+from .closure import Closure
 from .invariants import Invariant, find_invariants
 from .matrices import distribute, factored, product, total
 from .model import Model
 from .nodes import Matrix
+from .powers import start_powers
 from .printing import PAPER_LETTERS, by_rising_power, latex, substitute_runs, text
 from .statistics import statistics
 
@@ -115,14 +116,13 @@ class Flow:
         from ..sim.compile import compile_flow  # the one look upwards: theory itself loads no numba
 
         clean = self.model.validate(weights)
-        problem = compile_flow(self, data, clean)
+        problem = compile_flow(self, data, clean, fold=False)
         out = np.zeros(problem.n)
         problem(0.0, problem.pack(clean), out)
-        moved = problem.unpack(out)
-        for name in self.moving:
-            if not np.isfinite(moved[name]).all():
+        for name, slope in (moved := problem.unpack(out)).items():
+            if not np.isfinite(slope).all():
                 raise ValueError(f"d{name}/dt is not finite at these weights: make them smaller.")
-        return {w: moved[w].copy() if w in self.moving else np.zeros_like(clean[w]) for w in clean}
+        return {name: moved[name] for name in clean}
 
     def latex(self) -> str:
         r"""Equations in the letters of arXiv 2502.04375, as lines of an ``aligned`` environment."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,8 +98,7 @@ class Model(ABC):
     @property
     def weights(self) -> dict[str, tuple[int, int]]:
         """Shape of every weight, by name."""
-        sizes = self.sizes
-        return {str(w): (_size(w.rows, sizes), _size(w.cols, sizes)) for w in self.weight_symbols}
+        return dict(_shapes(self))
 
     @property
     def sizes(self) -> dict[sp.Symbol, int]:
@@ -230,8 +230,14 @@ def _dimension(name: str, value: Any) -> int:
     return int(value)
 
 
+@lru_cache(maxsize=256)
+def _shapes(model: Model) -> dict[str, tuple[int, int]]:
+    sizes = model.sizes
+    return {w.name: (_size(w.rows, sizes), _size(w.cols, sizes)) for w in model.weight_symbols}
+
+
 def _size(dimension: sp.Expr, sizes: Mapping[sp.Symbol, int]) -> int:
-    number = sp.sympify(dimension).subs(sizes)
+    number = sp.sympify(sp.sympify(dimension).xreplace(sizes))
     if not number.is_Integer:
         raise ValueError(
             f"`weight_symbols` use the dimension {dimension}, which is no integer field of the model: add it."

@@ -6,11 +6,11 @@ from functools import lru_cache
 
 import sympy as sp
 
-from .closure import model_logits
 from .inputs import ROW_WEIGHTS, ROWS
 from .matrices import diagonal, hadamard, product, transpose
 from .model import Model
 from .nodes import Matrix
+from .powers import model_logits
 
 # Suffix of a statistic by the data matrix it is made of; others go by the matrix's own name.
 SUFFIXES = {"C": "", "X": "", "C_mean": "mean", "X_last": "last", "X_1": "1", "X_2": "2"}

@@ -12,10 +12,11 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
 from .activations import X, taylor
-from .closure import EXACT, Closure, leading_order, model_logits
+from .closure import EXACT, Closure
 from .expansion import leading_degree, truncated
 from .model import Model
 from .nodes import Matrix, RowSoftmax
+from .powers import leading_order, model_logits
 
 TOLERANCE = 0.1  # relative error of a truncated function at the edge of its range
 LARGEST = 20.0  # ranges are searched up to here

@@ -12,12 +12,12 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .activations import Activation
-from .closure import model_logits
 from .expansion import canonical, rebuild
 from .inputs import COUNTS, D_VOCAB, N_CTX, ROW_WEIGHTS, ROWS
 from .matrices import diagonal, product, transpose
 from .model import Model
 from .nodes import Matrix, RowSoftmax, StochasticSymbol
+from .powers import model_logits
 from .statistics import statistics
 
 if TYPE_CHECKING:

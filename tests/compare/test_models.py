@@ -15,8 +15,8 @@ from smallinit.compare.proof import autodiff_gradient, measure_residual
 from smallinit.sim import integrate
 from smallinit.sim.evaluate import logits
 from smallinit.theory import Closure, Model, OneLayerTransformer, RowSoftmax, apply, derive, hadamard, weight
-from smallinit.theory.closure import start_powers
 from smallinit.theory.inputs import C_MEAN, COUNTS, X_LAST
+from smallinit.theory.powers import start_powers
 
 SHORT = [name for name in MODELS if name not in ("transformer, positions", "attention-only, two layers")]
 CASES = [(name, closure) for name in MODELS for closure in ("leading", "softmax")]

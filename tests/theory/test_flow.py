@@ -7,10 +7,10 @@ from helpers import ACTIVATIONS, small_case
 
 from smallinit.sim.numeric import evaluate
 from smallinit.theory import EmbMLP, derive
-from smallinit.theory.closure import loss_series
 from smallinit.theory.inputs import ROWS
 from smallinit.theory.invariants import is_conserved, time_derivative
 from smallinit.theory.matrices import product, total, transpose
+from smallinit.theory.powers import loss_series
 from smallinit.theory.printing import text
 
 MODEL = EmbMLP(7, 5, 6)
