@@ -7,6 +7,9 @@ from .integrate import integrate as integrate
 from .methods import DOP853 as DOP853
 from .methods import TSIT5 as TSIT5
 from .methods import Method as Method
+from .modes import learning_times as learning_times
+from .modes import mode_blow_ups as mode_blow_ups
+from .modes import mode_residuals as mode_residuals
 from .outcome import IntegrationError as IntegrationError
 from .outcome import Outcome as Outcome
 from .outcome import Status as Status
@@ -27,7 +30,10 @@ __all__ = [
     "Status",
     "Trajectory",
     "integrate",
+    "learning_times",
     "load_trajectory",
+    "mode_blow_ups",
+    "mode_residuals",
     "provenance",
     "solve",
 ]

@@ -8,6 +8,8 @@ from .dataset import Dataset as Dataset
 from .flow import Flow as Flow
 from .flow import derive as derive
 from .inputs import weight as weight
+from .interventions import shuffle_labels as shuffle_labels
+from .interventions import subset as subset
 from .laws import key_label_law as key_label_law
 from .laws import memory_label_law as memory_label_law
 from .laws import reasoning_label_law as reasoning_label_law
@@ -23,6 +25,8 @@ from .models import EmbMLP as EmbMLP
 from .models import OneLayerTransformer as OneLayerTransformer
 from .models import ScalarClassifier as ScalarClassifier
 from .models import TwoTokenMLP as TwoTokenMLP
+from .modes import Modes as Modes
+from .modes import signature_modes as signature_modes
 from .nodes import RowSoftmax as RowSoftmax
 from .tasks import CompositeTask as CompositeTask
 
