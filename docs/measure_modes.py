@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from smallinit.compare import train
-from smallinit.sim import Trajectory, integrate, learning_times
+from smallinit.sim import Trajectory, integrate, learning_times, mode_blow_ups
 from smallinit.theory import CompositeTask, Dataset, EmbMLP, derive, shuffle_labels, signature_modes, subset
 
 HERE = Path(__file__).parent
@@ -71,6 +71,7 @@ def measure(name: str, data: Dataset, seed: int) -> list[dict]:
         modes = signature_modes(data, group, n_modes=N_MODES)
         row = {"data": name, "seed": seed, "group": group, "strengths": modes.strengths.tolist()}
         row["overlap"] = modes.overlap(first, 2).tolist()
+        row["alone"] = mode_blow_ups(modes, start, t1=20 * T1).tolist()
         for kind, path in (("theory", theory), ("training", run)):
             row[kind] = learning_times(path, modes).tolist()
             row |= {f"{kind} {what}": t for what, t in loss_times(path, data, group).items()}
@@ -126,17 +127,17 @@ def sentences(rows: list[dict], kind: str) -> list[str]:
     for memory, reasoning in runs:
         stronger = memory["strengths"][0] > reasoning["strengths"][0]
         right += stronger == (memory[kind][0] < reasoning[kind][0])
-    learnt = [
-        (np.log(s * t), o)
-        for r in rows
-        for s, t, o in zip(r["strengths"], r[kind], r["overlap"], strict=True)
-        if np.isfinite(t)
-    ]
-    correlation = np.corrcoef(np.array(learnt).T)[0, 1]
+    columns = ("strengths", kind, "overlap", "alone")
+    modes = np.array([m for r in rows for m in zip(*(r[c] for c in columns), strict=True)])
+    strength, time, overlap, alone = modes[np.isfinite(modes).all(axis=1)].T
+    slower = np.corrcoef(np.log(strength * time), overlap)[0, 1]
+    by_start, by_strength = (np.corrcoef(np.log(time), np.log(x))[0, 1] for x in (alone, 1 / strength))
     return [
-        f"In {kind}, the stronger first mode was learnt first in {right} of {len(runs)} runs; over all "
-        f"{len(learnt)} modes learnt, log(strength x half time) correlates with the overlap of the mode's label "
-        f"vector with the data's first two modes at {correlation:.2f}."
+        f"In {kind}, the stronger first mode was learnt first in {right} of {len(runs)} runs. Over {time.size} modes "
+        f"learnt, the log of the half time correlates with that of 1 / strength at {by_strength:.2f}, with that of "
+        f"the blow-up time of the mode alone from the very start at {by_start:.2f} (half time over blow-up time: "
+        f"{spread(time / alone)}); what strength leaves unexplained, log(strength x half time), correlates with the "
+        f"overlap of the mode's label vector with the data's first two modes at {slower:.2f}."
     ]
 
 
@@ -171,6 +172,9 @@ def draw(rows: list[dict], path: Path) -> None:
         s = np.geomspace(0.004, 0.08, 50)
         axis.plot(s, constant / s, "k--", lw=1, label=f"t = {constant:.2f} / strength (memory's median)")
         axis.set(xscale="log", yscale="log", xlabel="strength of the mode", ylim=(20, 500))
+        axis.set_xticks([0.005, 0.01, 0.02, 0.05], ["0.005", "0.01", "0.02", "0.05"])
+        axis.set_yticks([20, 50, 100, 200, 400], ["20", "50", "100", "200", "400"])
+        axis.minorticks_off()
         axis.set_title({"theory": "softmax closure", "training": "training (GD)"}[kind])
         axis.legend(fontsize=8, loc="lower left")
     axes[0].set_ylabel("flow time at which half the mode is learnt")

@@ -16,6 +16,10 @@ from .outcome import Status as Status
 from .provenance import provenance as provenance
 from .record import Solution as Solution
 from .solve import solve as solve
+from .stages import Stages as Stages
+from .stages import alignment as alignment
+from .stages import onset as onset
+from .stages import predict_stages as predict_stages
 from .trajectory import Trajectory as Trajectory
 from .trajectory import load_trajectory as load_trajectory
 
@@ -27,13 +31,17 @@ __all__ = [
     "Method",
     "Outcome",
     "Solution",
+    "Stages",
     "Status",
     "Trajectory",
+    "alignment",
     "integrate",
     "learning_times",
     "load_trajectory",
     "mode_blow_ups",
     "mode_residuals",
+    "onset",
+    "predict_stages",
     "provenance",
     "solve",
 ]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smallinit.theory import EmbMLP, claims
-from smallinit.theory.claims import attention, equations, laws, signatures, two_stage
+from smallinit.theory.claims import attention, equations, laws, signatures, theorem_one, two_stage
 from smallinit.theory.claims.claim import FAILS, HOLDS
 from smallinit.theory.laws import reasoning_label_law
 
@@ -14,6 +14,7 @@ FOUND = {
     "A10 corrected": "leading order",
     "A11": "leading order",
     "A14": FAILS,
+    "A14, training": FAILS,
     "D linear": "leading order",
     "D order, modular": FAILS,
 }
@@ -35,6 +36,12 @@ def test_the_position_factor_comes_out_by_itself(findings):
     assert findings["A10 corrected"].numbers["measured order"] == pytest.approx(1.0, abs=0.1)
     assert findings["A11"].numbers["measured order"] == pytest.approx(1.0, abs=0.1)
     assert "lie beyond" in findings["A10 corrected"].sentence
+
+
+def test_theorem_one_could_come_out_otherwise():
+    """A wider bell does stand for the law, and a tolerance of .35 would let the narrow one pass in training."""
+    assert theorem_one.ansatz_claim(width=300.0).verify().status == HOLDS
+    assert theorem_one.training_claim(tolerance=0.35).verify().status == HOLDS
 
 
 def test_rows_are_json(findings):
@@ -70,6 +77,8 @@ PLANTED = {
     ),
     "cosines": laws.cosine_claim(stated=(1.0, 0.99, 0.98)),
     "scores": laws.score_claim(exponents=(1, 1, 1)),
+    "bound": theorem_one.bound_claim(lambda d, gamma, q: d ** (-2 * gamma)),
+    "bound without noise": theorem_one.bound_claim(lambda d, gamma, q: d**-gamma / 10),
     "conserved quantity": two_stage.conservation_claim(("W_V.T*W_V + W_in*W_in.T",)),
     "lower bound": two_stage.bracket_claim(factor=3.0, seeds=20),
     "upper bound": two_stage.bracket_claim(power=-1 / 6, seeds=20),

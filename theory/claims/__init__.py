@@ -8,7 +8,7 @@ from .claim import Finding as Finding
 
 def claims() -> tuple[Claim, ...]:
     """All claims, in the order of the papers; nothing is tested before `Claim.verify` is called."""
-    from . import attention, equations, laws, signatures, two_stage
+    from . import attention, equations, laws, signatures, theorem_one, two_stage
 
-    parts = (equations, laws, two_stage, attention, signatures)
+    parts = (equations, laws, theorem_one, two_stage, attention, signatures)
     return tuple(claim for part in parts for claim in part.claims())

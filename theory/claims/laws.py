@@ -1,4 +1,4 @@
-"""Label laws of the composite task (A7, A8), attention at initialisation (Lemma 1), the ansatz (A14)."""
+"""Label laws of the composite task (A7, A8), attention at initialisation (Lemma 1)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ COSINES = (
     0.8995,
     0.879,
 )  # as printed, distances 0 .. 9
-ANSATZ_WIDTH = 12.0  # of A14, set by hand in the paper's figures
 
 
 def main_task() -> CompositeTask:
@@ -90,26 +89,6 @@ def cosine_claim(law: LAW = reasoning_label_law, stated: tuple[float, ...] = COS
     )  # fmt: skip
 
 
-def ansatz_claim(width: float = ANSATZ_WIDTH, tolerance: float = 0.05) -> Claim:
-    """A14's Gaussian embeddings stand for the exact law: their cosines agree."""
-
-    def test() -> Finding:
-        task, j = main_task(), np.arange(D_VOCAB)
-        bells = [np.exp(-((j - s - 90.0) ** 2) / width) for s in range(11, 21)]
-        found = [cosine(bells[0], b) for b in bells]
-        exact = [cosine(reasoning_label_law(task, 11), reasoning_label_law(task, 11 + k)) for k in range(10)]
-        off = max(abs(a - b) for a, b in zip(found, exact, strict=True))
-        return judged(
-            off < tolerance, f"at distance 9 the ansatz gives {found[9]:.3f}, the exact law {exact[9]:.3f}",
-            ansatz=found[9], exact=exact[9], difference=off,
-        )  # fmt: skip
-
-    return Claim(
-        "A14", f"{SOURCE}, Theorem 1 and figure 5", f"embeddings exp(-(i-s)^2/{width:g}) - 1/d_m have its cosines",
-        f"V = {D_VOCAB}, no noise", f"largest difference of cosines below {tolerance:g}", test,
-    )  # fmt: skip
-
-
 def score_claim(
     exponents: tuple[int, int, int] = (1, 1, 2), gammas: tuple[float, ...] = (0.3, 0.5, 0.8)
 ) -> Claim:
@@ -149,7 +128,7 @@ def _deviation(scores: np.ndarray, n_ctx: int, seed: int) -> float:
 
 
 def claims() -> tuple[Claim, ...]:
-    """A7, A8, the cosines, Lemma 1, A14."""
+    """A7, A8, the cosines, Lemma 1."""
     return (
         law_claim(
             "A7", "the labels of a memory anchor are uniform on the keys", lambda t, _: memory_label_law(t),
@@ -161,5 +140,4 @@ def claims() -> tuple[Claim, ...]:
         ),
         cosine_claim(),
         score_claim(),
-        ansatz_claim(),
     )  # fmt: skip
