@@ -48,10 +48,11 @@ def run(model: Model, data: Dataset, eps: float, seed: int) -> tuple[dict, Traje
     stages = predict_stages(model, data, weights)
     closure = derive(model, "attention=1")
     end = BEYOND * stages.onset
-    theory = integrate(closure, data, weights, t1=end, save_at=1001, throw=False)
-    if not np.isfinite(onset(theory)):
-        end *= 3.0
-        theory = integrate(closure, data, weights, t1=end, save_at=1001, throw=False)
+    while (
+        not onset(theory := integrate(closure, data, weights, t1=end, save_at=1001, throw=False))
+        < end / BEYOND
+    ):
+        end *= BEYOND  # until the onset has shown, with room behind it
     trained = train(model, data, weights, learning_rate=RATE, steps=int(end / RATE), save_at=401, throw=False)
     row = {"model": model.name, "eps": eps, "seed": seed, "T*": stages.blow_up, "separated": stages.onset}
     row |= {"theory": onset(theory), "training": onset(trained)}

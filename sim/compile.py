@@ -9,9 +9,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import scipy.sparse as sparse
-import sympy as sp
 
 from ..theory.inputs import N_CTX, ROWS, dimension_sizes
+from ..theory.nodes import matrix_symbols
 from ..theory.powers import model_logits
 from ._cache import LOCK
 from ._interpreter import rhs
@@ -79,7 +79,7 @@ def _compile(flow: Flow, data: Dataset, frozen: dict[str, np.ndarray]) -> Proble
 def distinct_rows(model: Model, data: Dataset) -> dict[str, Any]:
     """Data matrices of the training rows, with those merged that the loss cannot tell apart."""
     values = model.data_matrices(data)
-    symbols = model_logits(model).atoms(sp.MatrixSymbol)
+    symbols = matrix_symbols(model_logits(model))
     if any(s.cols == ROWS for s in symbols):
         return values  # rows that look at each other stay as they are
     told_apart = {s.name for s in symbols if s.rows == ROWS and s.name in values}

@@ -13,7 +13,7 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ..theory.inputs import scalar_value
 from ..theory.matrices import product, split, total, transpose
-from ..theory.nodes import Centering, Matrix, RowSoftmax
+from ..theory.nodes import Centering, Matrix, RowSoftmax, matrix_symbols
 from .chain import SPARSE_WEIGHT
 from .graph import Graph, Ref
 from .multiply import Multiplier
@@ -83,8 +83,7 @@ class Lowering:
     def is_data(self, expr: Matrix) -> bool:
         """Whether an expression holds no weight."""
         if expr not in self._is_data:
-            symbols = (s for s in expr.free_symbols if isinstance(s, sp.MatrixSymbol))
-            self._is_data[expr] = not any(s.name in self.shapes for s in symbols)
+            self._is_data[expr] = not any(s.name in self.shapes for s in matrix_symbols(expr))
         return self._is_data[expr]
 
     def _spread_data(self, factors: list[Matrix]) -> list[Matrix]:

@@ -13,7 +13,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
-from .nodes import Matrix, RowLogSumExp, RowSoftmax
+from .nodes import Matrix, RowLogSumExp, RowSoftmax, matrix_symbols
 
 
 def gradients(scalar: Matrix, weights: Sequence[sp.MatrixSymbol]) -> dict[sp.MatrixSymbol, Matrix]:
@@ -36,7 +36,7 @@ def gradients(scalar: Matrix, weights: Sequence[sp.MatrixSymbol]) -> dict[sp.Mat
         if bar is None:
             continue
         for child, contribution in _rules(node, bar):
-            if child.free_symbols & wanted:
+            if matrix_symbols(child) & wanted:
                 bars.setdefault(child, []).append(contribution)
     return {w: total(*bars[w]) if w in bars else sp.ZeroMatrix(*w.shape) for w in weights}
 
@@ -46,7 +46,7 @@ def _postorder(root: Matrix, wanted: set[sp.MatrixSymbol]) -> list[Matrix]:
     order: dict[Matrix, None] = {}
 
     def visit(node: Matrix) -> None:
-        if node in order or not node.free_symbols & wanted:
+        if node in order or not matrix_symbols(node) & wanted:
             return
         for child in _children(node):
             visit(child)

@@ -13,7 +13,7 @@ import sympy as sp
 from .expansion import expand, truncated
 from .matrices import total
 from .model import Model
-from .nodes import Matrix
+from .nodes import Matrix, matrix_symbols
 from .powers import (
     distributed,
     first_terms,
@@ -175,7 +175,7 @@ class Closure:
             term = loss_series(model, order).get(order)
             if term is not None:
                 yield order, term
-                missing -= term.free_symbols
+                missing -= matrix_symbols(term)
             if not missing:
                 return
 
@@ -242,4 +242,4 @@ def _loss_of_gap(gap: Series, model: Model) -> Iterator[tuple[int, Matrix]]:
 
 
 def _first_power(terms: list[tuple[int, Matrix]], weight: sp.MatrixSymbol) -> float:
-    return next((power for power, term in terms if weight in term.free_symbols), float("inf"))
+    return next((power for power, term in terms if weight in matrix_symbols(term)), float("inf"))

@@ -10,7 +10,7 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .activations import taylor
 from .matrices import diagonal, hadamard, hadamard_power, product, total, transpose
-from .nodes import Matrix, RowSoftmax
+from .nodes import Matrix, RowSoftmax, matrix_symbols
 from .series import Series, add, compose, multiply, power, softmax
 
 SEARCH_DEGREE = 24  # Taylor coefficients searched for an activation's first term
@@ -26,7 +26,7 @@ def expand(expr: Matrix, weights: Collection[sp.MatrixSymbol], order: int) -> Se
     ValueError
         If an activation or a softmax is applied to something that does not vanish with the weights.
     """
-    if not expr.free_symbols & set(weights):
+    if not matrix_symbols(expr) & set(weights):
         return {0: expr}
     if isinstance(expr, sp.MatrixSymbol):
         return {1: expr} if order >= 1 else {}

@@ -33,7 +33,7 @@ import scipy.sparse as sparse
 import sympy as sp
 
 from .dataset import count_tokens
-from .nodes import Matrix, StochasticSymbol
+from .nodes import Matrix, StochasticSymbol, matrix_symbols
 
 
 def dimension(name: str) -> sp.Symbol:
@@ -160,7 +160,7 @@ def dimension_sizes(expr: Matrix, values: Mapping[str, Any]) -> dict[sp.Symbol, 
     """Symbolic dimension -> number, read off the shapes of the named arrays that stand in an expression."""
     return {
         d: int(size)
-        for s in expr.atoms(sp.MatrixSymbol)
+        for s in matrix_symbols(expr)
         if s.name in values
         for d, size in zip(s.shape, np.shape(values[s.name]), strict=True)
         if isinstance(d, sp.Symbol)

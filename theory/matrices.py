@@ -112,6 +112,7 @@ def _flat_terms(terms: Iterable[Matrix]) -> Iterable[Matrix]:
             yield term
 
 
+@lru_cache(maxsize=2**16)  # long flows hold the same sub-expressions many times over
 def transpose(expr: Matrix) -> Matrix:
     """Transpose, pushed down to the symbols."""
     if isinstance(expr, sp.MatMul):
@@ -245,6 +246,7 @@ def distribute(expr: Matrix) -> Matrix:
     return expr
 
 
+@lru_cache(maxsize=2**16)
 def factored(expr: Matrix) -> Matrix:
     """Take a diagonal factor that opens every term of a sum out of it: diag(w) X - diag(w) Y = diag(w) (X - Y)."""
     if isinstance(expr, sp.MatMul):

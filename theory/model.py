@@ -14,7 +14,7 @@ import sympy as sp
 from .activations import Activation
 from .inputs import build_inputs, dimension
 from .losses import Loss, find_loss
-from .nodes import Matrix
+from .nodes import Matrix, matrix_symbols
 
 if TYPE_CHECKING:
     from .dataset import Dataset
@@ -77,7 +77,7 @@ class Model(ABC):
 
         Override it for data matrices of your own: each has one row per row of the logits or is the same for all data.
         """
-        names = {s.name for s in self.logits.atoms(sp.MatrixSymbol)} - set(self.weights)
+        names = {s.name for s in matrix_symbols(self.logits)} - set(self.weights)
         return build_inputs(names, sequences, self.d_vocab)
 
     @property

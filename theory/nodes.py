@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import sympy as sp
 
 Matrix = sp.MatrixExpr
@@ -80,3 +82,11 @@ class RowLogSumExp(sp.MatrixExpr):
 
 class StochasticSymbol(sp.MatrixSymbol):
     """A matrix symbol whose rows sum to one (labels, attention averages)."""
+
+
+@lru_cache(maxsize=2**16)
+def matrix_symbols(expr: sp.Basic) -> frozenset[sp.MatrixSymbol]:
+    """Matrix symbols in an expression; sympy's own search goes through shared sub-expressions again and again."""
+    if isinstance(expr, sp.MatrixSymbol):
+        return frozenset((expr,))
+    return frozenset().union(*map(matrix_symbols, expr.args))

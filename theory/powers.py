@@ -10,7 +10,7 @@ from .adjoint import gradients
 from .expansion import canonical, expand
 from .matrices import distribute, product, total
 from .model import Model
-from .nodes import Matrix
+from .nodes import Matrix, matrix_symbols
 from .series import Series
 
 SEARCH_DEPTH = 24  # powers searched for the first term that holds a weight
@@ -40,7 +40,7 @@ def start_powers(model: Model) -> dict[str, int]:
     starts: dict[str, int] = {}
     for order in range(1, SEARCH_DEPTH):
         term = logit_series(model, order).get(order)
-        held = set() if term is None else term.free_symbols
+        held = set() if term is None else matrix_symbols(term)
         for w in model.weight_symbols:
             if w in held:
                 starts.setdefault(w.name, order)
@@ -75,7 +75,7 @@ def first_terms(series: Series, model: Model) -> Series:
     for power, term in distributed(series).items():
         new = {w for w in model.weight_symbols if starts[w.name] == power}
         terms = term.args if isinstance(term, sp.MatAdd) else (term,)
-        if chosen := [t for t in terms if t.free_symbols & new]:
+        if chosen := [t for t in terms if matrix_symbols(t) & new]:
             kept[power] = total(*chosen)
     return kept
 

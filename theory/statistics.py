@@ -9,7 +9,7 @@ import sympy as sp
 from .inputs import ROW_WEIGHTS, ROWS
 from .matrices import diagonal, hadamard, product, transpose
 from .model import Model
-from .nodes import Matrix
+from .nodes import Matrix, matrix_symbols
 from .powers import model_logits
 
 # Suffix of a statistic by the data matrix it is made of; others go by the matrix's own name.
@@ -26,7 +26,7 @@ def statistics(model: Model) -> dict[sp.MatrixSymbol, Matrix]:
         M_a = A^T diag(omega) Y Pi (Y alone for other losses than the cross-entropy) for every data matrix A of the
         logits with one row per sequence, and K_a_b = A^T diag(omega) B for every pair of them.
     """
-    found = {s.name: s for s in model_logits(model).atoms(sp.MatrixSymbol)}
+    found = {s.name: s for s in matrix_symbols(model_logits(model))}
     inputs = [
         s for name, s in found.items() if name not in model.weights and s.rows == ROWS and s.cols != ROWS
     ]

@@ -57,8 +57,8 @@ def bound_claim(
         growth = ratios[..., -1] / ratios[..., 0]
         return judged(
             growth.max() <= 1.0,
-            f"the largest difference is {ratios.max():.2g} of the bound at most and {ratios.min():.2g} at least; from "
-            f"d_m = {GRID['d_m'][0]} to {GRID['d_m'][-1]} this changes by factors {growth.min():.2f} .. {growth.max():.2f}",
+            f"the largest difference is {ratios.min():.2g} to {ratios.max():.2g} of the bound; from d_m = "
+            f"{GRID['d_m'][0]} to {GRID['d_m'][-1]} this changes by factors {growth.min():.2f} .. {growth.max():.2f}",
             largest_ratio=ratios.max(),
             smallest_ratio=ratios.min(),
             largest_growth=growth.max(),
