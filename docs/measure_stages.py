@@ -84,6 +84,7 @@ def table(rows: list[dict]) -> str:
 def draw(shown: dict[str, tuple[dict, Trajectory, Trajectory]], path: Path) -> None:
     """A row a model: condensation of the values, growth of keys and queries, effective ranks."""
     figure, axes = plt.subplots(len(shown), 3, figsize=(12, 3.5 * len(shown)), layout="constrained")
+    colours = {"W_V": "tab:blue", "W_Q": "tab:orange", "W_K": "tab:green"}
     for line, (name, (row, theory, trained)) in zip(axes, shown.items(), strict=True):
         curves = [
             ("share of W_V along v", {"W_V": alignment}),
@@ -91,25 +92,21 @@ def draw(shown: dict[str, tuple[dict, Trajectory, Trajectory]], path: Path) -> N
             ("effective rank", {w: rank(w) for w in ("W_V", "W_Q", "W_K")}),
         ]
         for axis, (what, parts) in zip(line, curves, strict=True):
-            for (weight, value), colour in zip(
-                parts.items(), ("tab:blue", "tab:orange", "tab:green"), strict=False
-            ):
-                axis.plot(theory.t, value(theory), color=colour, label=f"{weight}, theory")
+            for weight, value in parts.items():
+                look = {"color": colours[weight]}
+                axis.plot(theory.t, value(theory), label=f"{weight}, theory", **look)
                 axis.plot(
-                    trained.t[::8],
-                    value(trained)[::8],
-                    "o",
-                    ms=3.5,
-                    color=colour,
-                    label=f"{weight}, training",
+                    trained.t[::8], value(trained)[::8], "o", ms=3.5, label=f"{weight}, training", **look
                 )
             axis.axvline(row["T*"], color="grey", ls=":", label="T*: end of stage 1")
-            axis.axvline(row["separated"], color="black", ls="--", lw=1, label="onset of stage 2, predicted")
+            axis.axvline(
+                row["separated"], color="black", ls="--", lw=1, label="onset of stage 2, stages apart"
+            )
             axis.set(xlabel="flow time", ylabel=what)
         line[0].set_title(f"{name}, eps = {row['eps']:g}")
         line[1].set_yscale("log")
-        line[0].legend(fontsize=8)
-        line[2].legend(fontsize=8)
+    handles, labels = axes[0, 2].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9)
     figure.savefig(path, dpi=130)
 
 

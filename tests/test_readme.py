@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -22,19 +23,40 @@ def test_readme_example_runs(capsys):
     assert space["run"]["loss/memory"][-1] == pytest.approx(space["theory"]["loss/memory"][-1], rel=0.05)
 
 
-@pytest.mark.parametrize("page", ["check.md", "own-model.md"])
-def test_examples_of_the_docs_run(page, capsys):
+def run_page(page):
+    """Run a page's examples; its text and the names they leave."""
     text, space = (ROOT / "docs" / page).read_text(), {"__name__": "example"}
     for snippet in re.findall(r"```python\n(.*?)```", text, flags=re.S):
         exec(snippet, space)  # noqa: S102 - our own file
-    printed = capsys.readouterr().out
-    if page == "check.md":
-        shown, _ = re.findall(r"```text\n(.*?)```", text, flags=re.S)
-        assert printed == shown
-    else:
-        assert space["proof"].measured == pytest.approx(space["proof"].predicted, abs=0.1)
-        model = re.findall(r"@dataclass.*?W_U\n", text, flags=re.S)[0]
-        assert len([line for line in model.splitlines() if line]) <= 15
+    return text, space
+
+
+def test_the_check_page(capsys):
+    text, _ = run_page("check.md")
+    shown, _ = re.findall(r"```text\n(.*?)```", text, flags=re.S)
+    assert capsys.readouterr().out == shown
+
+
+def test_the_page_on_ones_own_model():
+    text, space = run_page("own-model.md")
+    assert space["proof"].measured == pytest.approx(space["proof"].predicted, abs=0.1)
+    model = re.findall(r"@dataclass.*?W_U\n", text, flags=re.S)[0]
+    assert len([line for line in model.splitlines() if line]) <= 15
+
+
+def test_the_modes_page(capsys):
+    run_page("modes.md")
+    memory, reasoning = (line.split("[") for line in capsys.readouterr().out.splitlines())
+    halves = [np.array(parts[-1].strip(" ]").split(), float) for parts in (memory, reasoning)]
+    assert halves[0].min() > halves[1].max()  # every mode of memory after every mode of reasoning
+
+
+def test_the_stages_page():
+    _, space = run_page("stages.md")
+    onset = space["onset"]
+    trained = onset(space["run"])
+    assert onset(space["theory"]) == pytest.approx(trained, rel=0.005)
+    assert space["stages"].onset == pytest.approx(trained, rel=0.03)
 
 
 def test_readme_links_exist():
