@@ -10,18 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.integrate import quad
 from scipy.optimize import brentq
-from scipy.special import elliprf
 
-Array = npt.NDArray[np.float64]
-
-
-def _positive(name: str, value: float, zero: bool = False) -> float:
-    number = float(value)
-    if not np.isfinite(number) or number < 0.0 or (number == 0.0 and not zero):
-        raise ValueError(
-            f"`{name}` must be a {'non-negative' if zero else 'positive'} number, got {value!r}."
-        )
-    return number
+from ._blow_up_forms import Array as Array
+from ._blow_up_forms import blow_up_bracket as blow_up_bracket
+from ._blow_up_forms import decayed_blow_up as decayed_blow_up
+from ._blow_up_forms import decayed_time as decayed_time
+from ._blow_up_forms import homogeneous_blow_up as homogeneous_blow_up
+from ._blow_up_forms import positive
+from ._blow_up_forms import three_factor_blow_up as three_factor_blow_up
+from ._blow_up_forms import trilinear_blow_up as trilinear_blow_up
 
 
 def linear_mode(t: npt.ArrayLike, strength: float, start: float) -> Array:
@@ -46,7 +43,7 @@ def linear_mode(t: npt.ArrayLike, strength: float, start: float) -> Array:
     ValueError
         If `strength` or `start` is not positive.
     """
-    s, a0 = _positive("strength", strength), _positive("start", start)
+    s, a0 = positive("strength", strength), positive("start", start)
     return s / (1.0 + (s / a0 - 1.0) * np.exp(-2.0 * s * np.asarray(t, dtype=float)))
 
 
@@ -69,7 +66,7 @@ def deep_linear_time(target: float, depth: int, strength: float, start: float) -
     ValueError
         If the mode never reaches `target` or a number is not positive.
     """
-    s, a0, a1 = _positive("strength", strength), _positive("start", start), _positive("target", target)
+    s, a0, a1 = positive("strength", strength), positive("start", start), positive("target", target)
     if not (a0 <= a1 < s or s < a1 <= a0):
         raise ValueError(f"`target` must lie between `start` {a0:g} and `strength` {s:g}, got {a1:g}.")
     return _elapsed(_logit(a0, s), _logit(a1, s), depth, s, 1.0 if a0 < s else -1.0)
@@ -93,7 +90,7 @@ def deep_linear_mode(t: npt.ArrayLike, depth: int, strength: float, start: float
         If a number is not positive or a time is negative.
     """
     times = np.atleast_1d(np.asarray(t, dtype=float))
-    s, a0 = _positive("strength", strength), _positive("start", start)
+    s, a0 = positive("strength", strength), positive("start", start)
     if (times < 0.0).any():
         raise ValueError(f"`t` must not be negative, got {times.min():g}.")
     if a0 == s or depth == 2:
@@ -157,77 +154,6 @@ def unbalanced_mode(t: npt.ArrayLike, strength: float, start: float, imbalance: 
     return 0.25 * c * (u - 1.0 / u)
 
 
-def trilinear_blow_up(product: float, c1: float, c2: float, j: float = 0.0) -> float:
-    """Blow-up time of a three-factor flow u' = 2 sqrt(u (u + c1) (u + c2) - J^2) from u = product.
-
-    u, u + c1 and u + c2 are the squared sizes of the factors, whose differences are conserved; J = Im(U V conj(W)) is
-    the conserved phase of complex factors (arXiv 2509.20124), zero for real ones (arXiv 2510.06954).
-
-    Parameters
-    ----------
-    product : float
-        u(0) >= 0.
-    c1, c2, j : float
-        Conserved quantities. The state must be one in which u grows, Re(U V conj(W)) >= 0.
-
-    Returns
-    -------
-    float
-        int_u0^inf du / (2 sqrt(u (u + c1) (u + c2) - J^2)) as Carlson's R_F of the cubic's roots; infinity where it
-        diverges.
-
-    Raises
-    ------
-    ValueError
-        If the cubic is negative at or beyond u0: no such state exists.
-    """
-    u0, J = float(product), float(j)
-    roots = np.roots([1.0, c1 + c2, c1 * c2, -J * J])
-    args = u0 - roots
-    real = args[np.abs(args.imag) < 1e-12 * max(1.0, float(np.abs(args).max()))].real
-    scale = max(abs(u0), abs(c1), abs(c2), 1e-300)
-    if (real < -1e-9 * scale).any():
-        raise ValueError(
-            f"`product` {u0:g} lies below a zero of u (u + c1) (u + c2) - J^2: no such state exists."
-        )
-    args = np.where(args.real < 0.0, np.where(np.abs(args.imag) < 1e-9 * scale, 0.0, args), args)
-    if np.sum(np.abs(args) < 1e-14 * scale) > 1:
-        return float("inf")
-    return float(np.real(elliprf(*args.astype(complex))))
-
-
-def three_factor_blow_up(a: float, b: float, c: float, strength: float = 1.0) -> float:
-    """Blow-up time of a' = s b c, b' = s c a, c' = s a b: R_F(a^2, b^2, c^2) / s for a b c > 0.
-
-    Raises
-    ------
-    ValueError
-        If a b c s is not positive: the product then first falls to zero.
-    """
-    if a * b * c * strength <= 0.0:
-        raise ValueError(
-            f"`a`, `b`, `c` and `strength` must have a positive product, got {a * b * c * strength:g}."
-        )
-    return float(elliprf(a * a, b * b, c * c)) / abs(strength)
-
-
-def blow_up_bracket(theta: npt.ArrayLike, energy: float) -> tuple[float, float]:
-    """Bounds of the blow-up time of gradient ascent on E = W_V W_in W_out: sqrt(3)/|theta| <= T* <= E^(-1/3).
-
-    Parameters
-    ----------
-    theta : array_like
-        v W_V, W_in and W_out at the start, in any shape: the part of W_V orthogonal to v stays frozen and must not be
-        in it. Time is in units of 1 / |mean of y x|.
-    energy : float
-        E at the start; the upper bound is infinite unless it is positive (arXiv 2510.06954).
-    """
-    norm = float(np.linalg.norm(np.ravel(np.asarray(theta, dtype=float))))
-    if norm == 0.0:
-        return float("inf"), float("inf")
-    return np.sqrt(3.0) / norm, energy ** (-1.0 / 3.0) if energy > 0.0 else float("inf")
-
-
 def key_query(t: float, F: Array, W_Q: Array, W_K: Array) -> tuple[Array, Array]:
     """Keys and queries of the second stage, dW_Q/dt = F W_K, dW_K/dt = F^T W_Q (arXiv 2510.06954).
 
@@ -272,25 +198,6 @@ def condensation_cosine(along: npt.ArrayLike, frozen: npt.ArrayLike) -> Array:
     return a / np.hypot(a, f)
 
 
-def decayed_time(t: npt.ArrayLike, rate: float, decay: float) -> Array:
-    """Time of the flow without weight decay that corresponds to `t` with it, for factors normalised by exp(-decay t).
-
-    s = (C / lambda) (1 - exp(-lambda t)) for a trilinear flow of rate C (arXiv 2509.20124); it stays below C / lambda,
-    so a blow-up at s* survives only if s* < C / lambda.
-    """
-    lam = _positive("decay", decay, zero=True)
-    times = np.asarray(t, dtype=float)
-    return rate * times if lam == 0.0 else -rate / lam * np.expm1(-lam * times)
-
-
-def decayed_blow_up(blow_up: float, rate: float, decay: float) -> float:
-    """Blow-up time with weight decay from the one, s*, of the normalised flow; infinity if decay wins."""
-    lam = _positive("decay", decay, zero=True)
-    if lam == 0.0:
-        return blow_up / rate
-    return float("inf") if blow_up * lam >= rate else float(-np.log1p(-blow_up * lam / rate) / lam)
-
-
 def escape_time(scale: float, depth: int, strength: float) -> float:
     """Time scale on which a balanced deep linear mode leaves the plateau at weights of size w0 = `scale`.
 
@@ -304,24 +211,7 @@ def escape_time(scale: float, depth: int, strength: float) -> float:
     ValueError
         If depth is below 2 or a number is not positive.
     """
-    w0, s = _positive("scale", scale), _positive("strength", strength)
+    w0, s = positive("scale", scale), positive("strength", strength)
     if depth < 2:
         raise ValueError(f"`depth` must be at least 2: a single layer has no plateau, got {depth}.")
     return np.log(1.0 / w0) / s if depth == 2 else w0 ** (2 - depth) / (s * (depth - 2))
-
-
-def homogeneous_blow_up(degree: int, value: float, radius: float) -> float:
-    """Blow-up time of ascent on a homogeneous function along a KKT direction: 1 / (L (L - 2) N r0^(L - 2)).
-
-    Parameters
-    ----------
-    degree : int
-        L >= 3.
-    value : float
-        N, the function on the unit sphere in that direction; for f = <M, W1 W2 W3> it is sigma_1(M) / 3^(3/2).
-    radius : float
-        Norm r0 of the weights at the start.
-    """
-    return 1.0 / (
-        degree * (degree - 2) * _positive("value", value) * _positive("radius", radius) ** (degree - 2)
-    )

@@ -14,51 +14,18 @@ scalar. ``I`` and ``Pi`` take their size from what they meet; a scalar added to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
 
 import sympy as sp
 
 from ._claim_text import ClaimError as ClaimError
 from ._claim_text import tokens
-from .matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
-from .nodes import Centering, Matrix, RowSoftmax
+from ._claim_values import CALLS, SIZELESS, ParsedClaim, Value, spread, times
+from .matrices import apply, hadamard, hadamard_power, product, total, transpose
+from .nodes import Matrix
 
 DEEPEST, LARGEST_POWER, DIGITS = 60, 12, 30
-SIZELESS: dict[str, Callable[[sp.Expr], Matrix]] = {"I": sp.Identity, "Pi": Centering}
-
-
-@dataclass(frozen=True)
-class ParsedClaim:
-    """A claim dNAME = expression.
-
-    Attributes
-    ----------
-    target : str
-        The weight whose motion is claimed.
-    expression : Matrix
-        The right-hand side.
-    text : str
-        What was read.
-    """
-
-    target: str
-    expression: Matrix
-    text: str
-
-
-@dataclass(frozen=True)
-class Value:
-    """A scalar, a matrix, or a square matrix whose size is still open."""
-
-    content: Any
-    kind: str  # "scalar", "matrix" or "open"
-
-    def sized(self, size: sp.Expr) -> Matrix:
-        """The matrix, its size now known."""
-        return self.content(size) if self.kind == "open" else self.content
 
 
 def parse(
@@ -176,11 +143,11 @@ class Reader:
             )
         sign = self._take("-", "+")
         value = self._product()
-        value = _times(Value(sp.S.NegativeOne, "scalar"), value) if sign and sign[0] == "-" else value
+        value = times(Value(sp.S.NegativeOne, "scalar"), value) if sign and sign[0] == "-" else value
         while taken := self._take("+", "-"):
             term = self._product()
             if taken[0] == "-":
-                term = _times(Value(sp.S.NegativeOne, "scalar"), term)
+                term = times(Value(sp.S.NegativeOne, "scalar"), term)
             value = self._plus(value, term, taken[1])
         self.depth -= 1
         return value
@@ -189,12 +156,12 @@ class Reader:
         if a.kind == b.kind == "scalar":
             return Value(a.content + b.content, "scalar")
         if "matrix" not in (a.kind, b.kind):
-            return Value(lambda n: total(_spread(a, n, n), _spread(b, n, n)), "open")
+            return Value(lambda n: total(spread(a, n, n), spread(b, n, n)), "open")
         rows, cols = (a if a.kind == "matrix" else b).content.shape
         for value in (a, b):
             if value.kind == "open" and rows != cols:
                 raise self._error(f"`claim` adds I or Pi to a matrix of shape ({rows}, {cols}).", position)
-        left, right = _spread(a, rows, cols), _spread(b, rows, cols)
+        left, right = spread(a, rows, cols), spread(b, rows, cols)
         if left.shape != right.shape:
             raise self._error(f"`claim` adds shapes {left.shape} and {right.shape}.", position)
         return Value(total(left, right), "matrix")
@@ -208,7 +175,7 @@ class Reader:
                     raise self._error("`claim` divides by a matrix: only scalars divide.", position)
                 if other.content == 0:
                     raise self._error("`claim` divides by zero.", position)
-                value = _times(Value(1 / other.content, "scalar"), value)
+                value = times(Value(1 / other.content, "scalar"), value)
             elif sign == ".*":
                 value = self._entrywise(value, other, position)
             else:
@@ -217,7 +184,7 @@ class Reader:
 
     def _matmul(self, a: Value, b: Value, position: int) -> Value:
         if "scalar" in (a.kind, b.kind) or a.kind == b.kind == "open":
-            return _times(a, b)
+            return times(a, b)
         if a.kind == "open":
             return Value(product(a.sized(b.content.rows), b.content), "matrix")
         if b.kind == "open":
@@ -319,37 +286,3 @@ class Reader:
         if name == "tr" and x.rows != x.cols:
             raise self._error(f"`claim` takes the trace of shape {x.shape}: only of a square.", position)
         return Value(CALLS[name](x), "scalar" if name == "tr" else "matrix")
-
-
-def _trace(x: Matrix) -> sp.Expr:
-    return sp.Trace(x)
-
-
-CALLS: dict[str, Any] = {
-    "tr": _trace,
-    "diag": diagonal,
-    "rowsum": lambda x: product(x, sp.OneMatrix(x.cols, 1)),
-    "softmax": RowSoftmax,
-    "transpose": transpose,
-    "hadamard": hadamard,
-    "sqrt": sp.sqrt,
-}
-
-
-def _times(a: Value, b: Value) -> Value:
-    """A product of which one factor at least is a scalar, or of two open matrices."""
-    if a.kind == b.kind == "scalar":
-        return Value(a.content * b.content, "scalar")
-    if a.kind == b.kind == "open":
-        return Value(lambda n: product(a.content(n), b.content(n)), "open")
-    scalar, other = (a, b) if a.kind == "scalar" else (b, a)
-    if other.kind == "open":
-        return Value(lambda n: product(scalar.content, other.content(n)), "open")
-    return Value(product(scalar.content, other.content), "matrix")
-
-
-def _spread(value: Value, rows: sp.Expr, cols: sp.Expr) -> Matrix:
-    """A term of a sum of this shape: a scalar stands for a matrix of equal entries."""
-    if value.kind == "scalar":
-        return product(value.content, sp.OneMatrix(rows, cols))
-    return value.sized(rows)

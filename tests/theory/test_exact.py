@@ -58,9 +58,10 @@ def three_factors(y):
 @pytest.mark.parametrize("seed", range(6))
 def test_real_three_factor_blow_up(seed):
     a, b, c = np.random.default_rng(seed).uniform(0.05, 1.0, 3)
-    measured = blow_up(three_factors, [a, b, c])
-    assert exact.three_factor_blow_up(a, b, c) == pytest.approx(measured, rel=1e-9)
-    assert exact.trilinear_blow_up(a * a, b * b - a * a, c * c - a * a) == pytest.approx(measured, rel=1e-9)
+    for sign in (1.0, -1.0):  # with a negative product, the least factor first crosses zero
+        measured = blow_up(three_factors, [a, b, sign * c])
+        assert exact.three_factor_blow_up(a, b, sign * c) == pytest.approx(measured, rel=1e-9)
+        assert exact.three_factor_blow_up(c, a, sign * b, 2.0) == pytest.approx(measured / 2, rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -75,14 +76,13 @@ def test_complex_three_factor_blow_up(seed):
 
     U, V, W = start
     sizes, J = np.abs(start) ** 2, (U * V * np.conj(W)).imag
-    # u falls first where Re(U V conj(W)) < 0: the quadrature is from a state in which it grows.
-    if (U * V * np.conj(W)).real < 0:
-        start[2] = -W
-        J = -J
-    measured = blow_up(flow, np.concatenate([start.real, start.imag]))
-    assert exact.trilinear_blow_up(sizes[0], sizes[1] - sizes[0], sizes[2] - sizes[0], J) == pytest.approx(
-        measured, rel=1e-8
-    )
+    growing = bool((U * V * np.conj(W)).real >= 0)
+    for state, grows in ((start, growing), (start * [1, 1, -1], not growing)):
+        measured = blow_up(flow, np.concatenate([state.real, state.imag]))
+        c1, c2 = sizes[1:] - sizes[0]
+        assert exact.trilinear_blow_up(sizes[0], c1, c2, J, growing=grows) == pytest.approx(
+            measured, rel=1e-8
+        )
 
 
 def test_bracket_holds_on_a_hundred_starts():
@@ -155,7 +155,7 @@ def test_refusals():
         exact.linear_mode(1.0, -1.0, 0.1)
     with pytest.raises(ValueError, match="`target` must lie between"):
         exact.deep_linear_time(3.0, 3, 2.0, 0.1)
-    with pytest.raises(ValueError, match="positive product"):
-        exact.three_factor_blow_up(1.0, -1.0, 1.0)
+    with pytest.raises(ValueError, match="nothing moves"):
+        exact.three_factor_blow_up(1.0, -1.0, 1.0, 0.0)
     with pytest.raises(ValueError, match="no such state"):
         exact.trilinear_blow_up(-1.0, 0.5, 0.5)
