@@ -15,6 +15,8 @@ from .outcome import Outcome as Outcome
 from .outcome import Status as Status
 from .provenance import provenance as provenance
 from .record import Solution as Solution
+from .reduction import Reduction as Reduction
+from .reduction import reduce as reduce
 from .solve import solve as solve
 from .stages import Stages as Stages
 from .stages import alignment as alignment
@@ -30,6 +32,7 @@ __all__ = [
     "IntegrationError",
     "Method",
     "Outcome",
+    "Reduction",
     "Solution",
     "Stages",
     "Status",
@@ -43,5 +46,6 @@ __all__ = [
     "onset",
     "predict_stages",
     "provenance",
+    "reduce",
     "solve",
 ]

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import scipy.sparse as sparse
+import sympy as sp
 
 from ..theory.inputs import N_CTX, ROWS, dimension_sizes
 from ..theory.nodes import matrix_symbols
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..theory.dataset import Dataset
     from ..theory.flow import Flow
     from ..theory.model import Model
+    from ..theory.nodes import Matrix
 
 _PROBLEMS: WeakKeyDictionary[Flow, WeakKeyDictionary[Dataset, Problem]] = WeakKeyDictionary()
 
@@ -70,7 +72,18 @@ def _compile(flow: Flow, data: Dataset, frozen: dict[str, np.ndarray]) -> Proble
     sizes = flow.model.sizes | {ROWS: values["omega"].shape[0], N_CTX: data.n_ctx}
     for side in sides.values():
         sizes |= dimension_sizes(side, values)
-    graph, outputs = lower_flow(sides, values | frozen, shapes, sizes)
+    return compile_sides(sides, values | frozen, shapes, sizes, frozen)
+
+
+def compile_sides(
+    sides: Mapping[str, Matrix],
+    values: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, int]],
+    sizes: Mapping[sp.Symbol, int],
+    frozen: Mapping[str, np.ndarray],
+) -> Problem:
+    """Compile right-hand sides in weights of these shapes and in data of these values."""
+    graph, outputs = lower_flow(sides, values, shapes, sizes)
     layout = _layout(shapes)
     kernel = Emitter(graph, layout, outputs).run()
     return Problem(rhs, layout, kernel.floats, kernel.ints, np.empty(kernel.work_size), frozen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from ..theory.dataset import Dataset
     from ..theory.flow import Flow
     from .problem import Problem
+    from .reduction import Reduction
 
 
 def integrate(
-    flow: Flow,
+    flow: Flow | Reduction,
     data: Dataset,
     start: Mapping[str, Any],
     t1: float,
@@ -47,12 +49,12 @@ def integrate(
 
     Parameters
     ----------
-    flow : Flow
-        The derived equations.
+    flow : Flow or Reduction
+        The derived equations, or what `reduce` made of them: the trajectory is then one of the projected weights.
     data : Dataset
         Training data; the loss is its weighted mean cross-entropy.
     start : dict
-        Weight name -> array (rows, cols) at `t0`.
+        Weight name -> array (rows, cols) at `t0`; of the full model, also for a reduced flow.
     t1, t0 : float
         End and start in flow time.
     save_at : None, int or array_like
@@ -91,10 +93,12 @@ def integrate(
         After an irregular end if `throw`; its ``trajectory`` holds what was computed.
     """
     from .compile import compile_flow
+    from .reduction import Reduction
 
     weights = flow.model.validate(start)
-    problem = compile_flow(flow, data, weights)
-    y0 = problem.pack(weights)
+    reduced = isinstance(flow, Reduction)
+    problem = flow.compile(data, weights) if reduced else compile_flow(flow, data, weights)
+    y0 = problem.pack(flow.project(weights) if reduced else weights)
     atol = default_atol(problem, y0, rtol) if atol is None else atol
     solution = solve(
         problem, y0, t0=t0, t1=t1, method=method, rtol=rtol, atol=atol, save_at=save_at, events=events,
@@ -102,7 +106,10 @@ def integrate(
         progress=progress,
     )  # fmt: skip
     settings = {"method": find_method(method, rtol).name, "rtol": rtol, "atol": atol, "closure": flow.closure}
-    trajectory = _trajectory(solution, problem, flow, data, settings | {"start": fingerprint(weights)})
+    settings |= {"start": fingerprint(weights)} | ({"modes": flow.modes} if reduced else {})
+    trajectory = _trajectory(solution, problem, flow, data, settings)
+    if reduced:
+        trajectory = replace(trajectory, model=None, data=None, start=weights)
     if throw and not solution.outcome.success:
         raise IntegrationError(str(solution.outcome), trajectory)
     return trajectory
@@ -133,7 +140,7 @@ def fingerprint(weights: Mapping[str, np.ndarray]) -> str:
 
 
 def _trajectory(
-    solution: Solution, problem: Problem, flow: Flow, data: Dataset, settings: dict
+    solution: Solution, problem: Problem, flow: Flow | Reduction, data: Dataset, settings: dict
 ) -> Trajectory:
     named = problem.unpack(solution.y)
     return Trajectory(

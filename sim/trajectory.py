@@ -56,6 +56,8 @@ class Trajectory:
         What losses, accuracies and cosines are computed from.
     events : dict
         Event name -> flow times of its zeros.
+    start : dict or None
+        The full weights that a reduced trajectory started from; what `Reduction.lift` completes it with.
     """
 
     t: np.ndarray
@@ -70,6 +72,7 @@ class Trajectory:
     model: Model | None = None
     data: Dataset | None = None
     events: Mapping[str, np.ndarray] = field(default_factory=dict)
+    start: Mapping[str, np.ndarray] | None = None
     _known: dict[str, np.ndarray] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
