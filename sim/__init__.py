@@ -7,6 +7,8 @@ from .integrate import integrate as integrate
 from .methods import DOP853 as DOP853
 from .methods import TSIT5 as TSIT5
 from .methods import Method as Method
+from .mode_ensemble import ModeEnsemble as ModeEnsemble
+from .mode_ensemble import integrate_modes as integrate_modes
 from .modes import learning_times as learning_times
 from .modes import mode_blow_ups as mode_blow_ups
 from .modes import mode_residuals as mode_residuals
@@ -31,6 +33,7 @@ __all__ = [
     "Event",
     "IntegrationError",
     "Method",
+    "ModeEnsemble",
     "Outcome",
     "Reduction",
     "Solution",
@@ -39,6 +42,7 @@ __all__ = [
     "Trajectory",
     "alignment",
     "integrate",
+    "integrate_modes",
     "learning_times",
     "load_trajectory",
     "mode_blow_ups",
