@@ -145,8 +145,5 @@ def _arrays(strengths: Any, starts: Any, t1: Any) -> tuple[np.ndarray, np.ndarra
             )
     if np.any(end < 0.0):
         raise ValueError(f"`t1` must not be negative, got {end.min()!r}.")
-    return (
-        np.array(np.broadcast_to(s, (y.shape[0], y.shape[2]))),
-        y,
-        np.array(np.broadcast_to(end, y.shape[:1])),
-    )
+    full = np.array(np.broadcast_to(s, (y.shape[0], y.shape[2])), order="C")
+    return full, y, np.array(np.broadcast_to(end, y.shape[:1]))
