@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .ensemble import Ensemble as Ensemble
+from .ensemble import integrate_ensemble as integrate_ensemble
 from .events import Event as Event
 from .integrate import integrate as integrate
 from .methods import DOP853 as DOP853
@@ -30,6 +32,7 @@ from .trajectory import load_trajectory as load_trajectory
 __all__ = [
     "DOP853",
     "TSIT5",
+    "Ensemble",
     "Event",
     "IntegrationError",
     "Method",
@@ -42,6 +45,7 @@ __all__ = [
     "Trajectory",
     "alignment",
     "integrate",
+    "integrate_ensemble",
     "integrate_modes",
     "learning_times",
     "load_trajectory",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from .methods import Method
@@ -13,6 +15,7 @@ from .problem import RHS_SIGNATURE
 _GAINS = (1.6, 0.8)
 
 
+@lru_cache(maxsize=64)
 def _addresses(rhs) -> tuple[int, int]:
     from numba.experimental.function_type import _get_jit_address, _get_wrapper_address
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -39,10 +41,10 @@ class Problem:
     work: np.ndarray = field(default_factory=lambda: np.zeros(1))
     frozen: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def n(self) -> int:
         """Length of the flat state."""
-        return sum(int(np.prod(shape)) for _, shape in self.layout.values())
+        return sum(prod(shape) for _, shape in self.layout.values())
 
     def __call__(self, t: float, y: np.ndarray, out: np.ndarray) -> None:
         """Write dy/dt at flow time `t` and state `y` (n,) to `out` (n,)."""
@@ -52,7 +54,7 @@ class Problem:
         """Flatten the moving weights into a new state (n,)."""
         y = np.empty(self.n)
         for name, (offset, shape) in self.layout.items():
-            size = int(np.prod(shape))
+            size = prod(shape)
             y[offset : offset + size] = np.asarray(weights[name], dtype=np.float64).reshape(size)
         return y
 
@@ -60,7 +62,7 @@ class Problem:
         """Name the parts of one state (n,) or of a batch (..., n); frozen weights are broadcast along."""
         lead = y.shape[:-1]
         named = {
-            name: y[..., offset : offset + int(np.prod(shape))].reshape(lead + tuple(shape))
+            name: y[..., offset : offset + prod(shape)].reshape(lead + tuple(shape))
             for name, (offset, shape) in self.layout.items()
         }
         for name, value in self.frozen.items():

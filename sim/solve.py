@@ -77,9 +77,9 @@ def solve(
     ValueError
         For malformed input, and for a start at which the right-hand side is not finite.
     """
-    t0, t1 = _interval(t0, t1)
+    t0, t1 = interval(t0, t1)
     rtol, atol = _tolerances(rtol, atol)
-    saves = _save_times(save_at, t0, t1)
+    saves = save_times(save_at, t0, t1)
     y0 = _state(y0, problem.n)
     limits = Limits(max_steps, max_seconds, progress)
     for name, value in (("first_step", first_step), ("fixed_step", fixed_step)):
@@ -161,12 +161,14 @@ def _advice(run: Run, t1: float, used: str) -> str:
     return f"{where}; use a larger `rtol` or a higher limit."
 
 
-def _interval(t0: float, t1: float) -> tuple[float, float]:
+def interval(t0: float, t1: float, empty: bool = True) -> tuple[float, float]:
+    """Start and end as numbers; `empty` allows them to be equal."""
     for name, value in (("t0", t0), ("t1", t1)):
         if isinstance(value, bool) or not np.isscalar(value) or not np.isfinite(value):
             raise ValueError(f"`{name}` must be a finite flow time, got {value!r}.")
-    if t1 < t0:
-        raise ValueError(f"`t1` must not lie before the start t0 = {t0!r}, got {t1!r}.")
+    if t1 < t0 or (t1 == t0 and not empty):
+        relation = "not lie before" if empty else "lie after"
+        raise ValueError(f"`t1` must {relation} the start t0 = {t0!r}, got {t1!r}.")
     return float(t0), float(t1)
 
 
@@ -187,7 +189,8 @@ def _state(y0: Any, n: int) -> np.ndarray:
     return y0
 
 
-def _save_times(save_at: Any, t0: float, t1: float) -> np.ndarray:
+def save_times(save_at: Any, t0: float, t1: float) -> np.ndarray:
+    """Times to save, of a number of them or as they are."""
     if save_at is None or (isinstance(save_at, int | np.integer) and not isinstance(save_at, bool)):
         number = 101 if save_at is None else int(save_at)
         if number < 1:
