@@ -24,6 +24,7 @@ COMMANDS = {
     "derive": "Print the equations, the predicted order of their residual and what they conserve.",
     "simulate": "Derive and integrate every closure; nothing is trained.",
     "train": "Train the torch twin; nothing is derived.",
+    "sweep": "Simulate and train over axes of an experiment; run again to resume.",
     "check": "Hold a claimed equation against the derived one: true to which order, and what it drops.",
     "claims": "Put the statements of the papers to the test, one by one.",
 }
@@ -39,7 +40,8 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,
     )
     for order, (name, text) in enumerate(COMMANDS.items()):
-        app.command(f"{__package__}.commands:{name}", name=name, help=text, sort_key=order)
+        module = "commands_sweep" if name == "sweep" else "commands"
+        app.command(f"{__package__}.{module}:{name}", name=name, help=text, sort_key=order)
     return app
 
 
@@ -75,8 +77,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(argv: list[str]) -> int:
     """Run the command line and return the exit status; errors go to stderr as one line."""
     try:
-        build_app()(argv, exit_on_error=False, print_error=False, result_action="return_value")
+        code = build_app()(argv, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
+        return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
         return _fail("interrupted; no result was written.", INTERRUPTED)
     except BrokenPipeError:  # `smallinit derive | head`: the reader has seen enough
@@ -92,7 +95,6 @@ def run(argv: list[str]) -> int:
         if not _numerical(error):
             raise
         return _fail(str(error), FAILED)
-    return 0
 
 
 def explained(error: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -68,8 +68,19 @@ def load(
     """
     layers = [] if preset is None else [(read_preset(preset), f"in preset {preset}")]
     if file is not None:
-        layers.append((_anchored(read_toml(file), file.absolute().parent), f"in {file}"))
-    layers.append((_anchored(_nested(flags or {}), Path.cwd()), FLAGS))
+        layers.append((anchored(read_toml(file), file.absolute().parent), f"in {file}"))
+    layers.append((anchored(nested(flags or {}), Path.cwd()), FLAGS))
+    return stack(layers)
+
+
+def stack(layers: Sequence[tuple[dict[str, Any], str]]) -> Loaded:
+    """Merge layers, each with the words for its place, the later over the earlier, and validate the result.
+
+    Raises
+    ------
+    InputError
+        For the first key or value that the schema refuses.
+    """
     merged: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for layer, place in layers:
@@ -109,7 +120,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{str(path)!r} is not valid TOML: {str(error).rstrip('.')}.") from error
 
 
-def _anchored(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
+def anchored(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Make the layer's file names absolute, so that the resolved experiment means the same from anywhere."""
     for section, key in PATHS:
         part = layer.get(section)
@@ -118,7 +129,8 @@ def _anchored(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
     return layer
 
 
-def _nested(flags: Mapping[str, Any]) -> dict[str, Any]:
+def nested(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections of values that are keyed by "section.key"."""
     layer: dict[str, Any] = {}
     for name, value in flags.items():
         section, key = name.split(".")

@@ -48,7 +48,7 @@ class Built:
         """Derive every closure."""
         return derive_flows(self.loaded, self.model)
 
-    def integrate(self, flow: Flow) -> Trajectory:
+    def integrate(self, flow: Flow, throw: bool = True) -> Trajectory:
         """Integrate one flow over the flow times at which training is saved."""
         from .sim import integrate
 
@@ -56,10 +56,10 @@ class Built:
         with refused(self.loaded, "theory"):
             return integrate(
                 flow, self.data, self.start, t1=theory.t1, save_at=self.times(), rtol=theory.rtol,
-                atol=theory.atol, method=theory.method, max_steps=theory.max_steps,
+                atol=theory.atol, method=theory.method, max_steps=theory.max_steps, throw=throw,
             )  # fmt: skip
 
-    def train(self, progress: bool = False) -> Trajectory:
+    def train(self, progress: bool = False, throw: bool = True) -> Trajectory:
         """Train the torch twin from the same start."""
         from .compare import train
 
@@ -78,6 +78,7 @@ class Built:
                 dtype=training.dtype,
                 weight_decay=training.weight_decay,
                 progress=progress,
+                throw=throw,
             )
 
     def saved_steps(self) -> np.ndarray:

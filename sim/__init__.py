@@ -26,6 +26,9 @@ from .stages import Stages as Stages
 from .stages import alignment as alignment
 from .stages import onset as onset
 from .stages import predict_stages as predict_stages
+from .sweep import Sweep as Sweep
+from .sweep import open_sweep as open_sweep
+from .sweep import run_sweep as run_sweep
 from .trajectory import Trajectory as Trajectory
 from .trajectory import load_trajectory as load_trajectory
 
@@ -42,6 +45,7 @@ __all__ = [
     "Solution",
     "Stages",
     "Status",
+    "Sweep",
     "Trajectory",
     "alignment",
     "integrate",
@@ -52,8 +56,10 @@ __all__ = [
     "mode_blow_ups",
     "mode_residuals",
     "onset",
+    "open_sweep",
     "predict_stages",
     "provenance",
     "reduce",
+    "run_sweep",
     "solve",
 ]

@@ -103,7 +103,11 @@ def check_target(path: Path, overwrite: bool) -> None:
 
 def save(trajectory: Trajectory, path: Path) -> Path:
     """Write to a temporary file beside `path`, flush it to the disk and rename it; see `Trajectory.save`."""
-    dataset = to_xarray(trajectory)
+    return write_netcdf(to_xarray(trajectory), path)
+
+
+def write_netcdf(dataset: xarray.Dataset, path: Path) -> Path:
+    """Write a dataset whole or not at all; "/" in names becomes "|", which netCDF allows."""
     names = {name: _file_name(str(name)) for name in [*dataset.variables, *dataset.dims] if "/" in str(name)}
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from smallinit import commands, report, runs
+from smallinit import commands, flags, report, runs
 from smallinit.cli import COMMANDS, main, one_line, run
 from smallinit.files import InputError, check_target, read_arrays, staged
 from smallinit.layers import load
@@ -381,8 +381,8 @@ def test_flow_times_are_the_training_steps_up_to_t1(tiny):
     ],
 )
 def test_read_flag(text, value):
-    assert commands.read_flag(text) == value
-    assert type(commands.read_flag(text)) is type(value)
+    assert flags.read_flag(text) == value
+    assert type(flags.read_flag(text)) is type(value)
 
 
 def test_tables_align():
