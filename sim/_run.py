@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .methods import Method
+from .methods import Method, Stabilised
 from .problem import RHS_SIGNATURE
 
 # Gains of the predictive controller. Gustafsson's (2, 1) oscillates where the error grows faster with h
@@ -48,7 +48,9 @@ class Run:
         If the right-hand side is not finite at the start.
     """
 
-    def __init__(self, problem, y0, t0, t1, method: Method, rtol, atol, first_step=None, fixed=False) -> None:
+    def __init__(
+        self, problem, y0, t0, t1, method: Method | Stabilised, rtol, atol, first_step=None, fixed=False
+    ) -> None:
         from . import _arithmetic, _step
 
         n, s = problem.n, method.stages
@@ -56,12 +58,13 @@ class Run:
         self._rhs = (*_addresses(problem.rhs), problem.floats, problem.ints, problem.work)
         self._y = np.empty((2, n))
         self._y[0] = y0
-        self._k = np.empty((s + 1, n))
+        self._k = np.zeros((s + 1, n))
         self._rows = np.arange(s + 1 + len(method.c_extra), dtype=np.int64)
         self._ctl, self._cnt = np.zeros(_step.N_CTL), np.zeros(_step.N_CNT, dtype=np.int64)
         self._log = np.zeros((_step.LOG, 3))
         self._buf = np.empty((4, _arithmetic.BLOCK))
         self._dense_ready = -1
+        self._radius = np.zeros(2)  # spectral radius and its age, for methods that need them
         self._set_registers(t0, t1, rtol, atol, fixed)
         self._start(first_step)
 
@@ -144,6 +147,11 @@ class Run:
         r = self._step
         self._ctl[r.STOP] = stop
         self._cnt[r.BUDGET], self._cnt[r.LIMIT] = budget, limit
+        if isinstance(self.method, Stabilised):
+            from ._rkc import advance
+
+            registers = (self._rows, self._ctl, self._cnt, self._log, self._buf, self._radius)
+            return advance(*self._rhs, self._y, self._k, *registers)
         ptr, col, val = self.method.step_rows
         return r.advance(
             *self._rhs, self._y, self._k, self._rows, ptr, col, val, self.method.c, self._ctl, self._cnt,
@@ -184,7 +192,11 @@ class Run:
 
     def _prepare_dense(self) -> None:
         """Evaluate the extra stages of the last step, once, and only for methods that have some."""
-        if not len(self.method.c_extra) or self._dense_ready == self.accepted:
+        if (
+            isinstance(self.method, Stabilised)
+            or not len(self.method.c_extra)
+            or self._dense_ready == self.accepted
+        ):
             return
         s = self.method.stages
         if len(self._k) == s + 1:

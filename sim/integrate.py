@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .methods import Method, find_method
+from .methods import Method
 from .outcome import IntegrationError
 from .provenance import provenance
 from .record import Solution
@@ -65,8 +65,9 @@ def integrate(
         Absolute tolerance per entry. None takes ``1e-3 rtol`` times the RMS entry of the smallest moving
         weight: whatever the scale of initialisation, the early growth is then computed to the same relative
         accuracy.
-    method : {"tsit5", "dop853"}, Method or None
-        None takes "dop853" for ``rtol <= 1e-6``, else "tsit5".
+    method : {"tsit5", "dop853", "rkc"}, Method or None
+        None takes "dop853" for ``rtol <= 1e-6``, else "tsit5", and changes to "rkc" where stability holds the step
+        down and that is cheaper; ``Trajectory.statistics["methods"]`` says what it chose.
     events : callable, Event or sequence of them
         Zeros of ``function(t, weights)`` to locate; their points are kept among the saved ones.
     max_steps : int
@@ -105,7 +106,12 @@ def integrate(
         max_steps=max_steps, first_step=first_step, fixed_step=fixed_step, max_seconds=max_seconds,
         progress=progress,
     )  # fmt: skip
-    settings = {"method": find_method(method, rtol).name, "rtol": rtol, "atol": atol, "closure": flow.closure}
+    settings = {
+        "method": solution.statistics.get("methods", ""),
+        "rtol": rtol,
+        "atol": atol,
+        "closure": flow.closure,
+    }
     settings |= {"start": fingerprint(weights)} | ({"modes": flow.modes} if reduced else {})
     trajectory = _trajectory(solution, problem, flow, data, settings)
     if reduced:

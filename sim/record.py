@@ -14,6 +14,7 @@ from .outcome import Outcome
 
 if TYPE_CHECKING:
     from ._run import Run
+    from .automatic import Automatic
     from .events import Watch
 
 _CALL_SECONDS = 0.05  # one compiled call lasts about this long, so that Ctrl-C and limits act soon
@@ -32,7 +33,7 @@ class Solution:
     outcome : Outcome
         How the run ended.
     statistics : dict
-        ``accepted``, ``rejected``, ``rhs_calls``, ``seconds``.
+        ``accepted``, ``rejected``, ``rhs_calls``, ``seconds``, and ``methods`` in words.
     events : dict
         Name of each event -> times of its zeros.
     """
@@ -40,7 +41,7 @@ class Solution:
     t: np.ndarray
     y: np.ndarray
     outcome: Outcome
-    statistics: dict[str, float]
+    statistics: dict[str, Any]
     events: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -101,7 +102,7 @@ class Record:
             self._states[0] = y0
             self._count = 1
 
-    def note_step(self, run: Run, until: float) -> None:
+    def note_step(self, run: Run | Automatic, until: float) -> None:
         """Save what lies in the last step, up to `until`."""
         stop = int(np.searchsorted(self._saves, until, side="right"))
         if stop > self._count:
@@ -112,7 +113,7 @@ class Record:
         """Keep event points."""
         self._zeros.extend(zeros)
 
-    def solution(self, outcome: Outcome, statistics: dict[str, float], watch: Watch) -> Solution:
+    def solution(self, outcome: Outcome, statistics: dict[str, Any], watch: Watch) -> Solution:
         """Merge saved states and event points in order of time."""
         t, y = self._saves[: self._count], self._states[: self._count]
         times = {e.name: np.array([z[0] for z in self._zeros if z[1] is e]) for e in watch.events}

@@ -15,6 +15,7 @@ from .record import Limits, Record, Solution
 
 if TYPE_CHECKING:
     from ._run import Run
+    from .automatic import Automatic
     from .problem import Problem
 
 
@@ -50,8 +51,9 @@ def solve(
         State at `t0`.
     t1, t0 : float
         End and start in flow time, ``t1 >= t0``.
-    method : {"tsit5", "dop853"}, Method or None
-        None takes "dop853" for ``rtol <= 1e-6``, else "tsit5".
+    method : {"tsit5", "dop853", "rkc"}, Method or None
+        None takes "dop853" for ``rtol <= 1e-6``, else "tsit5", and changes to "rkc" where stability holds the step
+        down and that is cheaper; ``Solution.statistics["methods"]`` says what it chose.
     rtol, atol : float
         Relative and absolute tolerance per entry of the state.
     save_at : None, int or array_like
@@ -89,22 +91,39 @@ def solve(
     record = Record(saves, problem.n)
     record.note_start(t0, y0)
     watch.start(t0, y0)
-    counts = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
+    counts: dict[str, Any] = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
     outcome = Outcome(Status.REACHED_END, t1)
     if t1 > t0:
-        from ._run import Run
-
-        table = find_method(method, rtol)
-        run = Run(
-            problem, y0, t0, t1, table, rtol, atol, fixed_step or first_step, fixed=fixed_step is not None
-        )
+        run = _new_run(problem, y0, (t0, t1), method, (rtol, atol), first_step, fixed_step)
         limits.start()  # the clock does not run while the step loop is compiled
         outcome = _drive(run, record, watch, limits, t0, t1)
-        counts = run.counts()
+        counts = run.counts() | {"methods": _methods(run)}
     return record.solution(outcome, counts | {"seconds": limits.seconds}, watch)
 
 
-def _drive(run: Run, record: Record, watch: Watch, limits: Limits, t0: float, t1: float) -> Outcome:
+def _new_run(
+    problem: Problem, y0: np.ndarray, span: tuple[float, float], method: Any, tolerances: tuple[float, float],
+    first_step: float | None, fixed_step: float | None,
+) -> Run | Automatic:  # fmt: skip
+    """Start with the method asked for, or with an automatic choice."""
+    from ._run import Run
+    from .automatic import Automatic
+
+    if method is None and fixed_step is None:
+        return Automatic(problem, y0, *span, *tolerances, first_step)
+    table = find_method(method, tolerances[0])
+    return Run(problem, y0, *span, table, *tolerances, fixed_step or first_step, fixed=fixed_step is not None)
+
+
+def _methods(run: Run | Automatic) -> str:
+    """Methods used, each with the flow time from which it was."""
+    chosen = getattr(run, "chosen", [(run.method.name, 0.0)])
+    return ", ".join(name if i == 0 else f"{name} from t = {t:.6g}" for i, (name, t) in enumerate(chosen))
+
+
+def _drive(
+    run: Run | Automatic, record: Record, watch: Watch, limits: Limits, t0: float, t1: float
+) -> Outcome:
     """Advance from one point of interest to the next until the run ends."""
     from . import _step
 
@@ -129,7 +148,7 @@ def _drive(run: Run, record: Record, watch: Watch, limits: Limits, t0: float, t1
     return _stuck(run, t0)
 
 
-def _stuck(run: Run, t0: float) -> Outcome:
+def _stuck(run: Run | Automatic, t0: float) -> Outcome:
     """Say why the step size has fallen to the resolution of t."""
     from .blowup import blow_up_time
 
@@ -148,14 +167,12 @@ def _stuck(run: Run, t0: float) -> Outcome:
     return Outcome(Status.NON_FINITE, run.t, "the right-hand side is nan or inf there.")
 
 
-def _advice(run: Run, t1: float, used: str) -> str:
+def _advice(run: Run | Automatic, t1: float, used: str) -> str:
     """Name the remedy that fits: stiffness, the wrong order, or just a higher limit."""
     where = f"{used} did not reach t1 = {t1:g}, the step size is {run.h:.2g}"
     if run.stiffness() > 2.5:
-        return (
-            f"{where} and held down by stability, not by accuracy (the problem is stiff): shorten t1, or hand"
-            " `Problem` to an implicit method such as scipy's Radau."
-        )
+        remedy = "a higher limit" if run.method.name == "rkc" else 'method="rkc"'
+        return f"{where} and held down by stability (the problem is stiff), not accuracy: use {remedy} or shorten t1."
     if run.method.order < 8:
         return f'{where}; use method="dop853", a larger `rtol`, or a higher limit.'
     return f"{where}; use a larger `rtol` or a higher limit."

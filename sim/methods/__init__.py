@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from .dop853 import DOP853 as DOP853
+from .rkc import RKC as RKC
+from .rkc import Stabilised as Stabilised
 from .tableau import Method as Method
 from .tsit5 import TSIT5 as TSIT5
 
-METHODS: dict[str, Method] = {method.name: method for method in (TSIT5, DOP853)}
+METHODS: dict[str, Method | Stabilised] = {method.name: method for method in (TSIT5, DOP853, RKC)}
 
 
-def find_method(method: str | Method | None, rtol: float) -> Method:
+def find_method(method: str | Method | Stabilised | None, rtol: float) -> Method | Stabilised:
     """Return the method meant by `method`; None takes order 8 for tight tolerances, order 5 for loose ones.
 
     Raises
@@ -19,7 +21,7 @@ def find_method(method: str | Method | None, rtol: float) -> Method:
     """
     if method is None:
         return DOP853 if rtol <= 1e-6 else TSIT5
-    if isinstance(method, Method):
+    if isinstance(method, Method | Stabilised):
         return method
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {', '.join(METHODS)} or None, got {method!r}.")
