@@ -25,6 +25,7 @@ def sweep(
     shard: str = "1/1",
     status: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     collect: Path | None = None,
+    picture: Path | None = None,
     overwrite: Overwrite = False,
     **flags: Any,
 ) -> int:
@@ -46,8 +47,10 @@ def sweep(
         Say what is done, and compute nothing.
     collect
         Also write all points to this netCDF file.
+    picture
+        Also draw medians over init.seed against the first other axis, to this PNG.
     overwrite
-        Replace an existing file of --collect.
+        Replace existing files of --collect and --picture.
     """
     from .sim.storage import check_target as check_file
     from .sim.sweep import open_sweep, read_sweep, run_sweep
@@ -55,8 +58,9 @@ def sweep(
     plan = read_sweep(file, flag_values(flags))
     folder = out if out is not None else Path("results") / file.stem
     try:
-        if collect is not None:
-            check_file(collect, overwrite)
+        for path in filter(None, (collect, picture)):
+            check_file(path, overwrite)
+        axis = _picture_axis(plan) if picture is not None else ""
         if status:
             done = open_sweep(plan, folder)
         else:
@@ -66,12 +70,23 @@ def sweep(
             note("")
         if collect is not None:
             done.save(collect, overwrite)
+        if picture is not None:
+            from .compare import plot_phases
+
+            plot_phases(done.to_xarray(), axis, "init.seed", picture)
     except (ValueError, FileExistsError) as error:
         raise InputError(str(error)) from error
     print(done)
     for point, reason in list(done.failures.items())[:10]:
         print(f"failed: {point}: {reason}", file=sys.stderr)
     return 3 if done.failures and not status else 0
+
+
+def _picture_axis(plan: Any) -> str:
+    others = [names[0] for names in plan.dimensions if names != ("init.seed",)]
+    if len(others) != 1 or len(plan.dimensions) != 2 or any(len(names) > 1 for names in plan.dimensions):
+        raise InputError("--picture needs two axes, init.seed and another: draw others with plot_phases.")
+    return others[0]
 
 
 def _part(text: str) -> tuple[int, int]:

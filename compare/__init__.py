@@ -2,4 +2,6 @@
 
 from .overlay import Overlay as Overlay
 from .overlay import overlay as overlay
+from .phase import escape_times as escape_times
+from .phase import plot_phases as plot_phases
 from .train import train as train

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from . import Sweep
 
-SCALARS = ("outcome", "t_end")
+SCALARS = ("outcome", "t_end", "horizon")
 
 
 def to_xarray(sweep: Sweep) -> xarray.Dataset:
@@ -22,8 +22,8 @@ def to_xarray(sweep: Sweep) -> xarray.Dataset:
     -------
     xarray.Dataset
         Dimensions: one per axis (zipped axes share one), ``run`` (closures, "training") and ``time``. Variables: the
-        observables, ``t`` in flow time, ``outcome`` (name of the `Status`; "" where there is no result) and ``t_end``;
-        nan where a run did not get, or a point is missing or failed.
+        observables, ``t`` in flow time, ``outcome`` (name of the `Status`; "" where there is no result), ``t_end`` and,
+        of closures trained beside, ``horizon``; nan where a run did not get, or a point is missing or failed.
 
     Raises
     ------

@@ -20,7 +20,8 @@ def run_point(config: Mapping[str, Any], run: Sequence[str], observables: Sequen
     Returns
     -------
     dict
-        "RUN|NAME" -> array, with RUN a closure or "training" and NAME an observable, "t", "outcome" or "t_end".
+        "RUN|NAME" -> array, with RUN a closure or "training" and NAME an observable, "t", "outcome" or "t_end". A
+        closure trained beside has a "horizon": the flow time at which the first weight is ``output.tolerance`` off.
     """
     from ...config import Experiment
     from ...layers import Loaded
@@ -33,14 +34,29 @@ def run_point(config: Mapping[str, Any], run: Sequence[str], observables: Sequen
     start = model.init(init.gamma, init.seed) if init.file is None else _read_start(init.file, model)
     built = Built(loaded, data, model, start)
     found: Arrays = {}
-    if "simulate" in run:
-        for closure, flow in flows.items():
-            found |= _kept(closure, built.integrate(flow, throw=False), built.times(), observables)
+    theory = (
+        {name: built.integrate(flow, throw=False) for name, flow in flows.items()}
+        if "simulate" in run
+        else {}
+    )
+    for closure, path in theory.items():
+        found |= _kept(closure, path, built.times(), observables)
     if "train" in run:
-        path = built.train(throw=False)
+        training = built.train(throw=False)
         steps = built.saved_steps() * experiment.training.learning_rate
-        found |= _kept("training", path, steps, observables)
+        found |= _kept("training", training, steps, observables)
+        found |= _horizons(theory, training, experiment.output.tolerance)
     return found
+
+
+def _horizons(theory: Mapping[str, Any], training: Any, tolerance: float) -> Arrays:
+    from ...compare import overlay
+
+    return {
+        f"{closure}|horizon": np.array(overlay(path, training).horizon(tolerance, next(iter(path.weights))))
+        for closure, path in theory.items()
+        if len(path.t) > 1 and len(training.t) > 1
+    }
 
 
 def run_batch(
