@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from . import methods as methods
+from .check_flow import check_flow as check_flow
 from .ensemble import Ensemble as Ensemble
-from .ensemble import integrate_ensemble as integrate_ensemble
 from .events import Event as Event
 from .integrate import integrate as integrate
+from .integrate_ensemble import integrate_ensemble as integrate_ensemble
 from .methods import DOP853 as DOP853
+from .methods import RKC as RKC
 from .methods import TSIT5 as TSIT5
 from .methods import Method as Method
 from .mode_ensemble import ModeEnsemble as ModeEnsemble
@@ -34,6 +37,7 @@ from .trajectory import load_trajectory as load_trajectory
 
 __all__ = [
     "DOP853",
+    "RKC",
     "TSIT5",
     "Ensemble",
     "Event",
@@ -48,11 +52,13 @@ __all__ = [
     "Sweep",
     "Trajectory",
     "alignment",
+    "check_flow",
     "integrate",
     "integrate_ensemble",
     "integrate_modes",
     "learning_times",
     "load_trajectory",
+    "methods",
     "mode_blow_ups",
     "mode_residuals",
     "onset",

@@ -125,8 +125,11 @@ def integrate_modes(
     def work(first: int) -> None:
         run_modes(s, y, end, *settings, first, min(first + size, batch), states, times, ends, steps)
 
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        list(pool.map(work, range(0, batch, size)))
+    if batch <= size:  # a pool of threads takes longer to start than a few trajectories to run
+        work(0)
+    else:
+        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            list(pool.map(work, range(0, batch, size)))
     return ModeEnsemble(times, states, ends, steps, order)
 
 

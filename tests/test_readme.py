@@ -59,6 +59,26 @@ def test_the_stages_page():
     assert space["stages"].onset == pytest.approx(trained, rel=0.03)
 
 
+def test_the_scale_page(capsys):
+    _, space = run_page("scale.md")
+    assert {o.success for o in space["runs"].outcomes} == {True}
+    assert space["bound"]["W_E"][-1] < 20 * space["error"]
+    assert "ModeEnsemble(1000 x 8 modes" in capsys.readouterr().out
+
+
+def test_the_sweeps_page(capsys):
+    _, space = run_page("sweeps.md")
+    assert space["sweep"].done == 6
+    times = space["escape_times"](space["data"]).sel(run="softmax").median("init.seed")
+    assert (times.sel(group="reasoning-train") < times.sel(group="memory")).all()
+
+
+def test_the_sweep_file_of_the_docs():
+    from smallinit.sim.sweep import read_sweep
+
+    assert read_sweep(ROOT / "docs" / "phase.toml").shape == (25, 400)
+
+
 def test_readme_links_exist():
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):

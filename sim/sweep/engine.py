@@ -82,17 +82,16 @@ class Engine:
     def run(self, points: Sequence[Point]) -> None:
         """Compute points; returns when all are kept or recorded as failed."""
         queue, halves = deque(points), deque[list[Point]]()
-        under_way: dict[Future, tuple[list[Point], float]] = {}
+        under_way: dict[Future, list[Point]] = {}
         try:
             while queue or halves or under_way:
                 while (queue or halves) and len(under_way) < 2 * self.workers:
                     batch = halves.popleft() if halves else self._take(queue)
                     if batch := self._not_done(batch):
-                        under_way[self._submit(batch)] = (batch, time.perf_counter())
+                        under_way[self._submit(batch)] = batch
                 done, _ = wait(under_way, return_when=FIRST_COMPLETED)
                 for future in done:
-                    batch, began = under_way.pop(future)
-                    halves.extend(self._finish(future, batch, began))
+                    halves.extend(self._finish(future, under_way.pop(future)))
         finally:
             for future in under_way:
                 future.cancel()
@@ -112,15 +111,15 @@ class Engine:
         configs = [(point.id, point.config) for point in batch]
         return self.submit(configs, self.plan.run, self.plan.observables)
 
-    def _finish(self, future: Future, batch: list[Point], began: float) -> list[list[Point]]:
+    def _finish(self, future: Future, batch: list[Point]) -> list[list[Point]]:
         """Keep a batch's results; what is to be tried again."""
         try:
-            found = future.result()
+            found, seconds = future.result()
         except Exception as error:
             if isinstance(error, (BrokenExecutor, OSError)) and not _worker_died(error):
                 raise
             return self._again(batch, error)
-        self._adapt(len(batch), time.perf_counter() - began)
+        self._adapt(len(batch), seconds)
         good = {name: value for name, value in found.items() if not isinstance(value, str)}
         if good:
             self.store.write(good)
@@ -143,7 +142,7 @@ class Engine:
         return []
 
     def _adapt(self, n: int, seconds: float) -> None:
-        """Batches of about a second, counting that two may wait for one worker."""
+        """Batches of about a second."""
         fitting = int(n * BATCH_SECONDS / max(seconds, 1e-6))
         self.size = max(1, min(2 * self.size, fitting, LARGEST_BATCH))
 

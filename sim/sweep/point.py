@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -61,16 +62,17 @@ def _horizons(theory: Mapping[str, Any], training: Any, tolerance: float) -> Arr
 
 def run_batch(
     configs: Sequence[tuple[str, Mapping[str, Any]]], run: Sequence[str], observables: Sequence[str]
-) -> dict[str, Arrays | str]:
-    """Run some points; id -> arrays, or what was wrong."""
+) -> tuple[dict[str, Arrays | str], float]:
+    """Run some points; id -> arrays, or what was wrong, and the seconds it took."""
     done: dict[str, Arrays | str] = {}
+    began = time.perf_counter()
     with single_threaded("train" in run):
         for name, config in configs:
             try:
                 done[name] = run_point(config, run, observables)
             except Exception as error:  # one bad point must not take the others with it
                 done[name] = f"{type(error).__name__}: {error}"
-    return done
+    return done, time.perf_counter() - began
 
 
 @contextmanager
