@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DROP = 0.1  # nats
+PART = 0.25  # of the loss at the start: beyond what the frequencies of labels give
 COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple")
 
 
-def escape_times(sweep: xarray.Dataset, drop: float = DROP) -> xarray.DataArray:
-    """Flow time at which the loss of each group lies `drop` nats below its start.
+def escape_times(sweep: xarray.Dataset, part: float = PART) -> xarray.DataArray:
+    """Flow time at which the loss of each group has lost a part of what it was at the start, a quarter by default.
 
     Parameters
     ----------
     sweep : xarray.Dataset
         From `Sweep.to_xarray`, with observables "loss/GROUP".
-    drop : float
-        In nats.
+    part : float
+        Between 0 and 1.
 
     Returns
     -------
@@ -35,38 +35,39 @@ def escape_times(sweep: xarray.Dataset, drop: float = DROP) -> xarray.DataArray:
     Raises
     ------
     ValueError
-        If the sweep holds no losses of groups, or `drop` is not positive.
+        If the sweep holds no losses of groups, or `part` is not between 0 and 1.
     """
     import xarray
 
     groups = [str(name).partition("/")[2] for name in sweep.data_vars if str(name).startswith("loss/")]
     if not groups:
         raise ValueError("`sweep` holds no losses of groups: keep the observables loss/* in it.")
-    if not drop > 0.0:
-        raise ValueError(f"`drop` must be positive, got {drop!r}.")
+    if not 0.0 < part < 1.0:
+        raise ValueError(f"`part` must lie between 0 and 1, got {part!r}.")
     parts = []
     for group in groups:
         loss = sweep[f"loss/{group}"]
         times = xarray.apply_ufunc(
-            _crossings, loss, sweep["t"], kwargs={"drop": drop}, input_core_dims=[["time"], ["time"]]
+            _crossings, loss, sweep["t"], kwargs={"part": part}, input_core_dims=[["time"], ["time"]]
         )
         parts.append(times.expand_dims(group=[group], axis=-1))
     return xarray.concat(parts, "group").transpose(..., "group")
 
 
-def _crossings(loss: np.ndarray, t: np.ndarray, drop: float) -> np.ndarray:
-    """First time at which rows of `loss` (..., n_t) lie `drop` below their start, interpolated."""
-    below = loss <= loss[..., :1] - drop
+def _crossings(loss: np.ndarray, t: np.ndarray, part: float) -> np.ndarray:
+    """First time at which rows of `loss` (..., n_t) have lost a part of their start, interpolated."""
+    level = (1.0 - part) * loss[..., :1]
+    below = loss <= level
     index = np.argmax(below, axis=-1)[..., None]
     late, early = (np.take_along_axis(loss, np.maximum(index - k, 0), -1)[..., 0] for k in (0, 1))
     t1, t0 = (np.take_along_axis(t, np.maximum(index - k, 0), -1)[..., 0] for k in (0, 1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = t0 + (t1 - t0) * (early - (loss[..., 0] - drop)) / (early - late)
+        found = t0 + (t1 - t0) * (early - level[..., 0]) / (early - late)
     return np.where(np.isnan(loss[..., 0]), np.nan, np.where(below.any(axis=-1), found, np.inf))
 
 
 def plot_phases(
-    sweep: xarray.Dataset, axis: str, over: str, path: str | Path | None = None, drop: float = DROP
+    sweep: xarray.Dataset, axis: str, over: str, path: str | Path | None = None, part: float = PART
 ) -> Figure:
     """Draw medians with quartile bands over one axis, taken over another; failed points are crosses.
 
@@ -81,8 +82,8 @@ def plot_phases(
         Names of its dimensions, such as "init.gamma" and "init.seed".
     path : path, optional
         PNG to write.
-    drop : float
-        Nats that count as an escape.
+    part : float
+        Part of its loss at the start that a group must have lost.
 
     Raises
     ------
@@ -91,7 +92,7 @@ def plot_phases(
     """
     from matplotlib.figure import Figure
 
-    times = escape_times(sweep, drop)
+    times = escape_times(sweep, part)
     if set(times.dims) != {axis, over, "run", "group"}:
         extra = sorted(set(map(str, times.dims)) - {axis, over, "run", "group"})
         raise ValueError(
@@ -100,14 +101,14 @@ def plot_phases(
     times = times.transpose("run", axis, over, "group")
     rows = [run for run in times.run.values if np.isfinite(times.sel(run=run)).any()]
     if not rows:
-        raise ValueError(f"`sweep` has no run in which a loss falls by `drop` {drop:g}: make it smaller.")
+        raise ValueError(f"`sweep` has no run in which a loss falls by the `part` {part:g}: make it smaller.")
     horizon = "horizon" in sweep
     figure = Figure(figsize=(5.0 * (2 + horizon), 3.6 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), 2 + horizon, squeeze=False)
     values = np.asarray(sweep[axis].values, dtype=float)
     for line, run in zip(axes, rows, strict=True):
         mine = times.sel(run=run)
-        _escapes(line[0], values, mine, float(np.nanmax(sweep["t"])))
+        _escapes(line[0], values, mine, float(np.nanmax(sweep["t"])), part)
         _shares(line[1], values, mine)
         if horizon:
             _horizons(line[2], values, sweep["horizon"].sel(run=run).transpose(axis, over).values)
@@ -120,7 +121,7 @@ def plot_phases(
     return figure
 
 
-def _escapes(panel: Axes, values: np.ndarray, times: Any, end: float) -> None:
+def _escapes(panel: Axes, values: np.ndarray, times: Any, end: float, part: float) -> None:
     missing = np.isnan(times.values).all(axis=-1)
     for colour, group in zip(COLOURS, times.group.values, strict=False):
         band(panel, values, times.sel(group=group).values, colour, str(group))
@@ -128,7 +129,7 @@ def _escapes(panel: Axes, values: np.ndarray, times: Any, end: float) -> None:
         where = values[np.nonzero(missing)[0]]
         panel.plot(where, np.full(where.size, end), "x", color="black", label="failed or missing")
     panel.axhline(end, color="grey", lw=0.8, ls=":", label="end of the runs")
-    panel.set(ylabel=f"loss {DROP:g} nats below its start (flow time)", yscale="log")
+    panel.set(ylabel=f"{100 * part:g} % of the loss gone (flow time)", yscale="log")
 
 
 def _horizons(panel: Axes, values: np.ndarray, horizons: np.ndarray) -> None:
