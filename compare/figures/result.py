@@ -1,0 +1,66 @@
+"""What a figure of the paper comes to: curves, a drawing, and its claims decided by numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One qualitative claim of the paper, decided by a number per seed.
+
+    Attributes
+    ----------
+    claim : str
+        What the paper says, in words.
+    definition : str
+        The number, its units, and the bound that decides, fixed before any run: "... ; reproduced if > 0 for every
+        seed".
+    values : tuple of float
+        The number for every seed.
+    reproduced : bool
+        Whether the bound is met.
+    note : str
+        What an outcome depends on, where there is something to say.
+    """
+
+    claim: str
+    definition: str
+    values: tuple[float, ...]
+    reproduced: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class FigureResult:
+    """A figure of the paper, computed.
+
+    Attributes
+    ----------
+    name, title, caption : str
+        "3b", one line, and what the panels show.
+    settings : dict
+        Everything that was chosen, JSON-able: model, task, gammas, seeds, optimiser, steps, and what the paper leaves
+        open.
+    statistics : tuple of Statistic
+        The claims.
+    draw : callable
+        Draws all panels into an empty matplotlib figure.
+    arrays : dict
+        The curves and matrices behind it, by name, for a user's own plot.
+    """
+
+    name: str
+    title: str
+    caption: str
+    settings: Mapping[str, Any]
+    statistics: tuple[Statistic, ...]
+    draw: Callable[[Figure], None]
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
