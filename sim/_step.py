@@ -20,7 +20,7 @@ from numba import float64, int64, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ._arithmetic import combine, finish, growth, rms
+from ._arithmetic import BLOCK, accumulate, combine, finish, growth, rms
 from ._cache import compiled
 from .problem import RHS_SIGNATURE
 
@@ -219,6 +219,12 @@ def extra_stages(c_address, jit_address, floats, ints, work, y, k, rows, ptr, co
 
 @compiled(types.void(_F2, _F1, _F2, _I1, _I1, _F2, float64))
 def interpolate(out, y, k, rows, col, weights, h):
-    """Write y + h * sum_j weights_ij k_{col_j} to out_i: points of the dense output."""
-    for i in range(out.shape[0]):
-        combine(out[i], y, k, rows, col, weights[i], 0, col.size, h)
+    """Write y + h * sum_j weights_ij k_{col_j} to out_i: points of the dense output; block by block, stages read once."""
+    n = y.size
+    for lo in range(0, n, BLOCK):
+        hi = min(lo + BLOCK, n)
+        for i in range(out.shape[0]):
+            point = out[i, lo:hi]
+            for j in range(hi - lo):
+                point[j] = y[lo + j]
+            accumulate(point, k, rows, col, weights[i], 0, col.size, h, lo)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._threads import blas_threads
 from .events import Watch, as_events
 from .methods import Method, find_method
 from .outcome import Outcome, Status
@@ -96,7 +97,8 @@ def solve(
     if t1 > t0:
         run = _new_run(problem, y0, (t0, t1), method, (rtol, atol), first_step, fixed_step)
         limits.start()  # the clock does not run while the step loop is compiled
-        outcome = _drive(run, record, watch, limits, t0, t1)
+        with blas_threads(problem):
+            outcome = _drive(run, record, watch, limits, t0, t1)
         counts = run.counts() | {"methods": _methods(run)}
     return record.solution(outcome, counts | {"seconds": limits.seconds}, watch)
 

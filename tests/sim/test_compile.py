@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import sympy as sp
-from helpers import CLOSURES, random_weights, relative, small_case, sympy_value
+from helpers import CLOSURES, random_data, random_weights, relative, small_case, sympy_value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -274,3 +274,21 @@ def test_second_process_loads_the_interpreter_from_the_cache(tmp_path):
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout.split())
     assert outputs == [["0", "1"], ["1", "0"]]  # cache hits and misses
+
+
+def test_small_products_run_on_one_blas_thread():
+    from threadpoolctl import threadpool_info
+
+    from smallinit.sim._threads import blas_threads, largest_product
+
+    model, data = EmbMLP(7, 5, 4), random_data()
+    small = compile_flow(derive(model, "leading"), data, random_weights(model))
+    assert largest_product(small) == 2.0 * 7 * 5 * 4
+
+    def threads():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    before = threads()
+    with blas_threads(small):
+        assert threads() == {1}
+    assert threads() == before
