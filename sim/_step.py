@@ -219,7 +219,7 @@ def extra_stages(c_address, jit_address, floats, ints, work, y, k, rows, ptr, co
 
 @compiled(types.void(_F2, _F1, _F2, _I1, _I1, _F2, float64))
 def interpolate(out, y, k, rows, col, weights, h):
-    """Write y + h * sum_j weights_ij k_{col_j} to out_i: points of the dense output; block by block, stages read once."""
+    """Write y + h * sum_j weights_ij k_{col_j} to out_i: points of the dense output, block by block."""
     n = y.size
     for lo in range(0, n, BLOCK):
         hi = min(lo + BLOCK, n)

@@ -42,7 +42,10 @@ def largest_product(problem: Problem) -> float:
 
 @cache
 def _controller() -> Any:
-    import scipy.linalg.cython_blas as _  # what numba's products call; a controller only knows what is loaded
+    from importlib import import_module
+
     from threadpoolctl import ThreadpoolController
+
+    import_module("scipy.linalg.cython_blas")  # what numba calls; a controller knows only what is loaded
 
     return ThreadpoolController()
