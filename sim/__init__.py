@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import methods as methods
+from .balanced import balanced_start as balanced_start
 from .check_flow import check_flow as check_flow
 from .ensemble import Ensemble as Ensemble
 from .events import Event as Event
@@ -52,6 +53,7 @@ __all__ = [
     "Sweep",
     "Trajectory",
     "alignment",
+    "balanced_start",
     "check_flow",
     "integrate",
     "integrate_ensemble",

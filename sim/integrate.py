@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .events import as_events
 from .methods import Method
 from .outcome import IntegrationError
 from .provenance import provenance
 from .record import Solution
-from .solve import solve
+from .solve import interval, save_times, solve
 from .trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def integrate(
     Returns
     -------
     Trajectory
-        Of kind "theory".
+        Of kind "theory"; from a balanced start of a reduced flow in closed form (see `balanced_start`).
 
     Raises
     ------
@@ -93,6 +94,7 @@ def integrate(
     IntegrationError
         After an irregular end if `throw`; its ``trajectory`` holds what was computed.
     """
+    from .balanced import closed_solution
     from .compile import compile_flow
     from .reduction import Reduction
 
@@ -101,7 +103,10 @@ def integrate(
     problem = flow.compile(data, weights) if reduced else compile_flow(flow, data, weights)
     y0 = problem.pack(flow.project(weights) if reduced else weights)
     atol = default_atol(problem, y0, rtol) if atol is None else atol
-    solution = solve(
+    solution = None
+    if isinstance(flow, Reduction) and method is None and fixed_step is None and not as_events(events):
+        solution = closed_solution(flow, problem, y0, save_times(save_at, *interval(t0, t1)), t0, t1)
+    solution = solution or solve(
         problem, y0, t0=t0, t1=t1, method=method, rtol=rtol, atol=atol, save_at=save_at, events=events,
         max_steps=max_steps, first_step=first_step, fixed_step=fixed_step, max_seconds=max_seconds,
         progress=progress,

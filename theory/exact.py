@@ -198,6 +198,50 @@ def condensation_cosine(along: npt.ArrayLike, frozen: npt.ArrayLike) -> Array:
     return a / np.hypot(a, f)
 
 
+def ascent_mode(t: npt.ArrayLike, depth: int, strength: float, start: float) -> Array:
+    """Size a(t) of a balanced mode of the leading flow, a' = s a^(L-1): no saturation, a blow-up for L >= 3.
+
+    Parameters
+    ----------
+    t : array_like
+        Flow times, before `ascent_blow_up`.
+    depth : int
+        Number of layers L >= 2.
+    strength, start : float
+        Singular value s of the signature matrix and a(0), both positive.
+
+    Returns
+    -------
+    ndarray
+        a0 exp(s t) for two layers, (a0^(2-L) - (L-2) s t)^(1/(2-L)) for more.
+
+    Raises
+    ------
+    ValueError
+        If a number is not positive, or a time not before the blow-up.
+    """
+    s, a0, times = positive("strength", strength), positive("start", start), np.asarray(t, dtype=float)
+    end = ascent_blow_up(depth, s, a0)
+    if (times >= end).any():
+        raise ValueError(f"`t` must lie before the blow-up at {end:g}, got {times.max():g}.")
+    if depth == 2:
+        return a0 * np.exp(s * times)
+    return a0 * (1.0 - times / end) ** (1.0 / (2 - depth))
+
+
+def ascent_blow_up(depth: int, strength: float, start: float) -> float:
+    """Blow-up time of a' = s a^(L-1): a0^(2-L) / ((L-2) s); infinity for two layers.
+
+    Raises
+    ------
+    ValueError
+        If depth is below 2 or a number is not positive.
+    """
+    s, a0 = positive("strength", strength), positive("start", start)
+    escape = escape_time(a0, depth, s)  # of more than two layers, the leading term is all there is
+    return np.inf if depth == 2 else escape
+
+
 def escape_time(scale: float, depth: int, strength: float) -> float:
     """Time scale on which a balanced deep linear mode leaves the plateau at weights of size w0 = `scale`.
 
