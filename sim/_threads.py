@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ._operands import OPERAND
@@ -24,8 +25,34 @@ def blas_threads(problem: Problem) -> Iterator[None]:
     if largest_product(problem) >= SINGLE_THREAD_FLOPS:
         yield
         return
-    with _controller().limit(limits=1, user_api="blas"):
+    _LIMIT.enter()
+    try:
         yield
+    finally:
+        _LIMIT.leave()
+
+
+class _Limit:
+    """One limit for all threads of the process: set by the first that enters, lifted by the last that leaves."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside = Lock(), 0
+        self.limiter: Any = None
+
+    def enter(self) -> None:
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self.limiter = _controller().limit(limits=1, user_api="blas")
+
+    def leave(self) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.limiter.restore_original_limits()
+
+
+_LIMIT = _Limit()
 
 
 def largest_product(problem: Problem) -> float:

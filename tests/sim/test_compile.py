@@ -292,3 +292,10 @@ def test_small_products_run_on_one_blas_thread():
     with blas_threads(small):
         assert threads() == {1}
     assert threads() == before
+    first, second = blas_threads(small), blas_threads(small)
+    first.__enter__()
+    second.__enter__()  # as from another thread: neither the first to leave nor the last may leave it wrong
+    first.__exit__(None, None, None)
+    assert threads() == {1}
+    second.__exit__(None, None, None)
+    assert threads() == before
