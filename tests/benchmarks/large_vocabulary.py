@@ -1,6 +1,6 @@
 """A vocabulary of real size: V = 50,257, d_model = 768, 10^7 nonzeros; and V = 5,000 whole against reduced.
 
-`python tests/benchmarks/large_vocabulary.py [small|large]`: a few minutes, 4 GB (small: one minute, 2 GB). The data are
+`python tests/benchmarks/large_vocabulary.py small` (one minute, 2 GB) or `large` (a few minutes, 4 GB). The data are
 weighted bigrams of a Zipf-like law with hidden word classes, seeded.
 """
 

@@ -1,10 +1,10 @@
 """Theory against training at paper size: wall-clock to the same flow time, and peak memory.
 
 The softmax closure of the `paper` preset (19,800 sequences, V = 161, d_model = 200, d_mlp = 400) is integrated to flow
-time 400, and its torch twin is trained there by full-batch gradient descent in float64 (learning rate 0.5, 800
-steps), each in a process of its own with the same number of threads.
+time 400, and its torch twin is trained there by full-batch gradient descent in float64 and in float32 (learning rate
+0.5, 800 steps), each in a process of its own with the same number of threads.
 
-    python tests/benchmarks/theory_vs_training.py            # everything, about five minutes
+    python tests/benchmarks/theory_vs_training.py            # everything, about six minutes
     python tests/benchmarks/theory_vs_training.py --steps 40 # training timed over 40 steps and scaled to 800
 """
 
@@ -53,12 +53,12 @@ def theory(rtol, repeats=3):
     return {"seconds": seconds, "prepare": prepare, "calls": calls, "losses": losses, "peak_gb": peak_gb()}
 
 
-def training(steps):
+def training(steps, dtype):
     from smallinit.compare import train
 
     data, model, start = setting()
-    train(model, data, start, learning_rate=LEARNING_RATE, steps=2, save_at=[0])  # warm-up
-    run = train(model, data, start, learning_rate=LEARNING_RATE, steps=steps, save_at=[0, steps])
+    train(model, data, start, learning_rate=LEARNING_RATE, steps=2, save_at=[0], dtype=dtype)  # warm-up
+    run = train(model, data, start, learning_rate=LEARNING_RATE, steps=steps, save_at=[0, steps], dtype=dtype)
     whole = round(FLOW_TIME / LEARNING_RATE)
     result = {"seconds_per_step": run.statistics["seconds_per_step"], "steps": steps, "peak_gb": peak_gb()}
     result["seconds"] = result["seconds_per_step"] * whole
@@ -80,29 +80,29 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--part", choices=("theory", "training"))
+    parser.add_argument("--part", choices=("theory", "float64", "float32"))
     parser.add_argument("--steps", type=int, default=round(FLOW_TIME / LEARNING_RATE))
     parser.add_argument("--rtol", type=float, default=1e-5)
     options = parser.parse_args()
     if options.part:
-        print(json.dumps(theory(options.rtol) if options.part == "theory" else training(options.steps)))
+        own = options.part == "theory"
+        print(json.dumps(theory(options.rtol) if own else training(options.steps, options.part)))
         return
     ours = child("--part", "theory", "--rtol", str(options.rtol))
-    theirs = child("--part", "training", "--steps", str(options.steps))
     median = statistics.median(ours["seconds"])
     print(
-        f"theory:   {median:.2f} s (median of {len(ours['seconds'])}; {ours['calls']} right-hand sides,",
-        end=" ",
+        f"theory: {median:.2f} s (median of {len(ours['seconds'])}; {ours['calls']} right-hand sides, "
+        f"{1e3 * median / ours['calls']:.2f} ms each; {ours['prepare']:.1f} s to derive and load once); "
+        f"peak {ours['peak_gb']:.2f} GB; losses at the end {ours['losses']}"
     )
-    print(
-        f"{1e3 * median / ours['calls']:.2f} ms each; {ours['prepare']:.1f} s to derive and load once);",
-        end=" ",
-    )
-    print(f"peak {ours['peak_gb']:.2f} GB")
-    print(f"training: {theirs['seconds']:.1f} s ({theirs['seconds_per_step']:.3f} s a step,", end=" ")
-    print(f"{theirs['steps']} steps timed); peak {theirs['peak_gb']:.2f} GB")
-    print(f"theory is {theirs['seconds'] / median:.0f} times faster to flow time {FLOW_TIME:g}")
-    print(f"losses at the end: theory {ours['losses']}, training {theirs.get('losses', 'not reached')}")
+    for dtype in ("float64", "float32"):
+        theirs = child("--part", dtype, "--steps", str(options.steps))
+        print(
+            f"training in {dtype}: {theirs['seconds']:.1f} s ({theirs['seconds_per_step']:.3f} s a step, "
+            f"{theirs['steps']} steps timed); peak {theirs['peak_gb']:.2f} GB; "
+            f"losses at the end {theirs.get('losses', 'not reached')}; "
+            f"theory is {theirs['seconds'] / median:.0f} times faster to flow time {FLOW_TIME:g}"
+        )
 
 
 if __name__ == "__main__":
