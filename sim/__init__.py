@@ -10,6 +10,7 @@ from .events import Event as Event
 from .integrate import integrate as integrate
 from .integrate_ensemble import integrate_ensemble as integrate_ensemble
 from .methods import DOP853 as DOP853
+from .methods import EULER as EULER
 from .methods import RKC as RKC
 from .methods import TSIT5 as TSIT5
 from .methods import Method as Method
@@ -38,6 +39,7 @@ from .trajectory import load_trajectory as load_trajectory
 
 __all__ = [
     "DOP853",
+    "EULER",
     "RKC",
     "TSIT5",
     "Ensemble",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from .dop853 import DOP853 as DOP853
+from .euler import EULER as EULER
 from .rkc import RKC as RKC
 from .rkc import Stabilised as Stabilised
 from .tableau import Method as Method
 from .tsit5 import TSIT5 as TSIT5
 
-METHODS: dict[str, Method | Stabilised] = {method.name: method for method in (TSIT5, DOP853, RKC)}
+METHODS: dict[str, Method | Stabilised] = {method.name: method for method in (TSIT5, DOP853, RKC, EULER)}
 
 
 def find_method(method: str | Method | Stabilised | None, rtol: float) -> Method | Stabilised:

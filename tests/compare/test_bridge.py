@@ -6,25 +6,17 @@ from helpers import relative, small_case
 
 from smallinit.compare import train
 from smallinit.sim import integrate
-from smallinit.sim.compile import compile_flow
 from smallinit.theory import derive
-
-
-def euler(flow, data, start, step, steps):
-    problem = compile_flow(flow, data, start)
-    y = problem.pack(start)
-    out = np.empty_like(y)
-    for _ in range(steps):
-        problem(0.0, y, out)
-        y += step * out
-    return problem.unpack(y)
 
 
 @pytest.mark.parametrize(("activation", "closure"), [("identity", "softmax"), ("tanh", "exact")])
 def test_euler_is_gradient_descent(activation, closure):
     data, model, _ = small_case(activation, held_out=True)
     start = model.init(0.7, 0)
-    ours = euler(derive(model, closure), data, start, 0.1, 500)
+    flow = derive(model, closure)
+    path = integrate(flow, data, start, t1=50.0, save_at=[50.0], method="euler", fixed_step=0.1)
+    assert path.statistics["accepted"] == 500
+    ours = path.state()
     run = train(model, data, start, optimizer="gd", learning_rate=0.1, steps=500, save_at=[500])
     assert max(relative(ours[w], run.weights[w][-1]) for w in ours) < 1e-10
     assert max(relative(ours[w], start[w]) for w in ours) > 0.1  # and they went somewhere

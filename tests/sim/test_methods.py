@@ -6,9 +6,9 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pytest
 
-from smallinit.sim.methods import DOP853, METHODS, TSIT5, find_method
+from smallinit.sim.methods import DOP853, EULER, METHODS, TSIT5, find_method
 
-BOTH = pytest.mark.parametrize("method", [TSIT5, DOP853], ids=lambda m: m.name)
+TABLES = pytest.mark.parametrize("method", [TSIT5, DOP853, EULER], ids=lambda m: m.name)
 
 
 @cache
@@ -66,7 +66,7 @@ def test_number_of_trees():
     assert [len(trees(n)) for n in range(1, 9)] == [1, 1, 2, 4, 9, 20, 48, 115]
 
 
-@BOTH
+@TABLES
 def test_step_fulfils_every_order_condition(method):
     for order in range(1, method.order + 1):
         for tree in trees(order):
@@ -75,13 +75,15 @@ def test_step_fulfils_every_order_condition(method):
             )
 
 
-@BOTH
+@TABLES
 def test_step_is_not_of_a_higher_order(method):
     defects = [method.b @ stage_vector(t, method.a) - 1.0 / density(t) for t in trees(method.order + 1)]
     assert np.max(np.abs(defects)) > 1e-8
 
 
-@pytest.mark.parametrize(("method", "row", "order"), [(TSIT5, 0, 4), (DOP853, 0, 5), (DOP853, 1, 3)])
+@pytest.mark.parametrize(
+    ("method", "row", "order"), [(TSIT5, 0, 4), (DOP853, 0, 5), (DOP853, 1, 3), (EULER, 0, 1)]
+)
 def test_error_estimate_vanishes_up_to_its_order_and_no_further(method, row, order):
     a, e = full_table(method), np.zeros(method.stages + 1 + len(method.c_extra))
     e[: method.stages + 1] = method.e[row]
@@ -90,7 +92,7 @@ def test_error_estimate_vanishes_up_to_its_order_and_no_further(method, row, ord
     assert max(abs(e @ stage_vector(t, a)) for t in trees(order + 1)) > 1e-6
 
 
-@BOTH
+@TABLES
 @pytest.mark.parametrize("theta", [0.05, 0.3, 0.5, 0.77, 0.99])
 def test_dense_output_fulfils_every_order_condition(method, theta):
     a, weights = full_table(method), method.interpolant(np.array(theta))
@@ -100,7 +102,7 @@ def test_dense_output_fulfils_every_order_condition(method, theta):
             assert weights @ stage_vector(tree, a) == pytest.approx(exact, abs=2e-13), tree
 
 
-@BOTH
+@TABLES
 def test_dense_output_meets_both_ends_with_their_slopes(method):
     s = method.stages
     start, end = method.interpolant(np.array([0.0, 1.0]))
@@ -113,13 +115,13 @@ def test_dense_output_meets_both_ends_with_their_slopes(method):
     np.testing.assert_allclose((right[0] - right[1]) / d, np.eye(end.size)[s], atol=1e-3)
 
 
-@BOTH
+@TABLES
 def test_nodes_are_row_sums(method):
     np.testing.assert_allclose(method.a.sum(axis=1), method.c, atol=2e-15)
     np.testing.assert_allclose(method.a_extra.sum(axis=1), method.c_extra, atol=2e-15)
 
 
-@BOTH
+@TABLES
 def test_compressed_rows_hold_the_table(method):
     pointers, columns, values = method.step_rows
     s = method.stages
@@ -140,5 +142,7 @@ def test_default_method_follows_the_tolerance():
 
 
 def test_unknown_method_is_named():
-    with pytest.raises(ValueError, match="`method` must be one of tsit5, dop853, rkc or None, got 'rk4'"):
+    with pytest.raises(
+        ValueError, match="`method` must be one of tsit5, dop853, rkc, euler or None, got 'rk4'"
+    ):
         find_method("rk4", 1e-6)
