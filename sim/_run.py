@@ -22,6 +22,12 @@ def _addresses(rhs) -> tuple[int, int]:
     return _get_wrapper_address(rhs, RHS_SIGNATURE), _get_jit_address(rhs, RHS_SIGNATURE)
 
 
+def _norm(y: np.ndarray, block: int = 2**16) -> float:
+    """Euclidean norm without a copy of the state; squares neither overflow nor underflow."""
+    top = max(float(y.max(initial=0.0)), -float(y.min(initial=0.0))) or 1.0
+    return top * float(np.sqrt(sum(np.sum((y[i : i + block] / top) ** 2) for i in range(0, y.size, block))))
+
+
 class Run:
     """Buffers and registers of one integration; advanced by `advance`, read by everything else.
 
@@ -74,14 +80,9 @@ class Run:
         ctl[[r.T1, r.STOP]] = t1
         ctl[[r.RTOL, r.ATOL]] = rtol, atol
         ctl[[r.SAFETY, r.GAIN, r.GAIN_OLD]] = self.method.safety, *_GAINS
-        norm = float(np.sqrt(np.sum((self._y[0] / self._scale()) ** 2))) * self._scale()
-        ctl[r.NORM] = norm if norm > 0.0 else 1.0
+        ctl[r.NORM] = _norm(self._y[0]) or 1.0
         cnt[[r.STAGES, r.ERRORS, r.ORDER]] = method.stages, len(method.e), method.error_order
         cnt[[r.NEEDS_NEW, r.FIXED]] = method.error_needs_new, fixed
-
-    def _scale(self) -> float:
-        """Largest entry, so that squares neither overflow nor underflow."""
-        return float(np.max(np.abs(self._y[0]), initial=0.0)) or 1.0
 
     def _start(self, first_step: float | None) -> None:
         r = self._step

@@ -98,29 +98,29 @@ def integrate(
     from .compile import compile_flow
     from .reduction import Reduction
 
-    weights = flow.model.validate(start)
     reduced = isinstance(flow, Reduction)
+    weights = flow.model.validate(start)
+    settings = {"rtol": rtol, "closure": flow.closure, "start": fingerprint(weights)}
+    settings |= {"modes": flow.modes} if reduced else {}
     problem = flow.compile(data, weights) if reduced else compile_flow(flow, data, weights)
     y0 = problem.pack(flow.project(weights) if reduced else weights)
+    full = weights if reduced else None
+    del weights  # of a large vocabulary, each copy counts
     atol = default_atol(problem, y0, rtol) if atol is None else atol
     solution = None
-    if isinstance(flow, Reduction) and method is None and fixed_step is None and not as_events(events):
+    if reduced and method is None and fixed_step is None and not as_events(events):
         solution = closed_solution(flow, problem, y0, save_times(save_at, *interval(t0, t1)), t0, t1)
+    held = [y0]
+    del y0
     solution = solution or solve(
-        problem, y0, t0=t0, t1=t1, method=method, rtol=rtol, atol=atol, save_at=save_at, events=events,
+        problem, held.pop(), t0=t0, t1=t1, method=method, rtol=rtol, atol=atol, save_at=save_at, events=events,
         max_steps=max_steps, first_step=first_step, fixed_step=fixed_step, max_seconds=max_seconds,
         progress=progress,
     )  # fmt: skip
-    settings = {
-        "method": solution.statistics.get("methods", ""),
-        "rtol": rtol,
-        "atol": atol,
-        "closure": flow.closure,
-    }
-    settings |= {"start": fingerprint(weights)} | ({"modes": flow.modes} if reduced else {})
+    settings |= {"method": solution.statistics.get("methods", ""), "atol": atol}
     trajectory = _trajectory(solution, problem, flow, data, settings)
     if reduced:
-        trajectory = replace(trajectory, model=None, data=None, start=weights)
+        trajectory = replace(trajectory, model=None, data=None, start=full)
     if throw and not solution.outcome.success:
         raise IntegrationError(str(solution.outcome), trajectory)
     return trajectory
@@ -146,7 +146,8 @@ def fingerprint(weights: Mapping[str, np.ndarray]) -> str:
     """SHA-256 of named weights."""
     digest = hashlib.sha256()
     for name in sorted(weights):
-        digest.update(name.encode() + b"\0" + np.ascontiguousarray(weights[name]).tobytes())
+        digest.update(name.encode() + b"\0")
+        digest.update(np.ascontiguousarray(weights[name]).data)
     return digest.hexdigest()
 
 

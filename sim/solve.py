@@ -96,6 +96,7 @@ def solve(
     outcome = Outcome(Status.REACHED_END, t1)
     if t1 > t0:
         run = _new_run(problem, y0, (t0, t1), method, (rtol, atol), first_step, fixed_step)
+        del y0  # the run has its own; a state of a large vocabulary is not kept twice
         limits.start()  # the clock does not run while the step loop is compiled
         with blas_threads(problem):
             outcome = _drive(run, record, watch, limits, t0, t1)
@@ -200,7 +201,7 @@ def _tolerances(rtol: float, atol: float) -> tuple[float, float]:
 
 
 def _state(y0: Any, n: int) -> np.ndarray:
-    y0 = np.array(y0, dtype=np.float64)
+    y0 = np.asarray(y0, dtype=np.float64)
     if y0.shape != (n,) or n == 0:
         raise ValueError(f"`y0` must have shape ({n},) with at least one entry, got {y0.shape}.")
     if not np.all(np.isfinite(y0)):
