@@ -71,7 +71,6 @@ def right_hand_side(model: EmbMLP, data: Dataset, clock: Clock) -> None:
     left, right = start["W_E"], np.ascontiguousarray(start["W_out"].T)
     across = pairs.T.tocsr()
     bare = median(lambda: (pairs @ right, across @ left))
-    del left, right, across
     clock(
         f"right-hand side {whole:.2f} s; its two sparse products by scipy {bare:.2f} s; ratio {whole / bare:.2f}"
     )
