@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ._run import Run
+from .blowup import blow_up_time
 from .methods import RKC, Method, Stabilised, find_method
 
 CHECK = 40  # accepted steps between two looks at the stiffness
@@ -60,6 +61,10 @@ class Automatic:
     def history(self) -> np.ndarray:
         """Growth of accepted steps, as `Run.history`."""
         return np.concatenate([self._history, self.run.history()])
+
+    def blow_up(self, resolution: float) -> float | None:
+        """Time at which the state becomes infinite, if it does."""
+        return blow_up_time(self.history(), resolution)
 
     def advance(self, stop: float, budget: int, limit: int) -> int:
         """Take steps as `Run.advance`, after a look at whether the method is still the right one."""
