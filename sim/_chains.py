@@ -43,7 +43,10 @@ def _products(typing_context, work, ints, results, n, at):
     """
 
     def codegen(context, builder, signature, args):
-        base, table = _data(context, builder, signature, args[0]), _array(context, builder, signature, args, 1)
+        base, table = (
+            _data(context, builder, signature, args[0]),
+            _array(context, builder, signature, args, 1),
+        )
         _, _, results, n, at = args
         sums = [cgutils.alloca_once_value(builder, _fill(0.0)) for _ in range(CHAINS)]
         count = builder.add(builder.sdiv(at, _number(WIDTH)), _number(1))
@@ -71,7 +74,10 @@ def _linear(typing_context, work, ints, floats, place, n, result, constant, at):
     """Coefficient `at` of a linear combination; `result` is where its slot stands, the operands' slots behind it."""
 
     def codegen(context, builder, signature, args):
-        base, table = _data(context, builder, signature, args[0]), _array(context, builder, signature, args, 1)
+        base, table = (
+            _data(context, builder, signature, args[0]),
+            _array(context, builder, signature, args, 1),
+        )
         numbers = _array(context, builder, signature, args, 2)
         _, _, _, place, n, result, constant, at = args
         total = cgutils.alloca_once_value(builder, _broadcast(builder, constant))

@@ -1,8 +1,9 @@
 """The compiled Taylor series of an unrolled flow, eight members in lanes; importing compiles or loads it.
 
-Every lane is one member with its own time, step and end; a lane that is done takes the next member. Lanes share nothing
-but the instructions, so that a member's bits do not depend on its neighbours. Coefficients are those of time measured in
-the lane's own `SCALE`, a power of two near its step: near a pole the bare ones would leave the range of numbers.
+Every lane is one member with its own time, step and end; a lane that is done takes the next member. Lanes share
+nothing but the instructions, so that a member's bits do not depend on its neighbours. Coefficients are those of time
+measured in the lane's own `SCALE`, a power of two near its step: near a pole the bare ones would leave the range of
+numbers.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import numpy as np
 
 from ._run import Run
 from .blowup import blow_up_time
-from .methods import RKC, Method, Stabilised, find_method
+from .methods import RKC, Method, Stabilised, default_method
 
 CHECK = 40  # accepted steps between two looks at the stiffness
 STIFF = 2.0  # step x spectral radius from which an explicit step is taken to be held down by stability
@@ -32,7 +32,7 @@ class Automatic:
         self, problem: Any, y0: Any, t0: float, t1: float, rtol: float, atol: float, first_step: Any
     ) -> None:
         self._settings = (problem, t1, rtol, atol)
-        self.explicit = find_method(None, rtol)
+        self.explicit = default_method(rtol)
         self.chosen: list[tuple[str, float]] = []
         self._counts = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
         self._history = np.zeros((0, 3))

@@ -127,9 +127,7 @@ def _methods(run: AnyRun) -> str:
     return ", ".join(name if i == 0 else f"{name} from t = {t:.6g}" for i, (name, t) in enumerate(chosen))
 
 
-def _drive(
-    run: AnyRun, record: Record, watch: Watch, limits: Limits, t0: float, t1: float
-) -> Outcome:
+def _drive(run: AnyRun, record: Record, watch: Watch, limits: Limits, t0: float, t1: float) -> Outcome:
     """Advance from one point of interest to the next until the run ends."""
     from . import _step
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .problem import Problem
 
 BLOCK = 256  # most members a task; results do not depend on it
-PAYS = 1000  # products of a call up to which lanes were measured to beat dop853, tests/benchmarks/taylor.py
+PAYS = 2000  # products of a call up to which lanes were measured to beat dop853, tests/benchmarks/taylor.py
 
 
 def choose(method: str | AnyMethod | None, rtol: float, problem: Problem) -> AnyMethod:

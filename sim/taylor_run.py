@@ -71,7 +71,10 @@ class Lanes:
             )
         self.ints, self.floats = unrolled.placed(stride), unrolled.floats
         self.work, self.new = _aligned(unrolled.slots * stride), np.zeros(n * kernel.LANES)
-        self.lane, self.mark = np.ones((kernel.N_LANE, kernel.LANES)), np.zeros((kernel.N_MARK, kernel.LANES), int)
+        self.lane, self.mark = (
+            np.ones((kernel.N_LANE, kernel.LANES)),
+            np.zeros((kernel.N_MARK, kernel.LANES), int),
+        )
         self.mark[kernel.MEMBER] = kernel.IDLE
         self.atol, self.size = np.ones(kernel.LANES), np.zeros((kernel.N_SIZE, kernel.LANES))
         self.starts, self.span, self.saves = starts, span, saves
@@ -193,7 +196,11 @@ class TaylorRun:
 def outcome(lanes: Lanes, m: int, max_steps: int) -> Outcome:
     """How member m ended, in the words of `solve`."""
     kernel = lanes.kernel
-    code, t, end = int(lanes.count[m, kernel.CODE]), float(lanes.found[m, kernel.AT]), float(lanes.span[m, kernel.END])
+    code, t, end = (
+        int(lanes.count[m, kernel.CODE]),
+        float(lanes.found[m, kernel.AT]),
+        float(lanes.span[m, kernel.END]),
+    )
     if code == kernel.DONE:
         return Outcome(Status.REACHED_END, end)
     if code == kernel.OUT_OF_STEPS:

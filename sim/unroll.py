@@ -83,16 +83,13 @@ class _Unroller:
         out = self.ids[op.OUT]
         for i in np.flatnonzero(out < 0):  # a weight that stands still, or moves at a constant rate
             out[i] = self._linear(self.values[op.OUT][i], np.zeros(0), np.zeros(0, int))
-        head, marks = np.array([self.n, self.count]), np.zeros(2, bool)
         return Program(
-            np.concatenate([head, out, *self.code]).astype(np.int64),
-            np.concatenate([marks, np.ones(self.n, bool), *self.slot_marks]),
+            np.concatenate([[self.n, self.count], out, *self.code]).astype(np.int64),
+            np.concatenate([np.zeros(2, bool), np.ones(self.n, bool), *self.slot_marks]),
             np.array([*self.floats, 0.0]),
             self.slots,
             self.products,
         )
-
-    # --- reading the table -------------------------------------------------------------------------------------------
 
     def _view(self, p: int, flip: bool = False) -> Entries:
         buffer, start, rows, cols, flipped = (int(i) for i in self.table[p : p + OPERAND])
@@ -100,7 +97,7 @@ class _Unroller:
         ids, values = (kind[buffer][part].reshape(rows, cols) for kind in (self.ids, self.values))
         return (ids.T, values.T) if flip and flipped else (ids, values)
 
-    def _write(self, p: int, entries: Entries) -> None:
+    def _write(self, p: int, entries: Any) -> None:
         ids, values = self._view(p)
         ids[:], values[:] = (e.reshape(ids.shape) for e in entries)
 
@@ -138,9 +135,8 @@ class _Unroller:
 
     def _hadamard(self, p: int) -> None:
         n, operands, step = int(self.table[p]), p + 1 + OPERAND, OPERAND + 1
-        parts = []
-        for q in range(operands, operands + n * step, step):
-            parts.append(self._power(self._view(q, True), int(self.table[q + OPERAND])))
+        places = range(operands, operands + n * step, step)
+        parts = [self._power(self._view(q, True), int(self.table[q + OPERAND])) for q in places]
         product = parts[0]
         for part in parts[1:]:
             product = self._times(product, part)
@@ -168,8 +164,7 @@ class _Unroller:
             size = lines[0].shape[1]
             means = self.contract(_constant(np.full(size, 1.0 / size)), lines)
             spread = tuple(np.broadcast_to(e[:, None], lines[0].shape) for e in means)
-            pair = _constant(np.array([1.0, -1.0]))
-            centred = self.contract(pair, _stack([lines, spread]))
+            centred = self.contract(_constant(np.array([1.0, -1.0])), _stack([lines, spread]))
             self._write(p, tuple(e if axis == 1 else e.T for e in centred))
         else:
             axis = int(self.table[rest + OPERAND])
@@ -196,8 +191,6 @@ class _Unroller:
             shape = (self._view(p)[0].shape[0], b[0].shape[0])
             self._write(p, self._matmul(self._scatter(x, i, j, shape), b))
 
-    # --- entries -----------------------------------------------------------------------------------------------------
-
     def _scatter(self, x: Entries, rows: np.ndarray, cols: np.ndarray, shape: tuple[int, ...]) -> Entries:
         """A matrix with these entries at places of a CSR pattern, which names each place once."""
         full = _constant(np.zeros(shape))
@@ -209,7 +202,7 @@ class _Unroller:
         left, right = tuple(e[:, None, :] for e in a), tuple(e.T[None, :, :] for e in b)
         return self.contract(left, right)
 
-    def _times(self, x: Entries, y: Entries) -> Entries:
+    def _times(self, x: Any, y: Any) -> Entries:
         return self.contract(tuple(e[..., None] for e in x), tuple(e[..., None] for e in y))
 
     def _power(self, x: Entries, power: int) -> Entries:
@@ -252,8 +245,6 @@ class _Unroller:
             else:
                 ids[row] = self._linear(constant, factor, slot)
         return ids.reshape(shape), values.reshape(shape)
-
-    # --- instructions ------------------------------------------------------------------------------------------------
 
     def _emit(self, numbers: Any, plain: int) -> None:
         """Append one instruction whose first numbers are no slots."""

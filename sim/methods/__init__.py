@@ -24,9 +24,14 @@ def find_method(method: str | AnyMethod | None, rtol: float) -> AnyMethod:
         If there is no method of that name.
     """
     if method is None:
-        return DOP853 if rtol <= 1e-6 else TSIT5
+        return default_method(rtol)
     if isinstance(method, AnyMethod):
         return method
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {', '.join(METHODS)} or None, got {method!r}.")
     return METHODS[method]
+
+
+def default_method(rtol: float) -> Method:
+    """Explicit method for a tolerance."""
+    return DOP853 if rtol <= 1e-6 else TSIT5

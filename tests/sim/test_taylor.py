@@ -23,7 +23,9 @@ DATA = random_data(d_vocab=6)
 def trilinear(strength=1.0):
     """One three-factor mode as a derived flow: a matrix M of one entry."""
     flow = derive(EmbMLP(1, 1, 1), "leading")
-    return compile_sides(flow.equations, {"M": np.array([[strength]])}, dict(flow.model.weights), flow.model.sizes, {})
+    return compile_sides(
+        flow.equations, {"M": np.array([[strength]])}, dict(flow.model.weights), flow.model.sizes, {}
+    )
 
 
 def starts(batch, gamma=0.8):
@@ -91,8 +93,10 @@ def test_blow_up_time_of_three_factors(rtol):
     y0 = np.array([0.1, 0.11, 0.12])
     star = float(elliprf(*y0**2)) / 0.7
     assert three_factor_blow_up(*y0, 0.7) == pytest.approx(star, rel=1e-12)
-    times = np.linspace(0.0, 1.5 * star, 31)
-    found = solve(trilinear(0.7), y0, t1=1.5 * star, rtol=rtol, atol=1e-3 * rtol, method="taylor", save_at=times)
+    times = np.linspace(0.0, 1.5 * star, 30)  # star is not among them
+    found = solve(
+        trilinear(0.7), y0, t1=1.5 * star, rtol=rtol, atol=1e-3 * rtol, method="taylor", save_at=times
+    )
     assert found.outcome.status is Status.BLOW_UP
     assert found.outcome.t == pytest.approx(star, rel=max(rtol, 1e-12))
     np.testing.assert_array_equal(found.t, times[times < star])
@@ -115,13 +119,12 @@ def test_balanced_linear_mode():
 
 @pytest.mark.parametrize("order", [4, 7])
 def test_order_of_convergence(order):
-    y0, t1 = np.array([0.3, 0.5, 0.4]), 1.5
+    y0, t1 = np.array([0.3, 0.5, 0.4]), 1.0
     exact = solve(trilinear(), y0, t1=t1, rtol=1e-14, atol=1e-16, method="taylor", save_at=1).y[-1]
-    steps = t1 / np.array([6, 8, 12, 16])
-    errors = [
-        np.abs(solve(trilinear(), y0, t1=t1, fixed_step=h, method=Series(fixed_order=order), save_at=1).y[-1] - exact).max()
-        for h in steps
-    ]
+    steps = t1 / np.array([8, 12, 16, 24])
+    method, problem = Series(fixed_order=order), trilinear()
+    ends = [solve(problem, y0, t1=t1, fixed_step=h, method=method, save_at=1).y[-1] for h in steps]
+    errors = [np.abs(end - exact).max() for end in ends]
     assert np.polyfit(np.log(steps), np.log(errors), 1)[0] == pytest.approx(order, abs=0.35)
 
 
@@ -150,7 +153,9 @@ def test_events():
     )  # fmt: skip
     assert found.outcome.status is Status.EVENT
     assert found.y[-1, 0] == pytest.approx(1.0, abs=1e-13)
-    reference = solve(trilinear(), y0, t1=5.0, rtol=1e-12, atol=1e-15, method="dop853", events=Event(half, terminal=True))
+    reference = solve(
+        trilinear(), y0, t1=5.0, rtol=1e-12, atol=1e-15, method="dop853", events=Event(half, terminal=True)
+    )
     assert found.outcome.t == pytest.approx(reference.outcome.t, rel=1e-10)
 
 
@@ -176,7 +181,9 @@ def test_any_scale_of_time(size):
     """The flow is homogeneous: a start `factor` times as large lives through the same, `factor` times as fast."""
     y0 = np.array([0.3, 0.5, 0.4])
     unit = solve(trilinear(), y0, t1=2.0, method="taylor", rtol=1e-10, atol=1e-13, save_at=1)
-    other = solve(trilinear(), size * y0, t1=2.0 / size, method="taylor", rtol=1e-10, atol=1e-13 * size, save_at=1)
+    other = solve(
+        trilinear(), size * y0, t1=2.0 / size, method="taylor", rtol=1e-10, atol=1e-13 * size, save_at=1
+    )
     np.testing.assert_allclose(other.y / size, unit.y, rtol=1e-9)
     assert abs(other.statistics["accepted"] - unit.statistics["accepted"]) <= 1
 
@@ -242,7 +249,9 @@ def test_automatic_choice_says_what_it_chose():
 
 @pytest.mark.parametrize(("closure", "function"), [("softmax", "softmax"), ("exact", "tanh")])
 def test_flows_that_are_not_polynomial_are_refused(closure, function):
-    with pytest.raises(ValueError, match=f'takes polynomial flows, but this one applies {function}: use method="dop853"'):
+    with pytest.raises(
+        ValueError, match=f'takes polynomial flows, but this one applies {function}: use method="dop853"'
+    ):
         integrate(derive(MODEL, closure), DATA, MODEL.init(0.8, 0), t1=1.0, method="taylor")
 
 
