@@ -191,8 +191,8 @@ class Theory(Section):
     t1: Positive = Field(200.0, description="End, in flow time.")
     rtol: Tolerance = Field(1e-6, description="Relative tolerance.")
     atol: Positive | None = Field(None, description="Absolute tolerance; from the weights' scale if absent.")
-    method: Literal["tsit5", "dop853", "rkc", "euler"] | None = Field(
-        None, description="tsit5, dop853, rkc or euler; chosen as the run goes on if absent."
+    method: Literal["tsit5", "dop853", "rkc", "euler", "taylor"] | None = Field(
+        None, description="tsit5, dop853, rkc, euler or taylor; chosen as the run goes on if absent."
     )
     points: int = Field(101, ge=2, le=100_000, description="Times kept, of theory and training alike.")
     max_steps: int = Field(100_000, ge=1, le=STEP_LIMIT, description="Most steps of the integrator.")

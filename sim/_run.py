@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from .blowup import blow_up_time
 from .methods import Method, Stabilised
 from .problem import RHS_SIGNATURE
 
@@ -142,6 +143,10 @@ class Run:
         if self.accepted == 0:
             return self._log[:0]
         return self._log[np.arange(max(0, newest - m + 1), newest + 1) % m]
+
+    def blow_up(self, resolution: float) -> float | None:
+        """Time at which the state becomes infinite, if it does."""
+        return blow_up_time(self.history(), resolution)
 
     def advance(self, stop: float, budget: int, limit: int) -> int:
         """Step until `stop` is passed, `budget` trials are used or `limit` trials were made in all."""

@@ -10,7 +10,7 @@ import numpy as np
 from numba import float64, int8, int64, njit
 
 from ._cache import compiled
-from ._lanes import LANES, cauchy, horner, taylor_step
+from ._lanes import LANES, WIDTH, cauchy, horner, taylor_step
 
 # ends of a mode
 REACHED, BLOWN_UP, OUT_OF_STEPS, NOT_FINITE = range(4)
@@ -23,12 +23,12 @@ _S, _H, _X, _Y, _Z, _T, _END = range(_FIELDS)
 
 
 @njit(nogil=True, error_model="numpy")
-def _coefficients(w, a, b, c, s, order):
+def _coefficients(w, a, b, c, s, order, wide):
     for k in range(order):
         at, factor = k * LANES, 1.0 / (k + 1)
-        cauchy(w, b, c + at, k + 1, s, factor, a + at + LANES)
-        cauchy(w, c, a + at, k + 1, s, factor, b + at + LANES)
-        cauchy(w, a, b + at, k + 1, s, factor, c + at + LANES)
+        cauchy(w, b, c + at, k + 1, s, factor, a + at + LANES, wide)
+        cauchy(w, c, a + at, k + 1, s, factor, b + at + LANES, wide)
+        cauchy(w, a, b + at, k + 1, s, factor, c + at + LANES, wide)
 
 
 # fmt: off
@@ -48,7 +48,7 @@ def run_modes(strengths, starts, t1, order, rtol, atol, max_steps, first, stop, 
     member, mode = np.full(LANES, -1, np.int64), np.zeros(LANES, np.int64)
     s, h, x = fields + _S * LANES, fields + _H * LANES, fields + _X * LANES
     t, end = fields + _T * LANES, fields + _END * LANES
-    row, k, busy, wanted = first, 0, 0, LANES
+    row, k, busy, wanted, wide = first, 0, 0, LANES, 1
     while True:
         for i in range(LANES if wanted > 0 else 0):  # fill idle lanes
             if member[i] < 0 and row < stop:
@@ -62,14 +62,17 @@ def run_modes(strengths, starts, t1, order, rtol, atol, max_steps, first, stop, 
                     row, k = row + 1, 0
         if busy == 0:
             return 0
+        if wanted > 0:
+            wide = int64(np.any(member[WIDTH:] >= 0))  # else the first vector holds all
         wanted = 0
-        _coefficients(w, a, b, c, s, order)
-        taylor_step(w, 0, size, 3, order, rtol, atol, SAFETY, h)
-        for i in range(LANES):
+        _coefficients(w, a, b, c, s, order, wide)
+        taylor_step(w, 0, size, 3, order, rtol, atol, SAFETY, h, wide)
+        lanes = LANES if wide else WIDTH
+        for i in range(lanes):
             w[h + i] = min(w[h + i], w[end + i] - w[t + i])
         for f in range(3):
-            horner(w, f * size + order * LANES, order, h, x + f * LANES)
-        for i in range(LANES):
+            horner(w, f * size + order * LANES, order, h, x + f * LANES, wide)
+        for i in range(lanes):
             m, n = member[i], mode[i]
             if m < 0:
                 continue

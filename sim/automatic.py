@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ._run import Run
-from .methods import RKC, Method, Stabilised, find_method
+from .blowup import blow_up_time
+from .methods import RKC, Method, Stabilised, default_method
 
 CHECK = 40  # accepted steps between two looks at the stiffness
 STIFF = 2.0  # step x spectral radius from which an explicit step is taken to be held down by stability
@@ -31,7 +32,7 @@ class Automatic:
         self, problem: Any, y0: Any, t0: float, t1: float, rtol: float, atol: float, first_step: Any
     ) -> None:
         self._settings = (problem, t1, rtol, atol)
-        self.explicit = find_method(None, rtol)
+        self.explicit = default_method(rtol)
         self.chosen: list[tuple[str, float]] = []
         self._counts = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
         self._history = np.zeros((0, 3))
@@ -60,6 +61,10 @@ class Automatic:
     def history(self) -> np.ndarray:
         """Growth of accepted steps, as `Run.history`."""
         return np.concatenate([self._history, self.run.history()])
+
+    def blow_up(self, resolution: float) -> float | None:
+        """Time at which the state becomes infinite, if it does."""
+        return blow_up_time(self.history(), resolution)
 
     def advance(self, stop: float, budget: int, limit: int) -> int:
         """Take steps as `Run.advance`, after a look at whether the method is still the right one."""

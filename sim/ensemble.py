@@ -35,7 +35,7 @@ class Ensemble:
     outcomes : tuple of Outcome
         How each member ended.
     statistics : dict
-        "accepted", "rejected", "rhs_calls", "seconds", each (batch,).
+        "accepted", "rejected", "rhs_calls", "seconds", "methods", each (batch,).
     flow, data : Flow, Dataset
         What was integrated.
     provenance : dict
@@ -92,7 +92,7 @@ def gather(found: list[dict[str, Any]], flow: Flow, data: Dataset, record: dict)
     """Stack what was kept of the members."""
     t = np.stack([member["t"] for member in found])
     reached = np.arange(t.shape[1]) < np.array([member["n"] for member in found])[:, None]
-    counts = ("accepted", "rejected", "rhs_calls", "seconds")
+    counts = ("accepted", "rejected", "rhs_calls", "seconds", "methods")
     return Ensemble(
         t=t,
         reached=reached,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .events import as_events
-from .methods import Method
+from .methods import AnyMethod
 from .outcome import IntegrationError
 from .provenance import provenance
 from .record import Solution
@@ -32,7 +32,7 @@ def integrate(
     save_at: Any = None,
     rtol: float = 1e-6,
     atol: float | None = None,
-    method: str | Method | None = None,
+    method: str | AnyMethod | None = None,
     events: Any = (),
     max_steps: int = 100_000,
     throw: bool = True,
@@ -66,9 +66,10 @@ def integrate(
         Absolute tolerance per entry. None takes ``1e-3 rtol`` times the RMS entry of the smallest moving
         weight: whatever the scale of initialisation, the early growth is then computed to the same relative
         accuracy.
-    method : {"tsit5", "dop853", "rkc", "euler"}, Method or None
+    method : {"tsit5", "dop853", "rkc", "euler", "taylor"}, Method or None
         None takes "dop853" for ``rtol <= 1e-6``, else "tsit5", and changes to "rkc" where stability holds the step
-        down and that is cheaper; ``Trajectory.statistics["methods"]`` says what it chose.
+        down and that is cheaper; ``Trajectory.statistics["methods"]`` says what it chose. "taylor" is for polynomial
+        flows of small states, and needs no first step.
     events : callable, Event or sequence of them
         Zeros of ``function(t, weights)`` to locate; their points are kept among the saved ones.
     max_steps : int

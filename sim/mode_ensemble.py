@@ -134,7 +134,7 @@ def integrate_modes(
 
 
 def _arrays(strengths: Any, starts: Any, t1: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    y = np.array(starts, dtype=np.float64, order="C")
+    y = np.require(starts, np.float64, ("C", "W"))  # the kernel's types are those of writable arrays
     if y.ndim != 3 or y.shape[1] != 3 or 0 in y.shape:
         raise ValueError(f"`starts` must have shape (batch, 3, r), got {y.shape}.")
     s, end = np.asarray(strengths, dtype=np.float64), np.asarray(t1, dtype=np.float64)
@@ -142,11 +142,16 @@ def _arrays(strengths: Any, starts: Any, t1: Any) -> tuple[np.ndarray, np.ndarra
         if value.shape not in (shape, shape[1:]):
             raise ValueError(f"`{name}` must have shape {shape} or {shape[1:]}, got {value.shape}.")
     for name, value in (("strengths", s), ("starts", y), ("t1", end)):
-        if not np.all(np.isfinite(value)):
+        if not np.isfinite(value).all():
             raise ValueError(
                 f"`{name}` must be finite, got {np.count_nonzero(~np.isfinite(value))} nan or inf."
             )
-    if np.any(end < 0.0):
+    if end.min() < 0.0:
         raise ValueError(f"`t1` must not be negative, got {end.min()!r}.")
-    full = np.array(np.broadcast_to(s, (y.shape[0], y.shape[2])), order="C")
-    return full, y, np.array(np.broadcast_to(end, y.shape[:1]))
+    return _spread(s, (y.shape[0], y.shape[2])), y, _spread(end, y.shape[:1])
+
+
+def _spread(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """One value for each member, in one piece of memory."""
+    full = value if value.shape == shape else np.broadcast_to(value, shape)
+    return np.require(full, requirements=("C", "W"))

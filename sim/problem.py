@@ -32,6 +32,8 @@ class Problem:
         Folded data; read only.
     work : ndarray
         Scratch memory. One `Problem` serves one thread at a time.
+    notes : dict
+        What methods have worked out about the table; shared by copies that differ in `work` alone.
     """
 
     rhs: Callable[..., None]
@@ -40,6 +42,7 @@ class Problem:
     ints: np.ndarray = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
     work: np.ndarray = field(default_factory=lambda: np.zeros(1))
     frozen: Mapping[str, np.ndarray] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def n(self) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._run import Run
     from .automatic import Automatic
     from .events import Watch
+    from .taylor_run import TaylorRun
 
 _CALL_SECONDS = 0.05  # one compiled call lasts about this long, so that Ctrl-C and limits act soon
 
@@ -102,7 +103,7 @@ class Record:
             self._states[0] = y0
             self._count = 1
 
-    def note_step(self, run: Run | Automatic, until: float) -> None:
+    def note_step(self, run: Run | Automatic | TaylorRun, until: float) -> None:
         """Save what lies in the last step, up to `until`."""
         stop = int(np.searchsorted(self._saves, until, side="right"))
         if stop > self._count:

@@ -10,14 +10,17 @@ import numpy as np
 
 from ._threads import blas_threads
 from .events import Watch, as_events
-from .methods import Method, find_method
+from .methods import AnyMethod, Series, find_method
 from .outcome import Outcome, Status
 from .record import Limits, Record, Solution
+from .taylor_run import TaylorRun
 
 if TYPE_CHECKING:
     from ._run import Run
     from .automatic import Automatic
     from .problem import Problem
+
+    AnyRun = Run | Automatic | TaylorRun
 
 
 def solve(
@@ -26,7 +29,7 @@ def solve(
     *,
     t1: float,
     t0: float = 0.0,
-    method: str | Method | None = None,
+    method: str | AnyMethod | None = None,
     rtol: float = 1e-6,
     atol: float = 1e-9,
     save_at: Any = None,
@@ -52,9 +55,10 @@ def solve(
         State at `t0`.
     t1, t0 : float
         End and start in flow time, ``t1 >= t0``.
-    method : {"tsit5", "dop853", "rkc", "euler"}, Method or None
+    method : {"tsit5", "dop853", "rkc", "euler", "taylor"}, Method or None
         None takes "dop853" for ``rtol <= 1e-6``, else "tsit5", and changes to "rkc" where stability holds the step
-        down and that is cheaper; ``Solution.statistics["methods"]`` says what it chose.
+        down and that is cheaper; ``Solution.statistics["methods"]`` says what it chose. "taylor" is for polynomial
+        flows of small states, and needs no first step.
     rtol, atol : float
         Relative and absolute tolerance per entry of the state.
     save_at : None, int or array_like
@@ -81,7 +85,7 @@ def solve(
         For malformed input, and for a start at which the right-hand side is not finite.
     """
     t0, t1 = interval(t0, t1)
-    rtol, atol = _tolerances(rtol, atol)
+    rtol, atol = checked_tolerances(rtol, atol)
     saves = save_times(save_at, t0, t1)
     y0 = _state(y0, problem.n)
     limits = Limits(max_steps, max_seconds, progress)
@@ -107,7 +111,7 @@ def solve(
 def _new_run(
     problem: Problem, y0: np.ndarray, span: tuple[float, float], method: Any, tolerances: tuple[float, float],
     first_step: float | None, fixed_step: float | None,
-) -> Run | Automatic:  # fmt: skip
+) -> AnyRun:  # fmt: skip
     """Start with the method asked for, or with an automatic choice."""
     from ._run import Run
     from .automatic import Automatic
@@ -115,18 +119,18 @@ def _new_run(
     if method is None and fixed_step is None:
         return Automatic(problem, y0, *span, *tolerances, first_step)
     table = find_method(method, tolerances[0])
+    if isinstance(table, Series):
+        return TaylorRun(problem, y0, *span, table, *tolerances, fixed_step)
     return Run(problem, y0, *span, table, *tolerances, fixed_step or first_step, fixed=fixed_step is not None)
 
 
-def _methods(run: Run | Automatic) -> str:
+def _methods(run: AnyRun) -> str:
     """Methods used, each with the flow time from which it was."""
     chosen = getattr(run, "chosen", [(run.method.name, 0.0)])
     return ", ".join(name if i == 0 else f"{name} from t = {t:.6g}" for i, (name, t) in enumerate(chosen))
 
 
-def _drive(
-    run: Run | Automatic, record: Record, watch: Watch, limits: Limits, t0: float, t1: float
-) -> Outcome:
+def _drive(run: AnyRun, record: Record, watch: Watch, limits: Limits, t0: float, t1: float) -> Outcome:
     """Advance from one point of interest to the next until the run ends."""
     from . import _step
 
@@ -151,13 +155,9 @@ def _drive(
     return _stuck(run, t0)
 
 
-def _stuck(run: Run | Automatic, t0: float) -> Outcome:
+def _stuck(run: AnyRun, t0: float) -> Outcome:
     """Say why the step size has fallen to the resolution of t."""
-    from .blowup import blow_up_time
-
-    history = run.history()
-    resolution = float(np.spacing(max(abs(run.t), abs(t0))))
-    star = blow_up_time(history, resolution)
+    star = run.blow_up(float(np.spacing(max(abs(run.t), abs(t0)))))
     if star is not None:
         return Outcome(Status.BLOW_UP, star)
     if not run.last_trial_bad:
@@ -170,7 +170,7 @@ def _stuck(run: Run | Automatic, t0: float) -> Outcome:
     return Outcome(Status.NON_FINITE, run.t, "the right-hand side is nan or inf there.")
 
 
-def _advice(run: Run | Automatic, t1: float, used: str) -> str:
+def _advice(run: AnyRun, t1: float, used: str) -> str:
     """Name the remedy that fits: stiffness, the wrong order, or just a higher limit."""
     where = f"{used} did not reach t1 = {t1:g}, the step size is {run.h:.2g}"
     if run.stiffness() > 2.5:
@@ -192,7 +192,8 @@ def interval(t0: float, t1: float, empty: bool = True) -> tuple[float, float]:
     return float(t0), float(t1)
 
 
-def _tolerances(rtol: float, atol: float) -> tuple[float, float]:
+def checked_tolerances(rtol: float, atol: float) -> tuple[float, float]:
+    """Tolerances as numbers."""
     if not 0.0 < rtol < 1.0:
         raise ValueError(f"`rtol` must lie in (0, 1), got {rtol!r}.")
     if not 0.0 < atol < math.inf:

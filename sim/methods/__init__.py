@@ -7,12 +7,16 @@ from .euler import EULER as EULER
 from .rkc import RKC as RKC
 from .rkc import Stabilised as Stabilised
 from .tableau import Method as Method
+from .taylor import TAYLOR as TAYLOR
+from .taylor import Series as Series
 from .tsit5 import TSIT5 as TSIT5
 
-METHODS: dict[str, Method | Stabilised] = {method.name: method for method in (TSIT5, DOP853, RKC, EULER)}
+AnyMethod = Method | Stabilised | Series
+
+METHODS: dict[str, AnyMethod] = {method.name: method for method in (TSIT5, DOP853, RKC, EULER, TAYLOR)}
 
 
-def find_method(method: str | Method | Stabilised | None, rtol: float) -> Method | Stabilised:
+def find_method(method: str | AnyMethod | None, rtol: float) -> AnyMethod:
     """Return the method meant by `method`; None takes order 8 for tight tolerances, order 5 for loose ones.
 
     Raises
@@ -21,9 +25,14 @@ def find_method(method: str | Method | Stabilised | None, rtol: float) -> Method
         If there is no method of that name.
     """
     if method is None:
-        return DOP853 if rtol <= 1e-6 else TSIT5
-    if isinstance(method, Method | Stabilised):
+        return default_method(rtol)
+    if isinstance(method, AnyMethod):
         return method
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {', '.join(METHODS)} or None, got {method!r}.")
     return METHODS[method]
+
+
+def default_method(rtol: float) -> Method:
+    """Explicit method for a tolerance."""
+    return DOP853 if rtol <= 1e-6 else TSIT5

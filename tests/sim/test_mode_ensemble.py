@@ -72,11 +72,13 @@ def test_a_mode_does_not_depend_on_its_batch_or_on_threads(monkeypatch):
     assert whole.ends[7, 2] == 1
     some = [3, 7, 150, 299]
     part = integrate_modes(s[some], y[some], 60.0)
+    one = integrate_modes(s[7:8], y[7:8], 60.0)  # five modes: only the first vector of lanes is in use
     monkeypatch.setattr(module, "CHUNK", 35)
     split = integrate_modes(s, y, 60.0, threads=3)
     for name in ("states", "t", "ends", "steps"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(split, name))
         np.testing.assert_array_equal(getattr(whole, name)[some], getattr(part, name))
+        np.testing.assert_array_equal(getattr(whole, name)[7:8], getattr(one, name))
 
 
 def test_limits_and_trivial_starts():
@@ -108,3 +110,10 @@ def test_bad_input(change, message):
     arguments = {"strengths": np.ones((2, 4)), "starts": np.ones((2, 3, 4)), "t1": 0.1} | change
     with pytest.raises(ValueError, match=message):
         integrate_modes(**arguments)
+
+
+def test_arrays_that_must_not_be_written():
+    s, y, end = np.ones((1, 2)), np.full((1, 3, 2), 0.1), np.ones(1)
+    for array in (s, y, end):
+        array.flags.writeable = False
+    assert integrate_modes(s, y, end).outcomes[0].success
