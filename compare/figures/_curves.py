@@ -20,6 +20,7 @@ from ..schedule import WarmupCosine
 from ..train import train
 
 GROUPS = ("memory", "reasoning-train", "reasoning-test")
+NEVER = 10.0
 LEARNT = 0.75  # of the entropy of a group's labels: below it a network knows more than their frequencies
 Progress = Callable[[str], None] | None
 
@@ -156,18 +157,13 @@ def tell(progress: Progress, text: str) -> None:
 
 
 def first_below(steps: np.ndarray, curve: np.ndarray, bound: float) -> float:
-    """Step at which a curve first falls below a bound, interpolated; infinity if never."""
+    """Step at which a curve first falls below a bound, interpolated; if never, `NEVER` runs later."""
     below = np.flatnonzero(curve < bound)
     if not below.size or below[0] == 0:
-        return float(steps[0]) if below.size else float("inf")
+        return float(steps[0]) if below.size else NEVER * float(steps[-1])
     i = below[0]
     part = (curve[i - 1] - bound) / (curve[i - 1] - curve[i])
     return float(steps[i - 1] + part * (steps[i] - steps[i - 1]))
-
-
-def quotient(late: float, early: float) -> float:
-    """Return late / early; 1 where neither is ever reached."""
-    return late / early if np.isfinite(early) else (1.0 if not np.isfinite(late) else 0.0)
 
 
 def band(ax: Axes, x: np.ndarray, curves: np.ndarray, colour: str, label: str = "", line: Any = "-") -> None:

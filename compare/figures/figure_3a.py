@@ -18,7 +18,6 @@ from ._curves import (
     first_below,
     label_entropy,
     pick,
-    quotient,
     tell,
 )
 from .result import FigureResult, Statistic
@@ -98,7 +97,7 @@ def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
     lowest = arrays[f"loss/reasoning-test/{GAMMAS[0]}"].min(axis=1) / entropy[:, 1]
     last = arrays[f"loss/reasoning-test/{GAMMAS[-1]}"][:, -1] / entropy[:, 1]
     area = _area(arrays, GAMMAS[-1]) - _area(arrays, GAMMAS[0])
-    when = "the first step with loss below three quarters of the group's label entropy"
+    when = "the first step with loss below three quarters of the group's label entropy (ten runs if never)"
     return (
         Statistic(
             f"At gamma = {GAMMAS[0]} memory and reasoning (training) fall together.",
@@ -111,7 +110,7 @@ def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
             f"At gamma = {GAMMAS[0]} the reasoning test set is not learnt.",
             "Lowest reasoning-test loss of the run over the entropy of reasoning labels; reproduced if > .9 for every "
             "seed",
-            tuple(lowest),
+            tuple(lowest.tolist()),
             bool(lowest.min() > 0.9),
         ),
         Statistic(
@@ -130,7 +129,7 @@ def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
         Statistic(
             f"At gamma = {GAMMAS[-1]} the reasoning test loss ends low.",
             "Last reasoning-test loss over the entropy of reasoning labels; reproduced if < .5 for every seed",
-            tuple(last),
+            tuple(last.tolist()),
             bool(last.max() < 0.5),
             "Depends on the number of pairs, on weight decay and on the number of steps.",
         ),
@@ -138,14 +137,14 @@ def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
             "The bias to reasoning grows as the initial weights shrink.",
             "Mean over the run of memory loss less reasoning-train loss, each over its label entropy, at "
             f"gamma = {GAMMAS[-1]} less that at {GAMMAS[0]}; reproduced if > 0 for every seed",
-            tuple(area),
+            tuple(area.tolist()),
             bool(area.min() > 0.0),
         ),
     )
 
 
 def _quotients(late: np.ndarray, early: np.ndarray) -> tuple[float, ...]:
-    return tuple(quotient(a, b) for a, b in zip(late, early, strict=True))
+    return tuple((late / early).tolist())
 
 
 def _area(arrays: Arrays, gamma: float) -> np.ndarray:

@@ -11,8 +11,8 @@ import torch
 
 from ...sim.stages import value_direction
 from ...sim.trajectory import Trajectory
-from ..decoder import DecoderNetwork
-from ..networks import network
+from ...theory.dataset import Dataset
+from ..decoder import Decoder, DecoderNetwork
 from ._curves import GROUP_COLOURS, PAPER, SMALL, Progress, band, pick, tell
 from .result import FigureResult, Statistic
 
@@ -55,7 +55,8 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
     for seed in seeds:
         tell(progress, f"figure 6: gamma {GAMMA}, seed {seed}, {regime.steps} steps")
         data = regime.task(seed).sampled(regime.pairs)
-        for name, values in _look(regime.train(data, GAMMA, seed, POINTS, keep="weights")).items():
+        trained = regime.train(data, GAMMA, seed, POINTS, keep="weights")
+        for name, values in _look(trained, regime.model(data), data).items():
             found.setdefault(name, []).append(values)
     arrays = {name: np.array(values) for name, values in found.items()}
     arrays["step"] = arrays["step"][0]
@@ -75,19 +76,15 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
     )
 
 
-def _look(trained: Trajectory) -> Arrays:
+def _look(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
     """Curves of one run, time first."""
-    model, data = trained.model, trained.data
-    assert model is not None  # noqa: S101 - trained by `Regime.train`
-    assert data is not None  # noqa: S101
     sequences = torch.tensor(data.sequences[:: -(-len(data) // SAMPLE)])
     average = np.tril(np.ones((data.n_ctx, data.n_ctx))) / np.arange(1, data.n_ctx + 1)[:, None]
     causal = average > 0
     rows: dict[str, list[Any]] = {}
     for i in range(len(trained)):
         weights = trained.state(i)
-        net = network(model, weights, torch.float32)
-        assert isinstance(net, DecoderNetwork)  # noqa: S101
+        net = DecoderNetwork(model, weights)
         attention = net.patterns(sequences)[0].mean(axis=1)  # (m, T, T), over heads
         gap = np.abs(attention - average)[:, causal]
         u, values, _ = np.linalg.svd(weights["blocks.0.W_V"])
@@ -117,34 +114,34 @@ def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
         Statistic(
             "At the start the first attention is the causal average (Lemma 1).",
             "Largest |A_ij - 1/i| over sequences and positions at step 0; reproduced if < .01 for every seed",
-            tuple(start),
+            tuple(start.tolist()),
             bool(start.max() < 0.01),
         ),
         Statistic(
             "Early in training it still is, nearly.",
             f"Mean |A_ij - 1/i| over sequences and positions j <= i {when}; reproduced if < .05 for every seed",
-            tuple(early),
+            tuple(early.tolist()),
             bool(early.max() < 0.05),
             "It leaves the average as reasoning is learnt, which takes finding the key before the anchors.",
         ),
         Statistic(
             "W_V of the first block has one dominant singular value.",
             f"First over second singular value {when}; reproduced if > 2 for every seed",
-            tuple(ratio),
+            tuple(ratio.tolist()),
             bool(ratio.min() > 2.0),
             "With LayerNorm the ratio stays below 2.",
         ),
         Statistic(
             "Its top singular vector is aligned with the embeddings of reasoning anchors.",
             f"Mean |cosine| with them {when}; reproduced if > .5 for every seed",
-            tuple(reasoning),
+            tuple(reasoning.tolist()),
             bool(reasoning.min() > 0.5),
         ),
         Statistic(
             "It is nearly orthogonal to the embeddings of memory anchors.",
             f"Mean |cosine| with memory anchors over that with reasoning anchors {when}; reproduced if < .5 for every "
             "seed",
-            tuple(memory / reasoning),
+            tuple((memory / reasoning).tolist()),
             bool((memory / reasoning).max() < 0.5),
             "With as much memory as reasoning data the vector separates the two kinds: memory anchors stand at its "
             "other end. So they do on the theory's direction (mean |cosine| with memory anchors "
@@ -153,7 +150,7 @@ def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
         Statistic(
             "The theory's value direction, top singular vector of W_E^T M, is the one that W_V takes.",
             f"|cosine| between the two {when}; reproduced if > .7 for every seed",
-            tuple(predicted),
+            tuple(predicted.tolist()),
             bool(predicted.min() > 0.7),
         ),
     )

@@ -34,7 +34,8 @@ def test_contract(module):
         assert type(statistic.reproduced) is bool
     figure = Figure()
     result.draw(figure)
-    assert all(ax.get_ylabel() and ax.get_xlabel() for ax in figure.axes[-2:])
+    assert figure.axes[-1].get_xlabel()
+    assert sum(bool(ax.get_ylabel()) for ax in figure.axes) >= 2
     assert all(np.isfinite(value).all() for value in result.arrays.values())
 
 
@@ -71,10 +72,7 @@ def test_times_of_curves():
     steps, curve = np.array([0, 10, 20, 30]), np.array([4.0, 3.0, 1.0, 2.0])
     assert _curves.first_below(steps, curve, 2.0) == 15.0
     assert _curves.first_below(steps, curve, 5.0) == 0.0
-    assert _curves.first_below(steps, curve, 0.5) == np.inf
-    assert _curves.quotient(np.inf, 10.0) == np.inf
-    assert _curves.quotient(np.inf, np.inf) == 1.0
-    assert _curves.quotient(10.0, np.inf) == 0.0
+    assert _curves.first_below(steps, curve, 0.5) == 300.0
 
 
 def synthetic(memory, reasoning, test):
