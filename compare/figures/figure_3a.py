@@ -173,7 +173,7 @@ def _draw(figure: Figure, arrays: Arrays) -> None:
     axes[1, 0].set(ylabel="accuracy", ylim=(-0.03, 1.03))
     axes[1, 0].legend(loc="upper left")
     axes[0, -1].annotate(
-        "label entropies",
+        "label laws (theory)",
         (0.98, entropy[:2].max()),
         (0, 2),
         ("axes fraction", "data"),

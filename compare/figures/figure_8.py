@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 FIRST, WIDTH = 30, 20  # labels of memory group i: {30 .. 29 + 20 i}
 N_RANGES = 4
 RANGES = replace(
-    SMALL, keys=(30, 109), memory_anchors=(1, 8), reasoning_anchors=(9, 11), pairs=40_000, steps=800
+    SMALL, keys=(30, 109), memory_anchors=(1, 8), reasoning_anchors=(9, 11), pairs=20_000, steps=600
 )
-SMALL_RANGES, SMALL_WINDOWS = RANGES, SMALL
+SMALL_RANGES, SMALL_WINDOWS = RANGES, replace(SMALL, steps=1000, learning_rate=2e-3)
 PAPER_RANGES = replace(
     PAPER, keys=(30, 109), memory_anchors=(1, 20), reasoning_anchors=(21, 29), steps=20_000
 )

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from smallinit.compare import train
-from smallinit.compare.decoder import Decoder
+from smallinit.compare import Decoder, WarmupCosine, train
 from smallinit.compare.networks import network
-from smallinit.compare.schedule import WarmupCosine
 from smallinit.sim import load_trajectory
 from smallinit.theory import EmbMLP
 
