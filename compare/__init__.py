@@ -1,7 +1,9 @@
 """Reality: torch networks, training, and the overlay of theory and training."""
 
+from .decoder import Decoder as Decoder
 from .overlay import Overlay as Overlay
 from .overlay import overlay as overlay
 from .phase import escape_times as escape_times
 from .phase import plot_phases as plot_phases
+from .schedule import WarmupCosine as WarmupCosine
 from .train import train as train

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..theory.dataset import Dataset
-from ..theory.model import Model
+from ..theory.spec import Spec
 from .networks import Network
 
 # Rows per forward and backward pass, so that memory does not grow with the data. At paper size on 2 idle
@@ -25,7 +25,7 @@ class Batches:
 
     Parameters
     ----------
-    model : Model
+    model : Spec
         Says which labels belong to a sequence.
     data : Dataset
         Held-out rows take no part.
@@ -35,18 +35,26 @@ class Batches:
         None for the full batch.
     seed : int
         Of the minibatches.
+    device : torch.device
+        Where the network is.
     """
 
     def __init__(
-        self, model: Model, data: Dataset, dtype: torch.dtype, batch_size: int | None, seed: int
+        self,
+        model: Spec,
+        data: Dataset,
+        dtype: torch.dtype,
+        batch_size: int | None,
+        seed: int,
+        device: torch.device | None = None,
     ) -> None:
         rows = ~data.held_out
         weights = data.weights[rows]  # sum to 1
-        self._sequences = torch.tensor(data.sequences[rows], dtype=torch.int64)
+        self._sequences = torch.tensor(data.sequences[rows], dtype=torch.int64, device=device)
         labels = model.row_labels(data.sequences[rows], data.labels[rows])
-        self._labels = torch.tensor(labels, dtype=torch.int64).reshape(len(weights), -1)
+        self._labels = torch.tensor(labels, dtype=torch.int64, device=device).reshape(len(weights), -1)
         self._size = CHUNK_PER_POSITION if model.per_position else CHUNK
-        self._weights = torch.tensor(weights, dtype=dtype)
+        self._weights = torch.tensor(weights, dtype=dtype, device=device)
         self._cumulated = np.cumsum(weights)
         self._batch_size = batch_size
         self.rng = np.random.default_rng(np.random.SeedSequence(seed))
@@ -57,7 +65,7 @@ class Batches:
         if self._batch_size is None:
             return self._all
         drawn = np.searchsorted(self._cumulated, self.rng.random(self._batch_size), side="right")
-        rows = torch.from_numpy(np.minimum(drawn, len(self._labels) - 1))
+        rows = torch.from_numpy(np.minimum(drawn, len(self._labels) - 1)).to(self._labels.device)
         weights = self._weights.new_full((self._batch_size,), 1.0 / self._batch_size)
         return self._chunks(self._sequences[rows], self._labels[rows], weights)
 

@@ -17,7 +17,9 @@ from ..sim.provenance import provenance
 from ..sim.trajectory import Trajectory
 from ..theory.dataset import Dataset
 from ..theory.model import Model
+from ..theory.spec import Spec
 from ._batches import Batches, full_loss, loss_and_gradient
+from ._measure import Measure
 from ._settings import Settings, config_hash
 from .checkpoint import State, save_checkpoint
 from .networks import Network, network
@@ -43,25 +45,31 @@ class Run:
 
     def __init__(
         self,
-        model: Model,
+        model: Spec,
         data: Dataset,
         start: dict[str, np.ndarray],
         settings: Settings,
         checkpoint: Path | None,
         every: int | None,
     ) -> None:
-        dtype = getattr(torch, settings.dtype)
+        dtype, device = getattr(torch, settings.dtype), torch.device(settings.device)
         self.model, self.data, self.settings = model, data, settings
         self.config = settings.identity(model, data, start)
-        self.network = network(model, start, dtype)
-        self.batches = Batches(model, data, dtype, settings.batch_size, settings.seed)
+        self.network = network(model, start, dtype).to(device)
+        self.batches = Batches(model, data, dtype, settings.batch_size, settings.seed, device)
         self.optimizer = _adamw(self.network, settings) if settings.adamw else None
         self.step, self.loss = 0, float("nan")
         self.statistics: dict[str, float] = {}
         self.saved_steps: list[int] = []
-        self.saved: dict[str, list[np.ndarray]] = {name: [] for name in start}
+        kept = start if settings.keep == "weights" else ()
+        self.saved: dict[str, list[np.ndarray]] = {name: [] for name in kept}
+        # A theory model's losses follow from its weights; they are measured here only if those are not kept.
+        measuring = settings.keep == "observables" or not isinstance(model, Model)
+        self._measure = Measure(model, data, device) if measuring else None
+        self.measured: dict[str, list[float]] = {}
         self._checkpoint, self._every, self._written = checkpoint, every, time.monotonic()
-        _warn_of_denormals(start, settings.dtype)
+        if isinstance(model, Model):  # of a network with residual paths the product says nothing
+            _warn_of_denormals(start, settings.dtype)
 
     def advance(self, progress: bool) -> Outcome:
         """Train to the last step, or to the first loss that is not finite."""
@@ -96,12 +104,13 @@ class Run:
                 p.copy_(torch.from_numpy(state.weights[name]))
                 if self.optimizer is not None and state.step:
                     self.optimizer.state[p] = {
-                        key.partition("/")[2]: torch.tensor(value)
+                        key.partition("/")[2]: torch.tensor(value, device=p.device)
                         for key, value in state.moments.items()
                         if key.startswith(f"{name}/")
                     }
         self.step, self.saved_steps = state.step, list(state.saved_steps)
         self.saved = {name: list(value) for name, value in state.saved.items()}
+        self.measured = {name: value.tolist() for name, value in state.measured.items()}
         self.batches.rng.bit_generator.state = dict(state.rng)
 
     def state(self) -> State:
@@ -111,13 +120,16 @@ class Run:
         shapes = self.model.weights
         return State(
             step=self.step,
-            weights={name: p.detach().numpy() for name, p in named},
+            weights={name: p.detach().cpu().numpy() for name, p in named},
             moments={
-                f"{n}/{key}": value.numpy() for n, p in named for key, value in moments.get(p, {}).items()
+                f"{n}/{key}": value.cpu().numpy()
+                for n, p in named
+                for key, value in moments.get(p, {}).items()
             },
             rng=dict(self.batches.rng.bit_generator.state),
             saved_steps=self.saved_steps,
             saved={name: np.array(kept).reshape(-1, *shapes[name]) for name, kept in self.saved.items()},
+            measured={name: np.array(values) for name, values in self.measured.items()},
         )
 
     def trajectory(self, outcome: Outcome) -> Trajectory:
@@ -125,7 +137,7 @@ class Run:
         settings = self.settings
         steps = np.array(self.saved_steps, dtype=np.int64)
         return Trajectory(
-            t=settings.learning_rate * steps,
+            t=settings.times(steps),
             weights={
                 name: np.array(kept).reshape(-1, *self.model.weights[name])
                 for name, kept in self.saved.items()
@@ -138,6 +150,7 @@ class Run:
             steps=steps,
             model=self.model,
             data=self.data,
+            measured={name: np.array(values) for name, values in self.measured.items()},
         )
 
     def _evaluate(self) -> bool:
@@ -157,16 +170,24 @@ class Run:
             self.loss = float("nan")
             return False
         self.saved_steps.append(self.step)
-        for name, value in weights.items():
-            self.saved[name].append(value)
+        for name in self.saved:
+            self.saved[name].append(weights[name])
+        for name, value in (self._measure(self.network) if self._measure else {}).items():
+            self.measured.setdefault(name, []).append(value)
         return True
 
     def _update(self) -> None:
+        settings = self.settings
+        rate, decay = settings.learning_rate, settings.weight_decay
+        if settings.schedule is not None:
+            rate *= settings.schedule.factor(self.step)
+        if settings.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
         if self.optimizer is not None:
+            self.optimizer.param_groups[0]["lr"] = rate
             self.optimizer.step()
             return
         # torch.optim.SGD does just this, but importing torch.optim's machinery costs 1.5 s.
-        rate, decay = self.settings.learning_rate, self.settings.weight_decay
         with torch.no_grad():
             for p in self.network.parameters():
                 if p.grad is not None:
@@ -181,29 +202,35 @@ class Run:
             self._written = time.monotonic()
 
     def _finish(self) -> Outcome:
-        rate = self.settings.learning_rate
+        rate, (t,) = self.settings.learning_rate, self.settings.times(np.array([self.step]))
         if not isfinite(self.loss):
             return Outcome(
                 Status.NON_FINITE,
-                rate * self.step,
+                t,
                 f"training diverged, its loss at step {self.step} is {self.loss}; "
                 f"lower `learning_rate` (it is {rate:g})",
             )
         if self._checkpoint is not None:
             save_checkpoint(self._checkpoint, self.config, self.state())
-        return Outcome(Status.REACHED_END, rate * self.settings.steps)
+        return Outcome(Status.REACHED_END, t)
 
 
 def _adamw(net: Network, settings: Settings) -> torch.optim.AdamW:
-    return torch.optim.AdamW(net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(
+        net.parameters(),
+        settings.learning_rate,
+        settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
 
 
 def _warn_of_denormals(start: dict[str, np.ndarray], dtype: str) -> None:
     scale = prod(float(np.sqrt(np.mean(value**2))) for value in start.values())
     if dtype == "float32" and scale < 1e-30:
         warnings.warn(
-            f"The product of the initial scales is {scale:.0e}: float32 arithmetic on denormal numbers can "
-            'be 100 times slower and inexact; use dtype="float64".',
+            f"The product of the initial scales is {scale:.0e}: in float32 denormal numbers, those below 1e-38, "
+            'are taken for zero; use dtype="float64".',
             stacklevel=4,
         )
 

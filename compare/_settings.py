@@ -8,14 +8,19 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from hashlib import sha256
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..sim.integrate import fingerprint
 
+if TYPE_CHECKING:
+    from .schedule import WarmupCosine
+
 OPTIMIZERS = ("gd", "sgd", "adamw")
 DTYPES = ("float64", "float32")
+DEVICES = ("cpu", "cuda", "auto")
+KEEPS = ("weights", "observables")
 DEFAULT_BATCH = 100  # the paper's batch size (theory A3)
 
 
@@ -39,6 +44,11 @@ class Settings:
     seed: int
     dtype: str
     weight_decay: float
+    schedule: WarmupCosine | None
+    clip: float | None
+    betas: tuple[float, float]
+    device: str
+    keep: str
 
     @classmethod
     def of(
@@ -52,12 +62,15 @@ class Settings:
         seed: int,
         dtype: str,
         weight_decay: float,
+        schedule: WarmupCosine | None,
+        clip: float | None,
+        betas: Any,
+        device: str,
+        keep: str,
     ) -> Settings:
         """Check every setting and resolve the defaults."""
         optimizer = choice("optimizer", optimizer, OPTIMIZERS)
-        rate = real("learning_rate", learning_rate)
-        if rate <= 0:
-            raise ValueError(f"`learning_rate` must be positive, got {rate}.")
+        rate = positive("learning_rate", learning_rate)
         decay = real("weight_decay", weight_decay)
         if decay < 0:
             raise ValueError(f"`weight_decay` must not be negative, got {decay}.")
@@ -71,6 +84,11 @@ class Settings:
             seed=integer("seed", seed, 0),
             dtype=choice("dtype", dtype, DTYPES),
             weight_decay=decay,
+            schedule=_schedule(schedule),
+            clip=None if clip is None else positive("clip", clip),
+            betas=_betas(betas),
+            device=_device(device),
+            keep=choice("keep", keep, KEEPS),
         )
 
     @property
@@ -78,12 +96,17 @@ class Settings:
         """Whether the optimizer keeps moments."""
         return self.optimizer == "adamw"
 
+    def times(self, steps: np.ndarray) -> np.ndarray:
+        """Flow times of steps: the sum of the step sizes before each."""
+        return self.learning_rate * (steps if self.schedule is None else self.schedule.elapsed(steps))
+
     def identity(self, model: Any, data: Any, start: dict[str, np.ndarray]) -> dict[str, Any]:
         """Return what a checkpoint must share with the run that resumes it, as JSON-able values.
 
         `steps` and `save_at` are left out: a run may be prolonged, as long as it saved the same steps so far.
         """
         config = {k: v for k, v in asdict(self).items() if k not in ("steps", "save_at")}
+        config["betas"] = list(self.betas)  # as JSON gives it back
         config |= {f"model.{key}": value for key, value in model.spec().items()}
         return config | {"data": data.fingerprint, "start": fingerprint(start)}
 
@@ -147,6 +170,13 @@ def real(name: str, value: Any) -> float:
     return float(value)
 
 
+def positive(name: str, value: Any) -> float:
+    """Return `value` as a finite float above 0, or raise ValueError."""
+    if real(name, value) <= 0:
+        raise ValueError(f"`{name}` must be positive, got {value}.")
+    return float(value)
+
+
 def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
     """Return `value` if it is one of `allowed`, or raise ValueError with the nearest one."""
     if value in allowed:
@@ -164,3 +194,30 @@ def _batch_size(optimizer: str, batch_size: int | None) -> int | None:
             f"`batch_size` is {batch_size!r} but 'gd' takes the full batch: use 'sgd' or leave it None."
         )
     return integer("batch_size", batch_size, 1)
+
+
+def _schedule(schedule: Any) -> WarmupCosine | None:
+    from .schedule import WarmupCosine
+
+    if schedule is not None and not isinstance(schedule, WarmupCosine):
+        raise ValueError(f"`schedule` must be a WarmupCosine or None, got {schedule!r}.")
+    return schedule
+
+
+def _betas(betas: Any) -> tuple[float, float]:
+    try:
+        first, second = (real("betas", beta) for beta in betas)
+    except TypeError:
+        raise ValueError(f"`betas` must be two numbers, got {betas!r}.") from None
+    if not (0.0 <= first < 1.0 and 0.0 <= second < 1.0):
+        raise ValueError(f"`betas` must lie in [0, 1), got {first:g} and {second:g}.")
+    return first, second
+
+
+def _device(device: Any) -> str:
+    import torch
+
+    choice("device", device, DEVICES)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError('`device` is "cuda" but torch finds no such device: use "cpu" or "auto".')
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device

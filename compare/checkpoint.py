@@ -14,8 +14,8 @@ import numpy as np
 
 from ._settings import config_hash
 
-FORMAT = 1
-KINDS = ("weight", "moment", "saved")
+FORMAT = 2
+KINDS = ("weight", "moment", "saved", "measured")
 READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -37,6 +37,8 @@ class State:
         Steps saved so far.
     saved : dict
         Weight name -> snapshots (n_saved, rows, cols), float64.
+    measured : dict
+        Observable -> values (n_saved,) at the saved steps.
     """
 
     step: int
@@ -45,6 +47,7 @@ class State:
     rng: Mapping[str, Any] = field(default_factory=dict)
     saved_steps: list[int] = field(default_factory=list)
     saved: Mapping[str, np.ndarray] = field(default_factory=dict)
+    measured: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: State) -> None:
@@ -63,7 +66,7 @@ def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: State) -
     meta = {"format": FORMAT, "config": dict(config), "hash": config_hash(dict(config)), "step": state.step}
     meta |= {"rng": dict(state.rng), "saved_steps": list(state.saved_steps)}
     text = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
-    parts = zip(KINDS, (state.weights, state.moments, state.saved), strict=True)
+    parts = zip(KINDS, (state.weights, state.moments, state.saved, state.measured), strict=True)
     members = {f"{kind}:{name}": value for kind, part in parts for name, value in part.items()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -121,7 +124,7 @@ def _state(meta: dict[str, Any], members: dict[str, np.ndarray]) -> State:
     for key, value in members.items():
         kind, _, name = key.partition(":")
         parts[kind][name] = value
-    if any(len(value) != len(meta["saved_steps"]) for value in parts["saved"].values()):
+    if any(len(value) != len(meta["saved_steps"]) for value in (parts["saved"] | parts["measured"]).values()):
         raise ValueError("saved steps and snapshots disagree in number")
     return State(
         step=int(meta["step"]),
@@ -130,6 +133,7 @@ def _state(meta: dict[str, Any], members: dict[str, np.ndarray]) -> State:
         rng=meta["rng"],
         saved_steps=[int(step) for step in meta["saved_steps"]],
         saved=parts["saved"],
+        measured=parts["measured"],
     )
 
 

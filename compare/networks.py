@@ -18,6 +18,7 @@ from torch.nn.functional import embedding, embedding_bag, one_hot
 from .. import theory
 from ..theory.inputs import dimension_sizes
 from ..theory.powers import model_logits
+from ..theory.spec import Spec
 from ._activation import torch_function
 from ._expression import evaluate
 
@@ -61,7 +62,7 @@ class Network(nn.Module):
 
     def weights(self) -> dict[str, np.ndarray]:
         """Copy the weights out as float64 arrays."""
-        return {name: p.detach().numpy().astype(np.float64) for name, p in self.named_parameters()}
+        return {name: p.detach().cpu().numpy().astype(np.float64) for name, p in self.named_parameters()}
 
 
 class EmbMLP(Network):
@@ -129,7 +130,7 @@ class AttentionOnly(Network):
     def forward(self, sequences: Tensor) -> Tensor:
         """Return h_L W_U of every position, (n n_ctx, d_vocab)."""
         T = sequences.shape[1]
-        position = torch.arange(T)
+        position = torch.arange(T, device=sequences.device)
         distance = position[:, None] - position
         h = one_hot(sequences, self.model.d_vocab).to(self.W_U.dtype)  # (n, T, d_vocab)
         for l in range(1, self.model.n_layers + 1):
@@ -159,8 +160,8 @@ class SymbolicNetwork(Network):
     def _inputs(self, sequences: Tensor) -> tuple[Tensor, dict[str, Tensor], dict]:
         """Data matrices of a batch; those of the same tensor are built once (full batches come again every step)."""
         if (key := id(sequences)) not in self._seen:
-            arrays = self.model.inputs(sequences.numpy())
-            values = {name: _tensor(a, self.dtype) for name, a in arrays.items()}
+            arrays = self.model.inputs(sequences.cpu().numpy())
+            values = {name: _tensor(a, self.dtype).to(sequences.device) for name, a in arrays.items()}
             sizes = self.model.sizes | dimension_sizes(self._expression, arrays)
             if len(self._seen) > 64:  # minibatches never come again
                 self._seen.clear()
@@ -173,7 +174,7 @@ def _tensor(array: Any, dtype: torch.dtype) -> Tensor:
     return torch.tensor(dense, dtype=dtype)
 
 
-TWINS: dict[type, type[Network]] = {
+TWINS: dict[type, type[Network]] = {  # and `decoder.Decoder`, entered where it is defined
     theory.EmbMLP: EmbMLP,
     theory.EmbedUnembed: EmbedUnembed,
     theory.TwoTokenMLP: TwoTokenMLP,
@@ -183,12 +184,12 @@ TWINS: dict[type, type[Network]] = {
 }
 
 
-def network(model: theory.Model, start: Mapping[str, Any], dtype: torch.dtype = torch.float64) -> Network:
-    """Build the torch twin of a theory model.
+def network(model: Spec, start: Mapping[str, Any], dtype: torch.dtype = torch.float64) -> Network:
+    """Build the torch network of a spec, which for a theory model is its twin.
 
     Parameters
     ----------
-    model : theory.Model
+    model : Spec
         Any model: those in `TWINS` have a network of their own, others are evaluated from their symbolic logits.
     start : mapping
         Weight name -> initial value.
@@ -205,4 +206,5 @@ def network(model: theory.Model, start: Mapping[str, Any], dtype: torch.dtype = 
     ValueError
         If `start` does not fit the model.
     """
-    return TWINS.get(type(model), SymbolicNetwork)(model, start, dtype)
+    twin: Any = TWINS.get(type(model), SymbolicNetwork)
+    return twin(model, start, dtype)

@@ -11,16 +11,17 @@ import torch
 from ..sim.outcome import IntegrationError
 from ..sim.trajectory import Trajectory
 from ..theory.dataset import Dataset
-from ..theory.model import Model
+from ..theory.spec import Spec
 from ._batches import CHUNK
 from ._run import Run
 from ._settings import Settings, integer
-from ._threads import torch_threads
+from ._threads import flushed_denormals, torch_threads
 from .checkpoint import load_checkpoint
+from .schedule import WarmupCosine
 
 
 def train(
-    model: Model,
+    model: Spec,
     data: Dataset,
     start: Mapping[str, Any],
     optimizer: str = "gd",
@@ -30,8 +31,13 @@ def train(
     *,
     batch_size: int | None = None,
     seed: int = 0,
-    dtype: str = "float64",
+    dtype: str | None = None,
     weight_decay: float = 0.0,
+    schedule: WarmupCosine | None = None,
+    clip: float | None = None,
+    betas: tuple[float, float] = (0.9, 0.999),
+    device: str = "cpu",
+    keep: str = "weights",
     checkpoint: str | Path | None = None,
     checkpoint_every: int | None = None,
     resume: bool = False,
@@ -42,8 +48,8 @@ def train(
 
     Parameters
     ----------
-    model : theory.Model
-        What to train; `networks.TWINS` holds its torch twin.
+    model : theory.Model or decoder.Decoder
+        What to train; `networks.TWINS` holds its torch network.
     data : Dataset
         Weighted sequences of the model's vocabulary.
     start : mapping
@@ -53,7 +59,7 @@ def train(
         AdamW, on minibatches if `batch_size` is given. Flow time belongs to the first two: AdamW is there for
         contrast.
     learning_rate : float
-        Step size; flow time = learning_rate x step.
+        Step size; flow time = learning_rate x step, or the sum of the step sizes under a `schedule`.
     steps : int
         Number of optimizer steps.
     save_at : None, int or array of int
@@ -63,10 +69,22 @@ def train(
         Sequences per minibatch; by default 100 for "sgd" and all of them for "gd" and "adamw".
     seed : int
         Of the minibatches.
-    dtype : {"float64", "float32"}
-        Precision of training; the trajectory is float64 either way.
+    dtype : {"float64", "float32"}, optional
+        Precision of training, by default float64, and float32 for a `Decoder`; the trajectory is float64 either way.
     weight_decay : float
         Decay rate per unit of flow time: decoupled in "adamw", part of the gradient otherwise.
+    schedule : WarmupCosine, optional
+        How the step size changes; by default it does not.
+    clip : float, optional
+        Largest norm of the gradient of all weights together; longer gradients are scaled down to it.
+    betas : tuple of float
+        Decay of AdamW's two moments per step.
+    device : {"cpu", "cuda", "auto"}
+        Where to train; "auto" takes a CUDA device if there is one. Runs are repeated and resumed bit for bit on
+        the CPU, where also minibatches are always drawn.
+    keep : {"weights", "observables"}
+        What the trajectory holds at each saved step. Losses and accuracies alone need no room, and are all there is
+        to know of a large network's training then.
     checkpoint : path, optional
         File to keep the run's state in, replaced atomically.
     checkpoint_every : int, optional
@@ -98,14 +116,20 @@ def train(
         save_at=save_at,
         batch_size=batch_size,
         seed=seed,
-        dtype=dtype,
+        dtype=model.precision if dtype is None else dtype,
         weight_decay=weight_decay,
+        schedule=schedule,
+        clip=clip,
+        betas=betas,
+        device=device,
+        keep=keep,
     )
     path, every = _checkpoint_arguments(checkpoint, checkpoint_every, resume)
     model.check_data(data)
     # The caller may be inside `torch.no_grad()` or inference mode; both are put back on leaving.
-    rows = min(CHUNK, settings.batch_size or len(data.labels))
-    with torch.inference_mode(False), torch.enable_grad(), torch_threads(model, rows):
+    rows = min(CHUNK, settings.batch_size or len(data.labels)) * model.positions_read
+    modes = (torch.inference_mode(False), torch.enable_grad(), flushed_denormals(settings.dtype))
+    with modes[0], modes[1], modes[2], torch_threads(model, rows):
         run = Run(model, data, model.validate(start), settings, path, every)
         if path is not None and path.exists():
             run.restore(load_checkpoint(path, run.config))

@@ -42,9 +42,7 @@ def mode_residuals(trajectory: Trajectory, modes: Modes) -> np.ndarray:
     ValueError
         If the trajectory lacks its model or data, or the model has another loss.
     """
-    model, data = trajectory.model, trajectory.data
-    if model is None or data is None:
-        raise ValueError("`trajectory` lacks its model or data: load_trajectory(path, model=..., data=...).")
+    model, data = trajectory.model_and_data()
     if model.loss != "cross_entropy" or model.per_position or model.outputs != data.d_vocab:
         raise ValueError(f"`trajectory` is of {model}: modes need cross-entropy over one label a sequence.")
     rows = np.flatnonzero(np.isin(data.groups, modes.groups) & ~data.held_out)

@@ -19,6 +19,7 @@ from ..theory.exact import key_query
 from ..theory.flow import derive
 from ..theory.inputs import build_inputs
 from ..theory.model import Model
+from ..theory.spec import Spec
 from .integrate import integrate
 from .outcome import Status
 from .trajectory import Trajectory
@@ -26,7 +27,7 @@ from .trajectory import Trajectory
 INNER = ("W_Q", "W_K")
 
 
-def value_direction(model: Model, data: Dataset, weights: Mapping[str, Any]) -> np.ndarray:
+def value_direction(model: Spec, data: Dataset, weights: Mapping[str, Any]) -> np.ndarray:
     """Direction v in which the values grow first: the top left singular vector of ``W_E^T M``, or of M one-hot.
 
     M is the signature of the mean token, ``sum_i w_i (c(X_i)/L)^T g_i``, with g the labels' pull on the logits at zero
@@ -45,7 +46,7 @@ def value_direction(model: Model, data: Dataset, weights: Mapping[str, Any]) -> 
     return np.linalg.svd(signature, full_matrices=False)[0][:, 0]
 
 
-def _pull(model: Model, labels: np.ndarray) -> np.ndarray:
+def _pull(model: Spec, labels: np.ndarray) -> np.ndarray:
     if model.outputs == 1:
         return np.where(labels[:, None] > 0, 1.0, -1.0)
     unit = np.eye(model.outputs)[labels]
@@ -63,9 +64,7 @@ def alignment(trajectory: Trajectory) -> np.ndarray:
         If the trajectory has no W_V, or lacks its model or data.
     """
     _check(trajectory, ("W_V",))
-    model, data, path = trajectory.model, trajectory.data, trajectory.weights
-    if model is None or data is None:
-        raise ValueError("`trajectory` lacks its model or data: load_trajectory(path, model=..., data=...).")
+    (model, data), path = trajectory.model_and_data(), trajectory.weights
     shares = np.empty(len(trajectory))
     for i in range(len(trajectory)):
         v = value_direction(model, data, {name: w[i] for name, w in path.items()})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ..theory.dataset import Dataset
     from ..theory.model import Model
+    from ..theory.spec import Spec
 
 
 SPECTRA = ("singular_values/", "effective_rank/")
@@ -52,12 +53,14 @@ class Trajectory:
         JSON-able record of what it was made with.
     steps : ndarray of int, shape (n_t,), or None
         Training steps at `t`.
-    model, data : Model, Dataset or None
-        What losses, accuracies and cosines are computed from.
+    model, data : Spec, Dataset or None
+        What losses, accuracies and cosines are computed from; a model without symbolic logits gives no losses.
     events : dict
         Event name -> flow times of its zeros.
     start : dict or None
         The full weights that a reduced trajectory started from; what `Reduction.lift` completes it with.
+    measured : dict
+        Observables measured during the run, time axis first; they take precedence over what could be computed.
     """
 
     t: np.ndarray
@@ -69,10 +72,11 @@ class Trajectory:
     statistics: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     steps: np.ndarray | None = None
-    model: Model | None = None
+    model: Spec | None = None
     data: Dataset | None = None
     events: Mapping[str, np.ndarray] = field(default_factory=dict)
     start: Mapping[str, np.ndarray] | None = None
+    measured: Mapping[str, np.ndarray] = field(default_factory=dict)
     _known: dict[str, np.ndarray] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -97,6 +101,7 @@ class Trajectory:
             raise ValueError(
                 f"`steps` must have the shape {self.t.shape} of `t`, got {np.shape(self.steps)}."
             )
+        self._known.update(self.measured)
 
     def __repr__(self) -> str:
         """Origin, times, shapes and outcome in one line."""
@@ -127,6 +132,22 @@ class Trajectory:
                 raise KeyError(self._unknown(name))
             self._known.update(observables.observe(name, self.weights, self.model, self.data, self.closure))
         return self._known[name]
+
+    def model_and_data(self) -> tuple[Model, Dataset]:
+        """Return the theory model and the data.
+
+        Raises
+        ------
+        ValueError
+            If either is missing, or the network has no symbolic logits.
+        """
+        if self.model is None or self.data is None:
+            raise ValueError(
+                "`trajectory` lacks its model or data: load_trajectory(path, model=..., data=...)."
+            )
+        if not observables.has_logits(self.model):
+            raise ValueError(f"`trajectory` is of a {self.model.name}, for which there is no theory.")
+        return self.model, self.data
 
     @cached_property
     def left_range(self) -> dict[str, float]:
@@ -193,14 +214,14 @@ class Trajectory:
         return save(self, Path(path))
 
 
-def load_trajectory(path: str | Path, model: Model | None = None, data: Dataset | None = None) -> Trajectory:
+def load_trajectory(path: str | Path, model: Spec | None = None, data: Dataset | None = None) -> Trajectory:
     """Load what `Trajectory.save` wrote.
 
     Parameters
     ----------
     path : path
         A file written by `Trajectory.save`.
-    model, data : Model, Dataset or None
+    model, data : Spec, Dataset or None
         Those of the run, to compute further observables; checked against the record in the file.
 
     Raises

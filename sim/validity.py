@@ -38,9 +38,7 @@ def excursions(trajectory: Trajectory) -> dict[str, np.ndarray]:
     ValueError
         If the trajectory lacks its model or data.
     """
-    model, data = trajectory.model, trajectory.data
-    if model is None or data is None:
-        raise ValueError("`trajectory` lacks its model or data: load_trajectory(path, model=..., data=...).")
+    model, data = trajectory.model_and_data()
     rows = np.flatnonzero(~data.held_out)
     rows = rows[:: -(-len(rows) // SAMPLE)]
     matrices = model.inputs(data.sequences[rows])

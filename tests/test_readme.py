@@ -73,6 +73,12 @@ def test_the_sweeps_page(capsys):
     assert (times.sel(group="reasoning-train") < times.sel(group="memory")).all()
 
 
+def test_the_decoder_page():
+    _, space = run_page("decoder.md")
+    memory, *reasoning = (space["run"][f"loss/{group}"][-1] for group in space["data"].group_names)
+    assert max(reasoning) < 0.75 * memory
+
+
 def test_the_sweep_file_of_the_docs():
     from smallinit.sim.sweep import read_sweep
 

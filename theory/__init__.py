@@ -28,6 +28,7 @@ from .models import TwoTokenMLP as TwoTokenMLP
 from .modes import Modes as Modes
 from .modes import signature_modes as signature_modes
 from .nodes import RowSoftmax as RowSoftmax
+from .spec import Spec as Spec
 from .tasks import CompositeTask as CompositeTask
 
 # Last: the function takes the place of the package's own name; its modules stay importable.

@@ -1,0 +1,172 @@
+"""What the figures of the full decoder share: regimes, runs over seeds, times read off curves, bands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from ...sim.trajectory import Trajectory
+from ...theory.dataset import Dataset
+from ...theory.tasks import CompositeTask
+from .._panels import GROUP_COLOURS as GROUP_COLOURS
+from .._panels import label_entropy as label_entropy
+from .._settings import choice, integer
+from ..decoder import Decoder
+from ..schedule import WarmupCosine
+from ..train import train
+
+GROUPS = ("memory", "reasoning-train", "reasoning-test")
+NEVER = 10.0
+LEARNT = 0.75  # of the entropy of a group's labels: below it a network knows more than their frequencies
+Progress = Callable[[str], None] | None
+
+
+@dataclass(frozen=True)
+class Regime:
+    """Task, decoder and training of a figure; what arXiv 2502.04375 leaves open is chosen here.
+
+    Reported there: keys, anchors, length, 200,000 pairs, width 200, batch 100, AdamW. Open: widths of head and hidden
+    layers, LayerNorm, activation, weight decay, schedule, clipping; and 1000 epochs are more than these curves need.
+    """
+
+    keys: tuple[int, int]
+    memory_anchors: tuple[int, int]
+    reasoning_anchors: tuple[int, int]
+    pairs: int
+    d_model: int
+    d_head: int
+    d_mlp: int
+    steps: int
+    warmup: int
+    learning_rate: float
+    length: int = 9
+    weight_decay: float = 0.1
+    batch_size: int = 100
+    clip: float = 1.0
+    n_layers: int = 2
+    n_heads: int = 1
+    layer_norm: str | None = "pre"
+    activation: str = "gelu"
+    device: str = "cpu"
+
+    def task(self, seed: int) -> CompositeTask:
+        """Return the composite task; two ordered pairs of reasoning anchors, as the paper's, are held out."""
+        first = self.reasoning_anchors[0]
+        keys, memory, reasoning = (
+            range(a, b + 1) for a, b in (self.keys, self.memory_anchors, self.reasoning_anchors)
+        )
+        masked = ((first, first + 2), (first + 2, first))
+        return CompositeTask(keys, memory, reasoning, length=self.length, masked=masked, seed=seed)
+
+    def model(self, data: Dataset) -> Decoder:
+        """Return the decoder for some data."""
+        return Decoder(
+            data.d_vocab,
+            self.d_model,
+            self.d_head,
+            self.d_mlp,
+            data.n_ctx,
+            self.n_layers,
+            self.n_heads,
+            self.layer_norm,
+            activation=self.activation,
+        )
+
+    def train(
+        self, data: Dataset, gamma: float, seed: int, save_at: Any, keep: str = "observables"
+    ) -> Trajectory:
+        """Train from A2's initialisation."""
+        model = self.model(data)
+        return train(
+            model,
+            data,
+            model.init(gamma, seed),
+            "adamw",
+            self.learning_rate,
+            self.steps,
+            save_at,
+            batch_size=self.batch_size,
+            seed=seed,
+            weight_decay=self.weight_decay,
+            schedule=WarmupCosine(self.warmup, self.steps),
+            clip=self.clip,
+            device=self.device,
+            keep=keep,
+        )
+
+    def record(self, seeds: Sequence[int], **more: Any) -> dict[str, Any]:
+        """Everything chosen, JSON-able."""
+        chosen = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return (
+            chosen
+            | {"optimizer": "adamw", "schedule": "warm-up, cosine to a tenth", "seeds": list(seeds)}
+            | more
+        )
+
+
+SMALL = Regime(
+    keys=(11, 30),
+    memory_anchors=(1, 5),
+    reasoning_anchors=(6, 10),
+    pairs=4000,
+    d_model=64,
+    d_head=32,
+    d_mlp=128,
+    steps=2000,
+    warmup=100,
+    learning_rate=1e-3,
+)
+PAPER = Regime(
+    keys=(21, 120),
+    memory_anchors=(1, 10),
+    reasoning_anchors=(11, 20),
+    pairs=200_000,
+    d_model=200,
+    d_head=64,
+    d_mlp=800,
+    steps=200_000,
+    warmup=2000,
+    learning_rate=1e-4,
+    weight_decay=0.01,
+    device="auto",
+)
+
+
+def pick(regimes: dict[str, Regime], size: str, seeds: Sequence[int]) -> tuple[Regime, tuple[int, ...]]:
+    """Check the arguments of a figure's `run`.
+
+    Raises
+    ------
+    ValueError
+        If the size is unknown, or there are no seeds or one of them twice.
+    """
+    clean = tuple(integer("seeds", seed, 0) for seed in seeds)
+    if not clean or len(set(clean)) < len(clean):
+        raise ValueError(f"`seeds` must be distinct integers, at least one, got {clean}.")
+    return regimes[choice("size", size, tuple(regimes))], clean
+
+
+def tell(progress: Progress, text: str) -> None:
+    """Report where a figure is."""
+    if progress is not None:
+        progress(text)
+
+
+def first_below(steps: np.ndarray, curve: np.ndarray, bound: float) -> float:
+    """Step at which a curve first falls below a bound, interpolated; if never, `NEVER` runs later."""
+    below = np.flatnonzero(curve < bound)
+    if not below.size or below[0] == 0:
+        return float(steps[0]) if below.size else NEVER * float(steps[-1])
+    i = below[0]
+    part = (curve[i - 1] - bound) / (curve[i - 1] - curve[i])
+    return float(steps[i - 1] + part * (steps[i] - steps[i - 1]))
+
+
+def band(ax: Axes, x: np.ndarray, curves: np.ndarray, colour: str, label: str = "", line: Any = "-") -> None:
+    """Draw the median of curves (n_seeds, n_t) over their range."""
+    ax.fill_between(x, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.2, lw=0)
+    ax.plot(x, np.median(curves, axis=0), color=colour, ls=line, label=label)

@@ -1,0 +1,199 @@
+"""Figure 6 of arXiv 2502.04375: the first attention is an average, and W_V turns to the reasoning anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ...sim.stages import value_direction
+from ...sim.trajectory import Trajectory
+from ...theory.dataset import Dataset
+from ..decoder import Decoder, DecoderNetwork
+from ._curves import GROUP_COLOURS, PAPER, SMALL, Progress, band, pick, tell
+from .result import FigureResult, Statistic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Without LayerNorm, as in the paper's theory (Definition 2): it is what the predictions are about.
+REGIMES = {
+    "small": replace(SMALL, layer_norm=None, steps=1000),
+    "paper": replace(PAPER, layer_norm=None, steps=20_000, warmup=2000),
+}
+GAMMA = 0.8
+POINTS = 51
+EARLY = 0.2  # of the run: twice the warm-up; memory and reasoning have just left their common start
+SAMPLE = 500  # sequences whose attention is looked at
+
+Arrays = dict[str, np.ndarray]
+KINDS = ("reasoning-anchors", "memory-anchors")
+COLOURS = {"reasoning-anchors": GROUP_COLOURS["reasoning-train"], "memory-anchors": GROUP_COLOURS["memory"]}
+
+
+def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progress = None) -> FigureResult:
+    """Train the decoder from a small initialisation and look at the first block's attention and values.
+
+    Parameters
+    ----------
+    size : {"small", "paper"}
+        "small" takes minutes on a CPU; "paper" has the paper's task and width.
+    seeds : sequence of int
+        Of initial weights, data and minibatches.
+    progress : callable, optional
+        Called with a line of text before every run.
+
+    Returns
+    -------
+    FigureResult
+    """
+    regime, seeds = pick(REGIMES, size, seeds)
+    found: dict[str, list[np.ndarray]] = {}
+    for seed in seeds:
+        tell(progress, f"figure 6: gamma {GAMMA}, seed {seed}, {regime.steps} steps")
+        data = regime.task(seed).sampled(regime.pairs)
+        trained = regime.train(data, GAMMA, seed, POINTS, keep="weights")
+        for name, values in _look(trained, regime.model(data), data).items():
+            found.setdefault(name, []).append(values)
+    arrays = {name: np.array(values) for name, values in found.items()}
+    arrays["step"] = arrays["step"][0]
+    arrays["early"] = np.array(np.argmin(np.abs(arrays["step"] - EARLY * regime.steps)))
+    return FigureResult(
+        "6",
+        "First attention and value weights of the full decoder",
+        f"gamma = {GAMMA}, no LayerNorm. Attention of the first block at the start against the causal average; its "
+        "distance from it over training; singular values of W_V; |cosine| between the top left singular vector of "
+        "W_V and the embeddings of anchors (median over seeds, range), the same for the direction that the theory "
+        "predicts (dotted), and |cosine| of the two directions (black). Dashed: the step that the statistics are "
+        "taken at.",
+        regime.record(seeds, gamma=GAMMA, early=EARLY, size=size),
+        _statistics(arrays),
+        lambda figure: _draw(figure, arrays),
+        arrays,
+    )
+
+
+def _look(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
+    """Curves of one run, time first."""
+    sequences = torch.tensor(data.sequences[:: -(-len(data) // SAMPLE)])
+    average = np.tril(np.ones((data.n_ctx, data.n_ctx))) / np.arange(1, data.n_ctx + 1)[:, None]
+    causal = average > 0
+    rows: dict[str, list[Any]] = {}
+    for i in range(len(trained)):
+        weights = trained.state(i)
+        net = DecoderNetwork(model, weights)
+        attention = net.patterns(sequences)[0].mean(axis=1)  # (m, T, T), over heads
+        gap = np.abs(attention - average)[:, causal]
+        u, values, _ = np.linalg.svd(weights["blocks.0.W_V"])
+        v = value_direction(model, data, weights)
+        now = {"largest gap": gap.max(), "mean gap": gap.mean(), "singular values": values}
+        now |= {"predicted alignment": abs(u[:, 0] @ v), "attention": attention.mean(axis=0)}
+        for kind in KINDS:
+            rows_of = weights["W_E"][data.token_groups[kind]]
+            unit = rows_of / np.linalg.norm(rows_of, axis=1, keepdims=True)
+            now |= {
+                f"cosine/{kind}": np.abs(unit @ u[:, 0]).mean(),
+                f"theory/{kind}": np.abs(unit @ v).mean(),
+            }
+        for name, value in now.items():
+            rows.setdefault(name, []).append(value)
+    return {name: np.array(values) for name, values in rows.items()} | {"step": np.asarray(trained.steps)}
+
+
+def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
+    i = int(arrays["early"])
+    when = f"at step {arrays['step'][i]}"
+    ratio = arrays["singular values"][:, i, 0] / arrays["singular values"][:, i, 1]
+    reasoning, memory = (arrays[f"cosine/{kind}"][:, i] for kind in KINDS)
+    predicted, theory = arrays["predicted alignment"][:, i], arrays[f"theory/{KINDS[1]}"][:, i]
+    start, early = arrays["largest gap"][:, 0], arrays["mean gap"][:, i]
+    return (
+        Statistic(
+            "At the start the first attention is the causal average (Lemma 1).",
+            "Largest |A_ij - 1/i| over sequences and positions at step 0; reproduced if < .01 for every seed",
+            tuple(start.tolist()),
+            bool(start.max() < 0.01),
+        ),
+        Statistic(
+            "Early in training it still is, nearly.",
+            f"Mean |A_ij - 1/i| over sequences and positions j <= i {when}; reproduced if < .05 for every seed",
+            tuple(early.tolist()),
+            bool(early.max() < 0.05),
+            "It leaves the average as reasoning is learnt, which takes finding the key before the anchors.",
+        ),
+        Statistic(
+            "W_V of the first block has one dominant singular value.",
+            f"First over second singular value {when}; reproduced if > 2 for every seed",
+            tuple(ratio.tolist()),
+            bool(ratio.min() > 2.0),
+            "With LayerNorm the ratio stays below 2.",
+        ),
+        Statistic(
+            "Its top singular vector is aligned with the embeddings of reasoning anchors.",
+            f"Mean |cosine| with them {when}; reproduced if > .5 for every seed",
+            tuple(reasoning.tolist()),
+            bool(reasoning.min() > 0.5),
+        ),
+        Statistic(
+            "It is nearly orthogonal to the embeddings of memory anchors.",
+            f"Mean |cosine| with memory anchors over that with reasoning anchors {when}; reproduced if < .5 for every "
+            "seed",
+            tuple((memory / reasoning).tolist()),
+            bool((memory / reasoning).max() < 0.5),
+            "With as much memory as reasoning data the vector separates the two kinds: memory anchors stand at its "
+            "other end. So they do on the theory's direction (mean |cosine| with memory anchors "
+            f"{np.median(theory):.2f}).",
+        ),
+        Statistic(
+            "The theory's value direction, top singular vector of W_E^T M, is the one that W_V takes.",
+            f"|cosine| between the two {when}; reproduced if > .7 for every seed",
+            tuple(predicted.tolist()),
+            bool(predicted.min() > 0.7),
+        ),
+    )
+
+
+def _draw(figure: Figure, arrays: Arrays) -> None:
+    figure.set_size_inches(7.2, 4.6)
+    axes: Any = figure.subplots(2, 2)
+    steps, i = arrays["step"], int(arrays["early"])
+    _attention(axes[0, 0], arrays["attention"][:, 0].mean(axis=0))
+    gaps, spectrum, turn = axes[0, 1], axes[1, 0], axes[1, 1]
+    for name, colour in (("largest gap", "#56B4E9"), ("mean gap", "#000000")):
+        band(gaps, steps, arrays[name], colour, name.partition(" ")[0])
+    gaps.set(ylabel=r"distance $|A_{ij} - 1/i|$", yscale="log", xlabel="training step")
+    gaps.legend(loc="lower right")
+    values = arrays["singular values"]
+    index = np.arange(1, values.shape[2] + 1)
+    for when, colour, label in ((0, "#777777", "step 0"), (i, "#0072B2", f"step {steps[i]}")):
+        middle = np.median(values[:, when], axis=0)
+        spectrum.plot(index, middle, "o", mfc="none", ms=3.5, mec=colour, label=label)
+    spectrum.set(xlabel="index", ylabel=r"singular values of $W_V$", ylim=(0, None))
+    spectrum.legend(loc="upper right")
+    for kind in KINDS:
+        band(turn, steps, arrays[f"cosine/{kind}"], COLOURS[kind], f"{kind}: training")
+        middle = np.median(arrays[f"theory/{kind}"], axis=0)
+        turn.plot(steps, middle, color=COLOURS[kind], ls=(0, (1, 1)), label=f"{kind}: theory")
+    band(turn, steps, arrays["predicted alignment"], "#000000", "theory with training")
+    turn.set(xlabel="training step", ylabel="|cosine|", ylim=(-0.02, 1.45), yticks=np.linspace(0, 1, 6))
+    turn.legend(loc="upper right", ncols=2)
+    for ax in (gaps, turn):
+        ax.axvline(steps[i], color="#777777", lw=0.7, ls=(0, (3, 2)), zorder=0)
+    figure.tight_layout()
+
+
+def _attention(ax: Any, attention: np.ndarray) -> None:
+    """First attention at the start, rows by the query: lines per query over the average as marks."""
+    n = len(attention)
+    for row in range(n):
+        ax.plot(np.arange(1, row + 2), np.full(row + 1, 1 / (row + 1)), color="#777777", lw=0.8)
+        ax.plot(
+            np.arange(1, row + 2), attention[row, : row + 1], "o", ms=3, mfc="none", mec="#0072B2", mew=0.8
+        )
+    ax.plot([], [], color="#777777", lw=0.8, label="average $1/i$")
+    ax.plot([], [], "o", ms=3, mfc="none", mec="#0072B2", mew=0.8, label="attention at step 0")
+    ax.set(xlabel="position $j$ looked at", ylabel="$A_{ij}$, queries $i$ = 1 .. " + str(n), ylim=(0, 1.08))
+    ax.legend(loc="upper right")

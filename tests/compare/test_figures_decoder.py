@@ -1,0 +1,94 @@
+"""The figures of the full decoder, in a size of seconds: contract, data sets, and what their numbers mean."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from smallinit.compare.figures import FigureResult, _curves, figure_3a, figure_6, figure_8
+
+TINY = {"pairs": 400, "d_model": 8, "d_head": 4, "d_mlp": 8, "steps": 10, "warmup": 2}
+
+
+@pytest.fixture(params=[figure_3a, figure_6, figure_8], ids=["3a", "6", "8"])
+def module(request, monkeypatch):
+    for table in ("REGIMES", "RANGE_REGIMES"):
+        if hasattr(request.param, table):
+            tiny = {"small": replace(getattr(request.param, table)["small"], **TINY)}
+            monkeypatch.setattr(request.param, table, tiny)
+    monkeypatch.setattr(request.param, "POINTS", 3)
+    return request.param
+
+
+def test_contract(module):
+    said = []
+    result = module.run("small", (0, 1), said.append)
+    assert isinstance(result, FigureResult)
+    assert said
+    assert json.loads(json.dumps(result.settings))["seeds"] == [0, 1]
+    for statistic in result.statistics:
+        assert "reproduced if" in statistic.definition
+        assert len(statistic.values) == 2
+        assert type(statistic.reproduced) is bool
+    figure = Figure()
+    result.draw(figure)
+    assert figure.axes[-1].get_xlabel()
+    assert sum(bool(ax.get_ylabel()) for ax in figure.axes) >= 2
+    assert all(np.isfinite(value).all() for value in result.arrays.values())
+
+
+def test_arguments_are_checked(module):
+    with pytest.raises(ValueError, match="`size` 'big' is unknown"):
+        module.run("big", (0,))
+    with pytest.raises(ValueError, match="`seeds` must be distinct integers"):
+        module.run("small", ())
+
+
+def test_label_ranges_and_windows():
+    regime = figure_8.SMALL_RANGES
+    data = figure_8.range_data(regime, 0)
+    assert data.group_names == ("memory 1", "memory 2", "memory 3", "memory 4")
+    for i, group in enumerate(data.group_names, start=1):
+        labels = data.labels[data.groups == group]
+        assert (labels.min(), labels.max()) == (30, 29 + 20 * i)
+    task = regime.task(0)
+    sampled = task.sampled(regime.pairs)
+    rows, keys, anchors = figure_8.memory_parts(task, sampled)
+    np.testing.assert_array_equal(task.memory_labels(keys, anchors), sampled.labels[rows])
+    both = figure_8.window_data(figure_8.SMALL_WINDOWS, 0)
+    task, window = figure_8.SMALL_WINDOWS.task(0), both["window"]
+    rows, keys, anchors = figure_8.memory_parts(task, window)
+    assert (np.abs(window.labels[rows] - keys) <= anchors.sum(axis=1)).all()
+    pairs = {(k, *a, y) for k, a, y in zip(keys, map(tuple, anchors), window.labels[rows], strict=True)}
+    assert len(pairs) == len({p[:-1] for p in pairs})  # one label per key and anchors
+    assert (
+        both["uniform"].labels[both["uniform"].groups != "memory"] == window.labels[window.groups != "memory"]
+    ).all()
+
+
+def test_times_of_curves():
+    steps, curve = np.array([0, 10, 20, 30]), np.array([4.0, 3.0, 1.0, 2.0])
+    assert _curves.first_below(steps, curve, 2.0) == 15.0
+    assert _curves.first_below(steps, curve, 5.0) == 0.0
+    assert _curves.first_below(steps, curve, 0.5) == 300.0
+
+
+def synthetic(memory, reasoning, test):
+    """Arrays of figure 3a with loss curves of these learning times (steps) at gamma .3 and .8."""
+    steps = np.arange(101.0)
+    arrays = {"step": steps, "label entropy": np.full((1, 3), 3.0)}
+    for k, gamma in enumerate(figure_3a.GAMMAS):
+        for name, times in zip(figure_3a.GROUPS, (memory, reasoning, test), strict=True):
+            t = times[k]
+            arrays[f"loss/{name}/{gamma}"] = np.where(steps >= t, 0.5, 4.0)[None]
+    return arrays
+
+
+def test_statistics_of_figure_3a_decide_both_ways():
+    never = 1000
+    paper = figure_3a._statistics(synthetic((50, 50, 80), (45, 20, 10), (never, never, 12)))
+    assert [s.reproduced for s in paper] == [True] * 6
+    other = figure_3a._statistics(synthetic((50, 50, 10), (10, 20, 10), (10, 20, never)))
+    assert [s.reproduced for s in other] == [False] * 6
