@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from .trajectory import Trajectory
 if TYPE_CHECKING:
     from ..theory.dataset import Dataset
     from ..theory.flow import Flow
+    from ._view import View
     from .problem import Problem
     from .reduction import Reduction
 
@@ -42,6 +43,7 @@ def integrate(
     fixed_step: float | None = None,
     max_seconds: float | None = None,
     progress: Callable[[float], None] | None = None,
+    observables: Sequence[str] | None = None,
 ) -> Trajectory:
     """Integrate a flow in flow time (learning_rate x step) from `t0` to `t1`.
 
@@ -82,6 +84,9 @@ def integrate(
         Wall-clock limit.
     progress : callable or None
         Called with t, at most ten times a second.
+    observables : sequence of str or None
+        Observables to keep in place of the weights, such as "loss" or "norm/W_E", computed as the run goes on: where
+        all weights at all saved times would fill the memory.
 
     Returns
     -------
@@ -105,21 +110,22 @@ def integrate(
     settings |= {"modes": flow.modes} if reduced else {}
     problem = flow.compile(data, weights) if reduced else compile_flow(flow, data, weights)
     y0 = problem.pack(flow.project(weights) if reduced else weights)
+    view = _view(flow, data, problem, observables)
     full = weights if reduced else None
     del weights  # of a large vocabulary, each copy counts
     atol = default_atol(problem, y0, rtol) if atol is None else atol
     solution = None
-    if reduced and method is None and fixed_step is None and not as_events(events):
+    if reduced and method is None and fixed_step is None and view is None and not as_events(events):
         solution = closed_solution(flow, problem, y0, save_times(save_at, *interval(t0, t1)), t0, t1)
     held = [y0]
     del y0
     solution = solution or solve(
         problem, held.pop(), t0=t0, t1=t1, method=method, rtol=rtol, atol=atol, save_at=save_at, events=events,
         max_steps=max_steps, first_step=first_step, fixed_step=fixed_step, max_seconds=max_seconds,
-        progress=progress,
+        progress=progress, view=view,
     )  # fmt: skip
     settings |= {"method": solution.statistics.get("methods", ""), "atol": atol}
-    trajectory = _trajectory(solution, problem, flow, data, settings)
+    trajectory = _trajectory(solution, problem, flow, data, settings, view)
     if reduced:
         trajectory = replace(trajectory, model=None, data=None, start=full)
     if throw and not solution.outcome.success:
@@ -152,13 +158,33 @@ def fingerprint(weights: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+def _view(flow: Any, data: Dataset, problem: Problem, names: Sequence[str] | None) -> View | None:
+    """What is to be kept in place of the weights, if anything."""
+    from ._view import View
+    from .reduction import Reduction
+
+    if names is None:
+        return None
+    if isinstance(flow, Reduction):
+        raise ValueError(
+            "`observables` are those of full weights: keep the weights of a reduced flow and `lift` them."
+        )
+    return View(flow, data, problem, names)
+
+
 def _trajectory(
-    solution: Solution, problem: Problem, flow: Flow | Reduction, data: Dataset, settings: dict
+    solution: Solution,
+    problem: Problem,
+    flow: Flow | Reduction,
+    data: Dataset,
+    settings: dict,
+    view: View | None,
 ) -> Trajectory:
-    named = problem.unpack(solution.y)
+    named = problem.unpack(solution.y) if view is None else {}
     return Trajectory(
         t=solution.t,
-        weights={name: named[name] for name in flow.model.weights},
+        weights={name: named[name] for name in flow.model.weights if name in named},
+        measured={} if view is None else view.named(solution.y),
         outcome=solution.outcome,
         kind="theory",
         label=flow.closure,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .events import Watch
     from .taylor_run import TaylorRun
 
+View = Callable[[np.ndarray], np.ndarray] | None  # (m, n) -> (m, q): what is kept in place of states
+
 _CALL_SECONDS = 0.05  # one compiled call lasts about this long, so that Ctrl-C and limits act soon
 
 
@@ -85,10 +87,11 @@ class Limits:
 
 
 class Record:
-    """Saved states, in memory reserved once, and event points."""
+    """Saved states, in memory reserved once, and event points; or what a view makes of them."""
 
-    def __init__(self, saves: np.ndarray, n: int) -> None:
-        self._saves, self._states = saves, np.empty((len(saves), n))
+    def __init__(self, saves: np.ndarray, n: int, view: View = None) -> None:
+        self._saves, self._n, self._view = saves, n, view
+        self._states = np.empty((len(saves), n if view is None else 0))
         self._count = 0
         self._zeros: list[tuple[float, Any, np.ndarray]] = []
 
@@ -99,20 +102,29 @@ class Record:
 
     def note_start(self, t0: float, y0: np.ndarray) -> None:
         """Save the start if it is asked for."""
+        if self._view is not None:  # how much there is to keep of a state shows on the first
+            self._states = np.empty((len(self._saves), self._view(y0[None]).shape[1]))
         if self.next_time == t0:
-            self._states[0] = y0
+            self._states[0] = y0 if self._view is None else self._view(y0[None])[0]
             self._count = 1
 
     def note_step(self, run: Run | Automatic | TaylorRun, until: float) -> None:
         """Save what lies in the last step, up to `until`."""
         stop = int(np.searchsorted(self._saves, until, side="right"))
-        if stop > self._count:
-            run.dense(self._saves[self._count : stop], self._states[self._count : stop])
-            self._count = stop
+        if self._view is None:
+            if stop > self._count:
+                run.dense(self._saves[self._count : stop], self._states[self._count : stop])
+        else:
+            for i in range(self._count, stop):  # one at a time: the states are there for this moment only
+                state = np.empty((1, self._n))
+                run.dense(self._saves[i : i + 1], state)
+                self._states[i] = self._view(state)[0]
+        self._count = max(stop, self._count)
 
     def note_zeros(self, zeros: list[tuple[float, Any, np.ndarray]]) -> None:
         """Keep event points."""
-        self._zeros.extend(zeros)
+        view = self._view
+        self._zeros.extend(zeros if view is None else [(t, event, view(y[None])[0]) for t, event, y in zeros])
 
     def solution(self, outcome: Outcome, statistics: dict[str, Any], watch: Watch) -> Solution:
         """Merge saved states and event points in order of time."""

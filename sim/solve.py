@@ -12,7 +12,7 @@ from ._threads import blas_threads
 from .events import Watch, as_events
 from .methods import AnyMethod, Series, find_method
 from .outcome import Outcome, Status
-from .record import Limits, Record, Solution
+from .record import Limits, Record, Solution, View
 from .taylor_run import TaylorRun
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def solve(
     fixed_step: float | None = None,
     max_seconds: float | None = None,
     progress: Callable[[float], None] | None = None,
+    view: View = None,
 ) -> Solution:
     """Integrate ``dy/dt = f(t, y)`` from `t0` to `t1` (flow time = learning_rate x step).
 
@@ -73,6 +74,8 @@ def solve(
         Wall-clock limit; what was computed until then is kept.
     progress : callable or None
         Called with t, at most ten times a second.
+    view : callable or None
+        What to keep in place of the states: maps them, (m, n), to (m, q); ``Solution.y`` has then q columns.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def solve(
         if value is not None and not 0.0 < value < math.inf:
             raise ValueError(f"`{name}` must be a positive flow time or None, got {value!r}.")
     watch = Watch(as_events(events), problem.unpack)
-    record = Record(saves, problem.n)
+    record = Record(saves, problem.n, view)
     record.note_start(t0, y0)
     watch.start(t0, y0)
     counts: dict[str, Any] = {"accepted": 0, "rejected": 0, "rhs_calls": 0}

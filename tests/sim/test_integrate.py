@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers import small_case
 
 from smallinit.sim import Event, IntegrationError, Status, integrate, load_trajectory
 from smallinit.theory import Dataset, EmbMLP, derive
@@ -123,3 +124,28 @@ def test_start_that_does_not_fit_is_refused(case, change):
     bad = {name: value for name, value in (start | change).items() if value is not None}
     with pytest.raises(ValueError, match="W_E"):
         integrate(derive(model, closure="leading"), data, bad, t1=1.0)
+
+
+@pytest.mark.parametrize("end", [3.0, 1e6])
+def test_observables_in_place_of_weights(end):
+    data, model, _ = small_case("tanh")
+    flow, start = derive(model, "leading"), model.init(0.7, 0)
+    times = np.append(np.linspace(0.0, 3.0, 7), end) if end > 3.0 else np.linspace(0.0, 3.0, 7)
+    names = ["loss", "norm/W_E", f"loss/{data.group_names[0]}", "singular_values/W_in"]
+    half = {"events": lambda t, w: t - 1.25}
+    whole = integrate(flow, data, start, t1=end, save_at=times, **half)
+    slim = integrate(flow, data, start, t1=end, save_at=times, observables=names, **half)
+    assert slim.weights == {}
+    assert slim.outcome == whole.outcome
+    np.testing.assert_array_equal(slim.t, whole.t)
+    assert 1.25 in slim.t.round(12)
+    for name in names:
+        np.testing.assert_allclose(slim[name], whole[name], rtol=1e-13)
+    with pytest.raises(KeyError, match="norm/W_in"):
+        _ = slim["norm/W_in"]
+
+
+def test_unknown_observables_are_refused():
+    data, model, _ = small_case("tanh")
+    with pytest.raises(ValueError, match=r"`observables` must be among .*, got 'norm/W_Q'"):
+        integrate(derive(model, "leading"), data, model.init(0.7, 0), t1=1.0, observables=["norm/W_Q"])
