@@ -140,5 +140,7 @@ def test_default_method_follows_the_tolerance():
 
 
 def test_unknown_method_is_named():
-    with pytest.raises(ValueError, match="`method` must be one of tsit5, dop853, rkc or None, got 'rk4'"):
+    with pytest.raises(
+        ValueError, match="`method` must be one of tsit5, dop853, rkc, taylor or None, got 'rk4'"
+    ):
         find_method("rk4", 1e-6)
