@@ -63,7 +63,7 @@ def run_modes(strengths, starts, t1, order, rtol, atol, max_steps, first, stop, 
         if busy == 0:
             return 0
         if wanted > 0:
-            wide = int64(np.any(member[WIDTH:] >= 0))  # else the first vector holds all
+            wide = 1 if np.any(member[WIDTH:] >= 0) else 0  # else the first vector holds all
         wanted = 0
         _coefficients(w, a, b, c, s, order, wide)
         taylor_step(w, 0, size, 3, order, rtol, atol, SAFETY, h, wide)
