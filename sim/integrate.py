@@ -139,14 +139,23 @@ def default_atol(problem: Problem, y0: np.ndarray, rtol: float) -> float:
     Entries of a random matrix that happen to be near zero need no relative accuracy of their own; the
     matrix does.
     """
-    parts = (_rms(problem.unpack(y0)[name]) for name in problem.layout)
-    return 1e-3 * rtol * min((float(rms) for rms in parts if rms > 0.0), default=1.0)
+    return float(default_atols(problem, y0[None], rtol)[0])
 
 
-def _rms(w: np.ndarray) -> float:
-    """Root mean square, scaled so that squares of tiny or huge entries neither vanish nor overflow."""
-    top = float(np.abs(w).max(initial=0.0))
-    return top * float(np.sqrt(np.mean((w / top) ** 2))) if top > 0.0 else 0.0
+def default_atols(problem: Problem, starts: np.ndarray, rtol: float) -> np.ndarray:
+    """`default_atol` of each of many states (batch, n)."""
+    named = problem.unpack(starts)
+    sizes = np.stack([_rms(named[name]) for name in problem.layout])
+    smallest = np.where(sizes > 0.0, sizes, np.inf).min(axis=0)
+    return 1e-3 * rtol * np.where(np.isfinite(smallest), smallest, 1.0)
+
+
+def _rms(w: np.ndarray) -> np.ndarray:
+    """Root mean square of each of many matrices, scaled so that squares of tiny or huge entries survive."""
+    rows = np.ascontiguousarray(w).reshape(len(w), -1)
+    top = np.abs(rows).max(axis=1, initial=0.0)
+    scaled = rows / np.where(top > 0.0, top, 1.0)[:, None]
+    return top * np.sqrt(np.mean(scaled**2, axis=1))
 
 
 def fingerprint(weights: Mapping[str, np.ndarray]) -> str:

@@ -91,7 +91,7 @@ def integrate_ensemble(
     from .compile import compile_flow
 
     members, ends = _members(flow, starts, t1)
-    for end in ends:
+    for end in set(ends.tolist()):
         save_times(save_at, *interval(t0, end, empty=False))
     known = observable_names({w: v[None] for w, v in members[0].items()}, flow.model, data)
     if unknown := [name for name in observables if name not in known]:
@@ -209,11 +209,13 @@ class _Kept:
 
     def __call__(self, member: dict[str, Any]) -> dict[str, Any]:
         weights = {name: member["weights"][name] for name in self.flow.model.weights}
-        path = Trajectory(
-            member["t"][: member["n"]], weights, member["outcome"], closure=self.flow.closure,
-            model=self.flow.model, data=self.data,
-        )  # fmt: skip
-        found = {name: path[name] for name in self.observables} if member["n"] else {}
+        found = {}
+        if member["n"] and self.observables:
+            path = Trajectory(
+                member["t"][: member["n"]], weights, member["outcome"], closure=self.flow.closure,
+                model=self.flow.model, data=self.data,
+            )  # fmt: skip
+            found = {name: path[name] for name in self.observables}
         return member | {"weights": weights if self.keep_weights else {}, "observables": found}
 
 

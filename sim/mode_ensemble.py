@@ -134,7 +134,7 @@ def integrate_modes(
 
 
 def _arrays(strengths: Any, starts: Any, t1: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    y = np.require(starts, np.float64, ("C", "W"))  # the kernel's types are those of writable arrays
+    y = _plain(np.asarray(starts, dtype=np.float64))
     if y.ndim != 3 or y.shape[1] != 3 or 0 in y.shape:
         raise ValueError(f"`starts` must have shape (batch, 3, r), got {y.shape}.")
     s, end = np.asarray(strengths, dtype=np.float64), np.asarray(t1, dtype=np.float64)
@@ -152,6 +152,10 @@ def _arrays(strengths: Any, starts: Any, t1: Any) -> tuple[np.ndarray, np.ndarra
 
 
 def _spread(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """One value for each member, in one piece of memory."""
-    full = value if value.shape == shape else np.broadcast_to(value, shape)
-    return np.require(full, requirements=("C", "W"))
+    """One value for each member."""
+    return _plain(value if value.shape == shape else np.broadcast_to(value, shape))
+
+
+def _plain(value: np.ndarray) -> np.ndarray:
+    """The same in one piece of memory that is not read-only, which the compiled loop takes for granted."""
+    return value if value.flags.c_contiguous and value.flags.writeable else np.array(value, order="C")

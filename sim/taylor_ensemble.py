@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .integrate import default_atol
+from .integrate import default_atols
 from .methods import AnyMethod, Series, find_method
 from .solve import checked_tolerances, save_times
 from .taylor_run import Lanes, outcome, program
@@ -59,10 +59,11 @@ def in_lanes(
         Called with the number of members done after each block.
     """
     t0, rtol, batch = float(settings["t0"]), settings["rtol"], len(starts)
-    limits = np.array([default_atol(problem, y, rtol) if atol is None else atol for y in starts])
+    limits = default_atols(problem, starts, rtol) if atol is None else np.full(batch, float(atol))
     checked_tolerances(rtol, float(limits.min()))
     span = np.column_stack([np.full(batch, t0), ends, limits])
-    saves = np.array([save_times(settings["save_at"], t0, float(end)) for end in ends])
+    times = {end: save_times(settings["save_at"], t0, end) for end in set(ends.tolist())}
+    saves = np.array([times[end] for end in ends.tolist()])
     program(problem)  # once, before the threads want it
     size = min(BLOCK, max(8, -(-batch // (4 * workers))))
 
@@ -73,7 +74,8 @@ def in_lanes(
         lanes.run(int(settings["max_steps"]))
         seconds = (time.perf_counter() - began) / len(lanes.starts)
         report(len(lanes.starts))
-        return [_member(problem, lanes, m, settings["max_steps"], seconds) for m in range(len(lanes.starts))]
+        named = problem.unpack(lanes.states)
+        return [_member(named, lanes, m, settings["max_steps"], seconds) for m in range(len(lanes.starts))]
 
     if batch <= size or workers == 1:
         blocks: Sequence[list[dict[str, Any]]] = [work(first) for first in range(0, batch, size)]
@@ -83,12 +85,12 @@ def in_lanes(
     return [member for block in blocks for member in block]
 
 
-def _member(problem: Problem, lanes: Lanes, m: int, max_steps: int, seconds: float) -> dict[str, Any]:
+def _member(named: dict[str, Any], lanes: Lanes, m: int, max_steps: int, seconds: float) -> dict[str, Any]:
     n = int(lanes.count[m, lanes.kernel.SAVED])
     return {
         "t": lanes.saves[m],
         "n": n,
-        "weights": problem.unpack(lanes.states[m, :n]),
+        "weights": {name: value[m, :n] for name, value in named.items()},
         "outcome": outcome(lanes, m, max_steps),
         "seconds": seconds,
         "methods": "taylor",

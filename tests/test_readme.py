@@ -62,6 +62,7 @@ def test_the_stages_page():
 def test_the_scale_page(capsys):
     _, space = run_page("scale.md")
     assert {o.success for o in space["runs"].outcomes} == {True}
+    assert set(space["many"].statistics["methods"]) == {"taylor"}
     assert space["bound"]["W_E"][-1] < 20 * space["error"]
     assert "ModeEnsemble(1000 x 8 modes" in capsys.readouterr().out
 
