@@ -19,7 +19,7 @@ from .matrices import distribute, factored, product, total
 from .model import Model
 from .nodes import Matrix
 from .powers import start_powers
-from .printing import PAPER_LETTERS, by_rising_power, latex, substitute_runs, text
+from .printing import by_rising_power, latex, substitute_runs, text
 from .statistics import statistics
 
 if TYPE_CHECKING:
@@ -126,8 +126,9 @@ class Flow:
 
     def latex(self) -> str:
         r"""Equations in the letters of arXiv 2502.04375, as lines of an ``aligned`` environment."""
-        lines = [rf"\dot{{{PAPER_LETTERS.get(w, w)}}} &= {latex(e)}" for w, e in self.equations.items()]
-        lines += [rf"{s} &= {latex(e)}" for s, e in self.statistics.items()]
+        letters = {str(w): latex(w) for w in self.model.weight_symbols}
+        lines = [rf"\dot{{{letters[w]}}} &= {latex(e)}" for w, e in self.equations.items()]
+        lines += [rf"{latex(sp.Symbol(s))} &= {latex(e)}" for s, e in self.statistics.items()]
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
     def __str__(self) -> str:
