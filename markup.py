@@ -22,7 +22,7 @@ RULE = re.compile(r"\\dot\{(.*)\}\Z", re.S)
 ALIGNED = re.compile(r"\\begin\{aligned\}(.*?)\\end\{aligned\}", re.S)
 
 
-def mathml(latex: str) -> str:
+def mathml(latex: str, display: str = "block") -> str:
     """Convert LaTeX to MathML, which browsers draw by themselves, without scripts, fonts or a network.
 
     Raises
@@ -30,7 +30,7 @@ def mathml(latex: str) -> str:
     ValueError
         If it cannot be read.
     """
-    return f'<math display="block">{_converted(latex)}</math>'
+    return f'<math display="{display}">{_converted(latex)}</math>'
 
 
 def equations(latex: str) -> str:
@@ -122,6 +122,18 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "
         f'<div class="scroll" role="region" aria-label="{escape(caption or "table")}" tabindex="0"><table>{title}'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def card(title: str, *parts: str, status: str = "") -> str:
+    """What a notebook shows of an object: a headline and its parts, wide ones scrolling in a box of their own."""
+    mark = f" \N{EM DASH} {escape(status)}" if status else ""
+    boxes = (f'<div style="overflow-x:auto;margin:.4em 0">{part}</div>' for part in parts if part)
+    return f"<div><strong>{escape(title)}</strong>{mark}{''.join(boxes)}</div>"
+
+
+def line(label: str, text: str) -> str:
+    """A name, and one line of plain text in letters of equal width."""
+    return f"{escape(label)}: <code>{escape(text)}</code>"
 
 
 def facts(values: Mapping[str, Any], caption: str = "") -> str:

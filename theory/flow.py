@@ -131,6 +131,26 @@ class Flow:
         lines += [rf"{latex(sp.Symbol(s))} &= {latex(e)}" for s, e in self.statistics.items()]
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
+    def _repr_latex_(self) -> str:
+        """The equations, for notebooks."""
+        return f"$$\n{self.latex()}\n$$"
+
+    def _repr_html_(self) -> str:
+        """Equations as MathML, with what is dropped, predicted and conserved, for notebooks."""
+        from .. import markup
+
+        orders = ", ".join(f"eps^{o} for {w}" for w, o in self.residual_order.items())
+        parts = [markup.equations(self.latex())]
+        if self.dropped:
+            order, term = self.dropped[0]
+            parts.append(
+                f"drops of the loss: eps^{order}: {markup.mathml(latex(term), 'inline')}, and higher powers"
+            )
+        parts.append(markup.line("predicted relative error", orders))
+        parts += [markup.line("conserved", str(invariant)) for invariant in self.invariants]
+        title = f"Gradient flow of {self.model.name}, closure {self.closure!r}"
+        return markup.card(title, *parts, status="t: flow time = learning rate x step")
+
     def __str__(self) -> str:
         """Equations, statistics, first dropped term, predicted exponents and invariants, as text."""
         head = f"Gradient flow of {self.model.name}, closure {self.closure!r} (t: flow time = learning rate x step)"

@@ -60,6 +60,16 @@ class Sweep:
         )
         return f"Sweep({axes}: {self.status})"
 
+    def _repr_html_(self) -> str:
+        """Axes and status, for notebooks."""
+        from ... import markup
+
+        rows = [
+            (name, len(v), f"{markup.shown(v[0])} .. {markup.shown(v[-1])}")
+            for name, v in self.plan.axes.items()
+        ]
+        return markup.card("Sweep", markup.table(("axis", "values", "from .. to"), rows), status=self.status)
+
     def to_xarray(self) -> xarray.Dataset:
         """Collect everything into one dataset; see `smallinit.sim.sweep.collect`."""
         from .collect import to_xarray
