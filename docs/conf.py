@@ -1,5 +1,6 @@
 """Configuration of the documentation: `make docs` builds it, every example executed, every warning an error."""
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import smallinit
 from smallinit.sim.sweep.store import code_hash
 
 HERE = Path(__file__).parent
+SOURCES = code_hash().encode() + b"".join(path.read_bytes() for path in sorted(HERE.parent.glob("*.py")))
 sys.path.insert(0, str(HERE))  # `_pages`
 
 project = "smallinit"
@@ -23,7 +25,7 @@ myst_heading_anchors = 3
 myst_update_mathjax = False
 nb_execution_mode = "cache"
 # Outputs belong to the sources of the package as much as to the cells.
-nb_execution_cache_path = str(HERE / "_build" / "executed" / code_hash())
+nb_execution_cache_path = str(HERE / "_build" / "executed" / hashlib.sha256(SOURCES).hexdigest()[:16])
 nb_execution_in_temp = True
 nb_execution_timeout = 900
 nb_execution_raise_on_error = True
@@ -46,6 +48,7 @@ html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {"**": ["all-pages.html"], "index": []}
 templates_path = ["_templates"]
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "navbar_center": [],
     "navigation_with_keys": False,
