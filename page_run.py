@@ -116,7 +116,8 @@ def _figure(folder: Path, summary: Mapping[str, Any]) -> str:
             "initial weights; below, relative errors. Nothing is fitted."
         )
         return markup.figure(read_png(picture), alt, caption)
-    paths = {p.stem.removeprefix("theory-"): p for p in sorted(folder.glob("theory-*.nc"))}
+    files = {name: folder / f"theory-{name}.nc" for name in summary["closures"] if "/" not in name}
+    paths = {name: path for name, path in files.items() if path.is_file()}
     paths |= {p.stem: p for p in folder.glob("training.nc")}
     return _curves(paths) if paths else ""
 
@@ -148,7 +149,9 @@ def _drawn(runs: Mapping[str, Trajectory]) -> bytes:
         panel.set(xlabel="flow time (learning rate x step)", ylabel=what)
         if panel.lines:
             panel.legend(fontsize=7, frameon=False)
-    panels[1].set_yscale("log")
+    sizes = [line.get_ydata() for line in panels[1].lines]
+    if sizes and max(map(max, sizes)) > 30 * min(map(min, sizes)) > 0:
+        panels[1].set_yscale("log")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     return buffer.getvalue()

@@ -79,11 +79,14 @@ class _Latex(_Signs, LatexPrinter):
         scalar, factors = expr.as_coeff_matrices()
         sign = "- " if scalar.could_extract_minus_sign() else ""
         scalar = -scalar if sign else scalar
-        parts = (
-            []
+        weight = (
+            ""
             if scalar == 1
-            else [self._print(scalar) if scalar.is_Mul else self.parenthesize(scalar, PRECEDENCE["Mul"])]
+            else self._add_parens(self._print(scalar))
+            if scalar.is_Add
+            else self._print(scalar)
         )
+        parts = [weight] if weight else []
         return sign + " ".join([*parts, *(self.parenthesize(f, PRECEDENCE["Mul"]) for f in factors)])
 
     def _print_MatAdd(self, expr: sp.MatAdd) -> str:
