@@ -1,4 +1,4 @@
-"""Set up `.venv` and run a task in it: ``python bootstrap.py [setup|demo|test|lint|clean] [arguments]``.
+"""Set up `.venv` and run a task in it: ``python bootstrap.py [setup|demo|test|lint|docs|clean] [arguments]``.
 
 Standard library only. The first call makes a virtual environment and installs the package with the
 versions of constraints.txt; later calls find the stamp unchanged and start the task at once.
@@ -19,6 +19,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "smallinit-stamp"
 UNFINISHED = VENV / "smallinit-unfinished"
+DOCS_STAMP = VENV / "smallinit-docs-stamp"
 DEMO = ROOT / "results" / "demo"
 MINIMUM = (3, 11)
 # What torch requires, at times by exact version: a torch that the user chose decides these, not our pins.
@@ -118,10 +119,10 @@ def constraints():
     return relaxed
 
 
-def install():
-    """Run pip once for the package, its tests and its lint tools."""
+def install(extras="test,lint"):
+    """Run pip once for the package and some of its extras."""
     command = [str(PYTHON), "-m", "pip", "install", "-qq", "--no-input", "--disable-pip-version-check"]
-    command += ["-c", str(constraints()), "-e", f"{ROOT}[test,lint]"]
+    command += ["-c", str(constraints()), "-e", f"{ROOT}[{extras}]"]
     index = os.environ.get("TORCH_INDEX")
     if index:
         command += ["--find-links" if Path(index).is_dir() else "--extra-index-url", index]
@@ -179,17 +180,40 @@ def lint(*arguments):
     return max(abs(run(*check, *arguments)) for check in checks)
 
 
+def setup_docs():
+    """Install what builds the pages, the first time that they are built."""
+    try:
+        if DOCS_STAMP.read_text() == fingerprint():
+            return
+    except OSError:
+        pass
+    print("adding sphinx to .venv (once) ...", flush=True)
+    install("docs")
+    DOCS_STAMP.write_text(fingerprint())
+
+
+def docs(builder="html", *arguments):
+    """Build the pages, every example executed; ``docs linkcheck`` follows the links to the outside."""
+    setup_docs()
+    command = ("sphinx", "-W", "--keep-going", "-q", "-b", builder, "docs", f"docs/_build/{builder}")
+    status = run(*command, *arguments)
+    if not status:
+        print(f"built docs/_build/{builder}")
+    return status
+
+
 def clean():
     """Remove the environment, the caches and the demo's results."""
     for name in (".venv", "build", ".pytest_cache", ".ruff_cache", ".hypothesis", "smallinit.egg-info"):
         shutil.rmtree(str(ROOT / name), ignore_errors=True)
     for cache in ROOT.rglob("__pycache__"):
         shutil.rmtree(str(cache), ignore_errors=True)
-    shutil.rmtree(str(DEMO), ignore_errors=True)
+    for results in (DEMO, ROOT / "docs" / "_build"):
+        shutil.rmtree(str(results), ignore_errors=True)
     return 0
 
 
-TASKS = {"setup": lambda: 0, "demo": demo, "test": test, "lint": lint, "clean": clean}
+TASKS = {"setup": lambda: 0, "demo": demo, "test": test, "lint": lint, "docs": docs, "clean": clean}
 
 
 def main(arguments):

@@ -211,16 +211,23 @@ def _hint(word: str, known: list[str]) -> str:
 def to_toml(experiment: Experiment) -> str:
     """Write an experiment such that reading it gives the identical one; derived values are comments."""
     tables = experiment.model_dump(mode="json", exclude_none=True)
-    blocks = [
-        "\n".join([f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in part.items())])
-        for section, part in tables.items()
-    ]
     derived = "" if experiment.training.steps else f"# derived: training.steps = {experiment.steps}\n"
-    return (
-        f"# A resolved experiment of smallinit; run it again with this file.\n{derived}\n"
-        + "\n\n".join(blocks)
-        + "\n"
-    )
+    head = f"# A resolved experiment of smallinit; run it again with this file.\n{derived}\n"
+    return head + write_tables(tables)
+
+
+def write_tables(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write tables of plain values as TOML; empty ones are left out."""
+    blocks = [
+        "\n".join([f"[{name}]", *(f"{_key(key)} = {_toml(value)}" for key, value in part.items())])
+        for name, part in tables.items()
+        if part
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
 
 
 def _toml(value: Any) -> str:
@@ -229,7 +236,7 @@ def _toml(value: Any) -> str:
         return f'"{plain}"'
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
     return repr(value)  # int and finite float: Python's notation is TOML's
 

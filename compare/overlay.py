@@ -64,10 +64,16 @@ class RelativeErrors(Mapping[str, np.ndarray]):
         """Return one error over the common times; KeyError if there is none of that name."""
         if name not in self._known:
             if name not in self._names:
-                raise KeyError(name)
+                close = get_close_matches(str(name), self._names, n=1)
+                hint = f'did you mean "{close[0]}"?' if close else f"there are {', '.join(self._names)}."
+                raise KeyError(f"no error of {name!r}; {hint}")
             weight = name in self._alignment.theory.weights
             self._known[name] = self._displacement(name) if weight else self._observable(name)
         return self._known[name]
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """Names that a notebook completes in brackets."""
+        return list(self._names)
 
     def __contains__(self, name: object) -> bool:
         """Whether there is such an error; computes nothing."""
@@ -118,6 +124,26 @@ class Overlay:
         """Return what is compared, and over which times."""
         pair = f"{self.theory.label} over {self.training.label}"
         return f"Overlay({pair}: {len(self.t)} times in {self.t[0]:g} .. {self.t[-1]:g})"
+
+    def _repr_html_(self) -> str:
+        """Errors and horizons of the weights, for notebooks."""
+        from .. import markup
+
+        rows = []
+        for name in self.theory.weights:
+            errors = (
+                f"{v:.2%}" for v in (np.median(self.relative_error[name]), self.relative_error[name][-1])
+            )
+            horizons = (self.horizon(tol, name) for tol in TOLERANCES)
+            rows.append((name, *errors, *("never" if h == inf else f"{h:.4g}" for h in horizons)))
+        header = (
+            "displacement of",
+            "median error",
+            "at the end",
+            *(f"{tol:.0%} off at t" for tol in TOLERANCES),
+        )
+        title = f"{self.theory.label} over {self.training.label}"
+        return markup.card(title, markup.table(header, rows), status=self._note())
 
     @property
     def t(self) -> np.ndarray:

@@ -62,6 +62,10 @@ class Ensemble:
         counts = ", ".join(f"{ends.count(end)} {end}" for end in dict.fromkeys(ends))
         return f"Ensemble({self.flow.closure!r}: {len(self)} members, {self.t.shape[1]} times; {counts})"
 
+    def _ipython_key_completions_(self) -> list[str]:
+        """Names that a notebook completes in brackets."""
+        return list(self.observables)
+
     def __getitem__(self, key: int | str) -> Any:
         """Return a member, or an observable of all members.
 
@@ -72,7 +76,8 @@ class Ensemble:
         """
         if isinstance(key, str):
             if key not in self.observables:
-                raise KeyError(f"no observable {key!r} was kept: ask for it by `observables`.")
+                kept = ", ".join(self.observables) or "none"
+                raise KeyError(f"no observable {key!r} was kept ({kept} were): ask for it by `observables`.")
             return self.observables[key]
         there = self.reached[key]
         return Trajectory(

@@ -109,6 +109,32 @@ class Trajectory:
         span = f" in {self.t[0]:g} .. {self.t[-1]:g}" if len(self.t) else ""
         return f"Trajectory({self.kind} {self.label!r}: {len(self.t)} times{span}; {shapes}; {self.outcome})"
 
+    def _repr_html_(self) -> str:
+        """Outcome, sizes, and first and last values of what has been computed so far, for notebooks."""
+        from .. import markup
+
+        numbers = {
+            f"norm of {name}": np.linalg.norm(w[[0, -1]], axis=(1, 2))
+            for name, w in self.weights.items()
+            if len(w)
+        }
+        numbers |= {name: v[[0, -1]] for name, v in self._known.items() if v.ndim == 1 and len(v)}
+        shapes = {f"norm of {name}": f"{w.shape[1]} x {w.shape[2]}" for name, w in self.weights.items()}
+        rows = (
+            (name, shapes.get(name, observables.units(name)), f"{first:.4g}", f"{last:.4g}")
+            for name, (first, last) in numbers.items()
+        )
+        ends = [f"t = {t:g}" for t in (self.t[0], self.t[-1])] if len(self.t) else ["", ""]
+        others = [name for name in self.observable_names if name not in self._known]
+        parts = [markup.table(("", "shape or unit", *ends), rows)] if numbers else []
+        parts += [markup.line("computed when asked for", ", ".join(others))] if others else []
+        title = f"{self.kind.capitalize()} {self.label!r}, {len(self.t)} saved flow times"
+        return markup.card(title, *parts, status=str(self.outcome))
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """Names that a notebook completes in brackets."""
+        return list(self.observable_names)
+
     def __len__(self) -> int:
         """Return the number of saved times."""
         return len(self.t)
@@ -168,6 +194,8 @@ class Trajectory:
             self.model is None or self.data is None
         ):
             return f"`{name}` needs the model and the data: load_trajectory(path, model=..., data=...)."
+        if name in self.weights:
+            return f'{name!r} is a weight: use `.weights["{name}"]`, or an observable such as "norm/{name}".'
         close = difflib.get_close_matches(str(name), self.observable_names, n=1)
         hint = f'did you mean "{close[0]}"?' if close else "see `observable_names`."
         return f"no observable {name!r}; {hint}"

@@ -83,7 +83,7 @@ def test_wheel_holds_the_package_only(wheel):
     presets = {str(path.relative_to(ROOT)) for path in (ROOT / "compare" / "presets").iterdir()}
     assert presets
     assert sources | presets <= shipped
-    assert {"__init__.py", "__main__.py"} <= shipped
+    assert {"__init__.py", "__main__.py", "markup.py", "page.html"} <= shipped
 
 
 def test_wheel_installs_into_a_fresh_environment(wheel, tmp_path):

@@ -19,7 +19,7 @@ from .matrices import distribute, product, total
 from .model import Model
 from .nodes import Matrix, RowSoftmax
 from .powers import derived_exactly, leading_order, loss_series, start_powers
-from .printing import substitute_runs, text
+from .printing import latex, substitute_runs, text
 from .series import Series, subtract
 from .statistics import statistics
 from .vocabulary import Vocabulary
@@ -111,6 +111,24 @@ class Verdict:
             f"  relative error ~ eps^{self.predicted_order:g} (predicted), eps^{self.measured_order:.3g} (measured)"
         )
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The verdict with its terms as MathML, for notebooks."""
+        from .. import markup
+
+        def shown(term: Term) -> str:
+            return f"eps^{term.power}: {markup.mathml(latex(term.expression), 'inline')}"
+
+        parts = [f"derived leading term, {shown(self.derived)}"]
+        if self.factor is not None:
+            parts.insert(0, f"the claim's leading term is {self.factor:.6g} times the derived one")
+        if self.on_data:
+            parts.insert(0, "on this data the leading term agrees all the same")
+        if self.first_missing is not None:
+            parts.append(f"first difference (derived - claimed), relative power {shown(self.first_missing)}")
+        parts += [f"beyond that order, relative power {shown(term)}" for term in self.beyond]
+        powers = f"eps^{self.predicted_order:g} (predicted), eps^{self.measured_order:.3g} (measured)"
+        return markup.card(self.claim, *parts, f"relative error ~ {powers}", status=self.status)
 
 
 def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, seed: int = 0) -> Verdict:

@@ -19,7 +19,7 @@ from .matrices import distribute, factored, product, total
 from .model import Model
 from .nodes import Matrix
 from .powers import start_powers
-from .printing import PAPER_LETTERS, by_rising_power, latex, substitute_runs, text
+from .printing import by_rising_power, latex, substitute_runs, text
 from .statistics import statistics
 
 if TYPE_CHECKING:
@@ -126,9 +126,30 @@ class Flow:
 
     def latex(self) -> str:
         r"""Equations in the letters of arXiv 2502.04375, as lines of an ``aligned`` environment."""
-        lines = [rf"\dot{{{PAPER_LETTERS.get(w, w)}}} &= {latex(e)}" for w, e in self.equations.items()]
-        lines += [rf"{s} &= {latex(e)}" for s, e in self.statistics.items()]
+        letters = {str(w): latex(w) for w in self.model.weight_symbols}
+        lines = [rf"\dot{{{letters[w]}}} &= {latex(e)}" for w, e in self.equations.items()]
+        lines += [rf"{latex(sp.Symbol(s))} &= {latex(e)}" for s, e in self.statistics.items()]
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+
+    def _repr_latex_(self) -> str:
+        """The equations, for notebooks."""
+        return f"$$\n{self.latex()}\n$$"
+
+    def _repr_html_(self) -> str:
+        """Equations as MathML, with what is dropped, predicted and conserved, for notebooks."""
+        from .. import markup
+
+        orders = ", ".join(f"eps^{o} for {w}" for w, o in self.residual_order.items())
+        parts = [markup.equations(self.latex())]
+        if self.dropped:
+            order, term = self.dropped[0]
+            parts.append(
+                f"drops of the loss: eps^{order}: {markup.mathml(latex(term), 'inline')}, and higher powers"
+            )
+        parts.append(markup.line("predicted relative error", orders))
+        parts += [markup.line("conserved", str(invariant)) for invariant in self.invariants]
+        title = f"Gradient flow of {self.model.name}, closure {self.closure!r}"
+        return markup.card(title, *parts, status="t: flow time = learning rate x step")
 
     def __str__(self) -> str:
         """Equations, statistics, first dropped term, predicted exponents and invariants, as text."""

@@ -9,6 +9,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.printing.latex import LatexPrinter
 from sympy.printing.precedence import PRECEDENCE
+from sympy.printing.printer import Printer
 from sympy.printing.str import StrPrinter
 
 from .matrices import apply, hadamard, hadamard_power, product, split, total, transpose
@@ -26,7 +27,23 @@ PAPER_LETTERS = {
 }
 
 
-class _Text(StrPrinter):
+class _Signs(Printer):
+    """Signs of products read off their coefficients: sympy negates and simplifies the whole product, at every level."""
+
+    def parenthesize(self: Any, item: Any, level: int, *flags: Any, **named: Any) -> str:
+        """Set brackets around what binds no closer than `level`."""
+        if not isinstance(item, sp.MatMul):
+            return super().parenthesize(item, level, *flags, **named)
+        weak = PRECEDENCE["Add"] if split(item)[0].could_extract_minus_sign() else PRECEDENCE["Mul"]
+        strict = named.get("strict", flags[-1] if flags else False)
+        shown = self._print(item)
+        loose = weak < level or (not strict and weak == level)
+        if not loose:
+            return shown
+        return self._add_parens(shown) if isinstance(self, LatexPrinter) else f"({shown})"
+
+
+class _Text(_Signs, StrPrinter):
     """Plain text: ``o`` is the Hadamard product, ``^o3`` its power, ``1`` a matrix of ones."""
 
     def _print_MatAdd(self, expr: sp.MatAdd) -> str:
@@ -55,8 +72,22 @@ class _Text(StrPrinter):
         return _applied(expr, self)
 
 
-class _Latex(LatexPrinter):
+class _Latex(_Signs, LatexPrinter):
     """LaTeX, with the same conventions as the text."""
+
+    def _print_MatMul(self, expr: sp.MatMul) -> str:
+        scalar, factors = expr.as_coeff_matrices()
+        sign = "- " if scalar.could_extract_minus_sign() else ""
+        scalar = -scalar if sign else scalar
+        weight = (
+            ""
+            if scalar == 1
+            else self._add_parens(self._print(scalar))
+            if scalar.is_Add
+            else self._print(scalar)
+        )
+        parts = [weight] if weight else []
+        return sign + " ".join([*parts, *(self.parenthesize(f, PRECEDENCE["Mul"]) for f in factors)])
 
     def _print_MatAdd(self, expr: sp.MatAdd) -> str:
         return _signed_sum(expr, self)

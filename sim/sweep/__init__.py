@@ -12,7 +12,7 @@ from .engine import Engine, Progress, workers_of
 from .plan import Plan as Plan
 from .plan import Point as Point
 from .plan import read_sweep as read_sweep
-from .store import Store
+from .store import PLAN, Store
 
 if TYPE_CHECKING:
     import xarray
@@ -59,6 +59,16 @@ class Sweep:
             f"{'+'.join(names)} ({n})" for names, n in zip(self.plan.dimensions, self.plan.shape, strict=True)
         )
         return f"Sweep({axes}: {self.status})"
+
+    def _repr_html_(self) -> str:
+        """Axes and status, for notebooks."""
+        from ... import markup
+
+        rows = [
+            (name, len(v), f"{markup.shown(v[0])} .. {markup.shown(v[-1])}")
+            for name, v in self.plan.axes.items()
+        ]
+        return markup.card("Sweep", markup.table(("axis", "values", "from .. to"), rows), status=self.status)
 
     def to_xarray(self) -> xarray.Dataset:
         """Collect everything into one dataset; see `smallinit.sim.sweep.collect`."""
@@ -142,6 +152,7 @@ def run_sweep(
     points = plan.points[i - 1 :: n]
     with workers_of(executor, workers, "train" in plan.run) as (submit, number):
         store = Store(Path(out), plan.fixed)
+        store.record(plan.to_dict())
         missing = [point for point in points if point.id not in store.places]
         count = Progress(len(missing), progress)
         Engine(plan, store, submit, number, count).run(missing)
@@ -159,3 +170,15 @@ def open_sweep(file: str | Path | Plan, out: str | Path, flags: Mapping[str, Any
     plan = file if isinstance(file, Plan) else read_sweep(file, flags)
     Store(Path(out))  # it must be there
     return Sweep(plan, Store(Path(out), plan.fixed))
+
+
+def recorded_sweep(out: str | Path) -> Sweep:
+    """Open the directory of a sweep by what it says of itself, whichever version of this package wrote it.
+
+    Raises
+    ------
+    InputError
+        If it holds no sweep, or one that has not recorded its axes.
+    """
+    store = Store(Path(out))
+    return Sweep(Plan.from_dict(store.recorded(), f"in {store.folder / PLAN}"), store)

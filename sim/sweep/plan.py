@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...files import InputError
-from ...layers import anchored, nested, read_preset, read_toml, stack
+from ...layers import anchored, nested, read_preset, read_toml, stack, write_tables
 from .axes import flat, values_of
 
 RUNS = ("simulate", "train")
@@ -87,6 +87,54 @@ class Plan:
             For the first point that is no valid experiment.
         """
         return tuple(self._points())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a JSON file; kept beside the results, so that they say what they are of."""
+        return {
+            "layers": [list(layer) for layer in self.layers],
+            "axes": {name: list(values) for name, values in self.axes.items()},
+            "zip": [list(group) for group in self.zipped],
+            "run": list(self.run),
+            "observables": list(self.observables),
+        }
+
+    def to_toml(self) -> str:
+        """Write a sweep file that has the same points; presets and flags are resolved in it."""
+        tables: dict[str, Any] = {"axes": {name: _written(values) for name, values in self.axes.items()}}
+        spec: dict[str, Any] = {"run": self.run, "observables": self.observables}
+        if self.zipped:
+            spec["zip"] = self.zipped
+        tables["sweep"] = spec
+        for section, part in self.points[0].config.items():
+            kept = {
+                k: v for k, v in (part or {}).items() if v is not None and f"{section}.{k}" not in self.axes
+            }
+            tables[section] = kept
+        return "# A resolved sweep of smallinit; run it again with this file.\n\n" + write_tables(tables)
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any], place: str) -> Plan:
+        """Restore what `to_dict` wrote.
+
+        Raises
+        ------
+        InputError
+            For anything that it cannot have written.
+        """
+        try:
+            return cls(
+                layers=tuple((dict(layer), str(words)) for layer, words in record["layers"]),
+                axes={
+                    str(name): tuple(tuple(v) if isinstance(v, list) else v for v in values)
+                    for name, values in record["axes"].items()
+                },
+                zipped=tuple(tuple(group) for group in record["zip"]),
+                run=tuple(record["run"]),
+                observables=tuple(record["observables"]),
+                place=place,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{place.removeprefix('in ')} is no record of a sweep ({error!r}).") from error
 
     def _points(self) -> Iterator[Point]:
         for index in product(*(range(n) for n in self.shape)):
@@ -172,6 +220,14 @@ def _table(table: dict[str, Any], name: str, place: str, needed: bool = True) ->
             f'a sweep needs a table [{name}] ({place}), such as [axes] with "init.seed" = "0-9".'
         )
     return found
+
+
+def _written(values: tuple[Any, ...]) -> Any:
+    """Values of an axis as a file writes them: whole numbers in a row as a range."""
+    whole = all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values)
+    if whole and len(values) > 1 and values == tuple(range(values[0], values[-1] + 1)):
+        return f"{values[0]}-{values[-1]}"
+    return values
 
 
 def _zipped(value: Any, axes: Mapping[str, tuple[Any, ...]], place: str) -> tuple[tuple[str, ...], ...]:

@@ -22,6 +22,9 @@ from ...files import InputError
 
 Arrays = dict[str, np.ndarray]
 SHARD_BYTES = 2**31
+PLAN = (
+    "sweep.json"  # axes and experiment of the last run, for readers; what must not change is in the manifest
+)
 
 
 @cache
@@ -112,6 +115,29 @@ class Store:
         more = f"; and {len(keys) - 4} more" if len(keys) > 4 else ""
         what = "other code (the package's sources have changed)" if keys == ["code"] else "another sweep"
         return f"{str(self.folder)!r} was made by {what}: {shown}{more}. Choose another --out."
+
+    def record(self, plan: Mapping[str, Any]) -> None:
+        """Keep the axes and the experiment beside the results."""
+        content = (json.dumps(plan, indent=1, sort_keys=True) + "\n").encode()
+        path = self.folder / PLAN
+        if not path.is_file() or path.read_bytes() != content:
+            write_atomically(path, content)
+
+    def recorded(self) -> dict[str, Any]:
+        """What `record` kept.
+
+        Raises
+        ------
+        InputError
+            If there is nothing, or it is damaged.
+        """
+        path = self.folder / PLAN
+        if not path.is_file():
+            raise InputError(
+                f"{str(self.folder)!r} does not say what its axes are: "
+                "run `smallinit sweep FILE --out` with it once more."
+            )
+        return self._read_manifest(path)
 
     def refresh(self) -> None:
         """Take note of shards written since, by whomever; damaged ones are put aside."""

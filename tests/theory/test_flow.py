@@ -1,5 +1,7 @@
 """Derived equations, predicted exponents, dropped terms and invariants."""
 
+import time
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -167,3 +169,15 @@ def test_wrong_data_are_refused():
     del weights["W_in"]
     with pytest.raises(ValueError, match="lacks the weight 'W_in'"):
         derive(model, "leading").rhs(data, weights)
+
+
+def test_latex_of_long_flows_takes_no_minutes_and_brackets_sums_of_factors():
+    from smallinit.theory import OneLayerTransformer, ScalarClassifier
+
+    began = time.perf_counter()
+    latex = derive(OneLayerTransformer(6, 7, 3, 4, 3, "gelu"), "exact").latex()
+    assert time.perf_counter() - began < 30.0  # two minutes when sympy decides on the signs
+    assert latex.count(r"\left") == latex.count(r"\right")
+    assert r"\dot{W_{Q}} &=" in latex
+    product = derive(ScalarClassifier(6, 5, 3, 4), "softmax").latex()
+    assert r"C_{mean}^{T} \left(Y \circ \omega" in product

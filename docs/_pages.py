@@ -1,0 +1,80 @@
+"""Sphinx extension: plain pages become executed ones, mathematics becomes MathML, the API writes itself.
+
+The pages stay plain Markdown, readable where they lie: their ``python`` fences are turned into cells only while the
+site is built.
+"""
+
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+
+from smallinit import markup
+
+FENCE = re.compile(r"^```python$", re.M)
+NOTEBOOK = "---\nfile_format: mystnb\nkernelspec:\n  name: python3\n---\n\n"
+OTHERS = "<!-- other pages -->"
+NAMES = re.compile(r"<!-- public names of (smallinit\.\w+) -->")
+
+
+def executed(text: str) -> str:
+    """Turn every python fence into a cell; a page without one stays as it is."""
+    if not FENCE.search(text):
+        return text
+    return NOTEBOOK + FENCE.sub("```{code-cell} ipython3", text)
+
+
+def completed(index: str, pages: list[str]) -> str:
+    """List, where the index leaves room for it, the pages that it does not name."""
+    listed = {
+        line.strip()
+        for block in re.findall(r"```\{toctree\}\n(.*?)```", index, re.S)
+        for line in block.splitlines()
+    }
+    others = [page for page in pages if page not in listed and page != "index"]
+    return index.replace(OTHERS, "\n".join(others))
+
+
+def public_names(module: str) -> list[str]:
+    """Names that a subpackage gives its users, sorted without regard to case."""
+    source = Path(import_module(module).__file__).read_text(encoding="utf-8")
+    return sorted(set(re.findall(r"import \w+ as (\w+)", source)), key=str.lower)
+
+
+def documented(module: str) -> str:
+    """Directives of autodoc for every public name of a subpackage."""
+    package, blocks = import_module(module), [f".. currentmodule:: {module}\n"]
+    for name in public_names(module):
+        thing = getattr(package, name)
+        if inspect.ismodule(thing):
+            continue
+        members = "   :members:\n   :special-members: __getitem__\n" if inspect.isclass(thing) else ""
+        kind = "class" if inspect.isclass(thing) else "function" if callable(thing) else "data"
+        blocks.append(f".. auto{kind}:: {name}\n{members}")
+    return "```{eval-rst}\n" + "\n".join(blocks) + "```"
+
+
+def read(app, docname, source):
+    """Prepare the text of a page; the site's `source-read`."""
+    text = source[0]
+    if docname == "index":
+        text = completed(text, sorted(app.env.found_docs))
+    source[0] = executed(NAMES.sub(lambda found: documented(found[1]), text))
+
+
+def _math(self, node, display):
+    from docutils.nodes import SkipNode
+
+    latex = node.astext()
+    shown = markup.equations(latex) if r"\begin{aligned}" in latex else markup.mathml(latex, display)
+    self.body.append(f'<div class="math">{shown}</div>' if display == "block" else shown)
+    raise SkipNode
+
+
+def setup(app):
+    """Register with sphinx."""
+    app.connect("source-read", read)
+    app.add_html_math_renderer(
+        "mathml", (lambda s, n: _math(s, n, "inline"), None), (lambda s, n: _math(s, n, "block"), None)
+    )
+    return {"parallel_read_safe": True}

@@ -1,0 +1,62 @@
+"""Configuration of the documentation: `make docs` builds it, every example executed, every warning an error."""
+
+import hashlib
+import sys
+from pathlib import Path
+
+import smallinit
+from smallinit.sim.sweep.store import code_hash
+
+HERE = Path(__file__).parent
+SOURCES = code_hash().encode() + b"".join(path.read_bytes() for path in sorted(HERE.parent.glob("*.py")))
+sys.path.insert(0, str(HERE))  # `_pages`
+
+project = "smallinit"
+author = "The smallinit authors"
+project_copyright = "The smallinit authors"
+version = release = smallinit.__version__
+extensions = ["_pages", "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+exclude_patterns = ["_build", "jupyter_execute", "results"]
+html_math_renderer = "mathml"  # drawn by the browser: no scripts, no fonts, nothing from outside
+
+# Pages are plain Markdown; `_pages` turns their python fences into cells, each page run in one kernel.
+myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_heading_anchors = 3
+myst_update_mathjax = False
+nb_execution_mode = "cache"
+# Outputs belong to the sources of the package as much as to the cells.
+nb_execution_cache_path = str(HERE / "_build" / "executed" / hashlib.sha256(SOURCES).hexdigest()[:16])
+nb_execution_in_temp = True
+nb_execution_timeout = 900
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_merge_streams = True
+nb_ipywidgets_js = {}  # nothing is loaded from outside
+
+autosummary_generate = False
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+default_role = "autolink"
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "smallinit"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_sidebars = {"**": ["all-pages.html"], "index": []}
+templates_path = ["_templates"]
+html_context = {"default_mode": "auto"}
+html_theme_options = {
+    "navbar_center": [],
+    "navigation_with_keys": False,
+    "show_prev_next": True,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "friendly",
+    "pygments_dark_style": "github-dark-high-contrast",
+}
+linkcheck_timeout = 20
