@@ -15,6 +15,7 @@ from pathlib import Path
 HERE, DOCS = Path(__file__).parent, Path(__file__).parents[2] / "docs"
 PARTS = {
     "peers": ("peers.py", "--picture", str(DOCS / "benchmarks.png")),
+    "taylor": ("taylor.py",),
     "theory_vs_training": ("theory_vs_training.py",),
     "small": ("large_vocabulary.py", "small"),
     "large": ("large_vocabulary.py", "large"),
