@@ -87,12 +87,8 @@ def parts(ax: Axes, split: Decomposition, name: str) -> None:
     left = split.remainder(name) * whole
     ax.plot(t, np.where(left > 0, left, np.nan), color=GREY, ls=(0, (1, 1)), label="not explained")
     what = name if name.partition("/")[0] == "loss" else rf"$\Delta$ {name}"
-    ax.set(
-        yscale="log",
-        xlabel=r"flow time $t$ = learning rate $\times$ step",
-        ylabel=f"relative to {what} of training",
-    )
-    _legend(ax, "lower right")
+    time = r"flow time $t$ = learning rate $\times$ step"
+    ax.set(yscale="log", xlabel=time, ylabel=f"relative to {what} of training")
 
 
 def finish(above: Axes, below: Axes, overlays: Sequence[Overlay], tolerance: float) -> None:

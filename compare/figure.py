@@ -115,6 +115,8 @@ def plot_parts(split: Decomposition, path: str | Path, names: Sequence[str], dpi
         figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
         for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
             panels.parts(ax, split, name)
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
         _save(figure, path, dpi, {"Title": "smallinit decomposition"})
     return path
 

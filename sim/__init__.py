@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from . import methods as methods
+from .certificate import Certificate as Certificate
+from .certificate import certificate as certificate
 from .check_flow import check_flow as check_flow
 from .ensemble import Ensemble as Ensemble
 from .events import Event as Event
@@ -39,6 +41,7 @@ __all__ = [
     "DOP853",
     "RKC",
     "TSIT5",
+    "Certificate",
     "Ensemble",
     "Event",
     "IntegrationError",
@@ -52,6 +55,7 @@ __all__ = [
     "Sweep",
     "Trajectory",
     "alignment",
+    "certificate",
     "check_flow",
     "integrate",
     "integrate_ensemble",
