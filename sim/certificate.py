@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from .problem import Problem
 
 SAFETY = 0.8  # part of the tolerance that the estimated error may use up
-POINTS = 65  # flow times at which the exact gradient is taken
-SHORT = 0.25  # a horizon within this part of the range is looked at again, more closely
+POINTS = 65  # states kept of the closure's trajectory
+CLOSER = (
+    12  # looks at most: again, up to twice the horizon, while it lies within the first quarter of the points
+)
 NEARLY = 0.98  # of the blow-up time: states beyond are too large to be of use
 RTOL, TINY = 1e-3, np.finfo(float).tiny
 
@@ -84,11 +86,11 @@ def certificate(
 ) -> Certificate:
     """Say up to which flow time a closure will follow training, without any training.
 
-    Along the closure's trajectory the exact gradient is taken at a few times; what the closure lacks there,
-    ``r(t) = F_exact(w(t)) - F(w(t))``, drives an error that grows by the closure's own linear response:
-    ``de/dt = F(w + e) - F(w) + r``, from e = 0. With a learning rate, ``r`` gains what its steps do to first
-    order, ``-(learning_rate / 2) d/dt F_exact(w(t))``. The horizon is where ``|e| / |w + e - w(0)|`` reaches 0.8
-    of `tol`.
+    Along the closure's trajectory ``w(t)`` the exact gradient differs by ``r = F_exact(w) - F(w)``. That drives an
+    error ``e``, which grows as the exact gradient responds: ``de/dt = r + F_exact(w + e) - F_exact(w)``, e(0) = 0.
+    With a learning rate, ``r`` gains what the steps of gradient descent do to first order,
+    ``-(learning_rate / 2) d/dt F_exact(w(t))``. The horizon is where ``|e| / |w + e - w(0)|`` reaches 0.8 of `tol`; the
+    error is followed only up to twice of it, and to three digits.
 
     Parameters
     ----------
@@ -107,7 +109,7 @@ def certificate(
     learning_rate : float
         Of the full-batch gradient descent that the theory is to follow; 0 is the gradient flow.
     points : int
-        Flow times at which the exact gradient is taken, at least 9; a short horizon takes as many again.
+        States of the closure's trajectory that are kept, at least 9; a short horizon takes as many again.
 
     Returns
     -------
@@ -122,14 +124,18 @@ def certificate(
         If the closure cannot be integrated.
     """
     _check(flow, tol, weight, learning_rate, points)
-    began, evaluations, end, looked = time.perf_counter(), 0, t1, 0.0
+    began, evaluations, end, looked, closer = time.perf_counter(), 0, t1, 0.0, CLOSER
     while True:
         states = _states(flow, data, start, end, points)
         lack = _Lack(flow, data, states, learning_rate)
         error = lack.error(weight, tol)
-        evaluations, looked = evaluations + points, max(looked, float(states.t[-1]))
+        evaluations, looked, closer = (
+            evaluations + lack.evaluations,
+            max(looked, float(states.t[-1])),
+            closer - 1,
+        )
         horizon = _crossing(states.t, error, SAFETY * tol)
-        if horizon == 0.0 or horizon >= SHORT * states.t[-1]:
+        if horizon == 0.0 or horizon >= states.t[points // 4] or not closer:
             break
         end = 2.0 * horizon  # the error grew where there are few points: look closer
     if horizon == inf and looked < t1:
@@ -153,21 +159,23 @@ class _Lack:
     """
 
     def __init__(self, flow: Flow, data: Dataset, states: Trajectory, learning_rate: float) -> None:
-        from scipy.interpolate import CubicSpline
+        from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 
         start = states.state(0)
         self.problem = compile_flow(flow, data, start, fold=False)
-        exact = compile_flow(derive(flow.model, "exact"), data, start, fold=False)
+        self.exact = compile_flow(derive(flow.model, "exact"), data, start, fold=False)
         self.t = states.t
         self.y = np.stack(
             [self.problem.pack({n: w[i] for n, w in states.weights.items()}) for i in range(len(states))]
         )
-        wanted = np.stack([_derivative(exact, y) for y in self.y])
-        lacking = wanted - np.stack([_derivative(self.problem, y) for y in self.y])
+        slopes, wanted = (np.stack([_derivative(p, y) for y in self.y]) for p in (self.problem, self.exact))
+        lacking = wanted - slopes
         self.size = np.linalg.norm(lacking, axis=1) / np.linalg.norm(wanted, axis=1)
-        steps = CubicSpline(self.t, wanted).derivative()(self.t)
-        self.first = wanted[0], lacking[0]
-        self.along = CubicSpline(self.t, np.stack([self.y, lacking - 0.5 * learning_rate * steps], axis=1))
+        steps = -0.5 * learning_rate * np.gradient(wanted, self.t, axis=0)
+        self.first, self.evaluations = (wanted[0], lacking[0] + steps[0]), len(self.t)
+        # Local interpolation: the times may lie orders of magnitude more densely at one end.
+        self.along = CubicHermiteSpline(self.t, self.y, slopes)
+        self.steps = PchipInterpolator(self.t, steps)
 
     def error(self, weight: str, tol: float) -> np.ndarray:
         """Relative error of a weight's displacement at the saved times (n_t,); nan beyond 2 `tol`."""
@@ -177,20 +185,21 @@ class _Lack:
         part = slice(offset, offset + shape[0] * shape[1])
 
         def slope(t: float, e: np.ndarray) -> np.ndarray:
-            y, lacking = self.along(t)
-            return _derivative(self.problem, y + e) - _derivative(self.problem, y) + lacking
+            y = self.along(t)
+            self.evaluations += 1
+            return _derivative(self.exact, y + e) - _derivative(self.problem, y) + self.steps(t)
 
         def relative(t: float, e: np.ndarray) -> float:
-            moved = self.along(t)[0][part] + e[part] - self.y[0][part]
+            moved = self.along(t)[part] + e[part] - self.y[0][part]
             return float(np.linalg.norm(e[part]) / max(np.linalg.norm(moved), TINY))
 
         def beyond(t: float, e: np.ndarray) -> float:
-            return relative(t, e) - 2.0 * tol if t > self.t[1] else -1.0
+            return relative(t, e) - 2.0 * tol if t > 1e-3 * self.t[1] else -1.0
 
         beyond.terminal = True  # pyright: ignore[reportFunctionMemberAccess]
-        wanted, lacking = (float(np.linalg.norm(f[part])) for f in self.first)
+        wanted, driving = (float(np.linalg.norm(f[part])) for f in self.first)
         error = np.full(len(self.t), np.nan)
-        error[0] = lacking / max(wanted, TINY)  # the limit of `relative` as t goes to 0
+        error[0] = driving / max(wanted, TINY)  # the limit of `relative` as t goes to 0
         if error[0] > tol:
             return error
         first = self.y[1][part] - self.y[0][part]
@@ -204,13 +213,21 @@ class _Lack:
 
 
 def _states(flow: Flow, data: Dataset, start: Mapping[str, Any], t1: float, points: int) -> Trajectory:
-    """Evenly spaced states of the closure up to `t1`, or up to shortly before its blow-up."""
-    states = integrate(flow, data, start, t1=t1, save_at=points, throw=False)
-    if states.outcome.status is Status.BLOW_UP:
-        return integrate(flow, data, start, t1=NEARLY * states.outcome.t, save_at=points)
-    if not states.outcome.success:
-        raise IntegrationError(str(states.outcome), states)
-    return states
+    """States of the closure up to `t1`, or up to shortly before its blow-up, as dense as the integrator's steps."""
+    seen = [0.0]
+
+    def watch(t: float, weights: Any) -> float:
+        seen.append(t)
+        return 1.0
+
+    found = integrate(flow, data, start, t1=t1, save_at=[t1], events=watch, throw=False)
+    if found.outcome.status is Status.BLOW_UP:
+        t1 = NEARLY * found.outcome.t
+    elif not found.outcome.success:
+        raise IntegrationError(str(found.outcome), found)
+    steps = np.unique([*(t for t in seen if t < t1), t1])
+    times = np.interp(np.linspace(0, len(steps) - 1, points), np.arange(len(steps)), steps)
+    return integrate(flow, data, start, t1=t1, save_at=times)
 
 
 def _derivative(problem: Problem, y: np.ndarray) -> np.ndarray:
@@ -225,8 +242,10 @@ def _crossing(t: np.ndarray, error: np.ndarray, level: float) -> float:
     if not above.size:
         return inf
     j = above[0]
-    if j == 0 or np.isnan(error[j]):  # gone between two points
-        return float(t[max(j - 1, 0)])
+    if j == 0:
+        return 0.0
+    if np.isnan(error[j]):  # gone between two points
+        return float(t[j - 1]) if j > 1 else 0.5 * float(t[j])
     return float(np.interp(level, error[j - 1 : j + 1], t[j - 1 : j + 1]))
 
 
