@@ -1,7 +1,8 @@
 """Measure how often certificates of why.md are right, and by how much, over 50 random set-ups.
 
-``python docs/measure_certificate.py`` writes ``certificate.json`` and ``certificate.png`` beside this file and the
-table between the two marker comments of ``why.md``; ``--quick`` prints the first two set-ups and writes nothing.
+``python docs/measure_certificate.py`` writes ``certificate.json``, ``certificate.png`` and the page's ``parts.png``
+beside this file and the table between the two marker comments of ``why.md``; ``--quick`` prints the first two
+set-ups and writes nothing.
 """
 
 import json
@@ -136,6 +137,13 @@ def draw(rows, path):
     figure.savefig(path, dpi=130, metadata={"Software": None})
 
 
+def draw_parts(path):
+    """Run the page's first example and draw its decomposition."""
+    space = {}
+    exec(PAGE.read_text().partition("```python\n")[2].partition("```")[0], space)  # noqa: S102 - our own page
+    space["parts"].plot(path)
+
+
 def main(quick):
     """Measure all set-ups and write the page, or print two (`quick`)."""
     rows = []
@@ -150,6 +158,7 @@ def main(quick):
     ]
     PAGE.with_name("certificate.json").write_text(json.dumps(clean, indent=1) + "\n")
     draw(rows, PAGE.with_name("certificate.png"))
+    draw_parts(PAGE.with_name("parts.png"))
     before, _, rest = PAGE.read_text().partition(MARKS[0])
     PAGE.write_text(before + f"{MARKS[0]}\n\n{table(rows)}\n\n{MARKS[1]}" + rest.partition(MARKS[1])[2])
 

@@ -135,7 +135,8 @@ def certificate(
             closer - 1,
         )
         horizon = _crossing(states.t, error, SAFETY * tol)
-        if horizon == 0.0 or horizon >= states.t[points // 4] or not closer:
+        near = min(states.t[points // 4], 0.4 * states.t[-1])
+        if horizon == 0.0 or horizon >= near or not closer:
             break
         end = 2.0 * horizon  # the error grew where there are few points: look closer
     if horizon == inf and looked < t1:
@@ -175,7 +176,8 @@ class _Lack:
         self.first, self.evaluations = (wanted[0], lacking[0] + steps[0]), len(self.t)
         # Local interpolation: the times may lie orders of magnitude more densely at one end.
         self.along = CubicHermiteSpline(self.t, self.y, slopes)
-        self.steps = PchipInterpolator(self.t, steps)
+        with np.errstate(over="ignore"):  # of harmonic means of slopes next to zero
+            self.steps = PchipInterpolator(self.t, steps)
 
     def error(self, weight: str, tol: float) -> np.ndarray:
         """Relative error of a weight's displacement at the saved times (n_t,); nan beyond 2 `tol`."""
