@@ -25,6 +25,7 @@ COMMANDS = {
     "simulate": "Derive and integrate every closure; nothing is trained.",
     "train": "Train the torch twin; nothing is derived.",
     "sweep": "Simulate and train over axes of an experiment; run again to resume.",
+    "figure": "Compute a figure of the paper, and decide its claims by numbers.",
     "report": "Turn a directory of results into one self-contained HTML page.",
     "check": "Hold a claimed equation against the derived one: true to which order, and what it drops.",
     "claims": "Put the statements of the papers to the test, one by one.",
@@ -41,7 +42,7 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,
     )
     for order, (name, text) in enumerate(COMMANDS.items()):
-        module = f"commands_{name}" if name in ("sweep", "report") else "commands"
+        module = f"commands_{name}" if name in ("sweep", "report", "figure") else "commands"
         app.command(f"{__package__}.{module}:{name}", name=name, help=text, sort_key=order)
     return app
 

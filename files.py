@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Everything that a command writes; `--overwrite` replaces a directory that holds nothing else.
 RESULT = re.compile(
     r"overlay\.png|summary\.json|experiment\.toml|equations\.tex|training\.nc|theory-[a-z0-9=,]+\.nc"
-    r"|report\.html"
+    r"|report\.html|figure\.png|figure\.json|data\.npz"
 )
 ARRAY_BYTES = 2**31  # larger inputs are refused before they are unpacked
 

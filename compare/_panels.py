@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from ..sim.observables import cosines
 
 if TYPE_CHECKING:
+    from .decompose import Decomposition
     from .overlay import Overlay
 
 # Okabe and Ito's palette: told apart under every common colour blindness; one colour per quantity.
@@ -73,6 +74,21 @@ def norms(above: Axes, below: Axes, overlays: Sequence[Overlay]) -> None:
     above.set_ylabel("Frobenius norm")
     below.set_ylabel(r"rel. error of $\Delta W$")
     _legend(above, "lower right")
+
+
+def parts(ax: Axes, split: Decomposition, name: str) -> None:
+    """Sizes of the parts of a decomposition, what is left, and the whole distance, relative to training."""
+    t, whole = split.t, split.distance(name) / np.where(split.scale[name] > 0, split.scale[name], np.inf)
+    ax.plot(t, np.where(whole > 0, whole, np.nan), color=GREY, lw=2.4, alpha=0.5, label="theory to training")
+    for part, colour in zip(split.parts, OTHER_COLOURS, strict=False):
+        size = split.size(part, name)
+        if size.any():
+            ax.plot(t, np.where(size > 0, size, np.nan), color=colour, label=part)
+    left = split.remainder(name) * whole
+    ax.plot(t, np.where(left > 0, left, np.nan), color=GREY, ls=(0, (1, 1)), label="not explained")
+    what = name if name.partition("/")[0] == "loss" else rf"$\Delta$ {name}"
+    time = r"flow time $t$ = learning rate $\times$ step"
+    ax.set(yscale="log", xlabel=time, ylabel=f"relative to {what} of training")
 
 
 def finish(above: Axes, below: Axes, overlays: Sequence[Overlay], tolerance: float) -> None:

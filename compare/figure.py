@@ -15,6 +15,7 @@ from . import _panels as panels
 from ._settings import integer, real
 
 if TYPE_CHECKING:
+    from .decompose import Decomposition
     from .overlay import Overlay
 
 STYLE: dict[str, Any] = {
@@ -90,6 +91,36 @@ def plot_overlays(
     return path
 
 
+def plot_parts(split: Decomposition, path: str | Path, names: Sequence[str], dpi: int = 200) -> Path:
+    """Draw the sizes of the parts of a decomposition over flow time, one panel per name, and write the figure.
+
+    Parameters
+    ----------
+    split : Decomposition
+        What `decompose` found.
+    path : path
+        File to write, .png, .pdf or .svg; replaced if there.
+    names : sequence of str
+        Weights and losses, such as "W_E" and "loss".
+    dpi : int
+        Dots per inch of a .png.
+
+    Raises
+    ------
+    ValueError
+        If the path cannot be a figure's.
+    """
+    path = _figure_path(path)
+    with context(["default", STYLE]):
+        figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
+        for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+            panels.parts(ax, split, name)
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+        _save(figure, path, dpi, {"Title": "smallinit decomposition"})
+    return path
+
+
 def _draw(overlays: Sequence[Overlay], times: Sequence[float] | None, tolerance: float) -> Figure:
     tokens = panels.anchor_tokens(overlays[0])
     height = CURVES + (MATRICES if tokens else 0.0)
@@ -125,7 +156,7 @@ def _draw(overlays: Sequence[Overlay], times: Sequence[float] | None, tolerance:
 
 
 def _write(figure: Figure, path: Path, overlays: Sequence[Overlay], dpi: int) -> None:
-    key, undated = METADATA[path.suffix.lower()]
+    key = METADATA[path.suffix.lower()][0]
     trajectories = {"theories": [o.theory for o in overlays], "training": [overlays[0].training]}
     record = {
         kind: [
@@ -133,7 +164,16 @@ def _write(figure: Figure, path: Path, overlays: Sequence[Overlay], dpi: int) ->
         ]
         for kind, members in trajectories.items()
     }
-    metadata = {"Title": "smallinit overlay", key: json.dumps(record, sort_keys=True, default=str), **undated}
+    _save(
+        figure,
+        path,
+        dpi,
+        {"Title": "smallinit overlay", key: json.dumps(record, sort_keys=True, default=str)},
+    )
+
+
+def _save(figure: Figure, path: Path, dpi: int, metadata: dict[str, Any]) -> None:
+    metadata |= METADATA[path.suffix.lower()][1]
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=dpi, metadata=metadata)

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,12 +17,15 @@ from ..sim.trajectory import Trajectory
 from ._align import Alignment, align
 from ._settings import real
 
+if TYPE_CHECKING:
+    from .decompose import Decomposition
+
 # Observables with one number per time; matrices and spectra have no single relative error.
 SCALARS = ("loss", "accuracy", "norm", "effective_rank", "invariant")
 TOLERANCES = (0.01, 0.05, 0.1)
 
 
-def overlay(theory: Trajectory, training: Trajectory) -> Overlay:
+def overlay(theory: Trajectory, training: Trajectory, decompose: bool = False) -> Overlay:
     """Align a theory with a training run in flow time (= learning rate x step).
 
     The common times are those at which both were saved. If these are fewer than five, all of the training's
@@ -33,6 +36,9 @@ def overlay(theory: Trajectory, training: Trajectory) -> Overlay:
     ----------
     theory, training : Trajectory
         From the same weights, model and data.
+    decompose : bool
+        Whether to split the distance into what the closure, the step size, the optimiser and the minibatches do, by
+        extra runs; the result's ``decomposition`` has them.
 
     Returns
     -------
@@ -42,9 +48,14 @@ def overlay(theory: Trajectory, training: Trajectory) -> Overlay:
     Raises
     ------
     ValueError
-        If the two cannot be compared; the sentence says why.
+        If the two cannot be compared or, with `decompose`, the training lacks its settings; the sentence says why.
     """
-    return Overlay(theory, training, align(theory, training))
+    both = align(theory, training)
+    if not decompose:
+        return Overlay(theory, training, both)
+    from .decompose import decompose as split
+
+    return Overlay(theory, training, both, split(both))
 
 
 class RelativeErrors(Mapping[str, np.ndarray]):
@@ -114,11 +125,14 @@ class Overlay:
         The two as given, at their own times.
     alignment : Alignment
         Where their times meet.
+    decomposition : Decomposition or None
+        Why they part, if that was asked for.
     """
 
     theory: Trajectory
     training: Trajectory
     alignment: Alignment
+    decomposition: Decomposition | None = None
 
     def __repr__(self) -> str:
         """Return what is compared, and over which times."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from . import methods as methods
 from .balanced import balanced_start as balanced_start
+from .certificate import Certificate as Certificate
+from .certificate import certificate as certificate
 from .check_flow import check_flow as check_flow
 from .ensemble import Ensemble as Ensemble
 from .events import Event as Event
@@ -42,6 +44,7 @@ __all__ = [
     "EULER",
     "RKC",
     "TSIT5",
+    "Certificate",
     "Ensemble",
     "Event",
     "IntegrationError",
@@ -56,6 +59,7 @@ __all__ = [
     "Trajectory",
     "alignment",
     "balanced_start",
+    "certificate",
     "check_flow",
     "integrate",
     "integrate_ensemble",

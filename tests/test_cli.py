@@ -419,7 +419,7 @@ def test_derive_loads_neither_torch_nor_numba():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("claims", "report")])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("claims", "report", "figure")])
 def test_command_help_has_a_flag_for_every_key(name, capsys, monkeypatch):  # the others take no experiment
     from smallinit.config import fields
 

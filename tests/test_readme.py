@@ -1,5 +1,6 @@
 """What the README and the notation page show must run and be true."""
 
+import json
 import os
 import re
 import subprocess
@@ -78,6 +79,22 @@ def test_the_decoder_page():
     _, space = run_page("decoder.md")
     memory, *reasoning = (space["run"][f"loss/{group}"][-1] for group in space["data"].group_names)
     assert max(reasoning) < 0.75 * memory
+
+
+def test_the_page_on_why(capsys):
+    _, space = run_page("why.md")
+    parts, promise = space["parts"], space["promise"]
+    assert parts.remainder()[1:].max() < 0.1
+    assert parts.share("sampling")[1] > 0.9 > 0.6 > parts.share("sampling")[-1]
+    true = float(capsys.readouterr().out.split("true horizon")[1])
+    assert 0.5 * true < promise.horizon < true
+
+
+def test_the_record_behind_the_page_on_why():
+    rows = json.loads((ROOT / "docs" / "certificate.json").read_text())
+    assert len(rows) == 50
+    assert sum(row["conservative"] for row in rows) >= 48
+    assert sum(row["within a factor 2"] for row in rows) >= 40
 
 
 def test_the_sweep_file_of_the_docs():

@@ -1,0 +1,152 @@
+"""The command that computes a figure of the paper."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from . import report
+from .commands import note, save
+from .config import parse_tokens
+from .files import InputError, check_target
+from .flags import Overwrite
+
+if TYPE_CHECKING:
+    from .compare.figures import FigureResult
+
+# Each is a module `compare.figures.figure_<name>` with `run(size, seeds, progress) -> FigureResult`.
+NAMES = ("3a", "3b", "4", "5", "6", "7", "8")
+
+
+def figure(
+    name: str,
+    /,
+    *,
+    size: Literal["small", "paper"] = "small",
+    seeds: str = "0-2",
+    out: Path | None = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Compute a figure of the paper, and decide its claims by numbers.
+
+    Parameters
+    ----------
+    name
+        3a, 3b, 4, 5, 6, 7 or 8, as the paper counts.
+    size
+        small takes minutes on two cores, paper the sizes that the paper reports.
+    seeds
+        Seeds of the runs, such as "0-2" or "0,3,7".
+    out
+        Directory for the results; results/figure-NAME if absent.
+    overwrite
+        Replace a former result.
+    """
+    chosen = parse_seeds(seeds)
+    module = figure_module(name)
+    folder = check_target(out if out is not None else Path("results") / f"figure-{name}", overwrite)
+    result = import_module(module).run(size, chosen, note)
+    print(f"figure {result.name}: {result.title}\n\n{statistics_table(result)}\n")
+    save(folder, overwrite, writers(result, size, chosen))
+
+
+def figure_module(name: str) -> str:
+    """Return the full name of a figure's module.
+
+    Raises
+    ------
+    InputError
+        If there is no such figure, or this version lacks it.
+    """
+    if name not in NAMES:
+        near = get_close_matches(
+            name.lower().removeprefix("fig").removeprefix("ure").strip(" -_."), NAMES, 1, 0.5
+        )
+        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(NAMES)}."
+        raise InputError(f"there is no figure {name[:40]!r} of the paper here: {hint}")
+    if not (Path(__file__).parent / "compare" / "figures" / f"figure_{name}.py").is_file():
+        raise InputError(f"figure {name!r} is not part of this version: choose another, or a newer version.")
+    return f"{__package__}.compare.figures.figure_{name}"
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Read "0-2" or "0,3,7" as seeds.
+
+    Raises
+    ------
+    InputError
+        If the text is anything else, or names a seed twice.
+    """
+    try:
+        seeds = tuple(parse_tokens(text))
+    except ValueError as error:
+        raise InputError(f"`--seeds` {text[:40]!r} is no list of seeds: write it as 0-2 or 0,3,7.") from error
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise InputError(f"`--seeds` {text[:40]!r} must name at least one seed, and none twice.")
+    return seeds
+
+
+def statistics_table(result: FigureResult) -> str:
+    """Set the claims of a figure, their values per seed and what became of them in columns."""
+    rows = [
+        [
+            "reproduced" if s.reproduced else "NOT reproduced",
+            " ".join(f"{value:.4g}" for value in s.values),
+            s.claim,
+            s.definition + (f" ({s.note})" if s.note else ""),
+        ]
+        for s in result.statistics
+    ]
+    return report.table(["outcome", "value per seed", "claim", "statistic"], rows)
+
+
+def writers(result: FigureResult, size: str, seeds: tuple[int, ...]) -> dict[str, Callable[[Path], Any]]:
+    """Map each result file to the function that writes it."""
+    import numpy as np
+
+    from .sim import provenance
+
+    record = {
+        "name": result.name,
+        "title": result.title,
+        "caption": result.caption,
+        "statistics": [statistic(s) for s in result.statistics],
+        "settings": dict(result.settings),
+        "provenance": provenance(figure=result.name, size=size, seeds=list(seeds)),
+    }
+    text = json.dumps(record, indent=2, allow_nan=False)
+    return {
+        "figure.json": lambda path: path.write_text(text + "\n", encoding="utf-8"),
+        "figure.png": lambda path: draw(result, path, record),
+        "data.npz": lambda path: np.savez(path, **dict(result.arrays)),
+    }
+
+
+def statistic(s: Any) -> dict[str, Any]:
+    """Make a statistic JSON-able: a value of null is infinite or undefined, "never" for a time."""
+    values = [float(v) if isfinite(v) else None for v in s.values]
+    named = {key: getattr(s, key) for key in ("claim", "definition", "note")}
+    return named | {"values": values, "reproduced": bool(s.reproduced)}
+
+
+def draw(result: FigureResult, path: Path, record: Mapping[str, Any]) -> None:
+    """Draw all panels to a PNG that names its settings and provenance; equal results give equal files."""
+    from matplotlib.figure import Figure
+    from matplotlib.style import context
+
+    from .compare.figure import STYLE, WIDTH
+
+    described = {key: record[key] for key in ("settings", "provenance")}
+    with context(["default", STYLE]):
+        canvas = Figure(figsize=(WIDTH, 0.7 * WIDTH), layout="constrained")
+        result.draw(canvas)
+        text = {
+            "Title": f"smallinit figure {result.name}",
+            "Description": json.dumps(described, sort_keys=True),
+        }
+        canvas.savefig(path, dpi=150, metadata={"Software": None, **text})

@@ -1,0 +1,112 @@
+"""What the figures on the composite anchor task share: tasks, times, cosines, small statistics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...theory.laws import memory_label_law, reasoning_label_law
+from ...theory.tasks import CompositeTask
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GROUPS = ("memory", "reasoning-train", "reasoning-test")
+SIZES = ("small", "paper")
+
+
+def check_size(size: str) -> str:
+    """Return "small" or "paper", or raise ValueError."""
+    if size not in SIZES:
+        raise ValueError(f"`size` must be one of {', '.join(SIZES)}, got {size!r}.")
+    return size
+
+
+def paper_task(length: int) -> CompositeTask:
+    """Return A1's main setting: 100 keys, ten anchors of each kind, two orders held out."""
+    return CompositeTask(
+        range(21, 121), range(1, 11), range(11, 21), length=length, masked=((11, 13), (13, 11))
+    )
+
+
+def first_time(t: np.ndarray, loss: np.ndarray, level: float) -> float:
+    """Return the flow time at which `loss` (n_t,) first is at most `level`, linear in between; inf if never."""
+    below = np.flatnonzero(loss <= level)
+    if not below.size:
+        return float("inf")
+    j = below[0]
+    return float(t[0]) if j == 0 else float(np.interp(level, loss[[j, j - 1]], t[[j, j - 1]]))
+
+
+def half_of_drop(t: np.ndarray, loss: np.ndarray) -> float:
+    """Return the flow time at which `loss` has lost half of what it loses from the first to the last time."""
+    return first_time(t, loss, 0.5 * float(loss[0] + loss[-1]))
+
+
+def escape(t: np.ndarray, loss: np.ndarray, part: float) -> float:
+    """Return the flow time at which a part of the starting loss is gone, as `compare.phase.escape_times` does."""
+    return first_time(t, loss, (1.0 - part) * float(loss[0]))
+
+
+def anchor_laws(task: CompositeTask) -> dict[str, np.ndarray]:
+    """Return the exact label laws of the anchors on the training data, kind -> (anchors, d_vocab)."""
+    memory = np.tile(memory_label_law(task), (len(task.memory_anchors), 1))
+    reasoning = [reasoning_label_law(task, anchor, training=True) for anchor in task.reasoning_anchors]
+    return {"memory": memory, "reasoning": np.array(reasoning)}
+
+
+def centred(laws: np.ndarray) -> np.ndarray:
+    """Subtract the uniform law from laws (m, d_vocab)."""
+    return laws - 1.0 / laws.shape[1]
+
+
+def cosine_matrix(rows: np.ndarray) -> np.ndarray:
+    """Return the cosines (m, m) between rows (m, d)."""
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit @ unit.T
+
+
+def off_diagonal(matrix: np.ndarray) -> np.ndarray:
+    """Return the entries of a square matrix off its diagonal."""
+    return matrix[~np.eye(len(matrix), dtype=bool)]
+
+
+def distances(n: int) -> np.ndarray:
+    """Return the distance of every entry of a matrix (n, n) from its diagonal, off the diagonal only."""
+    i = np.arange(n)
+    return off_diagonal(np.abs(i[:, None] - i))
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Return Spearman's rank correlation, ties averaged."""
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(x, y).statistic)
+
+
+def principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first two principal coordinates (m, 2) of rows and the shares of variance of all."""
+    from ...sim.observables import singular_values
+
+    about = rows - rows.mean(axis=0)
+    values = singular_values(about[None])[0]
+    direction = np.linalg.svd(about, full_matrices=False)[2][:2]
+    direction = direction * np.where(direction.sum(axis=1, keepdims=True) < 0.0, -1.0, 1.0)  # a sign to keep
+    return about @ direction.T, values**2 / np.sum(values**2)
+
+
+def show_cosines(ax: Axes, matrix: np.ndarray, title: str, split: int | None = None) -> None:
+    """Draw a cosine matrix between -1 and 1, a line after the first `split` rows."""
+    ax.imshow(matrix, vmin=-1.0, vmax=1.0, cmap="RdBu_r")
+    ax.set_title(title)
+    ax.set(xticks=[], yticks=[])
+    if split is not None:
+        ax.axhline(split - 0.5, color="black", lw=0.6)
+        ax.axvline(split - 0.5, color="black", lw=0.6)
+
+
+def cosine_bar(figure: Figure, axes: list[Axes]) -> None:
+    """Add one colour bar for matrices drawn by `show_cosines`."""
+    figure.colorbar(axes[0].images[0], ax=axes, ticks=(-1, 0, 1), shrink=0.8, label="cosine")

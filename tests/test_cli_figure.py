@@ -1,0 +1,78 @@
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from smallinit import commands_figure
+from smallinit.cli import run
+from smallinit.compare.figures import FigureResult, Statistic
+
+CLAIMS = (
+    Statistic("falls", "slope; reproduced if < 0", (-1.0, -2.5), True),
+    Statistic("ever falls", "time; reproduced if finite", (float("inf"), 3.0), False, "seed 0 never"),
+)
+
+
+@pytest.fixture
+def stub(monkeypatch, tmp_path):
+    """A figure that takes no time, and the arguments it was called with."""
+    monkeypatch.chdir(tmp_path)
+    calls = []
+
+    def compute(size, seeds, progress):
+        calls.append((size, seeds))
+        progress("working")
+        curve = np.arange(3.0)
+        return FigureResult(
+            "3a", "A line", "rises", {"gammas": [0.5]}, CLAIMS,
+            lambda figure: figure.subplots().plot(curve), {"curve": curve},
+        )  # fmt: skip
+
+    module = SimpleNamespace(run=compute)
+    monkeypatch.setitem(sys.modules, "smallinit.compare.figures.figure_3a", module)
+    monkeypatch.setattr(
+        commands_figure, "figure_module", lambda name: f"smallinit.compare.figures.figure_{name}"
+    )
+    return calls
+
+
+def test_a_figure_is_computed_written_and_told(stub, tmp_path, capsys):
+    assert run(["figure", "3a", "--seeds", "0-1", "--out", "out"]) == 0
+    assert stub == [("small", (0, 1))]
+    told = capsys.readouterr().out
+    assert "NOT reproduced  inf 3" in told
+    assert "seed 0 never" in told
+    record = json.loads((tmp_path / "out" / "figure.json").read_text())
+    assert [s["values"] for s in record["statistics"]] == [[-1.0, -2.5], [None, 3.0]]
+    assert [s["reproduced"] for s in record["statistics"]] == [True, False]
+    assert record["settings"] == {"gammas": [0.5]}
+    assert record["provenance"]["seeds"] == [0, 1]
+    with np.load(tmp_path / "out" / "data.npz", allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["curve"], np.arange(3.0))
+    first = (tmp_path / "out" / "figure.png").read_bytes()
+    assert run(["figure", "3a", "--seeds", "0-1", "--out", "out"]) == 2  # never overwritten unasked
+    assert run(["figure", "3a", "--seeds", "0-1", "--out", "out", "--overwrite"]) == 0
+    assert (tmp_path / "out" / "figure.png").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["figure", "3x"], "there is no figure '3x' of the paper here: did you mean"),
+        (["figure", "fig-4"], "did you mean '4'?"),
+        (["figure", "nine"], "choose from 3a, 3b, 4, 5, 6, 7, 8."),
+        (["figure", "4", "--seeds", "2-0"], "`--seeds` '2-0' is no list of seeds: write it as 0-2 or 0,3,7."),
+        (["figure", "4", "--seeds", "1,1"], "must name at least one seed, and none twice"),
+        (["figure", "4", "--size", "huge"], "small"),
+    ],
+)
+def test_bad_input_is_one_sentence(argv, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(argv) == 2
+    out, err = capsys.readouterr()
+    assert said in err
+    assert err.count("\n") == 1
+    assert out == ""
+    assert not list(tmp_path.iterdir())
