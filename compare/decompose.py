@@ -203,11 +203,9 @@ def _runs_between(both: Alignment, start: States) -> dict[str, Trajectory]:
 
 
 def _parts_of(training: Trajectory) -> tuple[Model, Dataset, np.ndarray, Mapping[str, Any]]:
-    model, data, steps, record = training.model, training.data, training.steps, training.provenance
-    if model is None or data is None or steps is None:
-        raise ValueError(
-            "`training` lacks its model, data or steps: take what `train` returns, or load it with them."
-        )
+    (model, data), steps, record = training.model_and_data(), training.steps, training.provenance
+    if steps is None:
+        raise ValueError("`training` lacks its steps: take what `train` returns.")
     wanted = ("optimizer", "learning_rate", "batch_size", "dtype", "weight_decay")
     if missing := [key for key in wanted if key not in record]:
         raise ValueError(f"`training` does not say its {missing[0]}: take what `train` returns.")
