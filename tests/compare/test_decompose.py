@@ -85,8 +85,11 @@ def test_what_cannot_be_decomposed(model, data, start):
     assert overlay(run, run).decomposition is None
     with pytest.raises(ValueError, match="does not say its optimizer"):
         overlay(run, replace(run, provenance={}), decompose=True)
-    with pytest.raises(ValueError, match="lacks its model, data or steps"):
+    with pytest.raises(ValueError, match="lacks its steps"):
         overlay(run, replace(run, steps=None), decompose=True)
+    clipped = train(model, data, start, steps=10, save_at=6, clip=1.0)
+    with pytest.raises(ValueError, match="run with `clip`"):
+        overlay(run, clipped, decompose=True)
 
 
 def test_a_theory_that_blows_up_is_split_before(model, data, start):
