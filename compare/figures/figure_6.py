@@ -65,10 +65,9 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
         "6",
         "First attention and value weights of the full decoder",
         f"gamma = {GAMMA}, no LayerNorm. Attention of the first block at the start against the causal average; its "
-        "distance from it over training; singular values of W_V; |cosine| between the top left singular vector of "
-        "W_V and the embeddings of anchors (median over seeds, range), the same for the direction that the theory "
-        "predicts (dotted), and |cosine| of the two directions (black). Dashed: the step that the statistics are "
-        "taken at.",
+        "distance from it over training; singular values of W_V; mean cosine of the anchors' embeddings with the top "
+        "left singular vector of W_V (median over seeds, range), with the direction that the theory predicts (dotted), "
+        "and |cosine| of the two directions (black). Dashed: the step that the statistics are taken at.",
         regime.record(seeds, gamma=GAMMA, early=EARLY, size=size),
         _statistics(arrays),
         lambda figure: _draw(figure, arrays),
@@ -91,24 +90,27 @@ def _look(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
         v = value_direction(model, data, weights)
         now = {"largest gap": gap.max(), "mean gap": gap.mean(), "singular values": values}
         now |= {"predicted alignment": abs(u[:, 0] @ v), "attention": attention.mean(axis=0)}
-        for kind in KINDS:
-            rows_of = weights["W_E"][data.token_groups[kind]]
-            unit = rows_of / np.linalg.norm(rows_of, axis=1, keepdims=True)
-            now |= {
-                f"cosine/{kind}": np.abs(unit @ u[:, 0]).mean(),
-                f"theory/{kind}": np.abs(unit @ v).mean(),
-            }
+        for side, direction in (("training", u[:, 0]), ("theory", v)):
+            now |= {f"{side}/{kind}": c for kind, c in _cosines(weights["W_E"], data, direction).items()}
         for name, value in now.items():
             rows.setdefault(name, []).append(value)
     return {name: np.array(values) for name, values in rows.items()} | {"step": np.asarray(trained.steps)}
+
+
+def _cosines(embedding: np.ndarray, data: Dataset, direction: np.ndarray) -> Arrays:
+    """Cosines of anchors' embeddings with a direction, by kind; its sign is that of the reasoning anchors."""
+    unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+    cosines = {kind: unit[data.token_groups[kind]] @ direction for kind in KINDS}
+    sign = np.sign(cosines[KINDS[0]].mean())
+    return {kind: sign * values for kind, values in cosines.items()}  # (n_anchors,)
 
 
 def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
     i = int(arrays["early"])
     when = f"at step {arrays['step'][i]}"
     ratio = arrays["singular values"][:, i, 0] / arrays["singular values"][:, i, 1]
-    reasoning, memory = (arrays[f"cosine/{kind}"][:, i] for kind in KINDS)
-    predicted, theory = arrays["predicted alignment"][:, i], arrays[f"theory/{KINDS[1]}"][:, i]
+    reasoning, memory = (np.abs(arrays[f"training/{kind}"][:, i]).mean(axis=1) for kind in KINDS)
+    predicted, theory = arrays["predicted alignment"][:, i], arrays[f"theory/{KINDS[1]}"][:, i].mean(axis=1)
     start, early = arrays["largest gap"][:, 0], arrays["mean gap"][:, i]
     return (
         Statistic(
@@ -144,7 +146,7 @@ def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
             tuple((memory / reasoning).tolist()),
             bool((memory / reasoning).max() < 0.5),
             "With as much memory as reasoning data the vector separates the two kinds: memory anchors stand at its "
-            "other end. So they do on the theory's direction (mean |cosine| with memory anchors "
+            "other end. So they do on the theory's direction (mean cosine with memory anchors "
             f"{np.median(theory):.2f}).",
         ),
         Statistic(
@@ -174,14 +176,17 @@ def _draw(figure: Figure, arrays: Arrays) -> None:
     spectrum.set(xlabel="index", ylabel=r"singular values of $W_V$", ylim=(0, None))
     spectrum.legend(loc="upper right")
     for kind in KINDS:
-        band(turn, steps, arrays[f"cosine/{kind}"], COLOURS[kind], f"{kind}: training")
-        middle = np.median(arrays[f"theory/{kind}"], axis=0)
-        turn.plot(steps, middle, color=COLOURS[kind], ls=(0, (1, 1)), label=f"{kind}: theory")
+        short = kind.replace("-anchors", "")
+        band(turn, steps, arrays[f"training/{kind}"].mean(axis=2), COLOURS[kind], f"{short} anchors")
+        middle = np.median(arrays[f"theory/{kind}"].mean(axis=2), axis=0)
+        turn.plot(steps, middle, color=COLOURS[kind], ls=(0, (1, 1)))
     band(turn, steps, arrays["predicted alignment"], "#000000", "theory with training")
-    turn.set(xlabel="training step", ylabel="|cosine|", ylim=(-0.02, 1.45), yticks=np.linspace(0, 1, 6))
+    turn.plot([], [], color="#777777", ls=(0, (1, 1)), label="theory")
+    turn.axhline(0.0, color="#777777", lw=0.6, zorder=0)
+    turn.set(xlabel="training step", ylabel="cosine", ylim=(-1.0, 1.6), yticks=np.linspace(-1, 1, 5))
     turn.legend(loc="upper right", ncols=2)
-    for ax in (gaps, turn):
-        ax.axvline(steps[i], color="#777777", lw=0.7, ls=(0, (3, 2)), zorder=0)
+    for ax, top in ((gaps, 1.0), (turn, 0.78)):
+        ax.axvline(steps[i], ymax=top, color="#777777", lw=0.7, ls=(0, (3, 2)), zorder=0)
     figure.tight_layout()
 
 
