@@ -29,6 +29,8 @@ from .modes import Modes as Modes
 from .modes import signature_modes as signature_modes
 from .nodes import RowSoftmax as RowSoftmax
 from .tasks import CompositeTask as CompositeTask
+from .text import Lexicon as Lexicon
+from .text import read_text as read_text
 
 # Last: the function takes the place of the package's own name; its modules stay importable.
 from .claims import claims as claims  # isort: skip
