@@ -250,7 +250,7 @@ def _draw_correlations(panel: Axes, members: Sequence[SimilarityOverlay]) -> Non
             panel.plot(overlay.t, values, color=colour, lw=1.3, ls=line, label=None if k else name)
         end = overlay.t[overlay.stage_end]
         panel.axvline(end, color="grey", lw=0.8, ls=":", label=None if k else "end of the first stage")
-    panel.set(xlabel="flow time (learning rate x step)", ylim=(-0.15, 1.03))
+    panel.set(xlabel="flow time (learning rate x step)", ylim=(-0.3, 1.03))
 
 
 def _draw_matrices(panel: Axes, overlay: SimilarityOverlay) -> None:

@@ -73,6 +73,13 @@ def test_the_sweeps_page(capsys):
     assert (times.sel(group="reasoning-train") < times.sel(group="memory")).all()
 
 
+def test_the_text_page(capsys):
+    _, space = run_page("text.md")
+    found = space["found"].at_stage_end
+    assert found["softmax"] > 0.9 > found["co-occurrence"]
+    assert "1000 1000\n" in capsys.readouterr().out
+
+
 def test_the_sweep_file_of_the_docs():
     from smallinit.sim.sweep import read_sweep
 

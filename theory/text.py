@@ -90,6 +90,19 @@ class Lexicon:
 
     words: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse words that are no vocabulary.
+
+        Raises
+        ------
+        ValueError
+            If ``"<unk>"`` is not the first, or a word stands twice.
+        """
+        if self.words[:1] != (UNKNOWN,) or len(set(self.words)) < len(self.words):
+            raise ValueError(
+                f"`words` must be {UNKNOWN!r} and distinct words; make a lexicon with `Lexicon.of(text)`."
+            )
+
     @classmethod
     def of(cls, text: str, size: int | None = None) -> Lexicon:
         """Collect the most frequent words of a text.

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smallinit.theory import Dataset, Lexicon, read_text
+from smallinit.theory import AttentionOnly, Dataset, Lexicon, read_text
+from smallinit.theory.corpora import story_corpus
 from smallinit.theory.text import UNKNOWN, split_words
 
 SAMPLE = "The cat sat. The cat's hat, the well-known HAT!\n"
@@ -62,6 +63,22 @@ def test_next_token_windows_tile_the_text():
     data = Lexicon.of(text).dataset(text, 3, "next-token")
     assert data.sequences.tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
     assert data.labels.tolist() == [4, 7, 10]
+
+
+def test_next_token_models_read_their_labels_off_the_text():
+    text = story_corpus(3)
+    lexicon = Lexicon.of(text)
+    ids = lexicon.encode(text)
+    data = lexicon.dataset(text, 5, "next-token")
+    labels = AttentionOnly(len(lexicon), 5).row_labels(data.sequences, data.labels)
+    assert labels.tolist() == ids[1 : 1 + labels.size].tolist()
+    assert labels.size == 5 * ((len(ids) - 1) // 5)
+
+
+@pytest.mark.parametrize("words", [(), ("a",), (UNKNOWN, "a", "a"), ("a", UNKNOWN)])
+def test_a_lexicon_begins_with_the_unknown_word_and_has_no_word_twice(words):
+    with pytest.raises(ValueError, match="`words` must be '<unk>' and distinct words"):
+        Lexicon(words)
 
 
 def test_held_out_windows_lie_behind_the_training_text():
