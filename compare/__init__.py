@@ -6,4 +6,7 @@ from .overlay import overlay as overlay
 from .phase import escape_times as escape_times
 from .phase import plot_phases as plot_phases
 from .schedule import WarmupCosine as WarmupCosine
+from .similarity import SimilarityOverlay as SimilarityOverlay
+from .similarity import plot_similarity as plot_similarity
+from .similarity import similarity_overlay as similarity_overlay
 from .train import train as train

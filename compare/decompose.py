@@ -207,7 +207,9 @@ def _parts_of(training: Trajectory) -> tuple[Model, Dataset, np.ndarray, Mapping
     if steps is None:
         raise ValueError("`training` lacks its steps: take what `train` returns.")
     if kept := [key for key in ("schedule", "clip") if record.get(key) is not None]:
-        raise ValueError(f"`training` was run with `{kept[0]}`: only runs at a constant rate can be decomposed.")
+        raise ValueError(
+            f"`training` was run with `{kept[0]}`: only runs at a constant rate can be decomposed."
+        )
     wanted = ("optimizer", "learning_rate", "batch_size", "dtype", "weight_decay")
     if missing := [key for key in wanted if key not in record]:
         raise ValueError(f"`training` does not say its {missing[0]}: take what `train` returns.")

@@ -77,8 +77,8 @@ def test_wheel_holds_the_package_only(wheel):
     assert not {name for name in shipped if Path(name).name.startswith("test_")}
     sources = {
         str(path.relative_to(ROOT))
-        for folder in ("theory", "sim", "sim/methods", "compare")
-        for path in (ROOT / folder).glob("*.py")
+        for folder in ("theory", "sim", "compare")
+        for path in (ROOT / folder).rglob("*.py")
     }
     presets = {str(path.relative_to(ROOT)) for path in (ROOT / "compare" / "presets").iterdir()}
     assert presets

@@ -97,6 +97,13 @@ def test_the_record_behind_the_page_on_why():
     assert sum(row["within a factor 2"] for row in rows) >= 40
 
 
+def test_the_text_page(capsys):
+    _, space = run_page("text.md")
+    found = space["found"].at_stage_end
+    assert found["softmax"] > 0.9 > found["co-occurrence"]
+    assert "1000 1000\n" in capsys.readouterr().out
+
+
 def test_the_sweep_file_of_the_docs():
     from smallinit.sim.sweep import read_sweep
 

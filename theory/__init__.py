@@ -28,8 +28,12 @@ from .models import TwoTokenMLP as TwoTokenMLP
 from .modes import Modes as Modes
 from .modes import signature_modes as signature_modes
 from .nodes import RowSoftmax as RowSoftmax
+from .similarity import cooccurrence_similarity as cooccurrence_similarity
+from .similarity import signature_similarity as signature_similarity
 from .spec import Spec as Spec
 from .tasks import CompositeTask as CompositeTask
+from .text import Lexicon as Lexicon
+from .text import read_text as read_text
 
 # Last: the function takes the place of the package's own name; its modules stay importable.
 from .claims import claims as claims  # isort: skip

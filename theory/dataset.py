@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,20 @@ class Dataset:
             object.__setattr__(self, name, array)
         object.__setattr__(self, "d_vocab", d_vocab)
         object.__setattr__(self, "token_groups", _clean_token_groups(token_groups, d_vocab))
+
+    @classmethod
+    def from_text(
+        cls, path: str | Path, n_ctx: int, vocab_size: int | None = None, **options: Any
+    ) -> Dataset:
+        """Read windows of `n_ctx` words, each labelled with the next one, from a text file.
+
+        `vocab_size`, by default that of all words, and `options` (`task`, `stride`, `max_sequences`, `held_out`) are
+        those of `theory.text.Lexicon`: ``Lexicon.of(read_text(path), vocab_size)`` knows the words of the tokens.
+        """
+        from .text import Lexicon, read_text
+
+        text = read_text(path)
+        return Lexicon.of(text, vocab_size).dataset(text, n_ctx, **options)
 
     def __repr__(self) -> str:
         """Show the sizes, not the arrays."""

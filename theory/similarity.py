@@ -1,0 +1,68 @@
+"""Which tokens the embedding will take for alike, predicted from the corpus alone.
+
+While the other weights still stand at their random start, (0.2) moves row s of W_E along ``M_s W_out^T W_in^T``, and a
+random map keeps angles: rows of W_E get the cosines of rows of the signature matrix M, whatever the seed. The flow
+itself, integrated from the weights of a seed, says more; see `smallinit.compare.similarity_overlay`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from .dataset import Dataset
+from .inputs import build_inputs
+from .modes import STATISTICS
+
+
+def cosine_matrix(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Cosines (.., m, m) between rows (.., m, d); 0 where a row is zero."""
+    norm = np.linalg.norm(rows, axis=-1, keepdims=True)
+    unit = np.divide(rows, norm, out=np.zeros(rows.shape), where=norm > 0.0)
+    return unit @ np.swapaxes(unit, -1, -2)
+
+
+def signature_similarity(data: Dataset, statistic: str = "C") -> npt.NDArray[np.float64]:
+    """Cosines between the rows ``r_s (P^s - 1/V)`` of the signature matrix of (0.1).
+
+    Parameters
+    ----------
+    data : Dataset
+        Held-out rows take no part.
+    statistic : {"C", "C_mean", "X_last"}
+        What the model's logits are linear in at leading order: the counts of the tokens (`EmbMLP`), or the last token
+        (`OneLayerTransformer` with an unembedding).
+
+    Returns
+    -------
+    ndarray, shape (d_vocab, d_vocab)
+
+    Raises
+    ------
+    ValueError
+        If the statistic is unknown.
+    """
+    if statistic not in STATISTICS:
+        raise ValueError(f"`statistic` must be one of {', '.join(STATISTICS)}, got {statistic!r}.")
+    phi = build_inputs({statistic}, data.sequences, data.d_vocab)[statistic]
+    pairs = _pairs(phi, data.training_weights, data.label_matrix)
+    return cosine_matrix(pairs - pairs.sum(axis=1, keepdims=True) / data.d_vocab)
+
+
+def cooccurrence_similarity(data: Dataset) -> npt.NDArray[np.float64]:
+    """Cosines between the rows of the raw co-occurrence counts: what one would guess without any theory.
+
+    Entry (s, u) counts the pairs of different positions of a training sequence that hold s and u.
+
+    Returns
+    -------
+    ndarray, shape (d_vocab, d_vocab)
+    """
+    pairs = _pairs(data.counts, data.training_weights, data.counts)
+    return cosine_matrix(pairs - np.diag(data.occurrences))
+
+
+def _pairs(left: csr_array, weights: npt.NDArray[np.float64], right: csr_array) -> npt.NDArray[np.float64]:
+    """Dense left^T diag(weights) right."""
+    return csr_array(left.T @ right.multiply(weights[:, None]).tocsr()).toarray()
