@@ -108,17 +108,11 @@ def first_stage_end(training: Trajectory, part: float = FIRST_STAGE) -> int:
 
 def _label_entropy(training: Trajectory) -> float:
     """Entropy of the frequencies of the training labels, in nats."""
-    model, data = _problem(training)
+    model, data = training.model_and_data()
     labels = model.row_labels(data.sequences, data.labels)
     law = np.bincount(labels, model.row_weights(data.training_weights, data.n_ctx))
     law = law[law > 0]
     return float(-law @ np.log(law))
-
-
-def _problem(training: Trajectory) -> tuple[Model, Dataset]:
-    if training.model is None or training.data is None:
-        raise ValueError("`training` needs its model and data: load_trajectory(path, model=..., data=...).")
-    return training.model, training.data
 
 
 def frequent_tokens(data: Dataset, least_share: float = LEAST_SHARE) -> np.ndarray:
@@ -165,7 +159,7 @@ def similarity_overlay(
         If there is no W_E, a theory has none of the training's times, fewer than three tokens are frequent enough, or
         the first stage does not end.
     """
-    _, data = _problem(training)
+    _, data = training.model_and_data()
     for name, trajectory in {"training": training, **theories}.items():
         if "W_E" not in trajectory.weights:
             raise ValueError(f"{name!r} has no embedding W_E: take a model that has one.")

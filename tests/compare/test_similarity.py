@@ -150,7 +150,7 @@ def test_what_cannot_be_compared_is_refused(problem):
         )  # fmt: skip
         with pytest.raises(ValueError, match=message):
             similarity_overlay(cut, **arguments)
-    with pytest.raises(ValueError, match="`training` needs its model and data"):
+    with pytest.raises(ValueError, match="`training` lacks its model or data"):
         similarity_overlay(replace(run, data=None), {})
     classifier = replace(run, weights={"W_V": run.weights["W_E"]}, model=ScalarClassifier(70, 2, 2, 2))
     with pytest.raises(ValueError, match="'training' has no embedding W_E"):
