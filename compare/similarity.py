@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..theory.model import Model
 
 FIRST_STAGE = 0.9  # of the way from the loss at the start to the entropy of the label frequencies
 LEAST_SHARE = 5e-4  # of all tokens; the label laws of rarer ones are mostly noise

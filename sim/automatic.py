@@ -72,7 +72,8 @@ class Automatic:
             self._look = self.run.accepted + CHECK
             self._consider()
         used = self._counts["accepted"] + self._counts["rejected"]
-        return self.run.advance(stop, min(budget, CHECK), limit - used)
+        # Never past the next look: how many steps a call takes depends on the clock, the choice must not.
+        return self.run.advance(stop, min(budget, self._look - self.run.accepted), limit - used)
 
     def _consider(self) -> None:
         """Change the method where the other one is cheaper per unit of flow time."""

@@ -16,7 +16,7 @@ HERE, DOCS = Path(__file__).parent, Path(__file__).parents[2] / "docs"
 PARTS = {
     "peers": ("peers.py", "--picture", str(DOCS / "benchmarks.png")),
     "taylor": ("taylor.py",),
-    "theory_vs_training": ("theory_vs_training.py",),
+    "theory_vs_training": ("theory_vs_training.py", "--steps", "200"),
     "small": ("large_vocabulary.py", "small"),
     "large": ("large_vocabulary.py", "large"),
     "costs": ("costs.py",),

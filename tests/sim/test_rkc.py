@@ -109,6 +109,18 @@ def test_the_automatic_choice_changes_where_it_pays(stiff):
     assert found.statistics["methods"] == again.statistics["methods"]
 
 
+def test_the_automatic_choice_does_not_depend_on_the_clock(stiff, monkeypatch):
+    """How many steps one compiled call takes follows the speed of the machine; nothing else may."""
+    found = []
+    for seconds in (0.0, 1e9):
+        monkeypatch.setattr("smallinit.sim.record._CALL_SECONDS", seconds)
+        found.append(solve(stiff, np.full(N, 1.5), t1=20.0, rtol=1e-4, atol=1e-4, save_at=21))
+    slow, fast = found
+    np.testing.assert_array_equal(slow.y, fast.y)
+    assert slow.statistics["methods"] == fast.statistics["methods"]
+    assert "rkc" in fast.statistics["methods"]
+
+
 def test_the_automatic_choice_stays_where_nothing_is_stiff(cubic):
     found = solve(cubic, np.array([1.0, 1.0]), t1=2.0, rtol=1e-8)
     assert found.outcome.status is Status.BLOW_UP
