@@ -178,13 +178,17 @@ def advance(c_address, jit_address, floats, ints, work, y, k, rows, ptr, col, va
 
 @compiled(float64(*_RHS_ARGS, _F2, _F2, _F1, _I1))
 def first_step(c_address, jit_address, floats, ints, work, y, k, ctl, cnt):
-    """Guess a first step (Hairer, Norsett, Wanner I, II.4); k[0] holds f(t, y), k[1] is overwritten."""
+    """Guess a first step (Hairer, Norsett, Wanner I, II.4); k[0] holds f(t, y), k[1] is overwritten.
+
+    In units of the time scale |y| / |f|, so that a flow that is slow because its weights are small starts with as long a
+    step as the same flow in faster time.
+    """
     rhs = _as_rhs(c_address, jit_address)
     old, new, f0, f1 = y[cnt[CUR]], y[1 - cnt[CUR]], k[0], k[1]
     span, rtol, atol, t = ctl[T1] - ctl[T], ctl[RTOL], ctl[ATOL], ctl[T]
     d0, d1 = rms(old, old, rtol, atol), rms(f0, old, rtol, atol)
     h = span if d1 == 0.0 else 0.01 * d0 / d1
-    if d0 < 1e-5 or d1 < 1e-5:
+    if d0 < 1e-5:
         h = 1e-6
     h = min(h, span)
     d2 = np.inf
@@ -199,8 +203,9 @@ def first_step(c_address, jit_address, floats, ints, work, y, k, ctl, cnt):
         if np.isfinite(d2):
             break
         h *= 0.1
-    top = max(d1, d2)
-    h2 = max(1e-6, 1e-3 * h) if top <= 1e-15 else (0.01 / top) ** (1.0 / cnt[ORDER])
+    scale = d0 / d1 if d0 >= 1e-5 and d1 > 0.0 and np.isfinite(d0 / d1) else 1.0
+    top = max(d1 * scale, d2 * scale * scale)
+    h2 = max(1e-6, 1e-3 * h) if top <= 1e-15 else scale * (0.01 / top) ** (1.0 / cnt[ORDER])
     return min(100.0 * h, h2, span)
 
 

@@ -146,3 +146,20 @@ def test_no_evaluation_outside_the_interval():
     result = solve(Problem.from_function(edge, 1), [0.0], t1=0.7, save_at=[0.7])
     assert result.outcome.success
     assert result.y[0, 0] == pytest.approx(0.7)
+
+
+def test_the_first_step_follows_the_time_scale():
+    """The same flow in slower time takes the same number of calls."""
+
+    def fast(t, y, out):
+        out[0], out[1] = y[1] * y[0], y[0] * y[0]
+
+    def slow(t, y, out):
+        out[0], out[1] = 2.0**-30 * y[1] * y[0], 2.0**-30 * y[0] * y[0]
+
+    runs = [
+        solve(Problem.from_function(f, 2), [1e-3, 2e-3], t1=300.0 * unit, atol=1e-12, save_at=1)
+        for f, unit in ((fast, 1.0), (slow, 2.0**30))
+    ]
+    assert runs[0].statistics["rhs_calls"] == runs[1].statistics["rhs_calls"]
+    np.testing.assert_allclose(runs[0].y, runs[1].y, rtol=1e-12)
