@@ -67,7 +67,8 @@ class Alignment:
     @cached_property
     def _states(self) -> Trajectory:
         weights = {name: self._interpolate(value) for name, value in self.theory.weights.items()}
-        return replace(self.theory, t=self.t, weights=weights, steps=None)
+        measured = {name: self._interpolate(value) for name, value in self.theory.measured.items()}
+        return replace(self.theory, t=self.t, weights=weights, measured=measured, steps=None)
 
     def _interpolate(self, value: np.ndarray) -> np.ndarray:
         states = value[self.nearest]

@@ -194,6 +194,7 @@ def _runs_between(both: Alignment, start: States) -> dict[str, Trajectory]:
     own = {key: settings[key] for key in ("optimizer", "dtype", "weight_decay")}
     own["optimizer"] = "adamw" if own["optimizer"] == "adamw" else "gd"
     plain = own == {"optimizer": "gd", "dtype": "float64", "weight_decay": 0.0}
+    own |= {"betas": tuple(settings["betas"])} if own["optimizer"] == "adamw" else {}
     exact = derive(model, "exact")
     flow = integrate(exact, data, start, t1=float(both.t[-1]), save_at=both.t, rtol=RTOL)
     runs = {"training": training, "flow": flow, "halved": run(2, learning_rate=rate / 2)}
@@ -210,7 +211,7 @@ def _parts_of(training: Trajectory) -> tuple[Model, Dataset, np.ndarray, Mapping
         raise ValueError(
             f"`training` was run with `{kept[0]}`: only runs at a constant rate can be decomposed."
         )
-    wanted = ("optimizer", "learning_rate", "batch_size", "dtype", "weight_decay")
+    wanted = ("optimizer", "learning_rate", "batch_size", "dtype", "weight_decay", "betas")
     if missing := [key for key in wanted if key not in record]:
         raise ValueError(f"`training` does not say its {missing[0]}: take what `train` returns.")
     return model, data, steps, record

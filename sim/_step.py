@@ -180,8 +180,8 @@ def advance(c_address, jit_address, floats, ints, work, y, k, rows, ptr, col, va
 def first_step(c_address, jit_address, floats, ints, work, y, k, ctl, cnt):
     """Guess a first step (Hairer, Norsett, Wanner I, II.4); k[0] holds f(t, y), k[1] is overwritten.
 
-    In units of the time scale |y| / |f|, so that a flow that is slow because its weights are small starts with as long a
-    step as the same flow in faster time.
+    In units of the time scale |y| / |f|: a flow that is slow because its weights are small starts with as long a step
+    as the same flow in faster time.
     """
     rhs = _as_rhs(c_address, jit_address)
     old, new, f0, f1 = y[cnt[CUR]], y[1 - cnt[CUR]], k[0], k[1]

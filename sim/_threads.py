@@ -41,9 +41,9 @@ class _Limit:
 
     def enter(self) -> None:
         with self.lock:
-            self.inside += 1
-            if self.inside == 1:
+            if self.inside == 0:
                 self.limiter = _controller().limit(limits=1, user_api="blas")
+            self.inside += 1
 
     def leave(self) -> None:
         with self.lock:

@@ -25,10 +25,14 @@ class View:
     Raises
     ------
     ValueError
-        If there is no such observable.
+        If there is no such observable, or none is named, or one twice.
     """
 
     def __init__(self, flow: Flow, data: Dataset, problem: Problem, names: Sequence[str]) -> None:
+        if isinstance(names, str) or not names or len(set(names)) < len(names):
+            raise ValueError(
+                f'`observables` must be distinct names, at least one, such as ["loss"], got {names!r}.'
+            )
         self.flow, self.data, self.problem, self.names = flow, data, problem, tuple(names)
         self.shapes: dict[str, tuple[int, ...]] = {}
         weights = {name: np.empty((0, *shape)) for name, shape in flow.model.weights.items()}

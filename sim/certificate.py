@@ -139,8 +139,8 @@ def certificate(
         if horizon == 0.0 or horizon >= near or not closer:
             break
         end = 2.0 * horizon  # the error grew where there are few points: look closer
-    if horizon == inf and looked < t1:
-        horizon = looked  # a blow-up
+    if horizon == inf and states.t[-1] < t1:
+        horizon = float(states.t[-1])  # a blow-up, or a closer look that saw no farther
     last = min(int(np.searchsorted(states.t, horizon)) + 1, len(states))
     seconds = time.perf_counter() - began
     return Certificate(

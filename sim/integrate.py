@@ -13,8 +13,8 @@ from .events import as_events
 from .methods import AnyMethod
 from .outcome import IntegrationError
 from .provenance import provenance
-from .record import Solution
-from .solve import interval, save_times, solve
+from .record import Limits, Solution
+from .solve import checked_tolerances, interval, save_times, solve
 from .trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -114,8 +114,10 @@ def integrate(
     full = weights if reduced else None
     del weights  # of a large vocabulary, each copy counts
     atol = default_atol(problem, y0, rtol) if atol is None else atol
-    solution = None
-    if reduced and method is None and fixed_step is None and view is None and not as_events(events):
+    checked_tolerances(rtol, atol)
+    Limits(max_steps, max_seconds, progress)
+    solution, own_steps = None, (method, first_step, fixed_step) != (None, None, None)
+    if reduced and not own_steps and view is None and not as_events(events):
         solution = closed_solution(flow, problem, y0, save_times(save_at, *interval(t0, t1)), t0, t1)
     held = [y0]
     del y0

@@ -17,6 +17,7 @@ from .methods import AnyMethod, Series
 from .observables import observable_names
 from .outcome import IntegrationError, Outcome, Status
 from .provenance import provenance
+from .record import Limits
 from .solve import interval, save_times, solve
 from .taylor_ensemble import choose, in_lanes
 from .trajectory import Trajectory
@@ -90,6 +91,7 @@ def integrate_ensemble(
 
     from .compile import compile_flow
 
+    Limits(max_steps, max_seconds, None)  # refuses what is no limit, before any work
     members, ends = _members(flow, starts, t1)
     for end in set(ends.tolist()):
         save_times(save_at, *interval(t0, end, empty=False))
@@ -115,8 +117,7 @@ def integrate_ensemble(
 
     if isinstance(table, Series) and max_seconds is None:
         states = np.stack([problem.pack(member) for member in members])
-        done = in_lanes(problem, states, ends, atol, table, settings, workers, report)
-        found = [keep(member) for member in done]
+        found = in_lanes(problem, states, ends, atol, table, settings, workers, report, keep)
     else:  # a wall-clock limit of each member needs a clock of each
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
             found = list(pool.map(run, range(len(members))))

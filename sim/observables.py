@@ -44,7 +44,7 @@ def observable_names(
     """
     names: list[str] = []
     symbolic = model is None or has_logits(model)
-    if model is not None and data is not None and symbolic:
+    if model is not None and data is not None and symbolic and weights:
         for kind in ("loss", "accuracy"):
             names += [kind, *(f"{kind}/{group}" for group in data.group_names)]
     for kind in ("norm", "singular_values", "effective_rank"):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .problem import Problem
 
 BLOCK = 256  # most members a task; results do not depend on it
+ROUNDS = 2000  # steps of all lanes in one compiled call
 PAYS = 2000  # products of a call up to which lanes were measured to beat dop853, tests/benchmarks/taylor.py
 
 
@@ -35,7 +36,7 @@ def choose(method: str | AnyMethod | None, rtol: float, problem: Problem) -> Any
 
 def in_lanes(
     problem: Problem, starts: np.ndarray, ends: np.ndarray, atol: float | None, method: Series,
-    settings: dict[str, Any], workers: int, report: Callable[[int], None],
+    settings: dict[str, Any], workers: int, report: Callable[[int], None], keep: Callable[[dict], dict],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Integrate all members; returns what `integrate_ensemble` wants to know of each.
 
@@ -57,6 +58,8 @@ def in_lanes(
         Threads.
     report : callable
         Called with the number of members done after each block.
+    keep : callable
+        Makes what is kept of a member of it, as soon as its block is done.
     """
     t0, rtol, batch = float(settings["t0"]), settings["rtol"], len(starts)
     limits = default_atols(problem, starts, rtol) if atol is None else np.full(batch, float(atol))
@@ -71,17 +74,23 @@ def in_lanes(
         part = slice(first, first + size)
         lanes = Lanes(problem, method.order(rtol), rtol, starts[part], span[part], saves[part])
         began = time.perf_counter()
-        lanes.run(int(settings["max_steps"]))
+        while not lanes.done:  # in parts, so that an interrupt is heard
+            lanes.run(int(settings["max_steps"]), ROUNDS)
         seconds = (time.perf_counter() - began) / len(lanes.starts)
         report(len(lanes.starts))
         named = problem.unpack(lanes.states)
-        return [_member(named, lanes, m, settings["max_steps"], seconds) for m in range(len(lanes.starts))]
+        members = (_member(named, lanes, m, settings["max_steps"], seconds) for m in range(len(lanes.starts)))
+        return [keep(member) for member in members]
 
     if batch <= size or workers == 1:
         blocks: Sequence[list[dict[str, Any]]] = [work(first) for first in range(0, batch, size)]
     else:
         with ThreadPoolExecutor(workers) as pool:
-            blocks = list(pool.map(work, range(0, batch, size)))
+            try:
+                blocks = list(pool.map(work, range(0, batch, size)))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
     return [member for block in blocks for member in block]
 
 

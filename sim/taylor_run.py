@@ -91,6 +91,12 @@ class Lanes:
             self.next, len(self.starts), max_steps, budget, until, fixed,
         )  # fmt: skip
 
+    @property
+    def done(self) -> bool:
+        """Whether every member has ended."""
+        idle = self.mark[self.kernel.MEMBER] == self.kernel.IDLE
+        return self.next == len(self.starts) and bool(idle.all())
+
     def counts(self, m: int = 0) -> dict[str, int]:
         """Steps of a member, and evaluations of the flow: one for each coefficient."""
         _, steps, rounds, _ = (int(i) for i in self.count[m])

@@ -101,6 +101,11 @@ class Trajectory:
             raise ValueError(
                 f"`steps` must have the shape {self.t.shape} of `t`, got {np.shape(self.steps)}."
             )
+        for name, value in self.measured.items():
+            if len(value) != len(self.t):
+                raise ValueError(
+                    f"measured `{name}` must have one entry for each of the {len(self.t)} times, got {len(value)}."
+                )
         self._known.update(self.measured)
 
     def __repr__(self) -> str:
@@ -235,7 +240,8 @@ class Trajectory:
         check_target(Path(path), overwrite)
         for name in self.observable_names if len(self) else ():
             if (
-                not name.startswith(SPECTRA)
+                name in self._known
+                or not name.startswith(SPECTRA)
                 or self.weights[name.partition("/")[2]][0].size <= SPECTRUM_ENTRIES
             ):
                 _ = self[name]

@@ -155,6 +155,7 @@ class _Unroller:
         x, rest = self._view(p + OPERAND), p + 2 * OPERAND
         if code == op.CSR_DOT:
             values, rows, cols = self._csr(rest)
+            self._check(int(self.table[rest + 3]) * x[0].size)
             dense = np.zeros((int(self.table[rest + 3]), x[0].shape[0]))
             np.add.at(dense, (rows, cols), values)
             self._write(p, self._matmul(_constant(dense), x))
@@ -189,6 +190,7 @@ class _Unroller:
             flipped, b = self.table[rest + OPERAND], self._view(rest)
             i, j = (cols, rows) if flipped else (rows, cols)
             shape = (self._view(p)[0].shape[0], b[0].shape[0])
+            self._check(shape[0] * b[0].size)
             self._write(p, self._matmul(self._scatter(x, i, j, shape), b))
 
     def _scatter(self, x: Entries, rows: np.ndarray, cols: np.ndarray, shape: tuple[int, ...]) -> Entries:
@@ -215,12 +217,9 @@ class _Unroller:
     def contract(self, a: Any, b: Any) -> Entries:
         """Sum over the last axis of the entrywise products of two arrays, broadcast together."""
         (*shape, length) = np.broadcast_shapes(a[0].shape, b[0].shape)
-        self.terms += int(np.prod(shape)) * length
-        if self.terms > MAX_PRODUCTS:
-            raise ValueError(
-                f'`method` "taylor" is for small states: this flow has more than {MAX_PRODUCTS:,} products'
-                ' a call; use method="dop853".'
-            )
+        terms = int(np.prod(shape)) * length
+        self._check(terms)
+        self.terms += terms
         full = [np.broadcast_to(e, (*shape, length)).reshape(-1, length) for e in (*a, *b)]
         ids, values = np.full(len(full[0]), -1), np.zeros(len(full[0]))
         waiting: dict[int, list[tuple[int, np.ndarray, np.ndarray]]] = defaultdict(list)
@@ -245,6 +244,14 @@ class _Unroller:
             else:
                 ids[row] = self._linear(constant, factor, slot)
         return ids.reshape(shape), values.reshape(shape)
+
+    def _check(self, terms: int) -> None:
+        """Refuse what is too long to be written out, before any of it is."""
+        if self.terms + terms > MAX_PRODUCTS:
+            raise ValueError(
+                f'`method` "taylor" is for small states: this flow has more than {MAX_PRODUCTS:,} products'
+                ' a call; use method="dop853".'
+            )
 
     def _emit(self, numbers: Any, plain: int) -> None:
         """Append one instruction whose first numbers are no slots."""

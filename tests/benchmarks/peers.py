@@ -171,7 +171,8 @@ def workload_c(rounds, _):
         "SciPy DOP853, rtol 1e-10": scipy_modes(s, y, end, "DOP853", 1e-10, 1e-14),
     }
     print(
-        table(race(tools, 3 * rounds, reference, np.abs(reference).max(), burst=100), "heyoka, tol 1e-10"), flush=True
+        table(race(tools, 3 * rounds, reference, np.abs(reference).max(), burst=100), "heyoka, tol 1e-10"),
+        flush=True,
     )
 
 

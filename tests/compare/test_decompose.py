@@ -57,6 +57,14 @@ def test_sampling_and_optimiser_are_told_apart(split):
         assert shares[1:] == pytest.approx(1, abs=0.1)
 
 
+def test_the_optimiser_is_that_of_the_training(split):
+    adam = {"optimizer": "adamw", "learning_rate": 1e-2, "betas": (0.5, 0.9)}
+    whole, batches = split(**adam), split(**adam, batch_size=4)
+    np.testing.assert_allclose(
+        batches.parts["optimiser"]["W_E"], whole.parts["optimiser"]["W_E"], rtol=1e-12, atol=1e-15
+    )
+
+
 def test_weight_decay_counts_as_part_of_the_optimiser(split):
     parts = split(weight_decay=0.05)
     assert parts.size("optimiser")[-1] > 10 * parts.size("discretisation")[-1]

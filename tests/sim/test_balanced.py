@@ -84,3 +84,11 @@ def test_refused():
     _, _, narrow = case(EmbMLP(12, 4, 13))
     with pytest.raises(ValueError, match="narrowest layer of 4"):
         balanced_start(narrow, np.full(narrow.modes, 0.1))
+
+
+@pytest.mark.parametrize("wrong", [{"rtol": 5.0}, {"atol": -1.0}, {"max_steps": 0}, {"first_step": -1.0}])
+def test_settings_are_checked_in_closed_form_too(wrong):
+    _, data, small = case(EmbMLP(12, 11, 13))
+    start = balanced_start(small, np.full(small.modes, 0.2))
+    with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must"):
+        integrate(small, data, start, t1=1.0, **wrong)

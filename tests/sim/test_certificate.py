@@ -82,6 +82,12 @@ def test_a_blow_up_ends_every_horizon():
         assert certificate(flow, DATA, START, t1=1e6, tol=tol).horizon < end
 
 
+def test_nothing_is_certified_beyond_the_last_look(monkeypatch):
+    found = iter((0.01, inf))
+    monkeypatch.setattr("smallinit.sim.certificate._crossing", lambda t, error, level: next(found))
+    assert certificate(derive(MODEL, "softmax"), DATA, START, t1=20.0).horizon == pytest.approx(0.02)
+
+
 def test_a_theory_that_never_held_has_no_horizon():
     says = certificate(derive(MODEL, "leading"), DATA, MODEL.init(0.2, 0), t1=1.0)
     assert says.horizon == 0.0

@@ -110,6 +110,8 @@ def test_throw_and_limits():
         ({"threads": 0}, "`threads` must be a positive integer"),
         ({"method": "euler1"}, "`method`"),
         ({"rtol": 2.0}, "`rtol` must lie in"),
+        ({"max_steps": 2.5}, "`max_steps` must be a positive integer"),
+        ({"max_steps": 0}, "`max_steps` must be a positive integer"),
     ],
 )
 def test_bad_input(change, message):

@@ -149,3 +149,23 @@ def test_unknown_observables_are_refused():
     data, model, _ = small_case("tanh")
     with pytest.raises(ValueError, match=r"`observables` must be among .*, got 'norm/W_Q'"):
         integrate(derive(model, "leading"), data, model.init(0.7, 0), t1=1.0, observables=["norm/W_Q"])
+
+
+def test_a_trajectory_of_observables_is_kept_in_a_file(case, tmp_path):
+    model, data, start = case
+    slim = integrate(
+        derive(model, "leading"), data, start, t1=3.0, save_at=4, observables=["loss", "singular_values/W_in"]
+    )
+    read = load_trajectory(slim.save(tmp_path / "slim.nc"), model, data)
+    for path in (slim, read):
+        assert set(path.observable_names) == {"loss", "singular_values/W_in"}
+        with pytest.raises(KeyError, match="no observable 'accuracy'"):
+            _ = path["accuracy"]
+    np.testing.assert_array_equal(read["loss"], slim["loss"])
+
+
+@pytest.mark.parametrize("names", [[], "loss", ["loss", "loss"]])
+def test_observables_are_distinct_names(case, names):
+    model, data, start = case
+    with pytest.raises(ValueError, match="`observables` must be distinct names, at least one"):
+        integrate(derive(model, "leading"), data, start, t1=1.0, observables=names)

@@ -6,6 +6,7 @@ import pytest
 from smallinit.sim import _run, solve
 from smallinit.sim._run import Run
 from smallinit.sim.methods import DOP853, TSIT5
+from smallinit.sim.problem import Problem
 
 BOTH = pytest.mark.parametrize("method", [TSIT5, DOP853], ids=lambda m: m.name)
 
