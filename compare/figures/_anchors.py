@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...sim.observables import singular_values
 from ...theory.laws import memory_label_law, reasoning_label_law
+from ...theory.similarity import cosine_matrix as cosine_matrix
 from ...theory.tasks import CompositeTask
 
 if TYPE_CHECKING:
@@ -14,14 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GROUPS = ("memory", "reasoning-train", "reasoning-test")
-SIZES = ("small", "paper")
-
-
-def check_size(size: str) -> str:
-    """Return "small" or "paper", or raise ValueError."""
-    if size not in SIZES:
-        raise ValueError(f"`size` must be one of {', '.join(SIZES)}, got {size!r}.")
-    return size
 
 
 def paper_task(length: int) -> CompositeTask:
@@ -41,13 +35,19 @@ def first_time(t: np.ndarray, loss: np.ndarray, level: float) -> float:
 
 
 def half_of_drop(t: np.ndarray, loss: np.ndarray) -> float:
-    """Return the flow time at which `loss` has lost half of what it loses from the first to the last time."""
-    return first_time(t, loss, 0.5 * float(loss[0] + loss[-1]))
+    """Return the flow time at which `loss` has lost half of its drop from the first to the last time; inf without."""
+    return first_time(t, loss, 0.5 * float(loss[0] + loss[-1])) if loss[-1] < loss[0] else float("inf")
 
 
 def escape(t: np.ndarray, loss: np.ndarray, part: float) -> float:
     """Return the flow time at which a part of the starting loss is gone, as `compare.phase.escape_times` does."""
     return first_time(t, loss, (1.0 - part) * float(loss[0]))
+
+
+def ratio(late: Any, early: Any) -> np.ndarray:
+    """Return late / early; inf if only the first is never, nan if both are, or if there is nothing to divide by."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(np.equal(early, 0.0), np.nan, np.divide(late, early))
 
 
 def anchor_laws(task: CompositeTask) -> dict[str, np.ndarray]:
@@ -60,12 +60,6 @@ def anchor_laws(task: CompositeTask) -> dict[str, np.ndarray]:
 def centred(laws: np.ndarray) -> np.ndarray:
     """Subtract the uniform law from laws (m, d_vocab)."""
     return laws - 1.0 / laws.shape[1]
-
-
-def cosine_matrix(rows: np.ndarray) -> np.ndarray:
-    """Return the cosines (m, m) between rows (m, d)."""
-    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return unit @ unit.T
 
 
 def off_diagonal(matrix: np.ndarray) -> np.ndarray:
@@ -88,8 +82,6 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
 
 def principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the first two principal coordinates (m, 2) of rows and the shares of variance of all."""
-    from ...sim.observables import singular_values
-
     about = rows - rows.mean(axis=0)
     values = singular_values(about[None])[0]
     direction = np.linalg.svd(about, full_matrices=False)[2][:2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,15 +14,11 @@ from ...theory.dataset import Dataset
 from ...theory.tasks import CompositeTask
 from .._panels import GROUP_COLOURS as GROUP_COLOURS
 from .._panels import label_entropy as label_entropy
-from .._settings import choice, integer
 from ..decoder import Decoder
 from ..schedule import WarmupCosine
 from ..train import train
 
-GROUPS = ("memory", "reasoning-train", "reasoning-test")
-NEVER = 10.0
 LEARNT = 0.75  # of the entropy of a group's labels: below it a network knows more than their frequencies
-Progress = Callable[[str], None] | None
 
 
 @dataclass(frozen=True)
@@ -134,36 +130,6 @@ PAPER = Regime(
     weight_decay=0.01,
     device="auto",
 )
-
-
-def pick(regimes: dict[str, Regime], size: str, seeds: Sequence[int]) -> tuple[Regime, tuple[int, ...]]:
-    """Check the arguments of a figure's `run`.
-
-    Raises
-    ------
-    ValueError
-        If the size is unknown, or there are no seeds or one of them twice.
-    """
-    clean = tuple(integer("seeds", seed, 0) for seed in seeds)
-    if not clean or len(set(clean)) < len(clean):
-        raise ValueError(f"`seeds` must be distinct integers, at least one, got {clean}.")
-    return regimes[choice("size", size, tuple(regimes))], clean
-
-
-def tell(progress: Progress, text: str) -> None:
-    """Report where a figure is."""
-    if progress is not None:
-        progress(text)
-
-
-def first_below(steps: np.ndarray, curve: np.ndarray, bound: float) -> float:
-    """Step at which a curve first falls below a bound, interpolated; if never, `NEVER` runs later."""
-    below = np.flatnonzero(curve < bound)
-    if not below.size or below[0] == 0:
-        return float(steps[0]) if below.size else NEVER * float(steps[-1])
-    i = below[0]
-    part = (curve[i - 1] - bound) / (curve[i - 1] - curve[i])
-    return float(steps[i - 1] + part * (steps[i] - steps[i - 1]))
 
 
 def band(ax: Axes, x: np.ndarray, curves: np.ndarray, colour: str, label: str = "", line: Any = "-") -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ class Embeddings:
     Attributes
     ----------
     t : ndarray, shape (2,)
-        Flow times of "early" and "late".
+        Flow times of "early" and "late". Without an early moment, all of it is nan.
     start : ndarray, shape (d_vocab, d_model)
         At t = 0.
     training, theory : ndarray, shape (2, d_vocab, d_model)
@@ -42,7 +42,9 @@ class Embeddings:
     theory: np.ndarray
 
     def cosines(self, side: str, moment: str, tokens: np.ndarray) -> np.ndarray:
-        """Cosines (m, m) between the embeddings of some tokens."""
+        """Cosines (m, m) between the embeddings of some tokens; nan if there is no such moment."""
+        if np.isnan(self.t[MOMENTS.index(moment)]):
+            return np.full((len(tokens), len(tokens)), np.nan)
         return cosine_matrix(getattr(self, side)[MOMENTS.index(moment)][tokens])
 
     def order(self, moment: str, tokens: np.ndarray) -> float:
@@ -62,7 +64,17 @@ def embeddings(
     """Train with full-batch GD to flow time `end` and integrate the softmax closure to the same times."""
     run = train(model, data, start, learning_rate=rate, steps=round(end / rate), save_at=saved)
     time = escape(run.t, run["loss/reasoning-train"], PART)
-    early = int(np.argmin(np.abs(run.t - time))) if np.isfinite(time) else len(run.t) // 2
+    early = min(int(np.argmin(np.abs(run.t - time))), len(run.t) - 2) if np.isfinite(time) else 0
     rows = [early, len(run.t) - 1]
     theory = integrate(derive(model, "softmax"), data, start, t1=end, save_at=run.t[rows], rtol=1e-5)
-    return Embeddings(run.t[rows], run.weights["W_E"][0], run.weights["W_E"][rows], theory.weights["W_E"])
+    t, training, predicted = run.t[rows], run.weights["W_E"][rows], np.array(theory.weights["W_E"])
+    if not np.isfinite(time):
+        for values in (t, training, predicted):
+            values[0] = np.nan
+    return Embeddings(t, run.weights["W_E"][0], training, predicted)
+
+
+def never_early(runs: Sequence[Embeddings]) -> str:
+    """Return a note on the runs without an early moment, or nothing."""
+    n = sum(bool(np.isnan(one.t[0])) for one in runs)
+    return f"{n} of {len(runs)} runs did not come to the early moment: nothing is measured there" if n else ""

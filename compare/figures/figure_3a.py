@@ -7,19 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._curves import (
-    GROUP_COLOURS,
-    GROUPS,
-    LEARNT,
-    PAPER,
-    SMALL,
-    Progress,
-    band,
-    first_below,
-    label_entropy,
-    pick,
-    tell,
-)
+from ._anchors import GROUPS, first_time, ratio
+from ._arguments import Progress, pick, tell
+from ._curves import GROUP_COLOURS, LEARNT, PAPER, SMALL, band, label_entropy
 from .result import FigureResult, Statistic
 
 if TYPE_CHECKING:
@@ -28,6 +18,7 @@ if TYPE_CHECKING:
 REGIMES = {"small": SMALL, "paper": PAPER}
 GAMMAS = (0.3, 0.5, 0.8)
 POINTS = 41
+WHEN = "the first step with loss below three quarters of the group's label entropy"
 
 Arrays = dict[str, np.ndarray]
 
@@ -77,74 +68,72 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
 
 
 def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
-    steps, entropy = arrays["step"], arrays["label entropy"]
-    threshold = LEARNT * entropy[:, [0, 1, 1]]  # the test set has reasoning's label law
+    return (*_at_large(arrays), *_at_small(arrays), _of_bias(arrays))
 
-    def times(gamma: float) -> np.ndarray:  # (groups, n_seeds)
-        return np.array(
-            [
-                [
-                    first_below(steps, c, b)
-                    for c, b in zip(arrays[f"loss/{g}/{gamma}"], threshold[:, j], strict=True)
-                ]
-                for j, g in enumerate(GROUPS)
-            ]
-        )
 
-    large, small = times(GAMMAS[0]), times(GAMMAS[-1])
-    lag_large, lag_small = (_quotients(t[0], t[1]) for t in (large, small))
-    test_lag = _quotients(small[2], small[1])
-    lowest = arrays[f"loss/reasoning-test/{GAMMAS[0]}"].min(axis=1) / entropy[:, 1]
-    last = arrays[f"loss/reasoning-test/{GAMMAS[-1]}"][:, -1] / entropy[:, 1]
-    area = _area(arrays, GAMMAS[-1]) - _area(arrays, GAMMAS[0])
-    when = "the first step with loss below three quarters of the group's label entropy (ten runs if never)"
+def _at_large(arrays: Arrays) -> tuple[Statistic, ...]:
+    memory, reasoning, _ = _times(arrays, GAMMAS[0])
+    lowest = arrays[f"loss/reasoning-test/{GAMMAS[0]}"].min(axis=1) / arrays["label entropy"][:, 1]
     return (
-        Statistic(
+        Statistic.within(
             f"At gamma = {GAMMAS[0]} memory and reasoning (training) fall together.",
-            f"Steps of memory over steps of reasoning-train, to {when}; reproduced if < 2 for every seed",
-            lag_large,
-            max(lag_large) < 2.0,
-            "More pairs of the same tuples (more noise keys) help reasoning more than memory and pull them apart.",
+            f"Steps of memory over steps of reasoning-train, to {WHEN}, both of which must come to it",
+            ratio(memory, reasoning),
+            above=0.5,
+            below=2.0,
         ),
-        Statistic(
+        Statistic.within(
             f"At gamma = {GAMMAS[0]} the reasoning test set is not learnt.",
-            "Lowest reasoning-test loss of the run over the entropy of reasoning labels; reproduced if > .9 for every "
-            "seed",
-            tuple(lowest.tolist()),
-            bool(lowest.min() > 0.9),
-        ),
-        Statistic(
-            f"At gamma = {GAMMAS[-1]} reasoning is learnt before memory.",
-            f"Steps of memory over steps of reasoning-train, to {when}; reproduced if > 2 for every seed",
-            lag_small,
-            min(lag_small) > 2.0,
-        ),
-        Statistic(
-            f"At gamma = {GAMMAS[-1]} the reasoning test set is learnt with the training set.",
-            f"Steps of reasoning-test over steps of reasoning-train, to {when} (that of reasoning-train); "
-            "reproduced if < 2 for every seed",
-            test_lag,
-            max(test_lag) < 2.0,
-        ),
-        Statistic(
-            f"At gamma = {GAMMAS[-1]} the reasoning test loss ends low.",
-            "Last reasoning-test loss over the entropy of reasoning labels; reproduced if < .5 for every seed",
-            tuple(last.tolist()),
-            bool(last.max() < 0.5),
-            "Depends on the number of pairs, on weight decay and on the number of steps.",
-        ),
-        Statistic(
-            "The bias to reasoning grows as the initial weights shrink.",
-            "Mean over the run of memory loss less reasoning-train loss, each over its label entropy, at "
-            f"gamma = {GAMMAS[-1]} less that at {GAMMAS[0]}; reproduced if > 0 for every seed",
-            tuple(area.tolist()),
-            bool(area.min() > 0.0),
+            "Lowest reasoning-test loss of the run over the entropy of reasoning labels",
+            lowest,
+            above=0.9,
         ),
     )
 
 
-def _quotients(late: np.ndarray, early: np.ndarray) -> tuple[float, ...]:
-    return tuple((late / early).tolist())
+def _at_small(arrays: Arrays) -> tuple[Statistic, ...]:
+    memory, reasoning, test = _times(arrays, GAMMAS[-1])
+    last = arrays[f"loss/reasoning-test/{GAMMAS[-1]}"][:, -1] / arrays["label entropy"][:, 1]
+    return (
+        Statistic.within(
+            f"At gamma = {GAMMAS[-1]} reasoning is learnt before memory.",
+            f"Steps of memory (infinite if never) over steps of reasoning-train, to {WHEN}",
+            ratio(memory, reasoning),
+            above=2.0,
+        ),
+        Statistic.within(
+            f"At gamma = {GAMMAS[-1]} the reasoning test set is learnt with the training set.",
+            f"Steps of reasoning-test over steps of reasoning-train, to {WHEN} (that of reasoning-train), both of "
+            "which must come to it",
+            ratio(test, reasoning),
+            above=0.0,
+            below=2.0,
+        ),
+        Statistic.within(
+            f"At gamma = {GAMMAS[-1]} the reasoning test loss ends low.",
+            "Last reasoning-test loss over the entropy of reasoning labels",
+            last,
+            below=0.5,
+        ),
+    )
+
+
+def _of_bias(arrays: Arrays) -> Statistic:
+    return Statistic.within(
+        "The bias to reasoning grows as the initial weights shrink.",
+        "Mean over the run of memory loss less reasoning-train loss, each over its label entropy, at "
+        f"gamma = {GAMMAS[-1]} less that at {GAMMAS[0]}",
+        _area(arrays, GAMMAS[-1]) - _area(arrays, GAMMAS[0]),
+        above=0.0,
+    )
+
+
+def _times(arrays: Arrays, gamma: float) -> np.ndarray:
+    """Steps to three quarters of the label entropy (groups, n_seeds); inf if never."""
+    bounds = LEARNT * arrays["label entropy"][:, [0, 1, 1]]  # the test set has reasoning's label law
+    losses = [arrays[f"loss/{group}/{gamma}"] for group in GROUPS]
+    pairs = [zip(curves, column, strict=True) for curves, column in zip(losses, bounds.T, strict=True)]
+    return np.array([[first_time(arrays["step"], curve, b) for curve, b in group] for group in pairs])
 
 
 def _area(arrays: Arrays, gamma: float) -> np.ndarray:
@@ -182,4 +171,3 @@ def _draw(figure: Figure, arrays: Arrays) -> None:
         va="bottom",
         color="#777777",
     )
-    figure.tight_layout()

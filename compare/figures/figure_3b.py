@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ from ...theory.tasks import CompositeTask
 from .._panels import GROUP_COLOURS
 from ..phase import PART
 from ..train import train
-from ._anchors import GROUPS, check_size, escape, half_of_drop, paper_task
+from ._anchors import GROUPS, escape, half_of_drop, paper_task, ratio
+from ._arguments import Progress, pick, tell
 from .result import FigureResult, Statistic
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Pair:
     left: float
 
 
-def run(size: str, seeds: Sequence[int], progress: Callable[[str], None]) -> FigureResult:
+def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progress = None) -> FigureResult:
     """Train and predict every gamma and seed.
 
     Parameters
@@ -58,15 +59,16 @@ def run(size: str, seeds: Sequence[int], progress: Callable[[str], None]) -> Fig
         20 keys, 5 + 5 anchors and widths of 100, or the paper's 100 keys and 10 + 10 anchors and widths of 200.
     seeds : sequence of int
         Seeds of the initial weights.
-    progress : callable
+    progress : callable, optional
         Told what is going on.
     """
-    data = TASKS[check_size(size)]().dataset()
+    task, seeds = pick(TASKS, size, seeds)
+    data = task().dataset()
     model = EmbMLP(data.d_vocab, *WIDTHS[size])
     pairs: dict[float, list[Pair]] = {gamma: [] for gamma in GAMMAS}
     for gamma in GAMMAS:
         for seed in seeds:
-            progress(f"figure 3b: gamma {gamma:g}, seed {seed} ...")
+            tell(progress, f"figure 3b: gamma {gamma:g}, seed {seed} ...")
             pairs[gamma].append(_pair(model, data, gamma, seed, ENDS[size]))
     settings = {
         "model": dict(model.spec()), "sequences": len(data.labels), "gammas": GAMMAS, "seeds": list(seeds),
@@ -105,65 +107,66 @@ def statistics(pairs: Mapping[float, Sequence[Pair]]) -> tuple[Statistic, ...]:
 
 
 def _of_training(small: Sequence[Pair], large: Sequence[Pair]) -> tuple[Statistic, ...]:
-    later, own = (tuple(_ratio(pair, "memory", how) for pair in small) for how in ("quarter", "half"))
-    along = tuple(_ratio(pair, "reasoning-test", "quarter") for pair in small)
-    together = tuple(_ratio(pair, "memory", "quarter") for pair in large)
-    train_test = [[float(p.training[f"accuracy/{g}"][-1]) for g in GROUPS[1:]] for p in large]
-    held_out = tuple(test / seen for seen, test in train_test)
+    own = _listed([_ratio(pair, "memory", "half") for pair in small])
     return (
-        Statistic(
+        Statistic.within(
             "gamma 0.8: reasoning is learnt before memory",
-            f"{QUARTER}, memory over reasoning-train, training; reproduced if > 1 for every seed",
-            later, min(later) > 1.0,
-            f"by half of each group's own drop the ratio is {_listed(own)}: memory first falls to its labels' entropy",
+            f"{QUARTER}, memory over reasoning-train, training",
+            [_ratio(pair, "memory", "quarter") for pair in small],
+            above=1.0,
+            note=f"by half of each group's own drop the ratio is {own}: memory first falls to its labels' entropy",
         ),
-        Statistic(
+        Statistic.within(
             "gamma 0.8: reasoning-test falls with reasoning-train",
-            f"{QUARTER}, reasoning-test over reasoning-train; reproduced if within 0.8 .. 1.25 for every seed",
-            along, all(0.8 <= r <= 1.25 for r in along),
+            f"{QUARTER}, reasoning-test over reasoning-train",
+            [_ratio(pair, "reasoning-test", "quarter") for pair in small],
+            above=0.8,
+            below=1.25,
         ),
-        Statistic(
+        Statistic.within(
             "gamma 0.3: memory and reasoning-train fall together",
-            f"{QUARTER}, memory over reasoning-train, training; reproduced if within 0.5 .. 2 for every seed",
-            together, all(0.5 <= r <= 2.0 for r in together),
+            f"{QUARTER}, memory over reasoning-train, training",
+            [_ratio(pair, "memory", "quarter") for pair in large],
+            above=0.5,
+            below=2.0,
         ),
-        Statistic(
+        Statistic.within(
             "gamma 0.3: reasoning-test is not learnt",
-            "accuracy of reasoning-test over that of reasoning-train at the end; reproduced if < 0.5 for every seed",
-            held_out, max(held_out) < 0.5,
+            "accuracy of reasoning-test over that of reasoning-train at the end",
+            [float(ratio(*(p.training[f"accuracy/{g}"][-1] for g in GROUPS[:0:-1]))) for p in large],
+            below=0.5,
         ),
-    )  # fmt: skip
+    )
 
 
 def _of_theory(small: Sequence[Pair], large: Sequence[Pair]) -> tuple[Statistic, ...]:
-    near, far = (tuple(map(_worst, some)) for some in (small, large))
-    left = tuple(pair.left for pair in large)
+    far, left = _listed(list(map(_worst, large))), tuple(pair.left for pair in large)
     first = [
-        Statistic(
+        Statistic.within(
             f"gamma 0.8: the softmax closure predicts which group falls first, by {name}",
-            f"1 if theory and training name the same of memory and reasoning-train, by the {what}; reproduced if 1 "
-            "for every seed",
-            same, min(same) == 1.0,
+            f"1 if theory and training name the same of memory and reasoning-train, by the {what}, otherwise 0",
+            [_same_first(pair, how) for pair in small],
+            above=0.0,
         )
         for how, name, what in (("half", "its own drop", HALF), ("quarter", "the starting loss", QUARTER))
-        for same in [tuple(float(_same_first(pair, how)) for pair in small)]
-    ]  # fmt: skip
+    ]
     return (
-        Statistic(
+        Statistic.within(
             "gamma 0.8: the softmax closure predicts when each group falls",
-            f"{HALF}: largest relative error of theory over memory, reasoning-train and reasoning-test; reproduced if "
-            f"<= {WITHIN:g} for every seed",
-            near, max(near) <= WITHIN,
+            f"{HALF}: largest relative error of theory over memory, reasoning-train and reasoning-test",
+            map(_worst, small),
+            below=WITHIN,
         ),
         *first,
         Statistic(
             "gamma 0.3: the theory does not apply",
             "flow time at which the largest pre-activation leaves the range where tanh is linear to 10 %; reproduced "
             "if 0 for every seed",
-            left, max(left) == 0.0,
-            f"there the largest error of the time of half the drop is {_listed(far)}",
+            left,
+            all(time == 0.0 for time in left),
+            f"there the largest error of the time of half the drop is {far}",
         ),
-    )  # fmt: skip
+    )
 
 
 def _time(pair: Pair, side: str, group: str, how: str) -> float:
@@ -172,20 +175,23 @@ def _time(pair: Pair, side: str, group: str, how: str) -> float:
 
 
 def _ratio(pair: Pair, group: str, how: str) -> float:
-    return _time(pair, "training", group, how) / _time(pair, "training", "reasoning-train", how)
+    return float(ratio(*(_time(pair, "training", name, how) for name in (group, "reasoning-train"))))
 
 
 def _worst(pair: Pair) -> float:
-    times = [[_time(pair, side, group, "half") for side in ("theory", "training")] for group in GROUPS]
-    return max(abs(ours / theirs - 1.0) for ours, theirs in times)
+    """Largest relative error of theory's times of half the drop; infinite if one of them does not exist."""
+    times = np.array([[_time(pair, side, g, "half") for g in GROUPS] for side in ("theory", "training")])
+    exist = np.isfinite(times).all() and (times > 0.0).all()
+    return float(np.abs(times[0] / times[1] - 1.0).max()) if exist else float("inf")
 
 
 def _same_first(pair: Pair, how: str) -> bool:
-    memory_first = [
-        _time(pair, side, "memory", how) < _time(pair, side, "reasoning-train", how)
-        for side in ("theory", "training")
-    ]
-    return memory_first[0] == memory_first[1]
+    """Whether theory and training name the same group; a side on which neither falls names none."""
+    times = np.array(
+        [[_time(pair, side, g, how) for g in GROUPS[:2]] for side in ("theory", "training")]
+    )  # (side, group)
+    memory_first = times[:, 0] < times[:, 1]
+    return bool(np.isfinite(times).any(axis=1).all() and memory_first[0] == memory_first[1])
 
 
 def _listed(values: Sequence[float]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ import numpy as np
 from ...theory.models import EmbMLP
 from ...theory.tasks import CompositeTask
 from . import _anchors as anchors
-from ._embeddings import EARLY, MOMENTS, Embeddings, embeddings
+from ._arguments import Progress, pick, tell
+from ._embeddings import EARLY, MOMENTS, Embeddings, embeddings, never_early
 from .result import FigureResult, Statistic
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ TASKS = {
 }
 
 
-def run(size: str, seeds: Sequence[int], progress: Callable[[str], None]) -> FigureResult:
+def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progress = None) -> FigureResult:
     """Train every seed at gamma 0.8 and lay the exact label laws beside.
 
     Parameters
@@ -35,15 +36,16 @@ def run(size: str, seeds: Sequence[int], progress: Callable[[str], None]) -> Fig
         10 keys, 10 + 10 anchors and widths of 64, or the paper's 100 keys and widths of 200.
     seeds : sequence of int
         Seeds of the initial weights.
-    progress : callable
+    progress : callable, optional
         Told what is going on.
     """
-    task = TASKS[anchors.check_size(size)]()
+    chosen, seeds = pick(TASKS, size, seeds)
+    task = chosen()
     data = task.dataset()
     model = EmbMLP(data.d_vocab, *WIDTHS[size])
     runs = []
     for seed in seeds:
-        progress(f"figure 4: seed {seed} ...")
+        tell(progress, f"figure 4: seed {seed} ...")
         runs.append(embeddings(model, data, model.init(GAMMA, seed), RATE, ENDS[size]))
     laws = anchors.anchor_laws(task)
     settings = {
@@ -70,63 +72,59 @@ def statistics(
     task: CompositeTask, laws: Mapping[str, np.ndarray], runs: Sequence[Embeddings]
 ) -> tuple[Statistic, ...]:
     """Decide the claims on embeddings, one per seed."""
+    return (*_of_anchors(task, runs), *_of_theories(task, laws, runs))
+
+
+def _of_anchors(task: CompositeTask, runs: Sequence[Embeddings]) -> tuple[Statistic, ...]:
     memory, reasoning = np.array(task.memory_anchors), np.array(task.reasoning_anchors)
-    both = np.concatenate([memory, reasoning])
-    order = {moment: tuple(one.order(moment, reasoning) for one in runs) for moment in MOMENTS}
-    alike, shape = (tuple(f(one) for one in runs) for f in (partial(_alike, memory), partial(_shape, memory)))
-    law = anchors.off_diagonal(anchors.cosine_matrix(anchors.centred(np.concatenate(list(laws.values())))))
-    match = tuple(
-        float(np.corrcoef(law, anchors.off_diagonal(one.cosines("training", "early", both)))[0, 1])
-        for one in runs
+    rank = (
+        "Spearman correlation of the distance of two reasoning anchors with their cosine, trained embeddings"
     )
-    off = {moment: tuple(one.off(moment, both) for one in runs) for moment in MOMENTS}
-    rank = "Spearman correlation of the distance of two reasoning anchors with their cosine"
+    note = never_early(runs)
     return (
-        Statistic(
+        Statistic.within(
             "early, reasoning anchors are the more alike the closer their numbers",
-            f"{rank}, trained embeddings; reproduced if < -0.9 for every seed",
-            order["early"], max(order["early"]) < -0.9,
+            rank, [one.order("early", reasoning) for one in runs], below=-0.9, note=note,
         ),
-        Statistic(
-            "they still are at the end",
-            f"{rank}, trained embeddings; reproduced if < -0.9 for every seed",
-            order["late"], max(order["late"]) < -0.9,
+        Statistic.within(
+            "they still are at the end", rank, [one.order("late", reasoning) for one in runs], below=-0.9
         ),
-        Statistic(
+        Statistic.within(
             "early, memory anchors point in one direction",
-            "mean cosine of two different memory anchors; reproduced if > 0.8 for every seed",
-            alike, min(alike) > 0.8,
+            "mean cosine of two different memory anchors",
+            [anchors.off_diagonal(one.cosines("training", "early", memory)).mean() for one in runs],
+            above=0.8, note=note,
         ),
-        Statistic(
+        Statistic.within(
             "early, memory anchors have no numerical order",
-            "modulus of the Spearman correlation of distance and cosine; reproduced if < 0.3 for every seed",
-            shape, max(shape) < 0.3,
-        ),
-        Statistic(
-            "the label laws explain the early embeddings",
-            "correlation of the cosines of P^s - 1/V with those of the embeddings over all pairs of anchors; "
-            "reproduced if > 0.9 for every seed",
-            match, min(match) > 0.9,
-        ),
-        Statistic(
-            "the softmax closure predicts the early cosines",
-            "largest difference over all pairs of anchors; reproduced if < 0.1 for every seed",
-            off["early"], max(off["early"]) < 0.1,
-        ),
-        Statistic(
-            "the softmax closure predicts the late cosines",
-            "largest difference over all pairs of anchors; reproduced if < 0.1 for every seed",
-            off["late"], max(off["late"]) < 0.1,
+            "modulus of the Spearman correlation of distance and cosine",
+            [abs(one.order("early", memory)) for one in runs], below=0.3, note=note,
         ),
     )  # fmt: skip
 
 
-def _alike(memory: np.ndarray, one: Embeddings) -> float:
-    return float(anchors.off_diagonal(one.cosines("training", "early", memory)).mean())
-
-
-def _shape(memory: np.ndarray, one: Embeddings) -> float:
-    return abs(one.order("early", memory))
+def _of_theories(
+    task: CompositeTask, laws: Mapping[str, np.ndarray], runs: Sequence[Embeddings]
+) -> tuple[Statistic, ...]:
+    both = np.array([*task.memory_anchors, *task.reasoning_anchors])
+    law = anchors.off_diagonal(anchors.cosine_matrix(anchors.centred(np.concatenate(list(laws.values())))))
+    trained = [anchors.off_diagonal(one.cosines("training", "early", both)) for one in runs]
+    note = never_early(runs)
+    return (
+        Statistic.within(
+            "the label laws explain the early embeddings",
+            "correlation of the cosines of P^s - 1/V with those of the embeddings over all pairs of anchors",
+            [np.corrcoef(law, found)[0, 1] for found in trained], above=0.9, note=note,
+        ),
+        *(
+            Statistic.within(
+                f"the softmax closure predicts the {moment} cosines",
+                "largest difference over all pairs of anchors",
+                [one.off(moment, both) for one in runs], below=0.1, note=note if moment == "early" else "",
+            )
+            for moment in MOMENTS
+        ),
+    )  # fmt: skip
 
 
 def _draw(task: CompositeTask, laws: Mapping[str, np.ndarray], one: Embeddings, figure: Figure) -> None:

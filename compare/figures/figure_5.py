@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ from ...theory.claims.theorem_one import ANSATZ_WIDTH, bells
 from ...theory.models import OneLayerTransformer
 from ...theory.tasks import CompositeTask
 from . import _anchors as anchors
-from ._embeddings import EARLY, MOMENTS, Embeddings, embeddings
+from ._arguments import Progress, pick, tell
+from ._embeddings import EARLY, MOMENTS, Embeddings, embeddings, never_early
 from .result import FigureResult, Statistic
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ TASKS = {
 THEORIES = ("softmax closure", "exact law", "ansatz")
 
 
-def run(size: str, seeds: Sequence[int], progress: Callable[[str], None]) -> FigureResult:
+def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progress = None) -> FigureResult:
     """Train every seed at gamma 0.8, and lay three theories of the embedding beside.
 
     Parameters
@@ -40,14 +41,15 @@ def run(size: str, seeds: Sequence[int], progress: Callable[[str], None]) -> Fig
         10 keys, sequences of 5 tokens and 1000 pairs, or the paper's 100 keys, 9 tokens and 200,000 pairs.
     seeds : sequence of int
         Seeds of the initial weights, of the ansatz's noise, and of the pairs drawn.
-    progress : callable
+    progress : callable, optional
         Told what is going on.
     """
-    task = TASKS[anchors.check_size(size)]()
+    chosen, seeds = pick(TASKS, size, seeds)
+    task = chosen()
     model = OneLayerTransformer(task.d_vocab, task.d_vocab, *WIDTHS[size], task.length, unembed=False)
     runs = []
     for seed in seeds:
-        progress(f"figure 5: seed {seed} ...")
+        tell(progress, f"figure 5: seed {seed} ...")
         data = task.sampled(PAIRS[size], seed)
         runs.append(embeddings(model, data, model.init(GAMMA, seed), RATE, ENDS[size]))
     bell = [ansatz(task, seed) for seed in seeds]
@@ -91,45 +93,49 @@ def statistics(
     task: CompositeTask, runs: Sequence[Embeddings], bell: Sequence[np.ndarray]
 ) -> tuple[Statistic, ...]:
     """Decide the claims on embeddings and ansatz, one of each per seed."""
-    reasoning, keys = np.array(task.reasoning_anchors), np.array(task.keys)
-    near = tuple(one.order("early", reasoning) for one in runs)
-    ordered = {name: tuple(_order(one.training[1][some]) for one in runs) for name, some in
-               (("reasoning anchors", reasoning), ("keys", keys))}  # fmt: skip
-    memory = ", ".join(f"{_order(one.training[1][np.array(task.memory_anchors)]):.2f}" for one in runs)
-    off = {
-        name: tuple(_off(task, one, b, name) for one, b in zip(runs, bell, strict=True)) for name in THEORIES
-    }
-    of_ansatz = tuple(map(_order, bell))
+    reasoning = np.array(task.reasoning_anchors)
+    note = never_early(runs)
+    near = Statistic.within(
+        "early, reasoning anchors are the more alike the closer their numbers",
+        "Spearman correlation of the distance of two reasoning anchors with their cosine, trained embeddings",
+        [one.order("early", reasoning) for one in runs],
+        below=-0.9,
+        note=note,
+    )
+    theories_of_it = [
+        Statistic.within(
+            f"early, the {name} gives the cosines of the reasoning anchors",
+            "largest difference from the trained ones over all pairs",
+            [_off(task, one, b, name) for one, b in zip(runs, bell, strict=True)],
+            below=0.1,
+            note=note,
+        )
+        for name in THEORIES
+    ]
+    *trained, of_ansatz = _of_components(task, runs, bell)
+    return (near, *trained, *theories_of_it, of_ansatz)
+
+
+def _of_components(
+    task: CompositeTask, runs: Sequence[Embeddings], bell: Sequence[np.ndarray]
+) -> tuple[Statistic, ...]:
     rank = "modulus of the Spearman correlation of the number with the first principal component"
+    memory = ", ".join(f"{_order(one.training[1][np.array(task.memory_anchors)]):.2f}" for one in runs)
     return (
-        Statistic(
-            "early, reasoning anchors are the more alike the closer their numbers",
-            "Spearman correlation of the distance of two reasoning anchors with their cosine, trained embeddings; "
-            "reproduced if < -0.9 for every seed",
-            near, max(near) < -0.9,
-        ),
         *(
-            Statistic(
+            Statistic.within(
                 f"the embedding of the {name} has numerical order at the end",
-                f"{rank}, trained embeddings; reproduced if > 0.9 for every seed",
-                values, min(values) > 0.9, f"memory anchors, for contrast: {memory}",
+                f"{rank}, trained embeddings",
+                [_order(one.training[1][np.array(some)]) for one in runs],
+                above=0.9,
+                note=f"memory anchors, for contrast: {memory}",
             )
-            for name, values in ordered.items()
+            for name, some in (("reasoning anchors", task.reasoning_anchors), ("keys", task.keys))
         ),
-        *(
-            Statistic(
-                f"early, the {name} gives the cosines of the reasoning anchors",
-                "largest difference from the trained ones over all pairs; reproduced if < 0.1 for every seed",
-                values, max(values) < 0.1,
-            )
-            for name, values in off.items()
+        Statistic.within(
+            "the ansatz has the same numerical order", f"{rank}, ansatz", map(_order, bell), above=0.9
         ),
-        Statistic(
-            "the ansatz has the same numerical order",
-            f"{rank}, ansatz; reproduced if > 0.9 for every seed",
-            of_ansatz, min(of_ansatz) > 0.9,
-        ),
-    )  # fmt: skip
+    )
 
 
 def _order(rows: np.ndarray) -> float:

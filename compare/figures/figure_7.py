@@ -7,7 +7,7 @@ the loss at the last one, widths, AdamW's rate and decay, and the time at which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,10 @@ from ...theory.model import Model
 from ...theory.models import OneLayerTransformer
 from ...theory.similarity import cosine_matrix, signature_similarity
 from ...theory.text import Lexicon
-from .._settings import choice, integer
 from ..phase import band
 from ..similarity import off_diagonal
 from ..train import train
+from ._arguments import Progress, pick, tell
 from .result import FigureResult, Statistic
 
 if TYPE_CHECKING:
@@ -56,16 +56,14 @@ SIZES = {
 }
 
 
-def run(
-    size: str = "small", seeds: tuple[int, ...] = (0, 1, 2), progress: Callable[[str], None] | None = None
-) -> FigureResult:
+def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progress = None) -> FigureResult:
     """Train on the mixture at every gamma and seed.
 
     Parameters
     ----------
     size : {"small", "paper"}
         "small" takes about five minutes with three seeds on two cores.
-    seeds : tuple of int
+    seeds : sequence of int
         Of the initial weights and the minibatches; the corpora are the same for all.
     progress : callable, optional
         Told about every run.
@@ -79,17 +77,13 @@ def run(
     ValueError
         If `size` is unknown or `seeds` are not distinct non-negative integers, one at least.
     """
-    settings = SIZES[choice("size", size, tuple(SIZES))]
-    seeds = tuple(integer("seeds", seed, 0) for seed in seeds)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"`seeds` must be distinct integers, at least one, got {seeds}.")
+    settings, seeds = pick(SIZES, size, seeds)
     data = mixture(settings)
     model = choose_model(data, settings)
     measured = []
     for gamma in GAMMAS:
         for seed in seeds:
-            if progress is not None:
-                progress(f"figure 7: gamma {gamma:g}, seed {seed}")
+            tell(progress, f"figure 7: gamma {gamma:g}, seed {seed}")
             measured.append(_measure(_train(model, data, settings, gamma, seed), data))
     # (gamma, seed, time) for every curve
     arrays = {
@@ -221,14 +215,8 @@ def statistics(arrays: Mapping[str, np.ndarray], data: Dataset) -> tuple[Statist
     )
 
 
-def _positive(claim: str, definition: str, values: np.ndarray, note: str = "") -> Statistic:
-    return Statistic(
-        claim,
-        f"{definition}; reproduced if > 0 for every seed",
-        tuple(map(float, values)),
-        bool(np.all(values > 0.0)),
-        note,
-    )
+def _positive(claim: str, number: str, values: np.ndarray, note: str = "") -> Statistic:
+    return Statistic.within(claim, number, values, above=0.0, note=note)
 
 
 def draw(figure: Figure, arrays: Mapping[str, np.ndarray]) -> None:

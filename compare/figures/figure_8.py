@@ -13,18 +13,9 @@ from ...sim.trajectory import Trajectory
 from ...theory.dataset import Dataset
 from ...theory.tasks import CompositeTask
 from ..decoder import Decoder, DecoderNetwork
-from ._curves import (
-    LEARNT,
-    PAPER,
-    SMALL,
-    Progress,
-    Regime,
-    band,
-    first_below,
-    label_entropy,
-    pick,
-    tell,
-)
+from ._anchors import first_time, ratio
+from ._arguments import Progress, pick, tell
+from ._curves import LEARNT, PAPER, SMALL, Regime, band, label_entropy
 from .result import FigureResult, Statistic
 
 if TYPE_CHECKING:
@@ -179,43 +170,46 @@ def _in_range(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
 
 
 def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
+    return (*_of_ranges(arrays), _of_windows(arrays))
+
+
+def _of_ranges(arrays: Arrays) -> tuple[Statistic, ...]:
     i = int(arrays["early"])
     when = f"at step {arrays['step'][i]}"
-    inside = _least_inside(arrays, i)
-    accuracy = np.max([arrays[f"accuracy/{j}"][:, i] for j in range(1, N_RANGES + 1)], axis=0)
-    times = {
-        kind: [
-            first_below(arrays["step/window"], c, LEARNT * e)
+    return (
+        Statistic.within(
+            "Early on, outputs stay within the label range of the anchor's group.",
+            f"Probability within the range {when}, mean over sequences, the least of groups 1 to 3 (the fourth holds "
+            "all labels)",
+            _least_inside(arrays, i),
+            above=0.9,
+            note=f"At the end of the run it is {np.median(_least_inside(arrays, -1)):.2f} (median over seeds).",
+        ),
+        Statistic.within(
+            "The labels themselves are not known by then.",
+            f"Highest accuracy of the four groups {when}",
+            np.max([arrays[f"accuracy/{j}"][:, i] for j in range(1, N_RANGES + 1)], axis=0),
+            below=0.3,
+        ),
+    )
+
+
+def _of_windows(arrays: Arrays) -> Statistic:
+    uniform, window = (
+        [
+            first_time(arrays["step/window"], c, LEARNT * e)
             for c, e in zip(arrays[f"loss/{kind}"], arrays[f"entropy/{kind}"], strict=True)
         ]
         for kind in WINDOW_COLOURS
-    }
-    faster = np.divide(times["uniform"], times["window"])
-    return (
-        Statistic(
-            "Early on, outputs stay within the label range of the anchor's group.",
-            f"Probability within the range {when}, mean over sequences, the least of groups 1 to 3 (the fourth holds "
-            "all labels); reproduced if > .9 for every seed",
-            tuple(inside.tolist()),
-            bool(inside.min() > 0.9),
-            "Depends on the step: the probability is still rising there. At the end of the run it is "
-            f"{np.median(_least_inside(arrays, -1)):.2f} (median over seeds).",
-        ),
-        Statistic(
-            "The labels themselves are not known by then.",
-            f"Highest accuracy of the four groups {when}; reproduced if < .3 for every seed",
-            tuple(accuracy.tolist()),
-            bool(accuracy.max() < 0.3),
-        ),
-        Statistic(
-            "Memory labels from {z - sum a .. z + sum a} are learnt much faster than uniform ones.",
-            "First step with memory loss below three quarters of its label entropy (ten runs if never), uniform over "
-            "windowed; reproduced if > 1.5 for every seed",
-            tuple(faster.tolist()),
-            bool(faster.min() > 1.5),
-            "Depends on how narrow the windows are: with anchors 1 to 5 they hold 5 to 21 labels against 20 keys, with "
-            "the paper's 5 to 41 against 100; and seeds differ much.",
-        ),
+    )
+    return Statistic.within(
+        "Memory labels from {z - sum a .. z + sum a} are learnt much faster than uniform ones.",
+        "First step with memory loss below three quarters of its label entropy (infinite if never), uniform over "
+        "windowed",
+        ratio(uniform, window),
+        above=1.5,
+        note="Depends on how narrow the windows are: with anchors 1 to 5 they hold 5 to 21 labels against 20 keys, "
+        "with the paper's 5 to 41 against 100.",
     )
 
 
@@ -255,4 +249,3 @@ def _draw(figure: Figure, arrays: Arrays) -> None:
     windows.legend(loc="lower left")
     for ax in (losses, inside):
         ax.axvline(steps[i], color="#777777", lw=0.7, ls=(0, (3, 2)), zorder=0)
-    figure.tight_layout()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,35 @@ class Statistic:
     values: tuple[float, ...]
     reproduced: bool
     note: str = ""
+
+    @classmethod
+    def within(
+        cls,
+        claim: str,
+        number: str,
+        values: Iterable[float],
+        *,
+        above: float | None = None,
+        below: float | None = None,
+        note: str = "",
+    ) -> Statistic:
+        """Decide a claim by strict bounds on a number; nan meets none, and no values decide nothing.
+
+        Parameters
+        ----------
+        claim, number, note : str
+            What is said, and the number that decides.
+        values : iterable of float
+            The number for every seed; infinity lies above every bound.
+        above, below : float, optional
+            The bounds.
+        """
+        some = tuple(map(float, values))
+        bounds = [f"{s} {bound:g}" for s, bound in ((">", above), ("<", below)) if bound is not None]
+        met = bool(some) and not any(
+            isnan(v) or (above is not None and v <= above) or (below is not None and v >= below) for v in some
+        )
+        return cls(claim, f"{number}; reproduced if {' and '.join(bounds)} for every seed", some, met, note)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,25 @@
+import json
+import warnings
 from functools import partial
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from smallinit.compare.figures import FigureResult, _anchors, figure_3b, figure_4, figure_5
+from smallinit import commands_figure
+from smallinit.compare.figures import (
+    FigureResult,
+    Statistic,
+    _anchors,
+    _embeddings,
+    figure_3a,
+    figure_3b,
+    figure_4,
+    figure_5,
+    figure_6,
+    figure_7,
+    figure_8,
+)
 from smallinit.sim.observables import cosines
 from smallinit.theory import CompositeTask
 
@@ -41,16 +56,42 @@ def test_a_figure_is_computed_and_drawn(module, tiny, tmp_path):
     assert all(len(s.values) == len(seeds) for s in result.statistics)
     assert all("reproduced if" in s.definition for s in result.statistics)
     assert all(isinstance(array, np.ndarray) for array in result.arrays.values())
-    figure = Figure(layout="constrained")
-    result.draw(figure)
-    figure.savefig(tmp_path / "a.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = Figure(layout="constrained")
+        result.draw(figure)
+        figure.savefig(tmp_path / "a.png")
     np.savez(tmp_path / "a.npz", **result.arrays)
 
 
-@pytest.mark.parametrize("module", [figure_3b, figure_4, figure_5])
-def test_an_unknown_size_is_refused(module):
-    with pytest.raises(ValueError, match="`size` must be one of small, paper, got 'huge'"):
-        module.run("huge", (0,), print)
+@pytest.mark.parametrize("module", [figure_3a, figure_3b, figure_4, figure_5, figure_6, figure_7, figure_8])
+def test_bad_arguments_are_refused(module):
+    with pytest.raises(ValueError, match="`size` 'huge' is unknown"):
+        module.run("huge")
+    for seeds in ((), (1, 1)):
+        with pytest.raises(ValueError, match="`seeds` must be distinct integers, at least one"):
+            module.run("small", seeds)
+
+
+def test_a_figure_needs_no_progress(tiny):
+    assert figure_4.run(seeds=(0,)).settings["seeds"] == [0]
+
+
+def test_bounds_are_strict_and_never_met_by_nan():
+    def decided(*values, **bounds):
+        return Statistic.within("a", "b", values, **bounds).reproduced
+
+    assert decided(1.0, np.inf, above=0.5)
+    assert not decided(1.0, np.inf, above=0.5, below=2.0)
+    assert not decided(1.0, 0.5, above=0.5)
+    assert decided(-np.inf, 1.0, below=2.0)
+    for bounds in ({"above": 0.5}, {"below": 2.0}, {"above": 0.5, "below": 2.0}):
+        assert decided(1.0, 1.5, **bounds)
+        assert not decided(1.0, np.nan, **bounds)
+        assert not decided(np.nan, 1.0, **bounds)
+    assert not decided(above=0.0)
+    said = Statistic.within("a", "number", [1.0], above=0.5, below=2.0)
+    assert said.definition == "number; reproduced if > 0.5 and < 2 for every seed"
 
 
 def pair(fall, lag=0.0):
@@ -75,7 +116,8 @@ def test_the_claims_of_3b_follow_the_curves():
     assert right == [True, True, True, False, True, True, True, True]  # equal accuracies: generalises
     assert found[0].values == pytest.approx([2.0])
     assert found[1].values == pytest.approx([1.05])
-    assert outcomes(together, slow)[0][:3] == [False, True, True]
+    assert outcomes(together, slow)[0][:3] == [False, True, False]  # twice as long is not together
+    assert outcomes(together, slow | {"memory": 70.0})[0][:3] == [False, True, True]
     late = outcomes(slow, together, lag=8.0)[1][4]  # half of the drop at 24 instead of 20
     assert late.values == pytest.approx([0.2])
     assert not late.reproduced
@@ -87,12 +129,67 @@ def test_the_claims_of_3b_follow_the_curves():
     assert [s.reproduced for s in first] == [False, False]
 
 
+def test_what_never_happens_reproduces_nothing_in_3b():
+    slow = {"memory": 80.0, "reasoning-train": 40.0, "reasoning-test": 42.0}
+    good, t = pair(slow), np.linspace(0, 100, 1001)
+    rising = {f"loss/{g}": 4.0 + t / 100 for g in slow} | {f"accuracy/{g}": 0.0 * t for g in slow}
+    broken = {name: np.full_like(t, np.nan) for name in rising}
+    for curves in (rising, broken):
+        for bad in (figure_3b.Pair(t, curves, curves, 0.0), figure_3b.Pair(t, good.training, curves, 0.0)):
+            assert figure_3b._worst(bad) == np.inf
+            assert not figure_3b._same_first(bad, "half")
+            assert not figure_3b._same_first(bad, "quarter")
+        bad = figure_3b.Pair(t, curves, curves, 0.0)
+        for some in ([good, bad], [bad, good]):
+            found = figure_3b.statistics({0.3: some, 0.8: some})
+            assert [s.reproduced for s in found[:-1]] == [False] * 7
+            json.dumps([commands_figure.statistic(s) for s in found], allow_nan=False)
+        assert np.isnan(figure_3b.statistics({0.3: [bad], 0.8: [bad]})[3].values[0])
+    learns_one = rising | {"loss/reasoning-train": good.training["loss/reasoning-train"]}
+    assert figure_3b._same_first(figure_3b.Pair(t, good.training, learns_one, 0.0), "half")
+
+
 def test_times_of_a_falling_loss():
     t, loss = np.array([0.0, 1.0, 2.0, 3.0]), np.array([4.0, 4.0, 2.0, 0.0])
     assert _anchors.half_of_drop(t, loss) == 2.0
     assert _anchors.escape(t, loss, 0.25) == 1.5
     assert _anchors.first_time(t, loss, -1.0) == np.inf
     assert _anchors.first_time(t, loss, 5.0) == 0.0
+    assert _anchors.half_of_drop(t, loss[::-1]) == np.inf
+    assert _anchors.half_of_drop(t, 0.0 * loss) == np.inf
+    late, early = np.array([4.0, np.inf, np.inf, 4.0, 4.0]), np.array([2.0, 2.0, np.inf, np.inf, 0.0])
+    np.testing.assert_array_equal(_anchors.ratio(late, early), [2.0, np.inf, np.nan, 0.0, np.nan])
+
+
+@pytest.mark.parametrize("when", [0, 29.9, 30, None])
+def test_the_early_moment_is_before_the_late_one(when, monkeypatch):
+    """The escape nearest the last saved time, or none at all."""
+    task = CompositeTask(**TINY)
+    data, model = task.dataset(), figure_4.EmbMLP(task.d_vocab, 4, 4)
+    monkeypatch.setattr(_embeddings, "escape", lambda *_: np.inf if when is None else when)
+    one = _embeddings.embeddings(model, data, model.init(0.8, 0), 0.5, 30.0, saved=7)
+    np.testing.assert_array_equal(one.t, [{0: 0.0, None: np.nan}.get(when, 25.0), 30.0])
+    both = np.array([*task.memory_anchors, *task.reasoning_anchors])
+    assert np.isnan(one.off("early", both)) == (when is None)
+    assert np.isfinite(one.off("late", both))
+
+
+@pytest.mark.parametrize("module", [figure_4, figure_5])
+def test_without_an_early_moment_nothing_early_is_reproduced(module, tiny, monkeypatch):
+    monkeypatch.setattr(_embeddings, "escape", lambda *_: np.inf)
+    result = module.run("small", (0,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = Figure(layout="constrained")
+        result.draw(figure)
+        figure.draw_without_rendering()
+    early = [s for s in result.statistics if "early" in s.claim]
+    assert len(early) >= 4
+    for s in early:
+        assert np.isnan(s.values).all()
+        assert not s.reproduced
+        assert s.note == "1 of 1 runs did not come to the early moment: nothing is measured there"
+    assert all(np.isfinite(s.values).all() for s in result.statistics if s not in early)
 
 
 def test_the_laws_are_those_of_the_data():

@@ -1,13 +1,14 @@
 """The figures of the full decoder, in a size of seconds: contract, data sets, and what their numbers mean."""
 
 import json
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from smallinit.compare.figures import FigureResult, _curves, figure_3a, figure_6, figure_8
+from smallinit.compare.figures import FigureResult, figure_3a, figure_6, figure_8
 
 TINY = {"pairs": 400, "d_model": 8, "d_head": 4, "d_mlp": 8, "steps": 10, "warmup": 2}
 
@@ -32,18 +33,14 @@ def test_contract(module):
         assert "reproduced if" in statistic.definition
         assert len(statistic.values) == 2
         assert type(statistic.reproduced) is bool
-    figure = Figure()
-    result.draw(figure)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = Figure(layout="constrained")
+        result.draw(figure)
+        figure.draw_without_rendering()
     assert figure.axes[-1].get_xlabel()
     assert sum(bool(ax.get_ylabel()) for ax in figure.axes) >= 2
     assert all(np.isfinite(value).all() for value in result.arrays.values())
-
-
-def test_arguments_are_checked(module):
-    with pytest.raises(ValueError, match="`size` 'big' is unknown"):
-        module.run("big", (0,))
-    with pytest.raises(ValueError, match="`seeds` must be distinct integers"):
-        module.run("small", ())
 
 
 def test_label_ranges_and_windows():
@@ -69,13 +66,6 @@ def test_label_ranges_and_windows():
     ).all()
 
 
-def test_times_of_curves():
-    steps, curve = np.array([0, 10, 20, 30]), np.array([4.0, 3.0, 1.0, 2.0])
-    assert _curves.first_below(steps, curve, 2.0) == 15.0
-    assert _curves.first_below(steps, curve, 5.0) == 0.0
-    assert _curves.first_below(steps, curve, 0.5) == 300.0
-
-
 def synthetic(memory, reasoning, test):
     """Arrays of figure 3a with loss curves of these learning times (steps) at gamma .3 and .8."""
     steps = np.arange(101.0)
@@ -93,3 +83,23 @@ def test_statistics_of_figure_3a_decide_both_ways():
     assert [s.reproduced for s in paper] == [True] * 6
     other = figure_3a._statistics(synthetic((50, 50, 10), (10, 20, 10), (10, 20, never)))
     assert [s.reproduced for s in other] == [False] * 6
+
+
+@pytest.mark.parametrize(
+    ("memory", "reasoning", "test", "outcomes"),
+    [
+        ((1000, 50), (1000, 20), (1000, 12), {0: False, 2: True, 3: True}),  # neither is learnt: not together
+        ((20, 50), (50, 20), (1000, 12), {0: False}),  # memory long before reasoning
+        ((30, 50), (50, 20), (1000, 12), {0: True}),
+        ((50, 1000), (45, 20), (1000, 12), {0: True, 2: True}),  # memory never: reasoning is before it
+        ((50, 1000), (45, 1000), (1000, 1000), {2: False, 3: False}),
+        ((50, 50), (45, 1000), (1000, 12), {2: False, 3: False}),
+        ((50, 50), (1000, 20), (1000, 1000), {0: False, 2: True, 3: False}),
+    ],
+)
+def test_what_is_never_learnt_is_not_together_with_anything(memory, reasoning, test, outcomes):
+    """Learning times at gamma .3 and .8; a run has 100 steps."""
+    found = figure_3a._statistics(
+        synthetic(*((large, large, small) for large, small in (memory, reasoning, test)))
+    )
+    assert {i: found[i].reproduced for i in outcomes} == outcomes

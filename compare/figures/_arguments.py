@@ -1,0 +1,31 @@
+"""What every figure's `run` does with its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from .._settings import choice, integer
+
+Progress = Callable[[str], None] | None
+T = TypeVar("T")
+
+
+def pick(sizes: Mapping[str, T], size: str, seeds: Sequence[int]) -> tuple[T, tuple[int, ...]]:
+    """Check the arguments of a figure's `run`: what stands for the size, and the seeds.
+
+    Raises
+    ------
+    ValueError
+        If the size is unknown, or there are no seeds or one of them twice.
+    """
+    clean = tuple(integer("seeds", seed, 0) for seed in seeds)
+    if not clean or len(set(clean)) < len(clean):
+        raise ValueError(f"`seeds` must be distinct integers, at least one, got {clean}.")
+    return sizes[choice("size", size, tuple(sizes))], clean
+
+
+def tell(progress: Progress, text: str) -> None:
+    """Report where a figure is."""
+    if progress is not None:
+        progress(text)
