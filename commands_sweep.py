@@ -60,7 +60,7 @@ def sweep(
     try:
         for path in filter(None, (collect, picture)):
             check_file(path, overwrite)
-        axis = _picture_axis(plan) if picture is not None else ""
+        axis = _picture_axis(plan, picture) if picture is not None else ""
         if status:
             done = open_sweep(plan, folder)
         else:
@@ -82,7 +82,10 @@ def sweep(
     return 3 if done.failures and not status else 0
 
 
-def _picture_axis(plan: Any) -> str:
+def _picture_axis(plan: Any, picture: Path) -> str:
+    from .compare.figure import figure_path
+
+    figure_path(picture)  # before the sweep, not after it
     others = [names[0] for names in plan.dimensions if names != ("init.seed",)]
     if len(others) != 1 or len(plan.dimensions) != 2 or any(len(names) > 1 for names in plan.dimensions):
         raise InputError("--picture needs two axes, init.seed and another: draw others with plot_phases.")

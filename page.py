@@ -131,7 +131,9 @@ def page_of(folder: Path) -> Page:
         if (folder / name).is_file():
             try:
                 return make(folder)
-            except (KeyError, TypeError, AttributeError, IndexError) as error:
+            except InputError:
+                raise
+            except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
                 raise InputError(
                     f"{str(folder / name)!r} lacks what a report needs ({type(error).__name__}: {error}): "
                     "make the results again."

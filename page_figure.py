@@ -26,7 +26,7 @@ def figure_page(folder: Path) -> Page:
             "Numbers": _numbers(claims),
             "Settings": markup.facts(record["settings"]),
             "Provenance": markup.facts(record.get("provenance") or {}),
-            "Reproduce": markup.code(f"smallinit figure {record['name']} --out {folder.name}"),
+            "Reproduce": markup.code(_command(record, folder)),
         },
     )
 
@@ -34,7 +34,15 @@ def figure_page(folder: Path) -> Page:
 def _verdict(claim: Mapping[str, Any]) -> tuple[bool, str]:
     good = bool(claim["reproduced"])
     note = f" {claim['note']}" if claim.get("note") else ""
-    return good, f"{'Reproduced' if good else 'Not reproduced'}: {claim['claim']}.{note}".replace("..", ".")
+    return good, f"{'Reproduced' if good else 'Not reproduced'}: {claim['claim'].removesuffix('.')}.{note}"
+
+
+def _command(record: Mapping[str, Any], folder: Path) -> str:
+    """Return the command that makes the directory, with the size and the seeds that its provenance names."""
+    made = record.get("provenance") or {}
+    size = f" --size {made['size']}" if "size" in made else ""
+    seeds = f" --seeds {','.join(map(str, made['seeds']))}" if "seeds" in made else ""
+    return f"smallinit figure {record['name']}{size}{seeds} --out {folder.resolve().name}"
 
 
 def _numbers(claims: list[Mapping[str, Any]]) -> str:

@@ -1,6 +1,7 @@
 """Reality: torch networks, training, and the overlay of theory and training."""
 
 from .decoder import Decoder as Decoder
+from .decompose import Decomposition as Decomposition
 from .overlay import Overlay as Overlay
 from .overlay import overlay as overlay
 from .phase import escape_times as escape_times

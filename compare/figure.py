@@ -37,7 +37,7 @@ STYLE: dict[str, Any] = {
 WIDTH, CURVES, MATRICES = 7.2, 3.65, 1.5  # inches; the width of a two-column page
 # Where each format keeps its record, and what it must leave out for equal figures to be equal files.
 METADATA: dict[str, tuple[str, dict[str, Any]]] = {
-    ".png": ("Description", {}),
+    ".png": ("Description", {"Software": None}),
     ".pdf": ("Subject", {"CreationDate": None}),
     ".svg": ("Description", {"Date": None}),
 }
@@ -81,7 +81,7 @@ def plot_overlays(
     ValueError
         If there are no overlays or too many, they differ in training, or the path cannot be a figure's.
     """
-    overlays, path = _same_training(overlays), _figure_path(path)
+    overlays, path = _same_training(overlays), figure_path(path)
     if real("tolerance", tolerance) <= 0:
         raise ValueError(f"`tolerance` must be positive, got {tolerance}.")
     integer("dpi", dpi, 10)
@@ -110,14 +110,14 @@ def plot_parts(split: Decomposition, path: str | Path, names: Sequence[str], dpi
     ValueError
         If the path cannot be a figure's.
     """
-    path = _figure_path(path)
+    path = figure_path(path)
     with context(["default", STYLE]):
         figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
         for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
             panels.parts(ax, split, name)
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-        _save(figure, path, dpi, {"Title": "smallinit decomposition"})
+        save_figure(figure, path, dpi, {"Title": "smallinit decomposition"})
     return path
 
 
@@ -164,7 +164,7 @@ def _write(figure: Figure, path: Path, overlays: Sequence[Overlay], dpi: int) ->
         ]
         for kind, members in trajectories.items()
     }
-    _save(
+    save_figure(
         figure,
         path,
         dpi,
@@ -172,11 +172,13 @@ def _write(figure: Figure, path: Path, overlays: Sequence[Overlay], dpi: int) ->
     )
 
 
-def _save(figure: Figure, path: Path, dpi: int, metadata: dict[str, Any]) -> None:
-    metadata |= METADATA[path.suffix.lower()][1]
+def save_figure(figure: Figure, path: Path, dpi: int, metadata: dict[str, Any]) -> None:
+    """Write a figure whole or not at all; equal figures are equal files, in each of the formats."""
+    metadata = metadata | METADATA[path.suffix.lower()][1]
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=dpi, metadata=metadata)
+        with context({key: STYLE[key] for key in ("svg.hashsalt", "pdf.fonttype")}):
+            figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=dpi, metadata=metadata)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -191,7 +193,14 @@ def _same_training(overlays: Sequence[Overlay]) -> tuple[Overlay, ...]:
     return given
 
 
-def _figure_path(path: str | Path) -> Path:
+def figure_path(path: str | Path) -> Path:
+    """Return where a figure can be written.
+
+    Raises
+    ------
+    ValueError
+        If it does not end in .png, .pdf or .svg, or its folder is missing.
+    """
     path = Path(path)
     if path.suffix.lower() not in METADATA:
         raise ValueError(f"`path` {str(path)!r} must end in one of {', '.join(METADATA)}.")

@@ -81,7 +81,7 @@ def plot_phases(
     axis, over : str
         Names of its dimensions, such as "init.gamma" and "init.seed".
     path : path, optional
-        PNG to write.
+        File to write, .png, .pdf or .svg; replaced if there.
     part : float
         Part of its loss at the start that a group must have lost.
 
@@ -92,6 +92,9 @@ def plot_phases(
     """
     from matplotlib.figure import Figure
 
+    from .figure import figure_path, save_figure
+
+    target = None if path is None else figure_path(path)
     times = escape_times(sweep, part)
     if set(times.dims) != {axis, over, "run", "group"}:
         extra = sorted(set(map(str, times.dims)) - {axis, over, "run", "group"})
@@ -116,8 +119,8 @@ def plot_phases(
             panel.set(xlabel=axis, title=str(run))
             if panel.get_legend_handles_labels()[0]:
                 panel.legend(fontsize=8)
-    if path is not None:
-        figure.savefig(path, dpi=130, metadata={"Software": None})
+    if target is not None:
+        save_figure(figure, target, 130, {"Title": "smallinit phases"})
     return figure
 
 

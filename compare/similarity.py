@@ -218,10 +218,18 @@ def plot_similarity(
     overlays : mapping
         Corpus -> overlays, one per seed; every seed is a line, and the matrices are the first seed's.
     path : path, optional
-        PNG to write.
+        File to write, .png, .pdf or .svg; replaced if there.
+
+    Raises
+    ------
+    ValueError
+        If the path cannot be a figure's.
     """
     from matplotlib.figure import Figure
 
+    from .figure import figure_path, save_figure
+
+    target = None if path is None else figure_path(path)
     figure = Figure(figsize=(4.2 * len(overlays), 7.4), layout="constrained")
     axes = figure.subplots(2, len(overlays), squeeze=False, height_ratios=(1, 1.25))
     for (above, below), (name, members) in zip(axes.T, overlays.items(), strict=True):
@@ -231,8 +239,8 @@ def plot_similarity(
     axes[0, 0].set_ylabel("correlation with the trained similarities")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=4, fontsize=8, loc="outside upper center")
     figure.colorbar(axes[1, -1].images[0], ax=list(axes[1]), label="cosine", shrink=0.8, location="right")
-    if path is not None:
-        figure.savefig(path, dpi=110, metadata={"Software": None})
+    if target is not None:
+        save_figure(figure, target, 110, {"Title": "smallinit token similarity"})
     return figure
 
 
@@ -247,10 +255,8 @@ def _draw_correlations(panel: Axes, members: Sequence[SimilarityOverlay]) -> Non
 
 
 def _draw_matrices(panel: Axes, overlay: SimilarityOverlay) -> None:
-    """The trained matrix above the diagonal, the first theory's below it, tokens by frequency."""
+    """The trained matrix above the diagonal, the first theory's below it."""
     name, below = next(iter(overlay.predicted.items()))
     both = np.where(np.triu(np.ones(below.shape, dtype=bool)), overlay.trained, below)
-    panel.set(
-        title=f"above: trained; below: {name}", xlabel="token, most frequent first", xticks=[], yticks=[]
-    )
+    panel.set(title=f"above: trained; below: {name}", xlabel="token", xticks=[], yticks=[])
     panel.imshow(both, vmin=-1.0, vmax=1.0, cmap="RdBu_r", interpolation="nearest")

@@ -14,8 +14,11 @@ from .integrate_ensemble import integrate_ensemble as integrate_ensemble
 from .methods import DOP853 as DOP853
 from .methods import EULER as EULER
 from .methods import RKC as RKC
+from .methods import TAYLOR as TAYLOR
 from .methods import TSIT5 as TSIT5
 from .methods import Method as Method
+from .methods import Series as Series
+from .methods import Stabilised as Stabilised
 from .mode_ensemble import ModeEnsemble as ModeEnsemble
 from .mode_ensemble import integrate_modes as integrate_modes
 from .modes import learning_times as learning_times
@@ -43,6 +46,7 @@ __all__ = [
     "DOP853",
     "EULER",
     "RKC",
+    "TAYLOR",
     "TSIT5",
     "Certificate",
     "Ensemble",
@@ -52,7 +56,9 @@ __all__ = [
     "ModeEnsemble",
     "Outcome",
     "Reduction",
+    "Series",
     "Solution",
+    "Stabilised",
     "Stages",
     "Status",
     "Sweep",

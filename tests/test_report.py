@@ -66,7 +66,8 @@ def make_figure(folder, text="losses of memory and reasoning"):
     record = {
         "name": "3b", "title": text, "caption": f"{text} over flow time",
         "settings": {"gamma": [0.5, 0.8], "text": text},
-        "statistics": [asdict(c) for c in claims], "provenance": {"numpy": "2"},
+        "statistics": [asdict(c) for c in claims],
+        "provenance": {"numpy": "2", "size": "paper", "seeds": [0, 2]},
     }  # fmt: skip
     (folder / "figure.json").write_text(json.dumps(record))
 
@@ -177,7 +178,36 @@ def test_what_the_page_of_a_figure_says(results):
     assert "1 of 2 claims reproduced" in text
     assert "-1.25, -2.5" in text
     assert "Not reproduced: the other. depends on gamma" in text
-    assert "smallinit figure 3b --out figure" in text
+    assert "smallinit figure 3b --size paper --seeds 0,2 --out figure" in text
+
+
+def test_a_claim_keeps_its_dots_and_the_folder_its_name(tmp_path, monkeypatch):
+    make_figure(tmp_path, "within z - a .. z + a.")
+    record = json.loads((tmp_path / "figure.json").read_text())
+    record["statistics"][0]["claim"] = "within z - a .. z + a."
+    del record["provenance"]
+    (tmp_path / "figure.json").write_text(json.dumps(record))
+    monkeypatch.chdir(tmp_path)
+    assert run(["report", "."]) == 0
+    text = (tmp_path / "report.html").read_text()
+    assert "Reproduced: within z - a .. z + a.</li>" in text
+    assert f"smallinit figure 3b --out {tmp_path.name}<" in text
+
+
+@pytest.mark.parametrize("change", ["no horizons", "tolerance"])
+def test_a_damaged_summary_is_refused_in_one_sentence(results, tmp_path, capsys, change):
+    summary = json.loads((results / "overlay" / "summary.json").read_text())
+    if change == "tolerance":
+        summary["experiment"]["output"]["tolerance"] = "5 %"
+    else:
+        for closure in summary["closures"].values():
+            closure["overlay"]["horizon_at_tolerance"] = {}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert run(["report", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "lacks what a report needs" in err
 
 
 def test_hostile_content_is_only_text(tmp_path):

@@ -86,3 +86,5 @@ def test_refusals(swept):
         plot_phases(swept, "init.gamma", "run")
     with pytest.raises(ValueError, match="make it smaller"):
         plot_phases(swept, "init.gamma", "init.seed", part=0.9999)
+    with pytest.raises(ValueError, match="lies in a folder that does not exist"):
+        plot_phases(swept, "init.gamma", "init.seed", "missing/phase.png")

@@ -150,7 +150,7 @@ def test_what_cannot_be_compared_is_refused(problem):
         )  # fmt: skip
         with pytest.raises(ValueError, match=message):
             similarity_overlay(cut, **arguments)
-    with pytest.raises(ValueError, match="`training` lacks its model or data"):
+    with pytest.raises(ValueError, match="`trajectory` lacks its model or data"):
         similarity_overlay(replace(run, data=None), {})
     classifier = replace(run, weights={"W_V": run.weights["W_E"]}, model=ScalarClassifier(70, 2, 2, 2))
     with pytest.raises(ValueError, match="'training' has no embedding W_E"):
@@ -166,3 +166,26 @@ def test_the_picture_is_the_same_every_time(problem, tmp_path):
         figure = plot_similarity({"reasoning": [found, found], "again": [found]}, path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert [len(axes.lines) for axes in figure.axes[:2]] == [8, 4]
+    for name in ("a.svg", "a.pdf"):
+        plot_similarity({"reasoning": [found]}, tmp_path / name)
+        first = (tmp_path / name).read_bytes()
+        plot_similarity({"reasoning": [found]}, tmp_path / name)
+        assert (tmp_path / name).read_bytes() == first
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pdf", "a.png", "a.svg", "b.png"]
+
+
+def test_a_picture_is_written_whole_or_not_at_all(problem, tmp_path, monkeypatch):
+    def torn(_, path, **__):
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    found = similarity_overlay(problem[2], {"softmax": problem[3]})
+    path = tmp_path / "a.png"
+    path.write_bytes(b"former")
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", torn)
+    with pytest.raises(OSError, match="disk full"):
+        plot_similarity({"reasoning": [found]}, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+    assert path.read_bytes() == b"former"
+    with pytest.raises(ValueError, match=r"must end in one of \.png, \.pdf, \.svg"):
+        plot_similarity({"reasoning": [found]}, tmp_path / "a.jpg")
