@@ -1,3 +1,4 @@
+import sys
 from math import inf
 
 import numpy as np
@@ -84,7 +85,8 @@ def test_a_blow_up_ends_every_horizon():
 
 def test_nothing_is_certified_beyond_the_last_look(monkeypatch):
     found = iter((0.01, inf))
-    monkeypatch.setattr("smallinit.sim.certificate._crossing", lambda t, error, level: next(found))
+    module = sys.modules[certificate.__module__]  # the function has the module's name
+    monkeypatch.setattr(module, "_crossing", lambda t, error, level: next(found))
     assert certificate(derive(MODEL, "softmax"), DATA, START, t1=20.0).horizon == pytest.approx(0.02)
 
 
