@@ -77,6 +77,10 @@ def sweep(
     except (ValueError, FileExistsError) as error:
         raise InputError(str(error)) from error
     print(done)
+    for path in filter(None, (collect, picture)):
+        print(f"wrote {path}")
+    if not status:
+        print(f"results in {folder}; for a page of them, smallinit report {folder}")
     for point, reason in list(done.failures.items())[:10]:
         print(f"failed: {point}: {reason}", file=sys.stderr)
     return 3 if done.failures and not status else 0

@@ -107,7 +107,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
-            f"there is no experiment file {str(path)!r}: check the path or use --preset demo."
+            f"there is no experiment file {str(path)!r}: check the path; `smallinit overlay --preset demo` needs none."
         ) from None
     except OSError as error:
         raise InputError(f"cannot read the experiment file {str(path)!r}: {error.strerror}.") from error

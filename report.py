@@ -58,13 +58,14 @@ def overlay_table(overlays: Mapping[str, Overlay], training: Trajectory, toleran
 def _overlay_row(name: str, result: Overlay, groups: Sequence[str], tolerance: float) -> list[str]:
     horizon = result.horizon(tolerance)
     speed = result.summary()["speed"]
+    faster = speed["theory_is_faster_by"]
     return [
         name,
         str(result.theory.outcome),
         "never" if isinf(horizon) else f"t = {horizon:.4g}",
         *("-" if result.blow_up_time else f"{np.max(result.relative_error[g]):.2%}" for g in groups),
         _figure(speed["theory_seconds"], ".2f"),
-        _figure(speed["theory_is_faster_by"], ".0f", " x"),
+        _figure(faster, ".0f" if faster and faster >= 10 else ".1f", " x"),
     ]
 
 

@@ -402,6 +402,11 @@ def test_the_command(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "3 of 6 points done" in done.stdout
     assert (tmp_path / "all.nc").is_file()
+    assert (
+        "wrote all.nc\nresults in results/sweep; for a page of them, smallinit report results/sweep\n"
+        in done.stdout
+    )
+    assert "must end in one of" in run(file, "--picture", "phase.bmp").stderr
     assert run(file, "--collect", "all.nc").returncode == 2
     assert "3 of 6 points done" in run(file, "--status").stdout
     assert run(file, "--theory.t1", "7").returncode == 2
