@@ -459,10 +459,13 @@ def test_interrupt_of_a_process_exits_130(tmp_path):
         cwd=tmp_path,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
-    process.stdout.readline()  # the heading: everything is imported and built, training comes next
-    time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=100)
+    try:
+        process.stdout.readline()  # the heading: everything is imported and built, training comes next
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=100)
+    finally:
+        process.kill()  # a shell that starts jobs in the background has them ignore interrupts
     assert process.returncode == 130
     assert err == "smallinit: interrupted; no result was written.\n"
     assert os.listdir(tmp_path) == []
