@@ -13,7 +13,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._lanes import WIDTH, _broadcast, _call, _data, _fill, _load, _store
-from .unroll import CHAINS
+from ._program import CHAINS
 
 _F1, _I1 = types.Array(float64, 1, "C"), types.Array(int64, 1, "C")
 _I64 = ir.IntType(64)

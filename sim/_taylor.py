@@ -14,8 +14,8 @@ from numba import float64, int64, njit, void
 from ._cache import compiled
 from ._chains import linear, products
 from ._lanes import WIDTH
+from ._program import CHAINS, LINEAR
 from ._step import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
-from .unroll import CHAINS, LINEAR
 
 LANES = WIDTH
 NOT_FINITE = UNDERFLOW + 1

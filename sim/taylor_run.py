@@ -12,8 +12,8 @@ from .methods import Series
 from .outcome import Outcome, Status
 
 if TYPE_CHECKING:
+    from ._program import Program
     from .problem import Problem
-    from .unroll import Program
 
 MAX_BYTES = 2**30  # of the coefficients of eight members
 

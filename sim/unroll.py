@@ -1,56 +1,14 @@
-"""A table of operations written out entry by entry: sums and products of numbers that change, for Taylor series.
-
-Every number that changes is a slot. `contract`, a sum of products, is the one primitive: matrix products, sums,
-scalings, patterns and powers all come down to it, and what is constant is folded on the way.
-"""
+"""A table of operations written out entry by entry, for Taylor series: its reader; `_program` writes the result."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from . import operations as op
-
-LINEAR, PRODUCTS, CHAINS = 0, 1, 4  # codes of the two instructions, and results of one PRODUCTS
-MAX_PRODUCTS = 400_000
-OPERAND = 5  # numbers that name an array in the table
-
-Entries = tuple[np.ndarray, np.ndarray]  # slot of each entry, or -1 and its constant value
-
-
-@dataclass(frozen=True, eq=False)
-class Program:
-    """A polynomial right-hand side as instructions over slots.
-
-    ``LINEAR, place, n, result, x_1 .. x_n`` is ``floats[place] + sum_i floats[place + i] x_i``;
-    ``PRODUCTS, n, results (4), (a (4), b (4)) n times`` is ``sum_i a_i b_i`` for four results.
-
-    Attributes
-    ----------
-    ints : ndarray of int
-        Number of state entries, number of instructions, the slot of every derivative, the instructions.
-    is_slot : ndarray of bool
-        Which of `ints` are slots.
-    floats : ndarray
-        Constants and coefficients.
-    slots : int
-        Number of slots; the first are the state.
-    products : int
-        Products of two slots in one evaluation.
-    """
-
-    ints: np.ndarray
-    is_slot: np.ndarray
-    floats: np.ndarray
-    slots: int
-    products: int
-
-    def placed(self, stride: int) -> np.ndarray:
-        """Instructions with the place of each slot in an array of `stride` numbers a slot."""
-        return np.where(self.is_slot, self.ints * stride, self.ints)
+from ._operands import OPERAND
+from ._program import Entries, Program, Writer
 
 
 def unroll(ints: np.ndarray, floats: np.ndarray, n: int, work_size: int) -> Program:
@@ -66,14 +24,9 @@ def unroll(ints: np.ndarray, floats: np.ndarray, n: int, work_size: int) -> Prog
 
 class _Unroller:
     def __init__(self, ints: np.ndarray, floats: np.ndarray, n: int, work_size: int) -> None:
-        self.table, self.n = ints, n
+        self.table, self.writer = ints, Writer(n)
         self.ids = [np.arange(n), *(np.full(size, -1) for size in (floats.size, work_size, n))]
         self.values = [np.zeros(n), floats, np.zeros(work_size), np.zeros(n)]
-        self.slots, self.products, self.terms, self.count = n + 2, 0, 0, 0
-        self.zero, self.waste = n, n + 1  # what fills up a PRODUCTS instruction
-        self.code: list[np.ndarray] = []
-        self.slot_marks: list[np.ndarray] = []
-        self.floats: list[float] = []
 
     def run(self) -> Program:
         p = 2
@@ -82,14 +35,8 @@ class _Unroller:
             p += self.table[p + 1]
         out = self.ids[op.OUT]
         for i in np.flatnonzero(out < 0):  # a weight that stands still, or moves at a constant rate
-            out[i] = self._linear(self.values[op.OUT][i], np.zeros(0), np.zeros(0, int))
-        return Program(
-            np.concatenate([[self.n, self.count], out, *self.code]).astype(np.int64),
-            np.concatenate([np.zeros(2, bool), np.ones(self.n, bool), *self.slot_marks]),
-            np.array([*self.floats, 0.0]),
-            self.slots,
-            self.products,
-        )
+            out[i] = self.writer.linear(self.values[op.OUT][i], np.zeros(0), np.zeros(0, int))
+        return self.writer.program(out)
 
     def _view(self, p: int, flip: bool = False) -> Entries:
         buffer, start, rows, cols, flipped = (int(i) for i in self.table[p : p + OPERAND])
@@ -131,7 +78,7 @@ class _Unroller:
         parts = [_one(self._view(p + 2)[0].shape)]
         parts += [self._view(operands + k * OPERAND, True) for k in range(n)]
         coefficients = self.values[op.FLOATS][place : place + n + 1]
-        self._write(p + 2, self.contract(_constant(coefficients), _stack(parts)))
+        self._write(p + 2, self.writer.contract(_constant(coefficients), _stack(parts)))
 
     def _hadamard(self, p: int) -> None:
         n, operands, step = int(self.table[p]), p + 1 + OPERAND, OPERAND + 1
@@ -155,7 +102,7 @@ class _Unroller:
         x, rest = self._view(p + OPERAND), p + 2 * OPERAND
         if code == op.CSR_DOT:
             values, rows, cols = self._csr(rest)
-            self._check(int(self.table[rest + 3]) * x[0].size)
+            self.writer.check(int(self.table[rest + 3]) * x[0].size)
             dense = np.zeros((int(self.table[rest + 3]), x[0].shape[0]))
             np.add.at(dense, (rows, cols), values)
             self._write(p, self._matmul(_constant(dense), x))
@@ -163,9 +110,9 @@ class _Unroller:
             axis = int(self.table[rest])
             lines = tuple(e if axis == 1 else e.T for e in x)
             size = lines[0].shape[1]
-            means = self.contract(_constant(np.full(size, 1.0 / size)), lines)
+            means = self.writer.contract(_constant(np.full(size, 1.0 / size)), lines)
             spread = tuple(np.broadcast_to(e[:, None], lines[0].shape) for e in means)
-            centred = self.contract(_constant(np.array([1.0, -1.0])), _stack([lines, spread]))
+            centred = self.writer.contract(_constant(np.array([1.0, -1.0])), _stack([lines, spread]))
             self._write(p, tuple(e if axis == 1 else e.T for e in centred))
         else:
             axis = int(self.table[rest + OPERAND])
@@ -177,7 +124,7 @@ class _Unroller:
         _, rows, cols = self._csr(p + 2 * OPERAND)
         if code == op.SDDMM:
             b = self._view(rest)
-            self._write(p, self.contract(tuple(e[rows] for e in x), tuple(e[cols] for e in b)))
+            self._write(p, self.writer.contract(tuple(e[rows] for e in x), tuple(e[cols] for e in b)))
         elif code == op.GATHER:
             i, j = (cols, rows) if self.table[rest] else (rows, cols)
             self._write(p, (x[0][i, j], x[1][i, j]))
@@ -190,7 +137,7 @@ class _Unroller:
             flipped, b = self.table[rest + OPERAND], self._view(rest)
             i, j = (cols, rows) if flipped else (rows, cols)
             shape = (self._view(p)[0].shape[0], b[0].shape[0])
-            self._check(shape[0] * b[0].size)
+            self.writer.check(shape[0] * b[0].size)
             self._write(p, self._matmul(self._scatter(x, i, j, shape), b))
 
     def _scatter(self, x: Entries, rows: np.ndarray, cols: np.ndarray, shape: tuple[int, ...]) -> Entries:
@@ -202,10 +149,10 @@ class _Unroller:
 
     def _matmul(self, a: Entries, b: Entries) -> Entries:
         left, right = tuple(e[:, None, :] for e in a), tuple(e.T[None, :, :] for e in b)
-        return self.contract(left, right)
+        return self.writer.contract(left, right)
 
     def _times(self, x: Any, y: Any) -> Entries:
-        return self.contract(tuple(e[..., None] for e in x), tuple(e[..., None] for e in y))
+        return self.writer.contract(tuple(e[..., None] for e in x), tuple(e[..., None] for e in y))
 
     def _power(self, x: Entries, power: int) -> Entries:
         if power == 0:
@@ -213,77 +160,6 @@ class _Unroller:
         half = x if power == 1 else self._power(x, power // 2)
         square = x if power == 1 else self._times(half, half)
         return self._times(square, x) if power % 2 and power > 1 else square
-
-    def contract(self, a: Any, b: Any) -> Entries:
-        """Sum over the last axis of the entrywise products of two arrays, broadcast together."""
-        (*shape, length) = np.broadcast_shapes(a[0].shape, b[0].shape)
-        terms = int(np.prod(shape)) * length
-        self._check(terms)
-        self.terms += terms
-        full = [np.broadcast_to(e, (*shape, length)).reshape(-1, length) for e in (*a, *b)]
-        ids, values = np.full(len(full[0]), -1), np.zeros(len(full[0]))
-        waiting: dict[int, list[tuple[int, np.ndarray, np.ndarray]]] = defaultdict(list)
-        linear: list[tuple[int, float, np.ndarray, np.ndarray]] = []
-        for row, (ia, va, ib, vb) in enumerate(zip(*full, strict=True)):
-            moving_a, moving_b = ia >= 0, ib >= 0
-            both = moving_a & moving_b
-            constant = float(np.sum(np.where(moving_a | moving_b, 0.0, va * vb)))
-            factor, slot = np.where(moving_a, vb, va), np.where(moving_a, ia, ib)
-            kept = (moving_a ^ moving_b) & (factor != 0.0)
-            linear.append((row, constant, factor[kept], slot[kept]))
-            if both.any():
-                waiting[int(both.sum())].append((row, ia[both], ib[both]))
-        products = self._emit_products(waiting)
-        for row, constant, factor, slot in linear:
-            if row in products:
-                factor, slot = np.append(factor, 1.0), np.append(slot, products[row])
-            if slot.size == 0:
-                values[row] = constant
-            elif slot.size == 1 and factor[0] == 1.0 and constant == 0.0:
-                ids[row] = slot[0]
-            else:
-                ids[row] = self._linear(constant, factor, slot)
-        return ids.reshape(shape), values.reshape(shape)
-
-    def _check(self, terms: int) -> None:
-        """Refuse what is too long to be written out, before any of it is."""
-        if self.terms + terms > MAX_PRODUCTS:
-            raise ValueError(
-                f'`method` "taylor" is for small states: this flow has more than {MAX_PRODUCTS:,} products'
-                ' a call; use method="dop853".'
-            )
-
-    def _emit(self, numbers: Any, plain: int) -> None:
-        """Append one instruction whose first numbers are no slots."""
-        self.code.append(np.asarray(numbers))
-        self.slot_marks.append(np.arange(len(numbers)) >= plain)
-        self.count += 1
-
-    def _new(self) -> int:
-        self.slots += 1
-        return self.slots - 1
-
-    def _linear(self, constant: float, factors: np.ndarray, slots: np.ndarray) -> int:
-        result = self._new()
-        self._emit([LINEAR, len(self.floats), len(slots), result, *slots], 3)
-        self.floats += [float(constant), *factors.tolist()]
-        return result
-
-    def _emit_products(self, waiting: dict) -> dict[int, int]:
-        """Write sums of products, four of equal length at a time; returns the slot of each row."""
-        found = {}
-        for length, items in waiting.items():
-            for first in range(0, len(items), CHAINS):
-                batch = items[first : first + CHAINS]
-                results = [self._new() for _ in batch]
-                found |= {row: slot for (row, _, _), slot in zip(batch, results, strict=True)}
-                fill = CHAINS - len(batch)
-                blank = np.full((fill, length), self.zero)
-                factors = [np.concatenate([[item[k] for item in batch], blank]) for k in (1, 2)]
-                terms = np.concatenate(factors).T.ravel().astype(int)
-                self._emit([PRODUCTS, length, *results, *[self.waste] * fill, *terms], 2)
-                self.products += length * len(batch)
-        return found
 
 
 def _constant(values: np.ndarray) -> Entries:

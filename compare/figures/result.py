@@ -22,8 +22,8 @@ class Statistic:
     claim : str
         What the paper says, in words.
     definition : str
-        The number, its units, and the bound that decides, fixed before any run: "... ; reproduced if > 0 for every
-        seed".
+        The number, its units, and the bound that decides: "... ; reproduced if > 0 for every seed". How bounds were
+        chosen: docs/figures.md.
     values : tuple of float
         The number for every seed.
     reproduced : bool

@@ -6,11 +6,11 @@ from helpers import MODELS, data_for, random_data, random_weights
 from scipy.special import elliprf
 
 from smallinit.sim import Event, Status, integrate, integrate_ensemble, solve
+from smallinit.sim._program import LINEAR
 from smallinit.sim.compile import compile_flow, compile_sides
 from smallinit.sim.methods import Series
 from smallinit.sim.taylor_ensemble import PAYS
 from smallinit.sim.taylor_run import program
-from smallinit.sim.unroll import LINEAR
 from smallinit.theory import EmbMLP, TwoTokenMLP, derive
 from smallinit.theory.exact import linear_mode, three_factor_blow_up
 
