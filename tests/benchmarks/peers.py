@@ -189,7 +189,7 @@ def draw(curves, path):
     """Work-precision diagrams, one panel a workload."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2 * len(curves), 4.2), layout="constrained")
+    figure = Figure(figsize=(5.2 * len(curves), 5.0), layout="constrained")
     for axes, (title, tools) in zip(
         figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True
     ):
@@ -199,7 +199,7 @@ def draw(curves, path):
             axes.loglog(errors, seconds, "o-" if ours else "x--", label=name, linewidth=2 if ours else 1)
         axes.set(title=title, xlabel="achieved error (relative)", ylabel="seconds")
         axes.invert_xaxis()
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False)
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=130, metadata={"Software": None})
 
