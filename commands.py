@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -15,6 +15,11 @@ from . import report, runs
 from .files import InputError, check_target, staged
 from .flags import Overwrite, flag_values, flagged
 from .layers import Loaded, load
+
+if TYPE_CHECKING:
+    from .theory import Dataset, Model, Verdict
+
+DERIVED = ("leading", "softmax", "exact")  # drawn beside a claim
 
 
 def read(experiment: Path | None, preset: str | None, flags: Mapping[str, Any], need: bool = True) -> Loaded:
@@ -194,6 +199,8 @@ def check(
     /,
     *,
     preset: str | None = None,
+    figure: Path | None = None,
+    overwrite: Overwrite = False,
     **flags: Any,
 ) -> None:
     """Hold a claimed equation against the derived one: true to which order, and what it drops.
@@ -206,18 +213,47 @@ def check(
         A TOML file with the model and the data; without one, and without a preset, the demo's stand.
     preset
         demo or paper.
+    figure
+        Also draw the claim's error against autodiff over the weight scale, beside the derived closures', to this file.
+    overwrite
+        Replace a former figure.
     """
     from .theory import check as hold
 
     loaded = read(experiment, "demo" if experiment is None and preset is None else preset, flags)
+    if figure is not None:
+        _check_figure(figure, overwrite)
     data = runs.build_data(loaded)
     model = runs.build_model(loaded, data.d_vocab, data.n_ctx)
     with runs.refused(loaded, "model"):
         model.check_data(data)
     try:
-        print(hold(claim, model, data))
+        verdict = hold(claim, model, data)
     except ValueError as error:
         raise InputError(str(error)) from error
+    print(verdict)
+    if figure is not None:
+        _draw_proof(verdict, model, data, figure)
+
+
+def _check_figure(path: Path, overwrite: bool) -> None:
+    from .compare.figure import figure_path
+    from .sim.storage import check_target as check_file
+
+    try:
+        check_file(figure_path(path), overwrite)
+    except (ValueError, FileExistsError) as error:
+        raise InputError(str(error)) from error
+
+
+def _draw_proof(verdict: Verdict, model: Model, data: Dataset, path: Path) -> None:
+    from .compare import plot_proof
+    from .compare.proof import measure_residual
+    from .theory import derive
+
+    direction = model.init(gamma=0.5, seed=0)  # entries such that activations are of order one at eps = 1
+    derived = {name: measure_residual(derive(model, name), data, direction) for name in DERIVED}
+    print(f"wrote {plot_proof({verdict.claim: {'claim': verdict} | derived}, verdict.weight, path)}")
 
 
 def claims(*, json: Annotated[Path | None, Parameter(show_default=False)] = None) -> None:

@@ -6,6 +6,7 @@ from .overlay import Overlay as Overlay
 from .overlay import overlay as overlay
 from .phase import escape_times as escape_times
 from .phase import plot_phases as plot_phases
+from .proof_figure import plot_proof as plot_proof
 from .schedule import WarmupCosine as WarmupCosine
 from .similarity import SimilarityOverlay as SimilarityOverlay
 from .similarity import plot_similarity as plot_similarity

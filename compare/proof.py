@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,24 +88,14 @@ def measure_residual(flow: Flow, data: Dataset, direction: Mapping[str, np.ndarr
     ResidualMeasurement
         Predicted and measured exponents per weight.
     """
-    moving = [i for i, w in enumerate(flow.model.weights) if w in flow.moving]
-    scales = GRID[
-        [_largest_logit(flow.model, data, direction, eps, flow.closure) < LARGEST_LOGIT for eps in GRID]
-    ]
-    rows: list[np.ndarray] = []
-    for eps in scales:
-        rows.append(_parity_errors(flow, data, direction, eps))
-        if len(rows) > ONE_DECADE and rows[-1][moving].max() < ROUNDING:
-            break
-    eps, table = scales[: len(rows)], np.array(rows)  # table: (k, weight, parity)
-    fits = [min(_slope(eps, table[:, i, parity]) for parity in (0, 1)) for i in range(table.shape[1])]
-    names = list(flow.model.weights)
-    return ResidualMeasurement(
-        predicted=dict(flow.residual_order),
-        measured={w: fit[0] for w, fit in zip(names, fits, strict=True)},
-        decades={w: fit[1] for w, fit in zip(names, fits, strict=True)},
-        eps=eps,
-        errors={w: np.linalg.norm(table[:, i], axis=1) for i, w in enumerate(names)},
+    return _measure(
+        flow.model,
+        data,
+        direction,
+        lambda w: flow.rhs(data, w),
+        flow.moving,
+        flow.residual_order,
+        flow.closure,
     )
 
 
@@ -115,8 +105,9 @@ def measure_equation(
     direction: Mapping[str, np.ndarray],
     weight: str,
     equation: Callable[[dict[str, np.ndarray]], np.ndarray],
-) -> float:
-    """Power of eps with which the relative error of one weight's equation vanishes against autodiff.
+    predicted: float = float("nan"),
+) -> ResidualMeasurement:
+    """Measure the power of eps with which the relative error of one weight's equation vanishes against autodiff.
 
     Parameters
     ----------
@@ -127,25 +118,43 @@ def measure_equation(
     equation : callable
         Weights -> claimed dW/dt.
 
+    predicted : float
+        The exponent that was predicted, to be kept beside the measured one.
+
     Returns
     -------
-    float
-        The measured exponent; infinity if the error is rounding at every eps.
+    ResidualMeasurement
+        Of that weight alone.
     """
-    scales = GRID[[_largest_logit(model, data, direction, eps) < LARGEST_LOGIT for eps in GRID]]
-    errors: list[list[float]] = []
+    return _measure(model, data, direction, lambda w: {weight: equation(w)}, (weight,), {weight: predicted})
+
+
+def _measure(
+    model: Model,
+    data: Dataset,
+    direction: Mapping[str, np.ndarray],
+    rhs: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]],
+    moving: Collection[str],
+    predicted: Mapping[str, float],
+    closure: str = "exact",
+) -> ResidualMeasurement:
+    """Go down the scales until the residuals of the moving weights are rounding, and read the slopes off."""
+    scales = GRID[[_largest_logit(model, data, direction, eps, closure) < LARGEST_LOGIT for eps in GRID]]
+    rows: list[dict[str, np.ndarray]] = []
     for eps in scales:
-        residuals, truth = [], np.zeros(0)
-        for sign in (1, -1):
-            weights = {name: sign * eps * np.asarray(value) for name, value in direction.items()}
-            truth = autodiff_gradient(model, data, weights)[weight]
-            residuals.append(equation(weights) + truth)
-        size = 2 * np.linalg.norm(truth)
-        errors.append([float(np.linalg.norm(residuals[0] + s * residuals[1]) / size) for s in (1, -1)])
-        if len(errors) > ONE_DECADE and max(errors[-1]) < ROUNDING:
+        rows.append(_parity_errors(model, data, direction, rhs, eps))
+        if len(rows) > ONE_DECADE and max(rows[-1][w].max() for w in moving) < ROUNDING:
             break
-    table = np.array(errors)
-    return min(_slope(scales[: len(table)], table[:, parity]) for parity in (0, 1))[0]
+    eps = scales[: len(rows)]
+    table = {w: np.array([row[w] for row in rows]) for w in rows[0]}  # (k, parity)
+    fits = {w: min(_slope(eps, errors[:, parity]) for parity in (0, 1)) for w, errors in table.items()}
+    return ResidualMeasurement(
+        predicted=dict(predicted),
+        measured={w: slope for w, (slope, _) in fits.items()},
+        decades={w: decades for w, (_, decades) in fits.items()},
+        eps=eps,
+        errors={w: np.linalg.norm(errors, axis=1) for w, errors in table.items()},
+    )
 
 
 def _largest_logit(
@@ -159,19 +168,22 @@ def _largest_logit(
     return largest if np.isfinite(largest) else np.inf
 
 
-def _parity_errors(flow: Flow, data: Dataset, direction: Mapping[str, np.ndarray], eps: float) -> np.ndarray:
-    """Relative size of the part of the residual that is even in eps, and of the odd part, per weight."""
+def _parity_errors(
+    model: Model,
+    data: Dataset,
+    direction: Mapping[str, np.ndarray],
+    rhs: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]],
+    eps: float,
+) -> dict[str, np.ndarray]:
+    """Relative size of the part of the residual that is even in eps, and of the odd part (2,), per weight."""
     residuals, truth = [], {}
     for scale in (eps, -eps):
         weights = {name: scale * np.asarray(value) for name, value in direction.items()}
-        truth = autodiff_gradient(flow.model, data, weights)
-        derived = flow.rhs(data, weights)
-        residuals.append({w: derived[w] + truth[w] for w in derived})
+        truth = autodiff_gradient(model, data, weights)
+        residuals.append({w: slope + truth[w] for w, slope in rhs(weights).items()})
     plus, minus = residuals
     norm = np.linalg.norm
-    return np.array(
-        [[norm(plus[w] + s * minus[w]) / (2 * norm(truth[w])) for s in (1, -1)] for w in flow.model.weights]
-    )
+    return {w: np.array([norm(plus[w] + s * minus[w]) for s in (1, -1)]) / (2 * norm(truth[w])) for w in plus}
 
 
 def _slope(eps: np.ndarray, errors: np.ndarray) -> tuple[float, float]:

@@ -478,27 +478,3 @@ def test_closed_pipe_is_no_error():
     )
     assert done.stderr == ""
     assert done.returncode == 0
-
-
-def test_check_prints_a_verdict(capsys):
-    from smallinit.cli import run
-
-    flags = ["--model.d-model", "8", "--model.d-mlp", "6"]
-    assert run(["check", "dW_E = M @ W_out.T @ W_in.T", "--preset", "demo", *flags]) == 0
-    assert "leading order" in capsys.readouterr().out
-
-
-def test_an_unreadable_claim_is_pointed_at(capsys):
-    from smallinit.cli import run
-
-    assert run(["check", "dW_E = M @ W_ou.T"]) == 2
-    line, text, caret = capsys.readouterr().err.rstrip("\n").split("\n")
-    assert "did you mean 'W_out'" in line
-    assert text[caret.index("^") :].startswith("W_ou")
-
-
-def test_claims_refuse_a_missing_folder(capsys, tmp_path):
-    from smallinit.cli import run
-
-    assert run(["claims", "--json", str(tmp_path / "none" / "claims.json")]) == 2
-    assert "create it first" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy as sp
@@ -14,6 +14,9 @@ from .matrices import distribute, hadamard, product, total
 from .model import Model
 from .nodes import Centering, Matrix
 from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from ..compare.proof import ResidualMeasurement
 
 EQUAL = 1e-9  # relative distance of two expressions that are the same on random numbers
 RANDOM_ROWS = 40  # sequences of a random data set
@@ -92,14 +95,14 @@ class Draws:
             misfit = np.linalg.norm(y - x / c[:, None], axis=1) / np.linalg.norm(y, axis=1)
         return c, misfit
 
-    def measured_order(self, claimed: Matrix, weight: str) -> float:
-        """Slope of the claim's relative error against autodiff on the data, as the weights shrink."""
+    def proof(self, claimed: Matrix, weight: str, predicted: float) -> ResidualMeasurement:
+        """The claim's relative error against autodiff on the data, as the weights shrink."""
         from ..compare.proof import measure_equation
 
         values = self.words.values(self.model, self.data)
         direction = {name: self.given[name] for name in self.model.weights}
         return measure_equation(
-            self.model, self.data, direction, weight, lambda w: self._at(claimed, values | w)
+            self.model, self.data, direction, weight, lambda w: self._at(claimed, values | w), predicted
         )
 
     def _at(self, expr: Matrix, values: dict[str, Any]) -> np.ndarray:

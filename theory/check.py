@@ -27,6 +27,8 @@ from .vocabulary import Vocabulary
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..compare.proof import ResidualMeasurement
+
 EXACT, LEADING, FACTOR, WRONG = "exact", "leading order", "wrong by a constant factor", "wrong"
 SEARCH = 12  # powers of eps beyond the first that are searched for a missing term
 
@@ -71,9 +73,11 @@ class Verdict:
         Claimed terms of higher power than the first missing one: what is dropped already spoils them.
     derived : Term
         The leading term of the derived equation.
-    predicted_order, measured_order : float
-        Power of eps with which the relative error against the true gradient vanishes: from the series, and measured
-        against autodiff on the data. Infinity where nothing is missing.
+    predicted_order : float
+        Power of eps with which the relative error against the true gradient vanishes, from the series; infinity where
+        nothing is missing.
+    proof : ResidualMeasurement
+        That error measured against autodiff on the data, as the weights shrink; `plot_proof` draws it.
     row_factors : ndarray, shape (rows,)
         What each row of the claim's leading term must be divided by to come closest to the derived one, on the data;
         nan where it vanishes. It tells a wrong prefactor per token from a wrong form.
@@ -91,10 +95,15 @@ class Verdict:
     beyond: tuple[Term, ...]
     derived: Term
     predicted_order: float
-    measured_order: float
+    proof: ResidualMeasurement = field(repr=False)
     row_factors: np.ndarray = field(repr=False)
     row_misfit: np.ndarray = field(repr=False)
     on_data: bool = False
+
+    @property
+    def measured_order(self) -> float:
+        """Power of eps with which the error was measured to vanish."""
+        return self.proof.measured[self.weight]
 
     def __str__(self) -> str:
         """The verdict in words."""
@@ -178,7 +187,7 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
         beyond=tuple(_beyond(stated, gap, start, model)),
         derived=Term(0, _readable(leading, model)),
         predicted_order=order,
-        measured_order=draws.measured_order(claimed, weight.name),
+        proof=draws.proof(claimed, weight.name, order),
         row_factors=rows[0],
         row_misfit=rows[1],
         on_data=status in (FACTOR, WRONG) and draws.equal_on_data(stated.get(start), leading),
