@@ -12,6 +12,7 @@ from pathlib import Path
 from smallinit import markup
 
 FENCE = re.compile(r"^```python$", re.M)
+PRINTS = re.compile(r"(?<=^```\n)\nprints\n\n```text\n.*?^```\n", re.M | re.S)  # what a cell prints, once
 NOTEBOOK = "---\nfile_format: mystnb\nkernelspec:\n  name: python3\n---\n\n"
 OTHERS = "<!-- other pages -->"
 NAMES = re.compile(r"<!-- public names of (smallinit\.\w+) -->")
@@ -21,7 +22,7 @@ def executed(text: str) -> str:
     """Turn every python fence into a cell; a page without one stays as it is."""
     if not FENCE.search(text):
         return text
-    return NOTEBOOK + FENCE.sub("```{code-cell} ipython3", text)
+    return NOTEBOOK + FENCE.sub("```{code-cell} ipython3", PRINTS.sub("", text))
 
 
 def completed(index: str, pages: list[str]) -> str:

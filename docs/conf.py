@@ -1,6 +1,7 @@
 """Configuration of the documentation: `make docs` builds it, every example executed, every warning an error."""
 
 import hashlib
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,12 @@ from smallinit.sim.sweep.store import code_hash
 HERE = Path(__file__).parent
 SOURCES = code_hash().encode() + b"".join(path.read_bytes() for path in sorted(HERE.parent.glob("*.py")))
 sys.path.insert(0, str(HERE))  # `_pages`
+
+# Kernels are to speak of errors only, and to leave no history in the user's home.
+kernels = HERE / "_build" / "ipython" / "profile_default"
+kernels.mkdir(parents=True, exist_ok=True)
+(kernels / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 40\n")
+os.environ["IPYTHONDIR"] = str(kernels.parent)
 
 project = "smallinit"
 author = "The smallinit authors"

@@ -66,6 +66,13 @@ def test_every_python_fence_becomes_a_cell(pages, page):
         compile(snippet, page, "exec")
 
 
+def test_what_a_cell_prints_is_shown_once(pages):
+    cell, rest = "```python\nprint(1)\n```\n", "\nmore\n\n```text\n2\n```\n"
+    assert pages.executed(f"{cell}\nprints\n\n```text\n1\n```\n{rest}") == pages.executed(cell + rest)
+    assert "exact" in pages.executed((DOCS / "check.md").read_text())  # and no more than that goes
+    assert "\nprints\n" not in pages.executed((DOCS / "check.md").read_text())
+
+
 @pytest.mark.parametrize("module", ["smallinit.theory", "smallinit.sim", "smallinit.compare"])
 def test_every_public_name_is_documented(pages, module):
     text = (DOCS / "api" / f"{module.rpartition('.')[2]}.md").read_text()
