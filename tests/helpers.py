@@ -32,6 +32,21 @@ MODELS = {
     "attention-only": (AttentionOnly(5, 3), 3),
     "attention-only, two layers": (AttentionOnly(4, 3, 2), 3),
 }
+TINY = """
+[task]
+keys = "5-8"
+memory_anchors = "3-4"
+reasoning_anchors = "1-2"
+masked = [[1, 2]]
+[model]
+d_model = 6
+d_mlp = 7
+[theory]
+t1 = 4.0
+points = 5
+[training]
+learning_rate = 0.5
+"""
 
 
 def data_for(name, seed=0, n=20):
@@ -84,3 +99,15 @@ def sympy_value(expr, model, values, digits=30):
 
 def relative(a, b):
     return np.linalg.norm(np.asarray(a) - np.asarray(b)) / np.linalg.norm(b)
+
+
+def refused(capsys, *argv: str, code: int = 2) -> str:
+    """Run a command that must fail with one line on stderr, and return that line."""
+    from smallinit.cli import run
+
+    assert run(list(argv)) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    return err

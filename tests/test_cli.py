@@ -1,61 +1,18 @@
-import io
 import json
-import os
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
+from helpers import TINY, refused
 
 from smallinit import commands, flags, report, runs
-from smallinit.cli import COMMANDS, main, one_line, run
-from smallinit.files import InputError, check_target, read_arrays, staged
+from smallinit.cli import main, one_line, run
 from smallinit.layers import load
 from smallinit.sim import IntegrationError, load_trajectory
 
-TINY = """
-[task]
-keys = "5-8"
-memory_anchors = "3-4"
-reasoning_anchors = "1-2"
-masked = [[1, 2]]
-[model]
-d_model = 6
-d_mlp = 7
-[theory]
-t1 = 4.0
-points = 5
-[training]
-learning_rate = 0.5
-"""
 ALL = {
     "overlay.png", "summary.json", "theory-leading.nc", "theory-softmax.nc", "training.nc", "experiment.toml",
     "equations.tex",
 }  # fmt: skip
-
-
-@pytest.fixture
-def tiny(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "tiny.toml"
-    path.write_text(TINY)
-    return path
-
-
-def refused(capsys, *argv: str, code: int = 2) -> str:
-    """Run a command that must fail with one line on stderr, and return that line."""
-    assert run(list(argv)) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.endswith("\n")
-    assert err.count("\n") == 1
-    return err
-
-
-def start(*argv: str, **options) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "smallinit", *argv]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, **options)
 
 
 @pytest.fixture(scope="module")
@@ -209,73 +166,6 @@ def test_unwritable_output_is_found_before_any_work(tiny, capsys, monkeypatch):
     assert "current" in refused(capsys, "overlay", str(tiny), "--out", ".")
 
 
-SEQUENCES, LABELS = np.array([[0, 1], [1, 2], [2, 0]]), np.array([1, 2, 0])
-
-
-@pytest.mark.parametrize(
-    ("arrays", "flags", "parts"),
-    [
-        ({"sequences": SEQUENCES, "labels": LABELS}, ["--model.d-vocab", "2"], ["`", "2"]),
-        ({"sequences": SEQUENCES, "labels": -LABELS}, [], ["`labels`"]),
-        ({"sequences": np.zeros((0, 2), int), "labels": np.zeros(0, int)}, [], ["`sequences`"]),
-        ({"sequences": SEQUENCES, "labels": LABELS[:2]}, [], ["`labels`"]),
-        ({"sequences": SEQUENCES}, [], ["lacks the array 'labels'"]),
-        ({"sequences": SEQUENCES, "labels": LABELS, "lables": LABELS}, [], ["unknown array 'lables'"]),
-        ({"sequences": SEQUENCES.astype(object), "labels": LABELS}, [], ["not a readable .npz"]),
-        ({"sequences": SEQUENCES * 0.5, "labels": LABELS}, [], ["`sequences`"]),
-    ],
-)
-def test_bad_arrays_are_refused(tiny, capsys, arrays, flags, parts):
-    np.savez(tiny.parent / "mine.npz", **arrays)
-    message = refused(capsys, "train", "--data.file", "mine.npz", "--preset", "demo", *flags)
-    assert [part for part in [*parts, "on the command line"] if part not in message] == []
-    assert {p.name for p in tiny.parent.iterdir()} == {"tiny.toml", "mine.npz"}
-
-
-def test_own_arrays_run(tiny):
-    np.savez(tiny.parent / "mine.npz", sequences=SEQUENCES, labels=LABELS, groups=np.array(["a", "b", "b"]))
-    argv = [
-        "simulate",
-        "--data.file",
-        "mine.npz",
-        "--model.d-model",
-        "3",
-        "--model.d-mlp",
-        "3",
-        "--preset",
-        "demo",
-    ]
-    assert run([*argv, "--t1", "1", "--out", "out"]) == 0
-    assert (
-        "loss/b"
-        in json.loads((tiny.parent / "out" / "summary.json").read_text())["closures"]["leading"]["last"]
-    )
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"no archive"])
-def test_damaged_array_files_are_refused(tmp_path, content):
-    path = tmp_path / "bad.npz"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match="not a readable"):
-        read_arrays(path, ("sequences",))
-
-
-def test_weights_from_a_file(tiny, capsys):
-    built = runs.build(load(tiny))
-    weights = {name: value + 1.0 for name, value in built.start.items()}
-    np.savez(tiny.parent / "start.npz", **weights)
-    again = runs.build(load(tiny, None, {"init.file": "start.npz"}))
-    np.testing.assert_array_equal(again.start["W_in"], weights["W_in"])
-    del weights["W_in"]
-    np.savez(tiny.parent / "start.npz", **weights)
-    message = refused(capsys, "train", str(tiny), "--init.file", "start.npz")
-    assert "lacks the weight 'W_in'" in message
-    np.savez(tiny.parent / "start.npz", **weights, W_in=np.zeros((2, 2)))
-    assert "must have shape (6, 7), got (2, 2)" in refused(
-        capsys, "train", str(tiny), "--init.file", "start.npz"
-    )
-
-
 def test_numerical_failure_exits_3_and_writes_nothing(tiny, capsys):
     assert run(["simulate", str(tiny), "--theory.max-steps", "1", "--t1", "400"]) == 3
     err = capsys.readouterr().err
@@ -319,47 +209,6 @@ def test_a_bug_is_not_dressed_up_as_bad_input(tiny, monkeypatch):
         run(["train", str(tiny)])
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, ValueError])
-def test_failure_while_writing_keeps_the_old_result(tmp_path, error):
-    target = tmp_path / "out"
-    with staged(target) as staging:
-        (staging / "summary.json").write_text("old")
-
-    def write_half():
-        with staged(target, overwrite=True) as staging:
-            (staging / "summary.json").write_text("half")
-            raise error
-
-    with pytest.raises(error):
-        write_half()
-    assert (target / "summary.json").read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["out"]
-
-
-def test_staged_refuses_a_directory_filled_meanwhile(tmp_path):
-    def race():
-        with staged(tmp_path / "out") as staging:
-            (staging / "summary.json").write_text("mine")
-            (tmp_path / "out").mkdir()
-            (tmp_path / "out" / "summary.json").write_text("theirs")
-
-    with pytest.raises(InputError, match="--overwrite"):
-        race()
-    assert (tmp_path / "out" / "summary.json").read_text() == "theirs"
-
-
-def test_staged_replaces_stale_files_too(tmp_path):
-    for name in ("training.nc", "summary.json"):
-        with staged(tmp_path / "out", overwrite=True) as staging:
-            (staging / name).write_text(name)
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["summary.json"]
-
-
-def test_check_target_leaves_nothing(tmp_path):
-    assert check_target(tmp_path / "a" / "b", overwrite=False) == tmp_path / "a" / "b"
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_flow_times_are_the_training_steps_up_to_t1(tiny):
     built = runs.build(load(tiny, None, {"training.learning_rate": 0.3}))
     assert built.saved_steps()[-1] == 13  # 4.0 / 0.3 rounds to 13 steps
@@ -391,90 +240,3 @@ def test_tables_align():
 
 def test_one_line_is_one_printable_line():
     assert one_line("a\n\tb\x1b[31m\x00") == "a b [31m "
-
-
-def test_progress_goes_to_terminals_only(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    commands.note("working")
-    assert sys.stderr.getvalue() == ""
-
-
-def test_help_lists_the_commands_and_loads_nothing_heavy():
-    probe = (
-        "import sys; from smallinit.cli import main; main(['--help']);"
-        "heavy = ('torch', 'sympy', 'matplotlib', 'numba', 'xarray', 'scipy', 'pydantic');"
-        "print([m for m in heavy if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
-    assert all(name in done.stdout for name in COMMANDS)
-
-
-def test_derive_loads_neither_torch_nor_numba():
-    probe = (
-        "import sys; from smallinit.cli import main; main(['derive', '--closure', 'leading']);"
-        "print([m for m in ('torch', 'numba', 'matplotlib', 'xarray') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
-
-
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("claims", "report", "figure")])
-def test_command_help_has_a_flag_for_every_key(name, capsys, monkeypatch):  # the others take no experiment
-    from smallinit.config import fields
-
-    monkeypatch.setenv("COLUMNS", "200")
-    assert run([name, "--help"]) == 0
-    out = capsys.readouterr().out
-    assert COMMANDS[name] in out
-    assert [key for _, key, _ in fields() if key.replace("_", "-") not in out] == []
-
-
-def test_module_runs_and_fails_without_a_traceback(tmp_path):
-    done = start("overlay", "--preset", "demo", "--gamma", "nan", cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith("smallinit: `init.gamma`")
-    assert done.stderr.count("\n") == 1
-    assert os.listdir(tmp_path) == []
-
-
-def test_interrupt_of_a_process_exits_130(tmp_path):
-    import signal
-
-    command = [
-        sys.executable,
-        "-m",
-        "smallinit",
-        "train",
-        "--preset",
-        "paper",
-        "--training.steps",
-        "100000000",
-    ]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    try:
-        process.stdout.readline()  # the heading: everything is imported and built, training comes next
-        time.sleep(1.0)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=100)
-    finally:
-        process.kill()  # a shell that starts jobs in the background has them ignore interrupts
-    assert process.returncode == 130
-    assert err == "smallinit: interrupted; no result was written.\n"
-    assert os.listdir(tmp_path) == []
-
-
-def test_closed_pipe_is_no_error():
-    command = f"{sys.executable} -m smallinit derive --closure leading | head -n 0"
-    done = subprocess.run(
-        ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"], capture_output=True, text=True, check=False
-    )
-    assert done.stderr == ""
-    assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""Test problems with closed forms; each is compiled once per session."""
+"""Test problems with closed forms, each compiled once per session; a small trajectory."""
 
 import math
 from functools import cache
@@ -6,7 +6,9 @@ from functools import cache
 import numpy as np
 import pytest
 
+from smallinit.sim import Outcome, Status, Trajectory
 from smallinit.sim.problem import Problem
+from smallinit.theory import Dataset, EmbMLP
 
 
 def square(t, y, out):
@@ -107,3 +109,46 @@ def exact_forced():
 def problem():
     """``problem(name, n=1)``: the compiled right-hand side of that name in this file."""
     return lambda name, n=1: _problem(globals()[name], n)
+
+
+TIMES = np.array([0.0, 0.5, 2.0])
+
+
+@pytest.fixture
+def data():
+    return Dataset(
+        np.array([[1, 2], [2, 3], [3, 1], [1, 1]]),
+        np.array([0, 1, 2, 3]),
+        d_vocab=5,
+        weights=np.array([1.0, 2.0, 1.0, 4.0]),
+        groups=np.array(["memory", "memory", "reasoning", "test"]),
+        held_out=np.array([False, False, False, True]),
+        token_groups={"keys": np.array([1, 2, 3])},
+    )
+
+
+@pytest.fixture
+def model():
+    return EmbMLP(d_vocab=5, d_model=4, d_mlp=6, activation="tanh")
+
+
+@pytest.fixture
+def trajectory(model, data):
+    rng = np.random.default_rng(0)
+    return Trajectory(
+        t=TIMES,
+        weights={name: rng.standard_normal((3, *shape)) for name, shape in shapes(model).items()},
+        outcome=Outcome(Status.BLOW_UP, 2.5),
+        kind="training",
+        label="gd",
+        statistics={"accepted": np.int64(3), "seconds": 0.25},
+        provenance={"seed": 1, "nested": {"numpy": "2"}},
+        steps=np.array([0, 5, 20]),
+        model=model,
+        data=data,
+        events={"half": np.array([0.7])},
+    )
+
+
+def shapes(model):
+    return {name: array.shape for name, array in model.init(gamma=0.8, seed=0).items()}
