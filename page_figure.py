@@ -33,7 +33,8 @@ def figure_page(folder: Path) -> Page:
 
 def _verdict(claim: Mapping[str, Any]) -> tuple[bool, str]:
     good = bool(claim["reproduced"])
-    note = f" {claim['note']}" if claim.get("note") else ""
+    note = claim.get("note") or ""
+    note = f" {note[0].upper()}{note[1:].removesuffix('.')}." if note else ""
     return good, f"{'Reproduced' if good else 'Not reproduced'}: {claim['claim'].removesuffix('.')}.{note}"
 
 

@@ -177,7 +177,7 @@ def test_what_the_page_of_a_figure_says(results):
     text = (results / "figure" / "report.html").read_text()
     assert "1 of 2 claims reproduced" in text
     assert "-1.25, -2.5" in text
-    assert "Not reproduced: the other. depends on gamma" in text
+    assert "Not reproduced: the other. Depends on gamma." in text
     assert "smallinit figure 3b --size paper --seeds 0,2 --out figure" in text
 
 
