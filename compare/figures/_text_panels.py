@@ -84,7 +84,9 @@ def _correlations(panel: Any, arrays: Mapping[str, np.ndarray]) -> None:
     for name, (colour, label) in PREDICTORS.items():
         band(panel, arrays["step"], arrays[f"correlation/{name}"], colour, label)
     for k, end in enumerate(arrays["stage end"][np.isfinite(arrays["stage end"])]):
-        panel.axvline(end, ymax=0.7, color="grey", lw=0.8, ls=":", label="" if k else "end of the first stage")
+        panel.axvline(
+            end, ymax=0.7, color="grey", lw=0.8, ls=":", label="" if k else "end of the first stage"
+        )
     panel.set(xlabel="training step", ylabel="correlation with trained", ylim=(-0.05, 1.45))
     panel.set_xscale("symlog", linthresh=10.0, linscale=0.4)
     panel.set_xlim(0.0, arrays["step"][-1])

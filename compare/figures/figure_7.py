@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -137,31 +138,33 @@ def run(
         name="7",
         title="Text: bias towards reasoning over the initialisation exponent",
         caption=CAPTION,
-        settings={
-            "size": size,
-            "seeds": list(seeds),
-            "gammas": list(GAMMAS),
-            "corpora": {
-                "reasoning": "reasoning_corpus",
-                "narrative": narrative.record() if narrative else "story_corpus",
-            },
-            "model": settings.model(data).spec(),
-            "optimizer": "adamw",
-            "schedule": "warm-up, cosine to a tenth",
-            "open in the paper": [
-                "vocabulary",
-                "n_ctx",
-                "widths",
-                "schedule",
-                "decay",
-                "when biases are compared",
-            ],
-        }
-        | asdict(settings),
+        settings={"size": size, "seeds": list(seeds)} | _record(settings, data, narrative),
         statistics=statistics(arrays, theory),
         draw=lambda figure: draw(figure, arrays, GAMMAS),
         arrays=arrays,
     )
+
+
+def _record(settings: Settings, data: Dataset, narrative: Narrative | None) -> dict[str, Any]:
+    """Everything chosen, JSON-able."""
+    return {
+        "gammas": list(GAMMAS),
+        "corpora": {
+            "reasoning": "reasoning_corpus",
+            "narrative": narrative.record() if narrative else "story_corpus",
+        },
+        "model": settings.model(data).spec(),
+        "optimizer": "adamw",
+        "schedule": "warm-up, cosine to a tenth",
+        "open in the paper": [
+            "vocabulary",
+            "n_ctx",
+            "widths",
+            "schedule",
+            "decay",
+            "when biases are compared",
+        ],
+    } | asdict(settings)
 
 
 CAPTION = (
@@ -216,14 +219,17 @@ def _pictured(arrays: Arrays, theory: Prediction) -> dict[str, np.ndarray]:
 
 def statistics(arrays: Arrays, theory: Prediction) -> tuple[Statistic, ...]:
     """The claims, decided."""
+    return (*_of_bias(arrays), _of_cosines(arrays, theory), _of_prediction(arrays))
+
+
+def _of_bias(arrays: Arrays) -> tuple[Statistic, ...]:
     mean_bias, at_half, usual = arrays["mean bias"], arrays["bias at half"], GAMMAS.index(0.5)
-    ends = {name: arrays[f"cosine/{name}"][SMALLEST, :, -1] for name in CORPORA}
     return (
         _positive(
             "the bias towards reasoning rises with gamma",
             "least increment of the mean of dL over the training steps, from each gamma to the next",
             np.diff(mean_bias, axis=0).min(axis=0),
-            f"means {_by_gamma(mean_bias)}; depends on the narrative corpus, see `--text`. {_floors(arrays)}",
+            f"means {_by_gamma(mean_bias)}. {_floors(arrays)}",
         ),
         _positive(
             "a small initialisation (gamma .8) has a larger bias than the usual one (gamma .5)",
@@ -236,28 +242,34 @@ def statistics(arrays: Arrays, theory: Prediction) -> tuple[Statistic, ...]:
             at_half[SMALLEST] - at_half[usual],
             f"there dL is {_by_gamma(at_half)}",
         ),
-        _positive(
-            "tokens of the reasoning corpus have the smaller mean cosine (.123 against .531 in the paper)",
-            "mean cosine of narrative minus that of reasoning tokens (those nine times as frequent in their own "
-            "corpus), embedding at the end, gamma .8",
-            ends["narrative"] - ends["reasoning"],
-            f"depends on the corpora: it counts the pairs of words that the same words follow. Of cosine above "
-            f"{NEARLY_ONE_LAW:g} between their label laws P^s - 1/V are: "
-            f"{what_decides(theory, arrays['trained'].mean(axis=0))}. Mean cosines of all laws "
-            f"{arrays['law cosines'][0]:.2f} and {arrays['law cosines'][1]:.2f}, of all embeddings "
-            f"{np.median(ends['reasoning']):.2f} and {np.median(ends['narrative']):.2f}",
-        ),
-        _positive(
-            "the corpus decides which tokens the embedding takes for alike (the signature matrix, before training)",
-            "correlation of trained similarities with those of label laws minus that with those of raw counts of "
-            "neighbours, at the end of the first stage, gamma .8",
-            arrays["at stage end/signature"] - arrays["at stage end/co-occurrence"],
-            "correlations there, medians: "
-            + ", ".join(
-                f"{np.median(arrays[f'at stage end/{name}']):.2f} ({name})"
-                for name in ("signature", "co-occurrence", "flow")
-            ),
-        ),
+    )
+
+
+def _of_cosines(arrays: Arrays, theory: Prediction) -> Statistic:
+    ends = {name: arrays[f"cosine/{name}"][SMALLEST, :, -1] for name in CORPORA}
+    laws = arrays["law cosines"]
+    return _positive(
+        "tokens of the reasoning corpus have the smaller mean cosine (.123 against .531 in the paper)",
+        "mean cosine of narrative minus that of reasoning tokens (those nine times as frequent in their own corpus), "
+        "embedding at the end, gamma .8",
+        ends["narrative"] - ends["reasoning"],
+        "depends on the corpora: it counts the pairs of words that the same words follow. Of cosine above "
+        f"{NEARLY_ONE_LAW:g} between their label laws P^s - 1/V are: "
+        f"{what_decides(theory, arrays['trained'].mean(axis=0))}. Mean cosines of reasoning and narrative are "
+        f"{laws[0]:.2f} and {laws[1]:.2f} between laws, {np.median(ends['reasoning']):.2f} and "
+        f"{np.median(ends['narrative']):.2f} between embeddings",
+    )
+
+
+def _of_prediction(arrays: Arrays) -> Statistic:
+    at_end = {name: arrays[f"at stage end/{name}"] for name in ("signature", "co-occurrence", "flow")}
+    medians = ", ".join(f"{np.median(values):.2f} ({name})" for name, values in at_end.items())
+    return _positive(
+        "the corpus decides which tokens the embedding takes for alike (the signature matrix, before training)",
+        "correlation of trained similarities with those of label laws minus that with those of raw counts of "
+        "neighbours, at the end of the first stage, gamma .8",
+        at_end["signature"] - at_end["co-occurrence"],
+        f"correlations there, medians: {medians}",
     )
 
 
