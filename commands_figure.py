@@ -19,7 +19,7 @@ from .flags import Overwrite
 if TYPE_CHECKING:
     from .compare.figures import FigureResult
 
-# Each is a module `compare.figures.figure_<name>` with `run(size, seeds, progress) -> FigureResult`.
+# Each is a module `compare.figures.figure_<name>` with `run(size, seeds, progress) -> FigureResult`; 7 takes a text.
 NAMES = ("3a", "3b", "4", "5", "6", "7", "8")
 
 
@@ -29,6 +29,7 @@ def figure(
     *,
     size: Literal["small", "paper"] = "small",
     seeds: str = "0-2",
+    text: Path | None = None,
     out: Path | None = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -42,6 +43,8 @@ def figure(
         small takes minutes on two cores, paper the sizes that the paper reports.
     seeds
         Seeds of the runs, such as "0-2" or "0,3,7".
+    text
+        For figure 7: a text file of your own in place of its narrative corpus.
     out
         Directory for the results; results/figure-NAME if absent.
     overwrite
@@ -49,8 +52,9 @@ def figure(
     """
     chosen = parse_seeds(seeds)
     module = figure_module(name)
+    options = {} if text is None else {"text": narrative_file(name, text)}
     folder = check_target(out if out is not None else Path("results") / f"figure-{name}", overwrite)
-    result = import_module(module).run(size, chosen, note)
+    result = import_module(module).run(size, chosen, note, **options)
     print(f"figure {result.name}: {result.title}\n\n{statistics_table(result)}\n")
     save(folder, overwrite, writers(result, size, chosen))
 
@@ -89,6 +93,25 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"`--seeds` {text[:40]!r} must name at least one seed, and none twice.")
     return seeds
+
+
+def narrative_file(name: str, path: Path) -> Path:
+    """Return the path of a usable narrative text.
+
+    Raises
+    ------
+    InputError
+        If the figure takes none, or the file is missing, no text or too short.
+    """
+    if name != "7":
+        raise InputError(f"`--text` is figure 7's narrative corpus: leave it out for figure {name}.")
+    from .compare.figures._text import Narrative
+
+    try:
+        Narrative.read(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise InputError(f"`--text`: {error}") from error
+    return path
 
 
 def statistics_table(result: FigureResult) -> str:

@@ -80,7 +80,7 @@ def first_stage_end(training: Trajectory, part: float = FIRST_STAGE) -> int:
     Parameters
     ----------
     training : Trajectory
-        With its model and data.
+        With its model, which need not be one that the theory covers, and its data.
     part : float
         Between 0 and 1.
 
@@ -107,7 +107,9 @@ def first_stage_end(training: Trajectory, part: float = FIRST_STAGE) -> int:
 
 def _label_entropy(training: Trajectory) -> float:
     """Entropy of the frequencies of the training labels, in nats."""
-    model, data = training.model_and_data()
+    model, data = training.model, training.data
+    if model is None or data is None:
+        raise ValueError("`training` lacks its model or data: take it as `train` returned it.")
     labels = model.row_labels(data.sequences, data.labels)
     law = np.bincount(labels, model.row_weights(data.training_weights, data.n_ctx))
     law = law[law > 0]

@@ -66,6 +66,14 @@ def test_a_figure_is_computed_written_and_told(stub, tmp_path, capsys):
         (["figure", "4", "--seeds", "2-0"], "`--seeds` '2-0' is no list of seeds: write it as 0-2 or 0,3,7."),
         (["figure", "4", "--seeds", "1,1"], "must name at least one seed, and none twice"),
         (["figure", "4", "--size", "huge"], "small"),
+        (
+            ["figure", "3b", "--text", "a.txt"],
+            "`--text` is figure 7's narrative corpus: leave it out for figure 3b.",
+        ),
+        (
+            ["figure", "7", "--text", "a.txt"],
+            "`--text`: there is no file a.txt: give the path of a text file.",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(argv, said, capsys, tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ from .models import TwoTokenMLP as TwoTokenMLP
 from .modes import Modes as Modes
 from .modes import signature_modes as signature_modes
 from .nodes import RowSoftmax as RowSoftmax
+from .similarity import bigrams as bigrams
 from .similarity import cooccurrence_similarity as cooccurrence_similarity
 from .similarity import signature_similarity as signature_similarity
 from .spec import Spec as Spec

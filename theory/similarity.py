@@ -32,7 +32,7 @@ def signature_similarity(data: Dataset, statistic: str = "C") -> npt.NDArray[np.
         Held-out rows take no part.
     statistic : {"C", "C_mean", "X_last"}
         What the model's logits are linear in at leading order: the counts of the tokens (`EmbMLP`), or the last token
-        (`OneLayerTransformer` with an unembedding).
+        (`OneLayerTransformer` with an unembedding). For next-token loss at every position, take "X_last" of `bigrams`.
 
     Returns
     -------
@@ -48,6 +48,39 @@ def signature_similarity(data: Dataset, statistic: str = "C") -> npt.NDArray[np.
     phi = build_inputs({statistic}, data.sequences, data.d_vocab)[statistic]
     pairs = _pairs(phi, data.training_weights, data.label_matrix)
     return cosine_matrix(pairs - pairs.sum(axis=1, keepdims=True) / data.d_vocab)
+
+
+def bigrams(data: Dataset) -> Dataset:
+    """Every token of the training sequences as a sequence of its own, labelled with the token after it.
+
+    A model that predicts the next token at every position has one row of logits per token. Its shortest path, from the
+    embedding straight to the unembedding, has two factors where every path through a head or a hidden layer has four or
+    more, so to leading order in the weights ``f = x W_E W_U`` with x the token at the position itself: phi of (0.1) is
+    one-hot over positions, and row s of M is ``r_s (P^s - 1/V)`` with P^s the law of the word after s, r_s its share
+    of all words. That is the statistic "X_last" of these bigrams, their model `EmbedUnembed`. A LayerNorm before the
+    unembedding scales each row of the drive and takes out its part along the row itself, which at a wide random start
+    turns it but little; and Adam's first steps are the signs of the drive, whose cosines are (2 / pi) arcsin of its
+    own: neither changes which pairs of rows are the more alike.
+
+    Parameters
+    ----------
+    data : Dataset
+        Held-out rows take no part; groups are dropped.
+
+    Returns
+    -------
+    Dataset
+        Of `n_ctx` 1; equal pairs are one row.
+    """
+    rows = ~data.held_out
+    following = np.column_stack([data.sequences[rows, 1:], data.labels[rows]])
+    return Dataset(
+        data.sequences[rows].reshape(-1, 1),
+        following.ravel(),
+        data.d_vocab,
+        weights=np.repeat(data.weights[rows], data.n_ctx),
+        token_groups=data.token_groups,
+    )
 
 
 def cooccurrence_similarity(data: Dataset) -> npt.NDArray[np.float64]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -159,7 +160,7 @@ class Lexicon:
         n_ctx: int,
         task: str = "last-token",
         *,
-        stride: int | None = None,
+        stride: int | Literal["line"] | None = None,
         max_sequences: int | None = None,
         held_out: float = 0.0,
     ) -> Dataset:
@@ -176,9 +177,10 @@ class Lexicon:
         task : {"last-token", "next-token"}
             Whether the loss is to be read at the last position or at every one. The sequences are made alike, because
             it is the model that decides (`Model.per_position`); this sets how far windows overlap.
-        stride : int, optional
+        stride : int or "line", optional
             Tokens from one window to the next: by default 1 for "last-token" and `n_ctx` for "next-token", so that
-            every token of the text is predicted once.
+            every token of the text is predicted once. With "line" a window starts where a line of the text does; the
+            lines being documents, it sees them from their beginning, and goes on into the next after a short one.
         max_sequences : int, optional
             Most windows per text, distinct or not: evenly spaced ones over the whole text.
         held_out : float
@@ -202,7 +204,9 @@ class Lexicon:
         if not 0.0 <= held_out < 1.0:
             raise ValueError(f"`held_out` must lie in [0, 1), got {held_out!r}.")
         parts = [
-            _windows(name, self.encode(text), n_ctx, step, max_sequences, held_out)
+            _windows(
+                name, ids := self.encode(text), n_ctx, _starts(text, step, len(ids)), max_sequences, held_out
+            )
             for name, text in named.items()
         ]
         windows, out = (np.concatenate(columns) for columns in zip(*parts, strict=True))
@@ -222,14 +226,30 @@ class Lexicon:
         )
 
 
-def _stride(task: str, stride: int | None, n_ctx: int) -> int:
+def _stride(task: str, stride: int | str | None, n_ctx: int) -> int | None:
+    """Tokens from one window to the next; None for a window a line."""
     if task not in TASKS:
         raise ValueError(f"`task` must be one of {', '.join(map(repr, TASKS))}, got {task!r}.")
+    if stride == "line":
+        return None
     return TASKS[task](n_ctx) if stride is None else integer("stride", stride, 1)
 
 
+def _starts(text: str, stride: int | None, n_words: int) -> npt.NDArray[np.int64]:
+    """Where windows may start: every `stride` words, or at the first word of every line that has some."""
+    if stride is not None:
+        return np.arange(0, n_words, stride)
+    lengths = np.array([len(split_words(line)) for line in text.splitlines()], dtype=np.int64)
+    return (np.cumsum(lengths) - lengths)[lengths > 0]
+
+
 def _windows(
-    name: str, ids: npt.NDArray[np.int64], n_ctx: int, stride: int, most: int | None, held_out: float
+    name: str,
+    ids: npt.NDArray[np.int64],
+    n_ctx: int,
+    starts: npt.NDArray[np.int64],
+    most: int | None,
+    held_out: float,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Windows with their label (m, n_ctx + 1), and which are held out; none lies on both sides of the cut."""
     what = f"the text {name!r}" if name else "the text"
@@ -239,7 +259,7 @@ def _windows(
             f"give at least {n_ctx + 1}."
         )
     cut = len(ids) - int(held_out * len(ids))
-    starts = np.arange(0, len(ids) - n_ctx, stride)
+    starts = starts[starts < len(ids) - n_ctx]
     starts = starts[(starts >= cut) | (starts + n_ctx < cut)]
     if most is not None and len(starts) > integer("max_sequences", most, 1):
         starts = starts[np.arange(most) * len(starts) // most]

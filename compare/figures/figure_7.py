@@ -1,62 +1,97 @@
 """Figure 7 of arXiv 2502.04375: how far training favours reasoning over narrative text, by initialisation.
 
-The paper trains on PrOntoQA and TinyStories; here the two corpora are `reasoning_corpus` and `story_corpus`, mixed in
-equal weight, which needs no download. Open in the paper's main text, and chosen here: windows of `n_ctx` words with
-the loss at the last one, widths, AdamW's rate and decay, and the time at which biases are compared.
+The paper trains its decoder on PrOntoQA and TinyStories; here the two corpora are `reasoning_corpus` and
+`story_corpus`, or a text of the user's in place of the stories, mixed in equal weight, which needs no download. Every
+window begins with a document, so that the premises of a deduction are in sight, and every word of it is predicted.
+Open in the paper's main text, and chosen here: the vocabulary, `n_ctx`, widths of heads and hidden layers, AdamW's
+schedule and decay, and the time at which biases are compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...sim.trajectory import Trajectory
-from ...theory.corpora import reasoning_corpus, story_corpus
 from ...theory.dataset import Dataset
-from ...theory.model import Model
-from ...theory.models import OneLayerTransformer
-from ...theory.similarity import cosine_matrix, signature_similarity
-from ...theory.text import Lexicon
-from ..phase import band
-from ..similarity import off_diagonal
+from ...theory.similarity import cosine_matrix
+from ..decoder import Decoder
+from ..schedule import WarmupCosine
 from ..train import train
 from ._arguments import Progress, pick, tell
+from ._text import CORPORA, NEARLY_ONE_LAW, Narrative, Prediction, mean, mixture, what_decides
+from ._text_panels import draw
 from .result import FigureResult, Statistic
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-CORPORA = ("reasoning", "narrative")
 GAMMAS = (0.3, 0.5, 0.65, 0.8)
 SMALLEST = len(GAMMAS) - 1
-COLOURS = ("tab:red", "tab:purple", "tab:cyan", "tab:blue")
+
+Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a size stands for; `documents` and `windows` per corpus."""
+    """What a size stands for; `documents` per corpus, each the beginning of a window of `n_ctx` words."""
 
     documents: int
-    windows: int
+    vocabulary: int
     n_ctx: int
     d_model: int
+    d_head: int
+    d_mlp: int
     steps: int
+    warmup: int
     saved: int
-    learning_rate: float = 1e-3
-    batch_size: int = 100
+    learning_rate: float
+    batch_size: int
     weight_decay: float = 0.01
+    clip: float = 1.0
+    device: str = "cpu"
+
+    def model(self, data: Dataset) -> Decoder:
+        """The decoder: two layers of one head, LayerNorm before each half, the next token at every position."""
+        return Decoder(data.d_vocab, self.d_model, self.d_head, self.d_mlp, data.n_ctx, next_token=True)
+
+    def save_at(self) -> np.ndarray:
+        """Steps that are measured, denser at the beginning, where the losses fall."""
+        return np.unique(np.rint(self.steps * np.linspace(0.0, 1.0, self.saved) ** 2)).astype(np.int64)
+
+    def train(self, data: Dataset, gamma: float, seed: int) -> Trajectory:
+        """Train from A2's initialisation."""
+        model = self.model(data)
+        return train(
+            model,
+            data,
+            model.init(gamma, seed),
+            "adamw",
+            self.learning_rate,
+            self.steps,
+            self.save_at(),
+            batch_size=self.batch_size,
+            seed=seed,
+            weight_decay=self.weight_decay,
+            schedule=WarmupCosine(self.warmup, self.steps),
+            clip=self.clip,
+            device=self.device,
+        )
 
 
 SIZES = {
-    "small": Settings(documents=2000, windows=6000, n_ctx=8, d_model=48, steps=1500, saved=21),
-    "paper": Settings(documents=10_000, windows=100_000, n_ctx=16, d_model=200, steps=20_000, saved=41),
+    "small": Settings(400, 500, 80, 64, 32, 128, 1200, 60, 25, 5e-4, 16),
+    "paper": Settings(10_000, 4000, 80, 200, 64, 800, 20_000, 1000, 41, 1e-4, 100, device="auto"),
 }
 
 
-def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progress = None) -> FigureResult:
+def run(
+    size: str = "small",
+    seeds: Sequence[int] = (0, 1, 2),
+    progress: Progress = None,
+    text: str | Path | None = None,
+) -> FigureResult:
     """Train on the mixture at every gamma and seed.
 
     Parameters
@@ -67,6 +102,8 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
         Of the initial weights and the minibatches; the corpora are the same for all.
     progress : callable, optional
         Told about every run.
+    text : path, optional
+        A text file for the narrative corpus; its passages of `n_ctx` words stand in for the stories.
 
     Returns
     -------
@@ -75,101 +112,92 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
     Raises
     ------
     ValueError
-        If `size` is unknown or `seeds` are not distinct non-negative integers, one at least.
+        If `size` is unknown, `seeds` are not distinct non-negative integers, one at least, or `text` cannot be used.
+    FileNotFoundError
+        If there is no such file.
     """
     settings, seeds = pick(SIZES, size, seeds)
-    data = mixture(settings)
-    model = choose_model(data, settings)
-    measured = []
+    narrative = None if text is None else Narrative.read(text)
+    data = mixture(settings.documents, settings.n_ctx, settings.vocabulary, narrative)
+    theory = Prediction.of(data)
+    curves, held = [], []
     for gamma in GAMMAS:
         for seed in seeds:
             tell(progress, f"figure 7: gamma {gamma:g}, seed {seed}")
-            measured.append(_measure(_train(model, data, settings, gamma, seed), data))
-    # (gamma, seed, time) for every curve
+            trained = settings.train(data, gamma, seed)
+            curves.append(_curves(trained, theory))
+            if gamma == GAMMAS[SMALLEST]:
+                held.append(theory.against(trained))
     arrays = {
-        name: np.stack([m[name] for m in measured]).reshape(len(GAMMAS), len(seeds), -1)
-        for name in measured[0]
+        name: np.stack([c[name] for c in curves]).reshape(len(GAMMAS), len(seeds), -1) for name in curves[0]
     }
-    arrays["bias"] = relative_bias(arrays["loss/narrative"], arrays["loss/reasoning"])
-    arrays["mean bias"] = arrays["bias"].mean(axis=-1)
-    arrays["bias at half"] = bias_at_level(arrays, np.log(data.d_vocab) / 2.0)
-    arrays["step"] = np.rint(np.linspace(0, settings.steps, settings.saved))
-    arrays["gamma"] = np.array(GAMMAS)
+    arrays |= {name: np.stack([h[name] for h in held]) for name in held[0]}
+    arrays |= {"step": settings.save_at(), "gamma": np.array(GAMMAS)}
+    arrays |= _biases(arrays, np.log(data.d_vocab) / 2.0) | _pictured(arrays, theory)
     return FigureResult(
         name="7",
         title="Text: bias towards reasoning over the initialisation exponent",
         caption=CAPTION,
-        settings={
-            "size": size,
-            "seeds": list(seeds),
-            "gammas": list(GAMMAS),
-            "corpora": {"reasoning": "reasoning_corpus", "narrative": "story_corpus"},
-            "model": model.spec(),
-            "optimizer": "adamw",
-            "open in the paper": ["widths", "n_ctx", "rate", "decay", "when biases are compared"],
-        }
-        | asdict(settings),
-        statistics=statistics(arrays, data),
-        draw=lambda figure: draw(figure, arrays),
+        settings={"size": size, "seeds": list(seeds)} | _record(settings, data, narrative),
+        statistics=statistics(arrays, theory),
+        draw=lambda figure: draw(figure, arrays, GAMMAS),
         arrays=arrays,
     )
 
 
+def _record(settings: Settings, data: Dataset, narrative: Narrative | None) -> dict[str, Any]:
+    """Everything chosen, JSON-able."""
+    return {
+        "gammas": list(GAMMAS),
+        "corpora": {
+            "reasoning": "reasoning_corpus",
+            "narrative": narrative.record() if narrative else "story_corpus",
+        },
+        "model": settings.model(data).spec(),
+        "optimizer": "adamw",
+        "schedule": "warm-up, cosine to a tenth",
+        "open in the paper": [
+            "vocabulary",
+            "n_ctx",
+            "widths",
+            "schedule",
+            "decay",
+            "when biases are compared",
+        ],
+    } | asdict(settings)
+
+
 CAPTION = (
-    "a: training loss of the reasoning corpus (solid) and of the narrative corpus (dashed). b: bias dL = "
-    "(L_narrative - L_reasoning) / L_reasoning. c: its mean over the training, one point per seed, and its value when "
-    "the mean of both losses is half of log V. d: mean cosine between the embeddings of each corpus's own tokens at "
-    "the end. Lines are medians over seeds, bands their quartiles."
+    "a: loss of the reasoning corpus (solid) and of the narrative corpus (dashed). b: bias dL = (L_narrative - "
+    "L_reasoning) / L_reasoning. c: its mean over the training steps, and its value when the mean of both losses is "
+    "half of log V. d: mean cosine between the embeddings of each corpus's own words at the end, and between their "
+    "label laws (dotted). e: correlation of the trained token similarities, gamma .8, with three predictions; the "
+    "vertical line is the end of the first stage. f: trained similarities at the end (above the diagonal) and those "
+    "of the corpora's signature matrix (below), first seed; own words of the reasoning corpus first, then those of the "
+    "narrative corpus, then common ones. Lines are medians over seeds, bands their range, circles single seeds."
 )
 
 
-def mixture(settings: Settings) -> Dataset:
-    """Both corpora in equal weight, one closed vocabulary of all their words."""
-    texts = {
-        name: write(settings.documents)
-        for name, write in zip(CORPORA, (reasoning_corpus, story_corpus), strict=True)
+def _curves(trained: Trajectory, theory: Prediction) -> dict[str, np.ndarray]:
+    """Loss of both corpora and mean cosine of their own words over time."""
+    found = {f"loss/{name}": trained[f"loss/{name}-train"] for name in CORPORA}
+    matrices = [cosine_matrix(w) for w in trained.weights["W_E"]]
+    return found | {f"cosine/{n}": np.array([mean(theory.own(m, n)) for m in matrices]) for n in CORPORA}
+
+
+def _biases(arrays: Arrays, level: float) -> dict[str, np.ndarray]:
+    """The paper's dL = (L_narrative - L_reasoning) / L_reasoning, its mean over the steps, and at equal progress."""
+    reasoning = arrays["loss/reasoning"]
+    bias = (arrays["loss/narrative"] - reasoning) / reasoning
+    step = arrays["step"]
+    return {
+        "bias": bias,
+        "mean bias": np.trapezoid(bias, step) / step[-1],
+        "bias at half": bias_at_level({**arrays, "bias": bias}, level),
     }
-    lexicon = Lexicon.of("".join(texts.values()))
-    return lexicon.dataset(texts, settings.n_ctx, max_sequences=settings.windows)
 
 
-def choose_model(data: Dataset, settings: Settings) -> Model:
-    """The model that is trained: one layer, read at the last position."""
-    d = settings.d_model
-    return OneLayerTransformer(data.d_vocab, d, d // 2, d, data.n_ctx, positions=True)
-
-
-def _train(model: Model, data: Dataset, settings: Settings, gamma: float, seed: int) -> Trajectory:
-    return train(
-        model,
-        data,
-        model.init(gamma, seed),
-        "adamw",
-        settings.learning_rate,
-        settings.steps,
-        settings.saved,
-        batch_size=settings.batch_size,
-        weight_decay=settings.weight_decay,
-        seed=seed,
-    )
-
-
-def _measure(trained: Trajectory, data: Dataset) -> dict[str, np.ndarray]:
-    """Loss of both corpora and mean cosine of their own tokens over time."""
-    curves = {}
-    for name in CORPORA:
-        own = trained.weights["W_E"][:, data.token_groups[name]]
-        curves[f"loss/{name}"] = trained[f"loss/{name}-train"]
-        curves[f"cosine/{name}"] = np.array([off_diagonal(cosine_matrix(w)).mean() for w in own])
-    return curves
-
-
-def relative_bias(narrative: np.ndarray, reasoning: np.ndarray) -> np.ndarray:
-    """The paper's dL = (L_narrative - L_reasoning) / L_reasoning."""
-    return (narrative - reasoning) / reasoning
-
-
-def bias_at_level(arrays: Mapping[str, np.ndarray], level: float) -> np.ndarray:
+def bias_at_level(arrays: Arrays, level: float) -> np.ndarray:
     """Bias (gamma, seed) when the mean of both losses first reaches a level, interpolated; nan if never."""
     mean = (arrays["loss/narrative"] + arrays["loss/reasoning"]) / 2.0
     below = mean <= level
@@ -181,79 +209,83 @@ def bias_at_level(arrays: Mapping[str, np.ndarray], level: float) -> np.ndarray:
     return np.where(below.any(axis=-1), found, np.nan)
 
 
-def statistics(arrays: Mapping[str, np.ndarray], data: Dataset) -> tuple[Statistic, ...]:
+def _pictured(arrays: Arrays, theory: Prediction) -> dict[str, np.ndarray]:
+    """Mean cosines of the label laws of each corpus's own words, and panel f."""
+    order, ends = theory.order()
+    both = np.triu(arrays["trained"][0]) + np.tril(theory.laws, -1)
+    laws = np.array([mean(theory.own(theory.laws, name)) for name in CORPORA])
+    return {"similarity": both[np.ix_(order, order)], "block ends": ends, "law cosines": laws}
+
+
+def statistics(arrays: Arrays, theory: Prediction) -> tuple[Statistic, ...]:
     """The claims, decided."""
-    laws = signature_similarity(data, "C")
-    own = {name: off_diagonal(laws[np.ix_(ids, ids)]).mean() for name, ids in data.token_groups.items()}
-    ends = {name: arrays[f"cosine/{name}"][SMALLEST, :, -1] for name in CORPORA}
-    usual, smallest = GAMMAS.index(0.5), SMALLEST
+    return (*_of_bias(arrays), _of_cosines(arrays, theory), _of_prediction(arrays))
+
+
+def _of_bias(arrays: Arrays) -> tuple[Statistic, ...]:
+    mean_bias, at_half, usual = arrays["mean bias"], arrays["bias at half"], GAMMAS.index(0.5)
     return (
         _positive(
             "the bias towards reasoning rises with gamma",
             "least increment of the mean of dL over the training steps, from each gamma to the next",
-            np.diff(arrays["mean bias"], axis=0).min(axis=0),
+            np.diff(mean_bias, axis=0).min(axis=0),
+            f"means {_by_gamma(mean_bias)}. {_floors(arrays)}",
         ),
         _positive(
             "a small initialisation (gamma .8) has a larger bias than the usual one (gamma .5)",
             "difference of the means of dL over the training steps",
-            arrays["mean bias"][smallest] - arrays["mean bias"][usual],
+            mean_bias[SMALLEST] - mean_bias[usual],
         ),
         _positive(
             "the same at equal progress, that is, not only because a smaller initialisation is slower",
             "difference of dL when the mean of both losses is log(V) / 2",
-            arrays["bias at half"][smallest] - arrays["bias at half"][usual],
-        ),
-        _positive(
-            "tokens of the reasoning corpus have the smaller mean cosine (.123 against .531 in the paper)",
-            "mean cosine of narrative minus that of reasoning tokens (those nine times as frequent in their own "
-            "corpus), embedding at the end, gamma .8",
-            ends["narrative"] - ends["reasoning"],
-            f"depends on the corpora: cosines of their label laws P^s - 1/V have the means {own['reasoning']:.3f} "
-            f"(reasoning) and {own['narrative']:.3f} (narrative); the embedding's, medians over seeds, are "
-            f"{np.median(ends['reasoning']):.3f} and {np.median(ends['narrative']):.3f}",
+            at_half[SMALLEST] - at_half[usual],
+            f"there dL is {_by_gamma(at_half)}",
         ),
     )
+
+
+def _of_cosines(arrays: Arrays, theory: Prediction) -> Statistic:
+    ends = {name: arrays[f"cosine/{name}"][SMALLEST, :, -1] for name in CORPORA}
+    laws = arrays["law cosines"]
+    return _positive(
+        "tokens of the reasoning corpus have the smaller mean cosine (.123 against .531 in the paper)",
+        "mean cosine of narrative minus that of reasoning tokens (those nine times as frequent in their own corpus), "
+        "embedding at the end, gamma .8",
+        ends["narrative"] - ends["reasoning"],
+        "depends on the corpora: it counts the pairs of words that the same words follow. Of cosine above "
+        f"{NEARLY_ONE_LAW:g} between their label laws P^s - 1/V are: "
+        f"{what_decides(theory, arrays['trained'].mean(axis=0))}. Mean cosines of reasoning and narrative are "
+        f"{laws[0]:.2f} and {laws[1]:.2f} between laws, {np.median(ends['reasoning']):.2f} and "
+        f"{np.median(ends['narrative']):.2f} between embeddings",
+    )
+
+
+def _of_prediction(arrays: Arrays) -> Statistic:
+    at_end = {name: arrays[f"at stage end/{name}"] for name in ("signature", "co-occurrence", "flow")}
+    medians = ", ".join(f"{np.median(values):.2f} ({name})" for name, values in at_end.items())
+    return _positive(
+        "the corpus decides which tokens the embedding takes for alike (the signature matrix, before training)",
+        "correlation of trained similarities with those of label laws minus that with those of raw counts of "
+        "neighbours, at the end of the first stage, gamma .8",
+        at_end["signature"] - at_end["co-occurrence"],
+        f"correlations there, medians: {medians}",
+    )
+
+
+def _by_gamma(values: np.ndarray) -> str:
+    """Medians over seeds."""
+    return ", ".join(f"{np.median(v):.2f} (gamma {g:g})" for g, v in zip(GAMMAS, values, strict=True))
+
+
+def _floors(arrays: Arrays) -> str:
+    """Where the losses end, from the largest and the smallest weights."""
+    said = []
+    for i in (0, SMALLEST):
+        losses = [np.median(arrays[f"loss/{name}"][i, :, -1]) for name in CORPORA]
+        said.append(f"{losses[0]:.2f} and {losses[1]:.2f} nats at gamma {GAMMAS[i]:g}")
+    return f"Losses of reasoning and narrative end at {', '.join(said)}"
 
 
 def _positive(claim: str, number: str, values: np.ndarray, note: str = "") -> Statistic:
     return Statistic.within(claim, number, values, above=0.0, note=note)
-
-
-def draw(figure: Figure, arrays: Mapping[str, np.ndarray]) -> None:
-    """Draw the four panels."""
-    figure.set_size_inches(9.5, 7.2)
-    figure.set_layout_engine("constrained")
-    (losses, bias), (summary, cosine) = figure.subplots(2, 2)
-    step, gammas = arrays["step"], arrays["gamma"]
-    for i, (gamma, colour) in enumerate(zip(gammas, COLOURS, strict=True)):
-        for name, line in zip(CORPORA, ("-", "--"), strict=True):
-            label = f"gamma {gamma:g}" if line == "-" else None
-            losses.plot(step, np.median(arrays[f"loss/{name}"][i], axis=0), line, color=colour, label=label)
-        band(bias, step, arrays["bias"][i].T, colour, f"gamma {gamma:g}")
-    losses.set(
-        xlabel="training step", ylabel="loss (nats)", yscale="log", title="a: reasoning -, narrative - -"
-    )
-    losses.set_yticks([1, 2, 3, 5, 10, 15], ["1", "2", "3", "5", "10", "15"])
-    losses.minorticks_off()
-    bias.axhline(0.0, color="grey", lw=0.8, ls=":")
-    bias.set(xlabel="training step", ylabel="bias dL", title="b: bias over the training")
-    for name, marker, label in (
-        ("mean bias", "o", "mean over the training"),
-        ("bias at half", "x", "at mean loss log(V) / 2"),
-    ):
-        colour = "black" if marker == "o" else "tab:orange"
-        summary.plot(gammas, np.median(arrays[name], axis=1), color=colour, label=label)
-        summary.plot(gammas, arrays[name], marker, color=colour, ms=5, mfc="none")
-    summary.set(xlabel="gamma", ylabel="bias dL", xticks=gammas, title="c: bias over gamma")
-    summary.set_ylim(
-        0.0, 1.35 * max(arrays["mean bias"].max(), np.nanmax(arrays["bias at half"], initial=0.1))
-    )
-    for name, colour in zip(CORPORA, ("tab:green", "tab:orange"), strict=True):
-        ends = arrays[f"cosine/{name}"][:, :, -1]
-        cosine.plot(gammas, np.median(ends, axis=1), color=colour, label=name)
-        cosine.plot(gammas, ends, "o", color=colour, ms=5, mfc="none")
-    cosine.set(
-        xlabel="gamma", ylabel="mean cosine of own tokens", xticks=gammas, title="d: embedding at the end"
-    )
-    for panel in (losses, bias, summary, cosine):
-        panel.legend(fontsize=8, loc="upper left" if panel in (summary, cosine) else "upper right")

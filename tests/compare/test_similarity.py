@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from smallinit.compare import plot_similarity, similarity_overlay, train
+from smallinit.compare.decoder import Decoder
 from smallinit.compare.similarity import first_stage_end, frequent_tokens
 from smallinit.sim import integrate
 from smallinit.theory import (
@@ -11,6 +12,7 @@ from smallinit.theory import (
     Lexicon,
     OneLayerTransformer,
     ScalarClassifier,
+    bigrams,
     cooccurrence_similarity,
     derive,
     read_text,
@@ -57,6 +59,28 @@ def test_similarities_of_the_corpus_equal_their_definitions(weighted):
     np.testing.assert_allclose(signature_similarity(weighted), cosine_matrix(bag), atol=1e-12)
     np.testing.assert_allclose(signature_similarity(weighted, "X_last"), cosine_matrix(last), atol=1e-12)
     np.testing.assert_allclose(cooccurrence_similarity(weighted), cosine_matrix(pairs), atol=1e-12)
+
+
+def test_bigrams_are_what_a_model_of_every_position_is_driven_by(weighted):
+    """Against (0.1) position by position, and against the drive of a model that has just that path."""
+    one, v = np.eye(weighted.d_vocab), weighted.d_vocab
+    total = np.zeros((v, v))
+    for sequence, label, weight in zip(
+        weighted.sequences, weighted.labels, weighted.training_weights, strict=True
+    ):
+        for here, following in zip(sequence, [*sequence[1:], label], strict=True):
+            total += weight / len(sequence) * np.outer(one[here], one[following] - 1 / v)
+    pairs = bigrams(weighted)
+    assert pairs.n_ctx == 1
+    np.testing.assert_allclose(pairs.signature(), total, atol=1e-12)
+    np.testing.assert_allclose(signature_similarity(pairs, "X_last"), cosine_matrix(total), atol=1e-12)
+    # the gradient of the full decoder at a small start, every position's loss: along M W_U^T, row by row
+    model = Decoder(v, 400, 8, 8, weighted.n_ctx, 1, layer_norm=None, positions=False, next_token=True)
+    start = model.init(2.0, seed=0)
+    run = train(model, weighted, start, learning_rate=1e-3, steps=1, save_at=2, dtype="float64")
+    moved = (run.weights["W_E"][1] - start["W_E"]) / 1e-3
+    expected = total @ start["W_U"].T
+    assert np.linalg.norm(moved - expected) < 1e-3 * np.linalg.norm(expected)
 
 
 def test_a_wide_random_start_keeps_the_angles_of_the_signature(weighted):
@@ -152,6 +176,8 @@ def test_what_cannot_be_compared_is_refused(problem):
             similarity_overlay(cut, **arguments)
     with pytest.raises(ValueError, match="`trajectory` lacks its model or data"):
         similarity_overlay(replace(run, data=None), {})
+    with pytest.raises(ValueError, match="`training` lacks its model or data"):
+        first_stage_end(replace(run, data=None, measured={"loss": run["loss"]}))
     classifier = replace(run, weights={"W_V": run.weights["W_E"]}, model=ScalarClassifier(70, 2, 2, 2))
     with pytest.raises(ValueError, match="'training' has no embedding W_E"):
         similarity_overlay(classifier, {})

@@ -75,6 +75,26 @@ def test_next_token_models_read_their_labels_off_the_text():
     assert labels.size == 5 * ((len(ids) - 1) // 5)
 
 
+def test_windows_may_start_with_the_lines():
+    text = "a b c\n\n  \nd e\nf g h i\nj"
+    lexicon = Lexicon.of(text)
+    data = lexicon.dataset(text, 3, "next-token", stride="line")
+    assert [lexicon.decode(row) for row in data.sequences] == ["a b c", "d e f", "f g h"]
+    assert [lexicon.words[label] for label in data.labels] == ["d", "g", "i"]
+    ends = lexicon.dataset(text, 3, stride="line", held_out=0.5)
+    assert ends.held_out.tolist() == [
+        False,
+        True,
+    ]  # a b c -> d; d e f -> g would lie on both sides of the cut
+    assert lexicon.dataset(text, 3, stride="line", max_sequences=1).sequences.shape == (1, 3)
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=100, deadline=None)
+def test_the_words_of_the_lines_are_those_of_the_text(text):
+    assert [word for line in text.splitlines() for word in split_words(line)] == split_words(text)
+
+
 @pytest.mark.parametrize("words", [(), ("a",), (UNKNOWN, "a", "a"), ("a", UNKNOWN)])
 def test_a_lexicon_begins_with_the_unknown_word_and_has_no_word_twice(words):
     with pytest.raises(ValueError, match="`words` must be '<unk>' and distinct words"):
