@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from smallinit.compare.figures import FigureResult, figure_3a, figure_6, figure_8
+from smallinit.compare.figures import FigureResult, _anchors, figure_3a, figure_6, figure_8
+from smallinit.compare.figures._curves import label_entropy, some_of
 
 TINY = {"pairs": 400, "d_model": 8, "d_head": 4, "d_mlp": 8, "steps": 10, "warmup": 2}
 
@@ -43,6 +44,23 @@ def test_contract(module):
     assert all(np.isfinite(value).all() for value in result.arrays.values())
 
 
+def test_some_of_a_data_set_keeps_groups_and_their_shares():
+    data = figure_3a.REGIMES["small"].task(0).sampled(4000)
+    some = some_of(data, 100, 0)
+    assert some.group_names == data.group_names
+    assert {group: (some.groups == group).sum() for group in some.group_names} == dict.fromkeys(
+        data.group_names, 100
+    )
+    rows = {tuple(row) for row in data.sequences}
+    assert all(tuple(row) in rows for row in some.sequences)
+    share = [
+        part.weights[(part.groups == "memory")].sum() / part.weights[~part.held_out].sum()
+        for part in (some, data)
+    ]
+    assert share[0] == pytest.approx(share[1])
+    assert len(some_of(data, 10**6, 0)) == len(data)
+
+
 def test_label_ranges_and_windows():
     regime = figure_8.SMALL_RANGES
     data = figure_8.range_data(regime, 0)
@@ -64,6 +82,53 @@ def test_label_ranges_and_windows():
     assert (
         both["uniform"].labels[both["uniform"].groups != "memory"] == window.labels[window.groups != "memory"]
     ).all()
+
+
+def test_the_early_moment_of_figure_6_is_when_reasoning_is_known_better_than_its_labels_frequencies():
+    data = replace(figure_6.REGIMES["small"], pairs=3000).task(0).sampled(3000)
+    entropy = label_entropy(data, "reasoning-train")
+    assert figure_6._early(np.array([5.0, entropy + 0.01, entropy - 0.01, 1.0]), data) == 2
+    assert figure_6._early(np.full(3, 5.0), data) == -1
+    values = np.arange(12.0).reshape(2, 3, 2)
+    np.testing.assert_array_equal(
+        figure_6.at_early({"a": values, "early": np.array([2, -1])}, "a"), [[4.0, 5.0], [np.nan, np.nan]]
+    )
+
+
+def test_label_laws_alone_put_the_kinds_of_anchors_on_opposite_sides():
+    """About the uniform law the paper's kinds lie on one side; about the mean of all labels opposite."""
+    data = replace(figure_6.REGIMES["small"], pairs=20_000).task(0).sampled(20_000)
+    found = _anchors.values_from_laws(data)
+    reasoning, memory = figure_6.KINDS
+    assert found[f"laws/uniform/{memory}"].min() > 0.5
+    assert found[f"laws/uniform/{reasoning}"].min() > 0.3
+    assert found[f"laws/mean/{reasoning}"].min() > 0.7
+    assert found[f"laws/mean/{memory}"].max() < -0.7
+    assert found["overlap/uniform"] > 0.0 > -0.99 > found["overlap/mean"]
+
+
+def of_figure_6(memory, when=1):
+    """Arrays of figure 6 for one seed and two saved points, with this cosine of memory anchors."""
+    both, one = np.ones((1, 2)), np.ones((1, 2, 10))
+    arrays = {"step": np.array([0, 20]), "early": np.array([when]), "predicted alignment": 0.9 * both}
+    arrays |= {
+        "largest gap": 1e-3 * both,
+        "mean gap": 1e-3 * both,
+        "singular values": np.array([[[1.0, 0.9], [3.0, 1.0]]]),
+    }
+    arrays |= {"training/reasoning-anchors": 0.8 * one, "training/memory-anchors": memory * one}
+    arrays |= {f"laws/{law}/{kind}": one[:, 0] for law in ("uniform", "mean") for kind in figure_6.KINDS}
+    return arrays | {f"overlap/{law}": both[:, 0] for law in ("uniform", "mean")}
+
+
+def test_orthogonal_and_opposite_exclude_each_other_in_figure_6():
+    def outcomes(*arguments):
+        return [s.reproduced for s in figure_6._statistics(of_figure_6(*arguments))]
+
+    assert outcomes(0.1) == [True, True, True, True, True, False, True]
+    assert outcomes(-0.7) == [True, True, True, True, False, True, True]
+    assert outcomes(0.7) == [True, True, True, True, False, False, True]
+    assert outcomes(0.1, -1) == [True] + [False] * 6  # without an early moment nothing early is reproduced
 
 
 def synthetic(memory, reasoning, test):
