@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from smallinit.compare.figures import FigureResult, _anchors, figure_3a, figure_6, figure_8
+from smallinit.compare.figures import FigureResult, _anchors, _memory, figure_3a, figure_6, figure_8
 from smallinit.compare.figures._curves import label_entropy, some_of
 
 TINY = {"pairs": 400, "d_model": 8, "d_head": 4, "d_mlp": 8, "steps": 10, "warmup": 2}
@@ -63,7 +63,7 @@ def test_some_of_a_data_set_keeps_groups_and_their_shares():
 
 def test_label_ranges_and_windows():
     regime = figure_8.SMALL_RANGES
-    data = figure_8.range_data(regime, 0)
+    data = _memory.range_data(regime, 0)
     assert data.group_names == ("memory 1", "memory 2", "memory 3", "memory 4")
     for i, group in enumerate(data.group_names, start=1):
         labels = data.labels[data.groups == group]
@@ -71,11 +71,11 @@ def test_label_ranges_and_windows():
         assert 26 + 20 * i < labels.max() <= 29 + 20 * i
     task = regime.task(0)
     sampled = task.sampled(regime.pairs)
-    rows, keys, anchors = figure_8.memory_parts(task, sampled)
+    rows, keys, anchors = _memory.memory_parts(task, sampled)
     np.testing.assert_array_equal(task.memory_labels(keys, anchors), sampled.labels[rows])
-    both = figure_8.window_data(figure_8.SMALL_WINDOWS, 0)
+    both = _memory.window_data(figure_8.SMALL_WINDOWS, 0)
     task, window = figure_8.SMALL_WINDOWS.task(0), both["window"]
-    rows, keys, anchors = figure_8.memory_parts(task, window)
+    rows, keys, anchors = _memory.memory_parts(task, window)
     assert (np.abs(window.labels[rows] - keys) <= anchors.sum(axis=1)).all()
     pairs = {(k, *a, y) for k, a, y in zip(keys, map(tuple, anchors), window.labels[rows], strict=True)}
     assert len(pairs) == len({p[:-1] for p in pairs})  # one label per key and anchors
@@ -129,6 +129,47 @@ def test_orthogonal_and_opposite_exclude_each_other_in_figure_6():
     assert outcomes(-0.7) == [True, True, True, True, False, True, True]
     assert outcomes(0.7) == [True, True, True, True, False, False, True]
     assert outcomes(0.1, -1) == [True] + [False] * 6  # without an early moment nothing early is reproduced
+
+
+def of_figure_8(inside, accuracy, windows=(80, 20), shift=0):
+    """Arrays of figure 8 for one seed: steps at which ranges, then labels, of all groups are learnt, of 100."""
+    steps, laws = np.arange(101.0), _memory.range_laws(120)
+    arrays = {"step": steps, "step/window": steps}
+    for j in range(1, 5):
+        arrays[f"inside/{j}"] = np.where(steps >= inside, 0.95, 0.5)[None]
+        arrays[f"accuracy/{j}"] = np.where(steps >= accuracy, 0.5, 0.05)[None]
+        arrays[f"loss/{j}"] = np.full((1, 101), np.log(20 * j))
+        arrays[f"output/{j}"] = np.tile(0.2 * laws[j - 1] + 0.8 * laws[(j - 1 + shift) % 4], (1, 101, 1))
+    for kind, when in zip(("uniform", "window"), windows, strict=True):
+        arrays[f"accuracy/{kind}"] = np.where(steps >= when, 0.5, 0.05)[None]
+    return arrays
+
+
+@pytest.mark.parametrize(
+    ("arguments", "outcomes"),
+    [
+        ((10, 50), [True, True, True, True]),
+        ((10, 1000), [True, True, True, True]),  # labels never
+        ((50, 10), [False, True, True, True]),  # labels before ranges
+        ((1000, 50), [False, False, False, True]),  # ranges never: nothing is measured there
+        ((1000, 1000), [False, False, False, True]),
+        ((10, 50, (80, 60)), [True, True, True, False]),
+        ((10, 50, (1000, 60)), [True, True, True, True]),
+        ((10, 50, (1000, 1000)), [True, True, True, False]),
+        ((10, 50, (80, 20), 1), [True, True, False, True]),  # another group's law
+    ],
+)
+def test_ranges_come_before_labels_in_figure_8(arguments, outcomes):
+    found = figure_8._statistics(of_figure_8(*arguments))
+    assert [s.reproduced for s in found] == outcomes
+
+
+def test_losses_of_figure_8_are_held_against_the_label_laws():
+    arrays = of_figure_8(10, 50)
+    arrays["loss/3"] = 1.2 * arrays["loss/3"]
+    assert figure_8._statistics(arrays)[1].values == pytest.approx([0.2])
+    np.testing.assert_allclose(_memory.range_laws(120).sum(axis=1), 1.0)
+    assert figure_8.learnt(arrays).tolist() == [10]
 
 
 def synthetic(memory, reasoning, test):
