@@ -41,6 +41,8 @@ class Run:
         Where to keep the state.
     every : int or None
         Steps between checkpoints; None for one a minute.
+    measure_on : Dataset or None
+        What losses are measured on; None for `data`.
     """
 
     def __init__(
@@ -51,10 +53,13 @@ class Run:
         settings: Settings,
         checkpoint: Path | None,
         every: int | None,
+        measure_on: Dataset | None = None,
     ) -> None:
         dtype, device = getattr(torch, settings.dtype), torch.device(settings.device)
         self.model, self.data, self.settings = model, data, settings
         self.config = settings.identity(model, data, start)
+        if measure_on is not None:
+            self.config["measure_on"] = measure_on.fingerprint
         self.network = network(model, start, dtype).to(device)
         self.batches = Batches(model, data, dtype, settings.batch_size, settings.seed, device)
         self.optimizer = _adamw(self.network, settings) if settings.adamw else None
@@ -65,7 +70,7 @@ class Run:
         self.saved: dict[str, list[np.ndarray]] = {name: [] for name in kept}
         # A theory model's losses follow from its weights; they are measured here only if those are not kept.
         measuring = settings.keep == "observables" or not isinstance(model, Model)
-        self._measure = Measure(model, data, device) if measuring else None
+        self._measure = Measure(model, measure_on or data, device) if measuring else None
         self.measured: dict[str, list[float]] = {}
         self._checkpoint, self._every, self._written = checkpoint, every, time.monotonic()
         if isinstance(model, Model):  # of a network with residual paths the product says nothing

@@ -38,6 +38,7 @@ def train(
     betas: tuple[float, float] = (0.9, 0.999),
     device: str = "cpu",
     keep: str = "weights",
+    measure_on: Dataset | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_every: int | None = None,
     resume: bool = False,
@@ -85,6 +86,9 @@ def train(
     keep : {"weights", "observables"}
         What the trajectory holds at each saved step. Losses and accuracies alone need no room, and are all there is
         to know of a large network's training then.
+    measure_on : Dataset, optional
+        Where losses and accuracies are measured at each saved step if they are measured on the network at all (see
+        `keep`); by default all of `data`, which for much data takes longer than the steps between.
     checkpoint : path, optional
         File to keep the run's state in, replaced atomically.
     checkpoint_every : int, optional
@@ -126,11 +130,13 @@ def train(
     )
     path, every = _checkpoint_arguments(checkpoint, checkpoint_every, resume)
     model.check_data(data)
+    if measure_on is not None:
+        model.check_data(measure_on)
     # The caller may be inside `torch.no_grad()` or inference mode; both are put back on leaving.
     rows = min(CHUNK, settings.batch_size or len(data.labels)) * model.positions_read
     modes = (torch.inference_mode(False), torch.enable_grad(), flushed_denormals(settings.dtype))
     with modes[0], modes[1], modes[2], torch_threads(model, rows):
-        run = Run(model, data, model.validate(start), settings, path, every)
+        run = Run(model, data, model.validate(start), settings, path, every, measure_on)
         if path is not None and path.exists():
             run.restore(load_checkpoint(path, run.config))
         outcome = run.advance(bool(progress))

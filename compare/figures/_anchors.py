@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...sim.observables import singular_values
+from ...theory.dataset import Dataset
+from ...theory.inputs import build_inputs
 from ...theory.laws import memory_label_law, reasoning_label_law
 from ...theory.similarity import cosine_matrix as cosine_matrix
 from ...theory.tasks import CompositeTask
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+KINDS = ("reasoning-anchors", "memory-anchors")
 GROUPS = ("memory", "reasoning-train", "reasoning-test")
 
 
@@ -55,6 +58,34 @@ def anchor_laws(task: CompositeTask) -> dict[str, np.ndarray]:
     memory = np.tile(memory_label_law(task), (len(task.memory_anchors), 1))
     reasoning = [reasoning_label_law(task, anchor, training=True) for anchor in task.reasoning_anchors]
     return {"memory": memory, "reasoning": np.array(reasoning)}
+
+
+def values_from_laws(data: Dataset) -> dict[str, np.ndarray]:
+    """Cosines of anchors with the values' direction that label laws alone predict, before any training.
+
+    Embeddings grow along the rows of the signature (Proposition 1), and values along its top singular vector.
+    "uniform": about the uniform law, as in the first steps; "mean": about the mean of all labels, which outputs
+    are once the parts that all sequences share have been learnt. "overlap": cosine of the kinds' mean laws.
+    """
+    train = np.flatnonzero(~data.held_out)
+    tokens = build_inputs({"C_mean"}, data.sequences[train], data.d_vocab)["C_mean"]
+    labels, weights = np.eye(data.d_vocab)[data.labels[train]], data.weights[train, None]
+    found: dict[str, np.ndarray] = {}
+    for name, outputs in (("uniform", 1.0 / data.d_vocab), ("mean", (weights * labels).sum(axis=0))):
+        rows = tokens.T @ (weights * (labels - outputs))  # (d_vocab, d_vocab)
+        cosines = direction_cosines(rows, data, np.linalg.svd(rows)[2][0])
+        found |= {f"laws/{name}/{kind}": values for kind, values in cosines.items()}
+        laws = np.array([rows[data.token_groups[kind]].mean(axis=0) for kind in KINDS])
+        found |= {f"overlap/{name}": cosine_matrix(laws)[0, 1]}
+    return found
+
+
+def direction_cosines(embedding: np.ndarray, data: Dataset, direction: np.ndarray) -> dict[str, np.ndarray]:
+    """Cosines of anchors' embeddings with a direction, by kind; its sign is that of the reasoning anchors."""
+    rows = {kind: embedding[data.token_groups[kind]] for kind in KINDS}
+    cosines = {kind: some @ direction / np.linalg.norm(some, axis=1) for kind, some in rows.items()}
+    sign = np.sign(cosines[KINDS[0]].mean())
+    return {kind: sign * values for kind, values in cosines.items()}  # (n_anchors,)
 
 
 def centred(laws: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from ...sim.trajectory import Trajectory
 from ...theory.dataset import Dataset
+from ...theory.interventions import subset
 from ...theory.tasks import CompositeTask
 from .._panels import GROUP_COLOURS as GROUP_COLOURS
 from .._panels import label_entropy as label_entropy
@@ -48,6 +49,9 @@ class Regime:
     layer_norm: str | None = "pre"
     activation: str = "gelu"
     device: str = "cpu"
+    measured: int = (
+        2000  # rows of each group whose losses are measured: all of them would take longer than training
+    )
 
     def task(self, seed: int) -> CompositeTask:
         """Return the composite task; two ordered pairs of reasoning anchors, as the paper's, are held out."""
@@ -92,6 +96,7 @@ class Regime:
             clip=self.clip,
             device=self.device,
             keep=keep,
+            measure_on=some_of(data, self.measured, seed),
         )
 
     def record(self, seeds: Sequence[int], **more: Any) -> dict[str, Any]:
@@ -130,6 +135,16 @@ PAPER = Regime(
     weight_decay=0.01,
     device="auto",
 )
+
+
+def some_of(data: Dataset, most: int, seed: int) -> Dataset:
+    """Return at most that many rows of each group, drawn at random; training groups keep their shares."""
+    keep = np.zeros(len(data), dtype=bool)
+    rng = np.random.default_rng([seed, 3])
+    for group in data.group_names:
+        rows = np.flatnonzero(data.groups == group)
+        keep[rng.choice(rows, min(most, len(rows)), replace=False)] = True
+    return subset(data, keep)
 
 
 def band(ax: Axes, x: np.ndarray, curves: np.ndarray, colour: str, label: str = "", line: Any = "-") -> None:

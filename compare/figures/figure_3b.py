@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 GAMMAS = (0.3, 0.5, 0.8)
 RATE, SAVED = 0.5, 121
 WITHIN = 0.15
+MARKS = 24
 QUARTER = f"flow time at which {PART:.0%} of the starting loss is gone"
 HALF = "flow time at which a group's loss has lost half of its own drop from 0 to the end of the run"
 # Flow times: some eight blow-up times of the leading order at gamma 0.8, so that reasoning is learnt by the end.
@@ -82,7 +83,8 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
     return FigureResult(
         "3b",
         "Emb-MLP: losses and accuracies by group for three sizes of initialisation",
-        "Training: markers; softmax closure, before training: lines (loss). First seed; columns are gammas.",
+        "Columns are gammas. Median over seeds with their range: training as markers in a band, the softmax "
+        "closure, integrated before any training, as a line in a lighter band (loss).",
         settings,
         statistics(pairs),
         partial(_draw, pairs),
@@ -199,23 +201,30 @@ def _listed(values: Sequence[float]) -> str:
 
 
 def _draw(pairs: Mapping[float, Sequence[Pair]], figure: Figure) -> None:
-    figure.set_size_inches(7.2, 4.2)
-    axes = figure.subplots(2, len(pairs), sharex=True, sharey="row")
+    figure.set_size_inches(7.2, 4.4)
+    axes: Any = figure.subplots(2, len(pairs), sharex=True, sharey="row")
     for column, (gamma, some) in zip(axes.T, pairs.items(), strict=True):
-        pair = some[0]
         for ax, kind in zip(column, ("loss", "accuracy"), strict=True):
             for group in GROUPS:
-                name, colour = f"{kind}/{group}", GROUP_COLOURS[group]
-                few = np.arange(0, len(pair.t), max(len(pair.t) // 24, 1))
-                ax.plot(
-                    pair.t[few], pair.training[name][few], "o", color=colour, mfc="none", ms=3, label=group
-                )
-                if kind == "loss":
-                    ax.plot(pair.t, pair.theory[name], color=colour)
+                _curves(ax, some, f"{kind}/{group}", GROUP_COLOURS[group], theory=kind == "loss")
         column[0].set_title(rf"$\gamma$ = {gamma:g}")
         column[1].set_xlabel(r"flow time $t$ = learning rate $\times$ step")
     axes[0, 0].set_ylabel("loss (nats)")
     axes[1, 0].set_ylabel("accuracy")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    handles.append(axes[0, 0].plot([], [], color="grey")[0])
-    figure.legend(handles, [*labels, "softmax closure"], loc="outside upper center", ncols=4)
+    marks = [axes[0, 0].plot([], [], "o", color=GROUP_COLOURS[g], mfc="none", ms=3)[0] for g in GROUPS]
+    line = axes[0, 0].plot([], [], color="grey")[0]
+    labels = [f"{group}, training" for group in GROUPS]
+    figure.legend([*marks, line], [*labels, "softmax closure"], loc="outside upper center", ncols=4)
+
+
+def _curves(ax: Any, some: Sequence[Pair], name: str, colour: str, *, theory: bool) -> None:
+    """Medians over seeds within their ranges: training as markers, theory as a line with a lighter band."""
+    t = some[0].t
+    few = slice(None, None, max(len(t) // MARKS, 1))
+    trained = np.array([pair.training[name] for pair in some])  # (n_seeds, n_t)
+    ax.fill_between(t, trained.min(axis=0), trained.max(axis=0), color=colour, alpha=0.25, lw=0)
+    ax.plot(t[few], np.median(trained, axis=0)[few], "o", color=colour, mfc="none", ms=3, mew=0.8)
+    if theory:
+        predicted = np.array([pair.theory[name] for pair in some])
+        ax.fill_between(t, predicted.min(axis=0), predicted.max(axis=0), color=colour, alpha=0.12, lw=0)
+        ax.plot(t, np.median(predicted, axis=0), color=colour)

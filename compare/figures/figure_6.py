@@ -13,25 +13,45 @@ from ...sim.stages import value_direction
 from ...sim.trajectory import Trajectory
 from ...theory.dataset import Dataset
 from ..decoder import Decoder, DecoderNetwork
+from ._anchors import KINDS, direction_cosines, values_from_laws
 from ._arguments import Progress, pick, tell
-from ._curves import GROUP_COLOURS, PAPER, SMALL, band
+from ._curves import GROUP_COLOURS, PAPER, band, label_entropy
 from .result import FigureResult, Statistic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Without LayerNorm, as in the paper's theory (Definition 2): it is what the predictions are about.
+BARE = replace(PAPER, layer_norm=None, warmup=2000, steps=20_000)
 REGIMES = {
-    "small": replace(SMALL, layer_norm=None, steps=1000),
-    "paper": replace(PAPER, layer_norm=None, steps=20_000, warmup=2000),
+    "small": replace(
+        BARE,
+        pairs=20_000,
+        d_model=128,
+        d_head=64,
+        d_mlp=256,
+        steps=1200,
+        warmup=100,
+        learning_rate=5e-4,
+        device="cpu",
+    ),
+    "paper": BARE,
 }
 GAMMA = 0.8
-POINTS = 51
-EARLY = 0.2  # of the run: twice the warm-up; memory and reasoning have just left their common start
+POINTS = 61
 SAMPLE = 500  # sequences whose attention is looked at
 
+CAPTION = (
+    f"gamma = {GAMMA}, no LayerNorm. Attention of the first block at the start against the causal average; its "
+    "distance from it over training; singular values of W_V; mean cosine of the anchors' embeddings with the top "
+    "left singular vector of W_V (median over seeds, range), with the direction that the theory predicts (dotted), "
+    "as the label laws alone predict it (dash-dotted), and |cosine| of the two directions (black). Dashed: the "
+    "early step that the statistics are taken at (median over seeds), when reasoning-train loss falls below the "
+    "entropy of its labels."
+)
+
 Arrays = dict[str, np.ndarray]
-KINDS = ("reasoning-anchors", "memory-anchors")
+EARLY = "at the first saved step with reasoning-train loss below the entropy of its labels (early)"
 COLOURS = {"reasoning-anchors": GROUP_COLOURS["reasoning-train"], "memory-anchors": GROUP_COLOURS["memory"]}
 
 
@@ -61,15 +81,11 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
             found.setdefault(name, []).append(values)
     arrays = {name: np.array(values) for name, values in found.items()}
     arrays["step"] = arrays["step"][0]
-    arrays["early"] = np.array(np.argmin(np.abs(arrays["step"] - EARLY * regime.steps)))
     return FigureResult(
         "6",
         "First attention and value weights of the full decoder",
-        f"gamma = {GAMMA}, no LayerNorm. Attention of the first block at the start against the causal average; its "
-        "distance from it over training; singular values of W_V; mean cosine of the anchors' embeddings with the top "
-        "left singular vector of W_V (median over seeds, range), with the direction that the theory predicts (dotted), "
-        "and |cosine| of the two directions (black). Dashed: the step that the statistics are taken at.",
-        regime.record(seeds, gamma=GAMMA, early=EARLY, size=size),
+        CAPTION,
+        regime.record(seeds, gamma=GAMMA, size=size),
         _statistics(arrays),
         lambda figure: _draw(figure, arrays),
         arrays,
@@ -92,27 +108,34 @@ def _look(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
         now = {"largest gap": gap.max(), "mean gap": gap.mean(), "singular values": values}
         now |= {"predicted alignment": abs(u[:, 0] @ v), "attention": attention.mean(axis=0)}
         for side, direction in (("training", u[:, 0]), ("theory", v)):
-            now |= {f"{side}/{kind}": c for kind, c in _cosines(weights["W_E"], data, direction).items()}
+            now |= {
+                f"{side}/{kind}": c for kind, c in direction_cosines(weights["W_E"], data, direction).items()
+            }
         for name, value in now.items():
             rows.setdefault(name, []).append(value)
-    return {name: np.array(values) for name, values in rows.items()} | {"step": np.asarray(trained.steps)}
+    found = {name: np.array(values) for name, values in rows.items()} | {"step": np.asarray(trained.steps)}
+    return found | values_from_laws(data) | {"early": np.array(_early(trained["loss/reasoning-train"], data))}
 
 
-def _cosines(embedding: np.ndarray, data: Dataset, direction: np.ndarray) -> Arrays:
-    """Cosines of anchors' embeddings with a direction, by kind; its sign is that of the reasoning anchors."""
-    unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
-    cosines = {kind: unit[data.token_groups[kind]] @ direction for kind in KINDS}
-    sign = np.sign(cosines[KINDS[0]].mean())
-    return {kind: sign * values for kind, values in cosines.items()}  # (n_anchors,)
+def _early(loss: np.ndarray, data: Dataset) -> int:
+    """Saved point at which a network first knows more of reasoning than the frequencies of its labels; -1 if never."""
+    below = np.flatnonzero(loss < label_entropy(data, "reasoning-train"))
+    return int(below[0]) if below.size else -1
 
 
 def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
-    i = int(arrays["early"])
-    when = f"at step {arrays['step'][i]}"
-    return (*_of_attention(arrays, i, when), *_of_values(arrays, i, when))
+    return (*_of_attention(arrays), *_of_values(arrays))
 
 
-def _of_attention(arrays: Arrays, i: int, when: str) -> tuple[Statistic, ...]:
+def at_early(arrays: Arrays, name: str) -> np.ndarray:
+    """Values of every seed at its early point (n_seeds, ...); nan where there is none."""
+    values, early = arrays[name], arrays["early"]
+    found = values[np.arange(len(early)), early].astype(float)
+    found[early < 0] = np.nan
+    return found
+
+
+def _of_attention(arrays: Arrays) -> tuple[Statistic, ...]:
     return (
         Statistic.within(
             "At the start the first attention is the causal average (Lemma 1).",
@@ -122,76 +145,122 @@ def _of_attention(arrays: Arrays, i: int, when: str) -> tuple[Statistic, ...]:
         ),
         Statistic.within(
             "Early in training it still is, nearly.",
-            f"Mean |A_ij - 1/i| over sequences and positions j <= i {when}",
-            arrays["mean gap"][:, i],
+            f"Mean |A_ij - 1/i| over sequences and positions j <= i, {EARLY}",
+            at_early(arrays, "mean gap"),
             below=0.05,
+            note=_steps(arrays),
         ),
     )
 
 
-def _of_values(arrays: Arrays, i: int, when: str) -> tuple[Statistic, ...]:
-    first, second = arrays["singular values"][:, i, :2].T
-    reasoning, memory = (np.abs(arrays[f"training/{kind}"][:, i]).mean(axis=1) for kind in KINDS)
-    theory = arrays[f"theory/{KINDS[1]}"][:, i].mean(axis=1)
+def _of_values(arrays: Arrays) -> tuple[Statistic, ...]:
+    first, second = at_early(arrays, "singular values")[:, :2].T
+    reasoning, memory = (np.abs(at_early(arrays, f"training/{kind}")).mean(axis=1) for kind in KINDS)
     return (
         Statistic.within(
             "W_V of the first block has one dominant singular value.",
-            f"First over second singular value {when}",
+            "First over second singular value, early",
             first / second,
             above=2.0,
         ),
         Statistic.within(
             "Its top singular vector is aligned with the embeddings of reasoning anchors.",
-            f"Mean |cosine| with them {when}",
+            "Mean |cosine| with them, early",
             reasoning,
             above=0.5,
         ),
         Statistic.within(
             "It is nearly orthogonal to the embeddings of memory anchors.",
-            f"Mean |cosine| with memory anchors over that with reasoning anchors {when}",
+            "Mean |cosine| with memory anchors over that with reasoning anchors, early",
             memory / reasoning,
             below=0.5,
-            note="On the direction that the theory predicts, memory anchors have the mean cosine "
-            f"{np.median(theory):.2f} (median over seeds; negative: opposite to the reasoning anchors).",
+            note=_why(arrays),
+        ),
+        *_of_theory(arrays),
+    )
+
+
+def _of_theory(arrays: Arrays) -> tuple[Statistic, ...]:
+    return (
+        Statistic.within(
+            "By theory memory anchors lie opposite to reasoning anchors along it, not across it.",
+            "Mean cosine of memory anchors, early; its sign is that at which reasoning anchors' is positive",
+            at_early(arrays, f"training/{KINDS[1]}").mean(axis=1),
+            below=-0.5,
         ),
         Statistic.within(
             "The theory's value direction, top singular vector of W_E^T M, is the one that W_V takes.",
-            f"|cosine| between the two {when}",
-            arrays["predicted alignment"][:, i],
+            "|cosine| between the two, early",
+            at_early(arrays, "predicted alignment"),
             above=0.7,
         ),
+    )
+
+
+def _steps(arrays: Arrays) -> str:
+    """Say when the early points are."""
+    steps = [str(arrays["step"][i]) if i >= 0 else "never" for i in arrays["early"]]
+    return f"Step {', '.join(steps)}."
+
+
+def _why(arrays: Arrays) -> str:
+    """Say what label laws alone predict."""
+
+    def cosine(law: str, kind: str) -> str:
+        return f"{np.median(arrays[f'laws/{law}/{kind}'].mean(axis=1)):+.2f}"
+
+    about = {law: [cosine(law, kind) for kind in KINDS] for law in ("uniform", "mean")}
+    return (
+        "Label laws alone, before any training, predict mean cosines for reasoning and memory anchors of "
+        f"{' and '.join(about['uniform'])} while outputs are uniform, and of {' and '.join(about['mean'])} once they "
+        "are the mean of all labels: two kinds of anchors deviate from their common mean in opposite directions "
+        f"(cosine of their mean laws about it {np.median(arrays['overlap/mean']):+.2f}, about the uniform law "
+        f"{np.median(arrays['overlap/uniform']):+.2f}). Orthogonal they are only on the way from one to the other."
     )
 
 
 def _draw(figure: Figure, arrays: Arrays) -> None:
     figure.set_size_inches(7.2, 4.6)
     axes: Any = figure.subplots(2, 2)
-    steps, i = arrays["step"], int(arrays["early"])
+    steps = arrays["step"]
     _attention(axes[0, 0], arrays["attention"][:, 0].mean(axis=0))
-    gaps, spectrum, turn = axes[0, 1], axes[1, 0], axes[1, 1]
+    _spectrum(axes[1, 0], arrays)
+    gaps, turn = axes[:, 1]
     for name, colour in (("largest gap", "#56B4E9"), ("mean gap", "#000000")):
         band(gaps, steps, arrays[name], colour, name.partition(" ")[0])
     gaps.set(ylabel=r"distance $|A_{ij} - 1/i|$", yscale="log", xlabel="training step")
     gaps.legend(loc="lower right")
-    values = arrays["singular values"]
-    index = np.arange(1, values.shape[2] + 1)
-    for when, colour, label in ((0, "#777777", "step 0"), (i, "#0072B2", f"step {steps[i]}")):
-        middle = np.median(values[:, when], axis=0)
-        spectrum.plot(index, middle, "o", mfc="none", ms=3.5, mec=colour, label=label)
-    spectrum.set(xlabel="index", ylabel=r"singular values of $W_V$", ylim=(0, None))
-    spectrum.legend(loc="upper right")
     for kind in KINDS:
         short = kind.replace("-anchors", "")
         band(turn, steps, arrays[f"training/{kind}"].mean(axis=2), COLOURS[kind], f"{short} anchors")
         middle = np.median(arrays[f"theory/{kind}"].mean(axis=2), axis=0)
         turn.plot(steps, middle, color=COLOURS[kind], ls=(0, (1, 1)))
+        turn.axhline(
+            np.median(arrays[f"laws/mean/{kind}"].mean(axis=1)), color=COLOURS[kind], lw=0.8, ls="-."
+        )
     band(turn, steps, arrays["predicted alignment"], "#000000", "theory with training")
     turn.plot([], [], color="#777777", ls=(0, (1, 1)), label="theory")
+    turn.plot([], [], color="#777777", lw=0.8, ls="-.", label="label laws alone")
     turn.axhline(0.0, color="#777777", lw=0.6, zorder=0)
-    turn.set(xlabel="training step", ylabel="cosine", ylim=(-1.0, 1.6), yticks=np.linspace(-1, 1, 5))
+    turn.set(xlabel="training step", ylabel="cosine", ylim=(-1.0, 1.9), yticks=np.linspace(-1, 1, 5))
     turn.legend(loc="upper right", ncols=2)
-    for ax, top in ((gaps, 1.0), (turn, 0.78)):
-        ax.axvline(steps[i], ymax=top, color="#777777", lw=0.7, ls=(0, (3, 2)), zorder=0)
+    reached = arrays["early"][arrays["early"] >= 0]
+    if reached.size:
+        for ax, top in ((gaps, 1.0), (turn, 0.69)):
+            when = np.median(steps[reached])
+            ax.axvline(when, ymax=top, color="#777777", lw=0.7, ls=(0, (3, 2)), zorder=0)
+
+
+def _spectrum(ax: Any, arrays: Arrays) -> None:
+    """Singular values of W_V at the start and at the early moment, median over seeds."""
+    moments = [("step 0", "#777777", arrays["singular values"][:, 0])]
+    if (arrays["early"] >= 0).any():
+        moments.append(("early", "#0072B2", at_early(arrays, "singular values")))
+    for label, colour, some in moments:
+        index = np.arange(1, some.shape[1] + 1)
+        ax.plot(index, np.nanmedian(some, axis=0), "o", mfc="none", ms=3.5, mec=colour, label=label)
+    ax.set(xlabel="index", ylabel=r"singular values of $W_V$", ylim=(0, None))
+    ax.legend(loc="upper right")
 
 
 def _attention(ax: Any, attention: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import torch
 from smallinit.compare import Decoder, WarmupCosine, train
 from smallinit.compare.networks import network
 from smallinit.sim import load_trajectory
-from smallinit.theory import EmbMLP
+from smallinit.theory import Dataset, EmbMLP, subset
 
 SIZES = {"d_model": 6, "d_head": 3, "d_mlp": 8, "n_ctx": 3}
 ACTIVATIONS = {
@@ -147,6 +147,20 @@ def test_measured_losses_are_those_of_the_logits(data, small):
     with pytest.raises(ValueError, match="a Decoder, for which there is no theory"):
         run.model_and_data()
     assert not [name for name in run.observable_names if name.startswith("invariant")]
+
+
+def test_losses_are_measured_where_one_asks(data, small):
+    """Training is the same; the losses of some rows, in a run that another choice of rows cannot resume."""
+    some = subset(data, np.arange(len(data)) % 3 > 0)
+    arguments = (small, data, small.init(0.3, 0), "adamw", 0.01, 4)
+    whole, part = (train(*arguments, save_at=[0, 4], measure_on=rows) for rows in (None, some))
+    np.testing.assert_array_equal(part.weights["W_E"], whole.weights["W_E"])
+    on_some = train(small, some, part.state(1), "adamw", 0.01, 0, save_at=[0])
+    assert part["loss/memory"][1] == pytest.approx(on_some["loss/memory"][0], rel=1e-5)
+    assert part["loss/memory"][1] != whole["loss/memory"][1]
+    assert part.provenance["config_hash"] != whole.provenance["config_hash"]
+    with pytest.raises(ValueError, match="d_vocab` is 2 but"):
+        train(*arguments, measure_on=Dataset([[0]], [1], 2))
 
 
 def test_next_token_loss_is_the_mean_over_positions(data):
