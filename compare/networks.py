@@ -106,9 +106,12 @@ class OneLayerTransformer(Network):
         if self.model.positions:
             x = x + self.W_pos
         h = x[:, -1]  # (n, d_model)
-        scores = (x @ self.W_K) @ (h @ self.W_Q).unsqueeze(2)  # (n, n_ctx, 1)
+        q = h @ self.W_Q @ self.W_K.T  # (n, d_model): only the last row asks, so keys need not be formed
+        scores = x @ q.unsqueeze(2)  # (n, n_ctx, 1)
         a = torch.softmax(scores / self.model.d_head**0.5, dim=1)
-        u = (a * (x @ self.W_V)).sum(dim=1) @ self.W_O + h  # (n, d_model)
+        u = (a.transpose(1, 2) @ x).squeeze(
+            1
+        ) @ self.W_V @ self.W_O + h  # (n, d_model), averaged before the values
         f = self.activation(u @ self.W_in) @ self.W_out + u
         return f @ self.W_U if self.model.unembed else f
 

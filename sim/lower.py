@@ -123,7 +123,7 @@ class Lowering:
         """Whether data `last`, put before `term`, folds with its first factors or fuses with its softmax."""
         _, matrices = split(term)
         first = matrices[0]
-        return (self.is_data(first) and not isinstance(first, sp.OneMatrix)) or _is_bag_softmax(first)
+        return (self.is_data(first) and not isinstance(first, sp.OneMatrix)) or self._is_bag_softmax(first)
 
     def _atom(self, expr: Matrix) -> tuple[float, Ref]:
         if isinstance(expr, Centering):
@@ -223,7 +223,7 @@ class Lowering:
         """Replace C^T diag(w) softmax(C X) by one operation that never stores the (n, d_vocab) softmax."""
         for i in range(len(factors) - 2):
             bag, weight, soft = factors[i : i + 3]
-            if not (_is_bag_softmax(soft) and isinstance(weight, DiagMatrix) and self.is_data(weight)):
+            if not (self._is_bag_softmax(soft) and isinstance(weight, DiagMatrix) and self.is_data(weight)):
                 continue
             scalar, inner = split(soft.args[0])
             if bag != transpose(inner[0]):
@@ -239,10 +239,13 @@ class Lowering:
             return [*factors[:i], fused, *factors[i + 3 :]]
         return factors
 
-
-def _is_bag_softmax(expr: Any) -> bool:
-    """softmax(C X) with C a symbol: every row a sum of rows of X."""
-    if not isinstance(expr, RowSoftmax) or expr.base is not None:
-        return False
-    _, inner = split(expr.args[0])
-    return len(inner) > 1 and isinstance(inner[0], sp.MatrixSymbol)
+    def _is_bag_softmax(self, expr: Any) -> bool:
+        """softmax(C X) with counts C: every row a sum of rows of X, which are taken as often as C says."""
+        if not isinstance(expr, RowSoftmax) or expr.base is not None:
+            return False
+        _, inner = split(expr.args[0])
+        counts = self.values.get(str(inner[0])) if len(inner) > 1 else None
+        if counts is None:
+            return False
+        entries = sparse.csr_array(counts).data
+        return bool((entries == np.floor(entries)).all() and (entries >= 0.0).all())

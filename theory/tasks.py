@@ -147,7 +147,7 @@ class CompositeTask:
             which, used[position], key, _digits(noise, n_keys, self.n_noise), law[used[position]]
         )
 
-    def sampled(self, n: int, seed: int | None = None) -> Dataset:
+    def sampled(self, n: int, seed: int | None = None, balanced: bool = False) -> Dataset:
         """Return `n` random pairs, equal numbers per anchor tuple (a remainder goes to random tuples).
 
         Parameters
@@ -157,6 +157,9 @@ class CompositeTask:
         seed : int, optional
             Of the draws of keys, positions and noise; the task's own seed by default. Memory labels
             always come from the task's seed.
+        balanced : bool
+            Whether numbers are equal per anchor tuple, position and key before the anchors, so that label laws are
+            exact from few pairs and only the noise is random. Positions are then weighted by their law.
 
         Returns
         -------
@@ -164,12 +167,20 @@ class CompositeTask:
         """
         n = integer("n", n, 1)
         rng = np.random.default_rng([self.seed, 1] if seed is None else integer("seed", seed, 0))
-        n_keys = len(self.keys)
-        which = _equal_numbers(n, sum(self._n_tuples()), rng)
-        position = rng.choice(len(self.positions), size=n, p=self.positions)
-        key = rng.integers(n_keys, size=n)
+        n_keys, n_tuples, law = len(self.keys), sum(self._n_tuples()), np.array(self.positions)
+        if balanced:
+            used = np.flatnonzero(law)
+            cell = _equal_numbers(n, n_tuples * used.size * n_keys, rng)
+            which, position, key = np.unravel_index(cell, (n_tuples, used.size, n_keys))
+            position = used[position]
+            weight = law[position]
+        else:
+            which = _equal_numbers(n, n_tuples, rng)
+            position = rng.choice(law.size, size=n, p=law)
+            key = rng.integers(n_keys, size=n)
+            weight = np.ones(n)
         noise = rng.integers(n_keys, size=(n, self.n_noise))
-        return self._build(which, position, key, noise, np.ones(n))
+        return self._build(which, position, key, noise, weight)
 
     def memory_labels(self, keys: npt.ArrayLike, anchors: npt.ArrayLike) -> Ints:
         """Return the memory label of each (key, anchors) tuple, one uniform draw from `keys` each.

@@ -162,6 +162,24 @@ def test_sampled_converges_to_the_enumeration():
     assert np.abs(exact).max() > 0.05
 
 
+def test_balanced_pairs_give_the_exact_label_laws():
+    """One pair for every tuple, position and key: what noise cannot change is that of the enumeration."""
+    task = CompositeTask(**SMALL, length=5, positions=[3, 0, 1])
+    exact = task.dataset()
+    n = exact.sequences.shape[0] // len(task.keys) ** task.n_noise
+    sample = task.sampled(n, seed=1, balanced=True)
+    assert sample.sequences.shape[0] <= n < exact.sequences.shape[0]
+    anchors = [*task.memory_anchors, *task.reasoning_anchors]
+    np.testing.assert_allclose(sample.signature()[anchors], exact.signature()[anchors], atol=1e-15)
+    assert np.abs(task.sampled(n, seed=1).signature()[anchors] - exact.signature()[anchors]).max() > 1e-3
+    assert sample.fingerprint == task.sampled(n, seed=1, balanced=True).fingerprint
+    last = [
+        np.bincount(data.labels, data.weights * (data.sequences[:, -1] == anchors[-1]))
+        for data in (sample, exact)
+    ]
+    np.testing.assert_allclose(*last, atol=1e-15)
+
+
 def test_position_law_moves_the_key():
     task = CompositeTask(**SMALL, length=5, positions=[0, 0, 1])
     data = task.dataset()
