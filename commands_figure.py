@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from importlib import import_module
 from math import isfinite
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import report
@@ -19,7 +21,7 @@ from .flags import Overwrite
 if TYPE_CHECKING:
     from .compare.figures import FigureResult
 
-# Each is a module `compare.figures.figure_<name>` with `run(size, seeds, progress) -> FigureResult`; 7 takes a text.
+# Each is a module `compare.figures.figure_<name>` with `run(size, seeds, progress, state=)`; 7 takes a text too.
 NAMES = ("3a", "3b", "4", "5", "6", "7", "8")
 
 
@@ -34,6 +36,8 @@ def figure(
     overwrite: Overwrite = False,
 ) -> None:
     """Compute a figure of the paper, and decide its claims by numbers.
+
+    Interrupted, it keeps its trainings in OUT.state, and the same command takes them up.
 
     Parameters
     ----------
@@ -54,9 +58,27 @@ def figure(
     module = figure_module(name)
     options = {} if text is None else {"text": narrative_file(name, text)}
     folder = check_target(out if out is not None else Path("results") / f"figure-{name}", overwrite)
-    result = import_module(module).run(size, chosen, note, **options)
-    print(f"figure {result.name}: {result.title}\n\n{statistics_table(result)}\n")
-    save(folder, overwrite, writers(result, size, chosen))
+    with kept_state(folder) as state:
+        result = import_module(module).run(size, chosen, note, state=state, **options)
+        print(f"figure {result.name}: {result.title}\n\n{statistics_table(result)}\n")
+        save(folder, overwrite, writers(result, size, chosen))
+
+
+@contextmanager
+def kept_state(folder: Path) -> Iterator[Path]:
+    """Give a folder beside the results where trainings keep their state: it goes when the results are there.
+
+    A figure that was interrupted is taken up where it was when the same command is run again.
+    """
+    state = folder.with_name(f"{folder.name}.state")
+    state.mkdir(parents=True, exist_ok=True)
+    try:
+        yield state
+    except BaseException:
+        with suppress(OSError):
+            state.rmdir()  # only if nothing was kept
+        raise
+    rmtree(state)
 
 
 def figure_module(name: str) -> str:

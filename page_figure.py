@@ -43,7 +43,9 @@ def _command(record: Mapping[str, Any], folder: Path) -> str:
     made = record.get("provenance") or {}
     size = f" --size {made['size']}" if "size" in made else ""
     seeds = f" --seeds {','.join(map(str, made['seeds']))}" if "seeds" in made else ""
-    return f"smallinit figure {record['name']}{size}{seeds} --out {folder.resolve().name}"
+    narrative = (record["settings"].get("corpora") or {}).get("narrative")
+    text = f" --text {narrative['file']}" if isinstance(narrative, Mapping) else ""
+    return f"smallinit figure {record['name']}{size}{seeds}{text} --out {folder.resolve().name}"
 
 
 def _numbers(claims: list[Mapping[str, Any]]) -> str:

@@ -8,6 +8,7 @@ import pytest
 from smallinit import commands_figure
 from smallinit.cli import run
 from smallinit.compare.figures import FigureResult, Statistic
+from smallinit.theory import CompositeTask
 
 CLAIMS = (
     Statistic("falls", "slope; reproduced if < 0", (-1.0, -2.5), True),
@@ -21,7 +22,8 @@ def stub(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     calls = []
 
-    def compute(size, seeds, progress):
+    def compute(size, seeds, progress, state):
+        assert state.is_dir()
         calls.append((size, seeds))
         progress("working")
         curve = np.arange(3.0)
@@ -84,3 +86,45 @@ def test_bad_input_is_one_sentence(argv, said, capsys, tmp_path, monkeypatch):
     assert err.count("\n") == 1
     assert out == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_figure_is_taken_up(monkeypatch, tmp_path):
+    """Trainings that were done are not done again, and the result is that of a run without a break."""
+    from smallinit.compare.figures import figure_3b
+
+    anchors = {"memory_anchors": (1, 2), "reasoning_anchors": (3, 4), "masked": ((3, 4),)}
+    monkeypatch.setitem(figure_3b.TASKS, "small", lambda: CompositeTask(keys=range(5, 9), **anchors))
+    monkeypatch.setitem(figure_3b.ENDS, "small", 20.0)
+    monkeypatch.setitem(figure_3b.WIDTHS, "small", (6, 7))
+    monkeypatch.chdir(tmp_path)
+    assert run(["figure", "3b", "--seeds", "0", "--out", "whole"]) == 0
+
+    def stop_at_the_third(text):
+        if "gamma 0.8" in text:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands_figure, "note", stop_at_the_third)
+    command = ["figure", "3b", "--seeds", "0", "--out", "broken"]
+    assert run(command) == 130
+    assert not (tmp_path / "broken").exists()
+    kept = {path: path.stat().st_mtime_ns for path in sorted((tmp_path / "broken.state").iterdir())}
+    assert [path.name for path in kept] == ["0.3-0.npz", "0.5-0.npz"]
+    seen = []
+    monkeypatch.setattr(commands_figure, "rmtree", lambda folder: seen.extend(sorted(folder.iterdir())))
+    monkeypatch.setattr(commands_figure, "note", lambda text: None)
+    assert run(command) == 0
+    assert [path.name for path in seen] == ["0.3-0.npz", "0.5-0.npz", "0.8-0.npz"]
+    with np.load("whole/data.npz") as whole, np.load("broken/data.npz") as broken:
+        assert set(whole) == set(broken)
+        for name in whole:
+            np.testing.assert_array_equal(whole[name], broken[name], err_msg=name)
+    monkeypatch.undo()
+
+
+def test_state_goes_with_the_end_and_an_empty_one_with_a_failure(tmp_path):
+    with commands_figure.kept_state(tmp_path / "a") as state:
+        (state / "0.npz").write_bytes(b"run")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt), commands_figure.kept_state(tmp_path / "a"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from .._settings import choice, integer
 
@@ -29,3 +30,16 @@ def tell(progress: Progress, text: str) -> None:
     """Report where a figure is."""
     if progress is not None:
         progress(text)
+
+
+def resumable(state: Path | None, *run: object) -> dict[str, Any]:
+    """Return the arguments of `train` that keep a run's state in a folder, and take up what is there.
+
+    Parameters
+    ----------
+    state : path or None
+        The folder, which exists; None keeps nothing.
+    run : object
+        What tells the run from the figure's others.
+    """
+    return {} if state is None else {"checkpoint": state / f"{'-'.join(map(str, run))}.npz", "resume": True}

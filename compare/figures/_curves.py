@@ -77,9 +77,9 @@ class Regime:
         )
 
     def train(
-        self, data: Dataset, gamma: float, seed: int, save_at: Any, keep: str = "observables"
+        self, data: Dataset, gamma: float, seed: int, save_at: Any, keep: str = "observables", **state: Any
     ) -> Trajectory:
-        """Train from A2's initialisation."""
+        """Train from A2's initialisation; `state` is what `resumable` gives."""
         model = self.model(data)
         return train(
             model,
@@ -97,6 +97,7 @@ class Regime:
             device=self.device,
             keep=keep,
             measure_on=some_of(data, self.measured, seed),
+            **state,
         )
 
     def record(self, seeds: Sequence[int], **more: Any) -> dict[str, Any]:

@@ -126,15 +126,16 @@ def _order(cosines: np.ndarray) -> float:
 
 def embeddings(
     model: Model, data: Dataset, start: Mapping[str, np.ndarray], rate: float, end: float,
-    parts: Mapping[str, float],
+    parts: Mapping[str, float], **state: Any,
 ) -> Embeddings:  # fmt: skip
     """Train with full-batch GD to flow time `end` and integrate the softmax closure to the same times.
 
-    Cosines are wanted to a few hundredths: single precision and a tolerance of 1e-3 leave errors far below.
+    Cosines are wanted to a few hundredths: single precision and a tolerance of 1e-3 leave errors far below. `state`
+    is what `resumable` gives.
     """
     steps = round(end / rate)
     saved = min(SAVED, steps + 1)
-    run = train(model, data, start, learning_rate=rate, steps=steps, save_at=saved, dtype="float32")
+    run = train(model, data, start, learning_rate=rate, steps=steps, save_at=saved, dtype="float32", **state)
     theory = integrate(derive(model, "softmax"), data, start, t1=end, save_at=run.t, rtol=1e-3)
     left = theory.left_range.get("pre-activations", float("inf"))
     loss = run["loss/reasoning-train"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._anchors import GROUPS, first_time, ratio
-from ._arguments import Progress, pick, tell
+from ._arguments import Progress, pick, resumable, tell
 from ._curves import GROUP_COLOURS, LEARNT, PAPER, SMALL, band, label_entropy
 from .result import FigureResult, Statistic
 
@@ -25,7 +26,12 @@ WHEN = "the first step with loss below three quarters of the group's label entro
 Arrays = dict[str, np.ndarray]
 
 
-def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progress = None) -> FigureResult:
+def run(
+    size: str = "small",
+    seeds: Sequence[int] = (0, 1, 2),
+    progress: Progress = None,
+    state: Path | None = None,
+) -> FigureResult:
     """Train the decoder from three scales, and decide whether memory or reasoning comes first.
 
     Parameters
@@ -36,6 +42,8 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
         Of initial weights, data and minibatches.
     progress : callable, optional
         Called with a line of text before every run.
+    state : path, optional
+        Existing folder where trainings keep their state, to be taken up when the figure is run again.
 
     Returns
     -------
@@ -50,7 +58,7 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
         entropies.append([label_entropy(data, group) for group in GROUPS])
         for gamma in GAMMAS:
             tell(progress, f"figure 3a: gamma {gamma}, seed {seed}, {regime.steps} steps")
-            trained = regime.train(data, gamma, seed, POINTS)
+            trained = regime.train(data, gamma, seed, POINTS, **resumable(state, gamma, seed))
             arrays["step"] = np.asarray(trained.steps)
             for name, values in trained.measured.items():
                 curves.setdefault(f"{name}/{gamma}", []).append(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from .._panels import GROUP_COLOURS
 from ..phase import PART
 from ..train import train
 from ._anchors import GROUPS, escape, half_of_drop, paper_task, ratio
-from ._arguments import Progress, pick, tell
+from ._arguments import Progress, pick, resumable, tell
 from .result import FigureResult, Statistic
 
 if TYPE_CHECKING:
@@ -51,7 +52,12 @@ class Pair:
     left: float
 
 
-def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progress = None) -> FigureResult:
+def run(
+    size: str = "small",
+    seeds: Sequence[int] = (0, 1, 2),
+    progress: Progress = None,
+    state: Path | None = None,
+) -> FigureResult:
     """Train and predict every gamma and seed.
 
     Parameters
@@ -62,6 +68,8 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
         Seeds of the initial weights.
     progress : callable, optional
         Told what is going on.
+    state : path, optional
+        Existing folder where trainings keep their state, to be taken up when the figure is run again.
     """
     task, seeds = pick(TASKS, size, seeds)
     data = task().dataset()
@@ -70,7 +78,7 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
     for gamma in GAMMAS:
         for seed in seeds:
             tell(progress, f"figure 3b: gamma {gamma:g}, seed {seed} ...")
-            pairs[gamma].append(_pair(model, data, gamma, seed, ENDS[size]))
+            pairs[gamma].append(_pair(model, data, gamma, seed, ENDS[size], state))
     settings = {
         "model": dict(model.spec()), "sequences": len(data.labels), "gammas": GAMMAS, "seeds": list(seeds),
         "optimizer": "gd, full batch", "learning_rate": RATE, "t1": ENDS[size], "closure": "softmax",
@@ -92,9 +100,10 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
     )
 
 
-def _pair(model: EmbMLP, data: Any, gamma: float, seed: int, end: float) -> Pair:
+def _pair(model: EmbMLP, data: Any, gamma: float, seed: int, end: float, state: Path | None) -> Pair:
     start, steps = model.init(gamma, seed), round(end / RATE)
-    trained = train(model, data, start, learning_rate=RATE, steps=steps, save_at=SAVED)
+    kept = resumable(state, gamma, seed)
+    trained = train(model, data, start, learning_rate=RATE, steps=steps, save_at=SAVED, **kept)
     theory = integrate(derive(model, "softmax"), data, start, t1=end, save_at=trained.t)
     names = [f"{kind}/{group}" for kind in ("loss", "accuracy") for group in GROUPS]
     left = theory.left_range.get("pre-activations", float("inf"))

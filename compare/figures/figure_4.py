@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from ...theory.models import EmbMLP
 from ...theory.tasks import CompositeTask
 from . import _anchors as anchors
-from ._arguments import Progress, pick, tell
+from ._arguments import Progress, pick, resumable, tell
 from ._embeddings import (
     LATE,
     ORDERED,
@@ -46,7 +47,12 @@ TASKS = {
 }
 
 
-def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progress = None) -> FigureResult:
+def run(
+    size: str = "small",
+    seeds: Sequence[int] = (0, 1, 2),
+    progress: Progress = None,
+    state: Path | None = None,
+) -> FigureResult:
     """Train every seed at gamma 0.8 and lay the exact label laws beside.
 
     Parameters
@@ -57,6 +63,8 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
         Seeds of the initial weights.
     progress : callable, optional
         Told what is going on.
+    state : path, optional
+        Existing folder where trainings keep their state, to be taken up when the figure is run again.
     """
     chosen, seeds = pick(TASKS, size, seeds)
     task = chosen()
@@ -65,7 +73,8 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
     runs = []
     for seed in seeds:
         tell(progress, f"figure 4: seed {seed} ...")
-        runs.append(embeddings(model, data, model.init(GAMMA, seed), RATE, ENDS[size], PARTS))
+        start, kept = model.init(GAMMA, seed), resumable(state, seed)
+        runs.append(embeddings(model, data, start, RATE, ENDS[size], PARTS, **kept))
     laws = anchors.anchor_laws(task)
     settings = {
         "model": dict(model.spec()), "sequences": len(data.labels), "gamma": GAMMA, "seeds": list(seeds),

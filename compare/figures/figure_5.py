@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ...theory.claims.theorem_one import ANSATZ_WIDTH, bells
 from ...theory.models import OneLayerTransformer
 from ...theory.tasks import CompositeTask
 from . import _anchors as anchors
-from ._arguments import Progress, pick, tell
+from ._arguments import Progress, pick, resumable, tell
 from ._embeddings import (
     LATE,
     ORDERED,
@@ -50,7 +51,12 @@ TASKS = {
 THEORIES = ("softmax closure", "exact law", "ansatz")
 
 
-def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progress = None) -> FigureResult:
+def run(
+    size: str = "small",
+    seeds: Sequence[int] = (0, 1, 2),
+    progress: Progress = None,
+    state: Path | None = None,
+) -> FigureResult:
     """Train every seed at gamma 0.8, and lay three theories of the embedding beside.
 
     Parameters
@@ -62,6 +68,8 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
         Seeds of the initial weights, of the ansatz's noise, and of the pairs drawn.
     progress : callable, optional
         Told what is going on.
+    state : path, optional
+        Existing folder where trainings keep their state, to be taken up when the figure is run again.
     """
     chosen, seeds = pick(TASKS, size, seeds)
     task = chosen()
@@ -72,7 +80,8 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
         # The last token's label law comes from the sequences that end with it, one in 60 at 5 tokens: drawn at random,
         # so few pairs bury its order in noise.
         data = task.sampled(PAIRS[size], seed, balanced=size == "small")
-        runs.append(embeddings(model, data, model.init(GAMMA, seed), RATE, ENDS[size], PARTS))
+        start, kept = model.init(GAMMA, seed), resumable(state, seed)
+        runs.append(embeddings(model, data, start, RATE, ENDS[size], PARTS, **kept))
     bell = [ansatz(task, seed) for seed in seeds]
     arrays = {
         f"W_E/{side}": np.array([[one.at(side, moment) for moment in MOMENTS] for one in runs])

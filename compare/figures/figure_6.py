@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ...sim.trajectory import Trajectory
 from ...theory.dataset import Dataset
 from ..decoder import Decoder, DecoderNetwork
 from ._anchors import KINDS, direction_cosines, values_from_laws
-from ._arguments import Progress, pick, tell
+from ._arguments import Progress, pick, resumable, tell
 from ._curves import GROUP_COLOURS, PAPER, band, label_entropy
 from .result import FigureResult, Statistic
 
@@ -55,7 +56,12 @@ EARLY = "at the first saved step with reasoning-train loss below the entropy of 
 COLOURS = {"reasoning-anchors": GROUP_COLOURS["reasoning-train"], "memory-anchors": GROUP_COLOURS["memory"]}
 
 
-def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progress = None) -> FigureResult:
+def run(
+    size: str = "small",
+    seeds: Sequence[int] = (0, 1, 2),
+    progress: Progress = None,
+    state: Path | None = None,
+) -> FigureResult:
     """Train the decoder from a small initialisation and look at the first block's attention and values.
 
     Parameters
@@ -66,6 +72,8 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
         Of initial weights, data and minibatches.
     progress : callable, optional
         Called with a line of text before every run.
+    state : path, optional
+        Existing folder where trainings keep their state, to be taken up when the figure is run again.
 
     Returns
     -------
@@ -76,7 +84,7 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
     for seed in seeds:
         tell(progress, f"figure 6: gamma {GAMMA}, seed {seed}, {regime.steps} steps")
         data = regime.task(seed).sampled(regime.pairs)
-        trained = regime.train(data, GAMMA, seed, POINTS, keep="weights")
+        trained = regime.train(data, GAMMA, seed, POINTS, "weights", **resumable(state, seed))
         for name, values in _look(trained, regime.model(data), data).items():
             found.setdefault(name, []).append(values)
     arrays = {name: np.array(values) for name, values in found.items()}

@@ -22,7 +22,7 @@ from ...theory.similarity import cosine_matrix
 from ..decoder import Decoder
 from ..schedule import WarmupCosine
 from ..train import train
-from ._arguments import Progress, pick, tell
+from ._arguments import Progress, pick, resumable, tell
 from ._text import CORPORA, NEARLY_ONE_LAW, Narrative, Prediction, mean, mixture, what_decides
 from ._text_panels import draw
 from .result import FigureResult, Statistic
@@ -60,8 +60,8 @@ class Settings:
         """Steps that are measured, denser at the beginning, where the losses fall."""
         return np.unique(np.rint(self.steps * np.linspace(0.0, 1.0, self.saved) ** 2)).astype(np.int64)
 
-    def train(self, data: Dataset, gamma: float, seed: int) -> Trajectory:
-        """Train from A2's initialisation."""
+    def train(self, data: Dataset, gamma: float, seed: int, **state: Any) -> Trajectory:
+        """Train from A2's initialisation; `state` is what `resumable` gives."""
         model = self.model(data)
         return train(
             model,
@@ -77,6 +77,7 @@ class Settings:
             schedule=WarmupCosine(self.warmup, self.steps),
             clip=self.clip,
             device=self.device,
+            **state,
         )
 
 
@@ -91,6 +92,7 @@ def run(
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
     text: str | Path | None = None,
+    state: Path | None = None,
 ) -> FigureResult:
     """Train on the mixture at every gamma and seed.
 
@@ -104,6 +106,8 @@ def run(
         Told about every run.
     text : path, optional
         A text file for the narrative corpus; its passages of `n_ctx` words stand in for the stories.
+    state : path, optional
+        Existing folder where trainings keep their state, to be taken up when the figure is run again.
 
     Returns
     -------
@@ -124,7 +128,7 @@ def run(
     for gamma in GAMMAS:
         for seed in seeds:
             tell(progress, f"figure 7: gamma {gamma:g}, seed {seed}")
-            trained = settings.train(data, gamma, seed)
+            trained = settings.train(data, gamma, seed, **resumable(state, gamma, seed))
             curves.append(_curves(trained, theory))
             if gamma == GAMMAS[SMALLEST]:
                 held.append(theory.against(trained))

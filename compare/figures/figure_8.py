@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ...sim.trajectory import Trajectory
 from ...theory.dataset import Dataset
 from ..decoder import Decoder, DecoderNetwork
 from ._anchors import first_time, ratio
-from ._arguments import Progress, pick, tell
+from ._arguments import Progress, pick, resumable, tell
 from ._curves import PAPER, SMALL, Regime, band, label_entropy, some_of
 from ._memory import FIRST, N_RANGES, WIDTH, range_data, range_laws, window_data
 from .result import FigureResult, Statistic
@@ -51,7 +52,12 @@ CAPTION = (
 Arrays = dict[str, np.ndarray]
 
 
-def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progress = None) -> FigureResult:
+def run(
+    size: str = "small",
+    seeds: Sequence[int] = (0, 1, 2),
+    progress: Progress = None,
+    state: Path | None = None,
+) -> FigureResult:
     """Train the decoder on memory groups with four label ranges, and on a memory task with narrow label laws.
 
     Parameters
@@ -62,6 +68,8 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
         Of initial weights, data and minibatches.
     progress : callable, optional
         Called with a line of text before every run.
+    state : path, optional
+        Existing folder where trainings keep their state, to be taken up when the figure is run again.
 
     Returns
     -------
@@ -69,7 +77,7 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
     """
     regime, seeds = pick(REGIMES, size, seeds)
     ranges = RANGE_REGIMES[size]
-    runs = [_runs(ranges, regime, seed, progress) for seed in seeds]
+    runs = [_runs(ranges, regime, seed, progress, state) for seed in seeds]
     arrays = {name: np.array([run[name] for run in runs]) for name in runs[0]}
     arrays |= {name: arrays[name][0] for name in ("step", "step/window")}
     return FigureResult(
@@ -83,14 +91,15 @@ def run(size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progres
     )
 
 
-def _runs(ranges: Regime, regime: Regime, seed: int, progress: Progress) -> Arrays:
+def _runs(ranges: Regime, regime: Regime, seed: int, progress: Progress, state: Path | None) -> Arrays:
     """Curves of one seed."""
     tell(progress, f"figure 8: label ranges, seed {seed}, {ranges.steps} steps")
     data = range_data(ranges, seed)
-    found = _in_range(ranges.train(data, GAMMA, seed, POINTS, keep="weights"), ranges.model(data), data)
+    trained = ranges.train(data, GAMMA, seed, POINTS, "weights", **resumable(state, "ranges", seed))
+    found = _in_range(trained, ranges.model(data), data)
     for kind, data in window_data(regime, seed).items():
         tell(progress, f"figure 8: {kind} labels, seed {seed}, {regime.steps} steps")
-        trained = regime.train(data, GAMMA, seed, POINTS)
+        trained = regime.train(data, GAMMA, seed, POINTS, **resumable(state, kind, seed))
         found |= {f"{name}/{kind}": trained.measured[f"{name}/memory"] for name in ("loss", "accuracy")}
         found[f"entropy/{kind}"] = np.array(label_entropy(data, "memory"))
         found["step/window"] = np.asarray(trained.steps)
