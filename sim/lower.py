@@ -244,7 +244,8 @@ class Lowering:
         if not isinstance(expr, RowSoftmax) or expr.base is not None:
             return False
         _, inner = split(expr.args[0])
-        counts = self.values.get(str(inner[0])) if len(inner) > 1 else None
+        bag = len(inner) > 1 and isinstance(inner[0], sp.MatrixSymbol)
+        counts = self.values.get(inner[0].name) if bag else None
         if counts is None:
             return False
         entries = sparse.csr_array(counts).data
