@@ -251,7 +251,7 @@ def _draw_proof(verdict: Verdict, model: Model, data: Dataset, path: Path) -> No
     from .compare.proof import measure_residual
     from .theory import derive
 
-    direction = model.init(gamma=0.5, seed=0)  # entries such that activations are of order one at eps = 1
+    direction = verdict.proof.direction
     derived = {name: measure_residual(derive(model, name), data, direction) for name in DERIVED}
     print(f"wrote {plot_proof({verdict.claim: {'claim': verdict} | derived}, verdict.weight, path)}")
 

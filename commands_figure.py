@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from importlib import import_module
 from math import isfinite
 from pathlib import Path
-from shutil import rmtree
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import report
@@ -19,7 +19,7 @@ from .files import InputError, check_target
 from .flags import Overwrite
 
 if TYPE_CHECKING:
-    from .compare.figures import FigureResult
+    from .compare.figures import FigureResult, State
 
 # Each is a module `compare.figures.figure_<name>` with `run(size, seeds, progress, state=)`; 7 takes a text too.
 NAMES = ("3a", "3b", "4", "5", "6", "7", "8")
@@ -65,20 +65,38 @@ def figure(
 
 
 @contextmanager
-def kept_state(folder: Path) -> Iterator[Path]:
-    """Give a folder beside the results where trainings keep their state: it goes when the results are there.
+def kept_state(folder: Path) -> Iterator[State]:
+    """Give a folder beside the results where trainings keep their state: their files go when the results are there.
 
     A figure that was interrupted is taken up where it was when the same command is run again.
+
+    Raises
+    ------
+    InputError
+        If the folder holds anything else, or the state of other trainings.
     """
-    state = folder.with_name(f"{folder.name}.state")
-    state.mkdir(parents=True, exist_ok=True)
+    from .compare.checkpoint import CheckpointError
+    from .compare.figures import State
+
+    state = State(folder.with_name(f"{folder.name}.state"))
+    state.folder.mkdir(parents=True, exist_ok=True)
+    if foreign := sorted(path.name for path in state.folder.iterdir() if path.suffix != ".npz"):
+        raise InputError(f"{str(state.folder)!r} holds {foreign[0]!r}: remove it, or choose another --out.")
     try:
         yield state
-    except BaseException:
-        with suppress(OSError):
-            state.rmdir()  # only if nothing was kept
+    except CheckpointError as error:
+        remedy = f"delete {str(state.folder)!r}, or choose another --out"
+        raise InputError(f"the kept trainings do not fit: {error} Here: {remedy}.") from error
+    except KeyboardInterrupt:
+        if any(state.folder.iterdir()):
+            print(f"trainings are kept in {state.folder}: the same command takes them up.", file=sys.stderr)
         raise
-    rmtree(state)
+    else:
+        for path in state.used:
+            path.unlink(missing_ok=True)
+    finally:
+        with suppress(OSError):
+            state.folder.rmdir()  # only if nothing is kept
 
 
 def figure_module(name: str) -> str:

@@ -19,6 +19,10 @@ KINDS = ("weight", "moment", "saved", "measured")
 READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
+class CheckpointError(ValueError):
+    """A file that is not a whole checkpoint, or that of a run with other settings."""
+
+
 @dataclass
 class State:
     """All that a run needs to go on as if it had never stopped.
@@ -96,7 +100,7 @@ def load_checkpoint(path: str | Path, config: Mapping[str, Any]) -> State:
 
     Raises
     ------
-    ValueError
+    CheckpointError
         If the file is not a whole checkpoint, or belongs to other settings; the differing ones are listed.
     """
     try:
@@ -107,12 +111,12 @@ def load_checkpoint(path: str | Path, config: Mapping[str, Any]) -> State:
         state = _state(meta, members)
     except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         reason = str(error) or type(error).__name__
-        raise ValueError(
+        raise CheckpointError(
             f"`checkpoint` {str(path)!r} is not a whole checkpoint ({reason}): "
             "delete it or give another path."
         ) from None
     if different := _differences(meta["config"], config):
-        raise ValueError(
+        raise CheckpointError(
             f"`checkpoint` {str(path)!r} belongs to a run with other settings ({different}): "
             "use those settings or another path."
         )

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 PARTS = ("closure", "discretisation", "optimiser", "sampling")
 RTOL = 1e-8
-ADDS_UP, LARGEST = (
-    0.05,
-    0.1,
-)  # of the last, of any distance may be unexplained before the step is halved again
+ADDS_UP = 0.05  # of the last distance may be unexplained before the step is halved again
+LARGEST = (
+    0.1  # and of earlier ones: two losses that cross have a small distance, and cost the longer training
+)
 States = Mapping[str, np.ndarray]
 
 
@@ -56,6 +56,8 @@ class Decomposition:
         Name -> training minus theory (n_t, ...).
     scale : dict
         Name -> Frobenius norm of the weight's displacement in training, or the loss of training (n_t,).
+    halvings : int
+        How often the step was halved, 1 or 2.
     seconds : float
         Wall-clock time of the extra runs.
     """
@@ -64,6 +66,7 @@ class Decomposition:
     parts: Mapping[str, States]
     total: States
     scale: States
+    halvings: int
     seconds: float
 
     def __repr__(self) -> str:
@@ -195,6 +198,7 @@ def _parts(both: Alignment, theory: States, starts: States, runs: Mapping[str, T
         },
         step((1.0, trained), (-1.0, theory)),
         {name: _norm(trained[name] - starts.get(name, 0.0)) for name in names},
+        2 if "quartered" in values else 1,
         float(sum(run.statistics["seconds"] for run in set(runs.values()) - {training})),
     )
 

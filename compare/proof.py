@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -41,6 +41,8 @@ class ResidualMeasurement:
         Weight scales tried.
     errors : dict
         Weight name -> relative error at each eps, shape (k,).
+    direction : dict
+        Weight name -> the weights at eps = 1.
     """
 
     predicted: dict[str, float]
@@ -48,6 +50,7 @@ class ResidualMeasurement:
     decades: dict[str, float]
     eps: np.ndarray
     errors: dict[str, np.ndarray]
+    direction: Mapping[str, np.ndarray] = field(repr=False)
 
 
 def autodiff_gradient(
@@ -154,6 +157,7 @@ def _measure(
         decades={w: decades for w, (_, decades) in fits.items()},
         eps=eps,
         errors={w: np.linalg.norm(errors, axis=1) for w, errors in table.items()},
+        direction=direction,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ LOWEST = 1e-18  # of the axis
 EVERY = 4  # of the scales, which are a quarter of an octave apart, has a marker
 LINE = 0.16  # inches of a line of the legend
 
-Proof = "Verdict | ResidualMeasurement"
+Proof: TypeAlias = "Verdict | ResidualMeasurement"
 
 
 def plot_proof(
@@ -112,7 +112,7 @@ def _power(found: ResidualMeasurement, weight: str) -> str:
     if not isfinite(measured):
         return "nothing but rounding" + (", as predicted" if predicted == np.inf else "")
     said = rf" (predicted $\epsilon^{{{predicted:g}}}$)" if isfinite(predicted) else ""
-    return rf"$\epsilon^{{{abs(measured):.2f}}}${said}"
+    return rf"$\epsilon^{{{round(measured, 2) + 0.0:.2f}}}${said}"
 
 
 def _line(eps: np.ndarray, error: np.ndarray, power: float) -> tuple[np.ndarray, np.ndarray] | None:

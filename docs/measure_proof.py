@@ -18,9 +18,8 @@ CLOSURES = ("leading", "softmax", "order=9", "exact")
 STATED = {"A10": "A10 as printed", "A10 corrected": "A10 corrected", "A11": "A11 without the factor W"}
 
 
-def proofs(model, data, closures):
-    """One measurement per closure, from weights of order one at eps = 1."""
-    direction = model.init(gamma=0.5, seed=1)
+def proofs(model, data, closures, direction):
+    """One measurement per closure, along one direction."""
     return {name: measure_residual(derive(model, name), data, direction) for name in closures}
 
 
@@ -35,9 +34,11 @@ def main():
         if (title := STATED.get(claim.number)) is not None
     }
     panels = {
-        "Derived: Emb-MLP (tanh)": proofs(bag, CompositeTask(**TASK, masked=()).dataset(), CLOSURES),
+        "Derived: Emb-MLP (tanh)": proofs(
+            bag, CompositeTask(**TASK, masked=()).dataset(), CLOSURES, bag.init(0.5, 1)
+        ),
         "Claimed, and derived: one-layer transformer (Definition 2)": stated
-        | proofs(block, sampled, ("softmax", "exact")),
+        | proofs(block, sampled, ("softmax", "exact"), stated[STATED["A11"]].proof.direction),
     }
     plot_proof(panels, "W_E", HERE / "proof.png")
 

@@ -8,6 +8,8 @@ import pytest
 from smallinit import commands_figure
 from smallinit.cli import run
 from smallinit.compare.figures import FigureResult, Statistic
+from smallinit.compare.figures._arguments import resumable
+from smallinit.compare.train import train
 from smallinit.theory import CompositeTask
 
 CLAIMS = (
@@ -23,7 +25,7 @@ def stub(monkeypatch, tmp_path):
     calls = []
 
     def compute(size, seeds, progress, state):
-        assert state.is_dir()
+        assert state.folder.is_dir()
         calls.append((size, seeds))
         progress("working")
         curve = np.arange(3.0)
@@ -88,7 +90,7 @@ def test_bad_input_is_one_sentence(argv, said, capsys, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interrupted_figure_is_taken_up(monkeypatch, tmp_path):
+def test_an_interrupted_figure_is_taken_up(monkeypatch, tmp_path, capsys):
     """Trainings that were done are not done again, and the result is that of a run without a break."""
     from smallinit.compare.figures import figure_3b
 
@@ -109,21 +111,33 @@ def test_an_interrupted_figure_is_taken_up(monkeypatch, tmp_path):
     assert not (tmp_path / "broken").exists()
     kept = {path: path.stat().st_mtime_ns for path in sorted((tmp_path / "broken.state").iterdir())}
     assert [path.name for path in kept] == ["0.3-0.npz", "0.5-0.npz"]
-    seen = []
-    monkeypatch.setattr(commands_figure, "rmtree", lambda folder: seen.extend(sorted(folder.iterdir())))
+    assert "trainings are kept in" in capsys.readouterr().err
     monkeypatch.setattr(commands_figure, "note", lambda text: None)
+    monkeypatch.setattr(figure_3b, "RATE", 0.4)  # as a newer version might have it
+    assert run(command) == 2
+    assert "delete" in capsys.readouterr().err
+    monkeypatch.setattr(figure_3b, "RATE", 0.5)
+    (tmp_path / "broken.state" / "thesis.txt").write_text("mine")
+    assert run(command) == 2
+    assert "'thesis.txt'" in capsys.readouterr().err
+    (tmp_path / "broken.state" / "thesis.txt").unlink()
+    other = tmp_path / "broken.state" / "0.8-4.npz"  # of a seed that is not asked for: left alone
+    other.write_bytes(b"kept")
+    trained = []
+    monkeypatch.setattr(figure_3b, "train", lambda *a, **o: trained.append(o["checkpoint"]) or train(*a, **o))
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert run(command) == 0
-    assert [path.name for path in seen] == ["0.3-0.npz", "0.5-0.npz", "0.8-0.npz"]
+    assert list((tmp_path / "broken.state").iterdir()) == [other]
+    assert len(trained) == 3
     with np.load("whole/data.npz") as whole, np.load("broken/data.npz") as broken:
         assert set(whole) == set(broken)
         for name in whole:
             np.testing.assert_array_equal(whole[name], broken[name], err_msg=name)
-    monkeypatch.undo()
 
 
 def test_state_goes_with_the_end_and_an_empty_one_with_a_failure(tmp_path):
     with commands_figure.kept_state(tmp_path / "a") as state:
-        (state / "0.npz").write_bytes(b"run")
+        resumable(state, 0)["checkpoint"].write_bytes(b"run")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(KeyboardInterrupt), commands_figure.kept_state(tmp_path / "a"):
         raise KeyboardInterrupt

@@ -159,7 +159,8 @@ class CompositeTask:
             always come from the task's seed.
         balanced : bool
             Whether numbers are equal per anchor tuple, position and key before the anchors, so that label laws are
-            exact from few pairs and only the noise is random. Positions are then weighted by their law.
+            exact from few pairs and only the noise is random. Positions are then weighted by their law. `n` must be a
+            multiple of the number of such cells.
 
         Returns
         -------
@@ -170,7 +171,11 @@ class CompositeTask:
         n_keys, n_tuples, law = len(self.keys), sum(self._n_tuples()), np.array(self.positions)
         if balanced:
             used = np.flatnonzero(law)
-            cell = _equal_numbers(n, n_tuples * used.size * n_keys, rng)
+            cells = n_tuples * used.size * n_keys
+            if n % cells:
+                near = max(1, round(n / cells)) * cells
+                raise ValueError(f"`n` must be a multiple of {cells} where `balanced`, got {n}: take {near}.")
+            cell = _equal_numbers(n, cells, rng)
             which, position, key = np.unravel_index(cell, (n_tuples, used.size, n_keys))
             position = used[position]
             weight = law[position]

@@ -65,7 +65,8 @@ def values_from_laws(data: Dataset) -> dict[str, np.ndarray]:
 
     Embeddings grow along the rows of the signature (Proposition 1), and values along its top singular vector.
     "uniform": about the uniform law, as in the first steps; "mean": about the mean of all labels, which outputs
-    are once the parts that all sequences share have been learnt. "overlap": cosine of the kinds' mean laws.
+    are once the parts that all sequences share have been learnt. "overlap": cosine of the kinds' mean laws
+    about the uniform law.
     """
     train = np.flatnonzero(~data.held_out)
     tokens = build_inputs({"C_mean"}, data.sequences[train], data.d_vocab)["C_mean"]
@@ -75,8 +76,9 @@ def values_from_laws(data: Dataset) -> dict[str, np.ndarray]:
         rows = tokens.T @ (weights * (labels - outputs))  # (d_vocab, d_vocab)
         cosines = direction_cosines(rows, data, np.linalg.svd(rows)[2][0])
         found |= {f"laws/{name}/{kind}": values for kind, values in cosines.items()}
-        laws = np.array([rows[data.token_groups[kind]].mean(axis=0) for kind in KINDS])
-        found |= {f"overlap/{name}": cosine_matrix(laws)[0, 1]}
+        if name == "uniform":
+            laws = np.array([rows[data.token_groups[kind]].mean(axis=0) for kind in KINDS])
+            found["overlap"] = cosine_matrix(laws)[0, 1]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,14 +33,33 @@ def tell(progress: Progress, text: str) -> None:
         progress(text)
 
 
-def resumable(state: Path | None, *run: object) -> dict[str, Any]:
-    """Return the arguments of `train` that keep a run's state in a folder, and take up what is there.
+@dataclass
+class State:
+    """Where a figure's trainings keep their state.
+
+    Attributes
+    ----------
+    folder : path
+        A folder that exists.
+    used : list of path
+        Files that the figure's trainings have been given so far.
+    """
+
+    folder: Path
+    used: list[Path] = field(default_factory=list)
+
+
+def resumable(state: State | None, *run: object) -> dict[str, Any]:
+    """Return the arguments of `train` that keep a run's state, and take up what is there.
 
     Parameters
     ----------
-    state : path or None
-        The folder, which exists; None keeps nothing.
+    state : State or None
+        None keeps nothing.
     run : object
         What tells the run from the figure's others.
     """
-    return {} if state is None else {"checkpoint": state / f"{'-'.join(map(str, run))}.npz", "resume": True}
+    if state is None:
+        return {}
+    state.used.append(state.folder / f"{'-'.join(map(str, run))}.npz")
+    return {"checkpoint": state.used[-1], "resume": True}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._anchors import GROUPS, first_time, ratio
-from ._arguments import Progress, pick, resumable, tell
+from ._arguments import Progress, State, pick, resumable, tell
 from ._curves import GROUP_COLOURS, LEARNT, PAPER, SMALL, band, label_entropy
 from .result import FigureResult, Statistic
 
@@ -30,7 +29,7 @@ def run(
     size: str = "small",
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
-    state: Path | None = None,
+    state: State | None = None,
 ) -> FigureResult:
     """Train the decoder from three scales, and decide whether memory or reasoning comes first.
 
@@ -42,8 +41,8 @@ def run(
         Of initial weights, data and minibatches.
     progress : callable, optional
         Called with a line of text before every run.
-    state : path, optional
-        Existing folder where trainings keep their state, to be taken up when the figure is run again.
+    state : State, optional
+        Where trainings keep their state, to be taken up when the figure is run again.
 
     Returns
     -------
@@ -91,7 +90,6 @@ def _at_large(arrays: Arrays) -> tuple[Statistic, ...]:
             ratio(memory, reasoning),
             above=0.5,
             below=2.0,
-            note="Grows with the number of keys and anchors: memory must hold every tuple, reasoning need not.",
         ),
         Statistic.within(
             f"At gamma = {GAMMAS[0]} the reasoning test set is not learnt.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from ...theory.models import EmbMLP
 from ...theory.tasks import CompositeTask
 from . import _anchors as anchors
-from ._arguments import Progress, pick, resumable, tell
+from ._arguments import Progress, State, pick, resumable, tell
 from ._embeddings import (
     LATE,
     ORDERED,
@@ -51,7 +50,7 @@ def run(
     size: str = "small",
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
-    state: Path | None = None,
+    state: State | None = None,
 ) -> FigureResult:
     """Train every seed at gamma 0.8 and lay the exact label laws beside.
 
@@ -63,8 +62,8 @@ def run(
         Seeds of the initial weights.
     progress : callable, optional
         Told what is going on.
-    state : path, optional
-        Existing folder where trainings keep their state, to be taken up when the figure is run again.
+    state : State, optional
+        Where trainings keep their state, to be taken up when the figure is run again.
     """
     chosen, seeds = pick(TASKS, size, seeds)
     task = chosen()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from ...sim.trajectory import Trajectory
 from ...theory.dataset import Dataset
 from ..decoder import Decoder, DecoderNetwork
 from ._anchors import KINDS, direction_cosines, values_from_laws
-from ._arguments import Progress, pick, resumable, tell
+from ._arguments import Progress, State, pick, resumable, tell
 from ._curves import GROUP_COLOURS, PAPER, band, label_entropy
 from .result import FigureResult, Statistic
 
@@ -60,7 +59,7 @@ def run(
     size: str = "small",
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
-    state: Path | None = None,
+    state: State | None = None,
 ) -> FigureResult:
     """Train the decoder from a small initialisation and look at the first block's attention and values.
 
@@ -72,8 +71,8 @@ def run(
         Of initial weights, data and minibatches.
     progress : callable, optional
         Called with a line of text before every run.
-    state : path, optional
-        Existing folder where trainings keep their state, to be taken up when the figure is run again.
+    state : State, optional
+        Where trainings keep their state, to be taken up when the figure is run again.
 
     Returns
     -------
@@ -147,7 +146,7 @@ def _of_attention(arrays: Arrays) -> tuple[Statistic, ...]:
     return (
         Statistic.within(
             "At the start the first attention is the causal average (Lemma 1).",
-            "Largest |A_ij - 1/i| over sequences and positions at step 0",
+            "At initialisation, nothing is trained: largest |A_ij - 1/i| over sequences and positions at step 0",
             arrays["largest gap"][:, 0],
             below=0.01,
         ),
@@ -221,9 +220,9 @@ def _why(arrays: Arrays) -> str:
     return (
         "Label laws alone, before any training, predict mean cosines for reasoning and memory anchors of "
         f"{' and '.join(about['uniform'])} while outputs are uniform, and of {' and '.join(about['mean'])} once they "
-        "are the mean of all labels: two kinds of anchors deviate from their common mean in opposite directions "
-        f"(cosine of their mean laws about it {np.median(arrays['overlap/mean']):+.2f}, about the uniform law "
-        f"{np.median(arrays['overlap/uniform']):+.2f}). Orthogonal they are only on the way from one to the other."
+        "are the mean of all labels: two kinds of anchors necessarily deviate from their common mean in opposite "
+        f"directions; about the uniform law the cosine of their mean laws is {np.median(arrays['overlap']):+.2f}. "
+        "Orthogonal they are only on the way from one to the other."
     )
 
 

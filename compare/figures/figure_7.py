@@ -22,7 +22,7 @@ from ...theory.similarity import cosine_matrix
 from ..decoder import Decoder
 from ..schedule import WarmupCosine
 from ..train import train
-from ._arguments import Progress, pick, resumable, tell
+from ._arguments import Progress, State, pick, resumable, tell
 from ._text import CORPORA, NEARLY_ONE_LAW, Narrative, Prediction, mean, mixture, what_decides
 from ._text_panels import draw
 from .result import FigureResult, Statistic
@@ -92,7 +92,7 @@ def run(
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
     text: str | Path | None = None,
-    state: Path | None = None,
+    state: State | None = None,
 ) -> FigureResult:
     """Train on the mixture at every gamma and seed.
 
@@ -106,8 +106,8 @@ def run(
         Told about every run.
     text : path, optional
         A text file for the narrative corpus; its passages of `n_ctx` words stand in for the stories.
-    state : path, optional
-        Existing folder where trainings keep their state, to be taken up when the figure is run again.
+    state : State, optional
+        Where trainings keep their state, to be taken up when the figure is run again.
 
     Returns
     -------
@@ -176,7 +176,8 @@ CAPTION = (
     "L_reasoning) / L_reasoning. c: its mean over the training steps, and its value when the mean of both losses is "
     "half of log V. d: mean cosine between the embeddings of each corpus's own words at the end, and between their "
     "label laws (dotted). e: correlation of the trained token similarities, gamma .8, with three predictions; the "
-    "vertical line is the end of the first stage. f: trained similarities at the end (above the diagonal) and those "
+    "vertical line is the end of the first stage, and the flow starts from the training's own W_E, so that it is 1 at "
+    "step 0. f: trained similarities at the end (above the diagonal) and those "
     "of the corpora's signature matrix (below), first seed; own words of the reasoning corpus first, then those of the "
     "narrative corpus, then common ones. Lines are medians over seeds, bands their range, circles single seeds."
 )
@@ -269,7 +270,7 @@ def _of_prediction(arrays: Arrays) -> Statistic:
     at_end = {name: arrays[f"at stage end/{name}"] for name in ("signature", "co-occurrence", "flow")}
     medians = ", ".join(f"{np.median(values):.2f} ({name})" for name, values in at_end.items())
     return _positive(
-        "the corpus decides which tokens the embedding takes for alike (the signature matrix, before training)",
+        "label laws (the signature matrix, before training) tell better than raw counts which tokens are alike",
         "correlation of trained similarities with those of label laws minus that with those of raw counts of "
         "neighbours, at the end of the first stage, gamma .8",
         at_end["signature"] - at_end["co-occurrence"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from ...sim.trajectory import Trajectory
 from ...theory.dataset import Dataset
 from ..decoder import Decoder, DecoderNetwork
 from ._anchors import first_time, ratio
-from ._arguments import Progress, pick, resumable, tell
+from ._arguments import Progress, State, pick, resumable, tell
 from ._curves import PAPER, SMALL, Regime, band, label_entropy, some_of
 from ._memory import FIRST, N_RANGES, WIDTH, range_data, range_laws, window_data
 from .result import FigureResult, Statistic
@@ -56,7 +55,7 @@ def run(
     size: str = "small",
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
-    state: Path | None = None,
+    state: State | None = None,
 ) -> FigureResult:
     """Train the decoder on memory groups with four label ranges, and on a memory task with narrow label laws.
 
@@ -68,8 +67,8 @@ def run(
         Of initial weights, data and minibatches.
     progress : callable, optional
         Called with a line of text before every run.
-    state : path, optional
-        Existing folder where trainings keep their state, to be taken up when the figure is run again.
+    state : State, optional
+        Where trainings keep their state, to be taken up when the figure is run again.
 
     Returns
     -------
@@ -91,7 +90,7 @@ def run(
     )
 
 
-def _runs(ranges: Regime, regime: Regime, seed: int, progress: Progress, state: Path | None) -> Arrays:
+def _runs(ranges: Regime, regime: Regime, seed: int, progress: Progress, state: State | None) -> Arrays:
     """Curves of one seed."""
     tell(progress, f"figure 8: label ranges, seed {seed}, {ranges.steps} steps")
     data = range_data(ranges, seed)
@@ -145,7 +144,7 @@ def _of_ranges(arrays: Arrays) -> tuple[Statistic, ...]:
     when = f"when the probability within its range is first above {WITHIN} for every group"
     return (
         Statistic.within(
-            "Early on, outputs stay within the label range of the anchor's group: ranges come before labels.",
+            "Early on, outputs stay within the label range of the anchor's group, while labels are not known.",
             f"First step at which a group's accuracy is above {KNOWN} (infinite if never) over the first at which the "
             f"probability within its range, mean over sequences, is above {WITHIN} for every group",
             ratio(known, ranges),

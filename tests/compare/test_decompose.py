@@ -25,7 +25,7 @@ def split(model, data, start):
 @pytest.mark.parametrize("rate", [0.1, 0.4, 1.0])
 def test_parts_add_up_for_gradient_descent(split, closure, rate):
     parts = split(closure, learning_rate=rate, steps=round(60 / rate))
-    for name in ("W_E", "W_in", "W_out", "loss", "loss/memory"):
+    for name in parts.total:
         assert parts.distance(name)[-1] > 0
         assert parts.remainder(name)[1:].max() < 0.1
         assert not parts.size("optimiser", name).any()

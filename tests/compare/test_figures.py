@@ -43,7 +43,7 @@ def tiny(monkeypatch):
     monkeypatch.setitem(
         figure_5.TASKS, "small", partial(CompositeTask, **three | {"masked": ((14, 16),)}, length=4)
     )
-    monkeypatch.setitem(figure_5.PAIRS, "small", 60)
+    monkeypatch.setitem(figure_5.PAIRS, "small", 180)
 
 
 @pytest.mark.parametrize("module", [figure_3b, figure_4, figure_5])
@@ -108,8 +108,8 @@ def test_the_claims_of_3b_follow_the_curves():
     slow = {"memory": 80.0, "reasoning-train": 40.0, "reasoning-test": 42.0}
     together = dict.fromkeys(slow, 40.0)
 
-    def outcomes(small, large, lag=0.0):
-        found = figure_3b.statistics({0.3: [pair(large)], 0.8: [pair(small, lag)]})
+    def outcomes(small, large, lag=0.0, far=8.0):
+        found = figure_3b.statistics({0.3: [pair(large, far)], 0.8: [pair(small, lag)]})
         return [s.reproduced for s in found], found
 
     right, found = outcomes(slow, together)
@@ -118,6 +118,7 @@ def test_the_claims_of_3b_follow_the_curves():
     assert found[1].values == pytest.approx([1.05])
     assert outcomes(together, slow)[0][:3] == [False, True, False]  # twice as long is not together
     assert outcomes(together, slow | {"memory": 70.0})[0][:3] == [False, True, True]
+    assert not outcomes(slow, together, far=0.0)[0][-1]  # then the theory does apply
     late = outcomes(slow, together, lag=8.0)[1][4]  # half of the drop at 24 instead of 20
     assert late.values == pytest.approx([0.2])
     assert not late.reproduced

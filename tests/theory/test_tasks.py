@@ -162,6 +162,15 @@ def test_sampled_converges_to_the_enumeration():
     assert np.abs(exact).max() > 0.05
 
 
+def test_balanced_pairs_need_whole_rounds():
+    task = CompositeTask(range(5, 9), (1, 2), (3, 4), length=5, masked=(), seed=0)
+    cells = 8 * 4 * len(task.positions)  # tuples, keys, positions
+    with pytest.raises(
+        ValueError, match=f"multiple of {cells} where `balanced`, got {cells + 1}: take {cells}"
+    ):
+        task.sampled(cells + 1, balanced=True)
+
+
 def test_balanced_pairs_give_the_exact_label_laws():
     """One pair for every tuple, position and key: what noise cannot change is that of the enumeration."""
     task = CompositeTask(**SMALL, length=5, positions=[3, 0, 1])
