@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def _command(record: Mapping[str, Any], folder: Path) -> str:
     size = f" --size {made['size']}" if "size" in made else ""
     seeds = f" --seeds {','.join(map(str, made['seeds']))}" if "seeds" in made else ""
     narrative = (record["settings"].get("corpora") or {}).get("narrative")
-    text = f" --text {narrative['file']}" if isinstance(narrative, Mapping) else ""
+    text = f" --text {shlex.quote(narrative['file'])}" if isinstance(narrative, Mapping) else ""
     return f"smallinit figure {record['name']}{size}{seeds}{text} --out {folder.resolve().name}"
 
 

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 PARTS = ("closure", "discretisation", "optimiser", "sampling")
 RTOL = 1e-8
 ADDS_UP = 0.05  # of the last distance may be unexplained before the step is halved again
-LARGEST = (
-    0.1  # and of earlier ones: two losses that cross have a small distance, and cost the longer training
-)
+LARGEST = 0.1  # and of earlier ones; two losses that cross have next to none, and cost the longer training
 States = Mapping[str, np.ndarray]
 
 
@@ -185,9 +183,12 @@ def _parts(both: Alignment, theory: States, starts: States, runs: Mapping[str, T
     def step(*terms: tuple[float, States]) -> dict[str, np.ndarray]:
         return {name: np.sum([factor * run[name] for factor, run in terms], axis=0) for name in names}
 
-    third = 1.0 / 3.0
-    size = [(2 * third, "descent"), (6 * third, "halved"), (-8 * third, "quartered")]
-    size = size if "quartered" in values else [(2.0, "descent"), (-2.0, "halved")]
+    twice = "quartered" in values
+    size = (
+        [(2 / 3, "descent"), (2.0, "halved"), (-8 / 3, "quartered")]
+        if twice
+        else [(2.0, "descent"), (-2.0, "halved")]
+    )
     return Decomposition(
         both.t,
         {
@@ -198,7 +199,7 @@ def _parts(both: Alignment, theory: States, starts: States, runs: Mapping[str, T
         },
         step((1.0, trained), (-1.0, theory)),
         {name: _norm(trained[name] - starts.get(name, 0.0)) for name in names},
-        2 if "quartered" in values else 1,
+        1 + twice,
         float(sum(run.statistics["seconds"] for run in set(runs.values()) - {training})),
     )
 

@@ -91,7 +91,7 @@ def _measured(name: str, proof: Proof, weight: str) -> ResidualMeasurement:
 
 def _panel(ax: Axes, some: Mapping[str, ResidualMeasurement], weight: str) -> None:
     for j, (name, found) in enumerate(some.items()):
-        eps, error = found.eps, np.maximum(found.errors[weight], 0.0)
+        eps, error = found.eps, found.errors[weight]
         colour, marker = COLOURS[j], MARKERS[j % len(MARKERS)]
         few = slice(j % EVERY, None, EVERY)
         label = f"{name}: {_power(found, weight)}"

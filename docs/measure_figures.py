@@ -55,7 +55,8 @@ def section(name):
     lines = [
         f"## Figure {name.upper()}: {record['title']}", "", f"![{record['title']}](figures/{name}.png)", "",
         record["caption"], "",
-        f"Seeds {', '.join(map(str, seeds))}; one value per seed. {record['seconds'] / 60:.1f} minutes on two cores.",
+        f"Seeds {', '.join(map(str, seeds))}; one value per seed. {record['seconds'] / 60:.1f} minutes on "
+        f"{record['provenance']['cpu_count']} cores.",
         "",
         "| claim | statistic | values | |", "|---|---|---|---|",
     ]  # fmt: skip

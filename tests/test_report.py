@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import browser
 import pytest
+from helpers import TINY
 from matplotlib.figure import Figure
 
 from smallinit import markup
@@ -15,21 +16,6 @@ from smallinit.page import page_of
 from smallinit.sim.sweep import Plan, read_sweep, recorded_sweep
 from smallinit.theory import AttentionOnly, EmbMLP, OneLayerTransformer, ScalarClassifier, TwoTokenMLP, derive
 
-TINY = """
-[task]
-keys = "5-8"
-memory_anchors = "3-4"
-reasoning_anchors = "1-2"
-masked = [[1, 2]]
-[model]
-d_model = 6
-d_mlp = 7
-[theory]
-t1 = 4.0
-points = 5
-[training]
-learning_rate = 0.5
-"""
 SWEEP = """
 [axes]
 "init.gamma" = [0.3, 0.5, 0.6]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +20,47 @@ from ..schedule import WarmupCosine
 from ..train import train
 
 LEARNT = 0.75  # of the entropy of a group's labels: below it a network knows more than their frequencies
+
+
+class Recipe(Protocol):
+    """What a decoder's training takes besides model and data; rates per step, decay per unit of flow time."""
+
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def warmup(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def clip(self) -> float: ...
+    @property
+    def device(self) -> str: ...
+
+
+def train_decoder(
+    recipe: Recipe, model: Decoder, data: Dataset, gamma: float, seed: int, save_at: Any, **more: Any
+) -> Trajectory:
+    """Train from A2's initialisation with AdamW, warm-up, cosine and clipping."""
+    return train(
+        model,
+        data,
+        model.init(gamma, seed),
+        "adamw",
+        recipe.learning_rate,
+        recipe.steps,
+        save_at,
+        batch_size=recipe.batch_size,
+        seed=seed,
+        weight_decay=recipe.weight_decay,
+        schedule=WarmupCosine(recipe.warmup, recipe.steps),
+        clip=recipe.clip,
+        device=recipe.device,
+        **more,
+    )
 
 
 @dataclass(frozen=True)
@@ -80,24 +121,9 @@ class Regime:
         self, data: Dataset, gamma: float, seed: int, save_at: Any, keep: str = "observables", **state: Any
     ) -> Trajectory:
         """Train from A2's initialisation; `state` is what `resumable` gives."""
-        model = self.model(data)
-        return train(
-            model,
-            data,
-            model.init(gamma, seed),
-            "adamw",
-            self.learning_rate,
-            self.steps,
-            save_at,
-            batch_size=self.batch_size,
-            seed=seed,
-            weight_decay=self.weight_decay,
-            schedule=WarmupCosine(self.warmup, self.steps),
-            clip=self.clip,
-            device=self.device,
-            keep=keep,
-            measure_on=some_of(data, self.measured, seed),
-            **state,
+        seen = some_of(data, self.measured, seed)
+        return train_decoder(
+            self, self.model(data), data, gamma, seed, save_at, keep=keep, measure_on=seen, **state
         )
 
     def record(self, seeds: Sequence[int], **more: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ._anchors import (
     rank_correlation,
     show_cosines,
 )
+from .result import listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,11 +141,6 @@ def embeddings(
     left = theory.left_range.get("pre-activations", float("inf"))
     loss = run["loss/reasoning-train"]
     return Embeddings(run.t, loss, parts, run.weights["W_E"], np.array(theory.weights["W_E"]), left)
-
-
-def listed(values: Sequence[float]) -> str:
-    """Return numbers as text, one per seed."""
-    return ", ".join(f"{value:.3g}" for value in values)
 
 
 def never(runs: Sequence[Embeddings], moment: str) -> str:

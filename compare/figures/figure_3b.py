@@ -18,7 +18,7 @@ from ..phase import PART
 from ..train import train
 from ._anchors import GROUPS, escape, half_of_drop, paper_task, ratio
 from ._arguments import Progress, State, pick, resumable, tell
-from .result import FigureResult, Statistic
+from .result import FigureResult, Statistic, listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -117,7 +117,7 @@ def statistics(pairs: Mapping[float, Sequence[Pair]]) -> tuple[Statistic, ...]:
 
 
 def _of_training(small: Sequence[Pair], large: Sequence[Pair]) -> tuple[Statistic, ...]:
-    own = _listed([_ratio(pair, "memory", "half") for pair in small])
+    own = listed([_ratio(pair, "memory", "half") for pair in small])
     return (
         Statistic.within(
             "gamma 0.8: reasoning is learnt before memory",
@@ -150,7 +150,7 @@ def _of_training(small: Sequence[Pair], large: Sequence[Pair]) -> tuple[Statisti
 
 
 def _of_theory(small: Sequence[Pair], large: Sequence[Pair]) -> tuple[Statistic, ...]:
-    left = _listed([pair.left for pair in large])
+    left = listed([pair.left for pair in large])
     first = [
         Statistic.within(
             f"gamma 0.8: the softmax closure predicts which group falls first, by {name}",
@@ -202,10 +202,6 @@ def _same_first(pair: Pair, how: str) -> bool:
     )  # (side, group)
     memory_first = times[:, 0] < times[:, 1]
     return bool(np.isfinite(times).any(axis=1).all() and memory_first[0] == memory_first[1])
-
-
-def _listed(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.2g}" for value in values)
 
 
 def _draw(pairs: Mapping[float, Sequence[Pair]], figure: Figure) -> None:

@@ -21,14 +21,13 @@ from ._embeddings import (
     Embeddings,
     embeddings,
     held,
-    listed,
     never,
     noted,
     said,
     show_moments,
     show_order,
 )
-from .result import FigureResult, Statistic
+from .result import FigureResult, Statistic, listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

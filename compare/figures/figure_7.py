@@ -20,9 +20,8 @@ from ...sim.trajectory import Trajectory
 from ...theory.dataset import Dataset
 from ...theory.similarity import cosine_matrix
 from ..decoder import Decoder
-from ..schedule import WarmupCosine
-from ..train import train
 from ._arguments import Progress, State, pick, resumable, tell
+from ._curves import train_decoder
 from ._text import CORPORA, NEARLY_ONE_LAW, Narrative, Prediction, mean, mixture, what_decides
 from ._text_panels import draw
 from .result import FigureResult, Statistic
@@ -62,23 +61,7 @@ class Settings:
 
     def train(self, data: Dataset, gamma: float, seed: int, **state: Any) -> Trajectory:
         """Train from A2's initialisation; `state` is what `resumable` gives."""
-        model = self.model(data)
-        return train(
-            model,
-            data,
-            model.init(gamma, seed),
-            "adamw",
-            self.learning_rate,
-            self.steps,
-            self.save_at(),
-            batch_size=self.batch_size,
-            seed=seed,
-            weight_decay=self.weight_decay,
-            schedule=WarmupCosine(self.warmup, self.steps),
-            clip=self.clip,
-            device=self.device,
-            **state,
-        )
+        return train_decoder(self, self.model(data), data, gamma, seed, self.save_at(), **state)
 
 
 SIZES = {

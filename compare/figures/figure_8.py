@@ -16,7 +16,7 @@ from ._anchors import first_time, ratio
 from ._arguments import Progress, State, pick, resumable, tell
 from ._curves import PAPER, SMALL, Regime, band, label_entropy, some_of
 from ._memory import FIRST, N_RANGES, WIDTH, range_data, range_laws, window_data
-from .result import FigureResult, Statistic
+from .result import FigureResult, Statistic, listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -149,9 +149,9 @@ def _of_ranges(arrays: Arrays) -> tuple[Statistic, ...]:
             f"probability within its range, mean over sequences, is above {WITHIN} for every group",
             ratio(known, ranges),
             above=1.0,
-            note=f"Ranges at step {_listed(ranges)}; probability within them at the end "
-            f"{_listed(_stacked(arrays, 'inside')[:, :, -1].min(axis=0))}, highest accuracy at the end "
-            f"{_listed(_stacked(arrays, 'accuracy')[:, :, -1].max(axis=0))}.",
+            note=f"Ranges at step {listed(ranges)}; probability within them at the end "
+            f"{listed(_stacked(arrays, 'inside')[:, :, -1].min(axis=0))}, highest accuracy at the end "
+            f"{listed(_stacked(arrays, 'accuracy')[:, :, -1].max(axis=0))}.",
         ),
         Statistic.within(
             "The loss is then that of the label laws.",
@@ -193,7 +193,7 @@ def _of_windows(arrays: Arrays) -> Statistic:
         f"First step at which accuracy on memory is above {KNOWN} (infinite if never), uniform over windowed",
         ratio(uniform, window),
         above=1.5,
-        note=f"Steps {_listed(window)} windowed, {_listed(uniform)} uniform. Label laws alone give at most "
+        note=f"Steps {listed(window)} windowed, {listed(uniform)} uniform. Label laws alone give at most "
         "1 in 5, in the narrowest windows.",
     )
 
@@ -201,10 +201,6 @@ def _of_windows(arrays: Arrays) -> Statistic:
 def _stacked(arrays: Arrays, name: str) -> np.ndarray:
     """Curves of the four groups (groups, n_seeds, n_t, ...)."""
     return np.array([arrays[f"{name}/{j}"] for j in range(1, N_RANGES + 1)])
-
-
-def _listed(values: Any) -> str:
-    return ", ".join(f"{value:.3g}" if value < 10.0 else f"{value:.0f}" for value in values)
 
 
 def _draw(figure: Figure, arrays: Arrays) -> None:

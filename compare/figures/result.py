@@ -94,3 +94,8 @@ class FigureResult:
     statistics: tuple[Statistic, ...]
     draw: Callable[[Figure], None]
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def listed(values: Iterable[float]) -> str:
+    """Return numbers as text, one per seed."""
+    return ", ".join(f"{value:.3g}" if value < 10.0 else f"{value:.0f}" for value in values)
