@@ -166,8 +166,9 @@ def demo(*arguments):
 
 
 def test(*arguments):
-    """Run the tests."""
-    return run("pytest", *arguments)
+    """Run the tests, in two processes that share the compile caches unless the arguments say otherwise."""
+    parallel = () if any(a.startswith(("-n", "--numprocesses", "--pdb")) for a in arguments) else ("-n", "2")
+    return run("pytest", *parallel, *arguments)
 
 
 def lint(*arguments):

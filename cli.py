@@ -11,7 +11,7 @@ from typing import Any
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
 
-from .files import InputError
+from .theory.base.files import InputError
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 130
 POINTER = re.compile(
@@ -42,8 +42,8 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,
     )
     for order, (name, text) in enumerate(COMMANDS.items()):
-        module = f"commands_{name}" if name in ("sweep", "report", "figure") else "commands"
-        app.command(f"{__package__}.{module}:{name}", name=name, help=text, sort_key=order)
+        module = f"{name}_command" if name in ("sweep", "report", "figure") else "experiments"
+        app.command(f"{__package__}.compare.commands.{module}:{name}", name=name, help=text, sort_key=order)
     return app
 
 
@@ -109,7 +109,7 @@ def explained(error: Any) -> str:
 
 
 def _numerical(error: RuntimeError) -> bool:
-    from .sim.outcome import IntegrationError
+    from .sim.ode.outcome import IntegrationError
 
     return isinstance(error, IntegrationError)
 

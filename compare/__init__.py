@@ -1,14 +1,8 @@
-"""Reality: torch networks, training, and the overlay of theory and training."""
+"""Reality and the desk: torch networks, training, proof, overlays, figures, experiments and sweeps.
 
-from .decoder import Decoder as Decoder
-from .decompose import Decomposition as Decomposition
-from .overlay import Overlay as Overlay
-from .overlay import overlay as overlay
-from .phase import escape_times as escape_times
-from .phase import plot_phases as plot_phases
-from .proof_figure import plot_proof as plot_proof
-from .schedule import WarmupCosine as WarmupCosine
-from .similarity import SimilarityOverlay as SimilarityOverlay
-from .similarity import plot_similarity as plot_similarity
-from .similarity import similarity_overlay as similarity_overlay
-from .train import train as train
+What is public, and the module that defines it, stands in ``__init__.pyi``; each name loads on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,9 +7,8 @@ site is built.
 import inspect
 import re
 from importlib import import_module
-from pathlib import Path
 
-from smallinit import markup
+from smallinit.theory.printing import html as markup
 
 FENCE = re.compile(r"^```python$", re.M)
 PRINTS = re.compile(r"(?<=^```\n)\nprints\n\n```text\n.*?^```\n", re.M | re.S)  # what a cell prints, once
@@ -38,8 +37,7 @@ def completed(index: str, pages: list[str]) -> str:
 
 def public_names(module: str) -> list[str]:
     """Names that a subpackage gives its users, sorted without regard to case."""
-    source = Path(import_module(module).__file__).read_text(encoding="utf-8")
-    return sorted(set(re.findall(r"import \w+ as (\w+)", source)), key=str.lower)
+    return sorted(import_module(module).__all__, key=str.lower)
 
 
 def documented(module: str) -> str:

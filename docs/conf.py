@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import smallinit
-from smallinit.sim.sweep.store import code_hash
+from smallinit.compare.sweep.store import code_hash
 
 HERE = Path(__file__).parent
 SOURCES = code_hash().encode() + b"".join(path.read_bytes() for path in sorted(HERE.parent.glob("*.py")))

@@ -3,14 +3,14 @@
 import json
 from pathlib import Path
 
-from smallinit.theory import claims
+from smallinit.compare import claims
 
 HERE = Path(__file__).parent
 HEAD = """# Claims
 
 Statements of the papers, put to the test. Written by `python docs/measure_claims.py`; `smallinit claims` prints them.
 Nothing about an outcome is stored: every row is measured anew, and the tests plant wrong claims of every kind
-(`tests/theory/test_claims.py`). Equations have the verdicts of [check](check.md).
+(`tests/compare/literature/test_claims.py`). Equations have the verdicts of [check](check.md).
 
 | claim | statement | verdict | what was found |
 |---|---|---|---|

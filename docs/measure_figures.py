@@ -13,8 +13,8 @@ from shutil import copyfile
 from tempfile import TemporaryDirectory
 
 from smallinit.cli import run
-from smallinit.commands_figure import NAMES, figure_module
-from smallinit.files import InputError
+from smallinit.compare.commands.figure_command import NAMES, figure_module
+from smallinit.theory.base.files import InputError
 
 HERE = Path(__file__).parent
 PAGE, FOLDER = HERE / "figures.md", HERE / "figures"

@@ -15,7 +15,7 @@ import numpy as np
 
 from smallinit.compare import overlay, train
 from smallinit.sim import integrate
-from smallinit.sim.observables import losses
+from smallinit.sim.trajectory.observables import losses
 from smallinit.theory import CompositeTask, Dataset, EmbMLP, derive
 
 GAMMAS, SEEDS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0), (0, 1, 2)

@@ -10,7 +10,7 @@ from statistics import median
 
 import numpy as np
 
-from smallinit.compare.proof import measure_residual
+from smallinit.compare.proof.residuals import measure_residual
 from smallinit.theory import (
     AttentionOnly,
     Dataset,
@@ -21,7 +21,7 @@ from smallinit.theory import (
     TwoTokenMLP,
     derive,
 )
-from smallinit.theory.printing import text
+from smallinit.theory.printing.text import text
 
 HERE = Path(__file__).parent
 MODELS = {

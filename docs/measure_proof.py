@@ -7,10 +7,10 @@ sequences of nine tokens.
 
 from pathlib import Path
 
-from smallinit.compare import plot_proof
-from smallinit.compare.proof import measure_residual
-from smallinit.theory import CompositeTask, EmbMLP, OneLayerTransformer, check, derive
-from smallinit.theory.claims.equations import claims
+from smallinit.compare import check, plot_proof
+from smallinit.compare.literature.equations import claims
+from smallinit.compare.proof.residuals import measure_residual
+from smallinit.theory import CompositeTask, EmbMLP, OneLayerTransformer, derive
 
 HERE = Path(__file__).parent
 TASK = {"keys": range(11, 31), "memory_anchors": range(1, 6), "reasoning_anchors": range(6, 11)}

@@ -12,7 +12,7 @@ from smallinit.theory import (
     ScalarClassifier,
     TwoTokenMLP,
 )
-from smallinit.theory.inputs import ROWS
+from smallinit.theory.data.inputs import ROWS
 
 ACTIVATIONS = ("tanh", "sin", "arctan", "softsign", "gelu", "silu", "identity")
 CLOSURES = ("drive", "leading", "softmax", "order=6", "order=7", "order=9", "order=10", "exact")

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from helpers import TINY, refused
 
-from smallinit import commands, flags, report, runs
 from smallinit.cli import main, one_line, run
-from smallinit.layers import load
+from smallinit.compare.commands import experiments as commands
+from smallinit.compare.commands import flags
+from smallinit.compare.commands import tables as report
+from smallinit.compare.experiment import build as runs
+from smallinit.compare.experiment.layers import load
 from smallinit.sim import IntegrationError, load_trajectory
 
 ALL = {

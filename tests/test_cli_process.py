@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from smallinit import commands
 from smallinit.cli import COMMANDS, run
+from smallinit.compare.commands import experiments as commands
 
 
 def start(*argv: str, **options) -> subprocess.CompletedProcess:
@@ -45,7 +45,7 @@ def test_derive_loads_neither_torch_nor_numba():
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("claims", "report", "figure")])
 def test_command_help_has_a_flag_for_every_key(name, capsys, monkeypatch):  # the others take no experiment
-    from smallinit.config import fields
+    from smallinit.compare.experiment.schema import fields
 
     monkeypatch.setenv("COLUMNS", "200")
     assert run([name, "--help"]) == 0

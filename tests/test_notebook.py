@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from helpers import random_data, small_case
 
-from smallinit.compare import overlay, train
+from smallinit.compare import check, overlay, train
 from smallinit.sim import integrate, integrate_ensemble
-from smallinit.theory import EmbMLP, check, derive
+from smallinit.theory import EmbMLP, derive
 
 
 @pytest.fixture(scope="module")

@@ -80,10 +80,18 @@ def test_wheel_holds_the_package_only(wheel):
         for folder in ("theory", "sim", "compare")
         for path in (ROOT / folder).rglob("*.py")
     }
-    presets = {str(path.relative_to(ROOT)) for path in (ROOT / "compare" / "presets").iterdir()}
+    presets = {
+        str(path.relative_to(ROOT)) for path in (ROOT / "compare" / "experiment" / "presets").iterdir()
+    }
     assert presets
     assert sources | presets <= shipped
-    assert {"__init__.py", "__main__.py", "markup.py", "page.html"} <= shipped
+    assert {
+        "__init__.py",
+        "__main__.py",
+        "cli.py",
+        "theory/__init__.pyi",
+        "compare/report/page.html",
+    } <= shipped
 
 
 def test_wheel_installs_into_a_fresh_environment(wheel, tmp_path):

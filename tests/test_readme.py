@@ -122,7 +122,7 @@ def test_the_text_page(capsys):
 
 
 def test_the_sweep_file_of_the_docs():
-    from smallinit.sim.sweep import read_sweep
+    from smallinit.compare.sweep.plan import read_sweep
 
     assert read_sweep(ROOT / "docs" / "phase.toml").shape == (25, 400)
 

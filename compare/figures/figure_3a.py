@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._anchors import GROUPS, first_time, ratio
-from ._arguments import Progress, State, pick, resumable, tell
-from ._curves import GROUP_COLOURS, LEARNT, PAPER, SMALL, band, label_entropy
+from .arguments import Progress, State, pick, resumable, tell
+from .parts.anchors import GROUPS, first_time, ratio
+from .parts.curves import GROUP_COLOURS, LEARNT, PAPER, SMALL, band, label_entropy
 from .result import FigureResult, Statistic
 
 if TYPE_CHECKING:

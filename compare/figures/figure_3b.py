@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...sim.integrate import integrate
-from ...theory.flow import derive
-from ...theory.models import EmbMLP
-from ...theory.tasks import CompositeTask
-from .._panels import GROUP_COLOURS
-from ..phase import PART
-from ..train import train
-from ._anchors import GROUPS, escape, half_of_drop, paper_task, ratio
-from ._arguments import Progress, State, pick, resumable, tell
+from ...sim.integration.integrate import integrate
+from ...theory.data.tasks import CompositeTask
+from ...theory.flows.flow import derive
+from ...theory.models.emb_mlp import EmbMLP
+from ..plots.panels import GROUP_COLOURS
+from ..plots.phase import PART
+from ..training.train import train
+from .arguments import Progress, State, pick, resumable, tell
+from .parts.anchors import GROUPS, escape, half_of_drop, paper_task, ratio
 from .result import FigureResult, Statistic, listed
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.models import EmbMLP
-from ...theory.tasks import CompositeTask
-from . import _anchors as anchors
-from ._arguments import Progress, State, pick, resumable, tell
-from ._embeddings import (
+from ...theory.data.tasks import CompositeTask
+from ...theory.models.emb_mlp import EmbMLP
+from .arguments import Progress, State, pick, resumable, tell
+from .parts import anchors
+from .parts.embeddings import (
     LATE,
     ORDERED,
     RANK,

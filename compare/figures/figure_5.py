@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.claims.theorem_one import ANSATZ_WIDTH, bells
-from ...theory.models import OneLayerTransformer
-from ...theory.tasks import CompositeTask
-from . import _anchors as anchors
-from ._arguments import Progress, State, pick, resumable, tell
-from ._embeddings import (
+from ...theory.data.tasks import CompositeTask
+from ...theory.models.one_layer_transformer import OneLayerTransformer
+from ..literature.theorem_one import ANSATZ_WIDTH, bells
+from .arguments import Progress, State, pick, resumable, tell
+from .parts import anchors
+from .parts.embeddings import (
     LATE,
     ORDERED,
     RANK,

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ...sim.stages import value_direction
-from ...sim.trajectory import Trajectory
-from ...theory.dataset import Dataset
-from ..decoder import Decoder, DecoderNetwork
-from ._anchors import KINDS, direction_cosines, values_from_laws
-from ._arguments import Progress, State, pick, resumable, tell
-from ._curves import GROUP_COLOURS, PAPER, band, label_entropy
+from ...sim.forecast.stages import value_direction
+from ...sim.trajectory.trajectory import Trajectory
+from ...theory.data.dataset import Dataset
+from ..training.decoder import Decoder, DecoderNetwork
+from .arguments import Progress, State, pick, resumable, tell
+from .parts.anchors import KINDS, direction_cosines, values_from_laws
+from .parts.curves import GROUP_COLOURS, PAPER, band, label_entropy
 from .result import FigureResult, Statistic
 
 if TYPE_CHECKING:

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from ...sim.trajectory import Trajectory
-from ...theory.dataset import Dataset
-from ...theory.similarity import cosine_matrix
-from ..decoder import Decoder
-from ._arguments import Progress, State, pick, resumable, tell
-from ._curves import train_decoder
-from ._text import CORPORA, NEARLY_ONE_LAW, Narrative, Prediction, mean, mixture, what_decides
-from ._text_panels import draw
+from ...sim.trajectory.trajectory import Trajectory
+from ...theory.data.dataset import Dataset
+from ...theory.data.token_similarity import cosine_matrix
+from ..training.decoder import Decoder
+from .arguments import Progress, State, pick, resumable, tell
+from .parts.curves import train_decoder
+from .parts.text_panels import draw
+from .parts.text_runs import CORPORA, NEARLY_ONE_LAW, Narrative, Prediction, mean, mixture, what_decides
 from .result import FigureResult, Statistic
 
 GAMMAS = (0.3, 0.5, 0.65, 0.8)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ...sim.trajectory import Trajectory
-from ...theory.dataset import Dataset
-from ..decoder import Decoder, DecoderNetwork
-from ._anchors import first_time, ratio
-from ._arguments import Progress, State, pick, resumable, tell
-from ._curves import PAPER, SMALL, Regime, band, label_entropy, some_of
-from ._memory import FIRST, N_RANGES, WIDTH, range_data, range_laws, window_data
+from ...sim.trajectory.trajectory import Trajectory
+from ...theory.data.dataset import Dataset
+from ..training.decoder import Decoder, DecoderNetwork
+from .arguments import Progress, State, pick, resumable, tell
+from .parts.anchors import first_time, ratio
+from .parts.curves import PAPER, SMALL, Regime, band, label_entropy, some_of
+from .parts.memory_task import FIRST, N_RANGES, WIDTH, range_data, range_laws, window_data
 from .result import FigureResult, Statistic, listed
 
 if TYPE_CHECKING:

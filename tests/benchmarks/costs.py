@@ -14,10 +14,11 @@ import numpy as np
 from _race import exponent, machine, median
 from large_vocabulary import zipf_bigrams
 
-from smallinit.sim import integrate_ensemble, run_sweep
-from smallinit.sim.compile import compile_flow
-from smallinit.sim.sweep import read_sweep
-from smallinit.sim.sweep.point import run_batch
+from smallinit.compare import run_sweep
+from smallinit.compare.sweep.plan import read_sweep
+from smallinit.compare.sweep.point import run_batch
+from smallinit.sim import integrate_ensemble
+from smallinit.sim.compile.compiler import compile_flow
 from smallinit.theory import CompositeTask, Dataset, EmbMLP, derive
 
 SWEEP = """

@@ -14,7 +14,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / "compare")]
 import smallinit.theory  # noqa: E402, F401
 
 IMPORTED = time.perf_counter()
-from smallinit.sim.compile import compile_flow  # noqa: E402
+from smallinit.sim.compile.compiler import compile_flow  # noqa: E402
 
 LOADED = time.perf_counter() - IMPORTED
 

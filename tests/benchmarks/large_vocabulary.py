@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from smallinit.sim import integrate, reduce
-from smallinit.sim.compile import compile_flow
+from smallinit.sim.compile.compiler import compile_flow
 from smallinit.theory import Dataset, EmbMLP, derive
 
 BATCH = 10_000_000

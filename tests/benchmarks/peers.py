@@ -25,9 +25,9 @@ from _adapters import (
 from _race import exponent, machine, median, race, table
 
 from smallinit.sim import integrate, integrate_modes, reduce, solve
-from smallinit.sim.compile import compile_flow
+from smallinit.sim.compile.compiler import compile_flow
 from smallinit.theory import Dataset, EmbMLP, derive
-from smallinit.theory.exact import three_factor_blow_up
+from smallinit.theory.exact.blow_up_forms import three_factor_blow_up
 
 TOLERANCES = (1e-4, 1e-6, 1e-8, 1e-10)
 

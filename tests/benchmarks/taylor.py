@@ -14,9 +14,9 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from smallinit.sim import integrate_ensemble
-from smallinit.sim.compile import compile_flow
-from smallinit.sim.integrate import default_atol
-from smallinit.sim.taylor_run import program
+from smallinit.sim.compile.compiler import compile_flow
+from smallinit.sim.integration.integrate import default_atol
+from smallinit.sim.ode.taylor.taylor_run import program
 from smallinit.theory import Dataset, EmbMLP, derive
 
 SIZES = ((3, 2, 2), (6, 4, 4), (8, 6, 6), (12, 8, 8))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from smallinit.sim.outcome import Outcome, Status
-from smallinit.sim.trajectory import Trajectory
+from smallinit.sim.ode.outcome import Outcome, Status
+from smallinit.sim.trajectory.trajectory import Trajectory
 from smallinit.theory import CompositeTask, Dataset, EmbMLP
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from smallinit.sim import Outcome, Status, Trajectory
-from smallinit.sim.problem import Problem
+from smallinit.sim.kernel.problem import Problem
 from smallinit.theory import Dataset, EmbMLP
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from ..inputs import A_CAUSAL, P_ALL, P_KEY, P_OFFSET, P_QUERY, X_ALL, weight
-from ..matrices import diagonal, product, total, transpose
-from ..model import Model
-from ..nodes import Matrix, RowSoftmax
+from ..algebra.matrices import diagonal, product, total, transpose
+from ..algebra.nodes import Matrix, RowSoftmax
+from ..data.inputs import A_CAUSAL, P_ALL, P_KEY, P_OFFSET, P_QUERY, X_ALL, weight
+from .model import Model
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from ..activations import Activation
-from ..inputs import COUNTS, weight
-from ..matrices import apply, product
-from ..model import Model
-from ..nodes import Matrix
+from ..algebra.activations import Activation
+from ..algebra.matrices import apply, product
+from ..algebra.nodes import Matrix
+from ..data.inputs import COUNTS, weight
+from .model import Model
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from ..inputs import COUNTS, weight
-from ..matrices import product
-from ..model import Model
-from ..nodes import Matrix
+from ..algebra.matrices import product
+from ..algebra.nodes import Matrix
+from ..data.inputs import COUNTS, weight
+from .model import Model
 
 
 @dataclass(frozen=True)

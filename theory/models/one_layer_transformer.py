@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from ..activations import Activation
-from ..inputs import C_MEAN, C_PAIR, D_HEAD, P_LAST, P_PAIR, T_PAIR, X_LAST, weight
-from ..matrices import apply, product, total, transpose
-from ..model import Model
-from ..nodes import Matrix, RowSoftmax
+from ..algebra.activations import Activation
+from ..algebra.matrices import apply, product, total, transpose
+from ..algebra.nodes import Matrix, RowSoftmax
+from ..data.inputs import C_MEAN, C_PAIR, D_HEAD, P_LAST, P_PAIR, T_PAIR, X_LAST, weight
+from .model import Model
 
 
 @dataclass(frozen=True)

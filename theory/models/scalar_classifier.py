@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
-from ..activations import Activation
-from ..inputs import C_MEAN, X_LAST, weight
-from ..matrices import apply, product, transpose
-from ..model import Model
-from ..nodes import Matrix, RowSoftmax
+from ..algebra.activations import Activation
+from ..algebra.matrices import apply, product, transpose
+from ..algebra.nodes import Matrix, RowSoftmax
+from ..data.inputs import C_MEAN, X_LAST, weight
+from .model import Model
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from ..activations import Activation
-from ..inputs import X_1, X_2, weight
-from ..matrices import apply, product, total
-from ..model import Model
-from ..nodes import Matrix
+from ..algebra.activations import Activation
+from ..algebra.matrices import apply, product, total
+from ..algebra.nodes import Matrix
+from ..data.inputs import X_1, X_2, weight
+from .model import Model
 
 
 @dataclass(frozen=True)

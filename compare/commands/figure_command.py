@@ -1,0 +1,216 @@
+"""The command that computes a figure of the paper."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
+from importlib import import_module
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ...theory.base.files import InputError, check_target
+from ..experiment.schema import parse_tokens
+from . import tables as report
+from .experiments import note, save
+from .flags import Overwrite
+
+if TYPE_CHECKING:
+    from ..figures.arguments import State
+    from ..figures.result import FigureResult
+
+# Each is a module `compare.figures.figure_<name>` with `run(size, seeds, progress, state=)`; 7 takes a text too.
+NAMES = ("3a", "3b", "4", "5", "6", "7", "8")
+
+
+def figure(
+    name: str,
+    /,
+    *,
+    size: Literal["small", "paper"] = "small",
+    seeds: str = "0-2",
+    text: Path | None = None,
+    out: Path | None = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Compute a figure of the paper, and decide its claims by numbers.
+
+    Interrupted, it keeps its trainings in OUT.state, and the same command takes them up.
+
+    Parameters
+    ----------
+    name
+        3a, 3b, 4, 5, 6, 7 or 8, as the paper counts.
+    size
+        small takes minutes on two cores, paper the sizes that the paper reports.
+    seeds
+        Seeds of the runs, such as "0-2" or "0,3,7".
+    text
+        For figure 7: a text file of your own in place of its narrative corpus.
+    out
+        Directory for the results; results/figure-NAME if absent.
+    overwrite
+        Replace a former result.
+    """
+    chosen = parse_seeds(seeds)
+    module = figure_module(name)
+    options = {} if text is None else {"text": narrative_file(name, text)}
+    folder = check_target(out if out is not None else Path("results") / f"figure-{name}", overwrite)
+    with kept_state(folder) as state:
+        result = import_module(module).run(size, chosen, note, state=state, **options)
+        print(f"figure {result.name}: {result.title}\n\n{statistics_table(result)}\n")
+        save(folder, overwrite, writers(result, size, chosen))
+
+
+@contextmanager
+def kept_state(folder: Path) -> Iterator[State]:
+    """Give a folder beside the results where trainings keep their state: their files go when the results are there.
+
+    A figure that was interrupted is taken up where it was when the same command is run again.
+
+    Raises
+    ------
+    InputError
+        If the folder holds anything else, or the state of other trainings.
+    """
+    from ..figures.arguments import State
+    from ..training.checkpoint import CheckpointError
+
+    state = State(folder.with_name(f"{folder.name}.state"))
+    state.folder.mkdir(parents=True, exist_ok=True)
+    if foreign := sorted(path.name for path in state.folder.iterdir() if path.suffix != ".npz"):
+        raise InputError(f"{str(state.folder)!r} holds {foreign[0]!r}: remove it, or choose another --out.")
+    try:
+        yield state
+    except CheckpointError as error:
+        remedy = f"delete {str(state.folder)!r}, or choose another --out"
+        raise InputError(f"the kept trainings do not fit: {error} Here: {remedy}.") from error
+    except KeyboardInterrupt:
+        if any(state.folder.iterdir()):
+            print(f"trainings are kept in {state.folder}: the same command takes them up.", file=sys.stderr)
+        raise
+    else:
+        for path in state.used:
+            path.unlink(missing_ok=True)
+    finally:
+        with suppress(OSError):
+            state.folder.rmdir()  # only if nothing is kept
+
+
+def figure_module(name: str) -> str:
+    """Return the full name of a figure's module.
+
+    Raises
+    ------
+    InputError
+        If there is no such figure, or this version lacks it.
+    """
+    if name not in NAMES:
+        near = get_close_matches(
+            name.lower().removeprefix("fig").removeprefix("ure").strip(" -_."), NAMES, 1, 0.5
+        )
+        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(NAMES)}."
+        raise InputError(f"there is no figure {name[:40]!r} of the paper here: {hint}")
+    if not (Path(__file__).parents[1] / "figures" / f"figure_{name}.py").is_file():
+        raise InputError(f"figure {name!r} is not part of this version: choose another, or a newer version.")
+    return f"smallinit.compare.figures.figure_{name}"
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Read "0-2" or "0,3,7" as seeds.
+
+    Raises
+    ------
+    InputError
+        If the text is anything else, or names a seed twice.
+    """
+    try:
+        seeds = tuple(parse_tokens(text))
+    except ValueError as error:
+        raise InputError(f"`--seeds` {text[:40]!r} is no list of seeds: write it as 0-2 or 0,3,7.") from error
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise InputError(f"`--seeds` {text[:40]!r} must name at least one seed, and none twice.")
+    return seeds
+
+
+def narrative_file(name: str, path: Path) -> Path:
+    """Return the path of a usable narrative text.
+
+    Raises
+    ------
+    InputError
+        If the figure takes none, or the file is missing, no text or too short.
+    """
+    if name != "7":
+        raise InputError(f"`--text` is figure 7's narrative corpus: leave it out for figure {name}.")
+    from ..figures.parts.text_runs import Narrative
+
+    try:
+        Narrative.read(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise InputError(f"`--text`: {error}") from error
+    return path
+
+
+def statistics_table(result: FigureResult) -> str:
+    """Set the claims of a figure, their values per seed and what became of them in columns."""
+    rows = [
+        [
+            "reproduced" if s.reproduced else "NOT reproduced",
+            " ".join(f"{value:.4g}" for value in s.values),
+            s.claim,
+            s.definition + (f" ({s.note})" if s.note else ""),
+        ]
+        for s in result.statistics
+    ]
+    return report.table(["outcome", "value per seed", "claim", "statistic"], rows)
+
+
+def writers(result: FigureResult, size: str, seeds: tuple[int, ...]) -> dict[str, Callable[[Path], Any]]:
+    """Map each result file to the function that writes it."""
+    import numpy as np
+
+    from ...sim.trajectory.provenance import provenance
+
+    record = {
+        "name": result.name,
+        "title": result.title,
+        "caption": result.caption,
+        "statistics": [statistic(s) for s in result.statistics],
+        "settings": dict(result.settings),
+        "provenance": provenance(figure=result.name, size=size, seeds=list(seeds)),
+    }
+    text = json.dumps(record, indent=2, allow_nan=False)
+    return {
+        "figure.json": lambda path: path.write_text(text + "\n", encoding="utf-8"),
+        "figure.png": lambda path: draw(result, path, record),
+        "data.npz": lambda path: np.savez(path, **dict(result.arrays)),
+    }
+
+
+def statistic(s: Any) -> dict[str, Any]:
+    """Make a statistic JSON-able: a value of null is infinite or undefined, "never" for a time."""
+    values = [float(v) if isfinite(v) else None for v in s.values]
+    named = {key: getattr(s, key) for key in ("claim", "definition", "note")}
+    return named | {"values": values, "reproduced": bool(s.reproduced)}
+
+
+def draw(result: FigureResult, path: Path, record: Mapping[str, Any]) -> None:
+    """Draw all panels to a PNG that names its settings and provenance; equal results give equal files."""
+    from matplotlib.figure import Figure
+    from matplotlib.style import context
+
+    from ..plots.overlay_figure import STYLE, WIDTH
+
+    described = {key: record[key] for key in ("settings", "provenance")}
+    with context(["default", STYLE]):
+        canvas = Figure(figsize=(WIDTH, 0.7 * WIDTH), layout="constrained")
+        result.draw(canvas)
+        text = {
+            "Title": f"smallinit figure {result.name}",
+            "Description": json.dumps(described, sort_keys=True),
+        }
+        canvas.savefig(path, dpi=150, metadata={"Software": None, **text})

@@ -1,0 +1,79 @@
+"""One flag for every key of an experiment."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from ...theory.base.files import InputError
+from ..experiment.schema import fields
+
+SHORT = {
+    "task.seed": (),
+    "init.gamma": ("--gamma",),
+    "init.seed": ("--seed",),
+    "theory.closures": ("--closure",),
+    "theory.t1": ("--t1",),
+    "training.learning_rate": ("--learning-rate",),
+    "model.activation": ("--activation",),
+}
+Overwrite = Annotated[bool, Parameter(negative=(), show_default=False)]
+
+
+def flagged(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one flag per key of an experiment, named ``--section.key``.
+
+    Values stay text here: `read_flag` and the schema judge them, by the same rules as those of a file.
+    """
+    own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    known = inspect.get_annotations(function, eval_str=True)
+    parameters = [p.replace(annotation=known[p.name]) for p in own] + [_flag(*field) for field in fields()]
+    function.__signature__ = inspect.Signature(parameters)
+    function.__annotations__ = {p.name: p.annotation for p in parameters}
+    return function
+
+
+def _flag(section: str, key: str, field: Any) -> inspect.Parameter:
+    name = f"{section}.{key}"
+    shown = field.description
+    if field.default is not None and not field.is_required() and not isinstance(field.default, tuple):
+        shown += f" [{field.default}]"
+    parameter = Parameter(
+        name=("--" + name.replace("_", "-"), *SHORT.get(name, ())), help=shown, negative=(), metavar="VALUE",
+        group=Group(section, sort_key=10), show_default=False,
+    )  # fmt: skip
+    repeatable = list[str] if name == "theory.closures" else str
+    return inspect.Parameter(
+        f"{section}__{key}",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[repeatable | None, parameter],
+    )
+
+
+def read_flag(text: str | list[str]) -> Any:
+    """Read a flag's text: an integer, a number, true or false, a TOML array, else the text itself."""
+    if isinstance(text, list):
+        return ",".join(text)
+    for reader in (int, float):
+        try:
+            return reader(text)
+        except ValueError:
+            continue
+    if text in ("true", "false"):
+        return text == "true"
+    if text.lstrip().startswith("["):
+        try:
+            return tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"cannot read {text!r} on the command line: {error}.") from error
+    return text
+
+
+def flag_values(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the flags that were given, by "section.key"."""
+    return {name.replace("__", ".", 1): read_flag(text) for name, text in flags.items() if text is not None}

@@ -1,0 +1,47 @@
+"""The command that turns results into a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ...theory.base.files import InputError
+from .experiments import write_text
+from .flags import Overwrite
+
+
+def report(
+    folder: Annotated[Path, Parameter(name="DIR")],
+    /,
+    *,
+    out: Path | None = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn a directory of results into one self-contained HTML page.
+
+    Parameters
+    ----------
+    folder
+        What overlay, simulate, train, sweep or figure wrote.
+    out
+        File to write; DIR/report.html if absent.
+    overwrite
+        Replace a former page.
+    """
+    from ..report.page import page_of
+
+    target = out if out is not None else folder / "report.html"
+    if folder.is_dir():  # else `page_of` says what is wrong
+        if target.is_dir():
+            raise InputError(f"`--out` {str(target)!r} is a directory: name a file, such as report.html.")
+        if target.exists() and not overwrite:
+            raise InputError(f"{str(target)!r} exists: add --overwrite or name another file with --out.")
+        if not target.absolute().parent.is_dir():
+            raise InputError(
+                f"`--out` {str(target)!r} lies in a folder that does not exist: create it first."
+            )
+    content = page_of(folder).html()
+    write_text(target, content)
+    print(f"wrote {target} ({len(content.encode()) / 1e6:.1f} MB)")

@@ -1,0 +1,104 @@
+"""The command that sweeps."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from ...theory.base.files import InputError
+from ..experiment import build as runs
+from .experiments import note
+from .flags import Overwrite, flag_values, flagged
+
+
+@flagged
+def sweep(
+    file: Path,
+    /,
+    *,
+    out: Path | None = None,
+    executor: Literal["threads", "process"] = "threads",
+    workers: int | None = None,
+    shard: str = "1/1",
+    status: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    collect: Path | None = None,
+    picture: Path | None = None,
+    overwrite: Overwrite = False,
+    **flags: Any,
+) -> int:
+    """Simulate and train over axes of an experiment; run again to resume.
+
+    Parameters
+    ----------
+    file
+        A TOML file: an experiment, [axes] and [sweep]; docs/sweeps.md has the keys.
+    out
+        Directory for the results; results/NAME if absent.
+    executor
+        threads or process (spawned; survives a worker's death).
+    workers
+        Threads or processes; one per core if absent.
+    shard
+        i/n: compute only the i-th of n parts.
+    status
+        Say what is done, and compute nothing.
+    collect
+        Also write all points to this netCDF file.
+    picture
+        Also draw medians over init.seed against the first other axis, to this PNG.
+    overwrite
+        Replace existing files of --collect and --picture.
+    """
+    from ...sim.trajectory.storage import check_target as check_file
+    from ..sweep.plan import read_sweep
+    from ..sweep.run_sweep import open_sweep, run_sweep
+
+    plan = read_sweep(file, flag_values(flags))
+    folder = out if out is not None else Path("results") / file.stem
+    try:
+        for path in filter(None, (collect, picture)):
+            check_file(path, overwrite)
+        axis = _picture_axis(plan, picture) if picture is not None else ""
+        if status:
+            done = open_sweep(plan, folder)
+        else:
+            watch = (lambda p: print(f"\r{p}\x1b[K", end="", file=sys.stderr)) if runs.on_terminal() else None
+            engine = None if executor == "threads" else executor
+            done = run_sweep(plan, folder, engine, workers=workers, shard=_part(shard), progress=watch)
+            note("")
+        if collect is not None:
+            done.save(collect, overwrite)
+        if picture is not None:
+            from ..plots.phase import plot_phases
+
+            plot_phases(done.to_xarray(), axis, "init.seed", picture)
+    except (ValueError, FileExistsError) as error:
+        raise InputError(str(error)) from error
+    print(done)
+    for path in filter(None, (collect, picture)):
+        print(f"wrote {path}")
+    if not status:
+        print(f"results in {folder}; for a page of them, smallinit report {folder}")
+    for point, reason in list(done.failures.items())[:10]:
+        print(f"failed: {point}: {reason}", file=sys.stderr)
+    return 3 if done.failures and not status else 0
+
+
+def _picture_axis(plan: Any, picture: Path) -> str:
+    from ..plots.overlay_figure import figure_path
+
+    figure_path(picture)  # before the sweep, not after it
+    others = [names[0] for names in plan.dimensions if names != ("init.seed",)]
+    if len(others) != 1 or len(plan.dimensions) != 2 or any(len(names) > 1 for names in plan.dimensions):
+        raise InputError("--picture needs two axes, init.seed and another: draw others with plot_phases.")
+    return others[0]
+
+
+def _part(text: str) -> tuple[int, int]:
+    i, _, n = text.partition("/")
+    if not (i.isdecimal() and n.isdecimal()):
+        raise InputError(f"--shard must be i/n, such as 2/8, got {text!r}.")
+    return int(i), int(n)

@@ -1,0 +1,101 @@
+"""What a command says on standard output: short plain tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import isinf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ...sim.trajectory.trajectory import Trajectory
+    from ..experiment.build import Built
+    from ..overlays.overlay import Overlay
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Set rows under a header in aligned columns."""
+    lines = [tuple(header), *map(tuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def heading(built: Built) -> str:
+    """Describe the experiment in two lines."""
+    init = built.loaded.experiment.init
+    start = f"weights from {init.file}" if init.file else f"gamma {init.gamma:g}, seed {init.seed}"
+    shapes = ", ".join(f"{name} {rows} x {cols}" for name, (rows, cols) in built.model.weights.items())
+    spec = ", ".join(f"{key} {value}" for key, value in built.model.spec().items() if key != "name")
+    groups, counts = np.unique(built.data.groups, return_counts=True)
+    sequences = ", ".join(f"{count} {group}" for group, count in zip(groups, counts, strict=True))
+    return f"{built.model.name}: {spec}; {start}; {shapes}\nDistinct sequences: {sequences}"
+
+
+def overlay_table(overlays: Mapping[str, Overlay], training: Trajectory, tolerance: float) -> str:
+    """Tell how every closure ended, how long it held, how far its losses were off and what both cost."""
+    groups = [name for name in training.observable_names if name.startswith("loss/")] or ["loss"]
+    header = [
+        "closure",
+        "outcome",
+        "horizon W_E",
+        *(f"error {name}" for name in groups),
+        "seconds",
+        "speed-up",
+    ]
+    rows = [_overlay_row(name, result, groups, tolerance) for name, result in overlays.items()]
+    return "\n".join(
+        [
+            table(header, rows),
+            f"horizon: first flow time at which the error of the displacement exceeds {tolerance:.0%}; "
+            "errors: largest relative error of the group's loss up to the end (a blow-up has none)",
+            f"training: {_training(training)}",
+        ]
+    )
+
+
+def _overlay_row(name: str, result: Overlay, groups: Sequence[str], tolerance: float) -> list[str]:
+    horizon = result.horizon(tolerance)
+    speed = result.summary()["speed"]
+    faster = speed["theory_is_faster_by"]
+    return [
+        name,
+        str(result.theory.outcome),
+        "never" if isinf(horizon) else f"t = {horizon:.4g}",
+        *("-" if result.blow_up_time else f"{np.max(result.relative_error[g]):.2%}" for g in groups),
+        _figure(speed["theory_seconds"], ".2f"),
+        _figure(faster, ".0f" if faster and faster >= 10 else ".1f", " x"),
+    ]
+
+
+def run_table(trajectories: Mapping[str, Trajectory]) -> str:
+    """Tell how trajectories ended and with which losses."""
+    names = [n for n in next(iter(trajectories.values())).observable_names if n.partition("/")[0] == "loss"]
+    rows = [
+        [
+            label,
+            str(t.outcome),
+            *(f"{t[n][-1]:.4f}" for n in names),
+            _figure(t.statistics.get("seconds"), ".2f"),
+        ]
+        for label, t in trajectories.items()
+    ]
+    return table(["run", "outcome", *(f"last {n}" for n in names), "seconds"], rows)
+
+
+def _training(training: Trajectory) -> str:
+    steps = "" if training.steps is None else f"{int(training.steps[-1])} steps, "
+    return (
+        f"{training.label}, {steps}{training.outcome}, {_figure(training.statistics.get('seconds'), '.2f')} s"
+    )
+
+
+def _figure(value: Any, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"
+
+
+def listed(folder: Path, names: Iterable[str]) -> str:
+    """Name the directory, relative where that is shorter, and its files."""
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    return f"{shown}: {', '.join(sorted(names))}"

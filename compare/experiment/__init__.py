@@ -1,0 +1,1 @@
+"""An experiment file: its keys, presets, and what is built from it."""

@@ -1,0 +1,276 @@
+"""What the commands do: build the parts of an experiment, run them, report, write the files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...theory.base.files import InputError, read_arrays
+from .layers import Loaded, to_toml
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ...sim.trajectory.trajectory import Trajectory
+    from ...theory.data.dataset import Dataset
+    from ...theory.flows.flow import Flow
+    from ...theory.models.model import Model
+    from ..overlays.overlay import Overlay
+
+ARRAYS = ("sequences", "labels")
+OPTIONAL_ARRAYS = ("weights", "groups", "held_out")
+
+
+@dataclass(frozen=True)
+class Built:
+    """The nouns of an experiment, ready to run.
+
+    Attributes
+    ----------
+    loaded : Loaded
+        The experiment and its sources.
+    data, model : Dataset, Model
+        As the experiment says.
+    start : dict
+        Weight name -> initial array (rows, cols).
+    """
+
+    loaded: Loaded
+    data: Dataset
+    model: Model
+    start: Mapping[str, np.ndarray]
+
+    def flows(self) -> dict[str, Flow]:
+        """Derive every closure."""
+        return derive_flows(self.loaded, self.model)
+
+    def integrate(self, flow: Flow, throw: bool = True) -> Trajectory:
+        """Integrate one flow over the flow times at which training is saved."""
+        from ...sim.integration.integrate import integrate
+
+        theory = self.loaded.experiment.theory
+        with refused(self.loaded, "theory"):
+            return integrate(
+                flow, self.data, self.start, t1=theory.t1, save_at=self.times(), rtol=theory.rtol,
+                atol=theory.atol, method=theory.method, max_steps=theory.max_steps, throw=throw,
+            )  # fmt: skip
+
+    def train(self, progress: bool = False, throw: bool = True) -> Trajectory:
+        """Train the torch twin from the same start."""
+        from ..training.train import train
+
+        training = self.loaded.experiment.training
+        with refused(self.loaded, "training"):
+            return train(
+                self.model,
+                self.data,
+                self.start,
+                optimizer=training.optimizer,
+                learning_rate=training.learning_rate,
+                steps=self.loaded.experiment.steps,
+                save_at=self.saved_steps(),
+                batch_size=training.batch_size,
+                seed=training.seed,
+                dtype=training.dtype,
+                weight_decay=training.weight_decay,
+                progress=progress,
+                throw=throw,
+            )
+
+    def saved_steps(self) -> np.ndarray:
+        """Training steps that are kept, evenly spaced, the first being 0."""
+        import numpy as np
+
+        experiment = self.loaded.experiment
+        even = np.linspace(0, experiment.steps, experiment.theory.points)
+        return np.unique(np.rint(even).astype(np.int64))
+
+    def times(self) -> np.ndarray:
+        """Flow times of the kept steps up to t1; a step that ends there but for rounding is put at t1."""
+        import numpy as np
+
+        experiment = self.loaded.experiment
+        t1 = experiment.theory.t1
+        times = self.saved_steps() * experiment.training.learning_rate
+        return np.unique(np.minimum(times[times <= t1 * (1 + 1e-12)], t1))
+
+
+@contextmanager
+def refused(loaded: Loaded, section: str) -> Iterator[None]:
+    """Turn a library's refusal into an input error that says where the value was set."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{str(error).rstrip('.')} ({loaded.where(section)}).") from error
+    except ValueError as error:
+        message = str(error)
+        raise InputError(f"[{section}] {message.rstrip('.')} ({loaded.where(section, message)}).") from error
+
+
+def build(loaded: Loaded) -> Built:
+    """Build data, model and initial weights.
+
+    Raises
+    ------
+    InputError
+        If the parts do not fit together or a file cannot be used.
+    """
+    data = build_data(loaded)
+    model = build_model(loaded, data.d_vocab, data.n_ctx)
+    with refused(loaded, "model"):
+        model.check_data(data)
+    init = loaded.experiment.init
+    with refused(loaded, "init"):
+        if init.file is None:
+            return Built(loaded, data, model, model.init(init.gamma, init.seed))
+        # Which names it must hold is for `validate` to say: it names the missing weight with its shape.
+        return Built(
+            loaded, data, model, model.validate(read_arrays(Path(init.file), (), tuple(model.weights)))
+        )
+
+
+def build_data(loaded: Loaded) -> Dataset:
+    """Enumerate, sample or read the data."""
+    experiment = loaded.experiment
+    if experiment.data is None:
+        task = build_task(loaded)
+        with refused(loaded, "task"):
+            count = experiment.task.n_samples
+            return task.dataset() if count is None else task.sampled(count)
+    from ...theory.data.dataset import Dataset
+
+    with refused(loaded, "data"):
+        arrays = read_arrays(Path(experiment.data.file), ARRAYS, OPTIONAL_ARRAYS)
+        return Dataset(d_vocab=experiment.model.d_vocab or _needed_vocabulary(arrays), **arrays)
+
+
+def _needed_vocabulary(arrays: Mapping[str, np.ndarray]) -> int:
+    """Return the smallest vocabulary; arrays that are no tokens at all are left for `Dataset` to refuse."""
+    largest = [int(a.max()) for name in ARRAYS if (a := arrays[name]).size and a.dtype.kind in "iu"]
+    return 1 + max(0, *largest) if largest else 1
+
+
+def build_task(loaded: Loaded) -> Any:
+    """Make the composite task, without enumerating it."""
+    from ...theory.data.tasks import CompositeTask
+
+    with refused(loaded, "task"):
+        settings = {
+            key: getattr(loaded.experiment.task, key) for key in type(loaded.experiment.task).model_fields
+        }
+        del settings["n_samples"]
+        return CompositeTask(**settings, d_vocab=loaded.experiment.model.d_vocab)
+
+
+def build_model(loaded: Loaded, d_vocab: int, n_ctx: int) -> Model:
+    """Make the model that the experiment names."""
+    from dataclasses import fields
+
+    from ... import theory
+
+    spec = loaded.experiment.model
+    kind = getattr(theory, spec.name)
+    given = spec.model_dump(exclude_none=True) | {"d_vocab": d_vocab, "n_ctx": n_ctx}
+    with refused(loaded, "model"):
+        return kind(**{f.name: given[f.name] for f in fields(kind) if f.name in given})
+
+
+def derive_flows(loaded: Loaded, model: Model) -> dict[str, Flow]:
+    """Derive every closure of the experiment, by name."""
+    from ...theory.flows.flow import derive
+
+    with refused(loaded, "theory"):
+        return {closure: derive(model, closure) for closure in loaded.experiment.theory.closures}
+
+
+def summary(
+    loaded: Loaded,
+    flows: Mapping[str, Flow],
+    theory: Mapping[str, Trajectory],
+    training: Trajectory | None = None,
+    overlays: Mapping[str, Overlay] | None = None,
+) -> dict[str, Any]:
+    """Collect what happened as JSON-able values; times are flow times, losses weighted means."""
+    from ...sim.trajectory.provenance import provenance
+
+    experiment = loaded.experiment
+    closures = {name: {"outcome": str(t.outcome), **_end(t)} for name, t in theory.items()}
+    for name, flow in flows.items():
+        orders = {w: None if not isfinite(o) else o for w, o in flow.residual_order.items()}
+        closures[name] |= {"residual_order": orders, "conserved": [str(i) for i in flow.invariants]}
+    for name, result in (overlays or {}).items():
+        closures[name]["overlay"] = result.summary() | {
+            "horizon_at_tolerance": {
+                "tolerance": experiment.output.tolerance,
+                **{w: _number(result.horizon(experiment.output.tolerance, w)) for w in result.theory.weights},
+            }
+        }
+    return {
+        "experiment": experiment.model_dump(mode="json", exclude_none=True),
+        "closures": closures,
+        "training": None if training is None else {"outcome": str(training.outcome), **_end(training)},
+        "provenance": provenance(config_hash=experiment.hash),
+    }
+
+
+def _end(trajectory: Trajectory) -> dict[str, Any]:
+    losses = [name for name in trajectory.observable_names if name.partition("/")[0] == "loss"]
+    last = {name: _number(trajectory[name][-1]) for name in losses} if len(trajectory.t) else {}
+    seconds = trajectory.statistics.get("seconds")
+    return {"seconds": seconds, "t": _number(trajectory.t[-1]) if len(trajectory.t) else None, "last": last}
+
+
+def _number(value: float) -> float | None:
+    """Return a finite float; JSON has no other, None stands for never."""
+    return float(value) if isfinite(value) else None
+
+
+def equations_tex(flows: Mapping[str, Flow]) -> str:
+    """Write the equations of all closures as one LaTeX document."""
+    parts = [f"\\section*{{Closure {name}}}\n\\[\n{flow.latex()}\n\\]\n" for name, flow in flows.items()]
+    head = "\\documentclass{article}\n\\usepackage{amsmath,amssymb}\n\\begin{document}\n"
+    return head + "\n".join(parts) + "\\end{document}\n"
+
+
+def writers(
+    loaded: Loaded,
+    flows: Mapping[str, Flow],
+    theory: Mapping[str, Trajectory],
+    training: Trajectory | None = None,
+    overlays: Mapping[str, Overlay] | None = None,
+) -> dict[str, Callable[[Path], Any]]:
+    """Map each result file to the function that writes it; what can fail in computing is done here."""
+    report = json.dumps(summary(loaded, flows, theory, training, overlays), indent=2, allow_nan=False)
+    files = {
+        "experiment.toml": _text(to_toml(loaded.experiment)),
+        "summary.json": _text(report + "\n"),
+        **{f"theory-{name}.nc": trajectory.save for name, trajectory in theory.items()},
+    }
+    if flows:
+        files["equations.tex"] = _text(equations_tex(flows))
+    if training is not None:
+        files["training.nc"] = training.save
+    if overlays:
+        files["overlay.png"] = lambda path: _draw(overlays, path)
+    return files
+
+
+def _text(content: str) -> Callable[[Path], Any]:
+    return lambda path: path.write_text(content, encoding="utf-8")
+
+
+def _draw(overlays: Mapping[str, Overlay], path: Path) -> None:
+    from ..plots.overlay_figure import plot_overlays
+
+    plot_overlays(list(overlays.values()), path)
+
+
+def on_terminal() -> bool:
+    """Whether somebody watches: progress is for eyes, not for log files."""
+    return sys.stderr.isatty()

@@ -1,0 +1,214 @@
+"""The texts of figure 7: what is trained on, and what theory says of the embedding from them alone."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.cluster.hierarchy import leaves_list, linkage
+
+from ....sim.integration.integrate import integrate
+from ....sim.trajectory.trajectory import Trajectory
+from ....theory.data.corpora.reasoning import reasoning_corpus
+from ....theory.data.corpora.stories import story_corpus
+from ....theory.data.dataset import Dataset
+from ....theory.data.lexicon import Lexicon, read_text, split_words
+from ....theory.data.token_similarity import (
+    bigrams,
+    cooccurrence_similarity,
+    cosine_matrix,
+    signature_similarity,
+)
+from ....theory.flows.flow import derive
+from ....theory.models.embed_unembed import EmbedUnembed
+from ...overlays.similarity_overlay import first_stage_end, frequent_tokens, off_diagonal
+
+CORPORA = ("reasoning", "narrative")
+FEWEST_WORDS = 1000  # of a user's text; far fewer are learnt by heart at once
+FLOW_END, FLOW_SAVED = 3000.0, 120  # the reduced model has learnt its bigrams by then
+NEARLY_ONE_LAW = 0.9  # cosine between the label laws of two words
+
+
+@dataclass(frozen=True)
+class Narrative:
+    """A user's text in place of the stories.
+
+    Attributes
+    ----------
+    name, sha256 : str
+        Of the file.
+    words : tuple of str
+        All its words.
+    """
+
+    name: str
+    sha256: str
+    words: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: str | Path) -> Narrative:
+        """Read a file.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        ValueError
+            If it is no text, or has too few words.
+        """
+        words = tuple(split_words(read_text(path)))
+        if len(words) < FEWEST_WORDS:
+            raise ValueError(
+                f"{path} has {len(words)} words, too few to train on: give a text of {FEWEST_WORDS} or more."
+            )
+        return cls(Path(path).name, hashlib.sha256(Path(path).read_bytes()).hexdigest(), words)
+
+    def passages(self, length: int, most: int) -> str:
+        """At most so many passages of `length` words, evenly spaced over the text, one a line."""
+        starts = np.arange(0, len(self.words) - length + 1, length)
+        chosen = starts[np.arange(most) * len(starts) // most] if len(starts) > most else starts
+        return "".join(" ".join(self.words[i : i + length]) + "\n" for i in chosen)
+
+    def record(self) -> dict[str, Any]:
+        """What names the file."""
+        return {"file": self.name, "sha256": self.sha256, "words": len(self.words)}
+
+
+def mixture(documents: int, n_ctx: int, vocabulary: int, narrative: Narrative | None = None) -> Dataset:
+    """Both corpora in equal weight, a window per document from its beginning, over their most frequent words."""
+    texts = {
+        "reasoning": reasoning_corpus(documents),
+        "narrative": narrative.passages(n_ctx + 1, documents) if narrative else story_corpus(documents),
+    }
+    both = "".join(texts.values())
+    lexicon = Lexicon.of(both, min(vocabulary, len(set(split_words(both))) + 1))
+    return lexicon.dataset(texts, n_ctx, "next-token", stride="line", max_sequences=documents)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Token similarities before any training.
+
+    Attributes
+    ----------
+    data : Dataset
+        What is trained on.
+    pairs : Dataset
+        Its bigrams.
+    tokens : ndarray of int, shape (m,)
+        The tokens compared: those frequent enough.
+    laws : ndarray, shape (d_vocab, d_vocab)
+        Cosines between rows of the signature matrix.
+    neighbours : ndarray, shape (d_vocab, d_vocab)
+        Cosines between the raw counts of neighbouring words, the baseline.
+    """
+
+    data: Dataset
+    pairs: Dataset
+    tokens: np.ndarray
+    laws: np.ndarray
+    neighbours: np.ndarray
+
+    @classmethod
+    def of(cls, data: Dataset) -> Prediction:
+        """Count."""
+        pairs = bigrams(data)
+        both = Dataset(
+            np.column_stack([pairs.sequences, pairs.labels]),
+            pairs.labels,
+            data.d_vocab,
+            weights=pairs.weights,
+        )
+        laws = signature_similarity(pairs, "X_last")
+        return cls(data, pairs, frequent_tokens(data), laws, cooccurrence_similarity(both))
+
+    def against(self, trained: Trajectory) -> dict[str, np.ndarray]:
+        """Hold every predictor against a training, by the correlation of similarities off the diagonal.
+
+        Returns
+        -------
+        dict
+            "correlation/NAME" over time (n_t,) and "at stage end/NAME", the one at the end of the first stage; "stage
+            end", its step; nan where there is none. "trained" (d_vocab, d_vocab): the similarities at the end.
+        """
+        found = [cosine_matrix(w) for w in trained.weights["W_E"]]
+        fixed = {"signature": self.laws, "co-occurrence": self.neighbours}
+        predicted = {name: [matrix] * len(found) for name, matrix in fixed.items()}
+        predicted |= {"flow": self._flow_at_loss(trained)}
+        arrays = {"trained": found[-1]}
+        end, steps = _stage_end(trained), np.asarray(trained.steps)
+        arrays["stage end"] = np.array(np.nan if end is None else steps[end])
+        for name, matrices in predicted.items():
+            values = [self._correlation(*both) for both in zip(matrices, found, strict=True)]
+            arrays[f"correlation/{name}"] = np.array(values)
+            arrays[f"at stage end/{name}"] = np.array(np.nan if end is None else values[end])
+        return arrays
+
+    def own(self, matrix: np.ndarray, corpus: str) -> np.ndarray:
+        """Entries of a similarity matrix for the pairs of a corpus's own words."""
+        ids = self.data.token_groups.get(corpus, np.array([], dtype=np.int64))
+        return off_diagonal(matrix[np.ix_(ids, ids)])
+
+    def order(self) -> tuple[np.ndarray, np.ndarray]:
+        """Compared words by corpus, alike ones together, and where each corpus ends: its own, then common ones."""
+        groups = [np.intersect1d(self.tokens, self.data.token_groups.get(name, ())) for name in CORPORA]
+        groups.append(np.setdiff1d(self.tokens, np.concatenate(groups)))
+        parts = [ids[_clustered(self.laws[np.ix_(ids, ids)])] for ids in groups if ids.size]
+        return np.concatenate(parts).astype(np.int64), np.cumsum([len(part) for part in parts])
+
+    def _correlation(self, predicted: np.ndarray | None, trained: np.ndarray) -> float:
+        if predicted is None:
+            return float("nan")
+        kept = np.ix_(self.tokens, self.tokens)
+        return float(np.corrcoef(off_diagonal(predicted[kept]), off_diagonal(trained[kept]))[0, 1])
+
+    def _flow_at_loss(self, trained: Trajectory) -> list[np.ndarray | None]:
+        """Similarities of the reduced model's flow, from the same W_E and W_U, when its loss is that of training.
+
+        AdamW's steps have no flow time, so equal loss is what both have in common. None once training has gone below
+        the loss that the reduced model, which sees one word, comes to.
+        """
+        start = {name: trained.weights[name][0] for name in ("W_E", "W_U")}
+        model = EmbedUnembed(*start["W_E"].shape)
+        times = np.concatenate([[0.0], np.geomspace(1.0, FLOW_END, FLOW_SAVED)])
+        flow = integrate(
+            derive(model, "softmax"), self.pairs, start, t1=FLOW_END, save_at=times, rtol=1e-4, throw=False
+        )
+        reached = [np.flatnonzero(flow["loss"] <= loss) for loss in trained["loss"]]
+        return [cosine_matrix(flow.weights["W_E"][k[0]]) if k.size else None for k in reached]
+
+
+def _clustered(matrix: np.ndarray) -> np.ndarray:
+    """Rows in the order of the leaves of a clustering by cosine."""
+    if len(matrix) < 2:
+        return np.arange(len(matrix))
+    return leaves_list(linkage(np.clip(1.0 - off_diagonal(matrix), 0.0, None), "average"))
+
+
+def _stage_end(trained: Trajectory) -> int | None:
+    """Index of the end of the first stage; None if the training does not come to it."""
+    try:
+        return first_stage_end(trained)
+    except ValueError:
+        return None
+
+
+def mean(values: np.ndarray) -> float:
+    """Mean, nan of nothing."""
+    return float(values.mean()) if values.size else float("nan")
+
+
+def what_decides(theory: Prediction, trained: np.ndarray) -> str:
+    """Say which pairs of own words make the mean cosines of the corpora what they are; `trained` are cosines."""
+    said = []
+    for name in CORPORA:
+        laws, found = theory.own(theory.laws, name), theory.own(trained, name)
+        alike = laws > NEARLY_ONE_LAW
+        said.append(
+            f"{name}, {mean(alike):.0%} of the pairs, trained cosine {mean(found[alike]):.2f} on average, of the other "
+            f"pairs {mean(found[~alike]):.2f}"
+        )
+    return "; ".join(said)

@@ -1,0 +1,1 @@
+"""Theory laid over training: errors, horizons, decompositions."""

@@ -1,0 +1,262 @@
+"""Why theory and training part: closure, discretisation, optimiser and sampling, each measured on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...sim.integration.integrate import integrate
+from ...sim.trajectory.trajectory import Trajectory
+from ...theory.flows.flow import derive
+from ..training.train import train
+
+if TYPE_CHECKING:
+    from ...theory.data.dataset import Dataset
+    from ...theory.models.model import Model
+    from .align import Alignment
+
+PARTS = ("closure", "discretisation", "optimiser", "sampling")
+RTOL = 1e-8
+ADDS_UP = 0.05  # of the last distance may be unexplained before the step is halved again
+LARGEST = 0.1  # and of earlier ones; two losses that cross have next to none, and cost the longer training
+States = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Decomposition:
+    """The difference training - theory as a sum of parts over flow time; made by `decompose`.
+
+    Every part is the difference of two runs that differ in one respect:
+
+    ==============  ==========================================================================================
+    closure         the exact gradient flow, integrated, minus the theory
+    discretisation  full-batch GD minus its limit of small steps, by halving the step: ``2 (w(lr) - w(lr/2))``;
+                    halved once more, ``(2 w(lr) + 6 w(lr/2) - 8 w(lr/4)) / 3``, where that does not add up
+    optimiser       training's own optimiser and weight decay on the full batch minus plain GD
+    sampling        training minus the same on the full batch
+    ==============  ==========================================================================================
+
+    The discretisation does not know the exact flow, so that the parts adding up is a test and no identity:
+    `remainder` is what they leave unexplained, of second order in the learning rate, of third where the step was
+    halved twice.
+
+    Attributes
+    ----------
+    t : ndarray, shape (n_t,)
+        Common flow times.
+    parts : dict
+        Part -> name of a weight or a loss -> (n_t, ...), signed.
+    total : dict
+        Name -> training minus theory (n_t, ...).
+    scale : dict
+        Name -> Frobenius norm of the weight's displacement in training, or the loss of training (n_t,).
+    halvings : int
+        How often the step was halved, 1 or 2.
+    seconds : float
+        Wall-clock time of the extra runs.
+    """
+
+    t: np.ndarray
+    parts: Mapping[str, States]
+    total: States
+    scale: States
+    halvings: int
+    seconds: float
+
+    def __repr__(self) -> str:
+        """Shares in the last distance of the embedding, or of the first weight."""
+        name = next(iter(self.total))
+        shares = ", ".join(f"{part} {self.share(part, name)[-1]:.1%}" for part in PARTS)
+        return (
+            f"Decomposition({name} at t = {self.t[-1]:g}: {shares}; remainder {self.remainder(name)[-1]:.1%})"
+        )
+
+    def distance(self, name: str = "W_E") -> np.ndarray:
+        """Norm of training minus theory (n_t,), in units of the weight, or nats."""
+        return _norm(self.total[self._known(name)])
+
+    def size(self, part: str, name: str = "W_E") -> np.ndarray:
+        """Norm of one part (n_t,), relative to the displacement of the weight or to the loss of training."""
+        return _quotient(_norm(self._part(part)[self._known(name)]), self.scale[name])
+
+    def share(self, part: str, name: str = "W_E") -> np.ndarray:
+        """Share of one part in the distance (n_t,): its projection on the total, signed.
+
+        Shares of all parts and of the remainder's projection sum to 1 at every time.
+        """
+        total = self.total[self._known(name)]
+        along = (self._part(part)[name] * total).reshape(len(self.t), -1).sum(axis=1)
+        return _quotient(along, self.distance(name) ** 2)
+
+    def remainder(self, name: str = "W_E") -> np.ndarray:
+        """Norm of the total minus the sum of all parts (n_t,), relative to the distance."""
+        left = self.total[self._known(name)] - sum(self.parts[part][name] for part in PARTS)
+        return _quotient(_norm(left), self.distance(name))
+
+    def table(self, time: float | None = None) -> str:
+        """Sizes of the parts at the common flow time nearest to `time`, by default the last, as text.
+
+        Weights count relative to their displacement from the start, losses to the loss of training.
+        """
+        i = -1 if time is None else int(np.argmin(np.abs(self.t - time)))
+        head = (
+            f"{f't = {self.t[i]:.4g}':22}"
+            + "".join(f"{part:>16}" for part in PARTS)
+            + f"{'sum / distance':>16}"
+        )
+        rows = []
+        for name in self.total:
+            cells = "".join(f"{self.size(part, name)[i]:>16.3%}" for part in PARTS)
+            rows.append(f"{name:22}{cells}{sum(self.share(part, name)[i] for part in PARTS):>16.3f}")
+        return "\n".join([head, *rows])
+
+    def plot(self, path: str | Path, names: tuple[str, ...] | None = None) -> Path:
+        """Draw the sizes of the parts over flow time, a panel for each of `names`, to a .png, .pdf or .svg.
+
+        By default the first weight and the loss.
+        """
+        from ..plots.overlay_figure import plot_parts
+
+        chosen = names or (next(iter(self.total)), *(["loss"] if "loss" in self.total else []))
+        for name in chosen:
+            self._known(name)
+        return plot_parts(self, path, chosen)
+
+    def _known(self, name: str) -> str:
+        if name not in self.total:
+            raise ValueError(f"`name` {name!r} has no parts here: choose one of {', '.join(self.total)}.")
+        return name
+
+    def _part(self, part: str) -> States:
+        if part not in PARTS:
+            raise ValueError(f"`part` {part!r} is unknown: choose one of {', '.join(PARTS)}.")
+        return self.parts[part]
+
+
+def decompose(both: Alignment) -> Decomposition:
+    """Split the distance between a theory and a training run by the runs that lie between them.
+
+    The exact flow is integrated, plain GD trained with the learning rate of the training and with half of it, and
+    the training's optimiser run on the full batch; a run that is the training itself is not repeated. For plain GD
+    that is twice the work of the training and one integration; four times more where the parts leave over 5 % of the
+    last distance or 10 % of an earlier one unexplained, and the step is halved again.
+
+    Parameters
+    ----------
+    both : Alignment
+        Of the two trajectories, with model and data; see `overlay`, whose ``decompose=True`` calls this.
+
+    Returns
+    -------
+    Decomposition
+        At the common flow times.
+
+    Raises
+    ------
+    ValueError
+        If the training lacks its model, data, steps or settings.
+    IntegrationError
+        If one of the runs between diverges.
+    """
+    theory = _theory(both)
+    starts = {name: pair[1] for name, pair in both.starts.items()}
+    runs = _runs_between(both, starts)
+    parts = _parts(both, theory, starts, runs)
+    if any(
+        parts.remainder(name)[-1] > ADDS_UP or parts.remainder(name).max() > LARGEST for name in parts.total
+    ):
+        parts = _parts(both, theory, starts, runs | {"quartered": _descent(both, starts, 4)})
+    return parts
+
+
+def _parts(both: Alignment, theory: States, starts: States, runs: Mapping[str, Trajectory]) -> Decomposition:
+    """Take the differences of the runs."""
+    training = both.training
+    values = {key: _values(run, both.rows if run is training else slice(None)) for key, run in runs.items()}
+    trained = values["training"]
+    names = [name for name in theory if name in trained]
+
+    def step(*terms: tuple[float, States]) -> dict[str, np.ndarray]:
+        return {name: np.sum([factor * run[name] for factor, run in terms], axis=0) for name in names}
+
+    twice = "quartered" in values
+    size = (
+        [(2 / 3, "descent"), (2.0, "halved"), (-8 / 3, "quartered")]
+        if twice
+        else [(2.0, "descent"), (-2.0, "halved")]
+    )
+    return Decomposition(
+        both.t,
+        {
+            "closure": step((1.0, values["flow"]), (-1.0, theory)),
+            "discretisation": step(*((factor, values[run]) for factor, run in size)),
+            "optimiser": step((1.0, values["whole"]), (-1.0, values["descent"])),
+            "sampling": step((1.0, trained), (-1.0, values["whole"])),
+        },
+        step((1.0, trained), (-1.0, theory)),
+        {name: _norm(trained[name] - starts.get(name, 0.0)) for name in names},
+        1 + twice,
+        float(sum(run.statistics["seconds"] for run in set(runs.values()) - {training})),
+    )
+
+
+def _runs_between(both: Alignment, start: States) -> dict[str, Trajectory]:
+    """Run the flow, GD with the training's step and with half of it, and its optimiser on the full batch."""
+    training = both.training
+    model, data, _, settings = _parts_of(training)
+    full = settings["batch_size"] is None
+    own = {key: settings[key] for key in ("optimizer", "dtype", "weight_decay")}
+    own["optimizer"] = "adamw" if own["optimizer"] == "adamw" else "gd"
+    plain = own == {"optimizer": "gd", "dtype": "float64", "weight_decay": 0.0}
+    own |= {"betas": tuple(settings["betas"])} if own["optimizer"] == "adamw" else {}
+    exact = derive(model, "exact")
+    flow = integrate(exact, data, start, t1=float(both.t[-1]), save_at=both.t, rtol=RTOL)
+    runs = {"training": training, "flow": flow, "halved": _descent(both, start, 2)}
+    runs["descent"] = training if plain and full else _descent(both, start, 1)
+    runs["whole"] = training if full else runs["descent"] if plain else _descent(both, start, 1, **own)
+    return runs
+
+
+def _descent(both: Alignment, start: States, factor: int, **own: Any) -> Trajectory:
+    """Train on the full batch with the training's step divided by a factor, to the same flow times."""
+    model, data, steps, settings = _parts_of(both.training)
+    steps = factor * steps[both.rows]
+    rate = settings["learning_rate"] / factor
+    return train(model, data, start, learning_rate=rate, steps=int(steps[-1]), save_at=steps, **own)
+
+
+def _parts_of(training: Trajectory) -> tuple[Model, Dataset, np.ndarray, Mapping[str, Any]]:
+    (model, data), steps, record = training.model_and_data(), training.steps, training.provenance
+    if steps is None:
+        raise ValueError("`training` lacks its steps: take what `train` returns.")
+    if kept := [key for key in ("schedule", "clip") if record.get(key) is not None]:
+        raise ValueError(
+            f"`training` was run with `{kept[0]}`: only runs at a constant rate can be decomposed."
+        )
+    wanted = ("optimizer", "learning_rate", "batch_size", "dtype", "weight_decay", "betas")
+    if missing := [key for key in wanted if key not in record]:
+        raise ValueError(f"`training` does not say its {missing[0]}: take what `train` returns.")
+    return model, data, steps, record
+
+
+def _values(run: Trajectory, rows: Any = slice(None)) -> dict[str, np.ndarray]:
+    losses = [name for name in run.observable_names if name.partition("/")[0] == "loss"]
+    return {name: w[rows] for name, w in run.weights.items()} | {name: run[name][rows] for name in losses}
+
+
+def _theory(both: Alignment) -> dict[str, np.ndarray]:
+    losses = [name for name in both.shared_observables if name.partition("/")[0] == "loss"]
+    weights = {name: both.weights(name)[0] for name in both.theory.weights}
+    return weights | {name: both.observable(name)[0] for name in losses}
+
+
+def _norm(values: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(values.reshape(len(values), -1), axis=1)
+
+
+def _quotient(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return np.divide(values, scale, out=np.zeros_like(values), where=scale > 0.0)

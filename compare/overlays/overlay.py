@@ -1,0 +1,295 @@
+"""Lay a theory's trajectory over a training run's: errors, horizons, figure, summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from math import inf, isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...sim.ode.outcome import Status
+from ...sim.trajectory.trajectory import Trajectory
+from ..training.settings import real
+from .align import Alignment, align
+
+if TYPE_CHECKING:
+    from .decompose import Decomposition
+
+# Observables with one number per time; matrices and spectra have no single relative error.
+SCALARS = ("loss", "accuracy", "norm", "effective_rank", "invariant")
+TOLERANCES = (0.01, 0.05, 0.1)
+
+
+def overlay(theory: Trajectory, training: Trajectory, decompose: bool = False) -> Overlay:
+    """Align a theory with a training run in flow time (= learning rate x step).
+
+    The common times are those at which both were saved. If these are fewer than five, all of the training's
+    saved times within the theory's range are taken, where the theory's weights are interpolated by cubic splines
+    through its own saved times; a warning says so, since the errors then include the interpolation's.
+
+    Parameters
+    ----------
+    theory, training : Trajectory
+        From the same weights, model and data.
+    decompose : bool
+        Whether to split the distance into what the closure, the step size, the optimiser and the minibatches do, by
+        extra runs; the result's ``decomposition`` has them.
+
+    Returns
+    -------
+    Overlay
+        Errors are computed when asked for.
+
+    Raises
+    ------
+    ValueError
+        If the two cannot be compared or, with `decompose`, the training lacks its settings; the sentence says why.
+    """
+    both = align(theory, training)
+    if not decompose:
+        return Overlay(theory, training, both)
+    from .decompose import decompose as split
+
+    return Overlay(theory, training, both, split(both))
+
+
+class RelativeErrors(Mapping[str, np.ndarray]):
+    """Name -> relative error (n_t,): of weights' displacements and of scalar observables; lazy, cached."""
+
+    def __init__(self, alignment: Alignment) -> None:
+        self._alignment = alignment
+        self._known: dict[str, np.ndarray] = {}
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        both = self._alignment
+        scalars = [name for name in both.shared_observables if name.partition("/")[0] in SCALARS]
+        return (*both.theory.weights, *scalars)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Return one error over the common times; KeyError if there is none of that name."""
+        if name not in self._known:
+            if name not in self._names:
+                close = get_close_matches(str(name), self._names, n=1)
+                hint = f'did you mean "{close[0]}"?' if close else f"there are {', '.join(self._names)}."
+                raise KeyError(f"no error of {name!r}; {hint}")
+            weight = name in self._alignment.theory.weights
+            self._known[name] = self._displacement(name) if weight else self._observable(name)
+        return self._known[name]
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """Names that a notebook completes in brackets."""
+        return list(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such an error; computes nothing."""
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names, weights first."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """Return the number of names."""
+        return len(self._names)
+
+    def _displacement(self, name: str) -> np.ndarray:
+        start_theory, start_training = self._alignment.starts[name]
+        pairs = zip(*self._alignment.weights(name), strict=True)
+        norms = [
+            (
+                np.linalg.norm((ours - start_theory) - (theirs - start_training)),
+                np.linalg.norm(theirs - start_training),
+            )
+            for ours, theirs in pairs
+        ]
+        return _ratio(*np.array(norms).T)
+
+    def _observable(self, name: str) -> np.ndarray:
+        ours, theirs = self._alignment.observable(name)
+        return _ratio(np.abs(ours - theirs), np.abs(theirs))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Overlay:
+    """A theory and a training run over common flow times; made by `overlay`.
+
+    Attributes
+    ----------
+    theory, training : Trajectory
+        The two as given, at their own times.
+    alignment : Alignment
+        Where their times meet.
+    decomposition : Decomposition or None
+        Why they part, if that was asked for.
+    """
+
+    theory: Trajectory
+    training: Trajectory
+    alignment: Alignment
+    decomposition: Decomposition | None = None
+
+    def __repr__(self) -> str:
+        """Return what is compared, and over which times."""
+        pair = f"{self.theory.label} over {self.training.label}"
+        return f"Overlay({pair}: {len(self.t)} times in {self.t[0]:g} .. {self.t[-1]:g})"
+
+    def _repr_html_(self) -> str:
+        """Errors and horizons of the weights, for notebooks."""
+        from ...theory.printing import html as markup
+
+        rows = []
+        for name in self.theory.weights:
+            errors = (
+                f"{v:.2%}" for v in (np.median(self.relative_error[name]), self.relative_error[name][-1])
+            )
+            horizons = (self.horizon(tol, name) for tol in TOLERANCES)
+            rows.append((name, *errors, *("never" if h == inf else f"{h:.4g}" for h in horizons)))
+        header = (
+            "displacement of",
+            "median error",
+            "at the end",
+            *(f"{tol:.0%} off at t" for tol in TOLERANCES),
+        )
+        title = f"{self.theory.label} over {self.training.label}"
+        return markup.card(title, markup.table(header, rows), status=self._note())
+
+    @property
+    def t(self) -> np.ndarray:
+        """Common flow times (n_t,), increasing."""
+        return self.alignment.t
+
+    @cached_property
+    def relative_error(self) -> RelativeErrors:
+        """Relative errors over `t`, by name.
+
+        A weight's is that of its displacement from the start, ``|dW_theory - dW_training| / |dW_training|``
+        in the Frobenius norm; an observable's is ``|a_theory - a_training| / |a_training|``. 0/0 counts as 0.
+        """
+        return RelativeErrors(self.alignment)
+
+    @property
+    def blow_up_time(self) -> float | None:
+        """Flow time at which the theory blows up, None if it does not."""
+        return self.theory.outcome.t if self.theory.outcome.status is Status.BLOW_UP else None
+
+    def horizon(self, tol: float, name: str = "W_E") -> float:
+        """First flow time at which a relative error exceeds `tol`.
+
+        Between saved times the error is taken as linear in time, so the horizon is as fine as the saved times
+        are close. A theory that blows up while the training goes on has passed every tolerance by then: its
+        horizon is the blow-up time at the latest.
+
+        Parameters
+        ----------
+        tol : float
+            Relative error, positive.
+        name : str
+            A key of `relative_error`.
+
+        Returns
+        -------
+        float
+            Flow time; inf if the error never exceeds `tol` where the two can be compared.
+
+        Raises
+        ------
+        ValueError
+            If `tol` is not positive or `name` is unknown.
+        """
+        if real("tol", tol) <= 0:
+            raise ValueError(f"`tol` must be positive, got {tol}.")
+        if name not in self.relative_error:
+            names = tuple(self.relative_error)
+            near = get_close_matches(str(name), names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}."
+            raise ValueError(f"`name` {name!r} has no relative error here: {hint}")
+        return min(_crossing(self.t, self.relative_error[name], tol), self._end_of_theory)
+
+    @property
+    def _end_of_theory(self) -> float:
+        blow_up = self.blow_up_time
+        return inf if blow_up is None or blow_up > self.training.t[-1] else blow_up
+
+    def plot(self, path: str | Path, **options: Any) -> Path:
+        """Draw the overlay figure; see `smallinit.compare.plots.overlay_figure.plot_overlays`."""
+        from ..plots.overlay_figure import plot_overlays
+
+        return plot_overlays([self], path, **options)
+
+    def summary(self) -> dict[str, Any]:
+        """Errors, horizons, blow-up and speed as JSON-able values.
+
+        Returns
+        -------
+        dict
+            Errors are of the weights' displacements and of the losses; a horizon of None means never, an
+            error of None one that is infinite; times are flow times, speeds in seconds of wall-clock.
+        """
+        names = [n for n in self.relative_error if n in self.theory.weights or n.partition("/")[0] == "loss"]
+        return {
+            "theory": self.theory.label,
+            "training": self.training.label,
+            "outcome": {"theory": str(self.theory.outcome), "training": str(self.training.outcome)},
+            "compared": {
+                "from": float(self.t[0]),
+                "to": float(self.t[-1]),
+                "times": len(self.t),
+                "interpolated": int((~self.alignment.exact).sum()),
+                "note": self._note(),
+            },
+            "blow_up_time": self.blow_up_time,
+            "error": {name: _statistics(self.relative_error[name]) for name in names},
+            "horizon": {
+                name: {f"{tol:.0%}": _finite(self.horizon(tol, name)) for tol in TOLERANCES} for name in names
+            },
+            "speed": self._speed(),
+        }
+
+    def _note(self) -> str:
+        last = f"t = {self.t[-1]:g}"
+        if self._end_of_theory < inf:
+            return (
+                f"the theory ends in a blow-up at t = {self.blow_up_time:g}; compared up to {last}, before it"
+            )
+        if self.training.t[-1] > self.theory.t[-1]:
+            return f"the theory ends first; compared up to {last}"
+        return f"compared over the whole training, up to {last}"
+
+    def _speed(self) -> dict[str, float | None]:
+        theory = self.theory.statistics.get("seconds")
+        # Per step, because a resumed run has timed only its own part.
+        per_step = self.training.statistics.get("seconds_per_step")
+        steps = None if self.training.steps is None else int(self.training.steps[-1])
+        training = None if per_step is None or steps is None else per_step * steps
+        ratio = training / theory if theory and training else None
+        return {"theory_seconds": theory, "training_seconds": training, "theory_is_faster_by": ratio}
+
+
+def _ratio(difference: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(difference == 0, 0.0, difference / scale)
+
+
+def _crossing(t: np.ndarray, error: np.ndarray, tol: float) -> float:
+    above = np.flatnonzero(error > tol)
+    if len(above) == 0:
+        return inf
+    j = above[0]
+    if j == 0 or not isfinite(error[j]):
+        return float(t[j])
+    part = (tol - error[j - 1]) / (error[j] - error[j - 1])
+    return float(t[j - 1] + part * (t[j] - t[j - 1]))
+
+
+def _statistics(error: np.ndarray) -> dict[str, float | None]:
+    return {"max": _finite(error.max()), "median": _finite(np.median(error)), "last": _finite(error[-1])}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if isfinite(value) else None

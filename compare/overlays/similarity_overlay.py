@@ -1,0 +1,264 @@
+"""Token similarity: cosines between rows of the trained embedding, held against what the theory predicts for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...sim.trajectory.trajectory import Trajectory
+from ...theory.data.dataset import Dataset
+from ...theory.data.token_similarity import cooccurrence_similarity, cosine_matrix, signature_similarity
+from ..training.settings import real
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+FIRST_STAGE = 0.9  # of the way from the loss at the start to the entropy of the label frequencies
+LEAST_SHARE = 5e-4  # of all tokens; the label laws of rarer ones are mostly noise
+COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown")
+SAME_TIME = 1e-9
+SIGNATURE, BASELINE = "signature", "co-occurrence"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SimilarityOverlay:
+    """How well predictions of the token-similarity matrix agree with training, over flow time.
+
+    Attributes
+    ----------
+    t : ndarray, shape (n_t,)
+        Flow times of the training.
+    loss : ndarray, shape (n_t,)
+        Training loss, in nats.
+    stage_end : int
+        Index of the end of the first stage in `t`; see `first_stage_end`.
+    tokens : ndarray of int, shape (m,)
+        The tokens compared: those frequent enough.
+    correlation : dict
+        Predictor -> (n_t,): Pearson correlation of the off-diagonal entries with those of the trained matrix; nan
+        after a theory has ended. Predictors are the theories, "signature" and, as the baseline, "co-occurrence".
+    mean_cosine : ndarray, shape (n_t,)
+        Mean of the off-diagonal entries of the trained matrix.
+    trained : ndarray, shape (m, m)
+        Cosines between rows of the trained W_E at the end of the first stage.
+    predicted : dict
+        Predictor -> (m, m): the same, predicted, for the predictors that reach it.
+    """
+
+    t: np.ndarray
+    loss: np.ndarray
+    stage_end: int
+    tokens: np.ndarray
+    correlation: Mapping[str, np.ndarray]
+    mean_cosine: np.ndarray
+    trained: np.ndarray
+    predicted: Mapping[str, np.ndarray]
+
+    @property
+    def at_stage_end(self) -> dict[str, float]:
+        """Predictor -> correlation at the end of the first stage."""
+        return {name: float(values[self.stage_end]) for name, values in self.correlation.items()}
+
+    def __repr__(self) -> str:
+        """Correlations at the end of the first stage."""
+        found = ", ".join(f"{name} {value:.3f}" for name, value in self.at_stage_end.items())
+        return f"SimilarityOverlay({len(self.tokens)} tokens; at t = {self.t[self.stage_end]:g}: {found})"
+
+
+def first_stage_end(training: Trajectory, part: float = FIRST_STAGE) -> int:
+    """Index of the first saved time at which the label frequencies are learnt.
+
+    That is when the training loss has gone a part of the way from where it starts, about log V, to the entropy of the
+    frequencies of the training labels: all that a model can reach that does not look at its input.
+
+    Parameters
+    ----------
+    training : Trajectory
+        With its model, which need not be one that the theory covers, and its data.
+    part : float
+        Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If the loss does not get there, or `part` is out of range.
+    """
+    if not 0.0 < real("part", part) < 1.0:
+        raise ValueError(f"`part` must lie between 0 and 1, got {part}.")
+    loss, entropy = training["loss"], _label_entropy(training)
+    if not loss[0] > entropy:
+        raise ValueError(
+            f"`training` starts at a loss of {loss[0]:.3g}, not above the label entropy {entropy:.3g}."
+        )
+    level = loss[0] - part * (loss[0] - entropy)
+    below = np.flatnonzero(loss <= level)
+    if not below.size:
+        raise ValueError(
+            f"`training` ends at a loss of {loss[-1]:.3g}, above {level:.3g}, the end of the first stage: train on."
+        )
+    return int(below[0])
+
+
+def _label_entropy(training: Trajectory) -> float:
+    """Entropy of the frequencies of the training labels, in nats."""
+    model, data = training.model, training.data
+    if model is None or data is None:
+        raise ValueError("`training` lacks its model or data: take it as `train` returned it.")
+    labels = model.row_labels(data.sequences, data.labels)
+    law = np.bincount(labels, model.row_weights(data.training_weights, data.n_ctx))
+    law = law[law > 0]
+    return float(-law @ np.log(law))
+
+
+def frequent_tokens(data: Dataset, least_share: float = LEAST_SHARE) -> np.ndarray:
+    """Tokens that make up at least a share of all tokens of the training sequences, weighted."""
+    return np.flatnonzero(data.occurrences >= least_share * data.n_ctx)
+
+
+def off_diagonal(matrix: np.ndarray) -> np.ndarray:
+    """Entries (.., m (m - 1) / 2) of symmetric matrices (.., m, m) above the diagonal."""
+    return matrix[..., *np.triu_indices(matrix.shape[-1], 1)]
+
+
+def similarity_overlay(
+    training: Trajectory,
+    theories: Mapping[str, Trajectory],
+    *,
+    statistic: str = "C",
+    least_share: float = LEAST_SHARE,
+    part: float = FIRST_STAGE,
+) -> SimilarityOverlay:
+    """Hold predicted token-similarity matrices against the trained one at every saved time.
+
+    Parameters
+    ----------
+    training : Trajectory
+        Of a model with a W_E, with its model and data.
+    theories : mapping
+        Name -> trajectory of the same model and data, saved at the training's times as far as it goes; from the same
+        weights, or from others to see what does not depend on them.
+    statistic : {"C", "C_mean", "X_last"}
+        Of the signature matrix; see `signature_similarity`.
+    least_share : float
+        Least share of all tokens that a token must have.
+    part : float
+        See `first_stage_end`.
+
+    Returns
+    -------
+    SimilarityOverlay
+
+    Raises
+    ------
+    ValueError
+        If there is no W_E, a theory has none of the training's times, fewer than three tokens are frequent enough, or
+        the first stage does not end.
+    """
+    _, data = training.model_and_data()
+    for name, trajectory in {"training": training, **theories}.items():
+        if "W_E" not in trajectory.weights:
+            raise ValueError(f"{name!r} has no embedding W_E: take a model that has one.")
+    if taken := sorted({SIGNATURE, BASELINE} & set(theories)):
+        raise ValueError(f"`theories` must not use the name {taken[0]!r}: choose another one.")
+    kept = frequent_tokens(data, real("least_share", least_share))
+    if len(kept) < 3:
+        raise ValueError(
+            f"`least_share` = {least_share:g} leaves {len(kept)} tokens, too few to correlate: lower it."
+        )
+    end = first_stage_end(training, part)
+    fixed = {SIGNATURE: signature_similarity(data, statistic), BASELINE: cooccurrence_similarity(data)}
+    found = {name: _matrices(name, theory, training, kept) for name, theory in theories.items()}
+    found |= {name: dict.fromkeys(range(len(training)), m[np.ix_(kept, kept)]) for name, m in fixed.items()}
+    trained = [cosine_matrix(w[kept]) for w in training.weights["W_E"]]
+    correlation = {
+        name: np.array([_correlation(known.get(k), trained[k]) for k in range(len(trained))])
+        for name, known in found.items()
+    }
+    return SimilarityOverlay(
+        t=training.t,
+        loss=training["loss"],
+        stage_end=end,
+        tokens=kept,
+        correlation=correlation,
+        mean_cosine=np.array([off_diagonal(m).mean() for m in trained]),
+        trained=trained[end],
+        predicted={name: known[end] for name, known in found.items() if end in known},
+    )
+
+
+def _matrices(name: str, theory: Trajectory, training: Trajectory, kept: np.ndarray) -> dict[int, np.ndarray]:
+    """Index of the training's times -> cosines, where the theory was saved at that time."""
+    close = np.abs(theory.t[:, None] - training.t) <= SAME_TIME * training.t[-1]
+    rows, columns = np.nonzero(close)
+    if not rows.size:
+        raise ValueError(f"{name!r} has none of the training's times: integrate with `save_at` = training.t.")
+    return {int(k): cosine_matrix(theory.weights["W_E"][i, kept]) for i, k in zip(rows, columns, strict=True)}
+
+
+def _correlation(predicted: np.ndarray | None, trained: np.ndarray) -> float:
+    """Pearson correlation of the off-diagonal entries; nan without a prediction or without variation."""
+    if predicted is None:
+        return float("nan")
+    a, b = (x - x.mean() for x in (off_diagonal(predicted), off_diagonal(trained)))
+    size = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(a @ b / size) if size > 0.0 else float("nan")
+
+
+def plot_similarity(
+    overlays: Mapping[str, Sequence[SimilarityOverlay]], path: str | Path | None = None
+) -> Figure:
+    """Draw a column per corpus: correlations over flow time, and both matrices at the end of the first stage.
+
+    Parameters
+    ----------
+    overlays : mapping
+        Corpus -> overlays, one per seed; every seed is a line, and the matrices are the first seed's.
+    path : path, optional
+        File to write, .png, .pdf or .svg; replaced if there.
+
+    Raises
+    ------
+    ValueError
+        If the path cannot be a figure's.
+    """
+    from matplotlib.figure import Figure
+
+    from ..plots.overlay_figure import figure_path, save_figure
+
+    target = None if path is None else figure_path(path)
+    figure = Figure(figsize=(4.2 * len(overlays), 7.4), layout="constrained")
+    axes = figure.subplots(2, len(overlays), squeeze=False, height_ratios=(1, 1.25))
+    for (above, below), (name, members) in zip(axes.T, overlays.items(), strict=True):
+        _draw_correlations(above, members)
+        above.set_title(name)
+        _draw_matrices(below, members[0])
+    axes[0, 0].set_ylabel("correlation with the trained similarities")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=4, fontsize=8, loc="outside upper center")
+    figure.colorbar(axes[1, -1].images[0], ax=list(axes[1]), label="cosine", shrink=0.8, location="right")
+    if target is not None:
+        save_figure(figure, target, 110, {"Title": "smallinit token similarity"})
+    return figure
+
+
+def _draw_correlations(panel: Axes, members: Sequence[SimilarityOverlay]) -> None:
+    for k, overlay in enumerate(members):
+        for colour, (name, values) in zip(COLOURS, overlay.correlation.items(), strict=False):
+            line = "--" if name == BASELINE else "-"
+            panel.plot(overlay.t, values, color=colour, lw=1.3, ls=line, label=None if k else name)
+        end = overlay.t[overlay.stage_end]
+        panel.axvline(end, color="grey", lw=0.8, ls=":", label=None if k else "end of the first stage")
+    panel.set(xlabel="flow time (learning rate x step)", ylim=(-0.3, 1.03))
+
+
+def _draw_matrices(panel: Axes, overlay: SimilarityOverlay) -> None:
+    """The trained matrix above the diagonal, the first theory's below it."""
+    name, below = next(iter(overlay.predicted.items()))
+    both = np.where(np.triu(np.ones(below.shape, dtype=bool)), overlay.trained, below)
+    panel.set(title=f"above: trained; below: {name}", xlabel="token", xticks=[], yticks=[])
+    panel.imshow(both, vmin=-1.0, vmax=1.0, cmap="RdBu_r", interpolation="nearest")

@@ -1,0 +1,1 @@
+"""Pictures of overlays, proofs and sweeps."""

@@ -1,0 +1,265 @@
+"""Hold a claimed equation of motion against the derived one: to which order it is true, and what it drops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sympy as sp
+from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
+
+from ...theory.algebra.adjoint import gradients
+from ...theory.algebra.expansion import canonical, expand
+from ...theory.algebra.matrices import distribute, product, total
+from ...theory.algebra.nodes import Matrix, RowSoftmax
+from ...theory.algebra.series import Series, subtract
+from ...theory.data.dataset import Dataset
+from ...theory.flows.powers import derived_exactly, leading_order, loss_series, start_powers
+from ...theory.flows.statistics import statistics
+from ...theory.language.grammar import parse
+from ...theory.language.vocabulary import Vocabulary
+from ...theory.models.model import Model
+from ...theory.printing.text import latex, substitute_runs, text
+from .draws import Draws, normal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .residuals import ResidualMeasurement
+
+EXACT, LEADING, FACTOR, WRONG = "exact", "leading order", "wrong by a constant factor", "wrong"
+SEARCH = 12  # powers of eps beyond the first that are searched for a missing term
+
+
+@dataclass(frozen=True)
+class Term:
+    """A term of an equation.
+
+    Attributes
+    ----------
+    power : int
+        Power of eps relative to the equation's leading term.
+    expression : Matrix
+        The term, in the model's statistics.
+    """
+
+    power: int
+    expression: Matrix
+
+    def __str__(self) -> str:
+        """The power and the term."""
+        return f"eps^{self.power}: {text(self.expression)}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found about a claim dW/dt = ...
+
+    Attributes
+    ----------
+    claim : str
+        The claim as text.
+    weight : str
+        The weight whose equation is claimed.
+    status : str
+        "exact", "leading order" (true, with terms missing at a higher power), "wrong by a constant factor" or "wrong".
+    first_missing : Term or None
+        Derived minus claimed at the lowest power at which they differ.
+    factor : float or None
+        The constant by which the claim's leading term must be divided, for status "wrong by a constant factor".
+    beyond : tuple of Term
+        Claimed terms of higher power than the first missing one: what is dropped already spoils them.
+    derived : Term
+        The leading term of the derived equation.
+    predicted_order : float
+        Power of eps with which the relative error against the true gradient vanishes, from the series; infinity where
+        nothing is missing.
+    proof : ResidualMeasurement
+        That error measured against autodiff on the data, as the weights shrink; `plot_proof` draws it.
+    row_factors : ndarray, shape (rows,)
+        What each row of the claim's leading term must be divided by to come closest to the derived one, on the data;
+        nan where it vanishes. It tells a wrong prefactor per token from a wrong form.
+    row_misfit : ndarray, shape (rows,)
+        What is left of each row after that factor, relative to the row.
+    on_data : bool
+        Whether the claim's leading term equals the derived one on the data given, though not in general.
+    """
+
+    claim: str
+    weight: str
+    status: str
+    first_missing: Term | None
+    factor: float | None
+    beyond: tuple[Term, ...]
+    derived: Term
+    predicted_order: float
+    proof: ResidualMeasurement = field(repr=False)
+    row_factors: np.ndarray = field(repr=False)
+    row_misfit: np.ndarray = field(repr=False)
+    on_data: bool = False
+
+    @property
+    def measured_order(self) -> float:
+        """Power of eps with which the error was measured to vanish."""
+        return self.proof.measured[self.weight]
+
+    def __str__(self) -> str:
+        """The verdict in words."""
+        lines = [f"{self.claim}\n  {self.status}"]
+        if self.factor is not None:
+            lines[0] += f": the claim's leading term is {self.factor:.6g} times the derived one"
+        if self.on_data:
+            lines.append("  on this data the leading term agrees all the same")
+        lines.append(f"  derived leading term, {self.derived}")
+        if self.first_missing is not None:
+            lines.append(f"  first difference (derived - claimed), relative power {self.first_missing}")
+        lines += [f"  beyond that order, relative power {term}" for term in self.beyond]
+        lines.append(
+            f"  relative error ~ eps^{self.predicted_order:g} (predicted), eps^{self.measured_order:.3g} (measured)"
+        )
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The verdict with its terms as MathML, for notebooks."""
+        from ...theory.printing import html as markup
+
+        def shown(term: Term) -> str:
+            return f"eps^{term.power}: {markup.mathml(latex(term.expression), 'inline')}"
+
+        parts = [f"derived leading term, {shown(self.derived)}"]
+        if self.factor is not None:
+            parts.insert(0, f"the claim's leading term is {self.factor:.6g} times the derived one")
+        if self.on_data:
+            parts.insert(0, "on this data the leading term agrees all the same")
+        if self.first_missing is not None:
+            parts.append(f"first difference (derived - claimed), relative power {shown(self.first_missing)}")
+        parts += [f"beyond that order, relative power {shown(term)}" for term in self.beyond]
+        powers = f"eps^{self.predicted_order:g} (predicted), eps^{self.measured_order:.3g} (measured)"
+        return markup.card(self.claim, *parts, f"relative error ~ {powers}", status=self.status)
+
+
+def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, seed: int = 0) -> Verdict:
+    """Check a claimed equation against the one derived from the model's logits.
+
+    Parameters
+    ----------
+    claim : str or mapping
+        Text such as "dW_E = M_last @ (W_in @ W_out + I).T" (docs/check.md has the grammar), or one weight name -> sympy
+        matrix expression in the symbols of the model.
+    model : Model
+        The network; the equation is that of gradient flow on its loss, in flow time.
+    data : Dataset
+        Where the error is measured against autodiff.
+    seed : int
+        Of the random weights and of the random data on which expressions are compared besides their normal forms.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    ClaimError
+        If the text cannot be read; it points at the character.
+    ValueError
+        If model and data do not fit or the mapping is malformed.
+    """
+    model.check_data(data)
+    words = Vocabulary.of(model)
+    written, weight, expression = _read(claim, model, words)
+    claimed = words.define(expression)
+    draws = Draws(model, words, data, seed)
+    start = start_powers(model)[weight.name] - 1
+    derived, stated, gap = _first_gap(model, weight, claimed, draws, start)
+    leading = derived[start]
+    rows = draws.row_factors(stated.get(start), leading)
+    status, factor = _status(gap, start, stated.get(start), leading, draws)
+    first = None if gap is None else Term(gap[0] - start, _readable(gap[1], model))
+    order = float("inf") if first is None else max(first.power, 0)
+    return Verdict(
+        claim=written,
+        weight=weight.name,
+        status=status,
+        first_missing=first,
+        factor=factor,
+        beyond=tuple(_beyond(stated, gap, start, model)),
+        derived=Term(0, _readable(leading, model)),
+        predicted_order=order,
+        proof=draws.proof(claimed, weight.name, order),
+        row_factors=rows[0],
+        row_misfit=rows[1],
+        on_data=status in (FACTOR, WRONG) and draws.equal_on_data(stated.get(start), leading),
+    )
+
+
+def _read(claim: Any, model: Model, words: Vocabulary) -> tuple[str, sp.MatrixSymbol, Matrix]:
+    weights = {w.name: w for w in model.weight_symbols}
+    if isinstance(claim, str):
+        read = parse(claim, words.names, targets=weights, functions=words.functions)
+        return claim, weights[read.target], read.expression
+    if not isinstance(claim, Mapping) or len(claim) != 1 or next(iter(claim)) not in weights:
+        raise ValueError(
+            f"`claim` must be text such as 'dW_E = ...' or one of {', '.join(weights)} -> expression, got {claim!r}."
+        )
+    ((name, expression),) = claim.items()
+    if getattr(expression, "shape", None) != weights[name].shape:
+        raise ValueError(
+            f"`claim` for {name} must be a matrix expression of shape {weights[name].shape}, got {expression!r}."
+        )
+    unknown = {s for s in expression.atoms(sp.MatrixSymbol) if words.names.get(s.name) != s}
+    if unknown:
+        raise ValueError(f"`claim` uses the unknown symbol {unknown.pop()}: use {', '.join(words.names)}.")
+    return f"d{name} = {text(canonical(expression))}", weights[name], canonical(expression)
+
+
+def _first_gap(
+    model: Model, weight: sp.MatrixSymbol, claimed: Matrix, draws: Draws, start: int
+) -> tuple[Series, Series, tuple[int, Matrix] | None]:
+    """Series of the derived and of the claimed equation, and the first power at which they differ, with the term."""
+    exact = derived_exactly(model, weight)
+    same = normal(exact) == normal(claimed) or draws.equal_everywhere(exact, claimed)
+    closed = not claimed.has(
+        RowSoftmax, ElementwiseApplyFunction
+    )  # a polynomial: all its terms, whatever their power
+    for order in range(start, start + SEARCH + 1):
+        derived = _derived(model, weight, order)
+        stated = expand(claimed, model.weight_symbols, start + SEARCH if closed else order)
+        if same and order >= start + leading_order(model):
+            return derived, stated, None
+        gap = subtract(derived, stated)
+        for power in (p for p in sorted(gap) if p <= order):
+            if not same and not draws.equal(derived.get(power), stated.get(power)):
+                return derived, stated, (power, gap[power])
+    raise ValueError(
+        f"the claim agrees with the derived equation up to relative power {SEARCH}, but is not the exact one: "
+        "no term beyond is searched for."
+    )
+
+
+def _derived(model: Model, weight: sp.MatrixSymbol, order: int) -> Series:
+    series = loss_series(model, order + 1)
+    sides = {d - 1: gradients(total(product(-1, t)), [weight])[weight] for d, t in series.items()}
+    return {d: t for d, t in sides.items() if not isinstance(t, sp.ZeroMatrix)}
+
+
+def _status(
+    gap: tuple[int, Matrix] | None, start: int, stated: Matrix | None, leading: Matrix, draws: Draws
+) -> tuple[str, float | None]:
+    if gap is None:
+        return EXACT, None
+    if gap[0] > start:
+        return LEADING, None
+    factor = draws.factor(stated, leading) if gap[0] == start and stated is not None else None
+    return (WRONG, None) if factor is None else (FACTOR, factor)
+
+
+def _beyond(stated: Series, gap: tuple[int, Matrix] | None, start: int, model: Model) -> Iterator[Term]:
+    for power, term in sorted(stated.items()):
+        if gap is not None and power > gap[0] > start:
+            yield Term(power - start, _readable(term, model))
+
+
+def _readable(expr: Matrix, model: Model) -> Matrix:
+    return substitute_runs(distribute(expr), statistics(model))

@@ -1,0 +1,222 @@
+"""The measured proof of a derivation: its right-hand side against autodiff, as a power of the weight scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from ...sim.compile.logits import logits
+from ...theory.data.dataset import Dataset
+from ...theory.flows.flow import Flow
+from ...theory.models.model import Model
+from ..training.batches import CHUNK, Batches, loss_and_gradient
+from ..training.networks import network
+from ..training.torch_threads import torch_threads
+
+# Relative errors below LARGEST_ROUNDING may be rounding, whose size is read off the plateau at small eps. Towards large
+# eps further powers bend the line: of all ceilings the one is taken that leaves the least doubt.
+LARGEST_ROUNDING, ROUNDING, CEILINGS = 4e-14, 1e-15, (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)
+FEWEST = 8  # points of a regression
+LARGEST_LOGIT = 3.0  # beyond it the loss saturates, and what is left of its gradient has lost digits
+GRID = 2.0 ** np.arange(2.0, -26.0, -0.25)
+ONE_DECADE = 14  # points of the grid that are computed at least
+
+
+@dataclass(frozen=True)
+class ResidualMeasurement:
+    """How fast a flow's right-hand side approaches the true gradient as the weights shrink.
+
+    Attributes
+    ----------
+    predicted : dict
+        Weight name -> power of eps that the derivation predicts.
+    measured : dict
+        Weight name -> slope of log relative error against log eps (infinity if the error is rounding at every eps).
+    decades : dict
+        Weight name -> width of the regression in decades of eps.
+    eps : ndarray, shape (k,)
+        Weight scales tried.
+    errors : dict
+        Weight name -> relative error at each eps, shape (k,).
+    direction : dict
+        Weight name -> the weights at eps = 1.
+    """
+
+    predicted: dict[str, float]
+    measured: dict[str, float]
+    decades: dict[str, float]
+    eps: np.ndarray
+    errors: dict[str, np.ndarray]
+    direction: Mapping[str, np.ndarray] = field(repr=False)
+
+
+def autodiff_gradient(
+    model: Model, data: Dataset, weights: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Gradient of the weighted mean loss by torch's autodiff, float64.
+
+    Returns
+    -------
+    dict
+        Weight name -> dL/dW, of the weight's shape.
+    """
+    net = network(model, weights)
+    with torch_threads(model, min(CHUNK, len(data.labels))):
+        loss_and_gradient(net, Batches(model, data, torch.float64, None, 0).full())
+    return {name: p.grad.numpy().copy() for name, p in net.named_parameters() if p.grad is not None}
+
+
+def measure_residual(flow: Flow, data: Dataset, direction: Mapping[str, np.ndarray]) -> ResidualMeasurement:
+    """Measure the power of eps with which a flow's residual vanishes at weights eps * direction.
+
+    The residual is split into its parts even and odd in eps, since neighbouring powers bend the line where float64
+    leaves little more than a decade to high orders; the smaller of the two exponents counts. Each regression fits
+    log(error) = log c + p log(eps) + b eps^2 + b' eps^4 + .. over a range of eps from rounding upwards; of all ranges
+    and numbers of terms the one counts whose standard error of p, misfit included, is least.
+
+    Parameters
+    ----------
+    flow : Flow
+        The derived flow.
+    data : Dataset
+        Training data.
+    direction : dict
+        Weight name -> array with entries of order one.
+
+    Returns
+    -------
+    ResidualMeasurement
+        Predicted and measured exponents per weight.
+    """
+    return _measure(
+        flow.model,
+        data,
+        direction,
+        lambda w: flow.rhs(data, w),
+        flow.moving,
+        flow.residual_order,
+        flow.closure,
+    )
+
+
+def measure_equation(
+    model: Model,
+    data: Dataset,
+    direction: Mapping[str, np.ndarray],
+    weight: str,
+    equation: Callable[[dict[str, np.ndarray]], np.ndarray],
+    predicted: float = float("nan"),
+) -> ResidualMeasurement:
+    """Measure the power of eps with which the relative error of one weight's equation vanishes against autodiff.
+
+    Parameters
+    ----------
+    model, data, direction
+        As in `measure_residual`.
+    weight : str
+        The weight whose dW/dt is given.
+    equation : callable
+        Weights -> claimed dW/dt.
+
+    predicted : float
+        The exponent that was predicted, to be kept beside the measured one.
+
+    Returns
+    -------
+    ResidualMeasurement
+        Of that weight alone.
+    """
+    return _measure(model, data, direction, lambda w: {weight: equation(w)}, (weight,), {weight: predicted})
+
+
+def _measure(
+    model: Model,
+    data: Dataset,
+    direction: Mapping[str, np.ndarray],
+    rhs: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]],
+    moving: Collection[str],
+    predicted: Mapping[str, float],
+    closure: str = "exact",
+) -> ResidualMeasurement:
+    """Go down the scales until the residuals of the moving weights are rounding, and read the slopes off."""
+    scales = GRID[[_largest_logit(model, data, direction, eps, closure) < LARGEST_LOGIT for eps in GRID]]
+    rows: list[dict[str, np.ndarray]] = []
+    for eps in scales:
+        rows.append(_parity_errors(model, data, direction, rhs, eps))
+        if len(rows) > ONE_DECADE and max(rows[-1][w].max() for w in moving) < ROUNDING:
+            break
+    eps = scales[: len(rows)]
+    table = {w: np.array([row[w] for row in rows]) for w in rows[0]}  # (k, parity)
+    fits = {w: min(_slope(eps, errors[:, parity]) for parity in (0, 1)) for w, errors in table.items()}
+    return ResidualMeasurement(
+        predicted=dict(predicted),
+        measured={w: slope for w, (slope, _) in fits.items()},
+        decades={w: decades for w, (_, decades) in fits.items()},
+        eps=eps,
+        errors={w: np.linalg.norm(errors, axis=1) for w, errors in table.items()},
+        direction=direction,
+    )
+
+
+def _largest_logit(
+    model: Model, data: Dataset, direction: Mapping[str, np.ndarray], eps: float, closure: str = "exact"
+) -> float:
+    """Largest logit of the network and of the closure's own."""
+    weights = {w: eps * np.asarray(x) for w, x in direction.items()}
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = [logits(model, weights, data.sequences, kind) for kind in dict.fromkeys(("exact", closure))]
+    largest = max(float(np.abs(f).max()) for f in found)
+    return largest if np.isfinite(largest) else np.inf
+
+
+def _parity_errors(
+    model: Model,
+    data: Dataset,
+    direction: Mapping[str, np.ndarray],
+    rhs: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]],
+    eps: float,
+) -> dict[str, np.ndarray]:
+    """Relative size of the part of the residual that is even in eps, and of the odd part (2,), per weight."""
+    residuals, truth = [], {}
+    for scale in (eps, -eps):
+        weights = {name: scale * np.asarray(value) for name, value in direction.items()}
+        truth = autodiff_gradient(model, data, weights)
+        residuals.append({w: slope + truth[w] for w, slope in rhs(weights).items()})
+    plus, minus = residuals
+    norm = np.linalg.norm
+    return {w: np.array([norm(plus[w] + s * minus[w]) for s in (1, -1)]) / (2 * norm(truth[w])) for w in plus}
+
+
+def _slope(eps: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
+    """Slope and width in decades; a flat error is a slope too (a frozen weight), rounding everywhere is infinite."""
+    if errors.max() < LARGEST_ROUNDING:
+        return float("inf"), float(np.log10(eps.max() / eps.min()))
+    flat = errors[errors < LARGEST_ROUNDING]
+    rounding = max(float(np.median(flat)), ROUNDING) if flat.size > 4 else ROUNDING
+    above = errors > 8 * rounding
+    windows = [w for ceiling in CEILINGS if (w := above & (errors < ceiling)).sum() >= FEWEST] or [above]
+    fits = [fit for w in windows for fit in _fits(eps[w], errors[w], rounding)]
+    _, slope, decades = min(fits)  # the fit that leaves the least doubt about its slope
+    return slope, decades
+
+
+def _fits(eps: np.ndarray, errors: np.ndarray, rounding: float) -> list[tuple[float, float, float]]:
+    """Doubt about the slope, the slope and the width in decades of fits with 1 .. 4 even powers of eps beside it."""
+    noise = 1e-3 + rounding / errors  # close to rounding a logarithm is mostly noise
+    decades = float(np.log10(eps.max() / eps.min()))
+    found = []
+    for bends in range(1, max(2, min(5, eps.size - 3))):
+        columns = [
+            np.log(eps),
+            np.ones_like(eps),
+            *((eps / eps.max()) ** (2 * k) for k in range(1, bends + 1)),
+        ]
+        design = np.stack(columns, axis=1) / noise[:, None]
+        solution = np.linalg.lstsq(design, np.log(errors) / noise, rcond=None)[0]
+        misfit = np.sum((design @ solution - np.log(errors) / noise) ** 2) / max(eps.size - len(columns), 1)
+        variance = np.linalg.pinv(design.T @ design)[0, 0]
+        found.append((float(np.sqrt(variance * max(misfit, 1.0))), float(solution[0]), decades))
+    return found

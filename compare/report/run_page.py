@@ -1,0 +1,223 @@
+"""The page of a run: what theory says, what training did, how long they agree."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...theory.base.files import InputError
+from ...theory.printing import html as markup
+from .page import Page, read_json, read_png, read_text, verdicts
+
+if TYPE_CHECKING:
+    from ...sim.trajectory.trajectory import Trajectory
+
+CLOSURE = re.compile(r"\\section\*\{Closure (.*?)\}\s*\\\[(.*?)\\\]", re.S)
+UNITS = (
+    "t is flow time = learning rate x step. Losses are weighted means in nats. The error of a weight is that of its "
+    "displacement, |dW theory - dW training| / |dW training|; that of a loss is relative to the trained one. A horizon "
+    "is the first flow time at which an error exceeds a tolerance."
+)
+
+
+def run_page(folder: Path) -> Page:
+    """Make the page of a directory that `overlay`, `simulate` or `train` wrote."""
+    summary = read_json(folder / "summary.json")
+    closures, training = summary["closures"], summary["training"]
+    verb = "overlay" if closures and training else "simulate" if closures else "train"
+    tolerance = float(summary["experiment"]["output"]["tolerance"])
+    found = [verdict for name, record in closures.items() for verdict in _verdicts(name, record, tolerance)]
+    if training:
+        found.append((None, f"Training {training['outcome']}{_cost(training)}."))
+    return Page(
+        title=f"{folder.resolve().name}: {_what(verb, closures)}",
+        lead=_setting(summary["experiment"]),
+        sections={
+            "What was found": verdicts(found),
+            "The figure": _figure(folder, summary),
+            "Equations": _equations(folder, closures),
+            "Errors and horizons": _errors(closures),
+            "Losses at the end": _ends(closures, training),
+            "Provenance": markup.facts(summary["provenance"]),
+            "Reproduce": _reproduce(folder, verb),
+        },
+    )
+
+
+def _what(verb: str, closures: Mapping[str, Any]) -> str:
+    names = ", ".join(closures)
+    return {
+        "overlay": f"theory ({names}) over training",
+        "simulate": f"theory ({names})",
+        "train": "training",
+    }[verb]
+
+
+def _setting(experiment: Mapping[str, Any]) -> str:
+    model, init = experiment["model"], experiment["init"]
+    start = (
+        f"weights from {init['file']}" if init.get("file") else f"gamma {init['gamma']}, seed {init['seed']}"
+    )
+    sizes = ", ".join(f"{key} {model[key]}" for key in ("d_vocab", "d_model", "d_mlp") if key in model)
+    data = (
+        f"data from {experiment['data']['file']}" if experiment.get("data") else "the composite anchor task"
+    )
+    return f"{model['name']} ({sizes}, {model['activation']}) on {data}; initial weights: {start}."
+
+
+def _verdicts(name: str, record: Mapping[str, Any], tolerance: float) -> Iterator[tuple[bool | None, str]]:
+    if not (overlay := record.get("overlay")):
+        yield None, f"{name}: {record['outcome']}{_cost(record)}."
+        return
+    horizons = {w: h for w, h in overlay["horizon_at_tolerance"].items() if w != "tolerance"}
+    first = min(horizons, key=lambda w: float("inf") if horizons[w] is None else horizons[w])
+    end, limit = overlay["compared"]["to"], f"{tolerance:.0%}"
+    if horizons[first] is None:
+        text = f"every weight follows training within {limit} up to the end, t = {end:.4g}"
+    else:
+        text = f"the weights follow training within {limit} up to t = {horizons[first]:.4g} ({first} leaves first)"
+    yield True if horizons[first] is None else None, f"{name}: {record['outcome']}; {text}{_cost(record)}."
+    losses = {n: e["max"] for n, e in overlay["error"].items() if n.startswith("loss")}
+    if losses and not overlay["blow_up_time"]:
+        worst = max(losses, key=lambda n: float("inf") if losses[n] is None else losses[n])
+        shown = _percent(losses[worst])
+        good = losses[worst] is not None and losses[worst] <= tolerance
+        yield (
+            True if good else None,
+            f"{name}: largest error of a loss up to t = {end:.4g}: {shown} ({worst}).",
+        )
+
+
+def _cost(record: Mapping[str, Any]) -> str:
+    seconds = record.get("seconds")
+    return "" if seconds is None else f" ({seconds:.3g} s of computing)"
+
+
+def _percent(value: float | None) -> str:
+    if value is None:
+        return "infinite"
+    return f"{100 * value:,.0f} %" if value >= 10 else f"{100 * value:.3g} %"
+
+
+def _figure(folder: Path, summary: Mapping[str, Any]) -> str:
+    picture = folder / "overlay.png"
+    names = ", ".join(summary["closures"])
+    if picture.is_file():
+        outcomes = "; ".join(f"{n} {r['outcome']}" for n, r in summary["closures"].items())
+        alt = (
+            f"Losses by group (left) and norms of the weights (right) over flow time: theory ({names}) as lines, "
+            f"training as hollow markers, relative errors underneath. {outcomes}."
+        )
+        caption = (
+            "Theory as lines (solid the first closure, dashed the second), training as hollow markers, from the same "
+            "initial weights; below, relative errors. Nothing is fitted."
+        )
+        return markup.figure(read_png(picture), alt, caption)
+    files = {name: folder / f"theory-{name}.nc" for name in summary["closures"] if "/" not in name}
+    paths = {name: path for name, path in files.items() if path.is_file()}
+    paths |= {p.stem: p for p in folder.glob("training.nc")}
+    return _curves(paths) if paths else ""
+
+
+def _curves(paths: Mapping[str, Path]) -> str:
+    """Losses by group and norms of the weights, from the files of the trajectories."""
+    from ...sim.trajectory.trajectory import load_trajectory
+
+    try:
+        runs = {name: load_trajectory(path) for name, path in paths.items()}
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    alt = f"Losses by group (left) and norms of the weights (right) over flow time, for {', '.join(runs)}."
+    return markup.figure(_drawn(runs), alt, "Losses and norms over flow time = learning rate x step.")
+
+
+def _drawn(runs: Mapping[str, Trajectory]) -> bytes:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.0, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for style, (name, run) in zip(("-", "--", ":", "-.") * 99, runs.items(), strict=False):
+        for panel, kind in zip(panels, ("loss/", "norm/"), strict=True):
+            shown = [n for n in run.observable_names if n.startswith(kind)]
+            for i, observable in enumerate(shown):
+                label = f"{observable.removeprefix(kind)}, {name}"
+                panel.plot(run.t, run[observable], style, color=f"C{i % 10}", lw=1.3, label=label)
+    for panel, what in zip(panels, ("loss (nats)", "norm of the weight"), strict=True):
+        panel.set(xlabel="flow time (learning rate x step)", ylabel=what)
+        if panel.lines:
+            panel.legend(fontsize=7, frameon=False)
+    sizes = [line.get_ydata() for line in panels[1].lines]
+    if sizes and max(map(max, sizes)) > 30 * min(map(min, sizes)) > 0:
+        panels[1].set_yscale("log")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _equations(folder: Path, closures: Mapping[str, Any]) -> str:
+    path = folder / "equations.tex"
+    parts = []
+    for name, latex in CLOSURE.findall(read_text(path)) if path.is_file() else ():
+        label = f'role="region" aria-label="equations, closure {markup.escape(name)}" tabindex="0"'
+        box = f'<div class="equations" {label}>'
+        parts.append(f"<h3>Closure {markup.escape(name)}</h3>{box}{markup.equations(latex)}</div>")
+        record = closures.get(name, {})
+        orders = record.get("residual_order", {})
+        if orders:
+            powers = ", ".join(f"{w} {'exact' if o is None else f'eps^{o}'}" for w, o in orders.items())
+            parts.append(f"<p>Predicted relative error of each equation: {markup.escape(powers)}.</p>")
+        if record.get("conserved"):
+            kept = markup.escape("; ".join(record["conserved"]))
+            parts.append(f"<p>Conserved along this flow (proved symbolically): <code>{kept}</code></p>")
+    note = (
+        "<p class='soft'>Letters are those of arXiv 2502.04375; \N{RING OPERATOR} is the entrywise product, a power "
+        "with \N{RING OPERATOR} is entrywise, <b>1</b> is a matrix of ones, \N{GREEK CAPITAL LETTER PI} takes the mean "
+        "over the vocabulary away.</p>"
+    )
+    return "".join(parts) + (note if parts else "")
+
+
+def _errors(closures: Mapping[str, Any]) -> str:
+    rows = []
+    for name, record in closures.items():
+        overlay = record.get("overlay") or {"error": {}, "horizon": {}}
+        for what, error in overlay["error"].items():
+            horizons = ["not reached" if h is None else f"{h:.4g}" for h in overlay["horizon"][what].values()]
+            rows.append((name, what, *(_percent(error[k]) for k in ("median", "max", "last")), *horizons))
+    if not rows:
+        return ""
+    limits = next(iter(next(r["overlay"] for r in closures.values() if r.get("overlay"))["horizon"].values()))
+    header = ("closure", "of", "median error", "largest", "at the end", *(f"{k} horizon (t)" for k in limits))
+    notes = "".join(
+        f"<p>{markup.escape(name)}: {markup.escape(str(r['overlay']['compared']['note']))}.</p>"
+        for name, r in closures.items() if r.get("overlay")
+    )  # fmt: skip
+    return f"<p class='soft'>{UNITS}</p>" + markup.table(header, rows, "Errors against training") + notes
+
+
+def _ends(closures: Mapping[str, Any], training: Mapping[str, Any] | None) -> str:
+    runs = dict(closures) | ({"training": training} if training else {})
+    names = list(dict.fromkeys(n for record in runs.values() for n in record["last"]))
+    rows = [
+        (run, markup.shown(record["t"]), *(markup.shown(record["last"].get(n)) for n in names))
+        for run, record in runs.items()
+    ]
+    header = ("run", "last saved t", *(f"{name} (nats)" for name in names))
+    return markup.table(
+        header, rows, "Losses at the last saved flow time, each with the logits of its own closure"
+    )
+
+
+def _reproduce(folder: Path, verb: str) -> str:
+    path = folder / "experiment.toml"
+    if not path.is_file():
+        return ""
+    command = markup.code(f"smallinit {verb} experiment.toml --out {folder.resolve().name}")
+    return (
+        f"<p>Save the experiment below as <code>experiment.toml</code>, then</p>{command}"
+        f"<p>With the same versions and the same machine the numbers are the same, bit for bit.</p>"
+        f"{markup.code(read_text(path))}"
+    )

@@ -1,0 +1,1 @@
+"""An experiment over axes of its keys, kept shard by shard."""

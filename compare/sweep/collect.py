@@ -1,0 +1,80 @@
+"""All points of a sweep as one xarray dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import xarray
+
+    from .run_sweep import Sweep
+
+SCALARS = ("outcome", "t_end", "horizon")
+
+
+def to_xarray(sweep: Sweep) -> xarray.Dataset:
+    """Collect a sweep.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimensions: one per axis (zipped axes share one), ``run`` (closures, "training") and ``time``. Variables: the
+        observables, ``t`` in flow time, ``outcome`` (name of the `Status`; "" where there is no result), ``t_end`` and,
+        of closures trained beside, ``horizon``; nan where a run did not get, or a point is missing or failed.
+
+    Raises
+    ------
+    ValueError
+        If no point is done yet.
+    """
+    import xarray
+
+    plan, store = sweep.plan, sweep.store
+    points = [point.id for point in plan.points]
+    found = store.read([name for name in points if name in store.places])
+    if not found:
+        raise ValueError("no point of the sweep is done yet: run it first.")
+    runs = list(dict.fromkeys(key.partition("|")[0] for arrays in found.values() for key in arrays))
+    dims = [
+        "_".join(names).replace(".", "_") if len(names) > 1 else "".join(names) for names in plan.dimensions
+    ]
+    variables: dict[str, Any] = {}
+    for name, shape, text in _variables(found):
+        filled: Any = np.full(
+            (len(points), len(runs), *shape), "" if text else np.nan, dtype="U32" if text else float
+        )
+        for i, point in enumerate(points):
+            for j, run in enumerate(runs):
+                value = found.get(point, {}).get(f"{run}|{name}")
+                if value is not None:
+                    corner: Any = (i, j, *(slice(n) for n in value.shape))
+                    filled[corner] = value
+        extra = [] if name in SCALARS else ["time", *(f"{name}_{k}" for k in range(1, len(shape)))]
+        variables[name] = ([*dims, "run", *extra], filled.reshape(plan.shape + filled.shape[1:]))
+    coordinates: dict[str, Any] = {"run": runs}
+    for dim, names in zip(dims, plan.dimensions, strict=True):
+        for name in names:
+            values = plan.axes[name]
+            plain = all(isinstance(v, int | float | str) for v in values)
+            coordinates[name] = (dim, list(values) if plain else [str(v) for v in values])
+    attributes = {"run": " ".join(plan.run), "points": len(points), "done": len(found)}
+    dataset = xarray.Dataset(variables, coordinates, attributes)
+    dataset["t"].attrs = {"units": "flow time", "long_name": "learning rate x step"}
+    return dataset
+
+
+def _variables(found: dict[str, dict[str, np.ndarray]]) -> Iterator[tuple[str, tuple[int, ...], bool]]:
+    """Name, largest shape and whether it is text, of everything that some point holds."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    text: dict[str, bool] = {}
+    for arrays in found.values():
+        for key, value in arrays.items():
+            name = key.partition("|")[2]
+            before = shapes.get(name, value.shape)
+            shapes[name] = tuple(max(a, b) for a, b in zip(before, value.shape, strict=True))
+            text[name] = value.dtype.kind == "U"
+    for name, shape in shapes.items():
+        yield name, shape, text[name]

@@ -1,0 +1,255 @@
+"""A sweep as it is written: an experiment, axes over its keys, and what to do at every point."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from ...theory.base.files import InputError
+from ..experiment.layers import anchored, nested, read_preset, read_toml, stack, write_tables
+from .axes import flat, values_of
+
+RUNS = ("simulate", "train")
+OBSERVABLES = ("loss", "loss/*", "norm/*")
+MOST_POINTS = 10**7
+SWEEP_KEYS = {"preset", "zip", "run", "observables"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of the axes.
+
+    Attributes
+    ----------
+    id : str
+        sha256 of everything that its result depends on but the code; never its place in the sweep.
+    values : dict
+        "section.key" -> value on each axis.
+    config : dict
+        The whole experiment, JSON-able.
+    """
+
+    id: str
+    values: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep file says.
+
+    Attributes
+    ----------
+    layers : tuple
+        Layers of the experiment below the axes, with their places.
+    axes : dict
+        "section.key" -> values.
+    zipped : tuple of tuple of str
+        Axes that move together; all others form a product.
+    run : tuple of str
+        "simulate", "train" or both.
+    observables : tuple of str
+        Names or patterns of what is kept of each trajectory.
+    """
+
+    layers: tuple[tuple[dict[str, Any], str], ...]
+    axes: Mapping[str, tuple[Any, ...]]
+    zipped: tuple[tuple[str, ...], ...] = ()
+    run: tuple[str, ...] = ("simulate",)
+    observables: tuple[str, ...] = OBSERVABLES
+    place: str = field(default="in the sweep", compare=False)
+
+    @cached_property
+    def dimensions(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the axes along each dimension of the sweep: one, or those zipped together."""
+        together = {name: group for group in self.zipped for name in group}
+        return tuple(dict.fromkeys(together.get(name, (name,)) for name in self.axes))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of values along each dimension."""
+        return tuple(len(self.axes[names[0]]) for names in self.dimensions)
+
+    @cached_property
+    def points(self) -> tuple[Point, ...]:
+        """All points, the last dimension fastest; every one validated.
+
+        Raises
+        ------
+        InputError
+            For the first point that is no valid experiment.
+        """
+        return tuple(self._points())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a JSON file; kept beside the results, so that they say what they are of."""
+        return {
+            "layers": [list(layer) for layer in self.layers],
+            "axes": {name: list(values) for name, values in self.axes.items()},
+            "zip": [list(group) for group in self.zipped],
+            "run": list(self.run),
+            "observables": list(self.observables),
+        }
+
+    def to_toml(self) -> str:
+        """Write a sweep file that has the same points; presets and flags are resolved in it."""
+        tables: dict[str, Any] = {"axes": {name: _written(values) for name, values in self.axes.items()}}
+        spec: dict[str, Any] = {"run": self.run, "observables": self.observables}
+        if self.zipped:
+            spec["zip"] = self.zipped
+        tables["sweep"] = spec
+        for section, part in self.points[0].config.items():
+            kept = {
+                k: v for k, v in (part or {}).items() if v is not None and f"{section}.{k}" not in self.axes
+            }
+            tables[section] = kept
+        return "# A resolved sweep of smallinit; run it again with this file.\n\n" + write_tables(tables)
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any], place: str) -> Plan:
+        """Restore what `to_dict` wrote.
+
+        Raises
+        ------
+        InputError
+            For anything that it cannot have written.
+        """
+        try:
+            return cls(
+                layers=tuple((dict(layer), str(words)) for layer, words in record["layers"]),
+                axes={
+                    str(name): tuple(tuple(v) if isinstance(v, list) else v for v in values)
+                    for name, values in record["axes"].items()
+                },
+                zipped=tuple(tuple(group) for group in record["zip"]),
+                run=tuple(record["run"]),
+                observables=tuple(record["observables"]),
+                place=place,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{place.removeprefix('in ')} is no record of a sweep ({error!r}).") from error
+
+    def _points(self) -> Iterator[Point]:
+        for index in product(*(range(n) for n in self.shape)):
+            values = {
+                name: self.axes[name][i]
+                for names, i in zip(self.dimensions, index, strict=True)
+                for name in names
+            }
+            layers = [*((json.loads(json.dumps(layer)), place) for layer, place in self.layers)]
+            config = stack([*layers, (nested(values), f"on the axes {self.place}")]).experiment.model_dump(
+                mode="json"
+            )
+            yield Point(self._identity(config), values, config)
+
+    def _identity(self, config: Mapping[str, Any]) -> str:
+        what = {"experiment": config, "run": self.run, "observables": self.observables}
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def fixed(self) -> dict[str, Any]:
+        """What all points share: the experiment but for its axes, and what is done; the manifest holds it."""
+        config = json.loads(json.dumps(dict(self.points[0].config)))
+        for name in self.axes:
+            section, key = name.split(".")
+            config[section].pop(key, None)
+        flat = {
+            f"{s}.{k}": v for s, part in config.items() if isinstance(part, dict) for k, v in part.items()
+        }
+        return flat | {
+            "axes": sorted(self.axes),
+            "run": list(self.run),
+            "observables": list(self.observables),
+        }
+
+
+def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Plan:
+    """Read a sweep file: an experiment with two more tables, ``[axes]`` and, optionally, ``[sweep]``.
+
+    Parameters
+    ----------
+    file : path
+        TOML. ``[axes]`` maps "section.key" to a list, to a range ``"0-99"``, or to ``{start, stop, num}`` (even, or
+        with ``log = true`` in ratio). ``[sweep]`` may hold ``preset``, ``zip`` (lists of axes that move together),
+        ``run`` ("simulate", "train") and ``observables`` (names or patterns).
+    flags : dict, optional
+        "section.key" -> value; overrides the file's experiment.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or says something that is no sweep.
+    """
+    file = Path(file)
+    table, place = read_toml(file), f"in {file}"
+    axes = {name: values_of(name, value, place) for name, value in flat(_table(table, "axes", place)).items()}
+    spec = _table(table, "sweep", place, needed=False)
+    if unknown := sorted(set(spec) - SWEEP_KEYS):
+        raise InputError(
+            f"[sweep] has an unknown key {unknown[0]!r} ({place}): it may hold {', '.join(sorted(SWEEP_KEYS))}."
+        )
+    layers = [(read_preset(spec["preset"]), f"in preset {spec['preset']}")] if "preset" in spec else []
+    layers.append((anchored(table, file.absolute().parent), place))
+    layers.append((anchored(nested(flags or {}), Path.cwd()), "on the command line"))
+    plan = Plan(
+        layers=tuple(layers),
+        axes=axes,
+        zipped=_zipped(spec.get("zip", []), axes, place),
+        run=_words("run", spec.get("run", ["simulate"]), place, RUNS),
+        observables=_words("observables", spec.get("observables", list(OBSERVABLES)), place),
+        place=place,
+    )
+    if (total := prod(plan.shape)) > MOST_POINTS:
+        raise InputError(f"[axes] give {total:,} points ({place}): at most {MOST_POINTS:,}; leave some out.")
+    return plan
+
+
+def _table(table: dict[str, Any], name: str, place: str, needed: bool = True) -> dict[str, Any]:
+    found = table.pop(name, None)
+    if found is None and not needed:
+        return {}
+    if not isinstance(found, dict) or not found:
+        raise InputError(
+            f'a sweep needs a table [{name}] ({place}), such as [axes] with "init.seed" = "0-9".'
+        )
+    return found
+
+
+def _written(values: tuple[Any, ...]) -> Any:
+    """Values of an axis as a file writes them: whole numbers in a row as a range."""
+    whole = all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values)
+    if whole and len(values) > 1 and values == tuple(range(values[0], values[-1] + 1)):
+        return f"{values[0]}-{values[-1]}"
+    return values
+
+
+def _zipped(value: Any, axes: Mapping[str, tuple[Any, ...]], place: str) -> tuple[tuple[str, ...], ...]:
+    groups = value if isinstance(value, list) and all(isinstance(g, list) for g in value) else [value]
+    for group in groups:
+        for name in group:
+            if name not in axes or sum(name in g for g in groups) > 1:
+                raise InputError(f"`zip` names {name!r}, which must be an axis, once ({place}).")
+        if len({len(axes[name]) for name in group}) > 1:
+            sizes = ", ".join(f"{name} {len(axes[name])}" for name in group)
+            raise InputError(f"axes in one `zip` must have as many values, got {sizes} ({place}).")
+    return tuple(tuple(group) for group in groups if group)
+
+
+def _words(key: str, value: Any, place: str, known: tuple[str, ...] = ()) -> tuple[str, ...]:
+    words = [value] if isinstance(value, str) else value
+    good = (
+        isinstance(words, list)
+        and words
+        and all(isinstance(w, str) and (not known or w in known) for w in words)
+    )
+    if not good:
+        among = f" of {', '.join(known)}" if known else ""
+        raise InputError(f"`{key}` must be a list{among}, got {value!r} ({place}).")
+    return tuple(dict.fromkeys(words))

@@ -1,0 +1,184 @@
+"""Sweeps: an experiment over axes of its keys, kept shard by shard, resumed by running it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .engine import Engine, Progress, workers_of
+from .plan import Plan as Plan
+from .plan import Point as Point
+from .plan import read_sweep as read_sweep
+from .store import PLAN, Store
+
+if TYPE_CHECKING:
+    import xarray
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sweep:
+    """A sweep and what has been computed of it so far.
+
+    Attributes
+    ----------
+    plan : Plan
+        Axes and experiment.
+    store : Store
+        Its directory.
+    """
+
+    plan: Plan
+    store: Store
+
+    @property
+    def done(self) -> int:
+        """Points that are kept."""
+        return sum(point.id in self.store.places for point in self.plan.points)
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """What could not be computed: the point's values, as text -> why."""
+        found = self.store.failures()
+        return {_named(point): found[point.id] for point in self.plan.points if point.id in found}
+
+    @property
+    def status(self) -> str:
+        """One sentence."""
+        total, failed = len(self.plan.points), len(self.failures)
+        parts = [f"{self.done} of {total} points done"]
+        parts += [f"{failed} of {total} failed"] if failed else []
+        parts += [f"{self.store.n_damaged} damaged shards put aside"] if self.store.n_damaged else []
+        return ", ".join(parts)
+
+    def __repr__(self) -> str:
+        """Axes and status."""
+        axes = " x ".join(
+            f"{'+'.join(names)} ({n})" for names, n in zip(self.plan.dimensions, self.plan.shape, strict=True)
+        )
+        return f"Sweep({axes}: {self.status})"
+
+    def _repr_html_(self) -> str:
+        """Axes and status, for notebooks."""
+        from ...theory.printing import html as markup
+
+        rows = [
+            (name, len(v), f"{markup.shown(v[0])} .. {markup.shown(v[-1])}")
+            for name, v in self.plan.axes.items()
+        ]
+        return markup.card("Sweep", markup.table(("axis", "values", "from .. to"), rows), status=self.status)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Collect everything into one dataset; see `smallinit.compare.sweep.collect`."""
+        from .collect import to_xarray
+
+        return to_xarray(self)
+
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Collect everything into one netCDF4 file, written whole or not at all; "/" in names becomes "|".
+
+        Raises
+        ------
+        FileExistsError
+            If the file exists and `overwrite` is False.
+        FileNotFoundError
+            If its folder does not exist.
+        ValueError
+            If no point is done yet.
+        """
+        from ...sim.trajectory.storage import check_target, write_netcdf
+
+        check_target(Path(path), overwrite)
+        return write_netcdf(self.to_xarray(), Path(path))
+
+
+def _named(point: Point) -> str:
+    return ", ".join(f"{name} = {value!r}" for name, value in point.values.items())
+
+
+def run_sweep(
+    file: str | Path | Plan,
+    out: str | Path,
+    executor: Executor | str | None = None,
+    *,
+    flags: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    shard: tuple[int, int] = (1, 1),
+    progress: Callable[[Progress], None] | None = None,
+) -> Sweep:
+    """Compute all points of a sweep that its directory does not hold yet.
+
+    Results do not depend on the executor, on the number of workers, on interruptions, or on what else is in the sweep:
+    a point's numbers follow from its experiment alone, computed on one thread.
+
+    Parameters
+    ----------
+    file : path or Plan
+        A sweep file; see `read_sweep`.
+    out : path
+        Directory for the results; run again to resume, or to extend the axes.
+    executor : None, "process" or Executor
+        Threads, spawned processes, or any `concurrent.futures.Executor`, such as that of
+        ``distributed.Client(...).get_executor()``.
+    flags : dict, optional
+        "section.key" -> value; overrides the file's experiment.
+    workers : int or None
+        Threads or processes; None takes one per core.
+    shard : (i, n)
+        Compute only the i-th of n parts (from 1): for clusters without an engine, all into one directory.
+    progress : callable or None
+        Called with a `Progress` after every batch.
+
+    Returns
+    -------
+    Sweep
+        Points that could not be computed are in ``Sweep.failures``; they are tried again on the next run.
+
+    Raises
+    ------
+    InputError, ValueError
+        For input that is wrong, or a directory that holds something else, before any work.
+    OSError
+        If results cannot be written; those written before stay.
+    """
+    plan = file if isinstance(file, Plan) else read_sweep(file, flags)
+    i, n = shard
+    if not 1 <= i <= n:
+        raise ValueError(f"`shard` must be (i, n) with 1 <= i <= n, got {shard!r}.")
+    if workers is not None and (isinstance(workers, bool) or workers < 1):
+        raise ValueError(f"`workers` must be a positive integer or None, got {workers!r}.")
+    points = plan.points[i - 1 :: n]
+    with workers_of(executor, workers, "train" in plan.run) as (submit, number):
+        store = Store(Path(out), plan.fixed)
+        store.record(plan.to_dict())
+        missing = [point for point in points if point.id not in store.places]
+        count = Progress(len(missing), progress)
+        Engine(plan, store, submit, number, count).run(missing)
+    return Sweep(plan, store)
+
+
+def open_sweep(file: str | Path | Plan, out: str | Path, flags: Mapping[str, Any] | None = None) -> Sweep:
+    """Open the directory of a sweep, computing nothing.
+
+    Raises
+    ------
+    InputError
+        If it holds another sweep, or none.
+    """
+    plan = file if isinstance(file, Plan) else read_sweep(file, flags)
+    Store(Path(out))  # it must be there
+    return Sweep(plan, Store(Path(out), plan.fixed))
+
+
+def recorded_sweep(out: str | Path) -> Sweep:
+    """Open the directory of a sweep by what it says of itself, whichever version of this package wrote it.
+
+    Raises
+    ------
+    InputError
+        If it holds no sweep, or one that has not recorded its axes.
+    """
+    store = Store(Path(out))
+    return Sweep(Plan.from_dict(store.recorded(), f"in {store.folder / PLAN}"), store)

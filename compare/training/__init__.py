@@ -1,0 +1,1 @@
+"""The torch twins and their training."""

@@ -1,0 +1,182 @@
+"""Checkpoints of a training run: one npz file, written atomically, read without running anything in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from .settings import config_hash
+
+FORMAT = 2
+KINDS = ("weight", "moment", "saved", "measured")
+READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+class CheckpointError(ValueError):
+    """A file that is not a whole checkpoint, or that of a run with other settings."""
+
+
+@dataclass
+class State:
+    """All that a run needs to go on as if it had never stopped.
+
+    Attributes
+    ----------
+    step : int
+        Optimizer steps taken.
+    weights : dict
+        Weight name -> current value.
+    moments : dict
+        "weight/moment" -> optimizer state; empty for gd and sgd.
+    rng : dict
+        State of the minibatch generator.
+    saved_steps : list of int
+        Steps saved so far.
+    saved : dict
+        Weight name -> snapshots (n_saved, rows, cols), float64.
+    measured : dict
+        Observable -> values (n_saved,) at the saved steps.
+    """
+
+    step: int
+    weights: Mapping[str, np.ndarray]
+    moments: Mapping[str, np.ndarray] = field(default_factory=dict)
+    rng: Mapping[str, Any] = field(default_factory=dict)
+    saved_steps: list[int] = field(default_factory=list)
+    saved: Mapping[str, np.ndarray] = field(default_factory=dict)
+    measured: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: State) -> None:
+    """Write a checkpoint to a temporary file, sync and rename it: a kill leaves the old one or the new.
+
+    Parameters
+    ----------
+    path : path
+        File to write; replaced if there.
+    config : mapping
+        JSON-able settings that a resuming run must share.
+    state : State
+        Where the run is.
+    """
+    path = Path(path)
+    meta = {"format": FORMAT, "config": dict(config), "hash": config_hash(dict(config)), "step": state.step}
+    meta |= {"rng": dict(state.rng), "saved_steps": list(state.saved_steps)}
+    text = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
+    parts = zip(KINDS, (state.weights, state.moments, state.saved, state.measured), strict=True)
+    members = {f"{kind}:{name}": value for kind, part in parts for name, value in part.items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, allow_pickle=False, meta=text, **members)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: str | Path, config: Mapping[str, Any]) -> State:
+    """Read a checkpoint and hold it against the settings of the run that resumes it.
+
+    Parameters
+    ----------
+    path : path
+        File that `save_checkpoint` wrote.
+    config : mapping
+        Settings of this run.
+
+    Returns
+    -------
+    State
+        Where the run was.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is not a whole checkpoint, or belongs to other settings; the differing ones are listed.
+    """
+    try:
+        members = _read_members(Path(path))
+        meta = json.loads(members.pop("meta").tobytes())
+        if meta["format"] != FORMAT or meta["hash"] != config_hash(meta["config"]):
+            raise ValueError("another format, or its settings were edited")
+        state = _state(meta, members)
+    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = str(error) or type(error).__name__
+        raise CheckpointError(
+            f"`checkpoint` {str(path)!r} is not a whole checkpoint ({reason}): "
+            "delete it or give another path."
+        ) from None
+    if different := _differences(meta["config"], config):
+        raise CheckpointError(
+            f"`checkpoint` {str(path)!r} belongs to a run with other settings ({different}): "
+            "use those settings or another path."
+        )
+    return state
+
+
+def _state(meta: dict[str, Any], members: dict[str, np.ndarray]) -> State:
+    parts: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in KINDS}
+    for key, value in members.items():
+        kind, _, name = key.partition(":")
+        parts[kind][name] = value
+    if any(len(value) != len(meta["saved_steps"]) for value in (parts["saved"] | parts["measured"]).values()):
+        raise ValueError("saved steps and snapshots disagree in number")
+    return State(
+        step=int(meta["step"]),
+        weights=parts["weight"],
+        moments=parts["moment"],
+        rng=meta["rng"],
+        saved_steps=[int(step) for step in meta["saved_steps"]],
+        saved=parts["saved"],
+        measured=parts["measured"],
+    )
+
+
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    differing = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
+    hashes = ("data", "start")  # fingerprints say nothing to a reader
+    return ", ".join(
+        f"{key} differs" if key in hashes else f"{key} was {then.get(key)!r}, now {now.get(key)!r}"
+        for key in differing
+    )
+
+
+def _read_members(path: Path) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(path) as archive:
+        return {
+            info.filename.removesuffix(".npy"): _read_array(archive, info, path.stat().st_size)
+            for info in archive.infolist()
+        }
+
+
+def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, cap: int) -> np.ndarray:
+    # A hostile file may promise terabytes: members are stored uncompressed, so none is larger than the file,
+    # and the array's own header must fit the member before anything is allocated. Reading to the end checks
+    # the CRC.
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > cap:
+        raise ValueError(f"member {info.filename!r} is larger than the file")
+    with archive.open(info) as file:
+        shape, fortran, dtype = _header(file)
+        size = int(np.prod(shape, dtype=object)) * dtype.itemsize if shape else dtype.itemsize
+        if dtype.kind not in "fiu" or size > info.file_size or min(shape, default=0) < 0:
+            raise ValueError(f"member {info.filename!r} has an impossible header")
+        content = file.read()
+    if len(content) != size:
+        raise ValueError(f"member {info.filename!r} is cut short")
+    return np.frombuffer(content, dtype=dtype).reshape(shape, order="F" if fortran else "C").copy()
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    version = np.lib.format.read_magic(file)
+    if version not in READERS:
+        raise ValueError(f"array format {version} is unknown")
+    return READERS[version](file)

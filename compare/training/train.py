@@ -1,0 +1,165 @@
+"""Train the torch twin of a model from the very weights the theory starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...sim.ode.outcome import IntegrationError
+from ...sim.trajectory.trajectory import Trajectory
+from ...theory.data.dataset import Dataset
+from ...theory.models.spec import Spec
+from .batches import CHUNK
+from .checkpoint import load_checkpoint
+from .settings import Settings, integer
+from .torch_threads import flushed_denormals, torch_threads
+from .training_run import Run
+from .warmup import WarmupCosine
+
+
+def train(
+    model: Spec,
+    data: Dataset,
+    start: Mapping[str, Any],
+    optimizer: str = "gd",
+    learning_rate: float = 0.1,
+    steps: int = 2000,
+    save_at: Any = None,
+    *,
+    batch_size: int | None = None,
+    seed: int = 0,
+    dtype: str | None = None,
+    weight_decay: float = 0.0,
+    schedule: WarmupCosine | None = None,
+    clip: float | None = None,
+    betas: tuple[float, float] = (0.9, 0.999),
+    device: str = "cpu",
+    keep: str = "weights",
+    measure_on: Dataset | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+    progress: bool | None = None,
+    throw: bool = True,
+) -> Trajectory:
+    """Train a network; the loss is the weighted mean cross-entropy over the rows that are not held out.
+
+    Parameters
+    ----------
+    model : theory.Model or decoder.Decoder
+        What to train; `networks.TWINS` holds its torch network.
+    data : Dataset
+        Weighted sequences of the model's vocabulary.
+    start : mapping
+        Weight name -> initial value of shape ``model.weights[name]``.
+    optimizer : {"gd", "sgd", "adamw"}
+        Full-batch gradient descent; the same on minibatches drawn with replacement from the row weights;
+        AdamW, on minibatches if `batch_size` is given. Flow time belongs to the first two: AdamW is there for
+        contrast.
+    learning_rate : float
+        Step size; flow time = learning_rate x step, or the sum of the step sizes under a `schedule`.
+    steps : int
+        Number of optimizer steps.
+    save_at : None, int or array of int
+        Steps at which weights are kept: None for step 0 and about 100 evenly spaced ones; a count k > 1 for k
+        even ones from 0 to `steps`, 1 for the last; or the steps themselves.
+    batch_size : int, optional
+        Sequences per minibatch; by default 100 for "sgd" and all of them for "gd" and "adamw".
+    seed : int
+        Of the minibatches.
+    dtype : {"float64", "float32"}, optional
+        Precision of training, by default float64, and float32 for a `Decoder`; the trajectory is float64 either way.
+    weight_decay : float
+        Decay rate per unit of flow time: decoupled in "adamw", part of the gradient otherwise.
+    schedule : WarmupCosine, optional
+        How the step size changes; by default it does not.
+    clip : float, optional
+        Largest norm of the gradient of all weights together; longer gradients are scaled down to it.
+    betas : tuple of float
+        Decay of AdamW's two moments per step.
+    device : {"cpu", "cuda", "auto"}
+        Where to train; "auto" takes a CUDA device if there is one. Runs are repeated and resumed bit for bit on
+        the CPU, where also minibatches are always drawn.
+    keep : {"weights", "observables"}
+        What the trajectory holds at each saved step. Losses and accuracies alone need no room, and are all there is
+        to know of a large network's training then.
+    measure_on : Dataset, optional
+        Where losses and accuracies are measured at each saved step if they are measured on the network at all (see
+        `keep`); by default all of `data`, which for much data takes longer than the steps between.
+    checkpoint : path, optional
+        File to keep the run's state in, replaced atomically.
+    checkpoint_every : int, optional
+        Steps between checkpoints; by default one a minute. One is written at the end in any case.
+    resume : bool
+        Go on from `checkpoint` if it is there, bit for bit as if never stopped (same machine and versions).
+        The settings must be the same; only `steps` may grow.
+    progress : bool, optional
+        Show a progress bar.
+    throw : bool
+        Raise when the run diverges; otherwise return what came before, with the outcome.
+
+    Returns
+    -------
+    Trajectory
+        Of kind "training", with ``steps`` and ``t = learning_rate * steps``.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or the checkpoint belongs to other settings.
+    IntegrationError
+        If the loss stops being finite; its ``trajectory`` holds everything before.
+    """
+    settings = Settings.of(
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        steps=steps,
+        save_at=save_at,
+        batch_size=batch_size,
+        seed=seed,
+        dtype=model.precision if dtype is None else dtype,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        clip=clip,
+        betas=betas,
+        device=device,
+        keep=keep,
+    )
+    path, every = _checkpoint_arguments(checkpoint, checkpoint_every, resume)
+    model.check_data(data)
+    if measure_on is not None:
+        model.check_data(measure_on)
+    # The caller may be inside `torch.no_grad()` or inference mode; both are put back on leaving.
+    rows = min(CHUNK, settings.batch_size or len(data.labels)) * model.positions_read
+    modes = (torch.inference_mode(False), torch.enable_grad(), flushed_denormals(settings.dtype))
+    with modes[0], modes[1], modes[2], torch_threads(model, rows):
+        run = Run(model, data, model.validate(start), settings, path, every, measure_on)
+        if path is not None and path.exists():
+            run.restore(load_checkpoint(path, run.config))
+        outcome = run.advance(bool(progress))
+        trajectory = run.trajectory(outcome)  # in here, where its provenance sees the threads that were used
+    if throw and not outcome.success:
+        raise IntegrationError(str(outcome), trajectory)
+    return trajectory
+
+
+def _checkpoint_arguments(checkpoint: Any, every: Any, resume: bool) -> tuple[Path | None, int | None]:
+    if every is not None:
+        integer("checkpoint_every", every, 1)
+    if checkpoint is None:
+        if resume or every is not None:
+            asked = "resume" if resume else "checkpoint_every"
+            raise ValueError(f"`checkpoint` is None although `{asked}` is set: give the checkpoint's path.")
+        return None, None
+    path = Path(checkpoint)
+    if not path.parent.is_dir():
+        raise ValueError(f"`checkpoint` {str(path)!r} lies in a folder that does not exist: create it first.")
+    if path.exists() and not resume:
+        raise ValueError(
+            f"`checkpoint` {str(path)!r} exists already: "
+            "pass resume=True to go on from it, or give another path."
+        )
+    return path, every

@@ -1,0 +1,253 @@
+"""A training run in progress: what `train` advances, checkpoints and turns into a trajectory."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import isfinite, prod
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...sim.ode.outcome import Outcome, Status
+from ...sim.trajectory.provenance import provenance
+from ...sim.trajectory.trajectory import Trajectory
+from ...theory.data.dataset import Dataset
+from ...theory.models.model import Model
+from ...theory.models.spec import Spec
+from .batches import Batches, full_loss, loss_and_gradient
+from .checkpoint import State, save_checkpoint
+from .measure import Measure
+from .networks import Network, network
+from .settings import Settings, config_hash
+
+CHECKPOINT_SECONDS = 60.0
+LABELS = {"gd": "GD", "sgd": "SGD", "adamw": "AdamW"}
+
+
+class Run:
+    """Network, optimizer and batches of one run, and the weights it has saved.
+
+    Parameters
+    ----------
+    model, data, start
+        As in `train`, validated.
+    settings : Settings
+        Cleaned settings.
+    checkpoint : Path or None
+        Where to keep the state.
+    every : int or None
+        Steps between checkpoints; None for one a minute.
+    measure_on : Dataset or None
+        What losses are measured on; None for `data`.
+    """
+
+    def __init__(
+        self,
+        model: Spec,
+        data: Dataset,
+        start: dict[str, np.ndarray],
+        settings: Settings,
+        checkpoint: Path | None,
+        every: int | None,
+        measure_on: Dataset | None = None,
+    ) -> None:
+        dtype, device = getattr(torch, settings.dtype), torch.device(settings.device)
+        self.model, self.data, self.settings = model, data, settings
+        self.config = settings.identity(model, data, start)
+        if measure_on is not None:
+            self.config["measure_on"] = measure_on.fingerprint
+        self.network = network(model, start, dtype).to(device)
+        self.batches = Batches(model, data, dtype, settings.batch_size, settings.seed, device)
+        self.optimizer = _adamw(self.network, settings) if settings.adamw else None
+        self.step, self.loss = 0, float("nan")
+        self.statistics: dict[str, float] = {}
+        self.saved_steps: list[int] = []
+        kept = start if settings.keep == "weights" else ()
+        self.saved: dict[str, list[np.ndarray]] = {name: [] for name in kept}
+        # A theory model's losses follow from its weights; they are measured here only if those are not kept.
+        measuring = settings.keep == "observables" or not isinstance(model, Model)
+        self._measure = Measure(model, measure_on or data, device) if measuring else None
+        self.measured: dict[str, list[float]] = {}
+        self._checkpoint, self._every, self._written = checkpoint, every, time.monotonic()
+        if isinstance(model, Model):  # of a network with residual paths the product says nothing
+            _warn_of_denormals(start, settings.dtype)
+
+    def advance(self, progress: bool) -> Outcome:
+        """Train to the last step, or to the first loss that is not finite."""
+        began, first, last = time.perf_counter(), self.step, self.settings.steps
+        wanted = set(self.settings.save_at.tolist())
+        with _bar(progress, last) as show:
+            while self._evaluate() and (self.step not in wanted or self._keep()) and self.step < last:
+                self._update()
+                self.step += 1
+                show(self.step, self.loss)
+                self._maybe_checkpoint()
+        seconds, taken = time.perf_counter() - began, self.step - first
+        self.statistics = {"steps": taken, "seconds": seconds, "seconds_per_step": seconds / max(taken, 1)}
+        self.statistics |= {"final_loss": self.loss}
+        return self._finish()
+
+    def restore(self, state: State) -> None:
+        """Take over a checkpoint's state."""
+        settings = self.settings
+        if state.step > settings.steps:
+            raise ValueError(
+                f"`steps` is {settings.steps} but the checkpoint is at step {state.step}: ask for more."
+            )
+        reached = state.step + (state.saved_steps[-1:] == [state.step])
+        if state.saved_steps != [step for step in settings.save_at.tolist() if step < reached]:
+            raise ValueError(
+                f"`save_at` differs from what the checkpoint saved up to step {state.step} "
+                f"({len(state.saved_steps)} steps): give the same steps up to there."
+            )
+        with torch.no_grad():
+            for name, p in self.network.named_parameters():
+                p.copy_(torch.from_numpy(state.weights[name]))
+                if self.optimizer is not None and state.step:
+                    self.optimizer.state[p] = {
+                        key.partition("/")[2]: torch.tensor(value, device=p.device)
+                        for key, value in state.moments.items()
+                        if key.startswith(f"{name}/")
+                    }
+        self.step, self.saved_steps = state.step, list(state.saved_steps)
+        self.saved = {name: list(value) for name, value in state.saved.items()}
+        self.measured = {name: value.tolist() for name, value in state.measured.items()}
+        self.batches.rng.bit_generator.state = dict(state.rng)
+
+    def state(self) -> State:
+        """All that a resumed run needs."""
+        named = list(self.network.named_parameters())
+        moments = self.optimizer.state if self.optimizer is not None else {}
+        shapes = self.model.weights
+        return State(
+            step=self.step,
+            weights={name: p.detach().cpu().numpy() for name, p in named},
+            moments={
+                f"{n}/{key}": value.cpu().numpy()
+                for n, p in named
+                for key, value in moments.get(p, {}).items()
+            },
+            rng=dict(self.batches.rng.bit_generator.state),
+            saved_steps=self.saved_steps,
+            saved={name: np.array(kept).reshape(-1, *shapes[name]) for name, kept in self.saved.items()},
+            measured={name: np.array(values) for name, values in self.measured.items()},
+        )
+
+    def trajectory(self, outcome: Outcome) -> Trajectory:
+        """Everything saved so far as a `Trajectory` of kind "training"."""
+        settings = self.settings
+        steps = np.array(self.saved_steps, dtype=np.int64)
+        return Trajectory(
+            t=settings.times(steps),
+            weights={
+                name: np.array(kept).reshape(-1, *self.model.weights[name])
+                for name, kept in self.saved.items()
+            },
+            outcome=outcome,
+            kind="training",
+            label=f"{LABELS[settings.optimizer]}, learning rate {settings.learning_rate:g}",
+            statistics=self.statistics,
+            provenance=provenance(**self.config, config_hash=config_hash(self.config), steps=settings.steps),
+            steps=steps,
+            model=self.model,
+            data=self.data,
+            measured={name: np.array(values) for name, values in self.measured.items()},
+        )
+
+    def _evaluate(self) -> bool:
+        # The last step needs no gradient, and a minibatch drawn for it would be missing when the run is
+        # prolonged.
+        if self.step < self.settings.steps:
+            self.loss = loss_and_gradient(self.network, self.batches.draw())
+        else:
+            self.loss = full_loss(self.network, self.batches)
+        return isfinite(self.loss)
+
+    def _keep(self) -> bool:
+        if self.saved_steps[-1:] == [self.step]:
+            return True  # resumed from the end of a shorter run
+        weights = self.network.weights()
+        if not all(np.isfinite(value).all() for value in weights.values()):
+            self.loss = float("nan")
+            return False
+        self.saved_steps.append(self.step)
+        for name in self.saved:
+            self.saved[name].append(weights[name])
+        for name, value in (self._measure(self.network) if self._measure else {}).items():
+            self.measured.setdefault(name, []).append(value)
+        return True
+
+    def _update(self) -> None:
+        settings = self.settings
+        rate, decay = settings.learning_rate, settings.weight_decay
+        if settings.schedule is not None:
+            rate *= settings.schedule.factor(self.step)
+        if settings.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
+        if self.optimizer is not None:
+            self.optimizer.param_groups[0]["lr"] = rate
+            self.optimizer.step()
+            return
+        # torch.optim.SGD does just this, but importing torch.optim's machinery costs 1.5 s.
+        with torch.no_grad():
+            for p in self.network.parameters():
+                if p.grad is not None:
+                    p.add_(p.grad if decay == 0 else p.grad.add(p, alpha=decay), alpha=-rate)
+
+    def _maybe_checkpoint(self) -> None:
+        if self._checkpoint is None:
+            return
+        waited = time.monotonic() - self._written
+        if self.step % self._every == 0 if self._every else waited > CHECKPOINT_SECONDS:
+            save_checkpoint(self._checkpoint, self.config, self.state())
+            self._written = time.monotonic()
+
+    def _finish(self) -> Outcome:
+        rate, (t,) = self.settings.learning_rate, self.settings.times(np.array([self.step]))
+        if not isfinite(self.loss):
+            return Outcome(
+                Status.NON_FINITE,
+                t,
+                f"training diverged, its loss at step {self.step} is {self.loss}; "
+                f"lower `learning_rate` (it is {rate:g})",
+            )
+        if self._checkpoint is not None:
+            save_checkpoint(self._checkpoint, self.config, self.state())
+        return Outcome(Status.REACHED_END, t)
+
+
+def _adamw(net: Network, settings: Settings) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        net.parameters(),
+        settings.learning_rate,
+        settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+
+
+def _warn_of_denormals(start: dict[str, np.ndarray], dtype: str) -> None:
+    scale = prod(float(np.sqrt(np.mean(value**2))) for value in start.values())
+    if dtype == "float32" and scale < 1e-30:
+        warnings.warn(
+            f"The product of the initial scales is {scale:.0e}: in float32 denormal numbers, those below 1e-38, "
+            'are taken for zero; use dtype="float64".',
+            stacklevel=4,
+        )
+
+
+@contextmanager
+def _bar(progress: bool, total: int) -> Iterator[Callable[[int, float], None]]:
+    if not progress:
+        yield lambda step, loss: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("loss {task.fields[loss]:.4f}")) as bar:
+        task = bar.add_task("training", total=total, loss=float("nan"))
+        yield lambda step, loss: bar.update(task, completed=step, loss=loss)

@@ -1,0 +1,37 @@
+"""Numbers: flows compiled to kernels, integrated to trajectories."""
+
+from .compile.check_flow import check_flow as check_flow
+from .ensemble.ensemble import Ensemble as Ensemble
+from .ensemble.integrate_ensemble import integrate_ensemble as integrate_ensemble
+from .forecast.certificate import Certificate as Certificate
+from .forecast.certificate import certificate as certificate
+from .forecast.mode_forecast import learning_times as learning_times
+from .forecast.mode_forecast import mode_blow_ups as mode_blow_ups
+from .forecast.mode_forecast import mode_residuals as mode_residuals
+from .forecast.stages import Stages as Stages
+from .forecast.stages import alignment as alignment
+from .forecast.stages import onset as onset
+from .forecast.stages import predict_stages as predict_stages
+from .integration.integrate import integrate as integrate
+from .ode.events import Event as Event
+from .ode.methods.dop853 import DOP853 as DOP853
+from .ode.methods.euler import EULER as EULER
+from .ode.methods.rkc import RKC as RKC
+from .ode.methods.rkc import Stabilised as Stabilised
+from .ode.methods.tableau import Method as Method
+from .ode.methods.taylor import TAYLOR as TAYLOR
+from .ode.methods.taylor import Series as Series
+from .ode.methods.tsit5 import TSIT5 as TSIT5
+from .ode.outcome import IntegrationError as IntegrationError
+from .ode.outcome import Outcome as Outcome
+from .ode.outcome import Status as Status
+from .ode.record import Solution as Solution
+from .ode.solve import solve as solve
+from .ode.taylor.mode_ensemble import ModeEnsemble as ModeEnsemble
+from .ode.taylor.mode_ensemble import integrate_modes as integrate_modes
+from .reduced.balanced import balanced_start as balanced_start
+from .reduced.reduction import Reduction as Reduction
+from .reduced.reduction import reduce as reduce
+from .trajectory.provenance import provenance as provenance
+from .trajectory.trajectory import Trajectory as Trajectory
+from .trajectory.trajectory import load_trajectory as load_trajectory

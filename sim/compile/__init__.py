@@ -1,0 +1,1 @@
+"""From matrix expressions to the interpreter's table of operations."""

@@ -1,0 +1,90 @@
+"""The contract of right-hand sides that every method relies on, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..kernel.problem import Problem
+
+if TYPE_CHECKING:
+    from ...theory.data.dataset import Dataset
+    from ...theory.flows.flow import Flow
+
+_SENTINEL = -1.2345678901234567e300
+
+
+def check_flow(
+    flow: Flow | Problem, start: Mapping[str, Any] | np.ndarray, data: Dataset | None = None, t: float = 0.0
+) -> None:
+    """Check a flow, or a `Problem` of one's own, before it is integrated.
+
+    A right-hand side must write every entry of its result, whatever was there before, change neither the state nor its
+    data, give the same bits for the same state, and be finite at the start. What breaks this makes methods
+    fail late and strangely.
+
+    Parameters
+    ----------
+    flow : Flow or Problem
+        What is to be integrated.
+    start : dict or ndarray
+        Weights of a flow, or the flat state (n,) of a problem.
+    data : Dataset, optional
+        Training data of a flow.
+    t : float
+        Flow time of the check.
+
+    Raises
+    ------
+    ValueError
+        Naming the first rule that is broken, and where.
+    """
+    problem, y = _prepared(flow, start, data)
+    floats, ints, before = problem.floats.copy(), problem.ints.copy(), y.copy()
+    first, second = (np.full(problem.n, fill) for fill in (_SENTINEL, 0.0))
+    problem(t, y, first)
+    if (missed := np.flatnonzero(first == _SENTINEL)).size:
+        raise ValueError(
+            f"the right-hand side leaves {_entries(missed)} of `out` unwritten: it must write every one."
+        )
+    if (changed := np.flatnonzero(y != before)).size:
+        raise ValueError(
+            f"the right-hand side changes {_entries(changed)} of the state `y`: it must only read it."
+        )
+    if not (np.array_equal(floats, problem.floats) and np.array_equal(ints, problem.ints)):
+        raise ValueError("the right-hand side changes its data `floats` or `ints`: it must only read them.")
+    if (bad := np.flatnonzero(~np.isfinite(first))).size:
+        raise ValueError(
+            f"the right-hand side is nan or inf at {_entries(bad)} at the start: check `start` and the data."
+        )
+    problem.work[:] = _SENTINEL
+    problem(t, y, second)
+    if (other := np.flatnonzero(first != second)).size:
+        raise ValueError(
+            f"the right-hand side gives other numbers at {_entries(other)} when it is called again: it must depend on "
+            "nothing but t, y and its data."
+        )
+
+
+def _prepared(flow: Any, start: Any, data: Any) -> tuple[Problem, np.ndarray]:
+    if isinstance(flow, Problem):
+        y = np.array(start, dtype=np.float64)
+        if y.shape != (flow.n,):
+            raise ValueError(f"`start` must have shape ({flow.n},) for this problem, got {y.shape}.")
+        return replace(flow, work=flow.work.copy()), y
+    if data is None:
+        raise ValueError("`data` must be given with a flow: its equations hold statistics of the data.")
+    from .compiler import compile_flow
+
+    weights = flow.model.validate(start)
+    problem = compile_flow(flow, data, weights)
+    return problem, problem.pack(weights)
+
+
+def _entries(where: np.ndarray) -> str:
+    """The first few indices in words."""
+    shown = ", ".join(map(str, where[:3]))
+    return f"entr{'y' if where.size == 1 else 'ies'} {shown}{' ...' if where.size > 3 else ''}"

@@ -1,0 +1,137 @@
+"""A flow and its data, compiled into a Problem."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import scipy.sparse as sparse
+import sympy as sp
+
+from ...theory.algebra.nodes import matrix_symbols
+from ...theory.data.inputs import N_CTX, ROWS, dimension_sizes
+from ...theory.flows.powers import model_logits
+from ..kernel._interpreter import rhs
+from ..kernel.cache import LOCK
+from ..kernel.problem import Problem
+from .emit import Emitter
+from .ordering import lower_flow
+
+if TYPE_CHECKING:
+    from ...theory.algebra.nodes import Matrix
+    from ...theory.data.dataset import Dataset
+    from ...theory.flows.flow import Flow
+    from ...theory.models.model import Model
+
+_PROBLEMS: WeakKeyDictionary[Flow, WeakKeyDictionary[Dataset, Problem]] = WeakKeyDictionary()
+
+
+def compile_flow(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], fold: bool = True) -> Problem:
+    """Compile a flow on a dataset into one table of operations with its data folded.
+
+    Parameters
+    ----------
+    flow : Flow
+        The derived equations.
+    data : Dataset
+        Training data; held-out rows take no part.
+    start : dict
+        Validated weights.
+    fold : bool, default True
+        Whether weights that the flow freezes enter as constants, folded with the data; else they are part of the
+        state, with derivative zero.
+
+    Returns
+    -------
+    Problem
+        With scratch memory of its own, so that each thread may compile once and run alone.
+
+    Raises
+    ------
+    ValueError
+        If the vocabularies of model and data differ.
+    """
+    flow.model.check_data(data)
+    frozen = {w: start[w] for w in flow.model.weights if w not in flow.moving and fold}
+    if frozen:
+        return _compile(flow, data, frozen)  # another start, other constants: nothing to share
+    with LOCK:
+        per_data = _PROBLEMS.setdefault(flow, WeakKeyDictionary())
+        if data not in per_data:
+            per_data[data] = _compile(flow, data, frozen)
+        return replace(per_data[data], work=np.empty_like(per_data[data].work))
+
+
+def _compile(flow: Flow, data: Dataset, frozen: dict[str, np.ndarray]) -> Problem:
+    values = distinct_rows(flow.model, data)
+    shapes = {w: s for w, s in flow.model.weights.items() if w not in frozen}
+    sides = {w: flow.right_hand_sides[w] for w in shapes}
+    sizes = flow.model.sizes | {ROWS: values["omega"].shape[0], N_CTX: data.n_ctx}
+    for side in sides.values():
+        sizes |= dimension_sizes(side, values)
+    return compile_sides(sides, values | frozen, shapes, sizes, frozen)
+
+
+def compile_sides(
+    sides: Mapping[str, Matrix],
+    values: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, int]],
+    sizes: Mapping[sp.Symbol, int],
+    frozen: Mapping[str, np.ndarray],
+) -> Problem:
+    """Compile right-hand sides in weights of these shapes and in data of these values."""
+    graph, outputs = lower_flow(sides, values, shapes, sizes)
+    layout = _layout(shapes)
+    kernel = Emitter(graph, layout, outputs).run()
+    return Problem(rhs, layout, kernel.floats, kernel.ints, np.empty(kernel.work_size), frozen)
+
+
+def distinct_rows(model: Model, data: Dataset) -> dict[str, Any]:
+    """Data matrices of the training rows, with those merged that the loss cannot tell apart."""
+    values = model.data_matrices(data)
+    symbols = matrix_symbols(model_logits(model))
+    if any(s.cols == ROWS for s in symbols):
+        return values  # rows that look at each other stay as they are
+    told_apart = {s.name for s in symbols if s.rows == ROWS and s.name in values}
+    return merge_rows(values, told_apart | (set() if model.loss_function.linear_in_labels else {"Y"}))
+
+
+def merge_rows(values: dict[str, Any], inputs: set[str]) -> dict[str, Any]:
+    """Merge sequences that the loss cannot tell apart: equal in every data matrix named by `inputs`.
+
+    Their weights add up and their labels become one law, which leaves every gradient as it was; the bag-of-counts
+    model meets (z, a, b) and (z, b, a) as one row.
+    """
+    rows = sparse.hstack([values[name] for name in sorted(inputs)], format="csr")
+    group = _equal_rows(rows)
+    first = np.unique(group, return_index=True)[1]
+    weights = values["omega"].ravel()
+    merged = np.bincount(group, weights=weights)
+    share = weights / merged[group]
+    mean = sparse.csr_array((share, (group, np.arange(group.size))), shape=(first.size, group.size))
+    labels = mean @ values["Y"]
+    kept = {name: v[first] if name in inputs else v for name, v in values.items()}
+    return kept | {"Y": labels.tocsr() if sparse.issparse(labels) else labels, "omega": merged.reshape(-1, 1)}
+
+
+def _equal_rows(rows: sparse.csr_array) -> np.ndarray:
+    """Number of the class of equal rows that each row belongs to, in order of first occurrence."""
+    rows.sum_duplicates()
+    seen: dict[bytes, int] = {}
+    group = np.empty(rows.shape[0], dtype=np.int64)
+    for i in range(rows.shape[0]):
+        a, b = rows.indptr[i], rows.indptr[i + 1]
+        key = rows.indices[a:b].tobytes() + rows.data[a:b].tobytes()
+        group[i] = seen.setdefault(key, len(seen))
+    return group
+
+
+def _layout(shapes: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, tuple[int, ...]]]:
+    layout, offset = {}, 0
+    for name, shape in shapes.items():
+        layout[name] = (offset, shape)
+        offset += shape[0] * shape[1]
+    return layout

@@ -1,0 +1,232 @@
+"""From a graph of operations to the table that the interpreter carries out, and the buffers it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sparse
+
+from ..kernel import operations
+from .graph import Graph, Node, Ref
+from .memory import Memory, last_uses
+
+Terms = Sequence[tuple[float, Ref]]
+Array = tuple[int, int, int, int, bool]  # buffer, start, rows and columns as stored, transposed
+LEAVES = ("centering", "diag", "pattern")  # matrices that are never written out; operations read their parts
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A right-hand side as data: the table of operations with sparse indices, numbers, and the scratch it needs."""
+
+    floats: np.ndarray
+    ints: np.ndarray
+    work_size: int
+
+
+class Emitter:
+    """Writes one kernel.
+
+    Parameters
+    ----------
+    graph : Graph
+        Operations in order of evaluation.
+    layout : dict
+        Weight -> (offset in the flat state, shape).
+    outputs : dict
+        Weight -> terms that sum to dW/dt.
+    """
+
+    def __init__(
+        self, graph: Graph, layout: Mapping[str, tuple[int, tuple[int, ...]]], outputs: Mapping[str, Terms]
+    ) -> None:
+        self.graph, self.layout, self.outputs = graph, layout, outputs
+        self.table: list[int] = []
+        self.count = 0
+        self.floats, self.indices = _Store(np.float64), _Store(np.int64)
+        self.arrays: dict[int, Array] = {}
+        self.sparse: dict[Ref, list[int]] = {}
+        self.memory = Memory()
+
+    def run(self) -> Kernel:
+        """Emit all operations and return the kernel."""
+        direct, last = self._direct_outputs(), last_uses(self.graph, self.outputs)
+        for index, node in enumerate(self.graph.nodes):
+            if index not in last and index not in direct:
+                continue
+            if node.op == "weight":
+                self.arrays[index] = (operations.Y, self.layout[node.payload][0], *node.shape, False)
+            elif node.op == "data":
+                self._data(index)
+            elif node.op not in LEAVES:
+                self._place(index, node, direct)
+                getattr(self, f"_emit_{node.op}")(Ref(index), node)
+            self.memory.release(index, last)
+        for weight, terms in self.outputs.items():
+            if not (len(terms) == 1 and terms[0][1].node in direct):
+                self._combine(self._output(weight), terms)
+        ints = [self.count, len(self.table) + 2, *self.table]
+        return Kernel(
+            np.append(self.floats.joined(), 0.0),
+            np.concatenate([np.array(ints, dtype=np.int64), self.indices.joined()]),
+            max(self.memory.size, 1),
+        )
+
+    def _data(self, index: int) -> None:
+        value = self.graph.data[index]
+        if not sparse.issparse(value):
+            self.arrays[index] = (operations.FLOATS, self.floats.add(value), *value.shape, False)
+
+    def _csr(self, ref: Ref) -> list[int]:
+        """Descriptor of sparse data, stored once for each orientation in which it is read."""
+        if ref not in self.sparse:
+            array = self.graph.value(ref).tocsr()
+            array.sum_duplicates()
+            parts = [
+                self.floats.add(array.data),
+                self.indices.add(array.indices),
+                self.indices.add(array.indptr),
+            ]
+            self.sparse[ref] = [*parts, array.shape[0], array.nnz]
+        return self.sparse[ref]
+
+    def _place(self, index: int, node: Node, direct: Mapping[int, tuple[str, bool]]) -> None:
+        """Give an operation its buffer: part of `out`, or of `work`."""
+        if index in direct:
+            weight, flipped = direct[index]
+            self.arrays[index] = (*self._output(weight)[:4], flipped)
+        else:
+            start = self.memory.allocate(node.shape[0] * node.shape[1], owner=index)
+            self.arrays[index] = (operations.WORK, start, *node.shape, False)
+
+    def _output(self, weight: str) -> Array:
+        offset, shape = self.layout[weight]
+        return (operations.OUT, offset, shape[0], shape[1], False)
+
+    def _direct_outputs(self) -> dict[int, tuple[str, bool]]:
+        """Products that are an equation's only term, wanted nowhere else: they are written straight to `out`."""
+        uses = [r.node for node in self.graph.nodes for r in node.args]
+        uses += [r.node for terms in self.outputs.values() for _, r in terms]
+        direct = {}
+        for weight, terms in self.outputs.items():
+            if len(terms) == 1 and terms[0][0] == 1.0 and uses.count(terms[0][1].node) == 1:
+                ref = terms[0][1]
+                node = self.graph.nodes[ref.node]
+                dense = all(self.graph.operand(r).storage == "dense" for r in node.args)
+                if node.op == "matmul" and (dense or not ref.flipped):
+                    direct[ref.node] = (weight, ref.flipped)
+        return direct
+
+    def _array(self, ref: Ref) -> Array:
+        *stored, flipped = self.arrays[ref.node]
+        return (*stored, flipped != ref.flipped)  # pyright: ignore[reportReturnType]
+
+    def _plain(self, ref: Ref) -> Array:
+        """An operand whose operation reads it row by row."""
+        array = self._array(ref)
+        if array[4]:
+            raise RuntimeError(f"operand {ref} is stored transposed; `graph.unflipped` is missing.")
+        return array
+
+    def _write(self, code: int, *parts: Any) -> None:
+        numbers = [int(n) for part in parts for n in (part if isinstance(part, (tuple, list)) else (part,))]
+        self.table += [code, len(numbers) + 2, *numbers]
+        self.count += 1
+
+    def _combine(self, target: Array, terms: Terms, constant: float = 0.0) -> None:
+        numbers = self.floats.add([constant, *(c for c, _ in terms)])
+        operands = [self._array(r) for _, r in terms]
+        self._write(operations.SUM, len(terms), numbers, target, *operands)
+
+    def _emit_matmul(self, target: Ref, node: Node) -> None:
+        a, b = node.args
+        if self.graph.operand(a).storage == "csr":
+            self._write(operations.CSR_DOT, self._plain(target), self._plain(b), self._csr(a))
+            return
+        if self._array(target)[4]:
+            target, a, b = target.T, b.T, a.T
+        self._write(operations.DOT, self._plain(target), self._array(a), self._array(b))
+
+    def _emit_centred(self, target: Ref, node: Node) -> None:
+        self._write(operations.CENTRE, self._plain(target), self._plain(node.args[0]), node.payload)
+
+    def _emit_scaled(self, target: Ref, node: Node) -> None:
+        x, column = node.args
+        parts = self._plain(target), self._plain(x), self._plain(Ref(column.node))
+        self._write(operations.SCALE, *parts, node.payload)
+
+    def _emit_copy(self, target: Ref, node: Node) -> None:
+        self._combine(self._plain(target), [(1.0, node.args[0])])
+
+    def _emit_sum(self, target: Ref, node: Node) -> None:
+        coefficients, constant = node.payload
+        self._combine(self._plain(target), list(zip(coefficients, node.args, strict=True)), constant)
+
+    def _emit_hadamard(self, target: Ref, node: Node) -> None:
+        operands = [(*self._array(r), power) for r, power in zip(node.args, node.payload, strict=True)]
+        self._write(operations.HADAMARD, len(operands), self._plain(target), *operands)
+
+    def _emit_map(self, target: Ref, node: Node) -> None:
+        function, scale, parameter = node.payload
+        numbers = self.floats.add([scale, parameter])
+        code = operations.FUNCTIONS.index(function)
+        self._write(operations.MAP, code, numbers, self._plain(target), self._plain(node.args[0]))
+
+    def _emit_softmax(self, target: Ref, node: Node) -> None:
+        scale = self.floats.add([node.payload])
+        self._write(operations.SOFTMAX, self._plain(target), self._plain(node.args[0]), scale)
+
+    def _emit_bag_softmax(self, target: Ref, node: Node) -> None:
+        x, counts, column = node.args
+        size = (node.shape[0] + 1) * node.shape[1]
+        scratch = (operations.WORK, self.memory.borrow(size), 1, size, False)
+        parts = self._plain(target), self._plain(x), self._csr(counts), self._plain(Ref(column.node)), scratch
+        self._write(operations.BAG_SOFTMAX, *parts, self.floats.add([node.payload]))
+
+    def _at_pattern(self, code: int, target: Ref, x: Ref, pattern: Ref, *rest: Any) -> None:
+        self._write(code, self._plain(target), self._plain(x), self._csr(pattern), *rest)
+
+    def _emit_sddmm(self, target: Ref, node: Node) -> None:
+        a, b, pattern = node.args
+        self._at_pattern(operations.SDDMM, target, a, pattern, self._plain(b))
+
+    def _emit_gather(self, target: Ref, node: Node) -> None:
+        self._at_pattern(operations.GATHER, target, *node.args, node.payload)
+
+    def _emit_gather_rows(self, target: Ref, node: Node) -> None:
+        self._at_pattern(operations.GATHER_COLUMN, target, *node.args, 0)
+
+    def _emit_gather_cols(self, target: Ref, node: Node) -> None:
+        self._at_pattern(operations.GATHER_COLUMN, target, *node.args, 1)
+
+    def _emit_segment_softmax(self, target: Ref, node: Node) -> None:
+        self._at_pattern(operations.SEGMENT_SOFTMAX, target, *node.args, self.floats.add([node.payload]))
+
+    def _emit_pattern_dot(self, target: Ref, node: Node) -> None:
+        values, pattern, b = node.args
+        self._at_pattern(operations.PATTERN_DOT, target, values, pattern, self._plain(b), node.payload)
+
+    def _emit_densify(self, target: Ref, node: Node) -> None:
+        self._at_pattern(operations.DENSIFY, target, *node.args)
+
+
+@dataclass
+class _Store:
+    """Arrays laid end to end."""
+
+    dtype: type
+    parts: list[np.ndarray] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, value: Any) -> int:
+        """Append an array and return where it starts."""
+        start = self.size
+        self.parts.append(np.ascontiguousarray(value, dtype=self.dtype).ravel())
+        self.size += self.parts[-1].size
+        return start
+
+    def joined(self) -> np.ndarray:
+        return np.concatenate([*self.parts, np.zeros(0, self.dtype)])

@@ -1,0 +1,252 @@
+"""From matrix expressions to a graph of operations: data folded once, chains ordered by cost, results shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sparse
+import sympy as sp
+from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
+from sympy.matrices.expressions.diagonal import DiagMatrix
+
+from ...theory.algebra.chain import SPARSE_WEIGHT
+from ...theory.algebra.evaluate import evaluate
+from ...theory.algebra.matrices import product, split, total, transpose
+from ...theory.algebra.nodes import Centering, Matrix, RowSoftmax, matrix_symbols
+from ...theory.data.inputs import scalar_value
+from .graph import Graph, Ref
+from .multiply import Multiplier
+from .sampled import Sampler
+from .scalar import apply_function
+
+SPARSE_DENSITY = 0.15  # sparser than this, a folded product stays sparse
+
+
+class Lowering:
+    """Lowers expressions into one graph.
+
+    Parameters
+    ----------
+    values : dict
+        Data symbol -> array; every symbol that is not here is a weight.
+    shapes : dict
+        Weight name -> shape.
+    sizes : dict
+        Symbolic dimension -> number.
+    folds : dict
+        Data products folded so far, shared between lowerings.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        shapes: Mapping[str, tuple[int, int]],
+        sizes: Mapping[sp.Symbol, int],
+        folds: dict[Matrix, Any],
+    ) -> None:
+        self.graph = Graph()
+        self.values, self.shapes, self.sizes, self.folds = values, shapes, sizes, folds
+        self.sampler, self.multiplier = Sampler(self), Multiplier(self)
+        self._lowered: dict[Matrix, tuple[float, Ref]] = {}
+        self._is_data: dict[Matrix, bool] = {}
+
+    def lower(self, expr: Matrix) -> tuple[float, Ref]:
+        """Coefficient and reference of an expression; an expression and its transpose are lowered once."""
+        if expr not in self._lowered:
+            coefficient, ref = self._lowered[expr] = self._lower(expr)
+            self._lowered.setdefault(transpose(expr), (coefficient, ref.T))
+        return self._lowered[expr]
+
+    def number(self, expr: sp.Expr) -> float:
+        """Value of a scalar of numbers and dimensions."""
+        return scalar_value(expr, self.sizes)
+
+    def _lower(self, expr: Matrix) -> tuple[float, Ref]:
+        scalar, factors = split(expr)
+        coefficient = self.number(scalar)
+        factors = self._spread_data(factors)
+        if len(factors) == 1:
+            inner, ref = self._atom(factors[0])
+            return coefficient * inner, ref
+        if (pattern := self.sampler.pattern_of(expr)) is not None:
+            return self.sampler.lower(expr, pattern)
+        inner, ref = self._chain(factors)
+        return coefficient * inner, ref
+
+    def lower_dense(self, expr: Matrix) -> tuple[float, Ref]:
+        """The same, as an array without holes."""
+        coefficient, ref = self.lower(expr)
+        return coefficient, self.densified(ref)
+
+    def is_data(self, expr: Matrix) -> bool:
+        """Whether an expression holds no weight."""
+        if expr not in self._is_data:
+            self._is_data[expr] = not any(s.name in self.shapes for s in matrix_symbols(expr))
+        return self._is_data[expr]
+
+    def _spread_data(self, factors: list[Matrix]) -> list[Matrix]:
+        """Multiply data on either side into those terms of a sum that then fold or fuse."""
+        for i, factor in enumerate(factors):
+            if self._spreads(factor):
+                before, after = self._data_run(factors[:i][::-1])[::-1], self._data_run(factors[i + 1 :])
+                if not before:
+                    continue
+                gain = [t for t in factor.args if self._joins(before[-1], t)]
+                rest = [t for t in factor.args if t not in gain]
+                tail = after if after and all(map(self.is_data, gain)) and not rest else []
+                spread = [product(*before, t, *tail) for t in gain]
+                if rest:
+                    spread.append(product(*before, total(*rest)))
+                if gain:
+                    head = factors[: i - len(before)]
+                    return [*head, total(*spread), *factors[i + 1 + len(tail) :]]
+        return factors
+
+    def _spreads(self, factor: Matrix) -> bool:
+        return (
+            isinstance(factor, sp.MatAdd)
+            and not self.is_data(factor)
+            and self.sampler.pattern_of(factor) is None  # one sparse matrix: better kept whole
+        )
+
+    def _data_run(self, factors: Sequence[Matrix]) -> list[Matrix]:
+        run = []
+        for f in factors:
+            if not self.is_data(f) or isinstance(f, Centering):
+                break
+            run.append(f)
+        return run
+
+    def _joins(self, last: Matrix, term: Matrix) -> bool:
+        """Whether data `last`, put before `term`, folds with its first factors or fuses with its softmax."""
+        _, matrices = split(term)
+        first = matrices[0]
+        return (self.is_data(first) and not isinstance(first, sp.OneMatrix)) or self._is_bag_softmax(first)
+
+    def _atom(self, expr: Matrix) -> tuple[float, Ref]:
+        if isinstance(expr, Centering):
+            size = int(self.number(expr.shape[0]))
+            return 1.0, self.graph.add("centering", (), (size, size))
+        if isinstance(expr, DiagMatrix):
+            coefficient, column = self.lower(expr.args[0])
+            size = max(self.graph.shape(column))
+            return coefficient, self.graph.add("diag", (column,), (size, size))
+        if self.is_data(expr):
+            return 1.0, self.data(expr)
+        if (pattern := self.sampler.pattern_of(expr)) is not None:
+            return self.sampler.lower(expr, pattern)
+        if isinstance(expr, sp.MatrixSymbol):
+            return 1.0, self.graph.add("weight", (), self.shapes[str(expr)], str(expr))
+        if isinstance(expr, sp.Transpose):
+            coefficient, ref = self._atom(expr.arg)
+            return coefficient, ref.T
+        if isinstance(expr, sp.MatAdd):
+            return 1.0, self.graph.sum([self.lower_dense(t) for t in expr.args])
+        if isinstance(expr, (sp.HadamardProduct, sp.HadamardPower)):
+            return self._hadamard(expr)
+        if isinstance(expr, ElementwiseApplyFunction):
+            coefficient, ref = self.lower(expr.expr)
+            return apply_function(self.graph, expr.function, coefficient, self.densified(ref))
+        if isinstance(expr, RowSoftmax):
+            coefficient, ref = self.lower_dense(expr.args[0])
+            ref = self.graph.unflipped(ref)
+            return 1.0, self.graph.add("softmax", (ref,), self.graph.shape(ref), coefficient)
+        raise TypeError(f"no kernel rule for {type(expr).__name__}; add one to sim/compile/lower.py.")
+
+    def _hadamard(self, expr: Matrix) -> tuple[float, Ref]:
+        factors = expr.args if isinstance(expr, sp.HadamardProduct) else (expr,)
+        coefficient, parts = 1.0, []
+        for factor in factors:
+            base, exponent = (
+                (factor.base, int(factor.exp)) if isinstance(factor, sp.HadamardPower) else (factor, 1)
+            )
+            inner, ref = self.lower(base)
+            coefficient *= inner**exponent
+            parts.append((self.densified(ref), exponent))
+        return coefficient, self.graph.hadamard(parts)
+
+    def densified(self, ref: Ref) -> Ref:
+        """The same matrix as an array without holes."""
+        node = self.graph.nodes[ref.node]
+        if node.op == "pattern":
+            return self.graph.densify(ref)
+        if node.op == "centering":
+            size = node.shape[0]
+            return self.graph.add_data(np.eye(size) - 1.0 / size, ("dense", "centering", size))
+        if node.op == "diag":
+            return self.graph.densify(self._diagonal_pattern(ref))
+        if self.graph.operand(ref).storage != "csr":
+            return ref
+        dense = self.graph.add_data(self.graph.value(Ref(ref.node)).toarray(), ("dense", node.payload))
+        return dense.T if ref.flipped else dense
+
+    def _diagonal_pattern(self, ref: Ref) -> Ref:
+        node = self.graph.nodes[ref.node]
+        eye = self.graph.add_data(sparse.eye_array(node.shape[0], format="csr"), ("eye", node.shape[0]))
+        column = (
+            self.graph.unflipped(node.args[0]) if self.graph.shape(node.args[0])[1] == 1 else node.args[0].T
+        )
+        return self.graph.add("pattern", (self.graph.unflipped(column), eye), node.shape, "diag")
+
+    def data(self, expr: Matrix) -> Ref:
+        """Fold a data expression; an expression and its transpose share one array."""
+        flipped = transpose(expr)
+        if flipped in self.folds and expr not in self.folds:
+            return self.graph.add_data(self.folds[flipped], flipped).T
+        return self.graph.add_data(self.folded(expr), expr)
+
+    def folded(self, expr: Matrix) -> Any:
+        """Value of a data expression: sparse if few of its entries are not zero."""
+        if expr not in self.folds:
+            value = evaluate(expr, self.values, self.sizes)
+            if sparse.issparse(value):
+                value = value.tocsr()
+                if value.nnz > SPARSE_DENSITY * value.shape[0] * value.shape[1]:
+                    value = value.toarray()
+            self.folds[expr] = value
+        return self.folds[expr]
+
+    def _chain(self, factors: list[Matrix]) -> tuple[float, Ref]:
+        factors, coefficient, refs = self._fuse_softmax(factors), 1.0, []
+        for factor in factors:
+            if isinstance(factor, Ref):
+                refs.append(factor)
+                continue
+            inner, ref = self._atom(factor)
+            coefficient *= inner
+            refs.append(ref)
+        return coefficient, self.multiplier.multiply(factors, refs)
+
+    def _fuse_softmax(self, factors: list[Any]) -> list[Any]:
+        """Replace C^T diag(w) softmax(C X) by one operation that never stores the (n, d_vocab) softmax."""
+        for i in range(len(factors) - 2):
+            bag, weight, soft = factors[i : i + 3]
+            if not (self._is_bag_softmax(soft) and isinstance(weight, DiagMatrix) and self.is_data(weight)):
+                continue
+            scalar, inner = split(soft.args[0])
+            if bag != transpose(inner[0]):
+                continue
+            coefficient, x = self.lower_dense(product(scalar, *inner[1:]))
+            x = self.graph.unflipped(x)
+            bags = sparse.csr_array(self.values[str(inner[0])])
+            counts, column = self.graph.add_data(bags, ("csr", inner[0])), self.data(weight.args[0])
+            cost = SPARSE_WEIGHT * 2.0 * bags.nnz * self.graph.shape(x)[1]
+            fused = self.graph.add(
+                "bag_softmax", (x, counts, column), self.graph.shape(x), coefficient, cost=cost
+            )
+            return [*factors[:i], fused, *factors[i + 3 :]]
+        return factors
+
+    def _is_bag_softmax(self, expr: Any) -> bool:
+        """softmax(C X) with counts C: every row a sum of rows of X, which are taken as often as C says."""
+        if not isinstance(expr, RowSoftmax) or expr.base is not None:
+            return False
+        _, inner = split(expr.args[0])
+        bag = len(inner) > 1 and isinstance(inner[0], sp.MatrixSymbol)
+        counts = self.values.get(inner[0].name) if bag else None
+        if counts is None:
+            return False
+        entries = sparse.csr_array(counts).data
+        return bool((entries == np.floor(entries)).all() and (entries >= 0.0).all())

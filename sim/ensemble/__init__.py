@@ -1,0 +1,1 @@
+"""Many starts of one flow at once."""

@@ -1,0 +1,235 @@
+"""Integrate one flow from many starts, every member with steps, end and outcome of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..integration.integrate import default_atol, fingerprint
+from ..ode.methods import AnyMethod
+from ..ode.methods.taylor import Series
+from ..ode.outcome import IntegrationError, Outcome, Status
+from ..ode.record import Limits
+from ..ode.solve import interval, save_times, solve
+from ..trajectory.observables import observable_names
+from ..trajectory.provenance import provenance
+from ..trajectory.trajectory import Trajectory
+from .ensemble import Ensemble, gather
+from .taylor_ensemble import choose, in_lanes
+
+if TYPE_CHECKING:
+    from ...theory.data.dataset import Dataset
+    from ...theory.flows.flow import Flow
+    from ..kernel.problem import Problem
+
+
+def integrate_ensemble(
+    flow: Flow,
+    data: Dataset,
+    starts: Mapping[str, Any],
+    t1: Any,
+    save_at: Any = 1,
+    rtol: float = 1e-6,
+    atol: float | None = None,
+    method: str | AnyMethod | None = None,
+    *,
+    t0: float = 0.0,
+    observables: Sequence[str] = (),
+    keep_weights: bool = True,
+    max_steps: int = 100_000,
+    max_seconds: float | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    throw: bool = False,
+) -> Ensemble:
+    """Integrate one flow from many starts, on threads that each take one member, or eight in SIMD lanes, at a time.
+
+    A member has steps and an outcome of its own: its numbers are, bit for bit, those of an ensemble of it alone,
+    whatever the number of threads and however the others end.
+
+    Parameters
+    ----------
+    flow : Flow
+        The derived equations.
+    data : Dataset
+        Training data.
+    starts : dict
+        Weight name -> (batch, rows, cols) at `t0`.
+    t1 : float or array_like, shape (batch,)
+        End in flow time, of all or of each.
+    save_at : int or array_like
+        Number of even times, the last at `t1` (1: the end alone), or times that all members save.
+    rtol, atol, method, t0, max_steps
+        As in `integrate`; `atol` None is chosen member by member. `method` None takes "taylor", with members in lanes,
+        for a small polynomial flow at ``rtol <= 1e-6``; ``statistics["methods"]`` says so.
+    observables : sequence of str
+        Observables to keep of every member, such as "norm/W_E" or "loss/memory"; see `Trajectory`.
+    keep_weights : bool
+        Whether weights are kept; a member's are freed after its observables otherwise.
+    max_seconds : float or None
+        Wall-clock limit of each member.
+    threads : int or None
+        Threads to use; None takes one per core.
+    progress : callable or None
+        Called with (members done, members) after each.
+    throw : bool
+        Whether an irregular end of any member raises, after all are done.
+
+    Raises
+    ------
+    ValueError
+        For malformed input, before any member starts.
+    IntegrationError
+        After an irregular end if `throw`; its ``trajectory`` is the ensemble.
+    """
+    from threadpoolctl import threadpool_limits
+
+    from ..compile.compiler import compile_flow
+
+    Limits(max_steps, max_seconds, None)  # refuses what is no limit, before any work
+    members, ends = _members(flow, starts, t1)
+    for end in set(ends.tolist()):
+        save_times(save_at, *interval(t0, end, empty=False))
+    known = observable_names({w: v[None] for w, v in members[0].items()}, flow.model, data)
+    if unknown := [name for name in observables if name not in known]:
+        raise ValueError(f"`observables` must be among {', '.join(known)}, got {unknown[0]!r}.")
+    problem = compile_flow(flow, data, members[0], fold=False)
+    table = choose(method, rtol, problem)
+    settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "method": table}
+    settings |= {"max_steps": max_steps, "max_seconds": max_seconds}
+    keep = _Kept(flow, data, tuple(observables), keep_weights)
+    workers = _workers(threads)
+    report = _Progress(progress, len(members))
+    own = threading.local()
+
+    def run(i: int) -> dict[str, Any]:
+        if not hasattr(own, "problem"):
+            own.problem = replace(problem, work=np.empty_like(problem.work))
+        member = _run(own.problem, members[i], float(ends[i]), atol, settings)
+        kept = keep(member)
+        report()
+        return kept
+
+    if isinstance(table, Series) and max_seconds is None:
+        states = np.stack([problem.pack(member) for member in members])
+        found = in_lanes(problem, states, ends, atol, table, settings, workers, report, keep)
+    else:  # a wall-clock limit of each member needs a clock of each
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+            found = list(pool.map(run, range(len(members))))
+    record = {"method": table.name, "rtol": rtol, "atol": atol, "closure": flow.closure}
+    record |= {"starts": fingerprint({w: np.asarray(v) for w, v in starts.items()})}
+    ensemble = gather(found, flow, data, provenance(**record))
+    irregular = [i for i, o in enumerate(ensemble.outcomes) if not o.success]
+    if throw and irregular:
+        raise IntegrationError(
+            f"{len(irregular)} of {len(members)} members ended irregularly, member {irregular[0]} first: "
+            f"{ensemble.outcomes[irregular[0]]}",
+            ensemble,
+        )
+    return ensemble
+
+
+def _members(
+    flow: Flow, starts: Mapping[str, Any], t1: Any
+) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
+    """One validated start per member, and their ends."""
+    arrays = {name: np.asarray(value, dtype=np.float64) for name, value in starts.items()}
+    sizes = {name: value.shape[:1] for name, value in arrays.items() if value.ndim == 3}
+    if len(sizes) != len(arrays) or len(set(sizes.values())) != 1:
+        shapes = ", ".join(f"{name} {value.shape}" for name, value in arrays.items())
+        raise ValueError(f"`starts` must have shapes (batch, rows, cols) with one batch size, got {shapes}.")
+    batch = next(iter(sizes.values()))[0]
+    if batch == 0:
+        raise ValueError("`starts` must hold at least one member, got a batch of 0.")
+    ends = np.asarray(t1, dtype=np.float64)
+    if ends.shape not in ((), (batch,)) or not np.all(np.isfinite(ends)):
+        raise ValueError(f"`t1` must be a finite flow time or {batch} of them, got shape {ends.shape}.")
+    members = []
+    for i in range(batch):
+        try:
+            members.append(flow.model.validate({name: value[i] for name, value in arrays.items()}))
+        except ValueError as error:
+            raise ValueError(f"member {i} of `starts`: {error}") from None
+    return members, np.broadcast_to(ends, (batch,))
+
+
+def _workers(threads: int | None) -> int:
+    if threads is None:
+        return os.cpu_count() or 1
+    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1:
+        raise ValueError(f"`threads` must be a positive integer or None, got {threads!r}.")
+    return int(threads)
+
+
+def _run(
+    problem: Problem, start: dict[str, np.ndarray], t1: float, atol: float | None, settings: dict
+) -> dict:
+    """Solve one member; a start that cannot be continued is an outcome too."""
+    y0 = problem.pack(start)
+    rtol = settings["rtol"]
+    limit = default_atol(problem, y0, rtol) if atol is None else atol
+    asked = save_times(settings["save_at"], settings["t0"], t1)
+    try:
+        solution = solve(problem, y0, **(settings | {"t1": t1, "save_at": asked, "atol": limit}))
+    except ValueError as error:
+        if "finite at the start" not in str(error):
+            raise
+        outcome = Outcome(Status.NON_FINITE, settings["t0"], str(error))
+        counts = {"accepted": 0, "rejected": 0, "rhs_calls": 1, "seconds": 0.0}
+        counts |= {"methods": settings["method"].name}
+        return {
+            "t": asked,
+            "n": 0,
+            "weights": problem.unpack(np.empty((0, problem.n))),
+            "outcome": outcome,
+            **counts,
+        }
+    named = problem.unpack(solution.y)
+    return {
+        "t": asked,
+        "n": len(solution.t),
+        "weights": named,
+        "outcome": solution.outcome,
+        **solution.statistics,
+    }
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What is kept of a member once it is done."""
+
+    flow: Flow
+    data: Dataset
+    observables: tuple[str, ...]
+    keep_weights: bool
+
+    def __call__(self, member: dict[str, Any]) -> dict[str, Any]:
+        weights = {name: member["weights"][name] for name in self.flow.model.weights}
+        found = {}
+        if member["n"] and self.observables:
+            path = Trajectory(
+                member["t"][: member["n"]], weights, member["outcome"], closure=self.flow.closure,
+                model=self.flow.model, data=self.data,
+            )  # fmt: skip
+            found = {name: path[name] for name in self.observables}
+        return member | {"weights": weights if self.keep_weights else {}, "observables": found}
+
+
+class _Progress:
+    """Counts members, from any thread."""
+
+    def __init__(self, call: Callable[[int, int], None] | None, total: int) -> None:
+        self.call, self.total, self.done, self.lock = call, total, 0, threading.Lock()
+
+    def __call__(self, members: int = 1) -> None:
+        with self.lock:
+            for _ in range(members):
+                self.done += 1
+                if self.call is not None:
+                    self.call(self.done, self.total)

@@ -1,0 +1,1 @@
+"""A flow, its data and a start, integrated to a trajectory."""

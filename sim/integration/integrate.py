@@ -1,0 +1,208 @@
+"""Integrate a flow from given weights: the theory's trajectory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..ode.events import as_events
+from ..ode.methods import AnyMethod
+from ..ode.outcome import IntegrationError
+from ..ode.record import Limits, Solution
+from ..ode.solve import checked_tolerances, interval, save_times, solve
+from ..trajectory.provenance import provenance
+from ..trajectory.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from ...theory.data.dataset import Dataset
+    from ...theory.flows.flow import Flow
+    from ..kernel.problem import Problem
+    from ..reduced.reduction import Reduction
+    from ..trajectory.live_view import View
+
+
+def integrate(
+    flow: Flow | Reduction,
+    data: Dataset,
+    start: Mapping[str, Any],
+    t1: float,
+    save_at: Any = None,
+    rtol: float = 1e-6,
+    atol: float | None = None,
+    method: str | AnyMethod | None = None,
+    events: Any = (),
+    max_steps: int = 100_000,
+    throw: bool = True,
+    *,
+    t0: float = 0.0,
+    first_step: float | None = None,
+    fixed_step: float | None = None,
+    max_seconds: float | None = None,
+    progress: Callable[[float], None] | None = None,
+    observables: Sequence[str] | None = None,
+) -> Trajectory:
+    """Integrate a flow in flow time (learning_rate x step) from `t0` to `t1`.
+
+    A blow-up in finite time is a regular end: see ``Trajectory.outcome``. Every requested time before it is
+    saved.
+
+    Parameters
+    ----------
+    flow : Flow or Reduction
+        The derived equations, or what `reduce` made of them: the trajectory is then one of the projected weights.
+    data : Dataset
+        Training data; the loss is its weighted mean cross-entropy.
+    start : dict
+        Weight name -> array (rows, cols) at `t0`; of the full model, also for a reduced flow.
+    t1, t0 : float
+        End and start in flow time.
+    save_at : None, int or array_like
+        Times to save: None 101 even ones, an int that many even ones, or increasing times within [t0, t1].
+    rtol : float
+        Relative tolerance per entry of the weights.
+    atol : float or None
+        Absolute tolerance per entry. None takes ``1e-3 rtol`` times the RMS entry of the smallest moving
+        weight: whatever the scale of initialisation, the early growth is then computed to the same relative
+        accuracy.
+    method : {"tsit5", "dop853", "rkc", "euler", "taylor"}, Method, Stabilised, Series or None
+        None takes "dop853" for ``rtol <= 1e-6``, else "tsit5", and changes to "rkc" where stability holds the step
+        down and that is cheaper; ``Trajectory.statistics["methods"]`` says what it chose. "taylor" is for polynomial
+        flows of small states, and needs no first step.
+    events : callable, Event or sequence of them
+        Zeros of ``function(t, weights)`` to locate; their points are kept among the saved ones.
+    max_steps : int
+        Most trial steps.
+    throw : bool
+        Whether an irregular end raises; otherwise ``Trajectory.outcome`` tells.
+    first_step, fixed_step : float or None
+        First trial step, or the size of all steps whatever their error.
+    max_seconds : float or None
+        Wall-clock limit.
+    progress : callable or None
+        Called with t, at most ten times a second.
+    observables : sequence of str or None
+        Observables to keep in place of the weights, such as "loss" or "norm/W_E", computed as the run goes on: where
+        all weights at all saved times would fill the memory.
+
+    Returns
+    -------
+    Trajectory
+        Of kind "theory"; from a balanced start of a reduced flow in closed form (see `balanced_start`).
+
+    Raises
+    ------
+    ValueError
+        For malformed input.
+    IntegrationError
+        After an irregular end if `throw`; its ``trajectory`` holds what was computed.
+    """
+    from ..compile.compiler import compile_flow
+    from ..reduced.balanced import closed_solution
+    from ..reduced.reduction import Reduction
+
+    reduced = isinstance(flow, Reduction)
+    weights = flow.model.validate(start)
+    settings = {"rtol": rtol, "closure": flow.closure, "start": fingerprint(weights)}
+    settings |= {"modes": flow.modes} if reduced else {}
+    problem = flow.compile(data, weights) if reduced else compile_flow(flow, data, weights)
+    y0 = problem.pack(flow.project(weights) if reduced else weights)
+    view = _view(flow, data, problem, observables)
+    full = weights if reduced else None
+    del weights  # of a large vocabulary, each copy counts
+    atol = default_atol(problem, y0, rtol) if atol is None else atol
+    checked_tolerances(rtol, atol)
+    Limits(max_steps, max_seconds, progress)
+    solution, own_steps = None, (method, first_step, fixed_step) != (None, None, None)
+    if reduced and not own_steps and view is None and not as_events(events):
+        solution = closed_solution(flow, problem, y0, save_times(save_at, *interval(t0, t1)), t0, t1)
+    held = [y0]
+    del y0
+    solution = solution or solve(
+        problem, held.pop(), t0=t0, t1=t1, method=method, rtol=rtol, atol=atol, save_at=save_at, events=events,
+        max_steps=max_steps, first_step=first_step, fixed_step=fixed_step, max_seconds=max_seconds,
+        progress=progress, view=view,
+    )  # fmt: skip
+    settings |= {"method": solution.statistics.get("methods", ""), "atol": atol}
+    trajectory = _trajectory(solution, problem, flow, data, settings, view)
+    if reduced:
+        trajectory = replace(trajectory, model=None, data=None, start=full)
+    if throw and not solution.outcome.success:
+        raise IntegrationError(str(solution.outcome), trajectory)
+    return trajectory
+
+
+def default_atol(problem: Problem, y0: np.ndarray, rtol: float) -> float:
+    """Absolute tolerance 1e-3 rtol x the RMS entry of the smallest moving weight that is not zero.
+
+    Entries of a random matrix that happen to be near zero need no relative accuracy of their own; the
+    matrix does.
+    """
+    return float(default_atols(problem, y0[None], rtol)[0])
+
+
+def default_atols(problem: Problem, starts: np.ndarray, rtol: float) -> np.ndarray:
+    """`default_atol` of each of many states (batch, n)."""
+    named = problem.unpack(starts)
+    sizes = np.stack([_rms(named[name]) for name in problem.layout])
+    smallest = np.where(sizes > 0.0, sizes, np.inf).min(axis=0)
+    return 1e-3 * rtol * np.where(np.isfinite(smallest), smallest, 1.0)
+
+
+def _rms(w: np.ndarray) -> np.ndarray:
+    """Root mean square of each of many matrices, scaled so that squares of tiny or huge entries survive."""
+    rows = np.ascontiguousarray(w).reshape(len(w), -1)
+    top = np.abs(rows).max(axis=1, initial=0.0)
+    scaled = rows / np.where(top > 0.0, top, 1.0)[:, None]
+    return top * np.sqrt(np.mean(scaled**2, axis=1))
+
+
+def fingerprint(weights: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of named weights."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + b"\0")
+        digest.update(np.ascontiguousarray(weights[name]).data)
+    return digest.hexdigest()
+
+
+def _view(flow: Any, data: Dataset, problem: Problem, names: Sequence[str] | None) -> View | None:
+    """What is to be kept in place of the weights, if anything."""
+    from ..reduced.reduction import Reduction
+    from ..trajectory.live_view import View
+
+    if names is None:
+        return None
+    if isinstance(flow, Reduction):
+        raise ValueError(
+            "`observables` are those of full weights: keep the weights of a reduced flow and `lift` them."
+        )
+    return View(flow, data, problem, names)
+
+
+def _trajectory(
+    solution: Solution,
+    problem: Problem,
+    flow: Flow | Reduction,
+    data: Dataset,
+    settings: dict,
+    view: View | None,
+) -> Trajectory:
+    named = problem.unpack(solution.y) if view is None else {}
+    return Trajectory(
+        t=solution.t,
+        weights={name: named[name] for name in flow.model.weights if name in named},
+        measured={} if view is None else view.named(solution.y),
+        outcome=solution.outcome,
+        kind="theory",
+        label=flow.closure,
+        closure=flow.closure,
+        statistics=solution.statistics,
+        provenance=provenance(**settings),
+        model=flow.model,
+        data=data,
+        events=solution.events,
+    )

@@ -1,0 +1,1 @@
+"""The one compiled interpreter and what it carries out."""

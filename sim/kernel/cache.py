@@ -1,0 +1,154 @@
+"""Where compiled code is kept between processes, and a decorator that keeps it there.
+
+numba's own `cache=True` writes next to the source (which may be read-only), misses edits in imported
+helpers, and a damaged file breaks every later run. Here the directory's name holds the version and a hash
+of this package's sources, and every file carries a checksum: a damaged one counts as missing and is written
+anew.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+LOCK = threading.RLock()
+
+
+@functools.cache
+def source_hash() -> str:
+    """Hash of all sources of this folder that have to do with numba (12 hex digits)."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        text = path.read_bytes()
+        if b"numba" in text:  # an edited observable must not recompile the step loop
+            digest.update(path.name.encode() + b"\0" + text)
+    return digest.hexdigest()[:12]
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("smallinit")
+    except importlib.metadata.PackageNotFoundError:
+        return "source"
+
+
+def _base() -> Path:
+    """Directory above all versions; ``SMALLINIT_CACHE`` overrides the per-user default."""
+    if chosen := os.environ.get("SMALLINIT_CACHE"):
+        return Path(chosen)
+    default = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
+    return (Path(default) if default else Path.home() / ".cache") / "smallinit"
+
+
+def _usable(path: Path) -> None:
+    """Create `path` and make sure that it can be written and belongs to this user: its files are executed."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
+        raise PermissionError(f"{path} belongs to another user")
+    tempfile.TemporaryFile(dir=path).close()
+
+
+@functools.cache
+def cache_dir() -> Path:
+    """Return the directory for compiled code of exactly this version of the sources.
+
+    ``$SMALLINIT_CACHE`` or the user's cache directory; if that cannot be written, a temporary directory that
+    is removed at exit, with one warning.
+    """
+    try:
+        path = _base() / f"{_version()}-{source_hash()}"
+        _usable(path)
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
+        path = Path(tempfile.mkdtemp(prefix="smallinit-"))
+        atexit.register(shutil.rmtree, path, ignore_errors=True)
+        warnings.warn(
+            f"compiled code is kept for this process only, the cache directory is not usable ({error});"
+            " set SMALLINIT_CACHE to a writable directory.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return path
+
+
+def _checked_file_class() -> type:
+    from numba.core.caching import IndexDataCacheFile
+
+    class CheckedFile(IndexDataCacheFile):
+        """Index and data files that end with the SHA-256 of what stands before it."""
+
+        def _load_index(self) -> dict:
+            try:
+                return super()._load_index()
+            except Exception:  # a truncated or altered pickle can raise nearly anything
+                Path(self._index_path).unlink(missing_ok=True)
+                return {}
+
+        def _load_data(self, name: str) -> Any:
+            raw = Path(self._data_path(name)).read_bytes()
+            if hashlib.sha256(raw[:-32]).digest() != raw[-32:]:
+                raise OSError(f"{name} is damaged")  # numba takes this for a missing file and compiles
+            return super()._load_data(name)  # the checksum stands behind the pickle's end mark
+
+        def _save_data(self, name: str, data: Any) -> None:
+            raw = self._dump(data)
+            with self._open_for_write(self._data_path(name)) as file:
+                file.write(raw + hashlib.sha256(raw).digest())
+
+    return CheckedFile
+
+
+def _attach_cache(dispatcher: Any) -> None:
+    """Give `dispatcher` a cache in `cache_dir`, leaving numba's global setting as it was."""
+    import numba
+
+    settings: Any = numba.config
+    previous = settings.CACHE_DIR
+    settings.CACHE_DIR = str(cache_dir())
+    try:
+        dispatcher.enable_caching()
+    finally:
+        settings.CACHE_DIR = previous
+    dispatcher._cache._cache_file.__class__ = _checked_file_class()
+
+
+def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
+    """Compile a function for one explicit signature now, or load it from the cache on disk.
+
+    Parameters
+    ----------
+    signature : numba signature
+        The one type that the function is compiled for; explicit, because only then a second process hits
+        the cache.
+    **options
+        Further options of `numba.njit`; ``nogil=True, error_model="numpy"`` are the defaults.
+    """
+    import numba
+
+    def build(function: Callable, cached: bool) -> Any:
+        dispatcher = numba.njit(**({"nogil": True, "error_model": "numpy"} | options))(function)
+        if cached and hasattr(dispatcher, "enable_caching"):
+            _attach_cache(dispatcher)
+        if hasattr(dispatcher, "compile"):  # absent under NUMBA_DISABLE_JIT
+            dispatcher.compile(signature)
+            dispatcher.disable_compile()
+        return dispatcher
+
+    def decorate(function: Callable) -> Any:
+        with LOCK:
+            try:
+                return build(function, cached=True)
+            except OSError as error:  # a full disk must not stop a computation
+                warnings.warn(f"compiled code could not be cached ({error}).", RuntimeWarning, stacklevel=2)
+                return build(function, cached=False)
+
+    return decorate

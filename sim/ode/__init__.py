@@ -1,0 +1,1 @@
+"""Integration of y' = f(t, y): steps, events, endings; nothing here knows of flows."""

@@ -1,0 +1,63 @@
+"""RKC: the stabilised explicit method of order 2 of Sommeijer, Shampine and Verwer.
+
+B. P. Sommeijer, L. F. Shampine, J. G. Verwer, RKC: an explicit solver for parabolic PDEs, J. Comput. Appl. Math. 88
+(1998) 315-326. With s stages it is stable for real negative eigenvalues up to .65 s^2 / h, the spectrum of a gradient
+flow near its end; the loop is in `smallinit.sim.ode.rkc_steps`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Stabilised:
+    """A method whose number of stages follows from the step size and the spectral radius.
+
+    Attributes
+    ----------
+    name, order, error_order, dense_order, interpolant, reference, safety
+        As in `Method`.
+    stages : int
+        Vectors of scratch memory, less one.
+    """
+
+    name: str
+    order: int
+    error_order: int
+    dense_order: int
+    stages: int
+    interpolant: Callable[[np.ndarray], np.ndarray]
+    reference: str
+    safety: float = 0.9
+    c_extra: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    e: tuple[int, ...] = (0,)
+    error_needs_new: bool = True
+
+    def __repr__(self) -> str:
+        """Name and orders."""
+        return f"Stabilised({self.name!r}, order={self.order}, dense_order={self.dense_order})"
+
+
+def _hermite(theta: np.ndarray) -> np.ndarray:
+    """Weights (m, 6) of f at the start, (y_new - y) / h and f at the end, at fractions `theta` (m,) of the step."""
+    x = np.asarray(theta, dtype=np.float64)
+    weights = np.zeros((x.size, 6))
+    weights[:, 0] = x * (1.0 - x) ** 2
+    weights[:, 1] = x * x * (3.0 - 2.0 * x)
+    weights[:, 4] = x * x * (x - 1.0)
+    return weights
+
+
+RKC = Stabilised(
+    name="rkc",
+    order=2,
+    error_order=3,
+    dense_order=3,
+    stages=5,
+    interpolant=_hermite,
+    reference="Sommeijer, Shampine, Verwer, J. Comput. Appl. Math. 88 (1998) 315",
+)

@@ -1,0 +1,140 @@
+"""What one `solve` keeps: saved states, event points, the clock with its limits, the finished solution."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from .automatic import Automatic
+    from .events import Watch
+    from .progress import Run
+    from .taylor.taylor_run import TaylorRun
+
+View = Callable[[np.ndarray], np.ndarray] | None  # (m, n) -> (m, q): what is kept in place of states
+
+_CALL_SECONDS = 0.05  # one compiled call lasts about this long, so that Ctrl-C and limits act soon
+
+
+@dataclass(frozen=True)
+class Solution:
+    """States of one `solve`, time first.
+
+    Attributes
+    ----------
+    t : ndarray, shape (m,)
+        Flow times: those of `save_at` that were reached, and the event points.
+    y : ndarray, shape (m, n)
+        Flat states at `t`.
+    outcome : Outcome
+        How the run ended.
+    statistics : dict
+        ``accepted``, ``rejected``, ``rhs_calls``, ``seconds``, and ``methods`` in words.
+    events : dict
+        Name of each event -> times of its zeros.
+    """
+
+    t: np.ndarray
+    y: np.ndarray
+    outcome: Outcome
+    statistics: dict[str, Any]
+    events: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Sizes and outcome instead of arrays."""
+        return f"Solution({len(self.t)} times, {self.y.shape[1]} unknowns, {self.outcome})"
+
+
+class Limits:
+    """Trial steps, wall-clock time, and how many steps one compiled call may take."""
+
+    def __init__(
+        self, max_steps: int, max_seconds: float | None, progress: Callable[[float], None] | None
+    ) -> None:
+        if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
+            raise ValueError(f"`max_steps` must be a positive integer, got {max_steps!r}.")
+        if max_seconds is not None and not max_seconds > 0.0:
+            raise ValueError(f"`max_seconds` must be positive or None, got {max_seconds!r}.")
+        self.max_steps, self.max_seconds, self.progress = int(max_steps), max_seconds, progress
+        self.budget = 1
+        self.start()
+
+    def start(self) -> None:
+        """Start the clock."""
+        self._begin = self._last_call = self._last_progress = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time since the start."""
+        return time.perf_counter() - self._begin
+
+    def exceeded(self, t: float) -> bool:
+        """Report progress, adapt the budget to the speed, and say whether the time is used up."""
+        now = time.perf_counter()
+        spent, self._last_call = now - self._last_call, now
+        self.budget = min(2 * self.budget, 10_000) if spent < _CALL_SECONDS else max(1, self.budget // 2)
+        if self.progress is not None and now - self._last_progress >= 0.1:
+            self._last_progress = now
+            self.progress(t)
+        return self.max_seconds is not None and self.seconds > self.max_seconds
+
+
+class Record:
+    """Saved states, in memory reserved once, and event points; or what a view makes of them."""
+
+    def __init__(self, saves: np.ndarray, n: int, view: View = None) -> None:
+        self._saves, self._n, self._view = saves, n, view
+        self._states = np.empty((len(saves), n if view is None else 0))
+        self._count = 0
+        self._zeros: list[tuple[float, Any, np.ndarray]] = []
+
+    @property
+    def next_time(self) -> float:
+        """Next time to save; inf if none is left."""
+        return float(self._saves[self._count]) if self._count < len(self._saves) else math.inf
+
+    def note_start(self, t0: float, y0: np.ndarray) -> None:
+        """Save the start if it is asked for."""
+        if self._view is not None:  # how much there is to keep of a state shows on the first
+            self._states = np.empty((len(self._saves), self._view(y0[None]).shape[1]))
+        if self.next_time == t0:
+            self._states[0] = y0 if self._view is None else self._view(y0[None])[0]
+            self._count = 1
+
+    def note_step(self, run: Run | Automatic | TaylorRun, until: float) -> None:
+        """Save what lies in the last step, up to `until`."""
+        stop = int(np.searchsorted(self._saves, until, side="right"))
+        if self._view is None:
+            if stop > self._count:
+                run.dense(self._saves[self._count : stop], self._states[self._count : stop])
+        else:
+            for i in range(self._count, stop):  # one at a time: the states are there for this moment only
+                state = np.empty((1, self._n))
+                run.dense(self._saves[i : i + 1], state)
+                self._states[i] = self._view(state)[0]
+        self._count = max(stop, self._count)
+
+    def note_zeros(self, zeros: list[tuple[float, Any, np.ndarray]]) -> None:
+        """Keep event points."""
+        view = self._view
+        self._zeros.extend(zeros if view is None else [(t, event, view(y[None])[0]) for t, event, y in zeros])
+
+    def solution(self, outcome: Outcome, statistics: dict[str, Any], watch: Watch) -> Solution:
+        """Merge saved states and event points in order of time."""
+        t, y = self._saves[: self._count], self._states[: self._count]
+        times = {e.name: np.array([z[0] for z in self._zeros if z[1] is e]) for e in watch.events}
+        known = set(t.tolist())
+        extra = {z[0]: z[2] for z in self._zeros if z[0] not in known}
+        if extra:
+            t = np.concatenate([t, np.array(list(extra))])
+            y = np.concatenate([y, np.array(list(extra.values()))])
+            order = np.argsort(t, kind="stable")
+            t, y = t[order], y[order]
+        return Solution(t, y, outcome, statistics, times)

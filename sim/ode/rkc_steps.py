@@ -1,0 +1,208 @@
+"""The compiled loop of the stabilised method RKC: as many stages as the step size needs to be stable.
+
+Registers, log and right-hand side are those of `_step`. Rows of `k`: f at the start of the step, three of scratch, f at
+its end, and the direction in which the Jacobian stretches most, for the next estimate of its spectral radius.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import int64, njit
+
+from ..kernel.cache import compiled
+from .arithmetic import growth, rms
+from .steps import (
+    _F1,
+    _F2,
+    _I1,
+    _RHS_ARGS,
+    ACCEPTED,
+    ATOL,
+    BAD,
+    BUDGET,
+    CALLS,
+    CUR,
+    DONE,
+    ERR_OLD,
+    FIXED,
+    H_OLD,
+    LIMIT,
+    NORM,
+    OUT_OF_STEPS,
+    REJECTED,
+    RTOL,
+    RUNNING,
+    STOP,
+    SWAP,
+    T0,
+    T1,
+    UNDERFLOW,
+    H,
+    T,
+    _accept,
+    _as_rhs,
+    _factor,
+)
+
+START, ONE, TWO, SLOPE, END, STRETCHED = range(6)
+ROWS = 6
+DAMPING = 2.0 / 13.0
+MOST_STAGES = 400
+_EPS = 2.220446049250313e-16
+_AGE = 25  # steps after which the spectral radius is estimated anew
+# fields of `radius`
+RADIUS, AGE = range(2)
+
+
+@njit(error_model="numpy", nogil=True)
+def _spectral_radius(rhs, floats, ints, work, t, y, f, point, slope, direction, cnt):
+    """Estimate the largest |eigenvalue| of the Jacobian from differences of f, with 20 % to spare."""
+    n, size, length = y.size, 0.0, 0.0
+    for i in range(n):
+        size += y[i] * y[i]
+        length += direction[i] * direction[i]
+    if length == 0.0:  # f, with something of every direction in it: a slow f must not hide a fast one
+        for i in range(n):
+            length += f[i] * f[i]
+        noise = 0.02 * np.sqrt(length / n) if length > 0.0 else 1.0
+        length = 0.0
+        for i in range(n):
+            direction[i] = f[i] + noise * ((i * 7919) % 13 - 6)
+            length += direction[i] * direction[i]
+    delta = np.sqrt(_EPS) * (np.sqrt(size) if size > 0.0 else 1.0)
+    radius = 0.0
+    for k in range(50):
+        scale = delta / np.sqrt(length)
+        for i in range(n):
+            point[i] = y[i] + scale * direction[i]
+        rhs(t, point, slope, floats, ints, work)
+        cnt[CALLS] += 1
+        length = 0.0
+        for i in range(n):
+            direction[i] = slope[i] - f[i]
+            length += direction[i] * direction[i]
+        before, radius = radius, np.sqrt(length) / delta
+        if length == 0.0 or (k >= 2 and abs(radius - before) <= 0.02 * radius):
+            break
+    return 1.2 * radius
+
+
+@njit(error_model="numpy", nogil=True)
+def _stages(h, radius):
+    """Stages that make a step stable: beta(s) = 2/3 (s^2 - 1) (1 - 2/15 damping)."""
+    return max(2, 1 + int(np.sqrt(1.0 + 1.54 * h * radius)))
+
+
+@njit(error_model="numpy", nogil=True)
+def _longest(radius):
+    return np.inf if radius <= 0.0 else (MOST_STAGES - 1) ** 2 / (1.54 * radius)
+
+
+@njit(error_model="numpy", nogil=True)
+def _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s):
+    """One step of s stages into `new`; Sommeijer, Shampine and Verwer, eqs. (2.1) to (2.8)."""
+    n, t = old.size, ctl[T]
+    f0, one, two, slope = k[rows[START]], k[rows[ONE]], k[rows[TWO]], k[rows[SLOPE]]
+    w0 = 1.0 + DAMPING / (s * s)
+    root = w0 * w0 - 1.0
+    angle = s * np.log(w0 + np.sqrt(root))
+    w1 = np.sinh(angle) * root / (np.cosh(angle) * s * np.sqrt(root) - w0 * np.sinh(angle))
+    b1 = b2 = 1.0 / (4.0 * w0 * w0)
+    # Chebyshev polynomials at w0 with first and second derivatives, of degrees j - 1 and j - 2
+    z1, z2, d1, d2, e1, e2 = w0, 1.0, 1.0, 0.0, 0.0, 0.0
+    mu = w1 * b1
+    c1, c2 = mu, 0.0
+    for i in range(n):
+        two[i] = old[i]
+        one[i] = old[i] + h * mu * f0[i]
+    for j in range(2, s + 1):
+        z, d = 2.0 * w0 * z1 - z2, 2.0 * w0 * d1 - d2 + 2.0 * z1
+        e = 2.0 * w0 * e1 - e2 + 4.0 * d1
+        b = e / (d * d)
+        a = 1.0 - z1 * b1
+        mu, nu = 2.0 * w0 * b / b1, -b / b2
+        step = h * mu * w1 / w0
+        rhs(min(t + h * c1, t_new), one, slope, floats, ints, work)
+        rest = 1.0 - mu - nu
+        for i in range(n):
+            new[i] = mu * one[i] + nu * two[i] + rest * old[i] + step * (slope[i] - a * f0[i])
+        c = mu * c1 + nu * c2 + step / h * (1.0 - a)
+        if j < s:
+            for i in range(n):
+                two[i] = one[i]
+                one[i] = new[i]
+        b2, b1, c2, c1 = b1, b, c1, c
+        z2, z1, d2, d1, e2, e1 = z1, z, d1, d, e1, e
+    rhs(t_new, new, k[rows[END]], floats, ints, work)
+    cnt[CALLS] += s
+    f1 = k[rows[END]]
+    for i in range(n):
+        slope[i] = 0.8 * (old[i] - new[i]) + 0.4 * h * (f0[i] + f1[i])
+        one[i] = (new[i] - old[i]) / h  # what the dense output needs
+        two[i] = max(abs(old[i]), abs(new[i])) + 0.0 * new[i]
+    return rms(slope, two, ctl[RTOL], ctl[ATOL])
+
+
+@compiled(int64(*_RHS_ARGS, _F2, _F2, _I1, _F1, _I1, _F2, _F2, _F1))
+def advance(c_address, jit_address, floats, ints, work, y, k, rows, ctl, cnt, log, buf, radius):
+    """Take steps until t reaches ``ctl[STOP]``, or ``cnt[BUDGET]`` steps were tried, or the solution ends."""
+    rhs = _as_rhs(c_address, jit_address)
+    retried = False
+    while True:
+        t = ctl[T]
+        if t >= ctl[T1]:
+            return DONE
+        if t >= ctl[STOP]:
+            return RUNNING
+        if cnt[ACCEPTED] + cnt[REJECTED] >= cnt[LIMIT]:
+            return OUT_OF_STEPS
+        if cnt[BUDGET] <= 0 and not retried:
+            return RUNNING
+        if cnt[SWAP] == 1:
+            rows[START], rows[END] = rows[END], rows[START]
+            cnt[SWAP] = 0
+        old, new = y[cnt[CUR]], y[1 - cnt[CUR]]
+        if radius[AGE] <= 0.0:
+            radius[RADIUS] = _spectral_radius(
+                rhs,
+                floats,
+                ints,
+                work,
+                t,
+                old,
+                k[rows[START]],
+                k[rows[ONE]],
+                k[rows[SLOPE]],
+                k[rows[STRETCHED]],
+                cnt,
+            )
+            radius[AGE] = _AGE
+        h = ctl[H] if cnt[FIXED] == 1 else min(ctl[H], _longest(radius[RADIUS]))
+        if h <= 16.0 * _EPS * max(abs(t), abs(ctl[T0])) or not h > 0.0:
+            return UNDERFLOW
+        t_new = ctl[T1] if t + 1.01 * h >= ctl[T1] else t + h
+        h = t_new - t
+        cnt[BUDGET] -= 1
+        s = _stages(h, radius[RADIUS])
+        err = _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s)
+        yy, yf = growth(new, k[rows[END]], ctl[NORM], buf)
+        if not (np.isfinite(err) and np.isfinite(np.sqrt(yy) * ctl[NORM]) and np.isfinite(yf)):
+            cnt[REJECTED] += 1
+            cnt[BAD] += 1
+            retried = True
+            ctl[H] = 0.25 * h
+            radius[AGE] = 0.0
+        elif err <= 1.0 or cnt[FIXED] == 1:
+            _accept(y, k, rows, ctl, cnt, log, t_new, h, yy, yf)
+            if cnt[FIXED] == 0:
+                ctl[H] = h * _factor(ctl, cnt, h, err, retried)
+            ctl[H_OLD], ctl[ERR_OLD] = h, max(err, 1e-2)
+            cnt[BAD] = 0
+            retried = False
+            radius[AGE] -= 1.0
+        else:
+            cnt[REJECTED] += 1
+            cnt[BAD] = 0
+            retried = True
+            ctl[H] = h * max(0.1, 0.8 * err ** (-1.0 / 3.0))
+            radius[AGE] = min(radius[AGE], 1.0)

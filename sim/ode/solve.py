@@ -1,0 +1,232 @@
+"""Solve one compiled problem: saved times, events, limits and endings around the compiled step loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..kernel.blas_threads import blas_threads
+from .events import Watch, as_events
+from .methods import AnyMethod, find_method
+from .methods.taylor import Series
+from .outcome import Outcome, Status
+from .record import Limits, Record, Solution, View
+from .taylor.taylor_run import TaylorRun
+
+if TYPE_CHECKING:
+    from ..kernel.problem import Problem
+    from .automatic import Automatic
+    from .progress import Run
+
+    AnyRun = Run | Automatic | TaylorRun
+
+
+def solve(
+    problem: Problem,
+    y0: Any,
+    *,
+    t1: float,
+    t0: float = 0.0,
+    method: str | AnyMethod | None = None,
+    rtol: float = 1e-6,
+    atol: float = 1e-9,
+    save_at: Any = None,
+    events: Any = (),
+    max_steps: int = 100_000,
+    first_step: float | None = None,
+    fixed_step: float | None = None,
+    max_seconds: float | None = None,
+    progress: Callable[[float], None] | None = None,
+    view: View = None,
+) -> Solution:
+    """Integrate ``dy/dt = f(t, y)`` from `t0` to `t1` (flow time = learning_rate x step).
+
+    A step is accepted if the RMS over all entries of ``error / (atol + rtol max(|y|, |y_new|))`` is at most
+    1. Near small initialisation `atol` must be small against the entries of `y0`, or the early growth,
+    which fixes every later time scale, is computed to no relative accuracy at all; see `integrate`, which
+    chooses it so.
+
+    Parameters
+    ----------
+    problem : Problem
+        Compiled right-hand side.
+    y0 : array_like, shape (n,)
+        State at `t0`.
+    t1, t0 : float
+        End and start in flow time, ``t1 >= t0``.
+    method : {"tsit5", "dop853", "rkc", "euler", "taylor"}, Method, Stabilised, Series or None
+        None takes "dop853" for ``rtol <= 1e-6``, else "tsit5", and changes to "rkc" where stability holds the step
+        down and that is cheaper; ``Solution.statistics["methods"]`` says what it chose. "taylor" is for polynomial
+        flows of small states, and needs no first step.
+    rtol, atol : float
+        Relative and absolute tolerance per entry of the state.
+    save_at : None, int or array_like
+        Times to save: None 101 even ones, an int that many even ones, or increasing times within [t0, t1].
+    events : callable, Event or sequence of them
+        Zeros of ``function(t, weights)`` to locate; their points are kept among the results.
+    max_steps : int
+        Most trial steps; what was computed until then is kept.
+    first_step, fixed_step : float or None
+        First trial step, or the size of all steps whatever their error.
+    max_seconds : float or None
+        Wall-clock limit; what was computed until then is kept.
+    progress : callable or None
+        Called with t, at most ten times a second.
+    view : callable or None
+        What to keep in place of the states: maps them, (m, n), to (m, q); ``Solution.y`` has then q columns.
+
+    Returns
+    -------
+    Solution
+        Failures are values too: see ``Solution.outcome``.
+
+    Raises
+    ------
+    ValueError
+        For malformed input, and for a start at which the right-hand side is not finite.
+    """
+    t0, t1 = interval(t0, t1)
+    rtol, atol = checked_tolerances(rtol, atol)
+    saves = save_times(save_at, t0, t1)
+    y0 = _state(y0, problem.n)
+    limits = Limits(max_steps, max_seconds, progress)
+    for name, value in (("first_step", first_step), ("fixed_step", fixed_step)):
+        if value is not None and not 0.0 < value < math.inf:
+            raise ValueError(f"`{name}` must be a positive flow time or None, got {value!r}.")
+    watch = Watch(as_events(events), problem.unpack)
+    record = Record(saves, problem.n, view)
+    record.note_start(t0, y0)
+    watch.start(t0, y0)
+    counts: dict[str, Any] = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
+    outcome = Outcome(Status.REACHED_END, t1)
+    if t1 > t0:
+        run = _new_run(problem, y0, (t0, t1), method, (rtol, atol), first_step, fixed_step)
+        del y0  # the run has its own; a state of a large vocabulary is not kept twice
+        limits.start()  # the clock does not run while the step loop is compiled
+        with blas_threads(problem):
+            outcome = _drive(run, record, watch, limits, t0, t1)
+        counts = run.counts() | {"methods": _methods(run)}
+    return record.solution(outcome, counts | {"seconds": limits.seconds}, watch)
+
+
+def _new_run(
+    problem: Problem, y0: np.ndarray, span: tuple[float, float], method: Any, tolerances: tuple[float, float],
+    first_step: float | None, fixed_step: float | None,
+) -> AnyRun:  # fmt: skip
+    """Start with the method asked for, or with an automatic choice."""
+    from .automatic import Automatic
+    from .progress import Run
+
+    if method is None and fixed_step is None:
+        return Automatic(problem, y0, *span, *tolerances, first_step)
+    table = find_method(method, tolerances[0])
+    if isinstance(table, Series):
+        return TaylorRun(problem, y0, *span, table, *tolerances, fixed_step)
+    return Run(problem, y0, *span, table, *tolerances, fixed_step or first_step, fixed=fixed_step is not None)
+
+
+def _methods(run: AnyRun) -> str:
+    """Methods used, each with the flow time from which it was."""
+    chosen = getattr(run, "chosen", [(run.method.name, 0.0)])
+    return ", ".join(name if i == 0 else f"{name} from t = {t:.6g}" for i, (name, t) in enumerate(chosen))
+
+
+def _drive(run: AnyRun, record: Record, watch: Watch, limits: Limits, t0: float, t1: float) -> Outcome:
+    """Advance from one point of interest to the next until the run ends."""
+    from . import steps as _step
+
+    code = _step.RUNNING
+    while code == _step.RUNNING:
+        before = run.accepted
+        stop = min(record.next_time, t1)
+        code = run.advance(stop, 1 if watch.events else limits.budget, limits.max_steps)
+        if run.accepted > before:
+            zeros = watch.zeros(run.t_before, run.t, run.y, run.dense) if watch.events else []
+            final = next((zero for zero in zeros if zero[1].terminal), None)
+            record.note_step(run, run.t if final is None else final[0])
+            record.note_zeros(zeros)
+            if final is not None:
+                return Outcome(Status.EVENT, final[0], final[1].name)
+        if code == _step.RUNNING and limits.exceeded(run.t):
+            return Outcome(Status.MAX_SECONDS, run.t, _advice(run, t1, f"{limits.max_seconds:g} s"))
+    if code == _step.DONE:
+        return Outcome(Status.REACHED_END, t1)
+    if code == _step.OUT_OF_STEPS:
+        return Outcome(Status.MAX_STEPS, run.t, _advice(run, t1, f"{limits.max_steps} steps"))
+    return _stuck(run, t0)
+
+
+def _stuck(run: AnyRun, t0: float) -> Outcome:
+    """Say why the step size has fallen to the resolution of t."""
+    star = run.blow_up(float(np.spacing(max(abs(run.t), abs(t0)))))
+    if star is not None:
+        return Outcome(Status.BLOW_UP, star)
+    if not run.last_trial_bad:
+        return Outcome(Status.STEP_UNDERFLOW, run.t, "the right-hand side may jump or be singular there.")
+    largest = float(np.max(np.abs(run.y)))
+    if largest > 1e290:
+        return Outcome(
+            Status.NON_FINITE, run.t, f"the state has grown to {largest:.1e}, the range of float64."
+        )
+    return Outcome(Status.NON_FINITE, run.t, "the right-hand side is nan or inf there.")
+
+
+def _advice(run: AnyRun, t1: float, used: str) -> str:
+    """Name the remedy that fits: stiffness, the wrong order, or just a higher limit."""
+    where = f"{used} did not reach t1 = {t1:g}, the step size is {run.h:.2g}"
+    if run.stiffness() > 2.5:
+        remedy = "a higher limit" if run.method.name == "rkc" else 'method="rkc"'
+        return f"{where} and held down by stability (the problem is stiff), not accuracy: use {remedy} or shorten t1."
+    if run.method.order < 8:
+        return f'{where}; use method="dop853", a larger `rtol`, or a higher limit.'
+    return f"{where}; use a larger `rtol` or a higher limit."
+
+
+def interval(t0: float, t1: float, empty: bool = True) -> tuple[float, float]:
+    """Start and end as numbers; `empty` allows them to be equal."""
+    for name, value in (("t0", t0), ("t1", t1)):
+        if isinstance(value, bool) or not np.isscalar(value) or not np.isfinite(value):
+            raise ValueError(f"`{name}` must be a finite flow time, got {value!r}.")
+    if t1 < t0 or (t1 == t0 and not empty):
+        relation = "not lie before" if empty else "lie after"
+        raise ValueError(f"`t1` must {relation} the start t0 = {t0!r}, got {t1!r}.")
+    return float(t0), float(t1)
+
+
+def checked_tolerances(rtol: float, atol: float) -> tuple[float, float]:
+    """Tolerances as numbers."""
+    if not 0.0 < rtol < 1.0:
+        raise ValueError(f"`rtol` must lie in (0, 1), got {rtol!r}.")
+    if not 0.0 < atol < math.inf:
+        raise ValueError(f"`atol` must be positive and finite, got {atol!r}.")
+    return float(rtol), float(atol)
+
+
+def _state(y0: Any, n: int) -> np.ndarray:
+    y0 = np.asarray(y0, dtype=np.float64)
+    if y0.shape != (n,) or n == 0:
+        raise ValueError(f"`y0` must have shape ({n},) with at least one entry, got {y0.shape}.")
+    if not np.all(np.isfinite(y0)):
+        raise ValueError(f"`y0` must be finite, got {np.count_nonzero(~np.isfinite(y0))} nan or inf.")
+    return y0
+
+
+def save_times(save_at: Any, t0: float, t1: float) -> np.ndarray:
+    """Times to save, of a number of them or as they are."""
+    if save_at is None or (isinstance(save_at, int | np.integer) and not isinstance(save_at, bool)):
+        number = 101 if save_at is None else int(save_at)
+        if number < 1:
+            raise ValueError(f"`save_at` must be at least 1 as a number of times, got {number}.")
+        return np.linspace(t0, t1, number) if t1 > t0 and number > 1 else np.array([t1])
+    times = np.array(save_at, dtype=np.float64)
+    if times.ndim != 1 or not np.all(np.isfinite(times)):
+        raise ValueError("`save_at` must be a one-dimensional array of finite flow times.")
+    if np.any(np.diff(times) <= 0.0):
+        raise ValueError("`save_at` must increase strictly; sort it and drop repeated times.")
+    if times.size and (times[0] < t0 or times[-1] > t1):
+        outside = times[0] if times[0] < t0 else times[-1]
+        raise ValueError(f"`save_at` must lie within [t0, t1] = [{t0!r}, {t1!r}], got {float(outside)!r}.")
+    return times

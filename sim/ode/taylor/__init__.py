@@ -1,0 +1,1 @@
+"""Taylor series of polynomial right-hand sides, in lanes."""

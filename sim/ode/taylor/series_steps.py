@@ -1,0 +1,267 @@
+"""The compiled Taylor series of an unrolled flow, eight members in lanes; importing compiles or loads it.
+
+Every lane is one member with its own time, step and end; a lane that is done takes the next member. Lanes share
+nothing but the instructions, so that a member's bits do not depend on its neighbours. Coefficients are those of time
+measured in the lane's own `SCALE`, a power of two near its step: near a pole the bare ones would leave the range of
+numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import float64, int64, njit, void
+
+from ...kernel.cache import compiled
+from ..steps import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
+from .chains import linear, products
+from .lanes import WIDTH
+from .program import CHAINS, LINEAR
+
+LANES = WIDTH
+NOT_FINITE = UNDERFLOW + 1
+IDLE = -1
+# rows of `lane` (numbers) and of `mark` (integers); a lane that skips only changes its scale this round
+T, T_PREV, SCALE, NEXT_SCALE, X, N_LANE = range(6)
+MEMBER, FRESH, SHRUNK, SKIP, N_MARK = range(5)
+# columns of what is said and found of each member
+START, END, ATOL, N_SPAN = range(4)
+AT, STEP, STAR, LARGEST, N_FOUND = range(5)
+CODE, STEPS, ROUNDS, SAVED, N_COUNT = range(5)
+# rows of `size`: the last two coefficients in units of the tolerance, the largest of their entries, |y|^2, y . f
+LAST, BEFORE, TOP, BELOW, YY, YF, N_SIZE = range(7)
+
+SAFETY = 0.9
+_EPS = 2.220446049250313e-16
+_MOST_SHRINKING = 40
+_F1, _F2, _F3, _I1, _I2 = float64[::1], float64[:, ::1], float64[:, :, ::1], int64[::1], int64[:, ::1]
+
+
+@njit(nogil=True, error_model="numpy")
+def _series(ints, floats, work, order, lane):
+    """Coefficients 1 .. order of all slots from those of the state at 0; the derivative's own times the scale."""
+    n, stride = ints[0], (order + 1) * LANES
+    for k in range(order):
+        at, p = k * LANES, 2 + n
+        for _ in range(ints[1]):
+            if ints[p] == LINEAR:
+                place, count = ints[p + 1], ints[p + 2]
+                linear(work, ints, floats, place, count, p + 3, floats[place] if k == 0 else 0.0, at)
+                p += 4 + count
+            else:
+                products(work, ints, p + 2, ints[p + 1], at)
+                p += 2 + CHAINS + 2 * CHAINS * ints[p + 1]
+        for j in range(n):
+            source, target = ints[2 + j] + at, j * stride + at + LANES
+            for i in range(LANES):
+                work[target + i] = work[source + i] * (lane[SCALE, i] / (k + 1))
+
+
+@njit(nogil=True, error_model="numpy")
+def _measure(work, n, order, rtol, atol, size):
+    """Fill `size`: RMS over the entries for the tolerance, as all methods have it."""
+    stride = (order + 1) * LANES
+    size[:] = 0.0
+    for j in range(n):
+        p = j * stride
+        for i in range(LANES):
+            y, rate = work[p + i], work[p + LANES + i]
+            unit = 1.0 / (atol[i] + rtol * abs(y))
+            a, b = work[p + order * LANES + i], work[p + (order - 1) * LANES + i]
+            size[LAST, i] += (a * unit) ** 2
+            size[BEFORE, i] += (b * unit) ** 2
+            size[TOP, i] = max(size[TOP, i], abs(a))
+            size[BELOW, i] = max(size[BELOW, i], abs(b))
+            size[YY, i] += y * y
+            size[YF, i] += y * rate
+    for i in range(LANES):
+        size[LAST, i] = np.sqrt(size[LAST, i] / n)
+        size[BEFORE, i] = np.sqrt(size[BEFORE, i] / n)
+
+
+@njit(nogil=True, error_model="numpy")
+def _advance(work, n, order, lane, mark, new):
+    """Value of the series at its `X`, in units of the scale, for every lane that does not skip."""
+    stride, x = (order + 1) * LANES, lane[X]
+    for j in range(n):
+        p, q = j * stride, j * LANES
+        for i in range(LANES):
+            new[q + i] = work[p + order * LANES + i]
+        for k in range(order - 1, -1, -1):
+            for i in range(LANES):
+                new[q + i] = new[q + i] * x[i] + work[p + k * LANES + i]
+        for i in range(LANES):
+            if mark[SKIP, i] == 1:
+                new[q + i] = work[p + i]
+
+
+@compiled(void(_F1, int64, int64, float64, _F1))
+def evaluate(work, order, lane, x, out):
+    """Write the state of one lane at `x`, in units of its scale, to `out` (n,)."""
+    stride = (order + 1) * LANES
+    for j in range(out.size):
+        p = j * stride + lane
+        value = work[p + order * LANES]
+        for k in range(order - 1, -1, -1):
+            value = value * x + work[p + k * LANES]
+        out[j] = value
+
+
+@njit(nogil=True, error_model="numpy")
+def _place(new, lane, mark, atol, starts, span, i, m):
+    """Put member m into lane i; -1 leaves it idle."""
+    mark[MEMBER, i], mark[FRESH, i], mark[SHRUNK, i], mark[SKIP, i] = m, 1, 0, 0
+    lane[NEXT_SCALE, i], lane[X, i], atol[i] = 1.0, 0.0, 1.0
+    if m >= 0:
+        lane[T, i] = lane[T_PREV, i] = span[m, START]
+        lane[NEXT_SCALE, i] = 2.0 ** np.floor(np.log2(span[m, END] - span[m, START]))
+        atol[i] = span[m, ATOL]
+    for j in range(starts.shape[1]):
+        new[j * LANES + i] = starts[m, j] if m >= 0 else 0.0
+
+
+@njit(nogil=True, error_model="numpy")
+def _step_size(size, order, i):
+    """Longest step, in units of the scale, at which the last two terms stay within the tolerance."""
+    a, b = size[LAST, i], size[BEFORE, i]
+    if not np.isfinite(a + b):
+        return np.nan
+    return SAFETY * min(a ** (-1.0 / order), b ** (-1.0 / (order - 1)))
+
+
+@njit(nogil=True, error_model="numpy")
+def _rescale(lane, mark, h, i):
+    """Choose the next scale; returns whether the coefficients must be computed again in it."""
+    lane[NEXT_SCALE, i] = lane[SCALE, i]
+    if h == np.inf:
+        return False
+    if h > 0.0:
+        lane[NEXT_SCALE, i] *= 2.0 ** min(900.0, max(-900.0, np.floor(np.log2(h))))
+        poor = mark[FRESH, i] == 1 and not 2.0**-8 <= h <= 2.0**8
+        mark[FRESH, i] = 0
+        return poor
+    lane[NEXT_SCALE, i] *= 2.0**-24
+    mark[SHRUNK, i] += 1
+    return mark[SHRUNK, i] <= _MOST_SHRINKING
+
+
+@njit(nogil=True, error_model="numpy")
+def _prepare(lane, size, span, found, count, h, fixed, max_steps, i, m):
+    """Choose lane i's step: sets `X` and the new time, or returns how member m ends here."""
+    t, end = lane[T, i], span[m, END]
+    step = fixed if fixed > 0.0 else h * lane[SCALE, i]
+    found[m, STEP] = step
+    if count[m, STEPS] >= max_steps:
+        return OUT_OF_STEPS
+    if not step > 0.0:
+        return NOT_FINITE
+    if step <= 16.0 * _EPS * max(abs(t), abs(span[m, START])):
+        if size[YF, i] > 0.0:  # it grows: at a pole all coefficients fall by its distance
+            found[m, STAR] = t + lane[SCALE, i] * (size[BELOW, i] / size[TOP, i])
+        return UNDERFLOW
+    lane[T_PREV, i] = t
+    lane[T, i] = end if t + 1.01 * step >= end else t + step
+    lane[X, i] = (lane[T, i] - t) / lane[SCALE, i]
+    return RUNNING
+
+
+@njit(nogil=True, error_model="numpy")
+def _largest(new, n, i):
+    """Largest entry of a lane's state; nan if one is not finite."""
+    top = 0.0
+    for j in range(n):
+        y = abs(new[j * LANES + i])
+        if not np.isfinite(y):
+            return np.nan
+        top = max(top, y)
+    return top
+
+
+@njit(nogil=True, error_model="numpy")
+def _save(work, new, order, lane, saves, states, count, i, m):
+    """Write what member m was to save within the last step."""
+    k, t = count[m, SAVED], lane[T, i]
+    while k < saves.shape[1] and saves[m, k] <= t:
+        if saves[m, k] == t:
+            for j in range(states.shape[2]):
+                states[m, k, j] = new[j * LANES + i]
+        else:
+            evaluate(work, order, i, (saves[m, k] - lane[T_PREV, i]) / lane[SCALE, i], states[m, k])
+        k += 1
+    count[m, SAVED] = k
+
+
+@njit(nogil=True, error_model="numpy")
+def _choose_steps(lane, mark, size, order, span, found, count, fixed, max_steps):
+    """Steps of all lanes; those that end before it or only change their scale skip this round."""
+    for i in range(LANES):
+        lane[X, i], mark[SKIP, i] = 0.0, 1
+        m = mark[MEMBER, i]
+        if m == IDLE:
+            continue
+        count[m, ROUNDS] += 1
+        h = _step_size(size, order, i)
+        if _rescale(lane, mark, h, i):
+            continue
+        count[m, CODE] = _prepare(lane, size, span, found, count, h, fixed, max_steps, i, m)
+        mark[SKIP, i] = count[m, CODE] != RUNNING
+
+
+# fmt: off
+@compiled(int64(
+    _I1, _F1, _F1, _F1, int64, float64, _F2, _I2, _F1, _F2, _F2, _F2, _F2, _F3, _F2, _I2,
+    int64, int64, int64, int64, float64, float64,
+))
+def run(
+    ints, floats, work, new, order, rtol, lane, mark, atol, size, starts, span, saves, states, found, count,
+    first, stop, max_steps, budget, until, fixed,
+):
+    """Carry on with the members in the lanes, then with first .. stop - 1, until all are done.
+
+    Returns the next member to start; early after `budget` rounds, or when a lane has passed `until`. `fixed` is the
+    size of all steps, 0 for adaptive ones.
+    """
+    # fmt: on
+    n, stride = ints[0], (order + 1) * LANES
+    while True:
+        busy = 0
+        for i in range(LANES):
+            if mark[MEMBER, i] == IDLE and first < stop:
+                _place(new, lane, mark, atol, starts, span, i, first)
+                first += 1
+            busy += mark[MEMBER, i] != IDLE
+        if busy == 0 or budget <= 0:
+            return first
+        budget -= 1
+        lane[SCALE] = lane[NEXT_SCALE]
+        for j in range(n):
+            for i in range(LANES):
+                work[j * stride + i] = new[j * LANES + i]
+        _series(ints, floats, work, order, lane)
+        _measure(work, n, order, rtol, atol, size)
+        _choose_steps(lane, mark, size, order, span, found, count, fixed, max_steps)
+        _advance(work, n, order, lane, mark, new)
+        passed = False
+        for i in range(LANES):
+            m = mark[MEMBER, i]
+            if m == IDLE:
+                continue
+            found[m, LARGEST] = _largest(new, n, i)
+            if mark[SKIP, i] == 0:
+                if np.isfinite(found[m, LARGEST]):
+                    count[m, STEPS] += 1
+                    mark[SHRUNK, i] = 0
+                    _save(work, new, order, lane, saves, states, count, i, m)
+                    passed |= lane[T, i] >= until
+                    if lane[T, i] >= span[m, END]:
+                        count[m, CODE] = DONE
+                else:  # back to the last state that was finite
+                    count[m, CODE] = NOT_FINITE
+                    lane[T, i] = lane[T_PREV, i]
+            found[m, AT] = lane[T, i]
+            if count[m, CODE] != RUNNING:
+                if until == np.inf:
+                    _place(new, lane, mark, atol, starts, span, i, IDLE)
+                else:
+                    return first
+        if passed:
+            return first

@@ -1,0 +1,182 @@
+"""A table of operations written out entry by entry, for Taylor series: its reader; `_program` writes the result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...kernel import operations as op
+from ...kernel._operands import OPERAND
+from .program import Entries, Program, Writer
+
+
+def unroll(ints: np.ndarray, floats: np.ndarray, n: int, work_size: int) -> Program:
+    """Write out a table of operations on a state of n numbers.
+
+    Raises
+    ------
+    ValueError
+        If an operation is not polynomial, or there are more than `MAX_PRODUCTS` terms.
+    """
+    return _Unroller(ints, floats, n, work_size).run()
+
+
+class _Unroller:
+    def __init__(self, ints: np.ndarray, floats: np.ndarray, n: int, work_size: int) -> None:
+        self.table, self.writer = ints, Writer(n)
+        self.ids = [np.arange(n), *(np.full(size, -1) for size in (floats.size, work_size, n))]
+        self.values = [np.zeros(n), floats, np.zeros(work_size), np.zeros(n)]
+
+    def run(self) -> Program:
+        p = 2
+        for _ in range(self.table[0]):
+            self._operation(int(self.table[p]), p + 2)
+            p += self.table[p + 1]
+        out = self.ids[op.OUT]
+        for i in np.flatnonzero(out < 0):  # a weight that stands still, or moves at a constant rate
+            out[i] = self.writer.linear(self.values[op.OUT][i], np.zeros(0), np.zeros(0, int))
+        return self.writer.program(out)
+
+    def _view(self, p: int, flip: bool = False) -> Entries:
+        buffer, start, rows, cols, flipped = (int(i) for i in self.table[p : p + OPERAND])
+        part = slice(start, start + rows * cols)
+        ids, values = (kind[buffer][part].reshape(rows, cols) for kind in (self.ids, self.values))
+        return (ids.T, values.T) if flip and flipped else (ids, values)
+
+    def _write(self, p: int, entries: Any) -> None:
+        ids, values = self._view(p)
+        ids[:], values[:] = (e.reshape(ids.shape) for e in entries)
+
+    def _csr(self, p: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values, row and column of each place of the sparse matrix at p."""
+        values, columns, pointers, rows, nnz = (int(i) for i in self.table[p : p + 5])
+        first = int(self.table[1])
+        counts = np.diff(self.table[first + pointers : first + pointers + rows + 1])
+        cols = self.table[first + columns : first + columns + nnz]
+        return self.values[op.FLOATS][values : values + nnz], np.repeat(np.arange(rows), counts), cols
+
+    def _operation(self, code: int, p: int) -> None:
+        if code == op.SUM:
+            self._sum(p)
+        elif code == op.HADAMARD:
+            self._hadamard(p)
+        elif code == op.MAP:
+            self._map(p)
+        elif code == op.DOT:
+            a, b = self._view(p + OPERAND, True), self._view(p + 2 * OPERAND, True)
+            self._write(p, self._matmul(a, b))
+        elif code in (op.SOFTMAX, op.BAG_SOFTMAX, op.SEGMENT_SOFTMAX):
+            raise _refusal("softmax")
+        elif code >= op.SDDMM:
+            self._at_pattern(code, p)
+        else:
+            self._special(code, p)
+
+    def _sum(self, p: int) -> None:
+        n, place, operands = int(self.table[p]), int(self.table[p + 1]), p + 2 + OPERAND
+        parts = [_one(self._view(p + 2)[0].shape)]
+        parts += [self._view(operands + k * OPERAND, True) for k in range(n)]
+        coefficients = self.values[op.FLOATS][place : place + n + 1]
+        self._write(p + 2, self.writer.contract(_constant(coefficients), _stack(parts)))
+
+    def _hadamard(self, p: int) -> None:
+        n, operands, step = int(self.table[p]), p + 1 + OPERAND, OPERAND + 1
+        places = range(operands, operands + n * step, step)
+        parts = [self._power(self._view(q, True), int(self.table[q + OPERAND])) for q in places]
+        product = parts[0]
+        for part in parts[1:]:
+            product = self._times(product, part)
+        self._write(p + 1, product)
+
+    def _map(self, p: int) -> None:
+        place = int(self.table[p + 1])
+        scale, power = self.values[op.FLOATS][place : place + 2]
+        if op.FUNCTIONS[self.table[p]] != "power" or power != int(power) or power < 0:
+            raise _refusal(op.FUNCTIONS[self.table[p]])
+        x = self._view(p + 2 + OPERAND)
+        scaled = self._times(_constant(np.full(x[0].shape, scale)), x)
+        self._write(p + 2, self._power(scaled, int(power)))
+
+    def _special(self, code: int, p: int) -> None:
+        x, rest = self._view(p + OPERAND), p + 2 * OPERAND
+        if code == op.CSR_DOT:
+            values, rows, cols = self._csr(rest)
+            self.writer.check(int(self.table[rest + 3]) * x[0].size)
+            dense = np.zeros((int(self.table[rest + 3]), x[0].shape[0]))
+            np.add.at(dense, (rows, cols), values)
+            self._write(p, self._matmul(_constant(dense), x))
+        elif code == op.CENTRE:
+            axis = int(self.table[rest])
+            lines = tuple(e if axis == 1 else e.T for e in x)
+            size = lines[0].shape[1]
+            means = self.writer.contract(_constant(np.full(size, 1.0 / size)), lines)
+            spread = tuple(np.broadcast_to(e[:, None], lines[0].shape) for e in means)
+            centred = self.writer.contract(_constant(np.array([1.0, -1.0])), _stack([lines, spread]))
+            self._write(p, tuple(e if axis == 1 else e.T for e in centred))
+        else:
+            axis = int(self.table[rest + OPERAND])
+            u = tuple(e.ravel()[None, :] if axis == 1 else e.ravel()[:, None] for e in self._view(rest))
+            self._write(p, self._times(x, u))
+
+    def _at_pattern(self, code: int, p: int) -> None:
+        x, rest = self._view(p + OPERAND), p + 3 * OPERAND
+        _, rows, cols = self._csr(p + 2 * OPERAND)
+        if code == op.SDDMM:
+            b = self._view(rest)
+            self._write(p, self.writer.contract(tuple(e[rows] for e in x), tuple(e[cols] for e in b)))
+        elif code == op.GATHER:
+            i, j = (cols, rows) if self.table[rest] else (rows, cols)
+            self._write(p, (x[0][i, j], x[1][i, j]))
+        elif code == op.GATHER_COLUMN:
+            k = cols if self.table[rest] == 1 else rows
+            self._write(p, tuple(e.ravel()[k] for e in x))
+        elif code == op.DENSIFY:
+            self._write(p, self._scatter(x, rows, cols, self._view(p)[0].shape))
+        else:
+            flipped, b = self.table[rest + OPERAND], self._view(rest)
+            i, j = (cols, rows) if flipped else (rows, cols)
+            shape = (self._view(p)[0].shape[0], b[0].shape[0])
+            self.writer.check(shape[0] * b[0].size)
+            self._write(p, self._matmul(self._scatter(x, i, j, shape), b))
+
+    def _scatter(self, x: Entries, rows: np.ndarray, cols: np.ndarray, shape: tuple[int, ...]) -> Entries:
+        """A matrix with these entries at places of a CSR pattern, which names each place once."""
+        full = _constant(np.zeros(shape))
+        for target, source in zip(full, x, strict=True):
+            target[rows, cols] = source.ravel()
+        return full
+
+    def _matmul(self, a: Entries, b: Entries) -> Entries:
+        left, right = tuple(e[:, None, :] for e in a), tuple(e.T[None, :, :] for e in b)
+        return self.writer.contract(left, right)
+
+    def _times(self, x: Any, y: Any) -> Entries:
+        return self.writer.contract(tuple(e[..., None] for e in x), tuple(e[..., None] for e in y))
+
+    def _power(self, x: Entries, power: int) -> Entries:
+        if power == 0:
+            return _one(x[0].shape)
+        half = x if power == 1 else self._power(x, power // 2)
+        square = x if power == 1 else self._times(half, half)
+        return self._times(square, x) if power % 2 and power > 1 else square
+
+
+def _constant(values: np.ndarray) -> Entries:
+    return np.full(values.shape, -1), values
+
+
+def _one(shape: tuple[int, ...]) -> Entries:
+    return _constant(np.ones(shape))
+
+
+def _stack(parts: list[Any]) -> Entries:
+    """Entries of several arrays along a new last axis."""
+    return np.stack([p[0] for p in parts], axis=-1), np.stack([p[1] for p in parts], axis=-1)
+
+
+def _refusal(function: str) -> ValueError:
+    return ValueError(
+        f'`method` "taylor" takes polynomial flows, but this one applies {function}: use method="dop853",'
+        ' or a polynomial closure such as "leading".'
+    )

@@ -1,0 +1,1 @@
+"""Flows inside the singular spaces of their data."""

@@ -1,0 +1,1 @@
+"""Weights and observables over flow time, kept and saved."""

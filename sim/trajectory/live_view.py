@@ -1,0 +1,60 @@
+"""Observables in place of states: what is kept of a trajectory whose weights would fill the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..ode.outcome import Outcome, Status
+from .observables import observable_names
+from .trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from ...theory.data.dataset import Dataset
+    from ...theory.flows.flow import Flow
+    from ..kernel.problem import Problem
+
+Array = np.ndarray
+
+
+class View:
+    """Turns flat states into observables, and back into their names.
+
+    Raises
+    ------
+    ValueError
+        If there is no such observable, or none is named, or one twice.
+    """
+
+    def __init__(self, flow: Flow, data: Dataset, problem: Problem, names: Sequence[str]) -> None:
+        if isinstance(names, str) or not names or len(set(names)) < len(names):
+            raise ValueError(
+                f'`observables` must be distinct names, at least one, such as ["loss"], got {names!r}.'
+            )
+        self.flow, self.data, self.problem, self.names = flow, data, problem, tuple(names)
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        weights = {name: np.empty((0, *shape)) for name, shape in flow.model.weights.items()}
+        known = observable_names(weights, flow.model, data)
+        if unknown := [name for name in self.names if name not in known]:
+            raise ValueError(f"`observables` must be among {', '.join(known)}, got {unknown[0]!r}.")
+
+    def __call__(self, y: Array) -> Array:
+        """Observables (m, q) of states (m, n)."""
+        named = self.problem.unpack(y)
+        path = Trajectory(
+            np.arange(float(len(y))), {w: named[w] for w in self.flow.model.weights}, Outcome(Status.REACHED_END, 0.0),
+            closure=self.flow.closure, model=self.flow.model, data=self.data,
+        )  # fmt: skip
+        self.shapes = {name: path[name].shape[1:] for name in self.names}
+        return np.concatenate([path[name].reshape(len(y), -1) for name in self.names], axis=1)
+
+    def named(self, rows: Array) -> dict[str, Array]:
+        """Observable -> array, time first, from rows (m, q) of observables."""
+        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes.values()])
+        parts = np.split(rows, ends[:-1], axis=1)
+        return {
+            name: part.reshape(len(rows), *self.shapes[name])
+            for name, part in zip(self.names, parts, strict=True)
+        }

@@ -1,0 +1,182 @@
+"""Quantities computed from the weights of a trajectory: one piece of code for theory and for training.
+
+==============================  ===========  ===============================================================
+name                            shape        meaning
+==============================  ===========  ===============================================================
+``loss``                        (n_t,)       weighted mean loss of the training sequences (cross-entropy: in nats);
+                                             with the logits of the trajectory's closure, which for training
+                                             and for the closure "exact" are the network's own
+``loss/<group>``                (n_t,)       weighted mean in one group of sequences, held-out ones included
+``accuracy``, ``accuracy/...``  (n_t,)       weighted fraction of sequences whose label has the top logit
+``norm/<weight>``               (n_t,)       Frobenius norm
+``singular_values/<weight>``    (n_t, k)     in falling order
+``effective_rank/<weight>``     (n_t,)       exp(entropy of the singular values over their sum)
+``cosine/<token group>``        (n_t, m, m)  cosines between the embeddings (rows of W_E) of some tokens
+``invariant/<a>-<b>``           (n_t,)       drift of ``a^T a - b b^T``, relative to ``|a^T a| + |b b^T|`` at
+                                             the start; conserved where a and b are joined linearly
+``invariant/<last>-sum``        (n_t,)       drift of the last weight's sum over the vocabulary, relative to
+                                             its norm at the start
+==============================  ===========  ===============================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeGuard
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ...theory.data.dataset import Dataset
+    from ...theory.models.model import Model
+    from ...theory.models.spec import Spec
+
+_UNITS = {"loss": "nats", "norm": "weight", "singular_values": "weight"}
+
+
+def observable_names(
+    weights: Mapping[str, np.ndarray], model: Spec | None = None, data: Dataset | None = None
+) -> tuple[str, ...]:
+    """Names of all observables that can be computed from what is given.
+
+    A network without symbolic logits has neither losses, which are measured as it trains, nor known invariants.
+    """
+    names: list[str] = []
+    symbolic = model is None or has_logits(model)
+    if model is not None and data is not None and symbolic and weights:
+        for kind in ("loss", "accuracy"):
+            names += [kind, *(f"{kind}/{group}" for group in data.group_names)]
+    for kind in ("norm", "singular_values", "effective_rank"):
+        names += [f"{kind}/{name}" for name in weights]
+    if "W_E" in weights and data is not None:
+        names += [f"cosine/{group}" for group in data.token_groups]
+    names += [f"invariant/{name}" for name in _invariant_names(weights)] if symbolic else []
+    return tuple(names)
+
+
+def has_logits(model: Spec) -> TypeGuard[Model]:
+    """Whether a network is a theory model, with symbolic logits."""
+    from ...theory.models.model import Model
+
+    return isinstance(model, Model)
+
+
+def observe(
+    name: str,
+    weights: Mapping[str, np.ndarray],
+    model: Spec | None = None,
+    data: Dataset | None = None,
+    closure: str = "exact",
+) -> dict[str, np.ndarray]:
+    """Compute one of `observable_names`, together with those that cost nothing more.
+
+    Parameters
+    ----------
+    name : str
+        The observable.
+    weights : dict
+        Weight name -> (n_t, rows, cols).
+    model, data : Spec, Dataset or None
+        Needed for losses and accuracies, and for cosines.
+    closure : str
+        Whose logits the losses and accuracies are computed with: "exact" is the network itself.
+
+    Returns
+    -------
+    dict
+        Observable name -> array, time axis first.
+    """
+    kind, _, rest = name.partition("/")
+    if model is not None and data is not None and kind in ("loss", "accuracy") and has_logits(model):
+        return losses(model, weights, data, closure)
+    if kind == "norm":
+        return {name: np.linalg.norm(weights[rest], axis=(1, 2))}
+    if kind in ("singular_values", "effective_rank"):
+        values = singular_values(weights[rest])
+        return {f"singular_values/{rest}": values, f"effective_rank/{rest}": effective_rank(values)}
+    if data is not None and kind == "cosine":
+        return {name: cosines(weights["W_E"][:, np.asarray(data.token_groups[rest])])}
+    return {name: invariant_drift(rest, weights)}
+
+
+def units(name: str) -> str:
+    """Units of an observable."""
+    return _UNITS.get(name.partition("/")[0], "1")
+
+
+def losses(
+    model: Model, weights: Mapping[str, np.ndarray], data: Dataset, closure: str = "exact"
+) -> dict[str, np.ndarray]:
+    """Loss and accuracy of the training sequences and of each group, from one pass of logits per time."""
+    from ...theory.flows.closure import Closure
+    from ..compile.logits import chunks, value
+
+    expr = Closure.of(closure, model).logits(model)
+    names = ["", *(f"/{group}" for group in data.group_names)]
+    masks = [~np.asarray(data.held_out), *(np.asarray(data.groups) == group for group in data.group_names)]
+    shares = np.stack([np.where(mask, data.weights, 0.0) for mask in masks])
+    shares /= shares.sum(axis=1, keepdims=True)
+    n_t = len(next(iter(weights.values())))
+    loss, accuracy = np.zeros((n_t, len(names))), np.zeros((n_t, len(names)))
+    for part in chunks(model, len(data.labels)):
+        matrices = model.inputs(data.sequences[part])
+        labels = model.row_labels(data.sequences[part], data.labels[part])
+        targets = model.loss_function.targets(labels, model.outputs)
+        share = np.stack([model.row_weights(row, data.n_ctx) for row in shares[:, part]])
+        for i in range(n_t):
+            f = value(expr, model, {name: w[i] for name, w in weights.items()}, matrices)
+            loss[i] += share @ model.loss_function.values(f, targets)
+            accuracy[i] += share @ _right(f, labels)
+    result = {f"loss{name}": loss[:, j].copy() for j, name in enumerate(names)}
+    return result | {f"accuracy{name}": accuracy[:, j].copy() for j, name in enumerate(names)}
+
+
+def _right(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether the label has the top logit (m,); for one output, whether its sign is the label's."""
+    return (logits[:, 0] > 0.0) == (labels > 0) if logits.shape[1] == 1 else logits.argmax(axis=1) == labels
+
+
+def singular_values(weight: np.ndarray) -> np.ndarray:
+    """Singular values (n_t, k) of a weight (n_t, rows, cols), in falling order."""
+    if len(weight) and weight.strides[0] == 0:  # a frozen weight, broadcast along time
+        once = np.linalg.svd(weight[0], compute_uv=False)
+        return np.broadcast_to(once, (len(weight), once.size))
+    return np.linalg.svd(weight, compute_uv=False)
+
+
+def effective_rank(values: np.ndarray) -> np.ndarray:
+    """Effective rank (n_t,) of singular values (n_t, k); 0 for a zero matrix."""
+    total = values.sum(axis=1, keepdims=True)
+    p = np.divide(values, total, out=np.zeros(values.shape), where=total > 0.0)
+    entropy = -np.sum(p * np.log(p, out=np.zeros(p.shape), where=p > 0.0), axis=1)
+    return np.where(total[:, 0] > 0.0, np.exp(entropy), 0.0)
+
+
+def cosines(rows: np.ndarray) -> np.ndarray:
+    """Cosines (n_t, m, m) between rows (n_t, m, d); 0 where a row is zero."""
+    norm = np.linalg.norm(rows, axis=2, keepdims=True)
+    unit = np.divide(rows, norm, out=np.zeros(rows.shape), where=norm > 0.0)
+    return unit @ unit.transpose(0, 2, 1)
+
+
+def _invariant_names(weights: Mapping[str, np.ndarray]) -> Iterator[str]:
+    names = list(weights)
+    for a, b in pairwise(names):
+        if weights[a].shape[2] == weights[b].shape[1]:
+            yield f"{a}-{b}"
+    if names:
+        yield f"{names[-1]}-sum"
+
+
+def invariant_drift(name: str, weights: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Drift (n_t,) of one invariant relative to the initial size of its parts; see the table above."""
+    first, _, second = name.rpartition("-")
+    a = weights[first]
+    if second == "sum":
+        values, size = a.sum(axis=2)[:, :, None], np.linalg.norm(a[:1])
+    else:
+        b = weights[second]
+        gram_a, gram_b = a.transpose(0, 2, 1) @ a, b @ b.transpose(0, 2, 1)
+        values, size = gram_a - gram_b, np.linalg.norm(gram_a[:1]) + np.linalg.norm(gram_b[:1])
+    return np.linalg.norm(values - values[:1], axis=(1, 2)) / (size or 1.0)

@@ -1,0 +1,270 @@
+"""Trajectories: weights and observables over flow time, the same type from theory and from training."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..ode.outcome import Outcome
+from . import observables
+
+if TYPE_CHECKING:
+    import xarray
+
+    from ...theory.data.dataset import Dataset
+    from ...theory.models.model import Model
+    from ...theory.models.spec import Spec
+
+
+SPECTRA = ("singular_values/", "effective_rank/")
+SPECTRUM_ENTRIES = 10**6  # larger weights take seconds per saved time to decompose
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectory:
+    """Weights over flow time (learning_rate x step), with the outcome of the run and where it came from.
+
+    ``trajectory["loss"]`` and the other `observable_names` are computed on first use and kept.
+
+    Attributes
+    ----------
+    t : ndarray, shape (n_t,)
+        Flow times, strictly increasing.
+    weights : dict
+        Weight name -> (n_t, rows, cols).
+    outcome : Outcome
+        How the run ended.
+    kind : {"theory", "training"}
+        Where it came from.
+    label : str
+        Closure or optimiser, for legends.
+    closure : str
+        Whose logits losses and accuracies are computed with: what the theory predicts for the loss is the loss of
+        its own truncated or linearised network; "exact" is the network itself, as for training.
+    statistics : dict
+        Steps, calls and seconds.
+    provenance : dict
+        JSON-able record of what it was made with.
+    steps : ndarray of int, shape (n_t,), or None
+        Training steps at `t`.
+    model, data : Spec, Dataset or None
+        What losses, accuracies and cosines are computed from; a model without symbolic logits gives no losses.
+    events : dict
+        Event name -> flow times of its zeros.
+    start : dict or None
+        The full weights that a reduced trajectory started from; what `Reduction.lift` completes it with.
+    measured : dict
+        Observables measured during the run, time axis first; they take precedence over what could be computed.
+    """
+
+    t: np.ndarray
+    weights: dict[str, np.ndarray]
+    outcome: Outcome
+    kind: str = "theory"
+    label: str = ""
+    closure: str = "exact"
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    steps: np.ndarray | None = None
+    model: Spec | None = None
+    data: Dataset | None = None
+    events: Mapping[str, np.ndarray] = field(default_factory=dict)
+    start: Mapping[str, np.ndarray] | None = None
+    measured: Mapping[str, np.ndarray] = field(default_factory=dict)
+    _known: dict[str, np.ndarray] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not belong together.
+
+        Raises
+        ------
+        ValueError
+            If the times do not increase, a length differs from that of `t`, or `kind` is unknown.
+        """
+        if self.kind not in ("theory", "training"):
+            raise ValueError(f'`kind` must be "theory" or "training", got {self.kind!r}.')
+        if self.t.ndim != 1 or np.any(np.diff(self.t) <= 0.0):
+            raise ValueError(f"`t` must be one-dimensional and increase strictly, got shape {self.t.shape}.")
+        for name, value in self.weights.items():
+            if value.ndim != 3 or len(value) != len(self.t):
+                raise ValueError(
+                    f"weight `{name}` must have shape ({len(self.t)}, rows, cols) for {len(self.t)} times,"
+                    f" got {value.shape}."
+                )
+        if self.steps is not None and np.shape(self.steps) != self.t.shape:
+            raise ValueError(
+                f"`steps` must have the shape {self.t.shape} of `t`, got {np.shape(self.steps)}."
+            )
+        for name, value in self.measured.items():
+            if len(value) != len(self.t):
+                raise ValueError(
+                    f"measured `{name}` must have one entry for each of the {len(self.t)} times, got {len(value)}."
+                )
+        self._known.update(self.measured)
+
+    def __repr__(self) -> str:
+        """Origin, times, shapes and outcome in one line."""
+        shapes = ", ".join(f"{name} {value.shape[1:]}" for name, value in self.weights.items())
+        span = f" in {self.t[0]:g} .. {self.t[-1]:g}" if len(self.t) else ""
+        return f"Trajectory({self.kind} {self.label!r}: {len(self.t)} times{span}; {shapes}; {self.outcome})"
+
+    def _repr_html_(self) -> str:
+        """Outcome, sizes, and first and last values of what has been computed so far, for notebooks."""
+        from ...theory.printing import html as markup
+
+        numbers = {
+            f"norm of {name}": np.linalg.norm(w[[0, -1]], axis=(1, 2))
+            for name, w in self.weights.items()
+            if len(w)
+        }
+        numbers |= {name: v[[0, -1]] for name, v in self._known.items() if v.ndim == 1 and len(v)}
+        shapes = {f"norm of {name}": f"{w.shape[1]} x {w.shape[2]}" for name, w in self.weights.items()}
+        rows = (
+            (name, shapes.get(name, observables.units(name)), f"{first:.4g}", f"{last:.4g}")
+            for name, (first, last) in numbers.items()
+        )
+        ends = [f"t = {t:g}" for t in (self.t[0], self.t[-1])] if len(self.t) else ["", ""]
+        others = [name for name in self.observable_names if name not in self._known]
+        parts = [markup.table(("", "shape or unit", *ends), rows)] if numbers else []
+        parts += [markup.line("computed when asked for", ", ".join(others))] if others else []
+        title = f"{self.kind.capitalize()} {self.label!r}, {len(self.t)} saved flow times"
+        return markup.card(title, *parts, status=str(self.outcome))
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """Names that a notebook completes in brackets."""
+        return list(self.observable_names)
+
+    def __len__(self) -> int:
+        """Return the number of saved times."""
+        return len(self.t)
+
+    @property
+    def observable_names(self) -> tuple[str, ...]:
+        """Names that indexing understands."""
+        computable = observables.observable_names(self.weights, self.model, self.data)
+        return tuple(dict.fromkeys([*computable, *self._known]))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Return an observable over time, time axis first; meanings in `sim.trajectory.observables`.
+
+        Raises
+        ------
+        KeyError
+            If there is no such observable, or `model` and `data` are missing for it.
+        """
+        if name not in self._known:
+            if name not in self.observable_names:
+                raise KeyError(self._unknown(name))
+            self._known.update(observables.observe(name, self.weights, self.model, self.data, self.closure))
+        return self._known[name]
+
+    def model_and_data(self) -> tuple[Model, Dataset]:
+        """Return the theory model and the data.
+
+        Raises
+        ------
+        ValueError
+            If either is missing, or the network has no symbolic logits.
+        """
+        if self.model is None or self.data is None:
+            raise ValueError(
+                "`trajectory` lacks its model or data: load_trajectory(path, model=..., data=...)."
+            )
+        if not observables.has_logits(self.model):
+            raise ValueError(f"`trajectory` is of a {self.model.name}, for which there is no theory.")
+        return self.model, self.data
+
+    @cached_property
+    def left_range(self) -> dict[str, float]:
+        """First saved flow time at which the closure's truncated functions were more than 10 % wrong somewhere.
+
+        Keys are "pre-activations", "scores", "logits", as far as the closure truncates them; infinity if never. See
+        `sim.trajectory.left_range` for the sizes and `smallinit.theory.flows.ranges` for the ranges.
+        """
+        from .left_range import excursions
+
+        return {
+            what: float(self.t[np.argmax(size > 1.0)]) if (size > 1.0).any() else float("inf")
+            for what, size in excursions(self).items()
+        }
+
+    def _unknown(self, name: str) -> str:
+        if name.partition("/")[0] in ("loss", "accuracy", "cosine") and (
+            self.model is None or self.data is None
+        ):
+            return f"`{name}` needs the model and the data: load_trajectory(path, model=..., data=...)."
+        if name in self.weights:
+            return f'{name!r} is a weight: use `.weights["{name}"]`, or an observable such as "norm/{name}".'
+        close = difflib.get_close_matches(str(name), self.observable_names, n=1)
+        hint = f'did you mean "{close[0]}"?' if close else "see `observable_names`."
+        return f"no observable {name!r}; {hint}"
+
+    def state(self, index: int = -1) -> dict[str, np.ndarray]:
+        """Copy the weights at one saved time: the start of a continued run."""
+        return {name: np.array(value[index]) for name, value in self.weights.items()}
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Weights and the observables computed so far as an `xarray.Dataset` with labelled axes and units."""
+        from .storage import to_xarray
+
+        return to_xarray(self)
+
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write one netCDF4 file, completely or not at all.
+
+        It holds the weights, the observables, the outcome and the provenance. Observables not asked for so far are
+        computed first; of weights with more than a million entries, spectra only if they were asked for.
+
+        Parameters
+        ----------
+        path : path
+            File to write.
+        overwrite : bool
+            Whether an existing file may be replaced.
+
+        Raises
+        ------
+        FileExistsError
+            If the file exists and `overwrite` is False.
+        FileNotFoundError
+            If its folder does not exist.
+        """
+        from .storage import check_target, save
+
+        check_target(Path(path), overwrite)
+        for name in self.observable_names if len(self) else ():
+            if (
+                name in self._known
+                or not name.startswith(SPECTRA)
+                or self.weights[name.partition("/")[2]][0].size <= SPECTRUM_ENTRIES
+            ):
+                _ = self[name]
+        return save(self, Path(path))
+
+
+def load_trajectory(path: str | Path, model: Spec | None = None, data: Dataset | None = None) -> Trajectory:
+    """Load what `Trajectory.save` wrote.
+
+    Parameters
+    ----------
+    path : path
+        A file written by `Trajectory.save`.
+    model, data : Spec, Dataset or None
+        Those of the run, to compute further observables; checked against the record in the file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not a trajectory, or belongs to another model or data.
+    """
+    from .storage import load
+
+    return load(Path(path), model, data)

@@ -1,0 +1,214 @@
+"""The figures of the full decoder, in a size of seconds: contract, data sets, and what their numbers mean."""
+
+import json
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from smallinit.compare.figures import figure_3a, figure_6, figure_8
+from smallinit.compare.figures.parts import anchors as _anchors
+from smallinit.compare.figures.parts import memory_task as _memory
+from smallinit.compare.figures.parts.curves import label_entropy, some_of
+from smallinit.compare.figures.result import FigureResult
+
+TINY = {"pairs": 400, "d_model": 8, "d_head": 4, "d_mlp": 8, "steps": 10, "warmup": 2}
+
+
+@pytest.fixture(params=[figure_3a, figure_6, figure_8], ids=["3a", "6", "8"])
+def module(request, monkeypatch):
+    for table in ("REGIMES", "RANGE_REGIMES"):
+        if hasattr(request.param, table):
+            tiny = {"small": replace(getattr(request.param, table)["small"], **TINY)}
+            monkeypatch.setattr(request.param, table, tiny)
+    monkeypatch.setattr(request.param, "POINTS", 3)
+    return request.param
+
+
+def test_contract(module):
+    said = []
+    result = module.run("small", (0, 1), said.append)
+    assert isinstance(result, FigureResult)
+    assert said
+    assert json.loads(json.dumps(result.settings))["seeds"] == [0, 1]
+    for statistic in result.statistics:
+        assert "reproduced if" in statistic.definition
+        assert len(statistic.values) == 2
+        assert type(statistic.reproduced) is bool
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = Figure(layout="constrained")
+        result.draw(figure)
+        figure.draw_without_rendering()
+    assert figure.axes[-1].get_xlabel()
+    assert sum(bool(ax.get_ylabel()) for ax in figure.axes) >= 2
+    assert all(np.isfinite(value).all() for value in result.arrays.values())
+
+
+def test_some_of_a_data_set_keeps_groups_and_their_shares():
+    data = figure_3a.REGIMES["small"].task(0).sampled(4000)
+    some = some_of(data, 100, 0)
+    assert some.group_names == data.group_names
+    assert {group: (some.groups == group).sum() for group in some.group_names} == dict.fromkeys(
+        data.group_names, 100
+    )
+    rows = {tuple(row) for row in data.sequences}
+    assert all(tuple(row) in rows for row in some.sequences)
+    share = [
+        part.weights[(part.groups == "memory")].sum() / part.weights[~part.held_out].sum()
+        for part in (some, data)
+    ]
+    assert share[0] == pytest.approx(share[1])
+    assert len(some_of(data, 10**6, 0)) == len(data)
+
+
+def test_label_ranges_and_windows():
+    regime = figure_8.SMALL_RANGES
+    data = _memory.range_data(regime, 0)
+    assert data.group_names == ("memory 1", "memory 2", "memory 3", "memory 4")
+    for i, group in enumerate(data.group_names, start=1):
+        labels = data.labels[data.groups == group]
+        assert 30 <= labels.min() < 33
+        assert 26 + 20 * i < labels.max() <= 29 + 20 * i
+    task = regime.task(0)
+    sampled = task.sampled(regime.pairs)
+    rows, keys, anchors = _memory.memory_parts(task, sampled)
+    np.testing.assert_array_equal(task.memory_labels(keys, anchors), sampled.labels[rows])
+    both = _memory.window_data(figure_8.SMALL_WINDOWS, 0)
+    task, window = figure_8.SMALL_WINDOWS.task(0), both["window"]
+    rows, keys, anchors = _memory.memory_parts(task, window)
+    assert (np.abs(window.labels[rows] - keys) <= anchors.sum(axis=1)).all()
+    pairs = {(k, *a, y) for k, a, y in zip(keys, map(tuple, anchors), window.labels[rows], strict=True)}
+    assert len(pairs) == len({p[:-1] for p in pairs})  # one label per key and anchors
+    assert (
+        both["uniform"].labels[both["uniform"].groups != "memory"] == window.labels[window.groups != "memory"]
+    ).all()
+
+
+def test_the_early_moment_of_figure_6_is_when_reasoning_is_known_better_than_its_labels_frequencies():
+    data = replace(figure_6.REGIMES["small"], pairs=3000).task(0).sampled(3000)
+    entropy = label_entropy(data, "reasoning-train")
+    assert figure_6._early(np.array([5.0, entropy + 0.01, entropy - 0.01, 1.0]), data) == 2
+    assert figure_6._early(np.full(3, 5.0), data) == -1
+    values = np.arange(12.0).reshape(2, 3, 2)
+    np.testing.assert_array_equal(
+        figure_6.at_early({"a": values, "early": np.array([2, -1])}, "a"), [[4.0, 5.0], [np.nan, np.nan]]
+    )
+
+
+def test_label_laws_alone_put_the_kinds_of_anchors_on_opposite_sides():
+    """About the uniform law the paper's kinds lie on one side; about the mean of all labels opposite."""
+    data = replace(figure_6.REGIMES["small"], pairs=20_000).task(0).sampled(20_000)
+    found = _anchors.values_from_laws(data)
+    reasoning, memory = figure_6.KINDS
+    assert found[f"laws/uniform/{memory}"].min() > 0.5
+    assert found[f"laws/uniform/{reasoning}"].min() > 0.3
+    assert found[f"laws/mean/{reasoning}"].min() > 0.7
+    assert found[f"laws/mean/{memory}"].max() < -0.7
+    assert found["overlap"] > 0.0
+
+
+def of_figure_6(memory, when=1):
+    """Arrays of figure 6 for one seed and two saved points, with this cosine of memory anchors."""
+    both, one = np.ones((1, 2)), np.ones((1, 2, 10))
+    arrays = {"step": np.array([0, 20]), "early": np.array([when]), "predicted alignment": 0.9 * both}
+    arrays |= {
+        "largest gap": 1e-3 * both,
+        "mean gap": 1e-3 * both,
+        "singular values": np.array([[[1.0, 0.9], [3.0, 1.0]]]),
+    }
+    arrays |= {"training/reasoning-anchors": 0.8 * one, "training/memory-anchors": memory * one}
+    arrays |= {f"laws/{law}/{kind}": one[:, 0] for law in ("uniform", "mean") for kind in figure_6.KINDS}
+    return arrays | {"overlap": both[:, 0]}
+
+
+def test_orthogonal_and_opposite_exclude_each_other_in_figure_6():
+    def outcomes(*arguments):
+        return [s.reproduced for s in figure_6._statistics(of_figure_6(*arguments))]
+
+    assert outcomes(0.1) == [True, True, True, True, True, False, True]
+    assert outcomes(-0.7) == [True, True, True, True, False, True, True]
+    assert outcomes(0.7) == [True, True, True, True, False, False, True]
+    assert outcomes(0.1, -1) == [True] + [False] * 6  # without an early moment nothing early is reproduced
+
+
+def of_figure_8(inside, accuracy, windows=(80, 20), shift=0):
+    """Arrays of figure 8 for one seed: steps at which ranges, then labels, of all groups are learnt, of 100."""
+    steps, laws = np.arange(101.0), _memory.range_laws(120)
+    arrays = {"step": steps, "step/window": steps}
+    for j in range(1, 5):
+        arrays[f"inside/{j}"] = np.where(steps >= inside, 0.95, 0.5)[None]
+        arrays[f"accuracy/{j}"] = np.where(steps >= accuracy, 0.5, 0.05)[None]
+        arrays[f"loss/{j}"] = np.full((1, 101), np.log(20 * j))
+        arrays[f"output/{j}"] = np.tile(0.2 * laws[j - 1] + 0.8 * laws[(j - 1 + shift) % 4], (1, 101, 1))
+    for kind, when in zip(("uniform", "window"), windows, strict=True):
+        arrays[f"accuracy/{kind}"] = np.where(steps >= when, 0.5, 0.05)[None]
+    return arrays
+
+
+@pytest.mark.parametrize(
+    ("arguments", "outcomes"),
+    [
+        ((10, 50), [True, True, True, True]),
+        ((10, 1000), [True, True, True, True]),  # labels never
+        ((50, 10), [False, True, True, True]),  # labels before ranges
+        ((1000, 50), [False, False, False, True]),  # ranges never: nothing is measured there
+        ((1000, 1000), [False, False, False, True]),
+        ((10, 50, (80, 60)), [True, True, True, False]),
+        ((10, 50, (1000, 60)), [True, True, True, True]),
+        ((10, 50, (1000, 1000)), [True, True, True, False]),
+        ((10, 50, (80, 20), 1), [True, True, False, True]),  # another group's law
+    ],
+)
+def test_ranges_come_before_labels_in_figure_8(arguments, outcomes):
+    found = figure_8._statistics(of_figure_8(*arguments))
+    assert [s.reproduced for s in found] == outcomes
+
+
+def test_losses_of_figure_8_are_held_against_the_label_laws():
+    arrays = of_figure_8(10, 50)
+    arrays["loss/3"] = 1.2 * arrays["loss/3"]
+    assert figure_8._statistics(arrays)[1].values == pytest.approx([0.2])
+    np.testing.assert_allclose(_memory.range_laws(120).sum(axis=1), 1.0)
+    assert figure_8.learnt(arrays).tolist() == [10]
+
+
+def synthetic(memory, reasoning, test):
+    """Arrays of figure 3a with loss curves of these learning times (steps) at gamma .3 and .8."""
+    steps = np.arange(101.0)
+    arrays = {"step": steps, "label entropy": np.full((1, 3), 3.0)}
+    for k, gamma in enumerate(figure_3a.GAMMAS):
+        for name, times in zip(figure_3a.GROUPS, (memory, reasoning, test), strict=True):
+            t = times[k]
+            arrays[f"loss/{name}/{gamma}"] = np.where(steps >= t, 0.5, 4.0)[None]
+    return arrays
+
+
+def test_statistics_of_figure_3a_decide_both_ways():
+    never = 1000
+    paper = figure_3a._statistics(synthetic((50, 50, 80), (45, 20, 10), (never, never, 12)))
+    assert [s.reproduced for s in paper] == [True] * 6
+    other = figure_3a._statistics(synthetic((50, 50, 10), (10, 20, 10), (10, 20, never)))
+    assert [s.reproduced for s in other] == [False] * 6
+
+
+@pytest.mark.parametrize(
+    ("memory", "reasoning", "test", "outcomes"),
+    [
+        ((1000, 50), (1000, 20), (1000, 12), {0: False, 2: True, 3: True}),  # neither is learnt: not together
+        ((20, 50), (50, 20), (1000, 12), {0: False}),  # memory long before reasoning
+        ((30, 50), (50, 20), (1000, 12), {0: True}),
+        ((50, 1000), (45, 20), (1000, 12), {0: True, 2: True}),  # memory never: reasoning is before it
+        ((50, 1000), (45, 1000), (1000, 1000), {2: False, 3: False}),
+        ((50, 50), (45, 1000), (1000, 12), {2: False, 3: False}),
+        ((50, 50), (1000, 20), (1000, 1000), {0: False, 2: True, 3: False}),
+    ],
+)
+def test_what_is_never_learnt_is_not_together_with_anything(memory, reasoning, test, outcomes):
+    """Learning times at gamma .3 and .8; a run has 100 steps."""
+    found = figure_3a._statistics(
+        synthetic(*((large, large, small) for large, small in (memory, reasoning, test)))
+    )
+    assert {i: found[i].reproduced for i in outcomes} == outcomes

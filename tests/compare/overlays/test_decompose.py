@@ -1,0 +1,114 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from smallinit.compare import overlay, train
+from smallinit.compare.overlays.decompose import PARTS
+from smallinit.sim import integrate
+from smallinit.theory import derive
+
+
+@pytest.fixture(scope="module")
+def split(model, data, start):
+    """``split(closure, **training)``: the decomposition of that theory over that training."""
+
+    def make(closure="softmax", **options):
+        run = train(model, data, start, **{"learning_rate": 1.0, "steps": 60, "save_at": 7} | options)
+        theory = integrate(derive(model, closure), data, start, t1=run.t[-1], save_at=run.t)
+        return overlay(theory, run, decompose=True).decomposition
+
+    return make
+
+
+@pytest.mark.parametrize("closure", ["exact", "softmax"])
+@pytest.mark.parametrize("rate", [0.1, 0.4, 1.0])
+def test_parts_add_up_for_gradient_descent(split, closure, rate):
+    parts = split(closure, learning_rate=rate, steps=round(60 / rate))
+    for name in parts.total:
+        assert parts.distance(name)[-1] > 0
+        assert parts.remainder(name)[1:].max() < 0.1
+        assert not parts.size("optimiser", name).any()
+        assert not parts.size("sampling", name).any()
+    if closure == "exact":  # then all of it is the step size
+        assert parts.size("closure")[-1] < 1e-4 * parts.size("discretisation")[-1]
+
+
+@pytest.mark.parametrize(("limit", "order"), [(np.inf, 2), (0.0, 3)])
+def test_discretisation_is_measured_without_the_exact_flow(split, monkeypatch, limit, order):
+    """Its error is of second order in the learning rate, of third after two halvings; a wrong flow's of order zero."""
+    for name in ("ADDS_UP", "LARGEST"):
+        monkeypatch.setattr(f"smallinit.compare.overlays.decompose.{name}", limit)
+    coarse, fine = (split("exact", learning_rate=r, steps=round(60 / r)) for r in (0.4, 0.2))
+    left = [parts.remainder()[-1] * parts.distance()[-1] for parts in (coarse, fine)]
+    assert np.log2(left[0] / left[1]) == pytest.approx(order, abs=0.3)
+
+
+def test_sampling_and_optimiser_are_told_apart(split):
+    noisy = split(optimizer="sgd", batch_size=4)
+    assert noisy.size("sampling")[-1] > 0
+    assert not noisy.size("optimiser").any()
+    adam = split(optimizer="adamw", learning_rate=1e-2)
+    assert adam.share("optimiser")[-1] > 0.9
+    assert not adam.size("sampling").any()
+    both = split(optimizer="adamw", learning_rate=1e-2, batch_size=4, weight_decay=0.1)
+    assert both.size("sampling")[-1] > 0
+    assert both.size("optimiser")[-1] > 0
+    for parts in (noisy, adam, both):
+        shares = sum(parts.share(part) for part in PARTS)
+        assert shares[1:] == pytest.approx(1, abs=0.1)
+
+
+def test_the_optimiser_is_that_of_the_training(split):
+    adam = {"optimizer": "adamw", "learning_rate": 1e-2, "betas": (0.5, 0.9)}
+    whole, batches = split(**adam), split(**adam, batch_size=4)
+    np.testing.assert_allclose(
+        batches.parts["optimiser"]["W_E"], whole.parts["optimiser"]["W_E"], rtol=1e-12, atol=1e-15
+    )
+
+
+def test_weight_decay_counts_as_part_of_the_optimiser(split):
+    parts = split(weight_decay=0.05)
+    assert parts.size("optimiser")[-1] > 10 * parts.size("discretisation")[-1]
+    assert parts.remainder()[-1] < 0.1
+
+
+def test_table_and_figure(split, tmp_path):
+    parts = split()
+    table = parts.table(30.0).splitlines()
+    assert table[0].split()[:3] == ["t", "=", "30"]
+    assert table[0].split()[3:7] == list(PARTS)
+    assert float(table[1].split()[-1]) == pytest.approx(1, abs=0.1)
+    assert "W_E at t = 60" in repr(parts)
+    first = parts.plot(tmp_path / "a.png").read_bytes()
+    assert first == parts.plot(tmp_path / "b.png").read_bytes()
+    with pytest.raises(ValueError, match=r"`path` .* must end in one of"):
+        parts.plot(tmp_path / "a.gif")
+    with pytest.raises(ValueError, match="`name` 'W_F' has no parts here: choose one of W_E, W_in"):
+        parts.size("closure", "W_F")
+    with pytest.raises(ValueError, match="`part` 'luck' is unknown: choose one of closure"):
+        parts.share("luck")
+
+
+def test_what_cannot_be_decomposed(model, data, start):
+    run = train(model, data, start, steps=10, save_at=6)
+    assert overlay(run, run).decomposition is None
+    with pytest.raises(ValueError, match="does not say its optimizer"):
+        overlay(run, replace(run, provenance={}), decompose=True)
+    with pytest.raises(ValueError, match="lacks its steps"):
+        overlay(run, replace(run, steps=None), decompose=True)
+    clipped = train(model, data, start, steps=10, save_at=6, clip=1.0)
+    with pytest.raises(ValueError, match="run with `clip`"):
+        overlay(run, clipped, decompose=True)
+
+
+def test_a_theory_that_blows_up_is_split_before(model, data, start):
+    theory = integrate(derive(model, "leading"), data, start, t1=1e4)
+    end = 1.5 * theory.outcome.t
+    run = train(model, data, start, learning_rate=end / 200, steps=200, save_at=41)
+    theory = integrate(derive(model, "leading"), data, start, t1=end, save_at=run.t)
+    both = overlay(theory, run, decompose=True)
+    parts = both.decomposition
+    np.testing.assert_array_equal(parts.t, both.t)
+    assert parts.t[-1] < both.blow_up_time
+    assert parts.share("closure")[-1] > 0.9

@@ -1,0 +1,100 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smallinit.compare import overlay, train
+from smallinit.compare.plots.overlay_figure import plot_overlays
+from smallinit.compare.plots.panels import label_entropy
+from smallinit.sim.ode.outcome import Outcome, Status
+from smallinit.theory import Dataset
+
+
+@pytest.fixture(scope="module")
+def overlays(model, data, start):
+    """Two stand-in theories, the second of which ends in a blow-up, over one training."""
+    run = train(model, data, start, steps=60)
+    slow = train(model, data, start, learning_rate=0.05, steps=120)
+    fast = train(model, data, start, learning_rate=0.2, steps=10, save_at=11)
+    object.__setattr__(fast, "outcome", Outcome(Status.BLOW_UP, 2.1))
+    return [overlay(slow, run), overlay(fast, run)]
+
+
+def test_equal_figures_are_equal_files(overlays, tmp_path):
+    paths = [plot_overlays(overlays, tmp_path / f"{name}.png", dpi=60) for name in "ab"]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".pdf"])
+def test_vector_formats_are_reproducible(overlays, tmp_path, suffix):
+    paths = [overlays[0].plot(tmp_path / f"{name}{suffix}") for name in "ab"]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_png_carries_provenance(overlays, tmp_path):
+    with Image.open(plot_overlays(overlays, tmp_path / "a.png", dpi=60)) as image:
+        record = json.loads(image.text["Description"])
+    assert [theory["outcome"] for theory in record["theories"]][1] == str(overlays[1].theory.outcome)
+    assert record["training"][0]["provenance"]["learning_rate"] == 0.1
+
+
+def test_the_callers_settings_do_not_matter(overlays, tmp_path):
+    import matplotlib as mpl
+
+    plain = overlays[0].plot(tmp_path / "a.png", dpi=60).read_bytes()
+    with mpl.rc_context({"font.size": 30, "axes.grid": True}):
+        assert overlays[0].plot(tmp_path / "b.png", dpi=60).read_bytes() == plain
+        assert mpl.rcParams["font.size"] == 30
+
+
+def test_an_existing_figure_is_replaced(overlays, tmp_path):
+    (tmp_path / "a.png").write_text("old")
+    assert overlays[0].plot(tmp_path / "a.png", dpi=60).read_bytes().startswith(b"\x89PNG")
+
+
+def test_data_without_groups_or_anchors_gives_a_smaller_figure(overlays, model, data, start, tmp_path):
+    plain = Dataset(data.sequences, data.labels, data.d_vocab)
+    run = train(model, plain, start, steps=5)
+    small = overlay(run, run).plot(tmp_path / "a.png", dpi=60)
+    full = overlays[0].plot(tmp_path / "b.png", dpi=60)
+    with Image.open(small) as a, Image.open(full) as b:
+        assert a.width == b.width
+        assert a.height < b.height
+
+
+def test_diverged_training_is_drawn(weighted, tmp_path):
+    from smallinit.theory import EmbMLP
+
+    model = EmbMLP(6, 4, 5, "identity")
+    run = train(
+        model, weighted, model.init(0.0, 0), learning_rate=1e6, steps=9, save_at=range(10), throw=False
+    )
+    assert overlay(run, run).plot(tmp_path / "a.png", dpi=60).exists()
+
+
+def test_label_entropy_is_that_of_the_labels():
+    data = Dataset([[0], [1], [2], [3]], [0, 1, 0, 1], 4, weights=[3, 1, 3, 1], groups=["memory"] * 4)
+    assert label_entropy(data, "memory") == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
+
+
+def test_bad_arguments_are_named(overlays, model, data, start, tmp_path):
+    path = tmp_path / "a.png"
+    with pytest.raises(ValueError, match="`overlays` must hold 1 to 4 overlays, got 0"):
+        plot_overlays([], path)
+    other = train(model, data, start, steps=1)
+    mixed = [overlays[0], overlay(other, other)]
+    with pytest.raises(ValueError, match="must share one training run"):
+        plot_overlays(mixed, path)
+    with pytest.raises(ValueError, match=r"must end in one of .png, .pdf, .svg"):
+        overlays[0].plot(tmp_path / "a.bmp")
+    with pytest.raises(ValueError, match="folder that does not exist"):
+        overlays[0].plot(tmp_path / "none" / "a.png")
+    with pytest.raises(ValueError, match="`tolerance` must be positive"):
+        overlays[0].plot(path, tolerance=0)
+    with pytest.raises(ValueError, match="`times` must be 3 flow times, got 1"):
+        overlays[0].plot(path, times=[1])
+    with pytest.raises(ValueError, match="`dpi` must be an integer of at least 10, got 1"):
+        overlays[0].plot(path, dpi=1)
+    assert not path.exists()

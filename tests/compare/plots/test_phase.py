@@ -1,0 +1,89 @@
+"""Phase diagrams: escape times read off the losses, and a picture that shows what is missing."""
+
+import numpy as np
+import pytest
+import xarray
+
+from smallinit.compare import escape_times, plot_phases, run_sweep
+
+SWEEP = """
+[axes]
+"init.gamma" = {start = 0.4, stop = 0.8, num = 5}
+"init.seed" = "0-3"
+[sweep]
+run = ["simulate", "train"]
+[task]
+keys = "5-9"
+memory_anchors = "1-2"
+reasoning_anchors = "3-4"
+[model]
+d_model = 12
+d_mlp = 10
+[theory]
+closures = ["leading", "softmax"]
+t1 = 40.0
+points = 81
+"""
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("phase")
+    (folder / "sweep.toml").write_text(SWEEP)
+    return run_sweep(folder / "sweep.toml", folder / "out").to_xarray()
+
+
+def made_up(losses, t=(0.0, 1.0, 2.0, 4.0)):
+    dims = ("init.gamma", "init.seed", "run", "time")
+    arrays = {f"loss/{name}": (dims, [[[row]]]) for name, row in losses.items()}
+    arrays["t"] = (dims, [[[t]]])
+    return xarray.Dataset(arrays, {"init.gamma": [0.5], "init.seed": [0], "run": ["softmax"]})
+
+
+def test_escape_times_by_hand():
+    nan = np.nan
+    lost = (4.0, 1.0, nan, nan)
+    data = made_up({"a": (4.0, 3.9, 2.5, 1.5), "b": (4.0, 4.0, 3.0, 2.9), "c": (nan,) * 4, "d": lost})
+    found = escape_times(data, part=0.5)[0, 0, 0].values
+    np.testing.assert_allclose(found, [3.0, np.inf, nan, 2.0 / 3.0])
+    assert escape_times(data).sel(group="b").item() == pytest.approx(2.0)
+
+
+def test_reasoning_escapes_first_and_training_agrees(swept):
+    times = escape_times(swept, part=0.05)
+    assert times.dims == ("init.gamma", "init.seed", "run", "group")
+    theory, training = times.sel(run="softmax"), times.sel(run="training")
+    both = np.isfinite(theory) & np.isfinite(training)
+    ratio = (theory / training).where(both).sel({"init.gamma": [0.7, 0.8]}, method="nearest")
+    assert float(abs(ratio - 1.0).median()) < 0.1
+    horizon = swept["horizon"]
+    assert (horizon.sel(run="softmax").median("init.seed").diff("init.gamma") > 0).all()
+    assert np.isnan(horizon.sel(run="training")).all()
+
+
+def test_the_picture(swept, tmp_path):
+    broken = swept.copy(deep=True)
+    for name in broken.data_vars:
+        if broken[name].dtype.kind == "f":
+            broken[name][1, 2] = np.nan
+    figure = plot_phases(broken, "init.gamma", "init.seed", tmp_path / "phase.png")
+    assert (tmp_path / "phase.png").stat().st_size > 20_000
+    assert len(figure.axes) == 9 if np.isfinite(escape_times(broken).sel(run="leading")).any() else 6
+    legends = [axis.get_legend() for axis in figure.axes if axis.get_visible()]
+    labels = [text.get_text() for legend in legends for text in legend.get_texts()]
+    assert "failed or missing" in labels
+    plot_phases(broken, "init.gamma", "init.seed", tmp_path / "again.png")
+    assert (tmp_path / "phase.png").read_bytes() == (tmp_path / "again.png").read_bytes()
+
+
+def test_refusals(swept):
+    with pytest.raises(ValueError, match="holds no losses of groups"):
+        escape_times(swept[["t", "loss"]])
+    with pytest.raises(ValueError, match="`part` must lie between"):
+        escape_times(swept, part=0.0)
+    with pytest.raises(ValueError, match=r"got also init\.seed"):
+        plot_phases(swept, "init.gamma", "run")
+    with pytest.raises(ValueError, match="make it smaller"):
+        plot_phases(swept, "init.gamma", "init.seed", part=0.9999)
+    with pytest.raises(ValueError, match="lies in a folder that does not exist"):
+        plot_phases(swept, "init.gamma", "init.seed", "missing/phase.png")

@@ -1,0 +1,108 @@
+"""Claims held against the derived equations: every verdict, with its term, its factor and its measured order."""
+
+import numpy as np
+import pytest
+import sympy as sp
+from helpers import MODELS, data_for, random_data
+
+from smallinit.compare import check
+from smallinit.compare.proof.check import EXACT, FACTOR, LEADING, WRONG
+from smallinit.theory import Dataset, EmbedUnembed, EmbMLP, OneLayerTransformer
+from smallinit.theory.language.grammar import ClaimError
+
+TRANSFORMER = OneLayerTransformer(7, 7, 3, 4, 3, unembed=False)
+CASES = [
+    (EmbedUnembed(7, 5), "dW_E = C.T @ diag(omega) @ (Y - softmax(C@W_E@W_U)) @ W_U.T", EXACT, np.inf),
+    (EmbedUnembed(7, 5), "dW_E = (M - 1/V * K @ W_E @ W_U @ Pi) @ W_U.T", LEADING, 4),
+    (EmbedUnembed(7, 5, loss="mse"), "dW_E = (M - K @ W_E @ W_U) @ W_U.T", EXACT, np.inf),
+    (EmbMLP(7, 5, 6), "dW_E = diag(r) @ (P - 1/V) @ W_out.T @ W_in.T", LEADING, 3),
+    (EmbMLP(7, 5, 6), "dW_in = W_E.T @ M @ W_out.T", LEADING, 3),
+    (EmbMLP(7, 5, 6), "dW_in = 3/2 * W_E.T @ M @ W_out.T", FACTOR, 0),
+    (EmbMLP(7, 5, 6), "dW_out/dt = -W_in.T @ W_E.T @ M", FACTOR, 0),
+    (EmbMLP(7, 5, 6), "dW_in = W_E.T @ M @ M.T @ W_out.T", WRONG, 0),
+    (
+        EmbMLP(7, 5, 6),
+        "dW_out = s(C @ W_E @ W_in).T @ diag(omega) @ (Y - softmax(s(C@W_E@W_in)@W_out))",
+        EXACT,
+        np.inf,
+    ),
+    (TRANSFORMER, "dW_E = M_last @ (W_in @ W_out + I).T", LEADING, 1),
+    (TRANSFORMER, "dW_E = 1/L * M_bag @ (W_in@W_out + I).T @ (W_V@W_O + I).T", WRONG, 0),
+    (TRANSFORMER, "dW_V = W_E.T @ M_mean @ W_O.T", LEADING, 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "claim", "status", "order"),
+    [
+        ("classifier", "dW_V = M_mean @ W_out.T @ W_in.T", LEADING, 2),
+        ("classifier, logistic", "dW_V = M_mean @ W_out.T @ W_in.T", FACTOR, 0),
+        ("classifier, logistic", "dW_V = 1/2 * M_mean @ W_out.T @ W_in.T", LEADING, 2),
+        ("two-token", "dW_out = (X_1@W_E1 + X_2@W_E2).^2.T @ diag(omega) @ Y @ Pi", LEADING, 3),
+        ("attention-only", "dW_U = M", LEADING, 1),
+        ("attention-only", "dW_OV_1 = (A_causal @ X).T @ diag(omega) @ Y @ Pi @ W_U.T", LEADING, 1),
+    ],
+)
+def test_verdicts_on_other_models(name, claim, status, order):
+    verdict = check(claim, MODELS[name][0], data_for(name))
+    assert (verdict.status, verdict.predicted_order) == (status, order)
+    assert verdict.measured_order == pytest.approx(order, abs=0.1)
+    assert verdict.factor is None or verdict.factor == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(("model", "claim", "status", "order"), CASES)
+def test_verdicts(model, claim, status, order):
+    verdict = check(claim, model, random_data())
+    assert verdict.status == status
+    assert verdict.predicted_order == order
+    assert verdict.measured_order == pytest.approx(order, abs=0.1)
+    assert (verdict.first_missing is None) == (status == EXACT)
+
+
+def test_a_leading_claim_names_what_it_drops_and_what_lies_beyond():
+    verdict = check("dW_E = M_last @ (W_in @ W_out + I).T", TRANSFORMER, random_data())
+    assert str(verdict.first_missing) == "eps^1: (-1/d_model)*K_last*W_E*Pi"
+    assert [term.power for term in verdict.beyond] == [2]
+    assert "M_last*W_out.T*W_in.T" in str(verdict)
+
+
+def test_a_constant_factor_is_found():
+    verdict = check("dW_in = 3/2 * W_E.T @ M @ W_out.T", EmbMLP(7, 5, 6), random_data())
+    assert verdict.factor == pytest.approx(1.5, rel=1e-12)
+    assert np.allclose(verdict.row_factors, 1.5)
+
+
+def test_a_factor_per_row_is_told_from_a_wrong_form():
+    claim = "dW_E = diag(r) @ diag(r) @ (P - 1/V) @ W_out.T @ W_in.T"
+    data = random_data()
+    verdict = check(claim, EmbMLP(7, 5, 6), data)
+    assert verdict.status == WRONG
+    np.testing.assert_allclose(verdict.row_factors, data.occurrences, rtol=1e-9)
+    assert verdict.row_misfit.max() < 1e-9
+
+
+def test_agreement_on_this_data_alone_is_said():
+    tokens = np.array([[0, 1, 2], [1, 2, 0], [2, 0, 1], [3, 4, 5], [4, 5, 3], [5, 3, 4]])
+    even = Dataset(tokens, np.array([1, 1, 1, 2, 2, 2]), 7)  # every token equally often at every position
+    claim = "dW_E = 1/L * M_bag @ (W_in @ W_out + I).T"
+    assert check(claim, TRANSFORMER, even).on_data
+    assert not check(claim, TRANSFORMER, random_data()).on_data
+
+
+def test_sympy_claims():
+    model = EmbMLP(7, 5, 6)
+    W_E, W_in, W_out = model.weight_symbols
+    M = sp.MatrixSymbol("M", W_E.rows, W_out.cols)
+    assert check({"W_E": M * W_out.T * W_in.T}, model, random_data()).status == LEADING
+
+
+def test_bad_claims_are_refused():
+    model = EmbMLP(7, 5, 6)
+    with pytest.raises(ClaimError, match="did you mean 'W_in'"):
+        check("dW_E = M @ W_out.T @ W_im.T", model, random_data())
+    with pytest.raises(ValueError, match=r"`claim` must be text .* or one of W_E, W_in, W_out -> expression"):
+        check({"W_Q": sp.MatrixSymbol("A", 2, 2)}, model, random_data())
+    with pytest.raises(ValueError, match="`claim` for W_E must be a matrix expression of shape"):
+        check({"W_E": model.weight_symbols[1]}, model, random_data())
+    with pytest.raises(ValueError, match="unknown symbol"):
+        check({"W_E": sp.MatrixSymbol("Q", *model.weight_symbols[0].shape)}, model, random_data())

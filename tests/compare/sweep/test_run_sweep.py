@@ -1,0 +1,201 @@
+"""Sweeps: what a file may say, identity of points, every engine the same bits, and the faults they survive."""
+
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from sweeps import TINY, same, write
+
+from smallinit.compare import open_sweep, run_sweep
+from smallinit.compare.sweep.plan import read_sweep
+from smallinit.compare.sweep.point import run_point
+from smallinit.theory.base.files import InputError
+
+
+def test_a_sweep_is_its_points(tmp_path):
+    file = write(tmp_path)
+    sweep = run_sweep(file, tmp_path / "out")
+    assert str(sweep) == "Sweep(init.gamma (2) x init.seed (3): 6 of 6 points done)"
+    data = sweep.to_xarray()
+    assert data["loss"].dims == ("init.gamma", "init.seed", "run", "time")
+    assert data["loss"].shape == (2, 3, 2, 6)
+    assert data.run.values.tolist() == ["leading", "softmax"]
+    assert (data["outcome"][..., 1] == "REACHED_END").all()
+    assert set(data["outcome"].values.ravel()) == {"REACHED_END", "BLOW_UP"}
+    blown = np.nonzero(data["outcome"].values == "BLOW_UP")
+    assert np.isnan(data["loss"].values[blown][:, -1]).all()
+    plan = read_sweep(file)
+    alone = run_point(plan.points[4].config, plan.run, plan.observables)  # gamma .8, seed 1
+    np.testing.assert_array_equal(data["norm/W_E"][1, 1, 1], alone["softmax|norm/W_E"])
+    np.testing.assert_array_equal(data["t"][1, 1, 0], np.linspace(0.0, 5.0, 6))
+    saved = sweep.save(tmp_path / "all.nc")
+    import xarray
+
+    with xarray.open_dataset(saved, engine="h5netcdf") as read:
+        np.testing.assert_array_equal(read["loss|memory"].values, data["loss/memory"].values)
+    with pytest.raises(FileExistsError):
+        sweep.save(saved)
+
+
+def test_training_and_zipped_axes(tmp_path):
+    text = TINY.replace(
+        '"init.seed" = "0-2"',
+        '"init.seed" = [0, 1]\n"training.learning_rate" = {start=0.05, stop=0.1, num=2}',
+    )
+    text += (
+        '[sweep]\nzip = ["init.gamma", "init.seed"]\nrun = ["simulate", "train"]\nobservables = ["loss"]\n'
+    )
+    sweep = run_sweep(write(tmp_path, text), tmp_path / "out")
+    data = sweep.to_xarray()
+    assert dict(data["loss"].sizes) == {
+        "init_gamma_init_seed": 2,
+        "training.learning_rate": 2,
+        "run": 3,
+        "time": 6,
+    }
+    assert data.run.values.tolist() == ["leading", "softmax", "training"]
+    np.testing.assert_allclose(data["loss"][:, :, 1], data["loss"][:, :, 2], rtol=0.12)
+    assert "norm/W_E" not in data
+    assert data["init.seed"].values.tolist() == [0, 1]
+
+
+def test_running_again_computes_nothing_and_extending_reuses(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    first = run_sweep(write(tmp_path), out).to_xarray()
+    before = {p.name: p.stat().st_mtime_ns for p in (out / "shards").iterdir()}
+    seen = []
+    run_sweep(write(tmp_path), out, progress=seen.append)
+    assert not seen
+    more = TINY.replace('"0-2"', "[1, 7, 2, 0]")
+    sweep = run_sweep(write(tmp_path, more), out, progress=seen.append)
+    assert seen[-1].done == 2  # seed 7 at both gammas
+    assert {p.name: p.stat().st_mtime_ns for p in (out / "shards").iterdir()}.items() >= before.items()
+    picked = sweep.to_xarray().sel({"init.seed": [0, 1, 2]})
+    np.testing.assert_array_equal(picked["loss"], first["loss"])
+
+
+def test_every_engine_gives_the_same_bits(tmp_path):
+    text = TINY + '[sweep]\nrun = ["simulate", "train"]\n'
+    file = write(tmp_path, text)
+    serial = run_sweep(file, tmp_path / "serial", workers=1).to_xarray()
+    same(serial, run_sweep(file, tmp_path / "threads", workers=3).to_xarray())
+    same(serial, run_sweep(file, tmp_path / "process", "process", workers=2).to_xarray())
+    with ThreadPoolExecutor(2) as pool:
+        same(serial, run_sweep(file, tmp_path / "own", pool).to_xarray())
+    for i in (2, 1, 3):
+        shards = run_sweep(file, tmp_path / "shards", shard=(i, 3))
+    same(serial, shards.to_xarray())
+
+
+def test_dask_gives_the_same_bits_though_a_worker_is_killed(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    file = write(tmp_path)
+    expected = run_sweep(file, tmp_path / "threads").to_xarray()
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        killed = []
+
+        def kill_one(progress):
+            if not killed:
+                killed.append(next(iter(client.run(os.getpid).values())))
+                os.kill(killed[0], signal.SIGKILL)
+
+        sweep = run_sweep(file, tmp_path / "dask", client.get_executor(), progress=kill_one)
+    assert killed
+    same(expected, sweep.to_xarray())
+
+
+def test_hostile_and_foreign_directories(tmp_path):
+    file = write(tmp_path)
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds other files and no sweep"):
+        run_sweep(file, foreign)
+    assert sorted(p.name for p in foreign.iterdir()) == ["thesis.txt"]
+    with pytest.raises(InputError, match="holds no sweep"):
+        open_sweep(file, tmp_path / "nothing")
+    out = tmp_path / "out"
+    run_sweep(file, out)
+    (out / "shards" / "evil.npz").write_bytes(b"\x80\x04.")
+    assert open_sweep(file, out).store.n_damaged == 1
+    (out / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match="is damaged"):
+        run_sweep(file, out)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[axes]", "[axis]", r"needs a table \[axes\]"),
+        ('"0-2"', "[]", "axis 'init.seed' must be a list"),
+        ('"0-2"', "[1, 1]", "has a value twice"),
+        ('"0-2"', '"2-0"', "axis 'init.seed' must be a list"),
+        ('"0-2"', "{start=0, stop=1}", "must have start, stop and a whole num"),
+        ('"init.seed" = "0-2"', '"init.gamm" = [1.0]', "gamm"),
+        ('"init.seed" = "0-2"', "seed = [1]", "must be named section.key"),
+        ("[0.6, 0.8]", "[0.6, -0.8]", "on the axes"),
+        ("[0.6, 0.8]", "{start=0.0, stop=1.0, num=3, log=true}", "must be positive"),
+        ("[task]", '[sweep]\nrun = ["fly"]\n[task]', "`run` must be a list of simulate, train"),
+        ("[task]", "[sweep]\nspeed = 1\n[task]", "unknown key 'speed'"),
+        ("[task]", '[sweep]\nzip = ["init.gamma", "init.seed"]\n[task]', "must have as many values"),
+        ("[task]", '[sweep]\nzip = ["init.gamma", "model.d_mlp"]\n[task]', "must be an axis"),
+        ("[task]", '[sweep]\npreset = "dem"\n[task]', "there is no preset"),
+        ('"0-2"', '"0-9999999"', "at most"),
+    ],
+)
+def test_bad_files(tmp_path, old, new, message):
+    file = write(tmp_path, TINY.replace(old, new))
+    with pytest.raises(InputError, match=message):
+        run_sweep(file, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shard": (0, 2)}, "`shard` must be"),
+        ({"workers": 0}, "`workers` must be"),
+        ({"executor": "cluster"}, "`executor` must be None"),
+    ],
+)
+def test_bad_arguments(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        run_sweep(write(tmp_path), tmp_path / "out", **change)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command(tmp_path):
+    def run(*arguments):
+        command = [sys.executable, "-P", "-m", "smallinit", "sweep", *map(str, arguments)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    file = write(tmp_path)
+    assert run(file, "--status").returncode == 2
+    done = run(file, "--collect", "all.nc", "--shard", "1/2")
+    assert done.returncode == 0, done.stderr
+    assert "3 of 6 points done" in done.stdout
+    assert (tmp_path / "all.nc").is_file()
+    assert (
+        "wrote all.nc\nresults in results/sweep; for a page of them, smallinit report results/sweep\n"
+        in done.stdout
+    )
+    assert "must end in one of" in run(file, "--picture", "phase.bmp").stderr
+    assert run(file, "--collect", "all.nc").returncode == 2
+    assert "3 of 6 points done" in run(file, "--status").stdout
+    assert run(file, "--theory.t1", "7").returncode == 2
+    start = tmp_path / "start.npz"
+    np.savez(start, W_E=np.ones((2, 2)))
+    failing = write(
+        tmp_path, TINY.replace('"init.seed" = "0-2"', f'"init.file" = ["{start}"]'), "failing.toml"
+    )
+    failed = run(failing)
+    assert failed.returncode == 3
+    assert "2 of 2 failed" in failed.stdout
+    assert "failed: init.gamma = 0.6" in failed.stderr

@@ -1,0 +1,202 @@
+"""The faults that a sweep survives: killed workers and drivers, damaged shards, a full disk, other code."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from sweeps import TINY, same, write
+
+import smallinit.compare.sweep.store as store_module
+from smallinit.compare import open_sweep, run_sweep
+from smallinit.theory.base.files import InputError
+
+KILLER = """
+import os
+from pathlib import Path
+from smallinit.theory import EmbMLP
+
+mark, original = Path(os.environ["KILL_MARK"]), EmbMLP.init
+def init(self, gamma, seed):
+    if gamma == 0.8 and seed == 1 and (os.environ.get("KILL_ALWAYS") or not mark.exists()):
+        mark.touch()
+        os.kill(os.getpid(), 9)
+    return original(self, gamma, seed)
+EmbMLP.init = init
+"""
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_a_process_worker_that_is_killed(tmp_path, monkeypatch, always):
+    """Once: nothing is lost. Always: that point fails, all others are there; a later run makes it good."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import multiprocessing, sys\n"
+        "if 'from multiprocessing.spawn' in ' '.join(sys.orig_argv):\n"
+        + "".join(f"    {x}\n" for x in KILLER.splitlines())
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("KILL_MARK", str(tmp_path / "mark"))
+    if always:
+        monkeypatch.setenv("KILL_ALWAYS", "1")
+    file = write(tmp_path)
+    sweep = run_sweep(file, tmp_path / "out", "process", workers=2)
+    assert (tmp_path / "mark").exists()
+    if always:
+        assert list(sweep.failures) == ["init.gamma = 0.8, init.seed = 1"]
+        assert "its worker died" in next(iter(sweep.failures.values()))
+        assert sweep.status == "5 of 6 points done, 1 of 6 failed"
+        data = sweep.to_xarray()
+        assert np.isnan(data["loss"][1, 1]).all()
+        assert (data["outcome"][1, 1] == "").all()
+        assert np.isfinite(data["loss"][0, :, 1]).all()
+        sweep = run_sweep(file, tmp_path / "out")
+    assert not sweep.failures
+    same(sweep.to_xarray(), run_sweep(file, tmp_path / "other").to_xarray())
+
+
+DRIVER = """
+import sys
+from smallinit.compare import run_sweep
+import smallinit.compare.sweep.engine as engine
+if __name__ == "__main__":
+    engine.BATCH_SECONDS = 1e-9  # a shard a point
+    run_sweep(sys.argv[1], sys.argv[2], workers=2)
+"""
+
+
+def test_the_driver_killed_at_random_moments(tmp_path):
+    """Killed and resumed until done: the same bits, no sound shard ever written twice."""
+    text = TINY.replace('"0-2"', '"0-19"')
+    file, out = write(tmp_path, text), tmp_path / "out"
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
+    rng = np.random.default_rng(0)
+    command = [sys.executable, "-P", str(script), str(file), str(out)]
+    written: dict[str, int] = {}
+    kills = 0
+    for _ in range(60):
+        process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        try:
+            until = time.monotonic() + 60.0
+            start = len(written)
+            goal = start + int(rng.integers(1, 4)) if kills < 20 else 10**6
+            while process.poll() is None and time.monotonic() < until and len(_shards(out)) < goal:
+                time.sleep(0.003)
+            time.sleep(float(rng.uniform(0.0, 0.02)))
+            if process.poll() is None and kills < 20:
+                process.kill()
+                kills += 1
+        finally:
+            code = process.wait(60)
+        found = _shards(out)
+        assert all(found[name] == stamp for name, stamp in written.items())
+        written = found
+        if code == 0:
+            break
+    assert kills >= 5
+    sweep = open_sweep(file, out)
+    assert sweep.done == 40
+    assert sweep.store.n_damaged == 0
+    points = [
+        p
+        for shard in (out / "shards").glob("*.npz")
+        for p in np.load(shard)["points.json"].decode().split(",")
+    ]
+    assert len(points) == 40  # none in two shards
+    same(sweep.to_xarray(), run_sweep(file, tmp_path / "whole").to_xarray())
+
+
+def _shards(out):
+    return (
+        {p.name: p.stat().st_mtime_ns for p in (out / "shards").glob("[0-9a-f]*.npz")} if out.exists() else {}
+    )
+
+
+def damage(kind, shards):
+    first, second = sorted(shards.glob("*.npz"))[:2]
+    if kind == "truncated":
+        first.write_bytes(first.read_bytes()[:-50])
+    elif kind == "empty":
+        first.write_bytes(b"")
+    elif kind == "flipped":
+        content = bytearray(first.read_bytes())
+        content[len(content) // 2] ^= 1
+        first.write_bytes(bytes(content))
+    else:
+        a, b = first.read_bytes(), second.read_bytes()
+        first.write_bytes(b)
+        second.write_bytes(a)
+    return 2 if kind == "swapped" else 1
+
+
+@pytest.mark.parametrize("kind", ["truncated", "empty", "flipped", "swapped"])
+def test_damaged_shards_are_put_aside_and_computed_again(tmp_path, kind):
+    file, out = write(tmp_path), tmp_path / "out"
+    whole = run_sweep(file, out).to_xarray()
+    n = damage(kind, out / "shards")
+    assert f"{n} damaged shards put aside" in open_sweep(file, out).status
+    again = run_sweep(file, out)
+    assert again.done == 6
+    same(whole, again.to_xarray())
+
+
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+    file, out = write(tmp_path), tmp_path / "out"
+    original, calls = store_module.os.fsync, []
+
+    def fsync(handle):
+        calls.append(handle)
+        if len(calls) == 4:
+            raise OSError(28, "No space left on device")
+        original(handle)
+
+    monkeypatch.setattr(store_module.os, "fsync", fsync)
+    with pytest.raises(OSError, match="No space left"):
+        run_sweep(file, out, workers=1)
+    assert not list(out.rglob("*.tmp"))
+    kept = open_sweep(file, out).done
+    assert 0 < kept < 6
+    monkeypatch.undo()
+    assert run_sweep(file, out).done == 6
+
+
+def test_another_configuration_or_other_code_is_refused(tmp_path, monkeypatch):
+    file, out = write(tmp_path), tmp_path / "out"
+    run_sweep(file, out)
+    changed = write(
+        tmp_path, TINY.replace("t1 = 5.0", "t1 = 6.0").replace("d_mlp = 3", "d_mlp = 2"), "changed.toml"
+    )
+    with pytest.raises(
+        InputError, match=r"another sweep: model.d_mlp was 3 and is 2; theory.t1 was 5.0 and is 6.0"
+    ):
+        run_sweep(changed, out)
+    monkeypatch.setattr(store_module, "code_hash", lambda: "0" * 16)
+    with pytest.raises(InputError, match="other code"):
+        run_sweep(file, out)
+
+
+def test_two_drivers_in_one_directory(tmp_path):
+    text = TINY.replace('"0-2"', '"0-9"')
+    file, out = write(tmp_path, text), tmp_path / "out"
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
+    both = [subprocess.Popen([sys.executable, "-P", str(script), str(file), str(out)]) for _ in range(2)]
+    assert [process.wait(120) for process in both] == [0, 0]
+    sweep = open_sweep(file, out)
+    assert sweep.done == 20
+    same(sweep.to_xarray(), run_sweep(file, tmp_path / "one").to_xarray())
+
+
+def test_a_point_that_cannot_be_computed(tmp_path):
+    start = tmp_path / "start.npz"
+    np.savez(start, W_E=np.ones((2, 2)))
+    text = TINY.replace('"init.seed" = "0-2"', f'"init.file" = ["{start}"]')
+    sweep = run_sweep(write(tmp_path, text), tmp_path / "out")
+    assert sweep.done == 0
+    assert len(sweep.failures) == 2
+    assert "must have shape (18, 4), got (2, 2)" in next(iter(sweep.failures.values()))
+    with pytest.raises(ValueError, match="no point of the sweep is done"):
+        sweep.to_xarray()

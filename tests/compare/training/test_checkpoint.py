@@ -1,0 +1,159 @@
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from smallinit.compare import train
+from smallinit.compare.training.checkpoint import State, load_checkpoint, save_checkpoint
+
+OPTIMIZERS = {
+    "gd": {},
+    "sgd": {"batch_size": 7},
+    "adamw": {"batch_size": 7, "weight_decay": 0.01},
+}
+SAVES = [0, 5, 12, 20, 30]
+
+
+@pytest.fixture
+def run(model, data, start):
+    """``run(steps, **options)``: a short training that saves at the steps of `SAVES`."""
+
+    def call(steps, optimizer="gd", **options):
+        saves = [step for step in SAVES if step <= steps]
+        arguments = {"learning_rate": 0.05, "save_at": saves} | OPTIMIZERS[optimizer] | options
+        return train(model, data, start, optimizer, steps=steps, **arguments)
+
+    return call
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("stop", [0, 13, 20])
+def test_resumed_run_equals_straight_run_bit_for_bit(run, tmp_path, optimizer, stop):
+    path = tmp_path / "run.npz"
+    straight = run(30, optimizer)
+    run(stop, optimizer, checkpoint=path)
+    resumed = run(30, optimizer, checkpoint=path, resume=True)
+    np.testing.assert_array_equal(resumed.steps, straight.steps)
+    for name, value in straight.weights.items():
+        np.testing.assert_array_equal(resumed.weights[name], value)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_killed_run_goes_on_from_its_last_checkpoint(run, tmp_path, monkeypatch, optimizer):
+    path, straight = tmp_path / "run.npz", run(30, optimizer)
+
+    def killed(self):
+        if self.step == 17:
+            raise KeyboardInterrupt
+        return update(self)
+
+    from smallinit.compare.training.training_run import Run
+
+    update = Run._update
+    monkeypatch.setattr(Run, "_update", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(30, optimizer, checkpoint=path, checkpoint_every=4)
+    monkeypatch.setattr(Run, "_update", update)
+    resumed = run(30, optimizer, checkpoint=path, checkpoint_every=4, resume=True)
+    assert resumed.statistics["steps"] == 30 - 16
+    for name, value in straight.weights.items():
+        np.testing.assert_array_equal(resumed.weights[name], value)
+
+
+def test_finished_run_resumes_without_a_step(run, tmp_path):
+    first = run(12, checkpoint=tmp_path / "run.npz")
+    again = run(12, checkpoint=tmp_path / "run.npz", resume=True)
+    assert again.statistics["steps"] == 0
+    np.testing.assert_array_equal(again.weights["W_E"], first.weights["W_E"])
+
+
+def test_resume_without_a_file_starts_afresh(run, tmp_path):
+    fresh = run(5, checkpoint=tmp_path / "run.npz", resume=True)
+    np.testing.assert_array_equal(fresh.weights["W_E"], run(5).weights["W_E"])
+
+
+def test_other_settings_are_refused_by_name(run, tmp_path, start):
+    path = tmp_path / "run.npz"
+    run(5, "sgd", checkpoint=path)
+    with pytest.raises(ValueError, match=r"learning_rate was 0.05, now 0.1, seed was 0, now 1") as caught:
+        run(5, "sgd", checkpoint=path, resume=True, learning_rate=0.1, seed=1)
+    assert "batch_size" not in str(caught.value)
+    with pytest.raises(ValueError, match="optimizer was 'sgd', now 'gd'"):
+        run(5, checkpoint=path, resume=True)
+
+
+def test_other_start_and_other_model_are_refused(model, data, start, tmp_path):
+    path = tmp_path / "run.npz"
+    train(model, data, start, steps=2, checkpoint=path)
+    with pytest.raises(ValueError, match="start differs"):
+        train(model, data, model.init(0.5, seed=9), steps=2, checkpoint=path, resume=True)
+
+
+def test_steps_and_saves_must_continue_the_run(run, tmp_path):
+    path = tmp_path / "run.npz"
+    run(20, checkpoint=path)
+    with pytest.raises(ValueError, match="`steps` is 12 but the checkpoint is at step 20"):
+        run(12, checkpoint=path, resume=True)
+    with pytest.raises(ValueError, match="`save_at` differs from what the checkpoint saved"):
+        run(30, checkpoint=path, resume=True, save_at=[1, 30])
+
+
+def test_existing_checkpoint_is_not_overwritten(run, tmp_path):
+    path = tmp_path / "run.npz"
+    run(5, checkpoint=path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="exists already: pass resume=True"):
+        run(5, checkpoint=path)
+    assert path.read_bytes() == before
+
+
+def test_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "run.npz"
+    state = State(1, {"W": np.ones((2, 2))})
+    save_checkpoint(path, {"a": 1}, state)
+
+    def no_space(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.replace", no_space)
+    with pytest.raises(OSError, match="no space"):
+        save_checkpoint(path, {"a": 1}, State(2, {"W": np.zeros((2, 2))}))
+    assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
+    assert load_checkpoint(path, {"a": 1}).step == 1
+
+
+def members(**changes):
+    meta = {"format": 1, "config": {}, "hash": "", "step": 1, "rng": {}, "saved_steps": []} | changes
+    return {"meta": np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)}
+
+
+@pytest.mark.parametrize(
+    "kind", ["text", "empty", "truncated", "flipped", "object", "huge", "deflated", "edited"]
+)
+def test_hostile_files_are_refused(tmp_path, kind):
+    path = tmp_path / "run.npz"
+    save_checkpoint(path, {"a": 1}, State(1, {"W": np.arange(4096.0).reshape(64, 64)}))
+    content = path.read_bytes()
+    if kind == "text":
+        path.write_text("not a checkpoint")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif kind == "flipped":
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    elif kind == "object":
+        np.savez(path, **members(), W=np.array([{}], dtype=object), allow_pickle=True)
+    elif kind == "deflated":
+        np.savez_compressed(path, **members(), W=np.zeros(10**6))
+    elif kind == "edited":
+        np.savez(path, **members())
+    else:
+        header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }"
+        prefix = b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little")
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("meta.npy", prefix + header + b"\n")
+    with pytest.raises(ValueError, match=r"is not a whole checkpoint .*delete it or give another path"):
+        load_checkpoint(path, {"a": 1})

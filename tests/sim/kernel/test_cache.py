@@ -1,0 +1,140 @@
+"""Compiled code on disk: found by a second process, survives damage, and does without a writable folder."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from smallinit.sim.kernel import cache as _cache
+
+MODULE = """
+from numba import float64
+from smallinit.sim.kernel.cache import compiled
+
+@compiled(float64(float64))
+def double(x):
+    return 2.0 * x
+"""
+WHERE = "import doubling; from smallinit.sim.kernel.cache import cache_dir; print(doubling.double(21.0), cache_dir())"
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """Import the module afresh, as a new process would; returns its result and (cache hits, misses)."""
+    (tmp_path / "doubling.py").write_text(MODULE)
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    monkeypatch.setattr(_cache, "cache_dir", lambda: folder)
+
+    def start():
+        spec = importlib.util.spec_from_file_location("doubling", tmp_path / "doubling.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        stats = module.double.stats
+        return module.double(21.0), sum(stats.cache_hits.values()), sum(stats.cache_misses.values())
+
+    return start
+
+
+@pytest.fixture
+def process(tmp_path):
+    """Run code in a process with another cache folder; returns it when done."""
+    (tmp_path / "doubling.py").write_text(MODULE)
+
+    def start(cache, code, **extra):
+        env = {**os.environ, "SMALLINIT_CACHE": str(cache), **extra}
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            env=env,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done
+
+    return start
+
+
+def test_second_import_compiles_nothing(load, tmp_path):
+    assert load() == (42.0, 0, 1)
+    assert load() == (42.0, 1, 0)
+    assert list((tmp_path / "cache").rglob("*.nbc"))
+
+
+def test_step_loop_of_a_second_process_comes_from_the_cache(problem):
+    """This process has compiled or loaded the step loop; another one must find it."""
+    from smallinit.sim.ode import steps as _step
+
+    code = """
+    from smallinit.sim.ode import steps as _step
+    for f in (_step.advance, _step.first_step, _step.extra_stages, _step.interpolate):
+        print(sum(f.stats.cache_hits.values()), sum(f.stats.cache_misses.values()))
+    """
+    assert _step.advance.stats.cache_path.startswith(str(_cache.cache_dir()))
+    env = {**os.environ, "SMALLINIT_CACHE": str(_cache.cache_dir().parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1", "0"] * 4
+
+
+@pytest.mark.parametrize("suffix", [".nbc", ".nbi"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
+def test_damaged_file_is_replaced(load, tmp_path, suffix, damage):
+    load()
+    (path,) = (tmp_path / "cache").rglob(f"*{suffix}")
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 0xFF
+    path.write_bytes({"flip": raw, "truncate": raw[: len(raw) // 2], "empty": b""}[damage])
+    assert load() == (42.0, 0, 1)
+    assert load() == (42.0, 1, 0)
+
+
+def test_code_that_cannot_be_saved_is_used_all_the_same(load, monkeypatch):
+    from numba.core.caching import IndexDataCacheFile
+
+    def full(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(IndexDataCacheFile, "_open_for_write", full)
+    with pytest.warns(RuntimeWarning, match="could not be cached"):
+        assert load()[0] == 42.0
+
+
+def test_unusable_folder_costs_one_warning(process, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    done = process(blocked, WHERE)
+    value, folder = done.stdout.split()
+    assert value == "42.0"
+    assert done.stderr.count("set SMALLINIT_CACHE to a writable directory") == 1
+    assert not Path(folder).exists()  # removed at exit
+
+
+def test_user_without_home(process):
+    code = f"""
+    import pathlib
+    def no_home(): raise RuntimeError("no home")
+    pathlib.Path.home = no_home
+    {WHERE}
+    """
+    assert process("", code, XDG_CACHE_HOME="", LOCALAPPDATA="").stdout.startswith("42.0 ")
+
+
+def test_name_of_the_folder_follows_the_sources():
+    assert _cache.cache_dir().name.endswith(_cache.source_hash())
+    assert len(_cache.source_hash()) == 12
+
+
+def test_numba_setting_of_the_user_is_left_alone():
+    import numba
+
+    from smallinit.sim.ode import steps as _step
+
+    assert _step.advance.stats.cache_path
+    assert os.environ.get("NUMBA_CACHE_DIR", "") == numba.config.CACHE_DIR

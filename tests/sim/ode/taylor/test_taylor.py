@@ -1,0 +1,266 @@
+"""Taylor series of polynomial flows: unrolled tables, accuracy, ends, the contract of `solve`, lanes, refusals."""
+
+import numpy as np
+import pytest
+from helpers import MODELS, data_for, random_data, random_weights
+from scipy.special import elliprf
+
+from smallinit.sim import Event, Status, integrate, integrate_ensemble, solve
+from smallinit.sim.compile.compiler import compile_flow, compile_sides
+from smallinit.sim.ensemble.taylor_ensemble import PAYS
+from smallinit.sim.ode.methods.taylor import Series
+from smallinit.sim.ode.taylor.program import LINEAR
+from smallinit.sim.ode.taylor.taylor_run import program
+from smallinit.theory import EmbMLP, TwoTokenMLP, derive
+from smallinit.theory.exact.blow_up_forms import three_factor_blow_up
+from smallinit.theory.exact.closed_forms import linear_mode
+
+POLYNOMIAL = ("drive", "leading", "order=6", "order=9")
+SMALL = [name for name in MODELS if not name.startswith(("transformer", "attention"))]
+MODEL = EmbMLP(6, 5, 4)
+DATA = random_data(d_vocab=6)
+
+
+def trilinear(strength=1.0):
+    """One three-factor mode as a derived flow: a matrix M of one entry."""
+    flow = derive(EmbMLP(1, 1, 1), "leading")
+    return compile_sides(
+        flow.equations, {"M": np.array([[strength]])}, dict(flow.model.weights), flow.model.sizes, {}
+    )
+
+
+def starts(batch, gamma=0.8):
+    members = [MODEL.init(gamma, seed) for seed in range(batch)]
+    return {name: np.stack([m[name] for m in members]) for name in MODEL.weights}
+
+
+def carry_out(unrolled, y):
+    """Values of all slots by numpy, instruction by instruction."""
+    slots, table = np.zeros(unrolled.slots), unrolled.ints
+    slots[: len(y)] = y
+    p = 2 + table[0]
+    for _ in range(table[1]):
+        if table[p] == LINEAR:
+            place, n, result = table[p + 1 : p + 4]
+            factors = unrolled.floats[place + 1 : place + 1 + n]
+            slots[result] = unrolled.floats[place] + factors @ slots[table[p + 4 : p + 4 + n]]
+            p += 4 + n
+        else:
+            n = table[p + 1]
+            a, b = table[p + 6 : p + 6 + 8 * n].reshape(n, 2, 4).transpose(1, 0, 2)
+            slots[table[p + 2 : p + 6]] = np.sum(slots[a] * slots[b], axis=0)
+            p += 6 + 8 * n
+    return slots[table[2 : 2 + table[0]]]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("closure", ["drive", "leading"])
+def test_an_unrolled_table_is_the_right_hand_side(name, closure):
+    model = MODELS[name][0]
+    start = random_weights(model)
+    problem = compile_flow(derive(model, closure), data_for(name), start, fold=False)
+    y, out = problem.pack(start), np.empty(problem.n)
+    problem(0.0, y, out)
+    np.testing.assert_allclose(carry_out(program(problem), y), out, rtol=0.0, atol=1e-14 * np.abs(out).max())
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("closure", POLYNOMIAL)
+def test_polynomial_closures_agree_with_dop853(name, closure):
+    model = MODELS[name][0]
+    flow, data, start = derive(model, closure), data_for(name), random_weights(model, scale=0.2)
+    options = {"t1": 4.0, "save_at": 9, "throw": False}
+    found = integrate(flow, data, start, method="taylor", rtol=1e-10, **options)
+    reference = integrate(flow, data, start, method="dop853", rtol=1e-12, **options)
+    assert found.statistics["methods"] == "taylor"
+    assert found.outcome.status is reference.outcome.status
+    for w, value in reference.weights.items():
+        np.testing.assert_allclose(found.weights[w], value, rtol=0.0, atol=2e-10 * np.abs(value).max())
+
+
+def test_square_activation():
+    model = TwoTokenMLP(5, 3, "square")
+    data, start = random_data(d_vocab=5, n_ctx=2), random_weights(model, scale=0.3)
+    found, reference = (
+        integrate(derive(model, "leading"), data, start, t1=2.0, save_at=3, rtol=1e-11, method=m)
+        for m in ("taylor", "dop853")
+    )
+    for w, value in reference.weights.items():
+        np.testing.assert_allclose(found.weights[w], value, rtol=0.0, atol=1e-10 * np.abs(value).max())
+
+
+@pytest.mark.parametrize("rtol", [1e-6, 1e-10, 1e-13])
+def test_blow_up_time_of_three_factors(rtol):
+    y0 = np.array([0.1, 0.11, 0.12])
+    star = float(elliprf(*y0**2)) / 0.7
+    assert three_factor_blow_up(*y0, 0.7) == pytest.approx(star, rel=1e-12)
+    times = np.linspace(0.0, 1.5 * star, 30)  # star is not among them
+    found = solve(
+        trilinear(0.7), y0, t1=1.5 * star, rtol=rtol, atol=1e-3 * rtol, method="taylor", save_at=times
+    )
+    assert found.outcome.status is Status.BLOW_UP
+    assert found.outcome.t == pytest.approx(star, rel=max(rtol, 1e-12))
+    np.testing.assert_array_equal(found.t, times[times < star])
+
+
+def test_balanced_linear_mode():
+    """Mean squared error of one token: E' = U (s - U E) and U alike, whose product is a linear mode."""
+    from sympy import MatrixSymbol
+
+    from smallinit.theory.algebra.matrices import product, total
+
+    a, b, s = MatrixSymbol("A", 1, 1), MatrixSymbol("B", 1, 1), MatrixSymbol("S", 1, 1)
+    rest = total(s, product(-1, b, a))
+    sides = {"A": product(b, rest), "B": product(rest, a)}
+    problem = compile_sides(sides, {"S": np.array([[1.5]])}, {"A": (1, 1), "B": (1, 1)}, {}, {})
+    t = np.linspace(0.0, 6.0, 13)
+    found = solve(problem, [0.1, 0.1], t1=6.0, rtol=1e-12, atol=1e-15, method="taylor", save_at=t)
+    np.testing.assert_allclose(found.y.prod(axis=1), linear_mode(t, 1.5, 0.01), rtol=1e-11)
+
+
+@pytest.mark.parametrize("order", [4, 7])
+def test_order_of_convergence(order):
+    y0, t1 = np.array([0.3, 0.5, 0.4]), 1.0
+    exact = solve(trilinear(), y0, t1=t1, rtol=1e-14, atol=1e-16, method="taylor", save_at=1).y[-1]
+    steps = t1 / np.array([8, 12, 16, 24])
+    method, problem = Series(fixed_order=order), trilinear()
+    ends = [solve(problem, y0, t1=t1, fixed_step=h, method=method, save_at=1).y[-1] for h in steps]
+    errors = [np.abs(end - exact).max() for end in ends]
+    assert np.polyfit(np.log(steps), np.log(errors), 1)[0] == pytest.approx(order, abs=0.35)
+
+
+def test_dense_output_and_restart():
+    y0, times = np.array([0.3, 0.5, 0.4]), np.sort(np.random.default_rng(0).uniform(0.0, 1.8, 40))
+    options = {"rtol": 1e-11, "atol": 1e-14, "method": "taylor"}
+    whole = solve(trilinear(), y0, t1=1.8, save_at=times, **options)
+    np.testing.assert_array_equal(whole.t, times)
+    for i in (3, 20, 39):
+        alone = solve(trilinear(), y0, t1=times[i], save_at=1, **options)
+        np.testing.assert_allclose(whole.y[i], alone.y[-1], rtol=1e-10)
+    half = solve(trilinear(), y0, t1=0.7, save_at=1, **options)
+    rest = solve(trilinear(), half.y[-1], t0=0.7, t1=1.8, save_at=1, **options)
+    straight = solve(trilinear(), y0, t1=1.8, save_at=1, **options)
+    np.testing.assert_allclose(rest.y, straight.y, rtol=1e-10)
+
+
+def test_events():
+    def half(t, weights):
+        return float(weights["W_E"][0, 0]) - 1.0
+
+    y0 = np.array([0.3, 0.5, 0.4])
+    found = solve(
+        trilinear(), y0, t1=5.0, rtol=1e-11, atol=1e-14, method="taylor", save_at=[0.0, 5.0],
+        events=Event(half, terminal=True),
+    )  # fmt: skip
+    assert found.outcome.status is Status.EVENT
+    assert found.y[-1, 0] == pytest.approx(1.0, abs=1e-13)
+    reference = solve(
+        trilinear(), y0, t1=5.0, rtol=1e-12, atol=1e-15, method="dop853", events=Event(half, terminal=True)
+    )
+    assert found.outcome.t == pytest.approx(reference.outcome.t, rel=1e-10)
+
+
+def test_limits_and_ends():
+    y0 = [0.3, 0.5, 0.4]
+    few = solve(trilinear(), y0, t1=2.0, method="taylor", max_steps=2, save_at=[0.0, 2.0])
+    assert few.outcome.status is Status.MAX_STEPS
+    assert few.statistics["accepted"] == 2
+    short = solve(trilinear(), y0, t1=9.0, method="taylor", max_seconds=1e-9)
+    assert short.outcome.status is Status.MAX_SECONDS
+    still = solve(trilinear(), y0, t1=0.0, method="taylor")
+    np.testing.assert_array_equal(still.y, [y0])
+    rest = solve(trilinear(), [0.0, 0.0, 0.0], t1=1e6, method="taylor", save_at=1)
+    np.testing.assert_array_equal(rest.y, np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="`y0` must be finite"):
+        solve(trilinear(), [np.nan, 0.5, 0.4], t1=1.0, method="taylor")
+    with pytest.raises(ValueError, match="must be finite at the start"):
+        solve(trilinear(), [1e200, 1e200, 1.0], t1=1.0, method="taylor")
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-8, 1e30])
+def test_any_scale_of_time(size):
+    """The flow is homogeneous: a start `factor` times as large lives through the same, `factor` times as fast."""
+    y0 = np.array([0.3, 0.5, 0.4])
+    unit = solve(trilinear(), y0, t1=2.0, method="taylor", rtol=1e-10, atol=1e-13, save_at=1)
+    other = solve(
+        trilinear(), size * y0, t1=2.0 / size, method="taylor", rtol=1e-10, atol=1e-13 * size, save_at=1
+    )
+    np.testing.assert_allclose(other.y / size, unit.y, rtol=1e-9)
+    assert abs(other.statistics["accepted"] - unit.statistics["accepted"]) <= 1
+
+
+def test_members_do_not_depend_on_neighbours_threads_or_blocks():
+    flow, batch = derive(MODEL, "leading"), starts(21)
+    options = {"save_at": 4, "rtol": 1e-9, "method": "taylor"}
+    good = integrate_ensemble(flow, DATA, batch, t1=2.0, threads=1, **options)
+    bad = {name: value.copy() for name, value in batch.items()}
+    for value in bad.values():
+        value[2] *= 12.0  # blows up
+        value[4] = 1e200  # not finite at the start
+    for threads in (1, 3):
+        found = integrate_ensemble(flow, DATA, bad, t1=2.0, threads=threads, **options)
+        assert found.outcomes[2].status is Status.BLOW_UP
+        assert found.outcomes[4].status is Status.NON_FINITE
+        assert "finite at the start" in str(found.outcomes[4])
+        assert not found.reached[4].any()
+        for i in set(range(21)) - {2, 4}:
+            assert found.outcomes[i] == good.outcomes[i]
+            for name in MODEL.weights:
+                np.testing.assert_array_equal(found.weights[name][i], good.weights[name][i])
+    for i in (2, 7, 20):
+        alone = integrate(
+            flow, DATA, {w: v[i] for w, v in bad.items()}, t1=2.0, save_at=4, rtol=1e-9, method="taylor"
+        )
+        member = integrate_ensemble(flow, DATA, {w: v[i : i + 1] for w, v in bad.items()}, t1=2.0, **options)
+        assert alone.outcome == member.outcomes[0] == found.outcomes[i]
+        assert alone.statistics["accepted"] == found.statistics["accepted"][i]
+        for name in MODEL.weights:
+            np.testing.assert_array_equal(member.weights[name][0], found.weights[name][i])
+            np.testing.assert_array_equal(alone.weights[name], found[i].weights[name])
+
+
+def test_ensemble_limits_and_own_ends():
+    flow, batch = derive(MODEL, "leading"), starts(5)
+    ends = [1.0, 2.0, 0.5, 3.0, 1.5]
+    clocked = integrate_ensemble(flow, DATA, batch, t1=ends, method="taylor", max_seconds=60.0)
+    lanes = integrate_ensemble(flow, DATA, batch, t1=ends, method="taylor")
+    np.testing.assert_array_equal(clocked.weights["W_E"], lanes.weights["W_E"])
+    np.testing.assert_array_equal(lanes.t[:, 0], ends)
+    few = integrate_ensemble(flow, DATA, batch, t1=1e3, method="taylor", max_steps=2)
+    assert {o.status for o in few.outcomes} == {Status.MAX_STEPS}
+    alone = integrate(
+        flow, DATA, {w: v[1] for w, v in batch.items()}, 1e3, method="taylor", max_steps=2, throw=False
+    )
+    assert alone.outcome == few.outcomes[1]
+
+
+def test_automatic_choice_says_what_it_chose():
+    batch = starts(3)
+    leading, softmax = derive(MODEL, "leading"), derive(MODEL, "softmax")
+    assert set(integrate_ensemble(leading, DATA, batch, t1=1.0).statistics["methods"]) == {"taylor"}
+    assert set(integrate_ensemble(leading, DATA, batch, t1=1.0, rtol=1e-4).statistics["methods"]) == {"tsit5"}
+    assert set(integrate_ensemble(softmax, DATA, batch, t1=1.0).statistics["methods"]) == {"dop853"}
+    large = EmbMLP(12, 12, 12)
+    start = {name: value[None] for name, value in large.init(0.8, 0).items()}
+    runs = integrate_ensemble(derive(large, "leading"), random_data(d_vocab=12), start, t1=1.0)
+    problem = compile_flow(derive(large, "leading"), random_data(d_vocab=12), large.init(0.8, 0), fold=False)
+    assert program(problem).products > PAYS
+    assert runs[0].statistics["methods"] == "dop853"
+
+
+@pytest.mark.parametrize(("closure", "function"), [("softmax", "softmax"), ("exact", "tanh")])
+def test_flows_that_are_not_polynomial_are_refused(closure, function):
+    with pytest.raises(
+        ValueError, match=f'takes polynomial flows, but this one applies {function}: use method="dop853"'
+    ):
+        integrate(derive(MODEL, closure), DATA, MODEL.init(0.8, 0), t1=1.0, method="taylor")
+
+
+def test_what_else_is_refused(problem):
+    with pytest.raises(ValueError, match="got a right-hand side given as code"):
+        solve(problem("square"), [1.0], t1=0.5, method="taylor")
+    big = EmbMLP(60, 90, 90)
+    with pytest.raises(ValueError, match='more than 400,000 products a call; use method="dop853"'):
+        integrate(derive(big, "leading"), random_data(d_vocab=60), big.init(0.8, 0), t1=1.0, method="taylor")
+    with pytest.raises(ValueError, match="`fixed_order` must be an integer from 2 to 60"):
+        Series(fixed_order=1)

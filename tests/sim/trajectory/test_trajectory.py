@@ -1,0 +1,134 @@
+"""Trajectories: construction, files, and the observables computed from them."""
+
+import numpy as np
+import pytest
+
+from smallinit.sim import Trajectory
+
+
+def network(weights, i, sequences):
+    """Logits of the Emb-MLP, written out."""
+    embedded = weights["W_E"][i][sequences].sum(axis=1)
+    return np.tanh(embedded @ weights["W_in"][i]) @ weights["W_out"][i]
+
+
+def test_loss_and_accuracy_of_all_groups(trajectory, data):
+    for i in range(3):
+        z = network(trajectory.weights, i, data.sequences)
+        nll = np.log(np.exp(z).sum(axis=1)) - z[np.arange(4), data.labels]
+        right = z.argmax(axis=1) == data.labels
+        assert trajectory["loss"][i] == pytest.approx(np.average(nll[:3], weights=[1, 2, 1]), rel=1e-13)
+        assert trajectory["loss/memory"][i] == pytest.approx(np.average(nll[:2], weights=[1, 2]), rel=1e-13)
+        assert trajectory["loss/test"][i] == pytest.approx(nll[3], rel=1e-13)
+        assert trajectory["accuracy"][i] == pytest.approx(np.average(right[:3], weights=[1, 2, 1]))
+        assert trajectory["accuracy/memory"][i] == pytest.approx(np.average(right[:2], weights=[1, 2]))
+
+
+def test_all_losses_come_from_one_pass(trajectory, monkeypatch):
+    from smallinit.sim.compile import logits as evaluate
+
+    calls = []
+    original = evaluate.value
+    monkeypatch.setattr(evaluate, "value", lambda *a: calls.append(1) or original(*a))
+    for name in trajectory.observable_names:
+        if name.startswith(("loss", "accuracy")):
+            _ = trajectory[name]
+    assert len(calls) == len(trajectory)
+
+
+def test_chunks_of_sequences_change_nothing(trajectory, monkeypatch):
+    from smallinit.sim.compile import logits as evaluate
+    from smallinit.sim.trajectory import observables
+
+    whole = observables.losses(trajectory.model, trajectory.weights, trajectory.data)
+    monkeypatch.setattr(evaluate, "CHUNK_NUMBERS", 12)
+    parts = observables.losses(trajectory.model, trajectory.weights, trajectory.data)
+    for name, value in whole.items():
+        np.testing.assert_allclose(parts[name], value, rtol=1e-14)
+
+
+def test_loss_does_not_overflow():
+    from smallinit.theory.models.losses import find_loss
+
+    loss = find_loss("cross_entropy")
+    values = loss.values(np.array([[1e5, 0.0, -1e5], [0.0, 0.0, 0.0]]), loss.targets(np.array([2, 0]), 3))
+    np.testing.assert_allclose(values, [2e5, np.log(3.0)])
+
+
+def test_norms_and_spectra(trajectory):
+    w = trajectory.weights["W_in"]
+    np.testing.assert_allclose(trajectory["norm/W_in"], np.sqrt((w**2).sum(axis=(1, 2))))
+    values = trajectory["singular_values/W_in"]
+    assert values.shape == (3, 4)
+    np.testing.assert_allclose((values**2).sum(axis=1), trajectory["norm/W_in"] ** 2)
+    assert np.all((trajectory["effective_rank/W_in"] > 1.0) & (trajectory["effective_rank/W_in"] <= 4.0))
+
+
+def test_effective_rank_of_known_spectra():
+    from smallinit.sim.trajectory.observables import effective_rank
+
+    spectra = np.array([[1.0, 0.0, 0.0], [2.0, 2.0, 0.0], [0.0, 0.0, 0.0], [3.0, 3.0, 3.0]])
+    np.testing.assert_allclose(effective_rank(spectra), [1.0, 2.0, 0.0, 3.0])
+
+
+def test_cosines_of_a_token_group(trajectory):
+    rows = trajectory.weights["W_E"][1][[1, 2, 3]]
+    expected = rows @ rows.T / np.outer(np.linalg.norm(rows, axis=1), np.linalg.norm(rows, axis=1))
+    np.testing.assert_allclose(trajectory["cosine/keys"][1], expected, rtol=1e-13)
+
+
+def test_cosine_of_a_zero_row_is_zero():
+    from smallinit.sim.trajectory.observables import cosines
+
+    np.testing.assert_array_equal(cosines(np.array([[[0.0, 0.0], [0.0, 2.0]]])), [[[0.0, 0.0], [0.0, 1.0]]])
+
+
+def test_drift_of_invariants_is_relative_to_the_start(trajectory):
+    a, b = trajectory.weights["W_E"], trajectory.weights["W_in"]
+    value = [a[i].T @ a[i] - b[i] @ b[i].T for i in range(3)]
+    size = np.linalg.norm(a[0].T @ a[0]) + np.linalg.norm(b[0] @ b[0].T)
+    expected = [np.linalg.norm(v - value[0]) / size for v in value]
+    np.testing.assert_allclose(trajectory["invariant/W_E-W_in"], expected, rtol=1e-12)
+    assert trajectory["invariant/W_out-sum"][0] == 0.0
+    assert "invariant/W_in-W_out" in trajectory.observable_names
+
+
+def test_unknown_observable_gets_a_suggestion(trajectory):
+    with pytest.raises(KeyError, match=r"did you mean \W*loss/memory"):
+        trajectory["loss/memry"]
+
+
+def test_observables_that_need_the_data_say_so(trajectory):
+    bare = Trajectory(trajectory.t, trajectory.weights, trajectory.outcome)
+    with pytest.raises(KeyError, match="needs the model and the data"):
+        bare["loss"]
+    assert bare["norm/W_E"].shape == (3,)
+
+
+def test_repr_is_one_short_line(trajectory):
+    text = repr(trajectory)
+    assert text == (
+        "Trajectory(training 'gd': 3 times in 0 .. 2; W_E (5, 4), W_in (4, 6), W_out (6, 5);"
+        " blow-up at t = 2.500000)"
+    )
+
+
+def test_state_is_a_copy(trajectory):
+    state = trajectory.state(1)
+    state["W_E"][:] = 0.0
+    assert np.all(trajectory.weights["W_E"][1] != 0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "guess"}, '`kind` must be "theory" or "training"'),
+        ({"t": np.array([0.0, 0.0, 1.0])}, "`t` must be one-dimensional and increase strictly"),
+        ({"t": np.array([0.0, 1.0])}, r"weight `W_E` must have shape \(2, rows, cols\)"),
+        ({"steps": np.array([1])}, r"`steps` must have the shape \(3,\) of `t`"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(trajectory, change, message):
+    parts = {"t": trajectory.t, "weights": trajectory.weights, "outcome": trajectory.outcome}
+    with pytest.raises(ValueError, match=message):
+        Trajectory(**(parts | change))

@@ -1,0 +1,35 @@
+"""Symbols: tasks and their statistics, models, and the gradient-flow equations derived from them."""
+
+from .algebra.activations import Activation as Activation
+from .algebra.matrices import apply as apply
+from .algebra.matrices import hadamard as hadamard
+from .algebra.nodes import RowSoftmax as RowSoftmax
+from .data.dataset import Dataset as Dataset
+from .data.inputs import weight as weight
+from .data.interventions import shuffle_labels as shuffle_labels
+from .data.interventions import subset as subset
+from .data.label_laws import key_label_law as key_label_law
+from .data.label_laws import memory_label_law as memory_label_law
+from .data.label_laws import reasoning_label_law as reasoning_label_law
+from .data.label_laws import sum_law as sum_law
+from .data.label_laws import sum_law_by_convolution as sum_law_by_convolution
+from .data.label_laws import uniform_sum_law as uniform_sum_law
+from .data.lexicon import Lexicon as Lexicon
+from .data.lexicon import read_text as read_text
+from .data.signature_modes import Modes as Modes
+from .data.signature_modes import signature_modes as signature_modes
+from .data.tasks import CompositeTask as CompositeTask
+from .data.token_similarity import bigrams as bigrams
+from .data.token_similarity import cooccurrence_similarity as cooccurrence_similarity
+from .data.token_similarity import signature_similarity as signature_similarity
+from .flows.closure import Closure as Closure
+from .flows.flow import Flow as Flow
+from .flows.flow import derive as derive
+from .models.attention_only import AttentionOnly as AttentionOnly
+from .models.emb_mlp import EmbMLP as EmbMLP
+from .models.embed_unembed import EmbedUnembed as EmbedUnembed
+from .models.model import Model as Model
+from .models.one_layer_transformer import OneLayerTransformer as OneLayerTransformer
+from .models.scalar_classifier import ScalarClassifier as ScalarClassifier
+from .models.spec import Spec as Spec
+from .models.two_token_mlp import TwoTokenMLP as TwoTokenMLP

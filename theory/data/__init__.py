@@ -1,0 +1,1 @@
+"""Sequences, labels and their statistics: tasks, text, label laws, what a model sees of them."""

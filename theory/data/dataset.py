@@ -1,0 +1,299 @@
+"""A training set as the theory sees it: distinct weighted sequences, their labels, and their statistics."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from ..base.arrays import as_array, integer, matching, row_codes, tokens, weights
+
+# The dense signature of a larger vocabulary takes more than 2 GiB.
+_DENSE_LIMIT = 2**31
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Dataset:
+    """Distinct weighted sequences with labels, groups and a held-out mask.
+
+    Rows that agree in sequence, label, group and held-out flag merge into one, their weights added, in the
+    order of first occurrence; so a weighted mean over the rows is the mean over the data as given.
+
+    Parameters
+    ----------
+    sequences : array_like of int, shape (n, n_ctx)
+        Tokens in ``[0, d_vocab)``.
+    labels : array_like of int, shape (n,)
+        Labels in ``[0, d_vocab)``.
+    d_vocab : int
+        Size of the vocabulary, which tokens and labels share.
+    weights : array_like of float, shape (n,), optional
+        Positive; scaled so that the rows that are not held out sum to 1 (held-out rows keep the same
+        scale). The default counts each row once.
+    groups : array_like of str, shape (n,), optional
+        Name of the group of each row, ``"all"`` by default.
+    held_out : array_like of bool, shape (n,), optional
+        Rows that take no part in the loss or in any statistic, none by default.
+    token_groups : mapping of str to array_like of int, optional
+        Named sets of tokens, for observables.
+
+    Raises
+    ------
+    ValueError
+        If an array is empty, mis-shaped, of the wrong kind or out of range, or if no row is for training.
+    """
+
+    sequences: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    d_vocab: int
+    weights: npt.NDArray[np.float64]
+    groups: npt.NDArray[np.str_]
+    held_out: npt.NDArray[np.bool_]
+    token_groups: dict[str, npt.NDArray[np.int64]]
+
+    def __init__(
+        self,
+        sequences: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        d_vocab: int,
+        weights: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
+        held_out: npt.ArrayLike | None = None,
+        token_groups: Mapping[str, npt.ArrayLike] | None = None,
+    ) -> None:
+        d_vocab = integer("d_vocab", d_vocab, 1)
+        rows = tokens("sequences", sequences, 2, d_vocab)
+        n = rows.shape[0]
+        columns = {
+            "sequences": rows,
+            "labels": matching("labels", tokens("labels", labels, 1, d_vocab), n),
+            "weights": _clean_weights(weights, n),
+            "groups": _clean_groups(groups, n),
+            "held_out": _clean_held_out(held_out, n),
+        }
+        for name, array in _merge(columns).items():
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        object.__setattr__(self, "d_vocab", d_vocab)
+        object.__setattr__(self, "token_groups", _clean_token_groups(token_groups, d_vocab))
+
+    @classmethod
+    def from_text(
+        cls, path: str | Path, n_ctx: int, vocab_size: int | None = None, **options: Any
+    ) -> Dataset:
+        """Read windows of `n_ctx` words, each labelled with the next one, from a text file.
+
+        `vocab_size`, by default that of all words, and `options` (`task`, `stride`, `max_sequences`, `held_out`) are
+        those of `theory.text.Lexicon`: ``Lexicon.of(read_text(path), vocab_size)`` knows the words of the tokens.
+        """
+        from .lexicon import Lexicon, read_text
+
+        text = read_text(path)
+        return Lexicon.of(text, vocab_size).dataset(text, n_ctx, **options)
+
+    def __repr__(self) -> str:
+        """Show the sizes, not the arrays."""
+        sizes = f"n={len(self)}, n_ctx={self.n_ctx}, d_vocab={self.d_vocab}, held_out={self.held_out.sum()}"
+        return f"Dataset({sizes}, groups={self.group_names})"
+
+    def __len__(self) -> int:
+        """Return the number of distinct rows, held-out ones included."""
+        return self.sequences.shape[0]
+
+    @property
+    def n_ctx(self) -> int:
+        """Length of every sequence."""
+        return self.sequences.shape[1]
+
+    @cached_property
+    def group_names(self) -> tuple[str, ...]:
+        """Names of the groups in order of first occurrence."""
+        names, first = np.unique(self.groups, return_index=True)
+        return tuple(str(names[i]) for i in np.argsort(first))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of everything that the data set holds, row order included."""
+        digest = hashlib.sha256(f"{self.d_vocab} {self.sequences.shape}".encode())
+        fields = [self.sequences, self.labels, self.weights, self.held_out, *self.token_groups.values()]
+        for array in fields:
+            digest.update(f"{array.dtype.kind} {array.size} ".encode())
+            digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+        digest.update(repr([self.groups.tolist(), list(self.token_groups)]).encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def counts(self) -> csr_array:
+        """How often each token occurs in each row: sparse (n, d_vocab) float64, all rows."""
+        return count_tokens(self.sequences, self.d_vocab)
+
+    @cached_property
+    def label_matrix(self) -> csr_array:
+        """One-hot labels: sparse (n, d_vocab) float64, all rows."""
+        n = len(self)
+        entries = (np.ones(n), self.labels.copy(), np.arange(n + 1, dtype=np.int64))
+        return csr_array(entries, shape=(n, self.d_vocab))
+
+    @cached_property
+    def training_weights(self) -> npt.NDArray[np.float64]:
+        """Weights with held-out rows set to 0, shape (n,): they sum to 1."""
+        array = np.where(self.held_out, 0.0, self.weights)
+        array.setflags(write=False)
+        return array
+
+    @cached_property
+    def occurrences(self) -> npt.NDArray[np.float64]:
+        """Weighted number of occurrences of each token per training sequence (A5's r), shape (d_vocab,).
+
+        A token that stands twice in a sequence counts twice.
+        """
+        return self.counts.T @ self.training_weights
+
+    @cached_property
+    def _pair_weights(self) -> csr_array:
+        """Return sparse C^T diag(w) Y over the training rows, (d_vocab, d_vocab)."""
+        train = np.flatnonzero(~self.held_out)
+        counts = self.counts[train]
+        scaled = csr_array(
+            (
+                counts.data * np.repeat(self.weights[train], np.diff(counts.indptr)),
+                counts.indices,
+                counts.indptr,
+            ),
+            shape=counts.shape,
+        )
+        return csr_array(scaled.T @ self.label_matrix[train])
+
+    def signature_parts(self) -> tuple[csr_array, npt.NDArray[np.float64]]:
+        """Return the signature matrix without forming it.
+
+        Returns
+        -------
+        pairs : csr_array, shape (d_vocab, d_vocab)
+            ``S = C^T diag(w) Y``: weight of (token occurrence, label) pairs.
+        occurrences : ndarray, shape (d_vocab,)
+            ``r``, so that ``M = S - r 1 / d_vocab``: sparse minus rank one.
+        """
+        return self._pair_weights.copy(), self.occurrences.copy()
+
+    def signature(self) -> npt.NDArray[np.float64]:
+        """Return the signature matrix ``M = mean_i c(X_i)^T (y_i - 1/V)`` of (0.1), dense.
+
+        Row ``s`` is ``r_s (P^s - 1/V)``. Only training rows take part.
+
+        Returns
+        -------
+        ndarray, shape (d_vocab, d_vocab)
+
+        Raises
+        ------
+        ValueError
+            If it would take more than 2 GiB; `signature_parts` has no such limit.
+        """
+        if 8 * self.d_vocab**2 > _DENSE_LIMIT:
+            size = 8 * self.d_vocab**2 / 2**30
+            raise ValueError(
+                f"`signature()` is dense and would take {size:.1f} GiB for `d_vocab` = {self.d_vocab}; "
+                "use `signature_parts()`."
+            )
+        pairs, occurrences = self.signature_parts()
+        return pairs.toarray() - occurrences[:, None] / self.d_vocab
+
+    def label_law(self, token: int) -> npt.NDArray[np.float64]:
+        """Return the law ``P^s`` of the labels of the training sequences that contain `token`.
+
+        Sequences count as often as the token occurs in them (A5).
+
+        Parameters
+        ----------
+        token : int
+            In ``[0, d_vocab)``.
+
+        Returns
+        -------
+        ndarray, shape (d_vocab,)
+            Sums to 1.
+
+        Raises
+        ------
+        ValueError
+            If no training sequence contains the token.
+        """
+        token = integer("token", token, 0)
+        if token >= self.d_vocab or self.occurrences[token] == 0.0:
+            raise ValueError(f"`token` must occur in a training sequence, got {token}.")
+        return self._pair_weights[[token]].toarray()[0] / self.occurrences[token]
+
+
+def count_tokens(sequences: npt.NDArray[np.int64], d_vocab: int) -> csr_array:
+    """How often each token occurs in each sequence (n, n_ctx): sparse (n, d_vocab) float64."""
+    n, n_ctx = sequences.shape
+    starts = np.arange(n + 1, dtype=np.int64) * n_ctx
+    counts = csr_array((np.ones(n * n_ctx), sequences.reshape(-1).copy(), starts), shape=(n, d_vocab))
+    counts.sum_duplicates()
+    return counts
+
+
+def _clean_weights(value: Any, n: int) -> npt.NDArray[np.float64]:
+    """Return positive weights, ones by default."""
+    return np.ones(n) if value is None else weights("weights", value, n, allow_zero=False)
+
+
+def _clean_groups(value: Any, n: int) -> npt.NDArray[np.str_]:
+    """Return the group names, ``"all"`` by default."""
+    if value is None:
+        return np.full(n, "all")
+    array = matching("groups", np.asarray(value, dtype=object), n)
+    odd = [name for name in array if not isinstance(name, str)]
+    if odd:
+        raise ValueError(f"`groups` must hold strings, got {odd[0]!r}.")
+    array = array.astype(str)
+    if (array == "").any():
+        raise ValueError("`groups` must hold names, got an empty string.")
+    return array.copy()
+
+
+def _clean_held_out(value: Any, n: int) -> npt.NDArray[np.bool_]:
+    """Return the held-out mask, all False by default; at least one row must be for training."""
+    if value is None:
+        return np.zeros(n, dtype=np.bool_)
+    array = matching("held_out", as_array("held_out", value), n)
+    if array.dtype != np.bool_:
+        raise ValueError(f"`held_out` must hold booleans, got dtype {array.dtype}.")
+    if array.all():
+        raise ValueError(f"`held_out` must leave at least one training sequence, got all {n} held out.")
+    return array.copy()
+
+
+def _clean_token_groups(value: Any, d_vocab: int) -> dict[str, npt.NDArray[np.int64]]:
+    """Return the named token sets, none by default."""
+    clean: dict[str, npt.NDArray[np.int64]] = {}
+    for name, members in dict(value or {}).items():
+        if not isinstance(name, str):
+            raise ValueError(f"`token_groups` must map names to tokens, got the key {name!r}.")
+        clean[name] = tokens(f"token_groups[{name!r}]", members, 1, d_vocab)
+        clean[name].setflags(write=False)
+    return clean
+
+
+def _merge(columns: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """Merge equal rows (weights added, first occurrence first) and scale training weights to sum 1."""
+    group_codes = np.unique(columns["groups"], return_inverse=True)[1].astype(np.int64)
+    keys = [*columns["sequences"].T, columns["labels"], group_codes, columns["held_out"].astype(np.int64)]
+    _, first, inverse = np.unique(row_codes(keys), return_index=True, return_inverse=True)
+    if first.size < inverse.size:
+        order = np.argsort(first)
+        total = np.bincount(inverse, weights=columns["weights"])[order]
+        columns = {name: array[first[order]] for name, array in columns.items()} | {"weights": total}
+    with np.errstate(over="ignore"):
+        scale = columns["weights"][~columns["held_out"]].sum()
+    if not np.isfinite(scale):
+        raise ValueError("`weights` must have a finite sum; scale them down.")
+    return columns | {"weights": columns["weights"] / scale}

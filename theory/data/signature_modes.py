@@ -1,0 +1,158 @@
+"""Singular modes of the signature matrix, by group: what a small initialisation amplifies, and in what order.
+
+Near small weights the loss is log V - <M, W_E W_in W_out> (section 0 of the formula sheet), so each singular mode of M
+grows on its own at a rate given by its strength. Which label law is subtracted from the labels (the *centring*) decides
+what counts as a mode: with the uniform law, a group's first mode is its label frequencies; with the group's own law,
+only what tells its tokens apart is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+from scipy.sparse.linalg import LinearOperator, svds
+
+from ..base.arrays import integer
+from ..exact.blow_up_forms import blow_up_bracket
+from .dataset import Dataset
+from .inputs import build_inputs
+
+CENTRINGS = ("uniform", "group", "data")
+STATISTICS = ("C", "C_mean", "X_last")
+DENSE_ENTRIES = 2**22  # larger signatures are decomposed by products with vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """Leading singular modes of ``M_g = sum_{i in g} w_i phi(X_i)^T (y_i - law)``.
+
+    The weights w are those of the whole training set (their sum over all groups is 1), so the signatures of all
+    groups, with one centring, add up to that of the data.
+
+    Attributes
+    ----------
+    groups : tuple of str
+        The groups of sequences.
+    centring : {"uniform", "group", "data"}
+        The label law subtracted: 1/V, that of these groups, or that of all training sequences.
+    statistic : {"C", "C_mean", "X_last"}
+        phi: counts of the tokens, their mean, or the last token.
+    strengths : ndarray, shape (k,)
+        Singular values, falling; their units are 1 / (flow time x weight^(factors - 2)).
+    tokens, labels : ndarray, shape (d_vocab, k)
+        Left and right singular vectors, as columns.
+    """
+
+    groups: tuple[str, ...]
+    centring: str
+    statistic: str
+    strengths: npt.NDArray[np.float64]
+    tokens: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.float64]
+
+    def overlap(self, other: Modes, n_modes: int) -> npt.NDArray[np.float64]:
+        """Norm of the part of each label vector that lies in the span of the other's first ones, shape (k,)."""
+        return np.linalg.norm(self.labels.T @ other.labels[:, :n_modes], axis=1)
+
+    def blow_up_brackets(self, weights: Mapping[str, Any]) -> npt.NDArray[np.float64]:
+        """Bounds of the flow time at which each mode alone would blow up, by arXiv 2510.06954.
+
+        Parameters
+        ----------
+        weights : dict
+            Start, with ``W_E``, ``W_in`` and ``W_out`` (an `EmbMLP`'s).
+
+        Returns
+        -------
+        ndarray, shape (k, 2)
+            Lower and upper bound; the upper one is infinite where the mode first has to turn round.
+        """
+        ends = [(self.tokens.T @ weights["W_E"]), weights["W_in"], (weights["W_out"] @ self.labels).T]
+        brackets = [
+            blow_up_bracket(np.concatenate([e, ends[1].ravel(), o]), float(e @ ends[1] @ o))
+            for e, o in zip(ends[0], ends[2], strict=True)
+        ]
+        return np.array(brackets) / self.strengths[:, None]
+
+
+def signature_modes(
+    data: Dataset,
+    groups: str | Sequence[str] | None = None,
+    *,
+    centring: str = "group",
+    statistic: str = "C",
+    n_modes: int = 5,
+) -> Modes:
+    """Decompose the signature matrix of some groups of the training sequences.
+
+    Parameters
+    ----------
+    data : Dataset
+        Held-out rows take no part.
+    groups : str or sequence of str, optional
+        Names of groups; all by default.
+    centring, statistic
+        See `Modes`.
+    n_modes : int
+        How many modes, at most the size of the vocabulary.
+
+    Returns
+    -------
+    Modes
+
+    Raises
+    ------
+    ValueError
+        If a group has no training rows, or a choice is unknown.
+    """
+    everything = tuple(str(g) for g in dict.fromkeys(data.groups[~data.held_out]))
+    names = (groups,) if isinstance(groups, str) else everything if groups is None else tuple(groups)
+    for name, choice, known in (("centring", centring, CENTRINGS), ("statistic", statistic, STATISTICS)):
+        if choice not in known:
+            raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {choice!r}.")
+    n_modes = min(integer("n_modes", n_modes, 1), data.d_vocab)
+    weights = _group_weights(data, names)
+    phi = build_inputs({statistic}, data.sequences, data.d_vocab)[statistic]
+    labels = data.label_matrix
+    law = {
+        "uniform": np.full(data.d_vocab, 1.0 / data.d_vocab),
+        "group": labels.T @ (weights / weights.sum()),
+        "data": labels.T @ _group_weights(data, everything),
+    }[centring]
+    pairs = csr_array(phi.T @ labels.multiply(weights[:, None]).tocsr())
+    u, s, vt = _decompose(pairs, phi.T @ weights, law, n_modes)
+    return Modes(names, centring, statistic, s, u, vt.T)
+
+
+def _group_weights(data: Dataset, names: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Training weights of the rows of some groups, zero elsewhere."""
+    for name in names:
+        if not np.any((data.groups == name) & ~data.held_out):
+            raise ValueError(
+                f"`groups` names {name!r}, which has no training sequences; "
+                f"choose from {', '.join(data.group_names)}."
+            )
+    return np.where(np.isin(data.groups, names) & ~data.held_out, data.weights, 0.0)
+
+
+def _decompose(pairs: csr_array, occurrences: Any, law: Any, k: int) -> tuple[Any, Any, Any]:
+    """Truncated SVD of sparse minus rank one, the largest first; each label vector's largest entry is positive."""
+    if np.prod(pairs.shape) <= DENSE_ENTRIES or k >= min(pairs.shape) - 1:
+        u, s, vt = np.linalg.svd(pairs.toarray() - np.outer(occurrences, law))
+        u, s, vt = u[:, :k], s[:k], vt[:k]
+    else:
+        operator = LinearOperator(
+            pairs.shape,
+            matvec=lambda x: pairs @ x.ravel() - occurrences * (law @ x.ravel()),
+            rmatvec=lambda x: pairs.T @ x.ravel() - law * (occurrences @ x.ravel()),
+            dtype=np.float64,
+        )
+        u, s, vt = svds(operator, k=k, random_state=0)
+        u, s, vt = u[:, ::-1], s[::-1], vt[::-1]
+    signs = np.sign(vt[np.arange(k), np.abs(vt).argmax(axis=1)])
+    return u * signs, s, vt * signs[:, None]

@@ -1,0 +1,80 @@
+"""Validators of the fields of `CompositeTask`: each returns the clean value or refuses in one sentence."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..base.arrays import integer, weights
+
+
+def token_set(name: str, members: Any) -> tuple[int, ...]:
+    """Return distinct tokens in increasing order."""
+    try:
+        clean = sorted(integer(name, member, 0) for member in members)
+    except TypeError:
+        raise ValueError(f"`{name}` must be a range or a list of integers, got {members!r}.") from None
+    if not clean:
+        raise ValueError(f"`{name}` must not be empty, got {members!r}.")
+    twice = [left for left, right in pairwise(clean) if left == right]
+    if twice:
+        raise ValueError(f"`{name}` must hold distinct tokens, got {twice[0]} twice.")
+    return tuple(clean)
+
+
+def check_disjoint(sets: dict[str, tuple[int, ...]]) -> None:
+    """Refuse two sets that share a token."""
+    names = list(sets)
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            shared = sorted(set(sets[first]) & set(sets[second]))
+            if shared:
+                raise ValueError(f"`{first}` and `{second}` must be disjoint, both hold {shared[0]}.")
+
+
+def sequence_length(value: Any, n_anchors: int) -> int:
+    """Return the length, long enough for the anchors and the key before them."""
+    length = integer("length", value, 1)
+    if length <= n_anchors:
+        raise ValueError(f"`length` must be at least `n_anchors` + 1 = {n_anchors + 1}, got {length}.")
+    return length
+
+
+def masked_tuples(value: Any, anchors: tuple[int, ...], n_anchors: int) -> tuple[tuple[int, ...], ...]:
+    """Return the distinct held-out tuples in order."""
+    try:
+        clean = sorted({tuple(integer("masked", member, 0) for member in entry) for entry in value})
+    except TypeError:
+        raise ValueError(f"`masked` must be a list of tuples of integers, got {value!r}.") from None
+    for entry in clean:
+        if len(entry) != n_anchors or not set(entry) <= set(anchors):
+            raise ValueError(
+                f"`masked` must hold tuples of {n_anchors} reasoning anchors, got {entry}; "
+                "`masked=()` holds nothing out."
+            )
+    return tuple(clean)
+
+
+def position_law(value: Any, n_positions: int) -> tuple[float, ...]:
+    """Return the law of the key's position, uniform by default."""
+    if value is None:
+        return (1.0 / n_positions,) * n_positions
+    law = weights("positions", value, n_positions, allow_zero=True)
+    with np.errstate(over="ignore"):
+        total = law.sum()
+    if not 0 < total < np.inf:
+        raise ValueError(f"`positions` must have a positive finite sum, got {total}.")
+    return tuple(float(weight) for weight in law / total)
+
+
+def vocabulary_size(value: Any, clean: dict[str, Any]) -> int:
+    """Return the vocabulary size: the smallest that holds every token and label unless one is given."""
+    largest_label = clean["keys"][-1] + clean["n_anchors"] * clean["reasoning_anchors"][-1]
+    needed = 1 + max(largest_label, clean["memory_anchors"][-1])
+    if value is None:
+        return needed
+    if integer("d_vocab", value, 1) < needed:
+        raise ValueError(f"`d_vocab` must be at least {needed} to hold every token and label, got {value}.")
+    return int(value)

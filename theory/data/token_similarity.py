@@ -1,0 +1,101 @@
+"""Which tokens the embedding will take for alike, predicted from the corpus alone.
+
+While the other weights still stand at their random start, (0.2) moves row s of W_E along ``M_s W_out^T W_in^T``, and a
+random map keeps angles: rows of W_E get the cosines of rows of the signature matrix M, whatever the seed. The flow
+itself, integrated from the weights of a seed, says more; see `smallinit.compare.similarity_overlay`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from .dataset import Dataset
+from .inputs import build_inputs
+from .signature_modes import STATISTICS
+
+
+def cosine_matrix(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Cosines (.., m, m) between rows (.., m, d); 0 where a row is zero."""
+    norm = np.linalg.norm(rows, axis=-1, keepdims=True)
+    unit = np.divide(rows, norm, out=np.zeros(rows.shape), where=norm > 0.0)
+    return unit @ np.swapaxes(unit, -1, -2)
+
+
+def signature_similarity(data: Dataset, statistic: str = "C") -> npt.NDArray[np.float64]:
+    """Cosines between the rows ``r_s (P^s - 1/V)`` of the signature matrix of (0.1).
+
+    Parameters
+    ----------
+    data : Dataset
+        Held-out rows take no part.
+    statistic : {"C", "C_mean", "X_last"}
+        What the model's logits are linear in at leading order: the counts of the tokens (`EmbMLP`), or the last token
+        (`OneLayerTransformer` with an unembedding). For next-token loss at every position, take "X_last" of `bigrams`.
+
+    Returns
+    -------
+    ndarray, shape (d_vocab, d_vocab)
+
+    Raises
+    ------
+    ValueError
+        If the statistic is unknown.
+    """
+    if statistic not in STATISTICS:
+        raise ValueError(f"`statistic` must be one of {', '.join(STATISTICS)}, got {statistic!r}.")
+    phi = build_inputs({statistic}, data.sequences, data.d_vocab)[statistic]
+    pairs = _pairs(phi, data.training_weights, data.label_matrix)
+    return cosine_matrix(pairs - pairs.sum(axis=1, keepdims=True) / data.d_vocab)
+
+
+def bigrams(data: Dataset) -> Dataset:
+    """Every token of the training sequences as a sequence of its own, labelled with the token after it.
+
+    A model that predicts the next token at every position has one row of logits per token. Its shortest path, from the
+    embedding straight to the unembedding, has two factors where every path through a head or a hidden layer has four or
+    more, so to leading order in the weights ``f = x W_E W_U`` with x the token at the position itself: phi of (0.1) is
+    one-hot over positions, and row s of M is ``r_s (P^s - 1/V)`` with P^s the law of the word after s, r_s its share
+    of all words. That is the statistic "X_last" of these bigrams, their model `EmbedUnembed`. A LayerNorm before the
+    unembedding scales each row of the drive and takes out its part along the row itself, which at a wide random start
+    turns it but little; and Adam's first steps are the signs of the drive, whose cosines are (2 / pi) arcsin of its
+    own: neither changes which pairs of rows are the more alike.
+
+    Parameters
+    ----------
+    data : Dataset
+        Held-out rows take no part; groups are dropped.
+
+    Returns
+    -------
+    Dataset
+        Of `n_ctx` 1; equal pairs are one row.
+    """
+    rows = ~data.held_out
+    following = np.column_stack([data.sequences[rows, 1:], data.labels[rows]])
+    return Dataset(
+        data.sequences[rows].reshape(-1, 1),
+        following.ravel(),
+        data.d_vocab,
+        weights=np.repeat(data.weights[rows], data.n_ctx),
+        token_groups=data.token_groups,
+    )
+
+
+def cooccurrence_similarity(data: Dataset) -> npt.NDArray[np.float64]:
+    """Cosines between the rows of the raw co-occurrence counts: what one would guess without any theory.
+
+    Entry (s, u) counts the pairs of different positions of a training sequence that hold s and u.
+
+    Returns
+    -------
+    ndarray, shape (d_vocab, d_vocab)
+    """
+    pairs = _pairs(data.counts, data.training_weights, data.counts)
+    return cosine_matrix(pairs - np.diag(data.occurrences))
+
+
+def _pairs(left: csr_array, weights: npt.NDArray[np.float64], right: csr_array) -> npt.NDArray[np.float64]:
+    """Dense left^T diag(weights) right."""
+    return csr_array(left.T @ right.multiply(weights[:, None]).tocsr()).toarray()

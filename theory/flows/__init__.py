@@ -1,0 +1,1 @@
+"""Closures and the equations of motion derived under them."""

@@ -1,0 +1,196 @@
+"""Flows: the gradient-flow equations of a model under a closure, derived from its symbolic logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sympy as sp
+
+from ..algebra.adjoint import gradients
+from ..algebra.matrices import distribute, factored, product, total
+from ..algebra.nodes import Matrix
+from ..models.model import Model
+from ..printing.text import by_rising_power, latex, substitute_runs, text
+from .closure import Closure
+from .invariants import Invariant, find_invariants
+from .powers import start_powers
+from .statistics import statistics
+
+if TYPE_CHECKING:
+    from ..data.dataset import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """dW/dt = -grad L of a closure, for every weight; t is flow time (learning rate x step), L the weighted mean.
+
+    Attributes
+    ----------
+    model : Model
+        The network.
+    closure : str
+        Name of the closure.
+    right_hand_sides : dict
+        Weight name -> right-hand side in the raw data symbols C (counts), Y (labels), omega (row weights); what
+        kernels are generated from. Read only.
+    moving : tuple of str
+        The weights that move.
+    """
+
+    model: Model
+    closure: str
+    right_hand_sides: Mapping[str, Matrix] = field(repr=False)
+    moving: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Freeze the equations: kernels are cached by flow."""
+        object.__setattr__(self, "right_hand_sides", MappingProxyType(dict(self.right_hand_sides)))
+
+    @cached_property
+    def kept(self) -> Closure:
+        """The closure as an object that knows its parts."""
+        return Closure.of(self.closure, self.model)
+
+    @cached_property
+    def equations(self) -> dict[str, Matrix]:
+        """Weight name -> right-hand side as a sympy expression, with `statistics` standing for data products."""
+        readable = distribute if self.kept.softmax != "exact" or self.kept.minimal else factored
+        weights, names = self.model.weight_symbols, statistics(self.model)
+        return {
+            w: by_rising_power(substitute_runs(readable(e), names), weights)
+            for w, e in self.right_hand_sides.items()
+        }
+
+    @cached_property
+    def statistics(self) -> dict[str, Matrix]:
+        """Definitions of the data symbols that stand in `equations` (M: signature matrix, K: co-occurrence, ...)."""
+        symbols = set().union(*(e.free_symbols for e in self.equations.values()))
+        return {str(s): e for s, e in statistics(self.model).items() if s in symbols}
+
+    @cached_property
+    def dropped(self) -> tuple[tuple[int, Matrix], ...]:
+        """The first three terms of the loss that the closure drops, as (power of eps, term)."""
+        return tuple(islice(self.kept.dropped(self.model), 3))
+
+    @cached_property
+    def residual_order(self) -> dict[str, float]:
+        """Weight name -> predicted power of eps of the relative error of its right-hand side.
+
+        0 for a weight that the closure freezes, infinity where nothing is dropped. Special data can make the first
+        dropped term vanish (odd cumulants do for two labels): the residual is then smaller than predicted.
+        """
+        starts, dropped = start_powers(self.model), self.kept.first_dropped(self.model)
+        return {w: dropped[w] - starts[w] if w in self.moving else 0 for w in self.model.weights}
+
+    @cached_property
+    def invariants(self) -> tuple[Invariant, ...]:
+        """Quantities whose time derivative is proved to vanish symbolically."""
+        return find_invariants(self)
+
+    def rhs(self, data: Dataset, weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Evaluate dW/dt (per unit of flow time) with the compiled kernel that `integrate` uses.
+
+        Parameters
+        ----------
+        data : Dataset
+            Training data; held-out rows take no part.
+        weights : dict
+            Weight name -> array of the model's shape.
+
+        Returns
+        -------
+        dict
+            Weight name -> dW/dt, same shape, float64.
+
+        Raises
+        ------
+        ValueError
+            If a weight is missing or mis-shaped, or the vocabularies differ.
+        """
+        from ...sim.compile.compiler import compile_flow  # the one look upwards: theory itself loads no numba
+
+        clean = self.model.validate(weights)
+        problem = compile_flow(self, data, clean, fold=False)
+        out = np.zeros(problem.n)
+        problem(0.0, problem.pack(clean), out)
+        for name, slope in (moved := problem.unpack(out)).items():
+            if not np.isfinite(slope).all():
+                raise ValueError(f"d{name}/dt is not finite at these weights: make them smaller.")
+        return {name: moved[name] for name in clean}
+
+    def latex(self) -> str:
+        r"""Equations in the letters of arXiv 2502.04375, as lines of an ``aligned`` environment."""
+        letters = {str(w): latex(w) for w in self.model.weight_symbols}
+        lines = [rf"\dot{{{letters[w]}}} &= {latex(e)}" for w, e in self.equations.items()]
+        lines += [rf"{latex(sp.Symbol(s))} &= {latex(e)}" for s, e in self.statistics.items()]
+        return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+
+    def _repr_latex_(self) -> str:
+        """The equations, for notebooks."""
+        return f"$$\n{self.latex()}\n$$"
+
+    def _repr_html_(self) -> str:
+        """Equations as MathML, with what is dropped, predicted and conserved, for notebooks."""
+        from ..printing import html as markup
+
+        orders = ", ".join(f"eps^{o} for {w}" for w, o in self.residual_order.items())
+        parts = [markup.equations(self.latex())]
+        if self.dropped:
+            order, term = self.dropped[0]
+            parts.append(
+                f"drops of the loss: eps^{order}: {markup.mathml(latex(term), 'inline')}, and higher powers"
+            )
+        parts.append(markup.line("predicted relative error", orders))
+        parts += [markup.line("conserved", str(invariant)) for invariant in self.invariants]
+        title = f"Gradient flow of {self.model.name}, closure {self.closure!r}"
+        return markup.card(title, *parts, status="t: flow time = learning rate x step")
+
+    def __str__(self) -> str:
+        """Equations, statistics, first dropped term, predicted exponents and invariants, as text."""
+        head = f"Gradient flow of {self.model.name}, closure {self.closure!r} (t: flow time = learning rate x step)"
+        lines = [head, *(f"  d{w}/dt = {text(e)}" for w, e in self.equations.items())]
+        lines += [f"  with {s} = {text(e)}" for s, e in self.statistics.items()]
+        if self.dropped:
+            order, term = self.dropped[0]
+            lines.append(f"  drops of the loss: eps^{order}: {text(term)}, and higher powers")
+        orders = ", ".join(f"{w} {o}" for w, o in self.residual_order.items())
+        lines.append(f"  relative residual ~ eps^: {orders}")
+        lines += [f"  conserved: {i}" for i in self.invariants]
+        return "\n".join(lines)
+
+
+def derive(model: Model, closure: str | Closure = "leading") -> Flow:
+    """Derive the gradient flow of a model under a closure, from its symbolic logits.
+
+    Parameters
+    ----------
+    model : Model
+        The network.
+    closure : str or Closure
+        "drive" (only the embedding moves), "leading" (the first terms of every weight), "order=k" (all terms of the
+        loss up to eps^k), "softmax" (exact loss, linearised network), "exact" (the true gradient), or what is kept of
+        each part: ``Closure(softmax="exact", activation=3, attention=1)``, as text "activation=3,attention=1".
+
+    Returns
+    -------
+    Flow
+        Its equations give dW/dt in flow time, for the weighted mean of the model's loss.
+
+    Raises
+    ------
+    ValueError
+        If the closure is unknown or keeps nothing.
+    """
+    if not isinstance(model, Model):
+        raise ValueError(f"`model` must be a Model such as EmbMLP(...), got {type(model).__name__}.")
+    kept = Closure.of(closure, model)
+    ascent = gradients(total(product(-1, kept.loss(model))), model.weight_symbols)
+    moving = tuple(str(w) for w in model.weight_symbols if kept.moves(w, model))
+    sides = {str(w): factored(g) if str(w) in moving else sp.ZeroMatrix(*w.shape) for w, g in ascent.items()}
+    return Flow(model, kept.name, sides, moving)

@@ -1,0 +1,54 @@
+"""The statistics of the data that equations are written in: signature matrices M and co-occurrence matrices K."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import sympy as sp
+
+from ..algebra.matrices import diagonal, hadamard, product, transpose
+from ..algebra.nodes import Matrix, matrix_symbols
+from ..data.inputs import ROW_WEIGHTS, ROWS
+from ..models.model import Model
+from .powers import model_logits
+
+# Suffix of a statistic by the data matrix it is made of; others go by the matrix's own name.
+SUFFIXES = {"C": "", "X": "", "C_mean": "mean", "X_last": "last", "X_1": "1", "X_2": "2"}
+
+
+@lru_cache(maxsize=64)
+def statistics(model: Model) -> dict[sp.MatrixSymbol, Matrix]:
+    """Statistics of a model's data, of theory.md (0.1) and (0.3), by name.
+
+    Returns
+    -------
+    dict
+        M_a = A^T diag(omega) Y Pi (Y alone for other losses than the cross-entropy) for every data matrix A of the
+        logits with one row per sequence, and K_a_b = A^T diag(omega) B for every pair of them.
+    """
+    found = {s.name: s for s in matrix_symbols(model_logits(model))}
+    inputs = [
+        s for name, s in found.items() if name not in model.weights and s.rows == ROWS and s.cols != ROWS
+    ]
+    inputs.sort(key=str)
+    signature = model.loss_function.signature(model_logits(model).cols)
+    named = {}
+    for a in inputs:
+        symbol = sp.MatrixSymbol(_name("M", a), a.cols, signature[-1].cols)
+        named[symbol] = product(transpose(a), *_weighted(signature))
+    for i, a in enumerate(inputs):
+        for b in inputs[i:]:
+            symbol = sp.MatrixSymbol(_name("K", a, *([] if a == b else [b])), a.cols, b.cols)
+            named[symbol] = product(transpose(a), diagonal(ROW_WEIGHTS), b)
+    return named
+
+
+def _name(letter: str, *inputs: sp.MatrixSymbol) -> str:
+    return "_".join([letter, *filter(None, (SUFFIXES.get(a.name, a.name) for a in inputs))])
+
+
+def _weighted(signature: tuple[Matrix, ...]) -> tuple[Matrix, ...]:
+    """Targets times row weights, in the form in which gradients have them: columns multiply entry by entry."""
+    if signature[-1].cols == 1:
+        return (hadamard(*signature, ROW_WEIGHTS),)
+    return diagonal(ROW_WEIGHTS), *signature

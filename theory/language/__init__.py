@@ -1,0 +1,1 @@
+"""The grammar of claims: text to matrix expressions by a whitelist."""

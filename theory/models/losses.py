@@ -1,0 +1,242 @@
+"""Losses of a batch of logits: whole as a matrix expression, as a series in the weight scale, and as numbers.
+
+Every loss is the mean over rows with weights omega. Constants are left out of expressions and series: at zero logits
+both vanish.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from difflib import get_close_matches
+from math import factorial
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sparse
+import sympy as sp
+
+from ..algebra.activations import X, taylor
+from ..algebra.matrices import apply, hadamard, product, total, transpose
+from ..algebra.nodes import Centering, Matrix, RowLogSumExp, StochasticSymbol
+from ..algebra.series import Series, add, multiply, powers
+from ..data.inputs import ROW_WEIGHTS, ROWS, one_hot
+
+
+class Loss(ABC):
+    """What is minimised.
+
+    Attributes
+    ----------
+    name : str
+        Key of `LOSSES`.
+    offset : float
+        What the expression leaves out of the loss, where it does not depend on the number of outputs.
+    """
+
+    name: str
+    linear_in_labels = (
+        True  # so that sequences a model cannot tell apart may be merged, their labels averaged
+    )
+
+    @abstractmethod
+    def whole(self, logits: Matrix) -> Matrix:
+        """Weighted mean loss of logits (n, outputs), a (1, 1) expression that vanishes at zero logits."""
+
+    @abstractmethod
+    def series(self, logits: Series, order: int) -> Series:
+        """The same by powers of the weight scale, up to eps^order."""
+
+    @abstractmethod
+    def values(self, logits: np.ndarray, targets: Any) -> np.ndarray:
+        """Loss of each row (m,) of logits (m, outputs)."""
+
+    def labels(self, outputs: sp.Expr) -> sp.MatrixSymbol:
+        """Symbol Y (n, outputs) of the targets."""
+        return sp.MatrixSymbol("Y", ROWS, outputs)
+
+    def targets(self, labels: np.ndarray, outputs: int) -> Any:
+        """Targets (m, outputs) of integer labels (m,): one-hot rows, or signs for one output."""
+        return 2.0 * labels.reshape(-1, 1) - 1.0 if outputs == 1 else one_hot(labels, outputs)
+
+    def signature(self, outputs: sp.Expr) -> tuple[Matrix, ...]:
+        """Factors that follow the inputs in the signature matrix: the targets, and what the loss makes of them."""
+        return (self.labels(outputs),)
+
+    def check(self, labels: np.ndarray, outputs: int) -> None:
+        """Raise ValueError unless integer labels fit the number of outputs."""
+        limit = max(outputs, 2)
+        if labels.max() >= limit:
+            raise ValueError(
+                f"`data.labels` reach {labels.max()} but the model has {outputs} output"
+                f"{'s' if outputs > 1 else ' (two labels, 0 and 1)'}: relabel the data or widen the model."
+            )
+
+
+def _mean(column: Matrix) -> Matrix:
+    return product(transpose(ROW_WEIGHTS), column)
+
+
+def _mean_series(columns: Series, order: int) -> Series:
+    return {d: _mean(column) for d, column in columns.items() if d <= order}
+
+
+class CrossEntropy(Loss):
+    """Softmax cross-entropy, in nats; the constant left out is log(outputs)."""
+
+    name = "cross_entropy"
+
+    def labels(self, outputs: sp.Expr) -> sp.MatrixSymbol:
+        """Symbol Y (n, outputs) of the label laws: rows sum to one."""
+        return StochasticSymbol("Y", ROWS, outputs)
+
+    def signature(self, outputs: sp.Expr) -> tuple[Matrix, ...]:
+        """Y Pi = Y - 1/V."""
+        return self.labels(outputs), Centering(outputs)
+
+    def targets(self, labels: np.ndarray, outputs: int) -> sparse.csr_array:
+        """One-hot rows."""
+        return one_hot(labels, outputs)
+
+    def check(self, labels: np.ndarray, outputs: int) -> None:
+        """Raise ValueError unless every label has a logit."""
+        if labels.max() >= outputs:
+            raise ValueError(
+                f"`data.labels` reach {labels.max()} but the model has {outputs} outputs: "
+                "relabel the data or widen the model."
+            )
+
+    def whole(self, logits: Matrix) -> Matrix:
+        """omega^T (logsumexp(f) - (Y o f) 1)."""
+        outputs = logits.cols
+        fit = product(-1, hadamard(self.labels(outputs), logits), sp.OneMatrix(outputs, 1))
+        return _mean(total(RowLogSumExp(logits), fit))
+
+    def series(self, logits: Series, order: int) -> Series:
+        """L - log V = -w^T ((Y o g) 1) + w^T log(1 + sum_{i>=2} mu_i / i!), the cumulants of the uniform law.
+
+        g = f Pi are the centred logits and mu_i = (g^{o i} 1) / V their moments.
+        """
+        outputs = next(iter(logits.values())).cols
+        ones = sp.OneMatrix(outputs, 1)
+        centred = {d: product(t, Centering(outputs)) for d, t in logits.items()}
+        linear = {d: product(-1, hadamard(self.labels(outputs), g), ones) for d, g in centred.items()}
+        return _mean_series(add(linear, _log_mean_exp(centred, ones, order)), order)
+
+    def values(self, logits: np.ndarray, targets: Any) -> np.ndarray:
+        """Log-sum-exp minus the targets' logits."""
+        top = logits.max(axis=1, keepdims=True)
+        log_sum = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
+        fit = targets.multiply(logits) if sparse.issparse(targets) else targets * logits
+        return log_sum - np.asarray(fit.sum(axis=1)).ravel()
+
+
+def _log_mean_exp(centred: Series, ones: sp.OneMatrix, order: int) -> Series:
+    moments: Series = {}
+    for i, raised in enumerate(powers(centred, order), start=1):
+        if i > 1:
+            scale = sp.Rational(1, factorial(i)) / ones.rows
+            moments = add(moments, {d: product(scale, t, ones) for d, t in raised.items()})
+    logarithm: Series = {}
+    for k, raised in enumerate(powers(moments, order), start=1):
+        sign = sp.Rational((-1) ** (k + 1), k)
+        logarithm = add(logarithm, {d: product(sign, t) for d, t in raised.items()})
+    return logarithm
+
+
+class _MarginLoss(Loss):
+    """mean l(y f) over the outputs of a row, of a function l of the margin."""
+
+    expr: sp.Expr
+    linear_in_labels = False
+
+    def whole(self, logits: Matrix) -> Matrix:
+        """omega^T l(Y o f) 1 without the constant l(0)."""
+        margin = hadamard(self.labels(logits.cols), logits)
+        value = self.expr - self.expr.subs(X, 0)
+        return _mean(product(apply(sp.Lambda(X, value), margin), sp.OneMatrix(logits.cols, 1)))
+
+    def series(self, logits: Series, order: int) -> Series:
+        """Taylor series of l in the margin."""
+        outputs = next(iter(logits.values())).cols
+        margin = {d: hadamard(self.labels(outputs), f) for d, f in logits.items()}
+        coefficients = taylor(sp.Lambda(X, self.expr), max(1, order // min(margin)))
+        parts = [
+            {d: product(c, t, sp.OneMatrix(outputs, 1)) for d, t in raised.items()}
+            for c, raised in zip(coefficients[1:], powers(margin, order), strict=False)
+            if c != 0
+        ]
+        return _mean_series(add(*parts), order)
+
+    def targets(self, labels: np.ndarray, outputs: int) -> np.ndarray:
+        """Signs: +1 for label 1 and -1 for label 0; for several outputs +1 at the label and -1 elsewhere."""
+        return super().targets(labels, 1) if outputs == 1 else 2.0 * one_hot(labels, outputs).toarray() - 1.0
+
+
+class Exponential(_MarginLoss):
+    """exp(-y f) for labels y = +-1; the constant left out is 1."""
+
+    name = "exponential"
+    expr = sp.exp(-X)
+
+    def values(self, logits: np.ndarray, targets: Any) -> np.ndarray:
+        """exp(-y f)."""
+        return np.exp(-targets * logits).sum(axis=1)
+
+
+class Logistic(_MarginLoss):
+    """log(1 + exp(-y f)) for labels y = +-1, in nats; the constant left out is log 2."""
+
+    name = "logistic"
+    expr = sp.log(1 + sp.exp(-X))
+
+    def values(self, logits: np.ndarray, targets: Any) -> np.ndarray:
+        """log(1 + exp(-y f))."""
+        return np.logaddexp(0.0, -targets * logits).sum(axis=1)
+
+
+class MeanSquaredError(Loss):
+    """|f - y|^2 / 2 per row; the constant left out is |y|^2 / 2."""
+
+    name = "mse"
+
+    def whole(self, logits: Matrix) -> Matrix:
+        """omega^T (f o f / 2 - Y o f) 1."""
+        half = product(sp.Rational(1, 2), hadamard(logits, logits))
+        fit = product(-1, hadamard(self.labels(logits.cols), logits))
+        return _mean(product(total(half, fit), sp.OneMatrix(logits.cols, 1)))
+
+    def series(self, logits: Series, order: int) -> Series:
+        """Linear and quadratic terms; there are no others."""
+        outputs = next(iter(logits.values())).cols
+        ones = sp.OneMatrix(outputs, 1)
+        linear = {d: product(-1, hadamard(self.labels(outputs), f), ones) for d, f in logits.items()}
+        square = {
+            d: product(sp.Rational(1, 2), t, ones)
+            for d, t in multiply(logits, logits, order, hadamard).items()
+        }
+        return _mean_series(add(linear, square), order)
+
+    def values(self, logits: np.ndarray, targets: Any) -> np.ndarray:
+        """|f - y|^2 / 2."""
+        dense = targets.toarray() if sparse.issparse(targets) else targets
+        return 0.5 * ((logits - dense) ** 2).sum(axis=1)
+
+
+LOSSES: dict[str, Loss] = {
+    loss.name: loss for loss in (CrossEntropy(), Exponential(), Logistic(), MeanSquaredError())
+}
+
+
+def find_loss(name: str) -> Loss:
+    """Loss of a name.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
+    if name not in LOSSES:
+        near = get_close_matches(str(name), LOSSES, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"use {', '.join(LOSSES)}."
+        raise ValueError(f"`loss` {name!r} is unknown: {hint}")
+    return LOSSES[name]

@@ -1,0 +1,121 @@
+"""Models: a frozen spec of a network, stated once as symbolic logits in named weights and data matrices."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sympy as sp
+
+from ..algebra.activations import Activation
+from ..algebra.nodes import Matrix, matrix_symbols
+from ..data.inputs import build_inputs, dimension
+from .spec import Spec
+
+if TYPE_CHECKING:
+    from ..data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Model(Spec):
+    """A network whose logits are a matrix expression of the whole training set.
+
+    A subclass declares its dimensions as integer fields (named like the symbolic dimensions), `weight_symbols` and
+    `logits`; closures, exponents, kernels, torch twin, training and overlay all follow from these. Fields called
+    `activation` and `loss` are checked here.
+
+    Parameters
+    ----------
+    d_vocab : int
+        Size of the vocabulary.
+    loss : {"cross_entropy", "exponential", "logistic", "mse"}
+        What is minimised, as a weighted mean over the rows of the logits.
+    """
+
+    def __post_init__(self) -> None:
+        """Check the dimensions, the activation and the loss."""
+        super().__post_init__()
+        if any(f.name == "activation" for f in fields(self)):
+            object.__setattr__(self, "activation", Activation.of(getattr(self, "activation")))  # noqa: B009
+
+    @property
+    @abstractmethod
+    def weight_symbols(self) -> tuple[sp.MatrixSymbol, ...]:
+        """The weights, in the order in which the signal meets them."""
+
+    @property
+    @abstractmethod
+    def logits(self) -> Matrix:
+        """Logits of all rows, shape (n, outputs), in the weights and the data matrices of `theory.data.inputs`."""
+
+    @property
+    def driven(self) -> tuple[str, ...]:
+        """The weights that move under the closure "drive": the embeddings, or else the first weight."""
+        names = tuple(w.name for w in self.weight_symbols)
+        return tuple(name for name in names if name.startswith("W_E")) or names[:1]
+
+    def inputs(self, sequences: np.ndarray) -> dict[str, Any]:
+        """Values of the data matrices that occur in the logits, for sequences (m, n_ctx) of token ids.
+
+        Override it for data matrices of your own: each has one row per row of the logits or is the same for all data.
+        """
+        names = {s.name for s in matrix_symbols(self.logits)} - set(self.weights)
+        return build_inputs(names, sequences, self.d_vocab)
+
+    @property
+    def outputs(self) -> int:
+        """Number of logits per row."""
+        return int(sp.sympify(self.logits.cols).subs(self.sizes))
+
+    @property
+    def weights(self) -> dict[str, tuple[int, int]]:
+        """Shape of every weight, by name."""
+        return dict(_shapes(self))
+
+    @property
+    def sizes(self) -> dict[sp.Symbol, int]:
+        """Symbolic dimension -> number, for the dimensions that are fields."""
+        return {dimension(f.name): getattr(self, f.name) for f in fields(self) if f.type in ("int", int)}
+
+    def data_matrices(self, data: Dataset, rows: np.ndarray | None = None) -> dict[str, Any]:
+        """Values of all data symbols on some sequences, by default those for training.
+
+        Parameters
+        ----------
+        data : Dataset
+            Sequences, labels, weights.
+        rows : ndarray of int, optional
+            Which sequences; their weights are taken as they stand.
+
+        Returns
+        -------
+        dict
+            The model's inputs, Y (n, outputs) and omega (n, 1).
+        """
+        rows = np.flatnonzero(~data.held_out) if rows is None else rows
+        sequences = data.sequences[rows]
+        labels = self.row_labels(sequences, data.labels[rows])
+        weights = self.row_weights(data.weights[rows], data.n_ctx)
+        return self.inputs(sequences) | {
+            "Y": self.loss_function.targets(labels, self.outputs),
+            "omega": weights.reshape(-1, 1),
+        }
+
+
+@lru_cache(maxsize=256)
+def _shapes(model: Model) -> dict[str, tuple[int, int]]:
+    sizes = model.sizes
+    return {w.name: (_size(w.rows, sizes), _size(w.cols, sizes)) for w in model.weight_symbols}
+
+
+def _size(dimension: sp.Expr, sizes: Mapping[sp.Symbol, int]) -> int:
+    number = sp.sympify(sp.sympify(dimension).xreplace(sizes))
+    if not number.is_Integer:
+        raise ValueError(
+            f"`weight_symbols` use the dimension {dimension}, which is no integer field of the model: add it."
+        )
+    return int(number)

@@ -1,0 +1,209 @@
+"""What any network states of itself, whether the theory covers it or not: dimensions, weights, start, fitting data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .losses import Loss, find_loss
+
+if TYPE_CHECKING:
+    from ..data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Spec(ABC):
+    """Frozen description of a network that can be trained.
+
+    `Model` adds symbolic logits, and with them everything that the theory says.
+
+    Parameters
+    ----------
+    d_vocab : int
+        Size of the vocabulary.
+    loss : {"cross_entropy", "exponential", "logistic", "mse"}
+        What is minimised, as a weighted mean over the rows of the logits.
+    """
+
+    d_vocab: int
+    loss: str = field(default="cross_entropy", kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Check the dimensions, the flags and the loss."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.type in ("int", int):
+                object.__setattr__(self, f.name, _dimension(f.name, value))
+            elif f.type in ("bool", bool) and not isinstance(value, (bool, np.bool_)):
+                raise ValueError(f"`{f.name}` must be True or False, got {value!r}.")
+        find_loss(self.loss)
+
+    @property
+    @abstractmethod
+    def weights(self) -> dict[str, tuple[int, int]]:
+        """Shape of every weight, by name."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Number of logits per row."""
+
+    @property
+    def precision(self) -> str:
+        """The dtype it is trained in unless asked otherwise: float64, which small products of weights need."""
+        return "float64"
+
+    @property
+    def name(self) -> str:
+        """Name of the model's class."""
+        return type(self).__name__
+
+    @property
+    def positions_read(self) -> int:
+        """How many positions of a sequence the widest weights are applied to."""
+        return 1
+
+    @property
+    def per_position(self) -> bool:
+        """Whether the model predicts the next token at every position; else a label at the last one."""
+        return False
+
+    @property
+    def loss_function(self) -> Loss:
+        """The loss as an object of `theory.models.losses`."""
+        return find_loss(self.loss)
+
+    def block(self, name: str) -> str:
+        """Block that a weight belongs to, for `init`: each weight is one of its own."""
+        return name
+
+    def init(self, gamma: float | Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
+        """Draw initial weights, each entry from N(0, (rows^-gamma)^2), by A2 of arXiv 2502.04375.
+
+        Parameters
+        ----------
+        gamma : float or dict
+            Initialisation exponent: 0.5 is the usual scale, larger is smaller weights. One for all, or block -> its
+            own, for every block of the model.
+        seed : int
+            Each weight draws from a stream of its own, keyed by the seed and its position.
+
+        Returns
+        -------
+        dict
+            Weight name -> float64 array.
+
+        Raises
+        ------
+        ValueError
+            If an exponent is not finite, a block has none or is unknown, or `seed` is negative.
+        """
+        shapes = self.weights
+        exponents = self._exponents(gamma)
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise ValueError(f"`seed` must be a non-negative integer, got {seed!r}.")
+        streams = np.random.SeedSequence(int(seed)).spawn(len(shapes))
+        return {
+            name: np.random.default_rng(stream).normal(0.0, float(shape[0]) ** -exponents[name], shape)
+            for stream, (name, shape) in zip(streams, shapes.items(), strict=True)
+        }
+
+    def _exponents(self, gamma: Any) -> dict[str, float]:
+        """Exponent of every weight."""
+        blocks = {name: self.block(name) for name in self.weights}
+        if not isinstance(gamma, Mapping):
+            return dict.fromkeys(blocks, _exponent("gamma", gamma))
+        known = list(dict.fromkeys(blocks.values()))
+        if wrong := [block for block in [*gamma, *known] if block not in known or block not in gamma]:
+            raise ValueError(
+                f"`gamma` must give one number to each of {', '.join(known)}: "
+                f"{wrong[0]!r} is {'missing' if wrong[0] in known else 'none of them'}."
+            )
+        return {name: _exponent(f"gamma[{block!r}]", gamma[block]) for name, block in blocks.items()}
+
+    def validate(self, start: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Return a clean copy of weights: float64, C-ordered, in the model's order.
+
+        Raises
+        ------
+        ValueError
+            If a weight is missing, unknown, mis-shaped or not finite.
+        """
+        shapes = self.weights
+        if not isinstance(start, Mapping):
+            raise ValueError(f"`start` must map weight names to arrays, got {type(start).__name__}.")
+        for name in start:
+            if name not in shapes:
+                raise ValueError(
+                    f"`start` has an unknown weight {name!r}: {self.name} has {', '.join(shapes)}."
+                )
+        clean = {}
+        for name, shape in shapes.items():
+            if name not in start:
+                raise ValueError(f"`start` lacks the weight {name!r}: give an array of shape {shape}.")
+            value = _real_array(f"start[{name!r}]", start[name])
+            if value.shape != shape:
+                raise ValueError(f"`start[{name!r}]` must have shape {shape}, got {value.shape}.")
+            if not np.isfinite(value).all():
+                raise ValueError(f"`start[{name!r}]` holds non-finite numbers: replace them.")
+            clean[name] = value
+        return clean
+
+    def check_data(self, data: Dataset) -> None:
+        """Raise ValueError unless vocabulary, labels and sequence length of the data are the model's."""
+        if data.d_vocab != self.d_vocab:
+            raise ValueError(
+                f"`data.d_vocab` is {data.d_vocab} but the model's `d_vocab` is {self.d_vocab}: make them equal."
+            )
+        n_ctx = getattr(self, "n_ctx", data.n_ctx)
+        if data.n_ctx != n_ctx:
+            raise ValueError(
+                f"`data.n_ctx` is {data.n_ctx} but the model's `n_ctx` is {n_ctx}: make them equal."
+            )
+        self.loss_function.check(self.row_labels(data.sequences, data.labels), self.outputs)
+
+    def row_labels(self, sequences: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Integer label of every row of the logits: the sequence's, or the next token at every position."""
+        if not self.per_position:
+            return labels
+        return np.concatenate([sequences[:, 1:], labels[:, None]], axis=1).ravel()
+
+    def row_weights(self, weights: np.ndarray, n_ctx: int) -> np.ndarray:
+        """Weight of every row of the logits, of sequences with `weights` (m,)."""
+        return np.repeat(weights / n_ctx, n_ctx) if self.per_position else weights
+
+    def spec(self) -> dict[str, Any]:
+        """Class name and fields as JSON-able values."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"name": self.name} | {
+            k: v if isinstance(v, (int, type(None))) else str(v) for k, v in values.items()
+        }
+
+
+def _exponent(name: str, value: Any) -> float:
+    if isinstance(value, (str, bool)) or value is None or not np.isrealobj(value) or not np.isfinite(value):
+        raise ValueError(f"`{name}` must be a finite number, got {value}.")
+    return value
+
+
+def _dimension(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer, got {value!r}.")
+    return int(value)
+
+
+def _real_array(name: str, value: Any) -> np.ndarray:
+    """A C-ordered float64 copy; ValueError unless it is an array of real numbers."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"`{name}` must be an array of real numbers, got {array.dtype} {type(value).__name__}."
+        )
+    return np.array(array, dtype=np.float64, order="C")

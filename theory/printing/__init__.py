@@ -1,0 +1,1 @@
+"""Expressions and results for people: text, LaTeX, HTML."""
