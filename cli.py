@@ -11,7 +11,7 @@ from typing import Any
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
 
-from .theory.base.files import InputError
+from .theory.base.errors import InputError
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 130
 POINTER = re.compile(

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ...theory.base.files import InputError
+from ...theory.base.errors import InputError
 from ...theory.printing import html as markup
 
 TEMPLATE = Path(__file__).with_name("page.html")

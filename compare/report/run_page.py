@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...theory.base.files import InputError
+from ...theory.base.errors import InputError
 from ...theory.printing import html as markup
 from .page import Page, read_json, read_png, read_text, verdicts
 

@@ -14,7 +14,7 @@ from smallinit.compare.report.page import page_of
 from smallinit.compare.sweep.plan import Plan, read_sweep
 from smallinit.compare.sweep.run_sweep import recorded_sweep
 from smallinit.theory import AttentionOnly, EmbMLP, OneLayerTransformer, ScalarClassifier, TwoTokenMLP, derive
-from smallinit.theory.base.files import InputError
+from smallinit.theory.base.errors import InputError
 from smallinit.theory.printing import html as markup
 
 SWEEP = """
