@@ -227,6 +227,7 @@ def check(
     overwrite
         Replace a former figure.
     """
+    from ...theory.language.claim_text import ClaimError
     from ..proof.check import check as hold
 
     loaded = read(experiment, "demo" if experiment is None and preset is None else preset, flags)
@@ -238,6 +239,8 @@ def check(
         model.check_data(data)
     try:
         verdict = hold(claim, model, data)
+    except ClaimError as error:
+        raise InputError(error.reason, error.picture) from error
     except ValueError as error:
         raise InputError(str(error)) from error
     print(verdict)
