@@ -12,7 +12,7 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 from torch import Tensor
 
 from ...theory.algebra.nodes import Centering, Matrix, RowSoftmax
-from ...theory.data.inputs import scalar_value
+from ...theory.algebra.sizes import scalar_value
 from .torch_function import torch_function
 
 

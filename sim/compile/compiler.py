@@ -12,7 +12,8 @@ import scipy.sparse as sparse
 import sympy as sp
 
 from ...theory.algebra.nodes import matrix_symbols
-from ...theory.data.inputs import N_CTX, ROWS, dimension_sizes
+from ...theory.algebra.sizes import dimension_sizes
+from ...theory.data.inputs import N_CTX, ROWS
 from ...theory.flows.powers import model_logits
 from ..kernel._interpreter import rhs
 from ..kernel.cache import LOCK

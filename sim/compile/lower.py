@@ -15,7 +15,7 @@ from ...theory.algebra.chain import SPARSE_WEIGHT
 from ...theory.algebra.evaluate import evaluate
 from ...theory.algebra.matrices import product, split, total, transpose
 from ...theory.algebra.nodes import Centering, Matrix, RowSoftmax, matrix_symbols
-from ...theory.data.inputs import scalar_value
+from ...theory.algebra.sizes import scalar_value
 from .graph import Graph, Ref
 from .multiply import Multiplier
 from .sampled import Sampler

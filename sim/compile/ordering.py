@@ -9,8 +9,9 @@ from typing import Any
 
 import sympy as sp
 
-from ...theory.algebra.matrices import distribute, product, split, total, transpose
+from ...theory.algebra.matrices import product, split, total, transpose
 from ...theory.algebra.nodes import Matrix, RowSoftmax, matrix_symbols
+from ...theory.algebra.rebuild import distribute
 from .graph import Graph, Ref
 from .lower import Lowering
 

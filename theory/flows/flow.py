@@ -13,8 +13,9 @@ import numpy as np
 import sympy as sp
 
 from ..algebra.adjoint import gradients
-from ..algebra.matrices import distribute, factored, product, total
+from ..algebra.matrices import product, total
 from ..algebra.nodes import Matrix
+from ..algebra.rebuild import distribute, factored
 from ..models.model import Model
 from ..printing.text import by_rising_power, latex, substitute_runs, text
 from .closure import Closure

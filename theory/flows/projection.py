@@ -12,8 +12,9 @@ from functools import lru_cache
 
 import sympy as sp
 
-from ..algebra.matrices import distribute, product, split, total, transpose
+from ..algebra.matrices import product, split, total, transpose
 from ..algebra.nodes import Matrix
+from ..algebra.rebuild import distribute
 from ..data.inputs import dimension
 from .flow import Flow
 from .statistics import statistics
