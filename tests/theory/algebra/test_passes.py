@@ -64,7 +64,7 @@ SAMPLES = {
 }
 
 
-def arrays(scale=0.2):
+def arrays(scale=0.15):
     rng = np.random.default_rng(3)
     values = {str(s): rng.normal(0.0, scale, [SIZES.get(d, d) for d in s.shape]) for s in (E, W)} | {
         str(s): rng.normal(0.0, 1.0, [int(SIZES.get(d, d)) for d in s.shape]) for s in (X, B)
