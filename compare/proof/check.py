@@ -11,9 +11,10 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
 from ...theory.algebra.adjoint import gradients
-from ...theory.algebra.expansion import canonical, expand
-from ...theory.algebra.matrices import distribute, product, total
+from ...theory.algebra.expansion import expand
+from ...theory.algebra.matrices import product, total
 from ...theory.algebra.nodes import Matrix, RowSoftmax
+from ...theory.algebra.rebuild import canonical, distribute, normal
 from ...theory.algebra.series import Series, subtract
 from ...theory.base.errors import FieldError
 from ...theory.data.dataset import Dataset
@@ -23,7 +24,7 @@ from ...theory.language.grammar import parse
 from ...theory.language.vocabulary import Vocabulary
 from ...theory.models.model import Model
 from ...theory.printing.text import latex, substitute_runs, text
-from .draws import Draws, normal
+from .draws import Draws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,11 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sympy as sp
 
-from ...theory.algebra.expansion import rebuild
-from ...theory.algebra.matrices import distribute, hadamard, product, total
-from ...theory.algebra.nodes import Centering, Matrix
+from ...theory.algebra.nodes import Matrix
+from ...theory.algebra.rebuild import normal
 from ...theory.data.dataset import Dataset
 from ...theory.language.vocabulary import Vocabulary
 from ...theory.models.model import Model
@@ -20,20 +18,6 @@ if TYPE_CHECKING:
 
 EQUAL = 1e-9  # relative distance of two expressions that are the same on random numbers
 RANDOM_ROWS = 40  # sequences of a random data set
-
-
-def normal(expr: Matrix) -> Matrix:
-    """Sums multiplied out, centring and Hadamard powers of sums written out."""
-
-    def visit(node: Matrix) -> Matrix:
-        if isinstance(node, Centering):
-            size = node.rows
-            return total(sp.Identity(size), product(-1 / size, sp.OneMatrix(size, size)))
-        if isinstance(node, sp.HadamardPower) and isinstance(node.base, sp.MatAdd):
-            return hadamard(*[visit(node.base)] * int(node.exp))
-        return rebuild(node, visit)
-
-    return distribute(visit(expr))
 
 
 class Draws:
@@ -107,7 +91,8 @@ class Draws:
 
     def _at(self, expr: Matrix, values: dict[str, Any]) -> np.ndarray:
         from ...theory.algebra.evaluate import evaluate
-        from ...theory.data.inputs import N_CTX, dimension_sizes, scalar_value
+        from ...theory.algebra.sizes import dimension_sizes, scalar_value
+        from ...theory.data.inputs import N_CTX
 
         sizes = {N_CTX: self.data.n_ctx} | self.model.sizes | dimension_sizes(expr, values)
         found = evaluate(expr, values, sizes)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...theory.algebra.evaluate import evaluate
 from ...theory.algebra.nodes import Matrix
-from ...theory.data.inputs import dimension_sizes
+from ...theory.algebra.sizes import dimension_sizes
 from ...theory.flows.closure import Closure
 from ...theory.models.model import Model
 

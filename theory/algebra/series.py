@@ -62,13 +62,13 @@ def powers(a: Series, order: int) -> Iterator[Series]:
         raised = multiply(raised, a, order, hadamard)
 
 
-def compose(function: sp.Lambda, inner: Series, order: int) -> Series:
-    """Series of a scalar function of every entry.
+def compose(function: sp.Lambda, inner: Series, shape: tuple[sp.Expr, sp.Expr], order: int) -> Series:
+    """Series of a scalar function of every entry of a matrix of this shape; its value at 0 stands in every entry.
 
     Raises
     ------
     ValueError
-        If the inner series does not vanish with the weights, or the function not at 0.
+        If the inner series does not vanish with the weights.
     """
     lowest = min(inner, default=order + 1)
     if lowest < 1:
@@ -76,12 +76,11 @@ def compose(function: sp.Lambda, inner: Series, order: int) -> Series:
             "an activation is applied to a term that does not vanish with the weights: no series at 0."
         )
     coefficients = taylor(function, max(order // lowest, 1))
-    if coefficients[0] != 0:
-        raise ValueError(f"the function {function.expr} does not vanish at 0: subtract its value there.")
     parts = [
         scale(c, raised) for c, raised in zip(coefficients[1:], powers(inner, order), strict=False) if c != 0
     ]
-    return add(*parts) if parts else {}
+    constant = {0: product(coefficients[0], sp.OneMatrix(*shape))} if coefficients[0] != 0 else {}
+    return add(constant, *parts)
 
 
 def softmax(inner: Series, base: Matrix, order: int) -> Series:
@@ -92,8 +91,13 @@ def softmax(inner: Series, base: Matrix, order: int) -> Series:
     Raises
     ------
     ValueError
-        If the scores do not vanish with the weights.
+        If the scores do not vanish with the weights, or the rows of the base are not known to sum to one.
     """
+    if product(base, sp.OneMatrix(base.cols, 1)) != sp.OneMatrix(base.rows, 1):
+        raise ValueError(
+            f"the rows of the softmax base {base} are not known to sum to one, so there is no series about it: take "
+            "an average such as C_mean, or a StochasticSymbol of your own."
+        )
     if min(inner, default=1) < 1:
         raise ValueError("a softmax is taken of scores that do not vanish with the weights: no series at 0.")
     rise: Series = {}

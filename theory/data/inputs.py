@@ -25,14 +25,11 @@ outputs) and ``omega`` (n, 1) are the labels and the weights of these rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import scipy.sparse as sparse
 import sympy as sp
 
-from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
+from ..algebra.nodes import StochasticSymbol
 from ..base.errors import FieldError
 from .dataset import count_tokens
 
@@ -149,21 +146,4 @@ def build_inputs(names: set[str], tokens: Tokens, d_vocab: int) -> dict[str, spa
         )
     return {
         name: sparse.csr_array(build(tokens, d_vocab)) for name, build in BUILDERS.items() if name in names
-    }
-
-
-def scalar_value(expr: sp.Expr, sizes: Mapping[sp.Symbol, int]) -> float:
-    """Value of a scalar made of numbers and dimensions (sympy's `subs` does this at thirty times the cost)."""
-    expr = sp.sympify(expr)
-    return float(expr if expr.is_Number else expr.xreplace(sizes))
-
-
-def dimension_sizes(expr: Matrix, values: Mapping[str, Any]) -> dict[sp.Symbol, int]:
-    """Symbolic dimension -> number, read off the shapes of the named arrays that stand in an expression."""
-    return {
-        d: int(size)
-        for s in matrix_symbols(expr)
-        if s.name in values
-        for d, size in zip(s.shape, np.shape(values[s.name]), strict=True)
-        if isinstance(d, sp.Symbol)
     }

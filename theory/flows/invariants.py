@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import sympy as sp
 
-from ..algebra.matrices import distribute, product, total, transpose
+from ..algebra.matrices import product, total, transpose
 from ..algebra.nodes import Matrix
+from ..algebra.rebuild import distribute
 from ..printing.text import text
 
 if TYPE_CHECKING:

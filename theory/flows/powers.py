@@ -7,9 +7,10 @@ from functools import lru_cache
 import sympy as sp
 
 from ..algebra.adjoint import gradients
-from ..algebra.expansion import canonical, expand
-from ..algebra.matrices import distribute, product, total
+from ..algebra.expansion import expand
+from ..algebra.matrices import product, total
 from ..algebra.nodes import Matrix, matrix_symbols
+from ..algebra.rebuild import canonical, distribute
 from ..algebra.series import Series
 from ..models.model import Model
 
