@@ -30,7 +30,7 @@ def report(
     overwrite
         Replace a former page.
     """
-    from ..report.page import page_of
+    from ..report.directory import page_of
 
     target = out if out is not None else folder / "report.html"
     if folder.is_dir():  # else `page_of` says what is wrong

@@ -12,7 +12,6 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +20,13 @@ import numpy as np
 from ...theory.base.errors import InputError
 from ...theory.base.files import write_whole
 from ...theory.base.npz import open_npz
+from .identity import code_hash
 
 Arrays = dict[str, np.ndarray]
 SHARD_BYTES = 2**31
 PLAN = (
     "sweep.json"  # axes and experiment of the last run, for readers; what must not change is in the manifest
 )
-
-
-@cache
-def code_hash() -> str:
-    """Hash of the sources that results depend on (16 hex digits)."""
-    root, digest = Path(__file__).parents[2], hashlib.sha256()
-    for folder in ("theory", "sim", "compare"):
-        for path in sorted((root / folder).rglob("*.py")):
-            if "literature" not in path.parts and path.parent.name != "sweep":
-                digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 class Store:
