@@ -30,6 +30,7 @@ import scipy.sparse as sparse
 import sympy as sp
 
 from ..algebra.nodes import StochasticSymbol
+from ..base.errors import FieldError
 from .dataset import count_tokens
 
 
@@ -138,9 +139,10 @@ def build_inputs(names: set[str], tokens: Tokens, d_vocab: int) -> dict[str, spa
     """
     unknown = sorted(names - set(BUILDERS))
     if unknown:
-        raise ValueError(
-            f"`logits` use the data matrix {unknown[0]!r}, which is none of {', '.join(BUILDERS)}: "
-            "override `inputs` in the model to give its value."
+        raise FieldError(
+            "logits",
+            f"use the data matrix {unknown[0]!r}, which is none of {', '.join(BUILDERS)}: "
+            "override `inputs` in the model to give its value.",
         )
     return {
         name: sparse.csr_array(build(tokens, d_vocab)) for name, build in BUILDERS.items() if name in names
