@@ -219,6 +219,12 @@ def hadamard_power(base: Matrix, exponent: sp.Expr) -> Matrix:
     return base if exponent == 1 else sp.HadamardPower(base, exponent)
 
 
+def hadamard_factors(expr: Matrix) -> list[tuple[Matrix, int]]:
+    """Factors of a Hadamard product or power, each with its exponent."""
+    factors = expr.args if isinstance(expr, sp.HadamardProduct) else (expr,)
+    return [(f.base, int(f.exp)) if isinstance(f, sp.HadamardPower) else (f, 1) for f in factors]
+
+
 def _flat_factors(factors: Iterable[Matrix]) -> Iterable[Matrix]:
     for factor in factors:
         scalar, matrices = split(factor)

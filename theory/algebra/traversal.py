@@ -30,7 +30,7 @@ BUILT = (
 NODES = (*LEAVES, *BUILT, RowSoftmax, RowLogSumExp)
 
 
-class UnknownNodeError(TypeError):
+class UnknownNodeError(TypeError, ValueError):
     """An expression holds a kind of node for which a pass has no rule; the message names both."""
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from ..base.arrays import as_array, integer, matching, row_codes, tokens, weights
+from .words import Words, read_text
 
 # The dense signature of a larger vocabulary takes more than 2 GiB.
 _DENSE_LIMIT = 2**31
@@ -91,12 +92,10 @@ class Dataset:
         """Read windows of `n_ctx` words, each labelled with the next one, from a text file.
 
         `vocab_size`, by default that of all words, and `options` (`task`, `stride`, `max_sequences`, `held_out`) are
-        those of `theory.text.Lexicon`: ``Lexicon.of(read_text(path), vocab_size)`` knows the words of the tokens.
+        those of `Lexicon.dataset`: ``Lexicon.of(read_text(path), vocab_size)`` knows the words of the tokens.
         """
-        from .lexicon import Lexicon, read_text
-
         text = read_text(path)
-        return Lexicon.of(text, vocab_size).dataset(text, n_ctx, **options)
+        return cls(**Words.of(text, vocab_size).windows(text, n_ctx, **options))
 
     def __repr__(self) -> str:
         """Show the sizes, not the arrays."""

@@ -142,16 +142,9 @@ class Flow:
         ValueError
             If a weight is missing or mis-shaped, or the vocabularies differ.
         """
-        from ...sim.compile.compiler import compile_flow  # the one look upwards: theory itself loads no numba
+        from ... import sim  # the one door upwards, which loads on use: theory itself imports no numba
 
-        clean = self.model.validate(weights)
-        problem = compile_flow(self, data, clean, fold=False)
-        out = np.zeros(problem.n)
-        problem(0.0, problem.pack(clean), out)
-        for name, slope in (moved := problem.unpack(out)).items():
-            if not np.isfinite(slope).all():
-                raise ValueError(f"d{name}/dt is not finite at these weights: make them smaller.")
-        return {name: moved[name] for name in clean}
+        return sim.evaluate_flow(self, data, weights)
 
     def latex(self) -> str:
         r"""Equations in the letters of arXiv 2502.04375, as lines of an ``aligned`` environment."""
