@@ -66,9 +66,16 @@ def softmax(x, base=1.0):
     return mass / mass.sum(axis=1, keepdims=True)
 
 
+def logsumexp(x):
+    return np.log(np.exp(x).sum(axis=1, keepdims=True))
+
+
 def diagonal(column):
     assert column.shape[1] == 1
     return np.diag(column[:, 0])
+
+
+MATRIX_FUNCTIONS = {"softmax": softmax, "diag": diagonal, "logsumexp": logsumexp}
 
 
 class Reader:
@@ -206,7 +213,7 @@ class Text(Reader):
         while self.take(";"):
             arguments.append(self.sum(entries))
         self.expect(")")
-        return {"softmax": softmax, "diag": diagonal, **FUNCTIONS}[word](*arguments)
+        return {**MATRIX_FUNCTIONS, **FUNCTIONS}[word](*arguments)
 
 
 class Latex(Reader):
@@ -217,24 +224,15 @@ class Latex(Reader):
 
     def split(self, line):
         names = sorted(map(re.escape, self.values), key=len, reverse=True)
-        words = [
+        signs = [
             r"\\left[(\[]",
             r"\\right[)\]]",
             r"\\operatorname\{\w+\}",
             r"\\mathbf\{1\}",
             r"\\mathbb\{I\}",
         ]
-        words += [
-            r"\^\{T\}",
-            r"\^\{\\circ \{",
-            r"\\[A-Za-z]+",
-            *names,
-            r"\d+",
-            r"[-+^{};]",
-            r"[A-Za-z]",
-            r"\s+",
-            ".",
-        ]
+        signs += [r"\^\{T\}", r"\^\{\\circ \{", r"\\[A-Za-z]+", r"\d+", r"[-+^{};]", r"[A-Za-z]", r"\s+", "."]
+        words = [*names, *signs]
         return [w for w in re.findall("|".join(words), line) if w.strip() and w not in (r"\,", r"\quad")]
 
     def term(self, entries):
@@ -310,7 +308,7 @@ class Latex(Reader):
         self.expect(r"\right)")
         if braces:
             self.expect("}")
-        value = {"softmax": softmax, "diag": diagonal, **FUNCTIONS}[name](*arguments)
+        value = {**MATRIX_FUNCTIONS, **FUNCTIONS}[name](*arguments)
         return value if power == 1.0 else value**power
 
 
@@ -327,22 +325,43 @@ def letter(name):
     return head + (f"_{{{' '.join(parts)}}}" if parts else "")
 
 
+def filled(value, shape):
+    """A value of a known shape: what takes its size from its surroundings has it now."""
+    value = value.of(shape[1]) if isinstance(value, Sized) else value
+    return np.broadcast_to(value, shape)
+
+
 def read_text(page, values):
-    """Name -> value of every equation ``dW/dt`` and definition on a printed page, as text."""
+    """Name -> value of every equation ``dW/dt`` on a printed page, by its definitions."""
     known = dict(values)
     for name, line in re.findall(r"^ *with (\S+) = (.*)$", page, re.MULTILINE):
         known[name] = Text(line.split(":")[0], known).read()
-    return {
-        w: Text(line, known).read() for w, line in re.findall(r"^ *d(\S+)/dt = (.*)$", page, re.MULTILINE)
-    }
+    lines = re.findall(r"^ *d(\S+)/dt = (.*)$", page, re.MULTILINE)
+    return {w: filled(Text(line, known).read(), np.shape(values[w])) for w, line in lines}
 
 
-def read_latex(page, values):
-    """The same of LaTeX: letter of the weight -> value."""
-    known = {letter(name): value for name, value in values.items()}
+def read_latex(page, values, letters=None):
+    """The same of LaTeX; `letters` says what names print as, where docs/notation.md does not."""
+    letters = {name: letter(name) for name in values} | (letters or {})
+    known = {letters[name]: value for name, value in values.items()}
     body = re.search(r"\\begin\{aligned\}\n(.*)\n\\end\{aligned\}", page, re.DOTALL)[1]
-    lines = [line.split(" &= ") for line in re.split(r" \\\\\n", body)]
-    for left, line in lines:
+    lines = dict(line.split(" &= ") for line in re.split(r" \\\\\n", body))
+    for left, line in lines.items():
         if not left.startswith(r"\dot"):
             known[left] = Latex(line, known).read()
-    return {left[5:-1]: Latex(line, known).read() for left, line in lines if left.startswith(r"\dot")}
+    found = {
+        left[5:-1]: Latex(line, known).read() for left, line in lines.items() if left.startswith(r"\dot")
+    }
+    weights = [name for name in values if letters[name] in found]
+    assert len(weights) == len(found)
+    return {w: filled(found[letters[w]], np.shape(values[w])) for w in weights}
+
+
+def read_line(line, values, shape):
+    """Value of one line of text."""
+    return filled(Text(line, values).read(), shape)
+
+
+def read_latex_line(line, values, shape):
+    """Value of one line of LaTeX, by names as docs/notation.md has them."""
+    return filled(Latex(line, {letter(name): value for name, value in values.items()}).read(), shape)

@@ -25,7 +25,7 @@ from ..printing.text import text
 from .closure import Closure
 from .invariants import Invariant, find_invariants
 from .powers import start_powers
-from .readable import readable, scale_symbol
+from .readable import as_printed, scale_symbol
 from .statistics import statistics
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Flow:
 
     @cached_property
     def _page(self) -> WrittenOut:
-        return readable(self)
+        return as_printed(self)
 
     @property
     def readable(self) -> Mapping[str, Matrix]:
@@ -173,12 +173,14 @@ class Flow:
         from ..printing import html as markup
 
         orders = ", ".join(f"eps^{o} for {w}" for w, o in self.residual_order.items())
-        parts = [markup.equations(self.latex())]
+        parts = [
+            markup.equations(self.latex()),
+            *(markup.escape(MARK.format(eps=eps)) for eps in self._marks()),
+        ]
         if self.dropped:
             order, term = self.dropped[0]
-            parts.append(
-                f"drops of the loss: eps^{order}: {markup.mathml(latex(term, self._letters()), 'inline')}, and higher powers"
-            )
+            shown = markup.mathml(latex(term, self._letters()), "inline")
+            parts.append(f"drops of the loss: eps^{order}: {shown}, and higher powers")
         parts.append(markup.line("predicted relative error", orders))
         parts += [markup.line("conserved", str(invariant)) for invariant in self.invariants]
         title = f"Gradient flow of {self.model.name}, closure {self.closure!r}"

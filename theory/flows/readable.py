@@ -22,7 +22,7 @@ RESERVED = ("Pi", "I", "diag", "softmax", "logsumexp", "eps", "x")  # what a pag
 AGREEMENT = 1e-9  # largest relative difference of two evaluations of the same equation at random arrays
 
 
-def readable(flow: Flow) -> WrittenOut:
+def as_printed(flow: Flow) -> WrittenOut:
     """Equations and definitions as they are printed.
 
     Under a closure that keeps the loss whole, intermediates are named as a network computes them; before that is
@@ -34,23 +34,22 @@ def readable(flow: Flow) -> WrittenOut:
     own = WrittenOut(flow.equations, flow.statistics)
     if kept.softmax != "exact" or kept.minimal:
         return WrittenOut(_marked(flow), flow.statistics)
-    written = write_out(
-        kept.logits(model), model.loss_function.whole, model.weight_symbols, names_in_use(flow)
-    )
+    taken = {*names_in_use(flow), *RESERVED}
+    written = write_out(kept.logits(model), model.loss_function.whole, model.weight_symbols, taken)
     return written if agree(written, flow.right_hand_sides) else own
 
 
 def names_in_use(flow: Flow) -> set[str]:
-    """Names that a page must not give to anything else: weights, data, dimensions, statistics, words of its own."""
+    """Names that a page must not give to anything else: weights, data, dimensions."""
     own = model_logits(flow.model).free_symbols.union(
         *(e.free_symbols for e in flow.right_hand_sides.values())
     )
-    return {*map(str, own), *flow.model.weights, *map(str, flow.model.sizes), "Y", "omega", *RESERVED}
+    return {*map(str, own), *flow.model.weights, *map(str, flow.model.sizes), "Y", "omega"}
 
 
 def scale_symbol(flow: Flow) -> sp.Symbol:
     """The symbol eps that marks powers; it stands for 1."""
-    return sp.Symbol(free_name("eps", names_in_use(flow) - {"eps"}), positive=True)
+    return sp.Symbol(free_name("eps", {*names_in_use(flow), *flow.statistics}), positive=True)
 
 
 def _marked(flow: Flow) -> dict[str, Matrix]:

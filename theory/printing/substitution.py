@@ -86,34 +86,42 @@ class Degree(Traversal):
 
     @rule(sp.MatrixSymbol)
     def weight(self, node: sp.MatrixSymbol) -> sp.Expr:
+        """A weight is of power 1."""
         return sp.S.One
 
     @rule(sp.Identity, sp.ZeroMatrix, sp.OneMatrix, Centering)
     def constant(self, node: Matrix) -> sp.Expr:
+        """Constants are of power 0."""
         return sp.S.Zero
 
     @rule(sp.MatMul)
     def mat_mul(self, node: sp.MatMul) -> sp.Expr:
+        """Powers of factors add."""
         return sum(map(self, node.as_coeff_matrices()[1]), sp.S.Zero)
 
     @rule(sp.HadamardProduct)
     def hadamard_product(self, node: sp.HadamardProduct) -> sp.Expr:
+        """Powers of factors add."""
         return sum(map(self, node.args), sp.S.Zero)
 
     @rule(sp.MatAdd)
     def mat_add(self, node: sp.MatAdd) -> sp.Expr:
+        """The lowest of the terms."""
         return min(map(self, node.args))
 
     @rule(sp.Transpose, DiagMatrix)
     def same(self, node: Matrix) -> sp.Expr:
+        """Of the part."""
         return self(node.args[0])
 
     @rule(sp.HadamardPower)
     def power(self, node: sp.HadamardPower) -> sp.Expr:
+        """The multiple of the base's."""
         return node.exp * self(node.base)
 
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> sp.Expr:
+        """By the function's first Taylor term; 0 where it does not vanish at 0."""
         (x,), expr = node.function.variables, node.function.expr
         inner = self(node.expr)
         if inner == 0 or expr.subs(x, 0) != 0:

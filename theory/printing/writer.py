@@ -10,8 +10,8 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ..algebra.matrices import product, split
-from ..algebra.nodes import Centering, Matrix, RowLogSumExp, RowSoftmax, matrix_symbols
-from ..algebra.traversal import Traversal, rule
+from ..algebra.nodes import Centering, Matrix, MatrixFunction, RowLogSumExp, RowSoftmax, matrix_symbols
+from ..algebra.traversal import LEAVES, Traversal, rule
 from .letters import free_name
 
 SUM, PRODUCT, POWER, ATOM = range(4)  # how closely a line binds
@@ -156,13 +156,38 @@ class Writer(Traversal):
         return f"{self.SIGNS['[']}{shown}{self.SIGNS[']']}{self.SIGNS['(']}{inner}{self.SIGNS[')']}"
 
 
-def binding(node: Matrix) -> int:
+class _Binding(Traversal):
     """How closely what is written for a node binds."""
-    if isinstance(node, sp.MatAdd) or (isinstance(node, sp.MatMul) and _negative(node)):
+
+    purpose = "brackets"
+    most = 2**16
+
+    @rule(*LEAVES, sp.Transpose, DiagMatrix, ElementwiseApplyFunction, MatrixFunction)
+    def atom(self, node: Matrix) -> int:
+        return ATOM
+
+    @rule(sp.MatAdd)
+    def mat_add(self, node: sp.MatAdd) -> int:
         return SUM
-    if isinstance(node, sp.MatMul | sp.HadamardProduct) or _is_ones(node):
+
+    @rule(sp.MatMul)
+    def mat_mul(self, node: sp.MatMul) -> int:
+        return SUM if _negative(node) else PRODUCT
+
+    @rule(sp.HadamardProduct)
+    def hadamard_product(self, node: sp.HadamardProduct) -> int:
         return PRODUCT
-    return POWER if isinstance(node, sp.HadamardPower) else ATOM
+
+    @rule(sp.HadamardPower)
+    def power(self, node: sp.HadamardPower) -> int:
+        return POWER
+
+    @rule(sp.OneMatrix)
+    def ones(self, node: sp.OneMatrix) -> int:
+        return PRODUCT if _is_ones(node) else ATOM
+
+
+binding = _Binding()
 
 
 def _is_ones(node: Matrix) -> bool:
