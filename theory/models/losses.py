@@ -118,7 +118,7 @@ class CrossEntropy(Loss):
         """
         outputs = next(iter(logits.values())).cols
         ones = sp.OneMatrix(outputs, 1)
-        centred = {d: product(t, Centering(outputs)) for d, t in logits.items()}
+        centred = add({d: product(t, Centering(outputs)) for d, t in logits.items()})
         linear = {d: product(-1, hadamard(self.labels(outputs), g), ones) for d, g in centred.items()}
         return _mean_series(add(linear, _log_mean_exp(centred, ones, order)), order)
 
