@@ -23,7 +23,9 @@ from ...theory.flows.statistics import statistics
 from ...theory.language.grammar import parse
 from ...theory.language.vocabulary import Vocabulary
 from ...theory.models.model import Model
-from ...theory.printing.text import latex, substitute_runs, text
+from ...theory.printing.latex import latex
+from ...theory.printing.substitution import substitute_runs
+from ...theory.printing.text import text
 from .draws import Draws
 
 if TYPE_CHECKING:
