@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
@@ -190,7 +191,7 @@ def _values(
             for _ in range(LABELS if loss.linear_in_labels else 1)
         ]
         shares = rng.dirichlet(np.ones(len(draws)), shape[0])
-        return sum(shares[:, [i]] * y for i, y in enumerate(draws))
+        return np.sum([shares[:, [i]] * y for i, y in enumerate(draws)], axis=0)
     values = rng.uniform(0.0, 1.0, shape)
     return values / values.sum(axis=1, keepdims=True) if isinstance(symbol, StochasticSymbol) else values
 
@@ -200,5 +201,5 @@ def _shape(symbol: sp.MatrixSymbol, sizes: Sizes) -> tuple[int, int]:
     return rows, cols
 
 
-def _dense(x: np.ndarray) -> np.ndarray:
+def _dense(x: Any) -> np.ndarray:
     return x.toarray() if sparse.issparse(x) else np.asarray(x)
