@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from json import dumps
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from ...theory.base.files import InputError, check_target, staged
+from ...theory.base.errors import InputError
+from ...theory.base.files import check_file, write_whole
+from ...theory.base.folders import check_folder, staged
 from ..experiment import build as runs
 from ..experiment.layers import Loaded, load
 from . import tables as report
@@ -35,7 +36,7 @@ def read(experiment: Path | None, preset: str | None, flags: Mapping[str, Any], 
 def target(out: Path | None, experiment: Path | None, preset: str | None, overwrite: bool) -> Path:
     """Choose the output directory, results/<name of the experiment> by default, and make sure of it."""
     name = experiment.stem if experiment is not None else preset
-    return check_target(out if out is not None else Path("results") / str(name), overwrite)
+    return check_folder(out if out is not None else Path("results") / str(name), overwrite)
 
 
 def save(folder: Path, overwrite: bool, files: Mapping[str, Callable[[Path], Any]]) -> None:
@@ -85,6 +86,11 @@ def overlay(
         Replace a former result.
     """
     loaded = read(experiment, preset, flags)
+    if loaded.experiment.training.keep != "weights":
+        place = loaded.where("training", "keep")
+        raise InputError(
+            f"an overlay compares weights: leave `training.keep` at 'weights' ({place}), or use train."
+        )
     folder = target(out, experiment, preset, overwrite)
     built = runs.build(loaded)
     flows = built.flows()
@@ -221,6 +227,7 @@ def check(
     overwrite
         Replace a former figure.
     """
+    from ...theory.language.claim_text import ClaimError
     from ..proof.check import check as hold
 
     loaded = read(experiment, "demo" if experiment is None and preset is None else preset, flags)
@@ -232,6 +239,8 @@ def check(
         model.check_data(data)
     try:
         verdict = hold(claim, model, data)
+    except ClaimError as error:
+        raise InputError(error.reason, error.picture) from error
     except ValueError as error:
         raise InputError(str(error)) from error
     print(verdict)
@@ -240,7 +249,6 @@ def check(
 
 
 def _check_figure(path: Path, overwrite: bool) -> None:
-    from ...sim.trajectory.storage import check_target as check_file
     from ..plots.overlay_figure import figure_path
 
     try:
@@ -276,14 +284,4 @@ def claims(*, json: Annotated[Path | None, Parameter(show_default=False)] = None
         rows.append(claim.row(claim.verify()))
         print("{number:15} {status:26} {statement}\n{0:43}{finding}".format("", **rows[-1]), flush=True)
     if json is not None:
-        write_text(json, dumps(rows, indent=2, allow_nan=True) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file completely or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_whole(json, dumps(rows, indent=2, allow_nan=True) + "\n")

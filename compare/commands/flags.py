@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from ...theory.base.files import InputError
+from ...theory.base.errors import InputError
 from ..experiment.schema import fields
 
 SHORT = {

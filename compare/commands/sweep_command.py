@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from ...theory.base.files import InputError
+from ...theory.base.errors import InputError
+from ...theory.base.files import check_file
 from ..experiment import build as runs
 from .experiments import note
 from .flags import Overwrite, flag_values, flagged
@@ -52,7 +53,6 @@ def sweep(
     overwrite
         Replace existing files of --collect and --picture.
     """
-    from ...sim.trajectory.storage import check_target as check_file
     from ..sweep.plan import read_sweep
     from ..sweep.run_sweep import open_sweep, run_sweep
 

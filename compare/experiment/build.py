@@ -11,7 +11,8 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...theory.base.files import InputError, read_arrays
+from ...theory.base.errors import FieldError, InputError
+from ...theory.base.npz import read_arrays
 from .layers import Loaded, to_toml
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ...theory.flows.flow import Flow
     from ...theory.models.model import Model
     from ..overlays.overlay import Overlay
+    from ..training.warmup import WarmupCosine
 
 ARRAYS = ("sequences", "labels")
 OPTIONAL_ARRAYS = ("weights", "groups", "held_out")
@@ -62,26 +64,52 @@ class Built:
             )  # fmt: skip
 
     def train(self, progress: bool = False, throw: bool = True) -> Trajectory:
-        """Train the torch twin from the same start."""
+        """Train the torch twin from the same start, going on from its checkpoint if it is there."""
         from ..training.train import train
 
         training = self.loaded.experiment.training
+        same = (
+            "optimizer",
+            "learning_rate",
+            "batch_size",
+            "seed",
+            "dtype",
+            "weight_decay",
+            "clip",
+            "device",
+            "keep",
+        )
+        options: dict[str, Any] = {key: getattr(training, key) for key in same}
+        if training.betas is not None:
+            options["betas"] = training.betas
         with refused(self.loaded, "training"):
+            if training.measure_on is not None:
+                options["measure_on"] = read_dataset(training.measure_on, self.model.d_vocab)
+            if training.checkpoint is not None:
+                options |= {"checkpoint": training.checkpoint, "resume": True}
+                options["checkpoint_every"] = training.checkpoint_every
             return train(
                 self.model,
                 self.data,
                 self.start,
-                optimizer=training.optimizer,
-                learning_rate=training.learning_rate,
                 steps=self.loaded.experiment.steps,
                 save_at=self.saved_steps(),
-                batch_size=training.batch_size,
-                seed=training.seed,
-                dtype=training.dtype,
-                weight_decay=training.weight_decay,
+                schedule=self.schedule(),
                 progress=progress,
                 throw=throw,
+                **options,
             )
+
+    def schedule(self) -> WarmupCosine | None:
+        """How the learning rate changes over the steps; None if it does not."""
+        from ..training.warmup import WarmupCosine
+
+        training = self.loaded.experiment.training
+        if training.schedule is None:
+            return None
+        end = training.cosine_end or self.loaded.experiment.steps
+        shape = {} if training.final is None else {"final": training.final}
+        return WarmupCosine(training.warmup or 0, end, **shape)
 
     def saved_steps(self) -> np.ndarray:
         """Training steps that are kept, evenly spaced, the first being 0."""
@@ -91,13 +119,17 @@ class Built:
         even = np.linspace(0, experiment.steps, experiment.theory.points)
         return np.unique(np.rint(even).astype(np.int64))
 
+    def training_times(self) -> np.ndarray:
+        """Flow times of the kept steps: the sum of the step sizes before each."""
+        steps, schedule = self.saved_steps(), self.schedule()
+        elapsed = steps if schedule is None else schedule.elapsed(steps)
+        return self.loaded.experiment.training.learning_rate * elapsed
+
     def times(self) -> np.ndarray:
         """Flow times of the kept steps up to t1; a step that ends there but for rounding is put at t1."""
         import numpy as np
 
-        experiment = self.loaded.experiment
-        t1 = experiment.theory.t1
-        times = self.saved_steps() * experiment.training.learning_rate
+        t1, times = self.loaded.experiment.theory.t1, self.training_times()
         return np.unique(np.minimum(times[times <= t1 * (1 + 1e-12)], t1))
 
 
@@ -109,8 +141,8 @@ def refused(loaded: Loaded, section: str) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{str(error).rstrip('.')} ({loaded.where(section)}).") from error
     except ValueError as error:
-        message = str(error)
-        raise InputError(f"[{section}] {message.rstrip('.')} ({loaded.where(section, message)}).") from error
+        field = error.field if isinstance(error, FieldError) else ""
+        raise InputError(f"[{section}] {str(error).rstrip('.')} ({loaded.where(section, field)}).") from error
 
 
 def build(loaded: Loaded) -> Built:
@@ -143,11 +175,16 @@ def build_data(loaded: Loaded) -> Dataset:
         with refused(loaded, "task"):
             count = experiment.task.n_samples
             return task.dataset() if count is None else task.sampled(count)
+    with refused(loaded, "data"):
+        return read_dataset(experiment.data.file, experiment.model.d_vocab)
+
+
+def read_dataset(file: str, d_vocab: int | None) -> Dataset:
+    """Read sequences and labels from an .npz; the vocabulary is as large as they need if `d_vocab` is None."""
     from ...theory.data.dataset import Dataset
 
-    with refused(loaded, "data"):
-        arrays = read_arrays(Path(experiment.data.file), ARRAYS, OPTIONAL_ARRAYS)
-        return Dataset(d_vocab=experiment.model.d_vocab or _needed_vocabulary(arrays), **arrays)
+    arrays = read_arrays(Path(file), ARRAYS, OPTIONAL_ARRAYS)
+    return Dataset(d_vocab=d_vocab or _needed_vocabulary(arrays), **arrays)
 
 
 def _needed_vocabulary(arrays: Mapping[str, np.ndarray]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from math import inf, isfinite
 from pathlib import Path
@@ -14,7 +13,8 @@ import numpy as np
 
 from ...sim.ode.outcome import Status
 from ...sim.trajectory.trajectory import Trajectory
-from ..training.settings import real
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import did_you_mean, positive
 from .align import Alignment, align
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ class RelativeErrors(Mapping[str, np.ndarray]):
         """Return one error over the common times; KeyError if there is none of that name."""
         if name not in self._known:
             if name not in self._names:
-                close = get_close_matches(str(name), self._names, n=1)
-                hint = f'did you mean "{close[0]}"?' if close else f"there are {', '.join(self._names)}."
+                hint = did_you_mean(name, self._names, f"there are {', '.join(self._names)}.")
                 raise KeyError(f"no error of {name!r}; {hint}")
             weight = name in self._alignment.theory.weights
             self._known[name] = self._displacement(name) if weight else self._observable(name)
@@ -202,13 +201,10 @@ class Overlay:
         ValueError
             If `tol` is not positive or `name` is unknown.
         """
-        if real("tol", tol) <= 0:
-            raise ValueError(f"`tol` must be positive, got {tol}.")
+        positive("tol", tol)
         if name not in self.relative_error:
-            names = tuple(self.relative_error)
-            near = get_close_matches(str(name), names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}."
-            raise ValueError(f"`name` {name!r} has no relative error here: {hint}")
+            hint = did_you_mean(name, self.relative_error)
+            raise FieldError("name", f"{name!r} has no relative error here: {hint}")
         return min(_crossing(self.t, self.relative_error[name], tol), self._end_of_theory)
 
     @property

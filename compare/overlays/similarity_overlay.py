@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import fraction, real
 from ...theory.data.dataset import Dataset
 from ...theory.data.token_similarity import cooccurrence_similarity, cosine_matrix, signature_similarity
-from ..training.settings import real
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,18 +90,18 @@ def first_stage_end(training: Trajectory, part: float = FIRST_STAGE) -> int:
     ValueError
         If the loss does not get there, or `part` is out of range.
     """
-    if not 0.0 < real("part", part) < 1.0:
-        raise ValueError(f"`part` must lie between 0 and 1, got {part}.")
+    fraction("part", part)
     loss, entropy = training["loss"], _label_entropy(training)
     if not loss[0] > entropy:
-        raise ValueError(
-            f"`training` starts at a loss of {loss[0]:.3g}, not above the label entropy {entropy:.3g}."
+        raise FieldError(
+            "training", f"starts at a loss of {loss[0]:.3g}, not above the label entropy {entropy:.3g}."
         )
     level = loss[0] - part * (loss[0] - entropy)
     below = np.flatnonzero(loss <= level)
     if not below.size:
-        raise ValueError(
-            f"`training` ends at a loss of {loss[-1]:.3g}, above {level:.3g}, the end of the first stage: train on."
+        raise FieldError(
+            "training",
+            f"ends at a loss of {loss[-1]:.3g}, above {level:.3g}, the end of the first stage: train on.",
         )
     return int(below[0])
 
@@ -109,7 +110,7 @@ def _label_entropy(training: Trajectory) -> float:
     """Entropy of the frequencies of the training labels, in nats."""
     model, data = training.model, training.data
     if model is None or data is None:
-        raise ValueError("`training` lacks its model or data: take it as `train` returned it.")
+        raise FieldError("training", "lacks its model or data: take it as `train` returned it.")
     labels = model.row_labels(data.sequences, data.labels)
     law = np.bincount(labels, model.row_weights(data.training_weights, data.n_ctx))
     law = law[law > 0]
@@ -165,11 +166,11 @@ def similarity_overlay(
         if "W_E" not in trajectory.weights:
             raise ValueError(f"{name!r} has no embedding W_E: take a model that has one.")
     if taken := sorted({SIGNATURE, BASELINE} & set(theories)):
-        raise ValueError(f"`theories` must not use the name {taken[0]!r}: choose another one.")
+        raise FieldError("theories", f"must not use the name {taken[0]!r}: choose another one.")
     kept = frequent_tokens(data, real("least_share", least_share))
     if len(kept) < 3:
-        raise ValueError(
-            f"`least_share` = {least_share:g} leaves {len(kept)} tokens, too few to correlate: lower it."
+        raise FieldError(
+            "least_share", f"= {least_share:g} leaves {len(kept)} tokens, too few to correlate: lower it."
         )
     end = first_stage_end(training, part)
     fixed = {SIGNATURE: signature_similarity(data, statistic), BASELINE: cooccurrence_similarity(data)}

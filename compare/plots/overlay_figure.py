@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
-from ..training.settings import integer, real
+from ...theory.base.errors import FieldError
+from ...theory.base.files import whole_file
+from ...theory.base.validate import integer, positive, real
 from . import panels
 
 if TYPE_CHECKING:
@@ -82,8 +83,7 @@ def plot_overlays(
         If there are no overlays or too many, they differ in training, or the path cannot be a figure's.
     """
     overlays, path = _same_training(overlays), figure_path(path)
-    if real("tolerance", tolerance) <= 0:
-        raise ValueError(f"`tolerance` must be positive, got {tolerance}.")
+    positive("tolerance", tolerance)
     integer("dpi", dpi, 10)
     with context(["default", STYLE]):
         figure = _draw(overlays, _times(times), tolerance)
@@ -175,21 +175,19 @@ def _write(figure: Figure, path: Path, overlays: Sequence[Overlay], dpi: int) ->
 def save_figure(figure: Figure, path: Path, dpi: int, metadata: dict[str, Any]) -> None:
     """Write a figure whole or not at all; equal figures are equal files, in each of the formats."""
     metadata = metadata | METADATA[path.suffix.lower()][1]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with context({key: STYLE[key] for key in ("svg.hashsalt", "pdf.fonttype")}):
-            figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=dpi, metadata=metadata)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        whole_file(path) as temporary,
+        context({key: STYLE[key] for key in ("svg.hashsalt", "pdf.fonttype")}),
+    ):
+        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=dpi, metadata=metadata)
 
 
 def _same_training(overlays: Sequence[Overlay]) -> tuple[Overlay, ...]:
     given = tuple(overlays)
     if not 1 <= len(given) <= len(panels.LINES):
-        raise ValueError(f"`overlays` must hold 1 to {len(panels.LINES)} overlays, got {len(given)}.")
+        raise FieldError("overlays", f"must hold 1 to {len(panels.LINES)} overlays, got {len(given)}.")
     if any(o.training is not given[0].training for o in given):
-        raise ValueError("`overlays` must share one training run: make them all with the same trajectory.")
+        raise FieldError("overlays", "must share one training run: make them all with the same trajectory.")
     return given
 
 
@@ -203,9 +201,9 @@ def figure_path(path: str | Path) -> Path:
     """
     path = Path(path)
     if path.suffix.lower() not in METADATA:
-        raise ValueError(f"`path` {str(path)!r} must end in one of {', '.join(METADATA)}.")
+        raise FieldError("path", f"{str(path)!r} must end in one of {', '.join(METADATA)}.")
     if not path.parent.is_dir():
-        raise ValueError(f"`path` {str(path)!r} lies in a folder that does not exist: create it first.")
+        raise FieldError("path", f"{str(path)!r} lies in a folder that does not exist: create it first.")
     return path
 
 
@@ -214,5 +212,5 @@ def _times(times: Sequence[float] | None) -> Sequence[float] | None:
         return None
     clean = [real("times", t) for t in times]
     if len(clean) != panels.N_TIMES:
-        raise ValueError(f"`times` must be {panels.N_TIMES} flow times, got {len(clean)}.")
+        raise FieldError("times", f"must be {panels.N_TIMES} flow times, got {len(clean)}.")
     return clean

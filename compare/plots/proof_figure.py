@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 from matplotlib.ticker import LogLocator
 
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import integer
 from ..proof.check import Verdict
-from ..training.settings import integer
 from .overlay_figure import STYLE, WIDTH, figure_path, save_figure
 from .panels import GREY, MARKERS
 
@@ -63,10 +64,10 @@ def plot_proof(
     path = figure_path(path)
     integer("dpi", dpi, 10)
     if not panels or not all(panels.values()):
-        raise ValueError("`panels` must hold a panel at least, and each a proof: measure one first.")
+        raise FieldError("panels", "must hold a panel at least, and each a proof: measure one first.")
     found = {title: {n: _measured(n, p, weight) for n, p in some.items()} for title, some in panels.items()}
     if (most := max(map(len, found.values()))) > len(COLOURS):
-        raise ValueError(f"`panels` has one with {most} proofs: draw at most {len(COLOURS)} in each.")
+        raise FieldError("panels", f"has one with {most} proofs: draw at most {len(COLOURS)} in each.")
     with context(["default", STYLE]):
         figure = Figure(
             figsize=(WIDTH * min(1.0, 0.55 * len(found)), 2.6 + LINE * most), layout="constrained"
@@ -85,7 +86,7 @@ def plot_proof(
 def _measured(name: str, proof: Proof, weight: str) -> ResidualMeasurement:
     measurement = proof.proof if isinstance(proof, Verdict) else proof
     if weight not in measurement.errors:
-        raise ValueError(f"`weight` {weight!r} is not in {name!r}: it has {', '.join(measurement.errors)}.")
+        raise FieldError("weight", f"{weight!r} is not in {name!r}: it has {', '.join(measurement.errors)}.")
     return measurement
 
 

@@ -16,6 +16,7 @@ from ...theory.algebra.matrices import product, total
 from ...theory.algebra.nodes import Matrix, RowSoftmax
 from ...theory.algebra.rebuild import canonical, distribute
 from ...theory.algebra.series import Series, subtract
+from ...theory.base.errors import FieldError
 from ...theory.data.dataset import Dataset
 from ...theory.flows.powers import derived_exactly, leading_order, loss_series, start_powers
 from ...theory.flows.statistics import statistics
@@ -222,13 +223,15 @@ def _read(claim: Any, model: Model, words: Vocabulary) -> tuple[str, sp.MatrixSy
         read = parse(claim, words.names, targets=weights, functions=words.functions)
         return claim, weights[read.target], read.expression
     if not isinstance(claim, Mapping) or len(claim) != 1 or next(iter(claim)) not in weights:
-        raise ValueError(
-            f"`claim` must be text such as 'dW_E = ...' or one of {', '.join(weights)} -> expression, got {claim!r}."
+        raise FieldError(
+            "claim",
+            f"must be text such as 'dW_E = ...' or one of {', '.join(weights)} -> expression, got {claim!r}.",
         )
     ((name, expression),) = claim.items()
     if getattr(expression, "shape", None) != weights[name].shape:
-        raise ValueError(
-            f"`claim` for {name} must be a matrix expression of shape {weights[name].shape}, got {expression!r}."
+        raise FieldError(
+            "claim",
+            f"for {name} must be a matrix expression of shape {weights[name].shape}, got {expression!r}.",
         )
     scalars = {s for s in expression.free_symbols if isinstance(s, sp.Symbol)}
     strange = [str(s) for s in scalars if words.names.get(s.name) != s]
@@ -239,7 +242,7 @@ def _read(claim: Any, model: Model, words: Vocabulary) -> tuple[str, sp.MatrixSy
         )
     unknown = {s for s in expression.atoms(sp.MatrixSymbol) if words.names.get(s.name) != s}
     if unknown:
-        raise ValueError(f"`claim` uses the unknown symbol {unknown.pop()}: use {', '.join(words.names)}.")
+        raise FieldError("claim", f"uses the unknown symbol {unknown.pop()}: use {', '.join(words.names)}.")
     return f"d{name} = {text(canonical(expression))}", weights[name], canonical(expression)
 
 

@@ -14,7 +14,9 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..base.arrays import integer, tokens
+from ..base.arrays import tokens
+from ..base.errors import FieldError
+from ..base.validate import integer
 
 UNKNOWN = "<unk>"
 # Stride of the windows when none is given: every word once as a label, or once at some position.
@@ -99,8 +101,8 @@ class Words:
             If ``"<unk>"`` is not the first, or a word stands twice.
         """
         if self.words[:1] != (UNKNOWN,) or len(set(self.words)) < len(self.words):
-            raise ValueError(
-                f"`words` must be {UNKNOWN!r} and distinct words; make a lexicon with `Lexicon.of(text)`."
+            raise FieldError(
+                "words", f"must be {UNKNOWN!r} and distinct words; make a lexicon with `Lexicon.of(text)`."
             )
 
     @classmethod
@@ -122,13 +124,14 @@ class Words:
         """
         counts = Counter(split_words(text))
         if not counts:
-            raise ValueError("`text` has no words in it: give a text that has some.")
+            raise FieldError("text", "has no words in it: give a text that has some.")
         most = len(counts) + 1
         size = most if size is None else integer("vocab_size", size, 2)
         if size > most:
-            raise ValueError(
-                f"`vocab_size` is {size} but the text has {len(counts)} distinct words: give at most {most}, "
-                f"these and {UNKNOWN!r}."
+            raise FieldError(
+                "vocab_size",
+                f"is {size} but the text has {len(counts)} distinct words: give at most {most}, "
+                f"these and {UNKNOWN!r}.",
             )
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
         return cls((UNKNOWN, *ranked[: size - 1]))
@@ -197,11 +200,11 @@ class Words:
         """
         named = {"": texts} if isinstance(texts, str) else dict(texts)
         if not named or not all(isinstance(text, str) for text in named.values()):
-            raise ValueError("`texts` must be a text or map at least one name to a text.")
+            raise FieldError("texts", "must be a text or map at least one name to a text.")
         n_ctx = integer("n_ctx", n_ctx, 1)
         step = _stride(task, stride, n_ctx)
         if not 0.0 <= held_out < 1.0:
-            raise ValueError(f"`held_out` must lie in [0, 1), got {held_out!r}.")
+            raise FieldError("held_out", f"must lie in [0, 1), got {held_out!r}.")
         parts = [
             _windows(
                 name, ids := self.encode(text), n_ctx, _starts(text, step, len(ids)), max_sequences, held_out
@@ -227,7 +230,7 @@ class Words:
 def _stride(task: str, stride: int | str | None, n_ctx: int) -> int | None:
     """Tokens from one window to the next; None for a window a line."""
     if task not in TASKS:
-        raise ValueError(f"`task` must be one of {', '.join(map(repr, TASKS))}, got {task!r}.")
+        raise FieldError("task", f"must be one of {', '.join(map(repr, TASKS))}, got {task!r}.")
     if stride == "line":
         return None
     return TASKS[task](n_ctx) if stride is None else integer("stride", stride, 1)
@@ -268,8 +271,9 @@ def _windows(
     out = starts >= cut
     if out.all() or (held_out > 0.0 and not out.any()):
         lacking = "for training" if out.all() else "to hold out"
-        raise ValueError(
-            f"`held_out` = {held_out:g} leaves no window of {what} {lacking}: it has {len(ids)} words; change it."
+        raise FieldError(
+            "held_out",
+            f"= {held_out:g} leaves no window of {what} {lacking}: it has {len(ids)} words; change it.",
         )
     return ids[starts[:, None] + np.arange(n_ctx + 1)], out
 

@@ -119,8 +119,13 @@ class Flow:
 
     @cached_property
     def invariants(self) -> tuple[Invariant, ...]:
-        """Quantities whose time derivative is proved to vanish symbolically."""
-        return find_invariants(self)
+        """What the flow conserves, proved by a symmetry of its loss or else observed at random points.
+
+        Searched among sums over the weights, with whole coefficients, of: the weights; their sums over one axis and
+        over both; their Gram matrices W^T W and W W^T, the diagonals and traces of these. Left out is what follows from
+        others in the list, and what only holds weights that rest.
+        """
+        return find_invariants(self.model, self.right_hand_sides, self.kept.loss(self.model))
 
     def rhs(self, data: Dataset, weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Evaluate dW/dt (per unit of flow time) with the compiled kernel that `integrate` uses.

@@ -16,12 +16,12 @@ scalar. ``I`` and ``Pi`` take their size from what they meet; a scalar added to 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 
 import sympy as sp
 
 from ..algebra.matrices import apply, hadamard, hadamard_power, product, total, transpose
 from ..algebra.nodes import Matrix
+from ..base.validate import did_you_mean
 from .claim_text import ClaimError as ClaimError
 from .claim_text import tokens
 from .claim_values import CALLS, SIZELESS, ParsedClaim, Value, scaled, spread, times
@@ -108,8 +108,8 @@ class Reader:
         """Read the left-hand side up to the equals sign."""
         kind, word, position = self._peek()
         if kind != "name" or word[:1] != "d" or word[1:] not in targets:
-            near = get_close_matches(word, [f"d{t}" for t in targets], 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it starts with one of d{', d'.join(targets)}."
+            motions = [f"d{t}" for t in targets]
+            hint = did_you_mean(word, motions, f"it starts with one of {', '.join(motions)}.")
             raise self._error(f"`claim` starts with {word!r}, which is no weight's motion: {hint}", position)
         self.next += 1
         if self._take("/"):
@@ -260,8 +260,7 @@ class Reader:
             )
         if kind != "name":
             return self._error(f"`claim` needs a name, a number or a bracket here, not {word!r}.", position)
-        near = get_close_matches(word, [*self.names, *SIZELESS], 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"use {', '.join([*self.names, *SIZELESS])}."
+        hint = did_you_mean(word, [*self.names, *SIZELESS])
         return self._error(f"`claim` has the unknown name {word!r}: {hint}", position)
 
     def _call(self, name: str, position: int) -> Value:
@@ -272,8 +271,7 @@ class Reader:
         self._expect(")")
         wanted = 2 if name == "hadamard" else 1
         if name not in (*CALLS, *self.functions):
-            near = get_close_matches(name, [*CALLS, *self.functions], 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"use {', '.join([*CALLS, *self.functions])}."
+            hint = did_you_mean(name, [*CALLS, *self.functions])
             raise self._error(f"`claim` calls the unknown function {name!r}: {hint}", position)
         if len(arguments) != wanted:
             raise self._error(

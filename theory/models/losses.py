@@ -7,7 +7,6 @@ both vanish.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from difflib import get_close_matches
 from math import factorial
 from typing import Any
 
@@ -19,6 +18,7 @@ from ..algebra.activations import X, taylor
 from ..algebra.matrices import apply, hadamard, product, total, transpose
 from ..algebra.nodes import Centering, Matrix, RowLogSumExp, StochasticSymbol
 from ..algebra.series import Series, add, multiply, powers
+from ..base.validate import choice
 from ..data.inputs import ROW_WEIGHTS, ROWS, one_hot
 
 
@@ -235,8 +235,4 @@ def find_loss(name: str) -> Loss:
     ValueError
         If the name is unknown.
     """
-    if name not in LOSSES:
-        near = get_close_matches(str(name), LOSSES, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"use {', '.join(LOSSES)}."
-        raise ValueError(f"`loss` {name!r} is unknown: {hint}")
-    return LOSSES[name]
+    return LOSSES[choice("loss", name, LOSSES)]

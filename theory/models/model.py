@@ -13,6 +13,7 @@ import sympy as sp
 
 from ..algebra.activations import Activation
 from ..algebra.nodes import Matrix, matrix_symbols
+from ..base.errors import FieldError
 from ..data.inputs import build_inputs, dimension
 from .spec import Spec
 
@@ -115,7 +116,8 @@ def _shapes(model: Model) -> dict[str, tuple[int, int]]:
 def _size(dimension: sp.Expr, sizes: Mapping[sp.Symbol, int]) -> int:
     number = sp.sympify(sp.sympify(dimension).xreplace(sizes))
     if not number.is_Integer:
-        raise ValueError(
-            f"`weight_symbols` use the dimension {dimension}, which is no integer field of the model: add it."
+        raise FieldError(
+            "weight_symbols",
+            f"use the dimension {dimension}, which is no integer field of the model: add it.",
         )
     return int(number)

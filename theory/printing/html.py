@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape as escape
 from html import unescape
 from itertools import pairwise
@@ -155,20 +154,6 @@ def line(label: str, text: str) -> str:
     return f"{escape(label)}: <code>{escape(text)}</code>"
 
 
-def facts(values: Mapping[str, Any], caption: str = "") -> str:
-    """Set name and value side by side, nested values by their path."""
-    return table(("what", "value"), _flat(values), caption)
-
-
-def _flat(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        name = f"{path}{key}"
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{name}.")
-        else:
-            yield name, shown(value)
-
-
 def shown(value: Any) -> str:
     """Show a value as short text: numbers to four digits, lists joined, None as a dash."""
     if value is None:
@@ -178,18 +163,3 @@ def shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(f"[{shown(v)}]" if isinstance(v, list | tuple) else shown(v) for v in value)
     return str(value)
-
-
-def figure(png: bytes, alt: str, caption: str) -> str:
-    """Embed a PNG with its alternative text and a caption."""
-    data = b64encode(png).decode("ascii")
-    return (
-        f'<figure><div class="picture" role="region" aria-label="figure" tabindex="0">'
-        f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}"></div>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def code(text: str) -> str:
-    """Text to copy, in a box that scrolls."""
-    return f'<pre tabindex="0"><code>{escape(text)}</code></pre>'
