@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 import sympy as sp
 
-from ...theory.algebra.matrices import hadamard, product, split, total
+from ...theory.algebra.matrices import hadamard, product, split, terms_of, total
 from ...theory.algebra.nodes import Matrix
 from ...theory.algebra.rebuild import Substitution, distribute
 from ...theory.algebra.traversal import rule
@@ -121,7 +121,7 @@ class _InTime(Substitution):
 
     @rule(sp.HadamardPower)
     def power(self, node: sp.HadamardPower) -> Matrix:
-        terms = _terms(distribute(self(node.base)))
+        terms = terms_of(distribute(self(node.base))) or (sp.ZeroMatrix(*node.shape),)
         return total(*(hadamard(*pick) for pick in itertools.product(terms, repeat=int(node.exp))))
 
 
@@ -136,16 +136,12 @@ def _first_term(flow: Flow, name: str, found: Mapping[str, tuple[int, Matrix]]) 
         }
     )
     powers: dict[int, list[Matrix]] = {}
-    for term in _terms(distribute(in_time(flow.right_hand_sides[name]))):
+    for term in terms_of(distribute(in_time(flow.right_hand_sides[name]))):
         scalar, factors = split(term)
         if scalar != 0:
             coefficient, power = sp.sympify(scalar).as_coeff_exponent(TAU)
             powers.setdefault(int(power), []).append(product(coefficient / (power + 1), *factors))
     return (min(powers) + 1, total(*powers[min(powers)])) if powers else None
-
-
-def _terms(expr: Matrix) -> tuple[Matrix, ...]:
-    return expr.args if isinstance(expr, sp.MatAdd) else (expr,)
 
 
 @lru_cache(maxsize=1)

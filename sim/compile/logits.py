@@ -57,4 +57,5 @@ def value(
 ) -> np.ndarray:
     """Value of an expression in a model's weights and data matrices."""
     values = {name: np.asarray(weights[name]) for name in model.weights} | dict(matrices)
-    return evaluate(expr, values, model.sizes | dimension_sizes(expr, values))
+    sizes = dimension_sizes(model.logits, values) | dimension_sizes(expr, values)
+    return evaluate(expr, values, model.sizes | sizes)

@@ -11,7 +11,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from ...theory.algebra.matrices import product, split, total
+from ...theory.algebra.matrices import product, split, terms_of, total
 from ...theory.algebra.nodes import Matrix, MatrixFunction, RowLogSumExp, RowSoftmax, matrix_symbols
 from ...theory.algebra.rebuild import Rebuild, distribute
 from ...theory.algebra.traversal import LEAVES, Traversal, parts, rule
@@ -42,16 +42,16 @@ def lower_flow(
         Weight name -> terms (coefficient, reference) that sum to dW/dt.
     """
     folds: dict[Matrix, Any] = {}
-    terms = CountTerms()
+    count = CountTerms()
 
     def attempt(order: tuple[str, ...], of: Mapping[str, Matrix] = sides) -> tuple[Graph, dict[str, list]]:
         lowering = Lowering(values, shapes, sizes, folds)
-        return lowering.graph, {name: [lowering.lower_dense(t) for t in _terms(of[name])] for name in order}
+        return lowering.graph, {name: [lowering.lower_dense(t) for t in terms_of(of[name])] for name in order}
 
     first = attempt(tuple(sides))
     tries = min(MAX_ORDERS, max(1, LOWERED_NODES // max(len(first[0].nodes), 1)))
     form = sides
-    few = sum(map(terms, sides.values())) <= MOST_TERMS
+    few = sum(map(count, sides.values())) <= MOST_TERMS
     if tries > 1 and few and (out := multiplied_out(sides, set(shapes))) != sides:
         other = attempt(tuple(sides), out)
         if other[0].cost < first[0].cost:
@@ -123,15 +123,9 @@ def multiplied_out(sides: Mapping[str, Matrix], weights: set[str]) -> dict[str, 
 def collected(expr: Matrix, weights: set[str]) -> Matrix:
     """Write a sum of products as one product for each data matrix at their head, where all terms begin with one."""
     heads: dict[Matrix, list[Matrix]] = {}
-    for term in _terms(expr):
+    for term in terms_of(expr):
         scalar, (head, *rest) = split(term)
         if not rest or any(symbol.name in weights for symbol in matrix_symbols(head)):
             return expr
         heads.setdefault(head, []).append(product(scalar, *rest))
     return total(*(product(head, total(*rests)) for head, rests in heads.items()))
-
-
-def _terms(expr: Matrix) -> tuple[Matrix, ...]:
-    if isinstance(expr, sp.ZeroMatrix):
-        return ()
-    return expr.args if isinstance(expr, sp.MatAdd) else (expr,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,14 @@ def evaluate(expr: Matrix, values: Mapping[str, Array], sizes: Mapping[sp.Symbol
         If a node has no numerical rule.
     """
     return _Evaluation(values, sizes)(expr)
+
+
+def evaluate_all(
+    exprs: Mapping[str, Matrix], values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]
+) -> dict[str, Array]:
+    """Values of several expressions by name, each shared sub-expression once: for arrays small enough to keep all."""
+    once = _KeptEvaluation(values, sizes)
+    return {name: once(expr) for name, expr in exprs.items()}
 
 
 def at_places(
@@ -173,6 +182,12 @@ class _Evaluation(Traversal):
         return self.dense(node)[rows, cols]
 
 
+class _KeptEvaluation(_Evaluation):
+    def __call__(self, node: Matrix) -> Array:
+        """The value, kept."""
+        return Traversal.__call__(self, node)
+
+
 def _run(factors: list[Matrix]) -> Matrix:
     return factors[0] if len(factors) == 1 else sp.MatMul(*factors)
 
@@ -227,6 +242,7 @@ def _dense(x: Array) -> np.ndarray:
     return x.toarray() if sparse.issparse(x) else np.asarray(x)
 
 
+@lru_cache(maxsize=256)
 def numpy_function(function: sp.Lambda) -> Any:
     """A scalar sympy function as a numpy function of arrays."""
     return sp.lambdify(function.variables, function.expr, ["scipy", "numpy"])

@@ -83,6 +83,10 @@ def _append(chain: list[Matrix], matrix: Matrix) -> sp.Expr:
             return sp.S.One
     if isinstance(last, Centering) and isinstance(matrix, Centering):
         return sp.S.One
+    if isinstance(last, DiagMatrix) and isinstance(matrix, DiagMatrix):
+        scalar, columns = split(hadamard(last.args[0], matrix.args[0]))
+        chain[-1] = DiagMatrix(product(*columns))
+        return scalar
     chain.append(matrix)
     return sp.S.One
 
@@ -99,6 +103,13 @@ def total(*terms: Matrix) -> Matrix:
     if not kept:
         return sp.ZeroMatrix(*terms[0].shape)
     return kept[0] if len(kept) == 1 else sp.MatAdd(*kept)
+
+
+def terms_of(expr: Matrix) -> tuple[Matrix, ...]:
+    """The terms of a sum; an expression that is none is its own single term, and zero has none."""
+    if isinstance(expr, sp.ZeroMatrix):
+        return ()
+    return expr.args if isinstance(expr, sp.MatAdd) else (expr,)
 
 
 def _flat_terms(terms: Iterable[Matrix]) -> Iterable[Matrix]:
@@ -172,15 +183,18 @@ def hadamard(*factors: Matrix) -> Matrix:
     for factor in _flat_factors(factors):
         coefficient, matrices = split(factor)
         scalar *= coefficient
+        while len(matrices) > 1 and isinstance(matrices[0], DiagMatrix):
+            left.append(matrices[0].args[0])
+            matrices = matrices[1:]
+        while len(matrices) > 1 and isinstance(matrices[-1], DiagMatrix):
+            right.append(matrices[-1].args[0])
+            matrices = matrices[:-1]
         if len(matrices) > 1 and _broadcasts(matrices[-1]):
             left.append(_column(matrices))
             continue
         if len(matrices) > 1 and _broadcasts(transpose(matrices[0])):
             right.append(_column([transpose(m) for m in reversed(matrices)]))
             continue
-        if len(matrices) > 1 and isinstance(matrices[0], DiagMatrix):
-            left.append(matrices[0].args[0])
-            matrices = matrices[1:]
         inner = product(*matrices)
         if isinstance(inner, sp.OneMatrix):
             continue
@@ -241,6 +255,12 @@ def _flat_factors(factors: Iterable[Matrix]) -> Iterable[Matrix]:
 def _ends_in_row_of_ones(term: Matrix) -> bool:
     last = split(term)[1][-1]
     return isinstance(last, sp.OneMatrix) and last.rows == 1 and last.cols != 1
+
+
+def constant_along_rows(term: Matrix) -> bool:
+    """Whether a term has equal entries along each row: it ends in a matrix of ones."""
+    matrices = split(term)[1]
+    return bool(matrices) and isinstance(matrices[-1], sp.OneMatrix) and term.cols != 1
 
 
 def _broadcasts(matrix: Matrix) -> bool:

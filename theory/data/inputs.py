@@ -29,7 +29,8 @@ import numpy as np
 import scipy.sparse as sparse
 import sympy as sp
 
-from ..algebra.nodes import StochasticSymbol
+from ..algebra.matrices import product, transpose
+from ..algebra.nodes import Matrix, StochasticSymbol
 from ..base.errors import FieldError
 from .dataset import count_tokens
 
@@ -64,6 +65,10 @@ A_CAUSAL = StochasticSymbol("A_causal", ROWS, ROWS)
 P_QUERY = StochasticSymbol("P_query", OFFSETS, N_CTX)
 P_KEY = StochasticSymbol("P_key", OFFSETS, N_CTX)
 P_OFFSET = StochasticSymbol("P_offset", OFFSETS, N_CTX)
+# Every pair of positions that A_causal joins stands once among the pairs: this matrix is 1 wherever A_causal is not 0.
+ONES_WITHIN: dict[Matrix, Matrix] = {
+    A_CAUSAL: product(P_ALL, transpose(P_QUERY), P_KEY, transpose(P_ALL)),
+}
 ROW_WEIGHTS = sp.MatrixSymbol("omega", ROWS, 1)  # weights of the rows, summing to one
 
 Tokens = np.ndarray  # token ids (m, n_ctx)

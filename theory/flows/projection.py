@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import sympy as sp
 
-from ..algebra.matrices import product, split, total, transpose
+from ..algebra.matrices import product, split, terms_of, total, transpose
 from ..algebra.nodes import Matrix
 from ..algebra.rebuild import Substitution, distribute
 from ..data.inputs import dimension
@@ -112,8 +112,7 @@ class _Spaces:
 
     def cancel(self, expr: Matrix) -> Matrix:
         """Multiply out and use U^T U = I, U^T U_perp = 0, and so on."""
-        spread = distribute(expr)
-        return total(*map(self._cancel_term, spread.args if isinstance(spread, sp.MatAdd) else (spread,)))
+        return total(*map(self._cancel_term, terms_of(distribute(expr)) or (expr,)))
 
     def _cancel_term(self, term: Matrix) -> Matrix:
         scalar, factors = split(term)

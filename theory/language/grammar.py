@@ -10,11 +10,12 @@
 
 ``@`` and ``*`` are the product of matrices, or with a scalar; ``.*`` and ``.^`` act entry by entry; ``/`` divides by a
 scalar. ``I`` and ``Pi`` take their size from what they meet; a scalar added to a matrix is added to every entry.
+``tr`` gives a matrix of one entry, which multiplies and adds like a scalar.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import sympy as sp
 
@@ -23,7 +24,7 @@ from ..algebra.nodes import Matrix
 from ..base.validate import did_you_mean
 from .claim_text import ClaimError as ClaimError
 from .claim_text import tokens
-from .claim_values import CALLS, SIZELESS, ParsedClaim, Value, spread, times
+from .claim_values import CALLS, SIZELESS, ParsedClaim, Value, scaled, spread, times
 
 DEEPEST, LARGEST_POWER, DIGITS = 60, 12, 30
 
@@ -157,7 +158,9 @@ class Reader:
             return Value(a.content + b.content, "scalar")
         if "matrix" not in (a.kind, b.kind):
             return Value(lambda n: total(spread(a, n, n), spread(b, n, n)), "open")
-        rows, cols = (a if a.kind == "matrix" else b).content.shape
+        rows, cols = max(
+            (v.content for v in (a, b) if v.kind == "matrix"), key=lambda m: m.shape != (1, 1)
+        ).shape
         for value in (a, b):
             if value.kind == "open" and rows != cols:
                 raise self._error(f"`claim` adds I or Pi to a matrix of shape ({rows}, {cols}).", position)
@@ -189,6 +192,8 @@ class Reader:
             return Value(product(a.sized(b.content.rows), b.content), "matrix")
         if b.kind == "open":
             return Value(product(a.content, b.sized(a.content.cols)), "matrix")
+        if a.content.cols != b.content.rows and (1, 1) in (a.content.shape, b.content.shape):
+            return Value(scaled(a.content, b.content), "matrix")
         if a.content.cols != b.content.rows:
             raise self._error(f"`claim` multiplies shapes {a.content.shape} and {b.content.shape}.", position)
         return Value(product(a.content, b.content), "matrix")
@@ -208,6 +213,8 @@ class Reader:
             exponent = self._exponent()
             if value.kind == "scalar":
                 value = Value(value.content**exponent, "scalar")
+            elif value.kind == "open" and sign != ".^" and exponent > 0:
+                value = Value(_repeated(value.content, exponent), "open")
             elif sign == ".^":
                 value = Value(hadamard_power(self._matrix(value, position), sp.Integer(exponent)), "matrix")
             else:
@@ -283,4 +290,8 @@ class Reader:
             raise self._error(f"`claim` takes diag of shape {x.shape}: only of a column.", position)
         if name == "tr" and x.rows != x.cols:
             raise self._error(f"`claim` takes the trace of shape {x.shape}: only of a square.", position)
-        return Value(CALLS[name](x), "scalar" if name == "tr" else "matrix")
+        return Value(CALLS[name](x), "matrix")
+
+
+def _repeated(content: Callable[[sp.Expr], Matrix], exponent: int) -> Callable[[sp.Expr], Matrix]:
+    return lambda size: product(*[content(size)] * exponent)

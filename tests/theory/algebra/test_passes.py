@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import sympy as sp
 import torch
+from reader import read_latex_line, read_line
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
@@ -35,7 +36,10 @@ from smallinit.theory.algebra.nodes import (
 from smallinit.theory.algebra.rebuild import Rebuild, Substitution, canonical, distribute, factored, normal
 from smallinit.theory.algebra.traversal import NODES, UnknownNodeError, parts
 from smallinit.theory.language.vocabulary import Vocabulary
-from smallinit.theory.printing import text as printing
+from smallinit.theory.printing.latex import latex
+from smallinit.theory.printing.roles import upright
+from smallinit.theory.printing.substitution import Degree, substitute_runs
+from smallinit.theory.printing.text import text
 
 N, V, D = (sp.Symbol(name, integer=True, positive=True) for name in ("n", "v", "d"))
 SIZES = {N: 5, V: 4, D: 3}
@@ -170,6 +174,21 @@ def gradient_error(expr):
     return worst
 
 
+def read(reader, write):
+    """A printed line, read by somebody who knows the notation alone."""
+
+    def value(expr):
+        known = arrays() | {str(d): float(size) for d, size in SIZES.items()}
+        return reader(write(expr), known, [int(SIZES.get(d, d)) for d in expr.shape])
+
+    return value
+
+
+def right_way_up(expr):
+    turned = upright(expr)
+    return value_of(turned) if turned == expr else value_of(turned).T
+
+
 SAME = {  # passes that keep the value
     "rebuild": lambda e: value_of(Rebuild()(e)),
     "substitution": lambda e: value_of(Substitution({B: OTHER})(e), arrays() | {"B_2": arrays()["B"]}),
@@ -189,6 +208,12 @@ SAME = {  # passes that keep the value
     "expansion": series_value,
     "torch": lambda e: torch_value(e, {k: torch.as_tensor(v) for k, v in arrays().items()}, SIZES).numpy(),
     "compilation": kernel_value,
+    "text": read(read_line, text),
+    "LaTeX": read(read_latex_line, latex),
+    "naming products": lambda e: value_of(
+        substitute_runs(e, {OTHER: product(2, X, E)}), arrays() | {"B_2": 2 * arrays()["X"] @ arrays()["E"]}
+    ),
+    "upright": right_way_up,
 }
 REFUSED = {("expansion", RowLogSumExp), ("compilation", RowLogSumExp)}
 LOOSE = {"expansion": 1e-6, "long truncation": 1e-6}
@@ -232,6 +257,17 @@ def test_terms_are_counted_and_parts_named(kind):
     assert all(part.shape for part in parts(SAMPLES[kind]))
 
 
+DEGREES = {
+    **{sp.MatrixSymbol: 1, sp.MatMul: 2, sp.MatAdd: 0, sp.Transpose: 1, sp.HadamardProduct: 2},
+    **{sp.HadamardPower: 6, ElementwiseApplyFunction: 2, DiagMatrix: 2},
+}
+
+
+@pytest.mark.parametrize("kind", NODES, ids=lambda k: k.__name__)
+def test_powers_of_the_weight_scale(kind):
+    assert Degree((E, W))(SAMPLES[kind]) == DEGREES.get(kind, 0)
+
+
 class Unknown(sp.MatrixExpr):
     """A kind of node that no pass was told of."""
 
@@ -259,6 +295,11 @@ def unknown_passes():
         "torch": lambda: torch_value(node, {"E": torch.zeros(2, 2)}, SIZES),
         "compilation": lambda: kernel_value(node),
         "patterns": lambda: Sampler(Lowering({}, WEIGHTS, SIZES, {})).pattern_of(node),
+        "text": lambda: text(node),
+        "LaTeX": lambda: latex(node),
+        "naming products": lambda: substitute_runs(node, {}),
+        "powers": lambda: Degree((E, W))(node),
+        "upright": lambda: upright(total(node, Z)),
         "sampling": lambda: Sampler(Lowering({}, WEIGHTS, SIZES, {}))._sample(node, A),
     }
 
@@ -313,4 +354,4 @@ def test_a_softmax_base_must_be_data():
 
 def test_attention_models_have_rules_all_the_way():
     assert AttentionOnly(5, 3).logits
-    assert printing.text(SAMPLES[sp.MatMul])
+    assert text(SAMPLES[sp.MatMul])
