@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.arrays import cosine_matrix
+from ...theory.base.crossings import first_reached
 from ...theory.data.dataset import Dataset
-from ...theory.data.token_similarity import cooccurrence_similarity, cosine_matrix, signature_similarity
+from ...theory.data.token_similarity import cooccurrence_similarity, signature_similarity
 from ..training.settings import real
 
 if TYPE_CHECKING:
@@ -97,12 +99,12 @@ def first_stage_end(training: Trajectory, part: float = FIRST_STAGE) -> int:
             f"`training` starts at a loss of {loss[0]:.3g}, not above the label entropy {entropy:.3g}."
         )
     level = loss[0] - part * (loss[0] - entropy)
-    below = np.flatnonzero(loss <= level)
-    if not below.size:
+    end = int(first_reached(loss <= level))
+    if end < 0:
         raise ValueError(
             f"`training` ends at a loss of {loss[-1]:.3g}, above {level:.3g}, the end of the first stage: train on."
         )
-    return int(below[0])
+    return end
 
 
 def _label_entropy(training: Trajectory) -> float:

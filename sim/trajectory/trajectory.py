@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.crossings import first_reached
 from ..ode.outcome import Outcome
 from . import observables
 
@@ -189,10 +190,8 @@ class Trajectory:
         """
         from .left_range import excursions
 
-        return {
-            what: float(self.t[np.argmax(size > 1.0)]) if (size > 1.0).any() else float("inf")
-            for what, size in excursions(self).items()
-        }
+        first = {what: first_reached(size > 1.0) for what, size in excursions(self).items()}
+        return {what: float(self.t[i]) if i >= 0 else float("inf") for what, i in first.items()}
 
     def _unknown(self, name: str) -> str:
         if name.partition("/")[0] in ("loss", "accuracy", "cosine") and (
