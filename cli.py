@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
 
-from .theory.base.files import InputError
+from .theory.base.errors import InputError
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 130
-POINTER = re.compile(
-    r"\A[^\n]+\n  [^\n]*\n *\^\Z"
-)  # an unreadable claim: its text, and a finger on the character
 
 # Commands stand here by name only: what they need loads when they are called.
 COMMANDS = {
@@ -42,7 +37,7 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,
     )
     for order, (name, text) in enumerate(COMMANDS.items()):
-        module = f"{name}_command" if name in ("sweep", "report", "figure") else "experiments"
+        module = "experiments" if name in ("overlay", "derive", "simulate", "train") else f"{name}_command"
         app.command(f"{__package__}.compare.commands.{module}:{name}", name=name, help=text, sort_key=order)
     return app
 
@@ -87,7 +82,9 @@ def run(argv: list[str]) -> int:
     except BrokenPipeError:  # `smallinit derive | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (CycloptsError, InputError) as error:
+    except InputError as error:
+        return _fail(error.sentence, BAD_INPUT, error.picture)
+    except CycloptsError as error:
         return _fail(explained(error), BAD_INPUT)
     except MemoryError as error:
         return _fail(f"out of memory: {error or 'make the experiment smaller'}.", FAILED)
@@ -99,12 +96,11 @@ def run(argv: list[str]) -> int:
         return _fail(str(error), FAILED)
 
 
-def explained(error: Any) -> str:
+def explained(error: CycloptsError) -> str:
     """Say in one sentence what was wrong with the arguments."""
-    if isinstance(error, UnusedCliTokensError):
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         return f"unexpected argument {error.unused_tokens[0]!r}: a command takes one experiment file."
-    if isinstance(error, CycloptsError):
-        error.verbose = False
+    error.verbose = False
     return str(error)
 
 
@@ -114,9 +110,8 @@ def _numerical(error: RuntimeError) -> bool:
     return isinstance(error, IntegrationError)
 
 
-def _fail(message: str, code: int) -> int:
-    shown = message if POINTER.search(message) else one_line(message)
-    print(f"smallinit: {shown}", file=sys.stderr)
+def _fail(message: str, code: int, picture: Sequence[str] = ()) -> int:
+    print("\n".join([f"smallinit: {one_line(message)}", *picture]), file=sys.stderr)
     return code
 
 

@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import smallinit
-from smallinit.compare.sweep.store import code_hash
 
 HERE = Path(__file__).parent
-SOURCES = code_hash().encode() + b"".join(path.read_bytes() for path in sorted(HERE.parent.glob("*.py")))
+ROOMS = [
+    HERE.parent.glob("*.py"),
+    *((HERE.parent / layer).rglob("*.*") for layer in ("theory", "sim", "compare")),
+]
+SOURCES = b"".join(path.read_bytes() for room in ROOMS for path in sorted(room) if path.suffix != ".pyc")
 sys.path.insert(0, str(HERE))  # `_pages`
 
 # Kernels are to speak of errors only, and to leave no history in the user's home.

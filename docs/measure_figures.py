@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from smallinit.cli import run
 from smallinit.compare.commands.figure_command import NAMES, figure_module
-from smallinit.theory.base.files import InputError
+from smallinit.theory.base.errors import InputError
 
 HERE = Path(__file__).parent
 PAGE, FOLDER = HERE / "figures.md", HERE / "figures"

@@ -1,6 +1,7 @@
 """Numbers: flows compiled to kernels, integrated to trajectories."""
 
 from .compile.check_flow import check_flow as check_flow
+from .compile.compiler import evaluate_flow as evaluate_flow
 from .ensemble.ensemble import Ensemble as Ensemble
 from .ensemble.integrate_ensemble import integrate_ensemble as integrate_ensemble
 from .forecast.certificate import Certificate as Certificate

@@ -90,7 +90,8 @@ def test_wheel_holds_the_package_only(wheel):
         "__main__.py",
         "cli.py",
         "theory/__init__.pyi",
-        "compare/report/page.html",
+        "compare/report/templates/page.html",
+        "compare/report/templates/blocks.html",
     } <= shipped
 
 

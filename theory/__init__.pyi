@@ -15,13 +15,13 @@ from .data.label_laws import sum_law as sum_law
 from .data.label_laws import sum_law_by_convolution as sum_law_by_convolution
 from .data.label_laws import uniform_sum_law as uniform_sum_law
 from .data.lexicon import Lexicon as Lexicon
-from .data.lexicon import read_text as read_text
 from .data.signature_modes import Modes as Modes
 from .data.signature_modes import signature_modes as signature_modes
 from .data.tasks import CompositeTask as CompositeTask
 from .data.token_similarity import bigrams as bigrams
 from .data.token_similarity import cooccurrence_similarity as cooccurrence_similarity
 from .data.token_similarity import signature_similarity as signature_similarity
+from .data.words import read_text as read_text
 from .flows.closure import Closure as Closure
 from .flows.flow import Flow as Flow
 from .flows.flow import derive as derive

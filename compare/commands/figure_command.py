@@ -6,17 +6,19 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from difflib import get_close_matches
 from importlib import import_module
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...theory.base.files import InputError, check_target
-from ..experiment.schema import parse_tokens
+from ...theory.base.errors import InputError
+from ...theory.base.folders import check_folder
+from ...theory.base.validate import did_you_mean
+from ..experiment.values import parse_tokens
 from . import tables as report
-from .experiments import note, save
+from .experiments import save
 from .flags import Overwrite
+from .terminal import note
 
 if TYPE_CHECKING:
     from ..figures.arguments import State
@@ -58,7 +60,7 @@ def figure(
     chosen = parse_seeds(seeds)
     module = figure_module(name)
     options = {} if text is None else {"text": narrative_file(name, text)}
-    folder = check_target(out if out is not None else Path("results") / f"figure-{name}", overwrite)
+    folder = check_folder(out if out is not None else Path("results") / f"figure-{name}", overwrite)
     with kept_state(folder) as state:
         result = import_module(module).run(size, chosen, note, state=state, **options)
         print(f"figure {result.name}: {result.title}\n\n{statistics_table(result)}\n")
@@ -109,10 +111,8 @@ def figure_module(name: str) -> str:
         If there is no such figure, or this version lacks it.
     """
     if name not in NAMES:
-        near = get_close_matches(
-            name.lower().removeprefix("fig").removeprefix("ure").strip(" -_."), NAMES, 1, 0.5
-        )
-        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(NAMES)}."
+        bare = name.lower().removeprefix("fig").removeprefix("ure").strip(" -_.")
+        hint = did_you_mean(bare, NAMES, cutoff=0.5)
         raise InputError(f"there is no figure {name[:40]!r} of the paper here: {hint}")
     if not (Path(__file__).parents[1] / "figures" / f"figure_{name}.py").is_file():
         raise InputError(f"figure {name!r} is not part of this version: choose another, or a newer version.")
@@ -187,7 +187,7 @@ def writers(result: FigureResult, size: str, seeds: tuple[int, ...]) -> dict[str
     return {
         "figure.json": lambda path: path.write_text(text + "\n", encoding="utf-8"),
         "figure.png": lambda path: draw(result, path, record),
-        "data.npz": lambda path: np.savez(path, **dict(result.arrays)),
+        "data.npz": lambda path: np.savez(path, allow_pickle=False, **dict(result.arrays)),
     }
 
 
@@ -203,7 +203,7 @@ def draw(result: FigureResult, path: Path, record: Mapping[str, Any]) -> None:
     from matplotlib.figure import Figure
     from matplotlib.style import context
 
-    from ..plots.overlay_figure import STYLE, WIDTH
+    from ..plots.saving import STYLE, WIDTH
 
     described = {key: record[key] for key in ("settings", "provenance")}
     with context(["default", STYLE]):

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ...theory.base.files import InputError
-from .experiments import write_text
+from ...theory.base.errors import InputError
+from ...theory.base.files import write_whole
 from .flags import Overwrite
 
 
@@ -30,7 +30,7 @@ def report(
     overwrite
         Replace a former page.
     """
-    from ..report.page import page_of
+    from ..report.directory import page_of
 
     target = out if out is not None else folder / "report.html"
     if folder.is_dir():  # else `page_of` says what is wrong
@@ -43,5 +43,5 @@ def report(
                 f"`--out` {str(target)!r} lies in a folder that does not exist: create it first."
             )
     content = page_of(folder).html()
-    write_text(target, content)
+    write_whole(target, content)
     print(f"wrote {target} ({len(content.encode()) / 1e6:.1f} MB)")

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from pydantic import ValidationError
 
-from ...theory.base.files import InputError
-from .schema import SECTIONS, Experiment, fields
+from ...theory.base.errors import FieldError, InputError
+from ...theory.base.names import MODELS
+from ...theory.base.validate import did_you_mean, nearest, shown
+from .schema import SECTIONS, Experiment, ModelSpec, fields
 
 PRESETS = Path(__file__).with_name("presets")
 FILE_BYTES = 2**24  # no experiment is larger
-PATHS = (("data", "file"), ("init", "file"))  # keys that name files, relative to where they are written
+# Keys that name files, relative to where they are written.
+PATHS = (("data", "file"), ("init", "file"), ("training", "measure_on"), ("training", "checkpoint"))
 FLAGS = "on the command line"
 
 
@@ -37,12 +39,11 @@ class Loaded:
     experiment: Experiment
     sources: Mapping[str, str]
 
-    def where(self, section: str, message: str = "") -> str:
-        """Name the place that set the key which a message quotes, else all that set keys of a section."""
-        for word in re.findall(r"`(\w+)`", message):
-            for key in (f"{section}.{word}", *(f"{other}.{word}" for other in SECTIONS)):
-                if key in self.sources:
-                    return self.sources[key]
+    def where(self, section: str, field: str = "") -> str:
+        """Name the place that set a key, of this section or of another one, else all that set keys of the section."""
+        for key in (f"{section}.{field}", *(f"{other}.{field}" for other in SECTIONS)):
+            if key in self.sources:
+                return self.sources[key]
         places = [place for key, place in self.sources.items() if key.split(".")[0] == section]
         return " and ".join(dict.fromkeys(places)) or "by default"
 
@@ -95,7 +96,7 @@ def read_preset(name: str) -> dict[str, Any]:
     """Read a preset of the package."""
     known = sorted(path.stem for path in PRESETS.glob("*.toml"))
     if name not in known:
-        raise InputError(f"there is no preset {name!r}{_hint(name, known)}")
+        raise InputError(f"there is no preset {name!r}: {did_you_mean(name, known)}")
     return read_toml(PRESETS / f"{name}.toml")
 
 
@@ -141,6 +142,7 @@ def nested(flags: Mapping[str, Any]) -> dict[str, Any]:
 def _merge(merged: dict[str, Any], sources: dict[str, str], layer: dict[str, Any], place: str) -> None:
     if "data" in layer and "task" not in layer:  # the user's data replace a task of a lower layer
         merged.pop("task", None)
+    _leave_other_models_keys(merged, sources, layer)
     for section, part in layer.items():
         if isinstance(part, dict) and isinstance(merged.get(section), dict):
             merged[section] = merged[section] | part
@@ -150,62 +152,56 @@ def _merge(merged: dict[str, Any], sources: dict[str, str], layer: dict[str, Any
         sources.update({section: place} | {f"{section}.{key}": place for key in keys})
 
 
+def _leave_other_models_keys(
+    merged: dict[str, Any], sources: dict[str, str], layer: Mapping[str, Any]
+) -> None:
+    """Drop the keys of lower layers that describe another model than the one that this layer names."""
+    below, above = merged.get("model"), layer.get("model")
+    name = above.get("name") if isinstance(above, dict) else None
+    if not isinstance(below, dict) or not isinstance(name, str) or name not in MODELS:
+        return
+    described = MODELS.get(str(below.get("name", ModelSpec.model_fields["name"].default)), ())
+    lost = set(described) - set(MODELS[name])
+    merged["model"] = {key: value for key, value in below.items() if key not in lost}
+    for key in lost:
+        sources.pop(f"model.{key}", None)
+
+
 def sentence(error: ValidationError, sources: Mapping[str, str]) -> str:
     """Say the first thing that is wrong, where it was set and what to do."""
     first = error.errors(include_url=False)[0]
-    location = first["loc"]
+    location, kind = first["loc"], first["type"]
     name = ".".join(map(str, location[:2])) + "".join(f"[{i}]" for i in location[2:] if isinstance(i, int))
-    place = sources.get(".".join(map(str, location[:2])), sources.get(str(location[0]) if location else ""))
+    cause = first.get("ctx", {}).get("error")
+    keys = [".".join(map(str, location[:2])), *(str(part) for part in location[:1])]
+    if isinstance(cause, FieldError):  # of a part as a whole, which says itself which key it is about
+        keys = [".".join([*map(str, location[:1]), cause.field]), cause.field, *keys]
+    place = next((sources[key] for key in keys if key in sources), None)
     tail = "." if place is None else f" ({place})."
-    if first["type"] == "extra_forbidden":
+    if isinstance(cause, FieldError):
+        return f"{str(cause).rstrip('.')}{tail}"
+    if cause is not None:
+        return f"`{name}` {str(cause).rstrip('.')}{tail}"
+    if kind == "extra_forbidden":
         return f"unknown key `{name}`{_hint_key(name)}{tail}"
-    if first["type"] == "missing":
+    if kind == "missing":
         return f"`{name}` is missing; set it{tail}"
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
-    if first["type"] in ("model_type", "model_attributes_type"):
-        message = f"must be a table, written [{name}]"
-    if message.startswith("`"):
-        return f"{message}{tail}"
-    if first["type"] == "value_error":
-        return f"`{name}` {message}{tail}"
-    hint = _hint_choice(first)
-    message = message.replace("Input should", "should").replace("Tuple should", "should")
-    return f"`{name}` {message[:1].lower()}{message[1:]}, got {shown(first['input'])}{hint}{tail}"
-
-
-def shown(value: Any) -> str:
-    """Show a value in one short line."""
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of thousands of digits
-        return "a huge integer"
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    if kind in ("model_type", "model_attributes_type"):
+        return f"`{name}` must be a table, written [{name}], got {shown(first['input'])}{tail}"
+    message = first["msg"].rstrip(".").replace("Input should", "should").replace("Tuple should", "should")
+    return f"`{name}` {message[:1].lower()}{message[1:]}, got {shown(first['input'])}{tail}"
 
 
 def _hint_key(name: str) -> str:
-    """Suggest the nearest key: of the same section, else of the same name elsewhere."""
+    """Suggest the key of that name in another section, else the nearest one: of this section, of any."""
     known = [*SECTIONS, *(f"{section}.{key}" for section, key, _ in fields())]
     section, _, key = name.rpartition(".")
-    siblings = [k for k in known if k.rpartition(".")[0] == section]
-    if near := get_close_matches(name, siblings, 1, 0.7):
-        return f"; did you mean `{near[0]}`?"
     by_key = {k.rpartition(".")[2]: k for k in reversed(known)}
-    if near := get_close_matches(key, by_key, 1):
-        return f"; did you mean `{by_key[near[0]]}`?"
-    return f"; choose from {', '.join(s.rpartition('.')[2] for s in siblings)}" if siblings else ""
-
-
-def _hint_choice(first: Any) -> str:
-    if first["type"] != "literal_error" or not isinstance(first["input"], str):
-        return ""
-    choices = [word for word in first["ctx"]["expected"].split("'") if word.isidentifier() and word != "or"]
-    near = get_close_matches(first["input"], choices, 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _hint(word: str, known: list[str]) -> str:
-    near = get_close_matches(word, known, 1)
-    return f": did you mean {near[0]!r}?" if near else f": choose from {', '.join(known)}."
+    siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == section}
+    for names in ({key: by_key[key]} if key in by_key else {}, siblings, by_key):
+        if near := nearest(key, names):
+            return f"; did you mean `{names[near]}`?"
+    return f"; choose from {', '.join(siblings)}" if siblings else ""
 
 
 def to_toml(experiment: Experiment) -> str:
@@ -218,28 +214,4 @@ def to_toml(experiment: Experiment) -> str:
 
 def write_tables(tables: Mapping[str, Mapping[str, Any]]) -> str:
     """Write tables of plain values as TOML; empty ones are left out."""
-    blocks = [
-        "\n".join([f"[{name}]", *(f"{_key(key)} = {_toml(value)}" for key, value in part.items())])
-        for name, part in tables.items()
-        if part
-    ]
-    return "\n\n".join(blocks) + "\n"
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, str):
-        plain = "".join(c if c >= " " and c != "\x7f" else f"\\u{ord(c):04x}" for c in _escaped(value))
-        return f'"{plain}"'
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    return repr(value)  # int and finite float: Python's notation is TOML's
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    return tomli_w.dumps({name: dict(part) for name, part in tables.items() if part})

@@ -3,125 +3,61 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    model_serializer,
     model_validator,
 )
 
-# Mirrors of `theory.activations.NAMED` and `theory.closure.NAMES`, held equal by a test: reading a file must
-# not load sympy.
-ACTIVATIONS = ("tanh", "sin", "arctan", "softsign", "gelu", "silu", "identity", "square")
-REFUSED_ACTIVATIONS = ("relu", "leaky_relu", "sigmoid")
-CLOSURES = ("drive", "leading", "softmax", "exact")
-# A cut of the loss, or what is kept of each part, joined by "+" since commas part closures in a flag.
-CLOSURE = r"order=[1-9]\d?|(softmax|activation|attention)=(exact|\d\d?)(,(softmax|activation|attention)=(exact|\d\d?))*"
-TOKEN_LIMIT = 2**20  # also keeps a mistyped range from filling the memory
-STEP_LIMIT = 10**8
+from ...theory.base.errors import FieldError
+from ...theory.base.names import (
+    ACTIVATIONS,
+    CLOSURES,
+    DEVICES,
+    DTYPES,
+    KEEPS,
+    LOSSES,
+    METHODS,
+    MODELS,
+    OPTIMIZERS,
+)
+from .values import (
+    STEP_LIMIT,
+    Activation,
+    Betas,
+    Closures,
+    Device,
+    Dtype,
+    File,
+    Keep,
+    Loss,
+    Masked,
+    Method,
+    ModelName,
+    Optimizer,
+    Positions,
+    Positive,
+    Schedule,
+    Seed,
+    Size,
+    Steps,
+    Tokens,
+    Tolerance,
+)
+
+COMMON_KEYS = ("name", "loss", "d_vocab")  # of all models
 
 
-def parse_tokens(value: Any) -> Any:
-    """Read ``"21-40"``, ``"1-5, 8"``, one token or a list of tokens.
-
-    A list always means its members: two numbers are two tokens, never a range.
-    """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return (value,)
-    if not isinstance(value, str):
-        return value
-    spans = [_span(part) for part in value.split(",")]
-    if sum(len(span) for span in spans) > TOKEN_LIMIT:
-        raise ValueError(f"must hold at most {TOKEN_LIMIT:,} tokens, got {sum(map(len, spans)):,}")
-    return tuple(token for span in spans for token in span)
-
-
-def _span(part: str) -> range:
-    match = re.fullmatch(r"\s*(\d{1,7})\s*(?:-\s*(\d{1,7})\s*)?", part, re.ASCII)
-    if match is None:
-        raise ValueError(
-            f'must be a range such as "21-40", some joined by commas, or a list of tokens, got {part[:40]!r}'
-        )
-    first, last = int(match[1]), int(match[2] or match[1])
-    if last < first:
-        raise ValueError(f"must count upwards, got {part[:40]!r}; swap the ends")
-    return range(first, last + 1)
-
-
-def format_tokens(tokens: tuple[int, ...]) -> str:
-    """Write tokens as ranges, such that `parse_tokens` gives them back in the same order."""
-    breaks = [i for i, (a, b) in enumerate(pairwise(tokens), 1) if b != a + 1]
-    edges = [0, *breaks, len(tokens)]
-    runs = [tokens[a:b] for a, b in pairwise(edges)]
-    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-
-
-def parse_closures(value: Any) -> Any:
-    """Read one name, names joined by commas, or a list of names; parts of one closure are joined by "+" in text."""
-    if not isinstance(value, str):
-        return value
-    return tuple(name.strip().replace("+", ",") for name in value.split(","))
-
-
-def check_closures(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse unknown and repeated closures."""
-    for i, name in enumerate(names):
-        if name not in CLOSURES and not re.fullmatch(CLOSURE, name, re.ASCII):
-            raise ValueError(f"has an unknown closure {name[:40]!r}{_hint(name, (*CLOSURES, 'order=9'))}")
-        if name in names[:i]:
-            raise ValueError(f"names {name!r} twice")
-    return names
-
-
-def check_activation(name: str) -> str:
-    """Refuse unknown activations, and those the theory does not hold for with the reason."""
-    if name in REFUSED_ACTIVATIONS:
-        raise ValueError(
-            f"{name!r} breaks Assumption 1 (s twice differentiable, s(0) = 0, s'(0) = 1); "
-            "use a smooth activation such as 'tanh' or 'gelu'"
-        )
-    if name not in ACTIVATIONS:
-        raise ValueError(f"{name[:40]!r} is unknown{_hint(name, ACTIVATIONS)}")
-    return name
-
-
-def _hint(word: str, known: tuple[str, ...]) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(word, known, 1)
-    return f"; did you mean {near[0]!r}?" if near else f"; choose from {', '.join(known)}"
-
-
-# TOML has arrays, Python's tuples are immutable: the container may be either, its members stay strict.
-Members = Field(min_length=1, max_length=TOKEN_LIMIT, strict=False)
-Token = Annotated[int, Field(ge=0, lt=TOKEN_LIMIT)]
-Tokens = Annotated[
-    tuple[Token, ...], Members, BeforeValidator(parse_tokens), PlainSerializer(format_tokens, return_type=str)
-]
-Masked = Annotated[
-    tuple[Annotated[tuple[Token, ...], Members], ...], Field(strict=False, max_length=TOKEN_LIMIT)
-]
-Positions = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Members]
-Closures = Annotated[
-    tuple[str, ...],
-    Field(min_length=1, max_length=100, strict=False),
-    BeforeValidator(parse_closures),
-    AfterValidator(check_closures),
-]
-Activation = Annotated[str, AfterValidator(check_activation)]
-Size = Annotated[int, Field(ge=1, le=2**20)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Positive = Annotated[float, Field(gt=0)]
-Tolerance = Annotated[float, Field(gt=0, lt=1)]
+def listed(names: Sequence[str]) -> str:
+    """Join names as a sentence does: a, b or c."""
+    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
 class Section(BaseModel):
@@ -133,95 +69,178 @@ class Section(BaseModel):
 class Task(Section):
     """The composite anchor task; see `smallinit.theory.CompositeTask`."""
 
-    keys: Tokens = Field(tuple(range(21, 121)), description='Key tokens: "21-40", "1-5,8" or a list.')
-    memory_anchors: Tokens = Field(tuple(range(1, 11)), description="Anchors whose labels are memorised.")
-    reasoning_anchors: Tokens = Field(tuple(range(11, 21)), description="Anchors that add to the key.")
-    n_anchors: int = Field(2, ge=1, le=64, description="Consecutive anchors per sequence.")
-    length: int = Field(3, ge=2, le=4096, description="Tokens per sequence.")
-    masked: Masked = Field((), description="Held-out reasoning tuples: [[11, 13], [13, 11]].")
-    positions: Positions | None = Field(
-        None, description="Weights of the key's positions; uniform if absent."
+    keys: Tokens = Field(default=tuple(range(21, 121)), description='Key tokens: "21-40", "1-5,8" or a list.')
+    memory_anchors: Tokens = Field(
+        default=tuple(range(1, 11)), description="Anchors whose labels are memorised."
     )
-    seed: Seed = Field(0, description="Seed of the memory labels and of sampling.")
+    reasoning_anchors: Tokens = Field(
+        default=tuple(range(11, 21)), description="Anchors that add to the key."
+    )
+    n_anchors: int = Field(default=2, ge=1, le=64, description="Consecutive anchors per sequence.")
+    length: int = Field(default=3, ge=2, le=4096, description="Tokens per sequence.")
+    masked: Masked = Field(default=(), description="Held-out reasoning tuples: [[11, 13], [13, 11]].")
+    positions: Positions | None = Field(
+        default=None, description="Weights of the key's positions; uniform if absent."
+    )
+    seed: Seed = Field(default=0, description="Seed of the memory labels and of sampling.")
     n_samples: int | None = Field(
-        None, ge=1, le=10**8, description="Draw this many sequences instead of enumerating all."
+        default=None, ge=1, le=10**8, description="Draw this many sequences instead of enumerating all."
     )
 
 
 class Data(Section):
     """The user's own sequences, in place of a task."""
 
-    file: str = Field(min_length=1, description="An .npz with sequences, labels (weights, groups, held_out).")
+    file: File = Field(description="An .npz with sequences, labels (weights, groups, held_out).")
 
 
 class ModelSpec(Section):
-    """The network; keys that a model does not have are ignored."""
+    """The network; each model takes some of the keys, and the others are refused."""
 
-    name: Literal[
-        "EmbMLP", "EmbedUnembed", "TwoTokenMLP", "OneLayerTransformer", "ScalarClassifier", "AttentionOnly"
-    ] = Field("EmbMLP", description="Class of the model.")
-    d_model: Size = Field(200, description="Embedding width.")
-    d_mlp: Size = Field(400, description="Hidden width.")
-    d_head: Size = Field(64, description="Width of keys, queries and values.")
-    n_layers: int = Field(1, ge=1, le=16, description="Attention layers (AttentionOnly).")
-    unembed: bool = Field(True, description="Read logits through W_U (OneLayerTransformer).")
-    positions: bool = Field(False, description="Add a learned positional embedding (OneLayerTransformer).")
-    activation: Activation = Field("tanh", description=f"One of {', '.join(ACTIVATIONS)}.")
-    loss: Literal["cross_entropy", "exponential", "logistic", "mse"] | None = Field(
-        None, description="cross_entropy, exponential, logistic or mse; the model's own if absent."
+    name: ModelName = Field(default="EmbMLP", description=f"{listed(list(MODELS))}.")
+    d_model: Size = Field(default=200, description="Embedding width.")
+    d_mlp: Size = Field(default=400, description="Hidden width.")
+    d_head: Size = Field(default=64, description="Width of keys, queries and values.")
+    n_layers: int = Field(default=1, ge=1, le=16, description="Attention layers (AttentionOnly).")
+    unembed: bool = Field(default=True, description="Read logits through W_U (OneLayerTransformer).")
+    positions: bool = Field(
+        default=False, description="Add a learned positional embedding (OneLayerTransformer)."
     )
-    d_vocab: Size | None = Field(None, description="Vocabulary size; as large as the data need if absent.")
+    activation: Activation = Field(default="tanh", description=f"One of {', '.join(ACTIVATIONS)}.")
+    loss: Loss | None = Field(default=None, description=f"{listed(LOSSES)}; the model's own if absent.")
+    d_vocab: Size | None = Field(
+        default=None, description="Vocabulary size; as large as the data need if absent."
+    )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys that the model has."""
+        return (*COMMON_KEYS, *MODELS[self.name])
+
+    @model_validator(mode="after")
+    def _own_keys(self) -> ModelSpec:
+        for key in type(self).model_fields:
+            if key in self.model_fields_set and key not in self.keys:
+                has = ", ".join(key for key in self.keys if key != "name")
+                raise FieldError(f"model.{key}", f"is no key of {self.name}, which takes {has}; leave it out")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_others(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if key in self.keys}
 
 
 class Init(Section):
     """The initial weights."""
 
-    gamma: float = Field(0.8, ge=0, le=100, description="Entries have standard deviation rows^-gamma.")
-    seed: Seed = Field(0, description="Seed of the initial weights.")
-    file: str | None = Field(None, min_length=1, description="An .npz with the weights, in place of a draw.")
+    gamma: float = Field(
+        default=0.8, ge=0, le=100, description="Entries have standard deviation rows^-gamma."
+    )
+    seed: Seed = Field(default=0, description="Seed of the initial weights.")
+    file: File | None = Field(default=None, description="An .npz with the weights, in place of a draw.")
 
 
 class Theory(Section):
     """The closures and their integration; times are flow times (learning rate x step)."""
 
     closures: Closures = Field(
-        ("leading", "softmax"),
+        default=("leading", "softmax"),
         description=f"Any of {', '.join(CLOSURES)}, order=k, activation=j+attention=m; repeatable.",
     )
-    t1: Positive = Field(200.0, description="End, in flow time.")
-    rtol: Tolerance = Field(1e-6, description="Relative tolerance.")
-    atol: Positive | None = Field(None, description="Absolute tolerance; from the weights' scale if absent.")
-    method: Literal["tsit5", "dop853", "rkc", "euler", "taylor"] | None = Field(
-        None, description="tsit5, dop853, rkc, euler or taylor; chosen as the run goes on if absent."
+    t1: Positive = Field(default=200.0, description="End, in flow time.")
+    rtol: Tolerance = Field(default=1e-6, description="Relative tolerance.")
+    atol: Positive | None = Field(
+        default=None, description="Absolute tolerance; from the weights' scale if absent."
     )
-    points: int = Field(101, ge=2, le=100_000, description="Times kept, of theory and training alike.")
-    max_steps: int = Field(100_000, ge=1, le=STEP_LIMIT, description="Most steps of the integrator.")
+    method: Method | None = Field(
+        default=None, description=f"{listed(METHODS)}; chosen as the run goes on if absent."
+    )
+    points: int = Field(
+        default=101, ge=2, le=100_000, description="Times kept, of theory and training alike."
+    )
+    max_steps: int = Field(default=100_000, ge=1, le=STEP_LIMIT, description="Most steps of the integrator.")
 
 
 class Training(Section):
     """The training run."""
 
-    optimizer: Literal["gd", "sgd", "adamw"] = Field("gd", description="gd, sgd or adamw.")
-    learning_rate: Positive = Field(0.1, description="Flow time per step.")
-    steps: int | None = Field(None, ge=1, le=STEP_LIMIT, description="Steps; t1 / learning_rate if absent.")
-    batch_size: int | None = Field(None, ge=1, le=STEP_LIMIT, description="Sequences per step; not for gd.")
-    weight_decay: float = Field(0.0, ge=0, description="Decay rate per unit of flow time.")
-    seed: Seed = Field(0, description="Seed of the minibatches.")
-    dtype: Literal["float64", "float32"] = Field("float64", description="float64 or float32.")
+    optimizer: Optimizer = Field(default="gd", description=f"{listed(OPTIMIZERS)}.")
+    learning_rate: Positive = Field(
+        default=0.1, description="Flow time per step; the largest under a schedule."
+    )
+    steps: Steps | None = Field(default=None, description="Steps; t1 / learning_rate if absent.")
+    batch_size: Steps | None = Field(default=None, description="Sequences per step; not for gd.")
+    weight_decay: float = Field(default=0.0, ge=0, description="Decay rate per unit of flow time.")
+    betas: Betas | None = Field(
+        default=None, description="Decay of adamw's moments per step; [0.9, 0.999] if absent."
+    )
+    schedule: Schedule | None = Field(
+        default=None, description="cosine: warm-up, then half a cosine; a constant learning rate if absent."
+    )
+    warmup: int | None = Field(
+        default=None, ge=0, le=STEP_LIMIT, description="Steps of the warm-up; 0 if absent."
+    )
+    cosine_end: Steps | None = Field(
+        default=None, description="Step at which the cosine ends; the last if absent."
+    )
+    final: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Learning rate after the cosine over the largest; 0.1 if absent.",
+    )
+    clip: Positive | None = Field(
+        default=None, description="Largest norm of the whole gradient; none if absent."
+    )
+    seed: Seed = Field(default=0, description="Seed of the minibatches.")
+    dtype: Dtype = Field(default="float64", description=f"{listed(DTYPES)}.")
+    device: Device = Field(
+        default="cpu", description=f"{listed(DEVICES)}, which takes a GPU if there is one."
+    )
+    keep: Keep = Field(default="weights", description=f"What is kept of every saved step: {listed(KEEPS)}.")
+    measure_on: File | None = Field(
+        default=None, description="An .npz like that of [data], to measure the observables that are kept on."
+    )
+    checkpoint: File | None = Field(
+        default=None, description="An .npz to keep the state in, and to go on from."
+    )
+    checkpoint_every: Steps | None = Field(
+        default=None, description="Steps between states; a minute if absent."
+    )
 
     @model_validator(mode="after")
-    def _batches(self) -> Training:
-        if self.optimizer == "gd" and self.batch_size is not None:
-            raise ValueError(
-                "`batch_size` does not go with the full-batch optimizer 'gd'; use 'sgd' or leave it out"
+    def _together(self) -> Training:
+        """Refuse keys that mean nothing beside the others."""
+        set_keys = {key for key in type(self).model_fields if getattr(self, key) is not None}
+        if self.optimizer == "gd" and "batch_size" in set_keys:
+            raise FieldError(
+                "batch_size", "does not go with the full-batch optimizer 'gd'; use 'sgd' or leave it out"
             )
+        if self.optimizer != "adamw" and "betas" in set_keys:
+            raise FieldError("betas", f"are adamw's and the optimizer is {self.optimizer!r}; leave them out")
+        if self.keep != "observables" and "measure_on" in set_keys:
+            raise FieldError("measure_on", "needs keep = 'observables'; weights say all losses themselves")
+        if "checkpoint" not in set_keys and "checkpoint_every" in set_keys:
+            raise FieldError("checkpoint_every", "needs `checkpoint`, the file to keep the state in; set it")
+        self._check_schedule(set_keys)
         return self
+
+    def _check_schedule(self, set_keys: set[str]) -> None:
+        if self.schedule is None:
+            for key in ("warmup", "cosine_end", "final"):
+                if key in set_keys:
+                    raise FieldError(key, "belongs to a schedule; set schedule = 'cosine' or leave it out")
+            return
+        if self.steps is None:
+            raise FieldError("steps", "is missing; with a schedule it does not follow from t1, so set it")
+        if (self.warmup or 0) >= (end := self.cosine_end or self.steps):
+            raise FieldError("warmup", f"must end before the cosine does at step {end}, got {self.warmup}")
 
 
 class Output(Section):
     """What the report shows."""
 
-    tolerance: Tolerance = Field(0.05, description="Relative error that ends a horizon.")
+    tolerance: Tolerance = Field(default=0.05, description="Relative error that ends a horizon.")
 
 
 class Experiment(Section):
@@ -245,14 +264,15 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
         if self.task is not None and self.data is not None:
-            raise ValueError("`task` and `data` exclude each other; keep one of them")
+            raise FieldError("task", "and `data` exclude each other; keep one of them")
         if (
             self.training.steps is None
             and not 0.5 <= self.theory.t1 / self.training.learning_rate <= STEP_LIMIT
         ):
-            raise ValueError(
-                f"`theory.t1` / `training.learning_rate` must give between 1 and {STEP_LIMIT:,} steps, got "
-                f"{self.theory.t1:g} / {self.training.learning_rate:g}; change one of them"
+            raise FieldError(
+                "theory.t1",
+                f"/ `training.learning_rate` must give between 1 and {STEP_LIMIT:,} steps, got "
+                f"{self.theory.t1:g} / {self.training.learning_rate:g}; change one of them",
             )
         return self
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..training.settings import choice, integer
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import choice, integer
 
 Progress = Callable[[str], None] | None
 T = TypeVar("T")
@@ -23,7 +24,7 @@ def pick(sizes: Mapping[str, T], size: str, seeds: Sequence[int]) -> tuple[T, tu
     """
     clean = tuple(integer("seeds", seed, 0) for seed in seeds)
     if not clean or len(set(clean)) < len(clean):
-        raise ValueError(f"`seeds` must be distinct integers, at least one, got {clean}.")
+        raise FieldError("seeds", f"must be distinct integers, at least one, got {clean}.")
     return sizes[choice("size", size, tuple(sizes))], clean
 
 

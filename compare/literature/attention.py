@@ -9,9 +9,10 @@ from functools import lru_cache
 import numpy as np
 import sympy as sp
 
-from ...theory.algebra.expansion import rebuild
-from ...theory.algebra.matrices import distribute, hadamard, product, split, total
+from ...theory.algebra.matrices import hadamard, product, split, terms_of, total
 from ...theory.algebra.nodes import Matrix
+from ...theory.algebra.rebuild import Substitution, distribute
+from ...theory.algebra.traversal import rule
 from ...theory.data.dataset import Dataset
 from ...theory.flows.flow import Flow, derive
 from ...theory.models.attention_only import AttentionOnly
@@ -115,32 +116,32 @@ def first_terms_from_zero(flow: Flow) -> dict[str, tuple[int, Matrix]]:
     return found
 
 
+class _InTime(Substitution):
+    """Weights replaced by their first terms; powers of time come out of products, not out of powers of sums."""
+
+    @rule(sp.HadamardPower)
+    def power(self, node: sp.HadamardPower) -> Matrix:
+        terms = terms_of(distribute(self(node.base))) or (sp.ZeroMatrix(*node.shape),)
+        return total(*(hadamard(*pick) for pick in itertools.product(terms, repeat=int(node.exp))))
+
+
 def _first_term(flow: Flow, name: str, found: Mapping[str, tuple[int, Matrix]]) -> tuple[int, Matrix] | None:
     """Integral of the lowest power of time in a right-hand side, the weights replaced by their first terms."""
-    known = {
-        w: product(TAU ** found[w.name][0], found[w.name][1]) if w.name in found else sp.ZeroMatrix(*w.shape)
-        for w in flow.model.weight_symbols
-    }
-
-    def visit(node: Matrix) -> Matrix:
-        if isinstance(
-            node, sp.HadamardPower
-        ):  # powers of time come out of products, not out of powers of sums
-            terms = _terms(distribute(visit(node.base)))
-            return total(*(hadamard(*pick) for pick in itertools.product(terms, repeat=int(node.exp))))
-        return known[node] if node in known else rebuild(node, visit)
-
+    in_time = _InTime(
+        {
+            w: product(TAU ** found[w.name][0], found[w.name][1])
+            if w.name in found
+            else sp.ZeroMatrix(*w.shape)
+            for w in flow.model.weight_symbols
+        }
+    )
     powers: dict[int, list[Matrix]] = {}
-    for term in _terms(distribute(visit(flow.right_hand_sides[name]))):
+    for term in terms_of(distribute(in_time(flow.right_hand_sides[name]))):
         scalar, factors = split(term)
         if scalar != 0:
             coefficient, power = sp.sympify(scalar).as_coeff_exponent(TAU)
             powers.setdefault(int(power), []).append(product(coefficient / (power + 1), *factors))
     return (min(powers) + 1, total(*powers[min(powers)])) if powers else None
-
-
-def _terms(expr: Matrix) -> tuple[Matrix, ...]:
-    return expr.args if isinstance(expr, sp.MatAdd) else (expr,)
 
 
 @lru_cache(maxsize=1)

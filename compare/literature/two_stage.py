@@ -49,8 +49,8 @@ def conservation_claim(
         from ...sim.integration.integrate import integrate
 
         wanted = [parse_expression(name, {w.name: w for w in MODEL.weight_symbols}) for name in names]
-        flows = [flow(), flow(closure="leading")]
-        lost = [n for n, q in zip(names, wanted, strict=True) if not all(is_conserved(f, q) for f in flows)]
+        sides = [flow().right_hand_sides, flow(closure="leading").right_hand_sides]
+        lost = [n for n, q in zip(names, wanted, strict=True) if not all(is_conserved(s, q) for s in sides)]
         end = 0.99 * blow_up_time(start(0))
         path = integrate(flow(), data(), start(0), t1=end, save_at=2, rtol=1e-12).weights
         first, last = ({w: x[k] for w, x in path.items()} for k in (0, -1))

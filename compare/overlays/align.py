@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.errors import FieldError
 
 # float32 training starts from rounded weights; learning_rate * step is not the float of a typed-in time.
 SAME_START = 1e-6
@@ -90,18 +91,19 @@ def align(theory: Trajectory, training: Trajectory) -> Alignment:
     """
     for name, value in (("theory", theory), ("training", training)):
         if not isinstance(value, Trajectory):
-            raise ValueError(
-                f"`{name}` must be a Trajectory, got {type(value).__name__}: see `integrate` and `train`."
+            raise FieldError(
+                name, f"must be a Trajectory, got {type(value).__name__}: see `integrate` and `train`."
             )
         if len(value.t) == 0:
-            raise ValueError(f"`{name}` has no saved times ({value.outcome}): save some before its end.")
+            raise FieldError(name, f"has no saved times ({value.outcome}): save some before its end.")
     _refuse_other_shapes(theory, training)
     _refuse_other_problem(theory, training)
     rows, nearest, exact = _common_times(theory.t, training.t)
     if len(rows) == 0:
-        raise ValueError(
-            f"`theory` (t = {theory.t[0]:g} .. {theory.t[-1]:g}) and `training` (t = {training.t[0]:g} .. "
-            f"{training.t[-1]:g}) have no common flow time: set `save_at` so that they overlap."
+        raise FieldError(
+            "theory",
+            f"(t = {theory.t[0]:g} .. {theory.t[-1]:g}) and `training` (t = {training.t[0]:g} .. "
+            f"{training.t[-1]:g}) have no common flow time: set `save_at` so that they overlap.",
         )
     if not exact.all():
         warnings.warn(
@@ -134,14 +136,15 @@ def _starts(theory: Trajectory, training: Trajectory) -> dict[str, tuple[np.ndar
         raise ValueError("Neither trajectory holds its start: add 0 to `save_at` of one of them.")
     recorded = [trajectory.provenance.get("start") for trajectory in (theory, training)]
     if len(with_start) == 1 and None not in recorded and recorded[0] != recorded[1]:
-        raise ValueError("`theory` and `training` start from other weights: give both the same `start`.")
+        raise FieldError("theory", "and `training` start from other weights: give both the same `start`.")
     ours, theirs = with_start[0].weights, with_start[-1].weights
     for name in ours:
         apart = np.linalg.norm(ours[name][0] - theirs[name][0])
         if apart > SAME_START * np.linalg.norm(theirs[name][0]):
-            raise ValueError(
-                f"`theory` and `training` start from other weights ({name} differs by {apart:.2g}): "
-                "give both the same `start`."
+            raise FieldError(
+                "theory",
+                f"and `training` start from other weights ({name} differs by {apart:.2g}): "
+                "give both the same `start`.",
             )
     return {name: (ours[name][0], theirs[name][0]) for name in ours}
 
@@ -150,9 +153,10 @@ def _refuse_other_shapes(theory: Trajectory, training: Trajectory) -> None:
     ours = {name: value.shape[1:] for name, value in theory.weights.items()}
     theirs = {name: value.shape[1:] for name, value in training.weights.items()}
     if ours != theirs:
-        raise ValueError(
-            f"`theory` and `training` hold other weights ({_shapes(ours)} against {_shapes(theirs)}): "
-            "make both from the same model."
+        raise FieldError(
+            "theory",
+            f"and `training` hold other weights ({_shapes(ours)} against {_shapes(theirs)}): "
+            "make both from the same model.",
         )
 
 
@@ -164,13 +168,14 @@ def _refuse_other_problem(theory: Trajectory, training: Trajectory) -> None:
     ours, theirs = _spec(theory.model), _spec(training.model)
     if ours and theirs and ours != theirs:
         field = next(key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key))
-        raise ValueError(
-            f"`theory` and `training` belong to other models ({field} is {ours.get(field)!r} against "
-            f"{theirs.get(field)!r}): make both from the same model."
+        raise FieldError(
+            "theory",
+            f"and `training` belong to other models ({field} is {ours.get(field)!r} against "
+            f"{theirs.get(field)!r}): make both from the same model.",
         )
     one, other = theory.data, training.data
     if one is not None and other is not None and one.fingerprint != other.fingerprint:
-        raise ValueError("`theory` and `training` belong to other datasets: give both the same data.")
+        raise FieldError("theory", "and `training` belong to other datasets: give both the same data.")
 
 
 def _spec(model: Any) -> dict[str, Any]:

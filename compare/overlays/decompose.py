@@ -11,6 +11,7 @@ import numpy as np
 
 from ...sim.integration.integrate import integrate
 from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.errors import FieldError
 from ...theory.flows.flow import derive
 from ..training.train import train
 
@@ -128,12 +129,12 @@ class Decomposition:
 
     def _known(self, name: str) -> str:
         if name not in self.total:
-            raise ValueError(f"`name` {name!r} has no parts here: choose one of {', '.join(self.total)}.")
+            raise FieldError("name", f"{name!r} has no parts here: choose one of {', '.join(self.total)}.")
         return name
 
     def _part(self, part: str) -> States:
         if part not in PARTS:
-            raise ValueError(f"`part` {part!r} is unknown: choose one of {', '.join(PARTS)}.")
+            raise FieldError("part", f"{part!r} is unknown: choose one of {', '.join(PARTS)}.")
         return self.parts[part]
 
 
@@ -232,14 +233,14 @@ def _descent(both: Alignment, start: States, factor: int, **own: Any) -> Traject
 def _parts_of(training: Trajectory) -> tuple[Model, Dataset, np.ndarray, Mapping[str, Any]]:
     (model, data), steps, record = training.model_and_data(), training.steps, training.provenance
     if steps is None:
-        raise ValueError("`training` lacks its steps: take what `train` returns.")
+        raise FieldError("training", "lacks its steps: take what `train` returns.")
     if kept := [key for key in ("schedule", "clip") if record.get(key) is not None]:
-        raise ValueError(
-            f"`training` was run with `{kept[0]}`: only runs at a constant rate can be decomposed."
+        raise FieldError(
+            "training", f"was run with `{kept[0]}`: only runs at a constant rate can be decomposed."
         )
     wanted = ("optimizer", "learning_rate", "batch_size", "dtype", "weight_decay", "betas")
     if missing := [key for key in wanted if key not in record]:
-        raise ValueError(f"`training` does not say its {missing[0]}: take what `train` returns.")
+        raise FieldError("training", f"does not say its {missing[0]}: take what `train` returns.")
     return model, data, steps, record
 
 

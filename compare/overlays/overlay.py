@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf, isfinite
 from pathlib import Path
@@ -15,7 +14,8 @@ import numpy as np
 from ...sim.ode.outcome import Status
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.crossings import first_crossing
-from ..training.settings import real
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import did_you_mean, positive
 from .align import Alignment, align
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ class RelativeErrors(Mapping[str, np.ndarray]):
         """Return one error over the common times; KeyError if there is none of that name."""
         if name not in self._known:
             if name not in self._names:
-                close = get_close_matches(str(name), self._names, n=1)
-                hint = f'did you mean "{close[0]}"?' if close else f"there are {', '.join(self._names)}."
+                hint = did_you_mean(name, self._names, f"there are {', '.join(self._names)}.")
                 raise KeyError(f"no error of {name!r}; {hint}")
             weight = name in self._alignment.theory.weights
             self._known[name] = self._displacement(name) if weight else self._observable(name)
@@ -128,12 +127,21 @@ class Overlay:
         Where their times meet.
     decomposition : Decomposition or None
         Why they part, if that was asked for.
+    relative_error : RelativeErrors
+        Relative errors over `t`, by name; computed when asked for. A weight's is that of its displacement from the
+        start, ``|dW_theory - dW_training| / |dW_training|`` in the Frobenius norm; an observable's is
+        ``|a_theory - a_training| / |a_training|``. 0/0 counts as 0.
     """
 
     theory: Trajectory
     training: Trajectory
     alignment: Alignment
     decomposition: Decomposition | None = None
+    relative_error: RelativeErrors = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the errors, which compute nothing yet."""
+        object.__setattr__(self, "relative_error", RelativeErrors(self.alignment))
 
     def __repr__(self) -> str:
         """Return what is compared, and over which times."""
@@ -165,15 +173,6 @@ class Overlay:
         """Common flow times (n_t,), increasing."""
         return self.alignment.t
 
-    @cached_property
-    def relative_error(self) -> RelativeErrors:
-        """Relative errors over `t`, by name.
-
-        A weight's is that of its displacement from the start, ``|dW_theory - dW_training| / |dW_training|``
-        in the Frobenius norm; an observable's is ``|a_theory - a_training| / |a_training|``. 0/0 counts as 0.
-        """
-        return RelativeErrors(self.alignment)
-
     @property
     def blow_up_time(self) -> float | None:
         """Flow time at which the theory blows up, None if it does not."""
@@ -203,13 +202,10 @@ class Overlay:
         ValueError
             If `tol` is not positive or `name` is unknown.
         """
-        if real("tol", tol) <= 0:
-            raise ValueError(f"`tol` must be positive, got {tol}.")
+        positive("tol", tol)
         if name not in self.relative_error:
-            names = tuple(self.relative_error)
-            near = get_close_matches(str(name), names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}."
-            raise ValueError(f"`name` {name!r} has no relative error here: {hint}")
+            hint = did_you_mean(name, self.relative_error)
+            raise FieldError("name", f"{name!r} has no relative error here: {hint}")
         crossing = first_crossing(self.t, self.relative_error[name], tol, rising=True)
         return min(float(crossing), self._end_of_theory)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.crossings import first_crossing
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import fraction
 
 if TYPE_CHECKING:
     import xarray
@@ -43,9 +45,8 @@ def escape_times(sweep: xarray.Dataset, part: float = PART) -> xarray.DataArray:
 
     groups = [str(name).partition("/")[2] for name in sweep.data_vars if str(name).startswith("loss/")]
     if not groups:
-        raise ValueError("`sweep` holds no losses of groups: keep the observables loss/* in it.")
-    if not 0.0 < part < 1.0:
-        raise ValueError(f"`part` must lie between 0 and 1, got {part!r}.")
+        raise FieldError("sweep", "holds no losses of groups: keep the observables loss/* in it.")
+    fraction("part", part)
     parts = []
     for group in groups:
         loss = sweep[f"loss/{group}"]
@@ -88,19 +89,22 @@ def plot_phases(
     """
     from matplotlib.figure import Figure
 
-    from .overlay_figure import figure_path, save_figure
+    from .saving import figure_path, save_figure
 
     target = None if path is None else figure_path(path)
     times = escape_times(sweep, part)
     if set(times.dims) != {axis, over, "run", "group"}:
         extra = sorted(set(map(str, times.dims)) - {axis, over, "run", "group"})
-        raise ValueError(
-            f"`sweep` must have the dimensions {axis!r} and {over!r} alone, got also {', '.join(extra) or 'fewer'}."
+        raise FieldError(
+            "sweep",
+            f"must have the dimensions {axis!r} and {over!r} alone, got also {', '.join(extra) or 'fewer'}.",
         )
     times = times.transpose("run", axis, over, "group")
     rows = [run for run in times.run.values if np.isfinite(times.sel(run=run)).any()]
     if not rows:
-        raise ValueError(f"`sweep` has no run in which a loss falls by the `part` {part:g}: make it smaller.")
+        raise FieldError(
+            "sweep", f"has no run in which a loss falls by the `part` {part:g}: make it smaller."
+        )
     horizon = "horizon" in sweep
     figure = Figure(figsize=(5.0 * (2 + horizon), 3.6 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), 2 + horizon, squeeze=False)

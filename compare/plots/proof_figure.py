@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,13 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 from matplotlib.ticker import LogLocator
 
-from ..proof.check import Verdict
-from ..training.settings import integer
-from .overlay_figure import STYLE, WIDTH, figure_path, save_figure
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import integer
+from .drawable import DrawableProof, DrawableResidual
 from .panels import GREY, MARKERS
-
-if TYPE_CHECKING:
-    from ..proof.residuals import ResidualMeasurement
+from .saving import STYLE, WIDTH, figure_path, save_figure
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
 ROUNDING = 1e-14  # errors below are that of float64 arithmetic
@@ -27,7 +24,7 @@ LOWEST = 1e-18  # of the axis
 EVERY = 4  # of the scales, which are a quarter of an octave apart, has a marker
 LINE = 0.16  # inches of a line of the legend
 
-Proof: TypeAlias = "Verdict | ResidualMeasurement"
+Proof = DrawableProof | DrawableResidual
 
 
 def plot_proof(
@@ -63,10 +60,10 @@ def plot_proof(
     path = figure_path(path)
     integer("dpi", dpi, 10)
     if not panels or not all(panels.values()):
-        raise ValueError("`panels` must hold a panel at least, and each a proof: measure one first.")
+        raise FieldError("panels", "must hold a panel at least, and each a proof: measure one first.")
     found = {title: {n: _measured(n, p, weight) for n, p in some.items()} for title, some in panels.items()}
     if (most := max(map(len, found.values()))) > len(COLOURS):
-        raise ValueError(f"`panels` has one with {most} proofs: draw at most {len(COLOURS)} in each.")
+        raise FieldError("panels", f"has one with {most} proofs: draw at most {len(COLOURS)} in each.")
     with context(["default", STYLE]):
         figure = Figure(
             figsize=(WIDTH * min(1.0, 0.55 * len(found)), 2.6 + LINE * most), layout="constrained"
@@ -82,14 +79,14 @@ def plot_proof(
     return path
 
 
-def _measured(name: str, proof: Proof, weight: str) -> ResidualMeasurement:
-    measurement = proof.proof if isinstance(proof, Verdict) else proof
+def _measured(name: str, proof: Proof, weight: str) -> DrawableResidual:
+    measurement = proof.proof if isinstance(proof, DrawableProof) else proof
     if weight not in measurement.errors:
-        raise ValueError(f"`weight` {weight!r} is not in {name!r}: it has {', '.join(measurement.errors)}.")
+        raise FieldError("weight", f"{weight!r} is not in {name!r}: it has {', '.join(measurement.errors)}.")
     return measurement
 
 
-def _panel(ax: Axes, some: Mapping[str, ResidualMeasurement], weight: str) -> None:
+def _panel(ax: Axes, some: Mapping[str, DrawableResidual], weight: str) -> None:
     for j, (name, found) in enumerate(some.items()):
         eps, error = found.eps, found.errors[weight]
         colour, marker = COLOURS[j], MARKERS[j % len(MARKERS)]
@@ -107,7 +104,7 @@ def _panel(ax: Axes, some: Mapping[str, ResidualMeasurement], weight: str) -> No
     )  # fmt: skip
 
 
-def _power(found: ResidualMeasurement, weight: str) -> str:
+def _power(found: DrawableResidual, weight: str) -> str:
     measured, predicted = found.measured[weight], found.predicted.get(weight, np.nan)
     if not isfinite(measured):
         return "nothing but rounding" + (", as predicted" if predicted == np.inf else "")

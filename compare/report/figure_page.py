@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...theory.printing import html as markup
-from .page import Page, read_json, read_png, verdicts
+from ...theory.printing.html import shown
+from .blocks import CodeBlock, PictureBlock, TableBlock, VerdictBlock, facts
+from .page import Page
+from .sources import read_json, read_png
 
 
 def figure_page(folder: Path) -> Page:
@@ -22,12 +24,12 @@ def figure_page(folder: Path) -> Page:
         title=f"Figure {record['name']}: {title}",
         lead=f"{kept} of {len(claims)} claims reproduced.",
         sections={
-            "The figure": markup.figure(read_png(folder / "figure.png"), alt, caption),
-            "Claims": verdicts([_verdict(claim) for claim in claims]),
-            "Numbers": _numbers(claims),
-            "Settings": markup.facts(record["settings"]),
-            "Provenance": markup.facts(record.get("provenance") or {}),
-            "Reproduce": markup.code(_command(record, folder)),
+            "The figure": [PictureBlock(read_png(folder / "figure.png"), alt, caption)],
+            "Claims": [VerdictBlock([_verdict(claim) for claim in claims])],
+            "Numbers": [_numbers(claims)],
+            "Settings": [facts(record["settings"])],
+            "Provenance": [facts(record.get("provenance") or {})],
+            "Reproduce": [CodeBlock(_command(record, folder))],
         },
     )
 
@@ -49,11 +51,9 @@ def _command(record: Mapping[str, Any], folder: Path) -> str:
     return f"smallinit figure {record['name']}{size}{seeds}{text} --out {folder.resolve().name}"
 
 
-def _numbers(claims: list[Mapping[str, Any]]) -> str:
-    rows = [
-        (claim["claim"], claim["definition"], markup.shown(claim["values"]), _word(claim)) for claim in claims
-    ]
-    return markup.table(("claim", "number and its bound", "value for every seed", "reproduced"), rows)
+def _numbers(claims: list[Mapping[str, Any]]) -> TableBlock:
+    rows = [(claim["claim"], claim["definition"], shown(claim["values"]), _word(claim)) for claim in claims]
+    return TableBlock(("claim", "number and its bound", "value for every seed", "reproduced"), rows)
 
 
 def _word(claim: Mapping[str, Any]) -> str:

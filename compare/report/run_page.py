@@ -8,9 +8,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...theory.base.files import InputError
-from ...theory.printing import html as markup
-from .page import Page, read_json, read_png, read_text, verdicts
+from ...theory.base.errors import InputError
+from ...theory.printing.html import shown
+from .blocks import (
+    Block,
+    EquationBlock,
+    LetterBlock,
+    NoteBlock,
+    PictureBlock,
+    ReproduceBlock,
+    TableBlock,
+    VerdictBlock,
+    facts,
+    some,
+)
+from .page import Page
+from .sources import read_json, read_png, read_text
 
 if TYPE_CHECKING:
     from ...sim.trajectory.trajectory import Trajectory
@@ -36,13 +49,13 @@ def run_page(folder: Path) -> Page:
         title=f"{folder.resolve().name}: {_what(verb, closures)}",
         lead=_setting(summary["experiment"]),
         sections={
-            "What was found": verdicts(found),
-            "The figure": _figure(folder, summary),
+            "What was found": [VerdictBlock(found)],
+            "The figure": some([_figure(folder, summary)]),
             "Equations": _equations(folder, closures),
             "Errors and horizons": _errors(closures),
-            "Losses at the end": _ends(closures, training),
-            "Provenance": markup.facts(summary["provenance"]),
-            "Reproduce": _reproduce(folder, verb),
+            "Losses at the end": [_ends(closures, training)],
+            "Provenance": [facts(summary["provenance"])],
+            "Reproduce": some([_reproduce(folder, verb)]),
         },
     )
 
@@ -65,7 +78,9 @@ def _setting(experiment: Mapping[str, Any]) -> str:
     data = (
         f"data from {experiment['data']['file']}" if experiment.get("data") else "the composite anchor task"
     )
-    return f"{model['name']} ({sizes}, {model['activation']}) on {data}; initial weights: {start}."
+    parts = [part for part in (sizes, model.get("activation")) if part]
+    kind = f"{model['name']} ({', '.join(parts)})" if parts else model["name"]
+    return f"{kind} on {data}; initial weights: {start}."
 
 
 def _verdicts(name: str, record: Mapping[str, Any], tolerance: float) -> Iterator[tuple[bool | None, str]]:
@@ -102,7 +117,7 @@ def _percent(value: float | None) -> str:
     return f"{100 * value:,.0f} %" if value >= 10 else f"{100 * value:.3g} %"
 
 
-def _figure(folder: Path, summary: Mapping[str, Any]) -> str:
+def _figure(folder: Path, summary: Mapping[str, Any]) -> PictureBlock | None:
     picture = folder / "overlay.png"
     names = ", ".join(summary["closures"])
     if picture.is_file():
@@ -115,14 +130,14 @@ def _figure(folder: Path, summary: Mapping[str, Any]) -> str:
             "Theory as lines (solid the first closure, dashed the second), training as hollow markers, from the same "
             "initial weights; below, relative errors. Nothing is fitted."
         )
-        return markup.figure(read_png(picture), alt, caption)
+        return PictureBlock(read_png(picture), alt, caption)
     files = {name: folder / f"theory-{name}.nc" for name in summary["closures"] if "/" not in name}
     paths = {name: path for name, path in files.items() if path.is_file()}
     paths |= {p.stem: p for p in folder.glob("training.nc")}
-    return _curves(paths) if paths else ""
+    return _curves(paths) if paths else None
 
 
-def _curves(paths: Mapping[str, Path]) -> str:
+def _curves(paths: Mapping[str, Path]) -> PictureBlock:
     """Losses by group and norms of the weights, from the files of the trajectories."""
     from ...sim.trajectory.trajectory import load_trajectory
 
@@ -131,7 +146,7 @@ def _curves(paths: Mapping[str, Path]) -> str:
     except ValueError as error:
         raise InputError(str(error)) from error
     alt = f"Losses by group (left) and norms of the weights (right) over flow time, for {', '.join(runs)}."
-    return markup.figure(_drawn(runs), alt, "Losses and norms over flow time = learning rate x step.")
+    return PictureBlock(_drawn(runs), alt, "Losses and norms over flow time = learning rate x step.")
 
 
 def _drawn(runs: Mapping[str, Trajectory]) -> bytes:
@@ -157,30 +172,18 @@ def _drawn(runs: Mapping[str, Trajectory]) -> bytes:
     return buffer.getvalue()
 
 
-def _equations(folder: Path, closures: Mapping[str, Any]) -> str:
+def _equations(folder: Path, closures: Mapping[str, Any]) -> list[Block]:
     path = folder / "equations.tex"
-    parts = []
+    blocks: list[Block] = []
     for name, latex in CLOSURE.findall(read_text(path)) if path.is_file() else ():
-        label = f'role="region" aria-label="equations, closure {markup.escape(name)}" tabindex="0"'
-        box = f'<div class="equations" {label}>'
-        parts.append(f"<h3>Closure {markup.escape(name)}</h3>{box}{markup.equations(latex)}</div>")
         record = closures.get(name, {})
         orders = record.get("residual_order", {})
-        if orders:
-            powers = ", ".join(f"{w} {'exact' if o is None else f'eps^{o}'}" for w, o in orders.items())
-            parts.append(f"<p>Predicted relative error of each equation: {markup.escape(powers)}.</p>")
-        if record.get("conserved"):
-            kept = markup.escape("; ".join(record["conserved"]))
-            parts.append(f"<p>Conserved along this flow (proved symbolically): <code>{kept}</code></p>")
-    note = (
-        "<p class='soft'>Letters are those of arXiv 2502.04375; \N{RING OPERATOR} is the entrywise product, a power "
-        "with \N{RING OPERATOR} is entrywise, <b>1</b> is a matrix of ones, \N{GREEK CAPITAL LETTER PI} takes the mean "
-        "over the vocabulary away.</p>"
-    )
-    return "".join(parts) + (note if parts else "")
+        powers = ", ".join(f"{w} {'exact' if o is None else f'eps^{o}'}" for w, o in orders.items())
+        blocks.append(EquationBlock(name, latex, powers, "; ".join(record.get("conserved", []))))
+    return [*blocks, LetterBlock()] if blocks else []
 
 
-def _errors(closures: Mapping[str, Any]) -> str:
+def _errors(closures: Mapping[str, Any]) -> list[Block]:
     rows = []
     for name, record in closures.items():
         overlay = record.get("overlay") or {"error": {}, "horizon": {}}
@@ -188,36 +191,34 @@ def _errors(closures: Mapping[str, Any]) -> str:
             horizons = ["not reached" if h is None else f"{h:.4g}" for h in overlay["horizon"][what].values()]
             rows.append((name, what, *(_percent(error[k]) for k in ("median", "max", "last")), *horizons))
     if not rows:
-        return ""
+        return []
     limits = next(iter(next(r["overlay"] for r in closures.values() if r.get("overlay"))["horizon"].values()))
     header = ("closure", "of", "median error", "largest", "at the end", *(f"{k} horizon (t)" for k in limits))
-    notes = "".join(
-        f"<p>{markup.escape(name)}: {markup.escape(str(r['overlay']['compared']['note']))}.</p>"
-        for name, r in closures.items() if r.get("overlay")
-    )  # fmt: skip
-    return f"<p class='soft'>{UNITS}</p>" + markup.table(header, rows, "Errors against training") + notes
+    notes = [
+        NoteBlock(f"{name}: {r['overlay']['compared']['note']}.")
+        for name, r in closures.items()
+        if r.get("overlay")
+    ]
+    return [NoteBlock(UNITS, soft=True), TableBlock(header, rows, "Errors against training"), *notes]
 
 
-def _ends(closures: Mapping[str, Any], training: Mapping[str, Any] | None) -> str:
+def _ends(closures: Mapping[str, Any], training: Mapping[str, Any] | None) -> TableBlock:
     runs = dict(closures) | ({"training": training} if training else {})
     names = list(dict.fromkeys(n for record in runs.values() for n in record["last"]))
     rows = [
-        (run, markup.shown(record["t"]), *(markup.shown(record["last"].get(n)) for n in names))
+        (run, shown(record["t"]), *(shown(record["last"].get(n)) for n in names))
         for run, record in runs.items()
     ]
     header = ("run", "last saved t", *(f"{name} (nats)" for name in names))
-    return markup.table(
+    return TableBlock(
         header, rows, "Losses at the last saved flow time, each with the logits of its own closure"
     )
 
 
-def _reproduce(folder: Path, verb: str) -> str:
+def _reproduce(folder: Path, verb: str) -> ReproduceBlock | None:
     path = folder / "experiment.toml"
     if not path.is_file():
-        return ""
-    command = markup.code(f"smallinit {verb} experiment.toml --out {folder.resolve().name}")
-    return (
-        f"<p>Save the experiment below as <code>experiment.toml</code>, then</p>{command}"
-        f"<p>With the same versions and the same machine the numbers are the same, bit for bit.</p>"
-        f"{markup.code(read_text(path))}"
-    )
+        return None
+    command = f"smallinit {verb} experiment.toml --out {folder.resolve().name}"
+    promise = "With the same versions and the same machine the numbers are the same, bit for bit."
+    return ReproduceBlock("experiment", "experiment.toml", read_text(path), command, promise)

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, simplefilter
 
-from ...theory.printing import html as markup
-from .page import Page, read_json, verdicts
+from ...theory.printing.html import shown
+from .blocks import PictureBlock, ReproduceBlock, TableBlock, VerdictBlock, facts, some
+from .page import Page
+from .sources import read_json
 
 if TYPE_CHECKING:
     import xarray
@@ -38,12 +40,12 @@ def sweep_page(folder: Path) -> Page:
         lead=f"{' x '.join(map(str, sweep.plan.shape))} = {len(sweep.plan.points)} points, "
         f"{' and '.join(sweep.plan.run)}.",
         sections={
-            "What was found": verdicts(found),
-            "The figure": "" if data is None else _picture(sweep, data),
-            "Medians": "" if data is None else _medians(sweep, data),
-            "Axes": _axes(sweep),
-            "Experiment and code": markup.facts(_set(read_json(folder / "manifest.json"))),
-            "Reproduce": _reproduce(folder, sweep),
+            "What was found": [VerdictBlock(found)],
+            "The figure": some([] if data is None else [_picture(sweep, data)]),
+            "Medians": [] if data is None else [_medians(data)],
+            "Axes": [_axes(sweep)],
+            "Experiment and code": [facts(_set(read_json(folder / "manifest.json")))],
+            "Reproduce": [_reproduce(folder, sweep)],
         },
     )
 
@@ -57,18 +59,18 @@ def _endings(data: xarray.Dataset) -> Iterator[str]:
         yield f"{run}: " + ", ".join(f"{count} {name}" for name, count in shown.items())
 
 
-def _picture(sweep: Sweep, data: xarray.Dataset) -> str:
+def _picture(sweep: Sweep, data: xarray.Dataset) -> PictureBlock | None:
     """The phases over one numeric axis and seeds; other sweeps have their table."""
     from ..plots.phase import PART, plot_phases
 
     axes = [names[0] for names in sweep.plan.dimensions if names != (SEED,)]
     single = len(axes) == 1 and len(sweep.plan.axes) == 2 and SEED in sweep.plan.axes
     if not single or not all(isinstance(v, int | float) for v in sweep.plan.axes[axes[0]]):
-        return ""
+        return None
     try:
         figure = plot_phases(data, axes[0], SEED)
     except ValueError:  # no losses of groups were kept, or nothing is learnt: the table says so
-        return ""
+        return None
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
     groups = ", ".join(str(n)[5:] for n in data.data_vars if str(n).startswith("loss/"))
@@ -77,10 +79,10 @@ def _picture(sweep: Sweep, data: xarray.Dataset) -> str:
         f"of seeds in which each group is the first; one row for each of {', '.join(map(str, data.run.values))}."
     )
     caption = "Median over seeds with quartiles; crosses are failed or missing points."
-    return markup.figure(buffer.getvalue(), alt, caption)
+    return PictureBlock(buffer.getvalue(), alt, caption)
 
 
-def _medians(sweep: Sweep, data: xarray.Dataset) -> str:
+def _medians(data: xarray.Dataset) -> TableBlock:
     """Medians over seeds of what the runs end with, one row for every other point of the axes."""
     import numpy as np
 
@@ -101,7 +103,7 @@ def _medians(sweep: Sweep, data: xarray.Dataset) -> str:
     header = (*others, "run", *(f"{n} (nats)" if n.startswith("loss") else n for n in values))
     over = "Medians over init.seed" if SEED in data.dims else "Values"
     left = f"; the first {ROWS} of {len(rows)} rows" if len(rows) > ROWS else ""
-    return markup.table(header, rows[:ROWS], f"{over} at the last time that was reached{left}")
+    return TableBlock(header, rows[:ROWS], f"{over} at the last time that was reached{left}")
 
 
 def _last(values: xarray.DataArray) -> xarray.DataArray:
@@ -115,7 +117,7 @@ def _labels(data: xarray.Dataset, dim: str) -> list[str]:
     """Values along a dimension; of zipped axes all of them."""
     coordinates = [data[c].values for c in data.coords if data[c].dims == (dim,)]
     return [
-        ", ".join(markup.shown(v.item() if hasattr(v, "item") else v) for v in vs)
+        ", ".join(shown(v.item() if hasattr(v, "item") else v) for v in vs)
         for vs in zip(*coordinates, strict=True)
     ]
 
@@ -126,21 +128,19 @@ def _figure(value: Any) -> str:
     return "not reached" if value == float("inf") else f"{value:.4g}"
 
 
-def _axes(sweep: Sweep) -> str:
-    rows = (
-        (name, len(values), markup.shown(list(values[:8])) + (", ..." if len(values) > 8 else ""))
+def _axes(sweep: Sweep) -> TableBlock:
+    rows = [
+        (name, len(values), shown(list(values[:8])) + (", ..." if len(values) > 8 else ""))
         for name, values in sweep.plan.axes.items()
-    )
-    return markup.table(("axis", "values", "which"), rows)
+    ]
+    return TableBlock(("axis", "values", "which"), rows)
 
 
 def _set(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _reproduce(folder: Path, sweep: Sweep) -> str:
-    command = markup.code(f"smallinit sweep sweep.toml --out {folder.resolve().name}")
-    return (
-        f"<p>Save the sweep below as <code>sweep.toml</code>, then</p>{command}"
-        f"<p>In the directory itself this computes only what is missing.</p>{markup.code(sweep.plan.to_toml())}"
-    )
+def _reproduce(folder: Path, sweep: Sweep) -> ReproduceBlock:
+    command = f"smallinit sweep sweep.toml --out {folder.resolve().name}"
+    promise = "In the directory itself this computes only what is missing."
+    return ReproduceBlock("sweep", "sweep.toml", sweep.plan.to_toml(), command, promise)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...theory.base.files import InputError
+from ...theory.base.errors import InputError
 
 MOST_VALUES = 10**6
 RANGE = {"start", "stop", "num", "log"}

@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from contextlib import contextmanager
 from typing import Any
 
+from ...theory.base.errors import FieldError
 from .plan import Plan, Point
 from .point import run_batch, single_threaded
 from .store import Store
@@ -172,8 +173,9 @@ def workers_of(executor: Executor | str | None, workers: int | None, train: bool
         own = getattr(executor, "_max_workers", None) or workers or os.cpu_count() or 1
         yield (lambda *args: executor.submit(run_batch, *args)), int(own)
     else:
-        raise ValueError(
-            f'`executor` must be None (threads), "process" or a concurrent.futures.Executor, got {executor!r}.'
+        raise FieldError(
+            "executor",
+            f'must be None (threads), "process" or a concurrent.futures.Executor, got {executor!r}.',
         )
 
 
@@ -185,7 +187,7 @@ def _process_pool(workers: int) -> Iterator[Any]:
     try:
         from pebble import ProcessPool
     except ImportError:
-        raise ValueError('`executor` "process" needs pebble: pip install "smallinit[process]".') from None
+        raise FieldError("executor", '"process" needs pebble: pip install "smallinit[process]".') from None
     context: Any = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     pool = ProcessPool(workers, context=context)
     try:

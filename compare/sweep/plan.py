@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ...theory.base.files import InputError
+from ...theory.base.errors import InputError
 from ..experiment.layers import anchored, nested, read_preset, read_toml, stack, write_tables
 from .axes import flat, values_of
 
@@ -198,6 +198,12 @@ def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Plan
     layers = [(read_preset(spec["preset"]), f"in preset {spec['preset']}")] if "preset" in spec else []
     layers.append((anchored(table, file.absolute().parent), place))
     layers.append((anchored(nested(flags or {}), Path.cwd()), "on the command line"))
+    for layer, words in [*layers, (nested(axes), f"on the axes {place}")]:
+        if "checkpoint" in layer.get("training", {}):
+            raise InputError(
+                f"`training.checkpoint` does not go with a sweep, whose points would share the file ({words}): "
+                "leave it out, the sweep keeps every point that is done."
+            )
     plan = Plan(
         layers=tuple(layers),
         axes=axes,

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.base.errors import FieldError
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -44,9 +46,11 @@ def run_point(config: Mapping[str, Any], run: Sequence[str], observables: Sequen
         found |= _kept(closure, path, built.times(), observables)
     if "train" in run:
         training = built.train(throw=False)
-        steps = built.saved_steps() * experiment.training.learning_rate
-        found |= _kept("training", training, steps, observables)
-        found |= _horizons(theory, training, experiment.output.tolerance)
+        found |= _kept("training", training, built.training_times(), observables)
+        if (
+            experiment.training.keep == "weights"
+        ):  # else there is nothing to hold the theory's weights against
+            found |= _horizons(theory, training, experiment.output.tolerance)
     return found
 
 
@@ -118,7 +122,7 @@ def _shared(setup: str) -> tuple[Any, Any, Any]:
 def _read_start(file: str, model: Any) -> dict[str, np.ndarray]:
     from pathlib import Path
 
-    from ...theory.base.files import read_arrays
+    from ...theory.base.npz import read_arrays
 
     return model.validate(read_arrays(Path(file), (), tuple(model.weights)))
 
@@ -127,8 +131,8 @@ def _kept(run: str, path: Any, times: np.ndarray, observables: Sequence[str]) ->
     """Observables on all times asked for, nan where the run did not get."""
     names = [n for n in path.observable_names if any(fnmatchcase(n, pattern) for pattern in observables)]
     if not names:
-        raise ValueError(
-            f"`observables` {', '.join(observables)} match none of {', '.join(path.observable_names)}."
+        raise FieldError(
+            "observables", f"{', '.join(observables)} match none of {', '.join(path.observable_names)}."
         )
     there = np.searchsorted(times, path.t)
     kept: Arrays = {f"{run}|t": times}

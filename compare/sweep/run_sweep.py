@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...theory.base.errors import FieldError
+from ...theory.base.files import check_file
+from ...theory.base.validate import integer
 from .engine import Engine, Progress, workers_of
 from .plan import Plan as Plan
 from .plan import Point as Point
@@ -88,9 +91,9 @@ class Sweep:
         ValueError
             If no point is done yet.
         """
-        from ...sim.trajectory.storage import check_target, write_netcdf
+        from ...sim.trajectory.storage import write_netcdf
 
-        check_target(Path(path), overwrite)
+        check_file(Path(path), overwrite)
         return write_netcdf(self.to_xarray(), Path(path))
 
 
@@ -146,9 +149,9 @@ def run_sweep(
     plan = file if isinstance(file, Plan) else read_sweep(file, flags)
     i, n = shard
     if not 1 <= i <= n:
-        raise ValueError(f"`shard` must be (i, n) with 1 <= i <= n, got {shard!r}.")
-    if workers is not None and (isinstance(workers, bool) or workers < 1):
-        raise ValueError(f"`workers` must be a positive integer or None, got {workers!r}.")
+        raise FieldError("shard", f"must be (i, n) with 1 <= i <= n, got {shard!r}.")
+    if workers is not None:
+        integer("workers", workers, 1)
     points = plan.points[i - 1 :: n]
     with workers_of(executor, workers, "train" in plan.run) as (submit, number):
         store = Store(Path(out), plan.fixed)

@@ -12,50 +12,21 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...theory.base.files import InputError
+from ...theory.base.errors import InputError
+from ...theory.base.files import write_whole
+from ...theory.base.npz import open_npz
+from .identity import code_hash
 
 Arrays = dict[str, np.ndarray]
 SHARD_BYTES = 2**31
 PLAN = (
     "sweep.json"  # axes and experiment of the last run, for readers; what must not change is in the manifest
 )
-
-
-@cache
-def code_hash() -> str:
-    """Hash of the sources that results depend on (16 hex digits)."""
-    root, digest = Path(__file__).parents[2], hashlib.sha256()
-    for folder in ("theory", "sim", "compare"):
-        for path in sorted((root / folder).rglob("*.py")):
-            if "literature" not in path.parts and path.parent.name != "sweep":
-                digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, on disk when this returns.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; nothing is left behind.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 class Store:
@@ -96,7 +67,7 @@ class Store:
         if self.folder.is_dir() and any(p.name[0] != "." for p in self.folder.iterdir()):
             raise InputError(f"{str(self.folder)!r} holds other files and no sweep: choose another --out.")
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, (json.dumps(wanted, indent=1, sort_keys=True) + "\n").encode())
+        write_whole(path, json.dumps(wanted, indent=1, sort_keys=True) + "\n")
 
     def _read_manifest(self, path: Path) -> dict[str, Any]:
         try:
@@ -121,7 +92,7 @@ class Store:
         content = (json.dumps(plan, indent=1, sort_keys=True) + "\n").encode()
         path = self.folder / PLAN
         if not path.is_file() or path.read_bytes() != content:
-            write_atomically(path, content)
+            write_whole(path, content)
 
     def recorded(self) -> dict[str, Any]:
         """What `record` kept.
@@ -152,17 +123,11 @@ class Store:
     def _sound(self, path: Path) -> list[str] | None:
         """Points of a shard, or None unless every byte of it is what was written under that name."""
         try:
-            with zipfile.ZipFile(path) as archive:
-                if (
-                    sum(m.file_size for m in archive.infolist()) > SHARD_BYTES
-                    or archive.testzip() is not None
-                ):
-                    return None
-                points = json.loads(archive.read("points.json"))
+            with open_npz(path, SHARD_BYTES) as archive:
+                archive.check()
+                points = json.loads(archive["points.json"].tobytes())
             return points if _shard_name(points) == path.name else None
-        except FileNotFoundError:
-            return None
-        except Exception:  # a damaged archive fails in many ways
+        except (FileNotFoundError, LookupError, TypeError, ValueError):  # gone, no shard of ours, or damaged
             return None
 
     def _put_aside(self, path: Path) -> None:
@@ -185,7 +150,7 @@ class Store:
                     np.lib.format.write_array(raw, np.asarray(value), allow_pickle=False)
                     _add(archive, f"{i}|{name}.npy", raw.getvalue())
         name = _shard_name(points)
-        write_atomically(self.shards / name, buffer.getvalue())
+        write_whole(self.shards / name, buffer.getvalue())
         self._seen.add(name)
         self.places |= dict.fromkeys(points, name)
         for point in points:
@@ -193,7 +158,7 @@ class Store:
 
     def write_failure(self, point: str, reason: str) -> None:
         """Record that a point could not be computed."""
-        write_atomically(self.failed / f"{point}.json", json.dumps({"reason": reason}).encode())
+        write_whole(self.failed / f"{point}.json", json.dumps({"reason": reason}))
 
     def failures(self) -> dict[str, str]:
         """Point -> why it could not be computed."""
@@ -208,9 +173,9 @@ class Store:
         wanted = set(points)
         found: dict[str, Arrays] = {}
         for shard in sorted({self.places[p] for p in points}):
-            with np.load(self.shards / shard, allow_pickle=False) as arrays:
-                names = json.loads(bytes(arrays["points.json"]))
-                for key in arrays.files:
+            with open_npz(self.shards / shard, SHARD_BYTES) as arrays:
+                names = json.loads(arrays["points.json"].tobytes())
+                for key in arrays:
                     index, _, name = key.partition("|")
                     if name and names[int(index)] in wanted:
                         found.setdefault(names[int(index)], {})[name] = arrays[key]

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
+from ...theory.base.errors import FieldError
+from ...theory.base.files import whole_file
+from ...theory.base.npz import DamagedArchive, open_npz
 from .settings import config_hash
 
 FORMAT = 2
 KINDS = ("weight", "moment", "saved", "measured")
-READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-class CheckpointError(ValueError):
+class CheckpointError(FieldError):
     """A file that is not a whole checkpoint, or that of a run with other settings."""
 
 
@@ -72,15 +72,8 @@ def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: State) -
     text = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
     parts = zip(KINDS, (state.weights, state.moments, state.saved, state.measured), strict=True)
     members = {f"{kind}:{name}": value for kind, part in parts for name, value in part.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, meta=text, **members)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as temporary, temporary.open("wb") as file:  # by its name, numpy would append .npz
+        np.savez(file, allow_pickle=False, meta=text, **members)
 
 
 def load_checkpoint(path: str | Path, config: Mapping[str, Any]) -> State:
@@ -109,16 +102,17 @@ def load_checkpoint(path: str | Path, config: Mapping[str, Any]) -> State:
         if meta["format"] != FORMAT or meta["hash"] != config_hash(meta["config"]):
             raise ValueError("another format, or its settings were edited")
         state = _state(meta, members)
-    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         reason = str(error) or type(error).__name__
         raise CheckpointError(
-            f"`checkpoint` {str(path)!r} is not a whole checkpoint ({reason}): "
-            "delete it or give another path."
+            "checkpoint",
+            f"{str(path)!r} is not a whole checkpoint ({reason}): delete it or give another path.",
         ) from None
     if different := _differences(meta["config"], config):
         raise CheckpointError(
-            f"`checkpoint` {str(path)!r} belongs to a run with other settings ({different}): "
-            "use those settings or another path."
+            "checkpoint",
+            f"{str(path)!r} belongs to a run with other settings ({different}): "
+            "use those settings or another path.",
         )
     return state
 
@@ -151,32 +145,9 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def _read_members(path: Path) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(path) as archive:
-        return {
-            info.filename.removesuffix(".npy"): _read_array(archive, info, path.stat().st_size)
-            for info in archive.infolist()
-        }
-
-
-def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, cap: int) -> np.ndarray:
-    # A hostile file may promise terabytes: members are stored uncompressed, so none is larger than the file,
-    # and the array's own header must fit the member before anything is allocated. Reading to the end checks
-    # the CRC.
-    if info.compress_type != zipfile.ZIP_STORED or info.file_size > cap:
-        raise ValueError(f"member {info.filename!r} is larger than the file")
-    with archive.open(info) as file:
-        shape, fortran, dtype = _header(file)
-        size = int(np.prod(shape, dtype=object)) * dtype.itemsize if shape else dtype.itemsize
-        if dtype.kind not in "fiu" or size > info.file_size or min(shape, default=0) < 0:
-            raise ValueError(f"member {info.filename!r} has an impossible header")
-        content = file.read()
-    if len(content) != size:
-        raise ValueError(f"member {info.filename!r} is cut short")
-    return np.frombuffer(content, dtype=dtype).reshape(shape, order="F" if fortran else "C").copy()
-
-
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = np.lib.format.read_magic(file)
-    if version not in READERS:
-        raise ValueError(f"array format {version} is unknown")
-    return READERS[version](file)
+    """All members; as they are stored uncompressed, none may promise more than the file has."""
+    with open_npz(path, limit=path.stat().st_size) as archive:
+        members = dict(archive)
+    if other := [name for name, value in members.items() if value.dtype.kind not in "fiu"]:
+        raise DamagedArchive(f"member {other[0]!r} holds no numbers")
+    return members

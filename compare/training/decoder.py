@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...theory.base.validate import choice
 from ...theory.models.spec import Spec
 from .networks import TWINS, Network
-from .settings import choice
 
 LAYER_NORMS = ("pre", "post")
 ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "tanh": torch.tanh}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, embedding_bag, one_hot
 
 from ... import theory
-from ...theory.data.inputs import dimension_sizes
+from ...theory.algebra.sizes import dimension_sizes
 from ...theory.flows.powers import model_logits
 from ...theory.models.spec import Spec
 from .torch_expression import evaluate

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from hashlib import sha256
-from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...sim.integration.integrate import fingerprint
+from ...theory.base.errors import FieldError
+from ...theory.base.names import DEVICES, DTYPES, KEEPS, OPTIMIZERS
+from ...theory.base.validate import choice, integer, is_integer, positive, real
+from .warmup import WarmupCosine
 
-if TYPE_CHECKING:
-    from .warmup import WarmupCosine
-
-OPTIMIZERS = ("gd", "sgd", "adamw")
-DTYPES = ("float64", "float32")
-DEVICES = ("cpu", "cuda", "auto")
-KEEPS = ("weights", "observables")
 DEFAULT_BATCH = 100  # the paper's batch size (theory A3)
 
 
@@ -73,7 +67,7 @@ class Settings:
         rate = positive("learning_rate", learning_rate)
         decay = real("weight_decay", weight_decay)
         if decay < 0:
-            raise ValueError(f"`weight_decay` must not be negative, got {decay}.")
+            raise FieldError("weight_decay", f"must not be negative, got {decay}.")
         count = integer("steps", steps, 0)
         return cls(
             optimizer=optimizer,
@@ -125,82 +119,46 @@ def save_steps(save_at: Any, steps: int) -> np.ndarray:
     """
     if save_at is None:
         return np.unique(np.rint(np.linspace(0, steps, 101)).astype(np.int64))
-    if isinstance(save_at, (int, np.integer)) and not isinstance(save_at, bool):
+    if is_integer(save_at):
         count = integer("save_at", save_at, 1)
         return np.unique(np.rint(np.linspace(0, steps, count) if count > 1 else [steps]).astype(np.int64))
     return _listed_steps(save_at, steps)
 
 
 def _listed_steps(save_at: Any, steps: int) -> np.ndarray:
-    form = "`save_at` must be None, a count, or an increasing list of steps"
+    form = "must be None, a count, or an increasing list of steps"
     try:
         wanted = np.asarray(save_at, dtype=np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"{form}, got {save_at!r}.") from None
+        raise FieldError("save_at", f"{form}, got {save_at!r}.") from None
     if wanted.ndim != 1 or wanted.size == 0:
-        raise ValueError(f"{form}, got an array of shape {wanted.shape}.")
+        raise FieldError("save_at", f"{form}, got an array of shape {wanted.shape}.")
     whole = np.isfinite(wanted) & (wanted == np.floor(wanted))
     if not whole.all():
-        raise ValueError(
-            f"{form}, got {wanted[~whole][0]}: divide flow times by the learning rate and round."
+        raise FieldError(
+            "save_at", f"{form}, got {wanted[~whole][0]}: divide flow times by the learning rate and round."
         )
     outside = (wanted < 0) | (wanted > steps)
     if outside.any():
-        raise ValueError(f"`save_at` must lie in [0, steps] = [0, {steps}], got {int(wanted[outside][0])}.")
+        raise FieldError("save_at", f"must lie in [0, steps] = [0, {steps}], got {int(wanted[outside][0])}.")
     if (np.diff(wanted) <= 0).any():
-        raise ValueError(f"{form}, got repeated or unordered steps: apply `numpy.unique` first.")
+        raise FieldError("save_at", f"{form}, got repeated or unordered steps: apply `numpy.unique` first.")
     return wanted.astype(np.int64)
-
-
-def integer(name: str, value: Any, least: int) -> int:
-    """Return `value` as an int of at least `least`, or raise ValueError."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"`{name}` must be an integer of at least {least}, got {value!r}.")
-    return int(value)
-
-
-def real(name: str, value: Any) -> float:
-    """Return `value` as a finite float, or raise ValueError."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float, np.integer, np.floating))
-        or not isfinite(value)
-    ):
-        raise ValueError(f"`{name}` must be a finite number, got {value!r}.")
-    return float(value)
-
-
-def positive(name: str, value: Any) -> float:
-    """Return `value` as a finite float above 0, or raise ValueError."""
-    if real(name, value) <= 0:
-        raise ValueError(f"`{name}` must be positive, got {value}.")
-    return float(value)
-
-
-def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
-    """Return `value` if it is one of `allowed`, or raise ValueError with the nearest one."""
-    if value in allowed:
-        return value
-    near = get_close_matches(str(value).lower(), allowed, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(map(repr, allowed))}."
-    raise ValueError(f"`{name}` {value!r} is unknown: {hint}")
 
 
 def _batch_size(optimizer: str, batch_size: int | None) -> int | None:
     if batch_size is None:
         return DEFAULT_BATCH if optimizer == "sgd" else None
     if optimizer == "gd":
-        raise ValueError(
-            f"`batch_size` is {batch_size!r} but 'gd' takes the full batch: use 'sgd' or leave it None."
+        raise FieldError(
+            "batch_size", f"is {batch_size!r} but 'gd' takes the full batch: use 'sgd' or leave it None."
         )
     return integer("batch_size", batch_size, 1)
 
 
 def _schedule(schedule: Any) -> WarmupCosine | None:
-    from .warmup import WarmupCosine
-
     if schedule is not None and not isinstance(schedule, WarmupCosine):
-        raise ValueError(f"`schedule` must be a WarmupCosine or None, got {schedule!r}.")
+        raise FieldError("schedule", f"must be a WarmupCosine or None, got {schedule!r}.")
     return schedule
 
 
@@ -208,9 +166,9 @@ def _betas(betas: Any) -> tuple[float, float]:
     try:
         first, second = (real("betas", beta) for beta in betas)
     except TypeError:
-        raise ValueError(f"`betas` must be two numbers, got {betas!r}.") from None
+        raise FieldError("betas", f"must be two numbers, got {betas!r}.") from None
     if not (0.0 <= first < 1.0 and 0.0 <= second < 1.0):
-        raise ValueError(f"`betas` must lie in [0, 1), got {first:g} and {second:g}.")
+        raise FieldError("betas", f"must lie in [0, 1), got {first:g} and {second:g}.")
     return first, second
 
 
@@ -219,5 +177,5 @@ def _device(device: Any) -> str:
 
     choice("device", device, DEVICES)
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError('`device` is "cuda" but torch finds no such device: use "cpu" or "auto".')
+        raise FieldError("device", 'is "cuda" but torch finds no such device: use "cpu" or "auto".')
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device

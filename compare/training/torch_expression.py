@@ -11,8 +11,9 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 from torch import Tensor
 
-from ...theory.algebra.nodes import Centering, Matrix, RowSoftmax
-from ...theory.data.inputs import scalar_value
+from ...theory.algebra.nodes import Centering, Matrix, RowLogSumExp, RowSoftmax
+from ...theory.algebra.sizes import scalar_value
+from ...theory.algebra.traversal import Traversal, rule
 from .torch_function import torch_function
 
 
@@ -35,51 +36,83 @@ def evaluate(expr: Matrix, values: Mapping[str, Tensor], sizes: Mapping[sp.Symbo
 
     Raises
     ------
-    TypeError
+    UnknownNodeError
         If a node has no rule.
     """
-
-    def visit(node: Matrix) -> Tensor:
-        return evaluate(node, values, sizes)
-
-    if isinstance(expr, sp.MatrixSymbol):
-        return values[expr.name]
-    if isinstance(expr, sp.MatMul):
-        scalar, factors = expr.as_coeff_matrices()
-        value = torch.linalg.multi_dot(chain) if len(chain := [visit(f) for f in factors]) > 1 else chain[0]
-        return value if scalar == 1 else value * scalar_value(scalar, sizes)
-    if isinstance(expr, sp.MatAdd):
-        return reduce(torch.add, map(visit, expr.args))
-    if isinstance(expr, sp.Transpose):
-        return visit(expr.arg).T
-    if isinstance(expr, sp.HadamardProduct):
-        return reduce(torch.mul, map(visit, expr.args))
-    if isinstance(expr, sp.HadamardPower):
-        return visit(expr.base) ** int(expr.exp)
-    if isinstance(expr, ElementwiseApplyFunction):
-        return _function(expr.function)(visit(expr.expr))
-    if isinstance(expr, DiagMatrix):
-        return torch.diag(visit(expr.args[0]).flatten())
-    if isinstance(expr, RowSoftmax):
-        scores = visit(expr.args[0])
-        return torch.softmax(scores if expr.base is None else scores + visit(expr.base).log(), dim=1)
-    return _constant(expr, next(iter(values.values())), sizes)
+    return _TorchValue(values, sizes)(expr)
 
 
-def _constant(expr: Matrix, like: Tensor, sizes: Mapping[sp.Symbol, int]) -> Tensor:
-    rows, cols = (int(scalar_value(s, sizes)) for s in expr.shape)
-    if isinstance(expr, sp.OneMatrix):
-        return like.new_ones((rows, cols))
-    if isinstance(expr, sp.ZeroMatrix):
-        return like.new_zeros((rows, cols))
-    eye = torch.eye(rows, dtype=like.dtype)
-    if isinstance(expr, sp.Identity):
-        return eye
-    if isinstance(expr, Centering):
-        return eye - 1.0 / rows
-    raise TypeError(
-        f"no torch rule for {type(expr).__name__}; add one to compare/training/torch_expression.py."
-    )
+class _TorchValue(Traversal):
+    purpose = "evaluation by torch"
+
+    def __init__(self, values: Mapping[str, Tensor], sizes: Mapping[sp.Symbol, int]) -> None:
+        super().__init__()
+        self.values, self.sizes, self.like = values, sizes, next(iter(values.values()))
+
+    @rule(sp.MatrixSymbol)
+    def symbol(self, node: sp.MatrixSymbol) -> Tensor:
+        return self.values[node.name]
+
+    @rule(sp.MatMul)
+    def mat_mul(self, node: sp.MatMul) -> Tensor:
+        scalar, factors = node.as_coeff_matrices()
+        chain = list(map(self, factors))
+        value = torch.linalg.multi_dot(chain) if len(chain) > 1 else chain[0]
+        return value if scalar == 1 else value * scalar_value(scalar, self.sizes)
+
+    @rule(sp.MatAdd)
+    def mat_add(self, node: sp.MatAdd) -> Tensor:
+        return reduce(torch.add, map(self, node.args))
+
+    @rule(sp.Transpose)
+    def transposed(self, node: sp.Transpose) -> Tensor:
+        return self(node.arg).T
+
+    @rule(sp.HadamardProduct)
+    def hadamard_product(self, node: sp.HadamardProduct) -> Tensor:
+        return reduce(torch.mul, map(self, node.args))
+
+    @rule(sp.HadamardPower)
+    def power(self, node: sp.HadamardPower) -> Tensor:
+        return self(node.base) ** int(node.exp)
+
+    @rule(ElementwiseApplyFunction)
+    def function(self, node: ElementwiseApplyFunction) -> Tensor:
+        return _function(node.function)(self(node.expr))
+
+    @rule(DiagMatrix)
+    def diag(self, node: DiagMatrix) -> Tensor:
+        return torch.diag(self(node.args[0]).flatten())
+
+    @rule(RowSoftmax)
+    def softmax(self, node: RowSoftmax) -> Tensor:
+        scores = self(node.args[0])
+        return torch.softmax(scores if node.base is None else scores + self(node.base).log(), dim=1)
+
+    @rule(RowLogSumExp)
+    def log_sum_exp(self, node: RowLogSumExp) -> Tensor:
+        return torch.logsumexp(self(node.args[0]), dim=1, keepdim=True)
+
+    @rule(sp.OneMatrix)
+    def ones(self, node: sp.OneMatrix) -> Tensor:
+        return self.like.new_ones(self._shape(node))
+
+    @rule(sp.ZeroMatrix)
+    def zeros(self, node: sp.ZeroMatrix) -> Tensor:
+        return self.like.new_zeros(self._shape(node))
+
+    @rule(sp.Identity)
+    def identity(self, node: sp.Identity) -> Tensor:
+        return torch.eye(self._shape(node)[0], dtype=self.like.dtype, device=self.like.device)
+
+    @rule(Centering)
+    def centering(self, node: Centering) -> Tensor:
+        size = self._shape(node)[0]
+        return torch.eye(size, dtype=self.like.dtype, device=self.like.device) - 1.0 / size
+
+    def _shape(self, node: Matrix) -> tuple[int, int]:
+        rows, cols = (int(scalar_value(s, self.sizes)) for s in node.shape)
+        return rows, cols
 
 
 @lru_cache(maxsize=64)

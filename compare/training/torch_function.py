@@ -9,6 +9,8 @@ import sympy as sp
 import torch
 from torch import Tensor
 
+from ...theory.base.errors import FieldError
+
 UNARY: dict[type, Callable[[Tensor], Tensor]] = {
     sp.tanh: torch.tanh,
     sp.sinh: torch.sinh,
@@ -47,8 +49,8 @@ def torch_function(expr: sp.Expr, symbol: sp.Symbol) -> Callable[[Tensor], Tenso
         If the expression has another free symbol or a function without a torch counterpart.
     """
     if expr.free_symbols - {symbol}:
-        raise ValueError(
-            f"`activation` must depend on {symbol} alone, got {expr}: give numbers to the other symbols."
+        raise FieldError(
+            "activation", f"must depend on {symbol} alone, got {expr}: give numbers to the other symbols."
         )
     _refuse_unknown(expr)
     shared, (body,) = sp.cse(expr, symbols=sp.numbered_symbols("_shared"))
@@ -69,9 +71,9 @@ def _refuse_unknown(expr: sp.Expr) -> None:
             node.is_number or isinstance(node, (sp.Symbol, sp.Add, sp.Mul, sp.Pow)) or type(node) in UNARY
         ):
             known = ", ".join(sorted(kind.__name__ for kind in UNARY))
-            raise ValueError(
-                f"`activation` uses {node}, which has no torch counterpart here: "
-                f"build it from + - * / ** and {known}."
+            raise FieldError(
+                "activation",
+                f"uses {node}, which has no torch counterpart here: build it from + - * / ** and {known}.",
             )
 
 

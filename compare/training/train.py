@@ -10,11 +10,13 @@ import torch
 
 from ...sim.ode.outcome import IntegrationError
 from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import integer
 from ...theory.data.dataset import Dataset
 from ...theory.models.spec import Spec
 from .batches import CHUNK
 from .checkpoint import load_checkpoint
-from .settings import Settings, integer
+from .settings import Settings
 from .torch_threads import flushed_denormals, torch_threads
 from .training_run import Run
 from .warmup import WarmupCosine
@@ -152,14 +154,16 @@ def _checkpoint_arguments(checkpoint: Any, every: Any, resume: bool) -> tuple[Pa
     if checkpoint is None:
         if resume or every is not None:
             asked = "resume" if resume else "checkpoint_every"
-            raise ValueError(f"`checkpoint` is None although `{asked}` is set: give the checkpoint's path.")
+            raise FieldError("checkpoint", f"is None although `{asked}` is set: give the checkpoint's path.")
         return None, None
     path = Path(checkpoint)
     if not path.parent.is_dir():
-        raise ValueError(f"`checkpoint` {str(path)!r} lies in a folder that does not exist: create it first.")
+        raise FieldError(
+            "checkpoint", f"{str(path)!r} lies in a folder that does not exist: create it first."
+        )
     if path.exists() and not resume:
-        raise ValueError(
-            f"`checkpoint` {str(path)!r} exists already: "
-            "pass resume=True to go on from it, or give another path."
+        raise FieldError(
+            "checkpoint",
+            f"{str(path)!r} exists already: pass resume=True to go on from it, or give another path.",
         )
     return path, every

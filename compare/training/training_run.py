@@ -15,6 +15,7 @@ import torch
 from ...sim.ode.outcome import Outcome, Status
 from ...sim.trajectory.provenance import provenance
 from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.errors import FieldError
 from ...theory.data.dataset import Dataset
 from ...theory.models.model import Model
 from ...theory.models.spec import Spec
@@ -95,14 +96,15 @@ class Run:
         """Take over a checkpoint's state."""
         settings = self.settings
         if state.step > settings.steps:
-            raise ValueError(
-                f"`steps` is {settings.steps} but the checkpoint is at step {state.step}: ask for more."
+            raise FieldError(
+                "steps", f"is {settings.steps} but the checkpoint is at step {state.step}: ask for more."
             )
         reached = state.step + (state.saved_steps[-1:] == [state.step])
         if state.saved_steps != [step for step in settings.save_at.tolist() if step < reached]:
-            raise ValueError(
-                f"`save_at` differs from what the checkpoint saved up to step {state.step} "
-                f"({len(state.saved_steps)} steps): give the same steps up to there."
+            raise FieldError(
+                "save_at",
+                f"differs from what the checkpoint saved up to step {state.step} "
+                f"({len(state.saved_steps)} steps): give the same steps up to there.",
             )
         with torch.no_grad():
             for name, p in self.network.named_parameters():

@@ -7,7 +7,8 @@ from math import cos, pi
 
 import numpy as np
 
-from .settings import integer, real
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import integer, real
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class WarmupCosine:
         integer("warmup", self.warmup, 0)
         integer("total", self.total, self.warmup + 1)
         if not 0.0 < real("final", self.final) <= 1.0:
-            raise ValueError(f"`final` must lie in (0, 1], got {self.final}.")
+            raise FieldError("final", f"must lie in (0, 1], got {self.final}.")
 
     def factor(self, step: int) -> float:
         """Rate of optimizer step number `step` (from 0) over the largest rate."""

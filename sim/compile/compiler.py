@@ -12,7 +12,8 @@ import scipy.sparse as sparse
 import sympy as sp
 
 from ...theory.algebra.nodes import matrix_symbols
-from ...theory.data.inputs import N_CTX, ROWS, dimension_sizes
+from ...theory.algebra.sizes import dimension_sizes
+from ...theory.data.inputs import N_CTX, ROWS
 from ...theory.flows.powers import model_logits
 from ..kernel._interpreter import rhs
 from ..kernel.cache import LOCK
@@ -63,6 +64,38 @@ def compile_flow(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], fol
         if data not in per_data:
             per_data[data] = _compile(flow, data, frozen)
         return replace(per_data[data], work=np.empty_like(per_data[data].work))
+
+
+def evaluate_flow(flow: Flow, data: Dataset, weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Evaluate dW/dt, per unit of flow time, by the kernel that `integrate` uses; `Flow.rhs` is this.
+
+    Parameters
+    ----------
+    flow : Flow
+        The derived equations.
+    data : Dataset
+        Training data; held-out rows take no part.
+    weights : dict
+        Weight name -> array of the model's shape.
+
+    Returns
+    -------
+    dict
+        Weight name -> dW/dt, same shape, float64.
+
+    Raises
+    ------
+    ValueError
+        If a weight is missing or mis-shaped, the vocabularies differ, or the result is not finite.
+    """
+    clean = flow.model.validate(weights)
+    problem = compile_flow(flow, data, clean, fold=False)
+    out = np.zeros(problem.n)
+    problem(0.0, problem.pack(clean), out)
+    for name, slope in (moved := problem.unpack(out)).items():
+        if not np.isfinite(slope).all():
+            raise ValueError(f"d{name}/dt is not finite at these weights: make them smaller.")
+    return {name: moved[name] for name in clean}
 
 
 def _compile(flow: Flow, data: Dataset, frozen: dict[str, np.ndarray]) -> Problem:

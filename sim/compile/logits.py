@@ -9,7 +9,7 @@ import numpy as np
 
 from ...theory.algebra.evaluate import evaluate
 from ...theory.algebra.nodes import Matrix
-from ...theory.data.inputs import dimension_sizes
+from ...theory.algebra.sizes import dimension_sizes
 from ...theory.flows.closure import Closure
 from ...theory.models.model import Model
 
@@ -57,4 +57,5 @@ def value(
 ) -> np.ndarray:
     """Value of an expression in a model's weights and data matrices."""
     values = {name: np.asarray(weights[name]) for name in model.weights} | dict(matrices)
-    return evaluate(expr, values, model.sizes | dimension_sizes(expr, values))
+    sizes = dimension_sizes(model.logits, values) | dimension_sizes(expr, values)
+    return evaluate(expr, values, model.sizes | sizes)

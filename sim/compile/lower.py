@@ -13,10 +13,12 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ...theory.algebra.chain import SPARSE_WEIGHT
 from ...theory.algebra.evaluate import evaluate
-from ...theory.algebra.matrices import product, split, total, transpose
+from ...theory.algebra.matrices import hadamard_factors, product, split, total, transpose
 from ...theory.algebra.nodes import Centering, Matrix, RowSoftmax, matrix_symbols
-from ...theory.data.inputs import scalar_value
+from ...theory.algebra.sizes import scalar_value
+from ...theory.algebra.traversal import Dispatch, rule
 from .graph import Graph, Ref
+from .host import Lowered
 from .multiply import Multiplier
 from .sampled import Sampler
 from .scalar import apply_function
@@ -24,7 +26,7 @@ from .scalar import apply_function
 SPARSE_DENSITY = 0.15  # sparser than this, a folded product stays sparse
 
 
-class Lowering:
+class Lowering(Dispatch):
     """Lowers expressions into one graph.
 
     Parameters
@@ -39,6 +41,8 @@ class Lowering:
         Data products folded so far, shared between lowerings.
     """
 
+    purpose = "compilation"
+
     def __init__(
         self,
         values: Mapping[str, Any],
@@ -49,10 +53,10 @@ class Lowering:
         self.graph = Graph()
         self.values, self.shapes, self.sizes, self.folds = values, shapes, sizes, folds
         self.sampler, self.multiplier = Sampler(self), Multiplier(self)
-        self._lowered: dict[Matrix, tuple[float, Ref]] = {}
+        self._lowered: dict[Matrix, Lowered] = {}
         self._is_data: dict[Matrix, bool] = {}
 
-    def lower(self, expr: Matrix) -> tuple[float, Ref]:
+    def lower(self, expr: Matrix) -> Lowered:
         """Coefficient and reference of an expression; an expression and its transpose are lowered once."""
         if expr not in self._lowered:
             coefficient, ref = self._lowered[expr] = self._lower(expr)
@@ -63,7 +67,7 @@ class Lowering:
         """Value of a scalar of numbers and dimensions."""
         return scalar_value(expr, self.sizes)
 
-    def _lower(self, expr: Matrix) -> tuple[float, Ref]:
+    def _lower(self, expr: Matrix) -> Lowered:
         scalar, factors = split(expr)
         coefficient = self.number(scalar)
         factors = self._spread_data(factors)
@@ -75,7 +79,7 @@ class Lowering:
         inner, ref = self._chain(factors)
         return coefficient * inner, ref
 
-    def lower_dense(self, expr: Matrix) -> tuple[float, Ref]:
+    def lower_dense(self, expr: Matrix) -> Lowered:
         """The same, as an array without holes."""
         coefficient, ref = self.lower(expr)
         return coefficient, self.densified(ref)
@@ -125,47 +129,75 @@ class Lowering:
         first = matrices[0]
         return (self.is_data(first) and not isinstance(first, sp.OneMatrix)) or self._is_bag_softmax(first)
 
-    def _atom(self, expr: Matrix) -> tuple[float, Ref]:
-        if isinstance(expr, Centering):
-            size = int(self.number(expr.shape[0]))
-            return 1.0, self.graph.add("centering", (), (size, size))
-        if isinstance(expr, DiagMatrix):
-            coefficient, column = self.lower(expr.args[0])
-            size = max(self.graph.shape(column))
-            return coefficient, self.graph.add("diag", (column,), (size, size))
+    def _atom(self, expr: Matrix) -> Lowered:
+        if isinstance(expr, (Centering, DiagMatrix)):  # never written out, data or not
+            return self.rule_of(expr)(expr)
         if self.is_data(expr):
             return 1.0, self.data(expr)
         if (pattern := self.sampler.pattern_of(expr)) is not None:
             return self.sampler.lower(expr, pattern)
-        if isinstance(expr, sp.MatrixSymbol):
-            return 1.0, self.graph.add("weight", (), self.shapes[str(expr)], str(expr))
-        if isinstance(expr, sp.Transpose):
-            coefficient, ref = self._atom(expr.arg)
-            return coefficient, ref.T
-        if isinstance(expr, sp.MatAdd):
-            return 1.0, self.graph.sum([self.lower_dense(t) for t in expr.args])
-        if isinstance(expr, (sp.HadamardProduct, sp.HadamardPower)):
-            return self._hadamard(expr)
-        if isinstance(expr, ElementwiseApplyFunction):
-            coefficient, ref = self.lower(expr.expr)
-            return apply_function(self.graph, expr.function, coefficient, self.densified(ref))
-        if isinstance(expr, RowSoftmax):
-            coefficient, ref = self.lower_dense(expr.args[0])
-            ref = self.graph.unflipped(ref)
-            return 1.0, self.graph.add("softmax", (ref,), self.graph.shape(ref), coefficient)
-        raise TypeError(f"no kernel rule for {type(expr).__name__}; add one to sim/compile/lower.py.")
+        return self.rule_of(expr)(expr)
 
-    def _hadamard(self, expr: Matrix) -> tuple[float, Ref]:
-        factors = expr.args if isinstance(expr, sp.HadamardProduct) else (expr,)
+    @rule(Centering)
+    def centering(self, node: Centering) -> Lowered:
+        """Subtracts means; never stored."""
+        size = int(self.number(node.rows))
+        return 1.0, self.graph.add("centering", (), (size, size))
+
+    @rule(DiagMatrix)
+    def diag(self, node: DiagMatrix) -> Lowered:
+        """Scales rows or columns; only the column is stored."""
+        coefficient, column = self.lower(node.args[0])
+        size = max(self.graph.shape(column))
+        return coefficient, self.graph.add("diag", (column,), (size, size))
+
+    @rule(sp.MatrixSymbol)
+    def weight(self, node: sp.MatrixSymbol) -> Lowered:
+        """Part of the state."""
+        return 1.0, self.graph.add("weight", (), self.shapes[node.name], node.name)
+
+    @rule(sp.Transpose)
+    def transposed(self, node: sp.Transpose) -> Lowered:
+        """The same array, read the other way."""
+        coefficient, ref = self._atom(node.arg)
+        return coefficient, ref.T
+
+    @rule(sp.MatAdd)
+    def mat_add(self, node: sp.MatAdd) -> Lowered:
+        """Linear combination."""
+        return 1.0, self.graph.sum([self.lower_dense(t) for t in node.args])
+
+    @rule(sp.HadamardProduct, sp.HadamardPower)
+    def hadamards(self, node: Matrix) -> Lowered:
+        """Product of powers, entry by entry."""
         coefficient, parts = 1.0, []
-        for factor in factors:
-            base, exponent = (
-                (factor.base, int(factor.exp)) if isinstance(factor, sp.HadamardPower) else (factor, 1)
-            )
+        for base, exponent in hadamard_factors(node):
             inner, ref = self.lower(base)
             coefficient *= inner**exponent
             parts.append((self.densified(ref), exponent))
         return coefficient, self.graph.hadamard(parts)
+
+    @rule(ElementwiseApplyFunction)
+    def function(self, node: ElementwiseApplyFunction) -> Lowered:
+        """A function of one variable, entry by entry."""
+        coefficient, ref = self.lower(node.expr)
+        return apply_function(self.graph, node.function, coefficient, self.densified(ref))
+
+    @rule(RowSoftmax)
+    def softmax(self, node: RowSoftmax) -> Lowered:
+        """Dense; a base that is not sparse enters as its logarithm."""
+        coefficient, ref = self.lower_dense(node.args[0])
+        if node.base is not None:
+            ref = self.graph.sum([(coefficient, ref), (1.0, self._log(node.base))])
+            coefficient = 1.0
+        ref = self.graph.unflipped(ref)
+        return 1.0, self.graph.add("softmax", (ref,), self.graph.shape(ref), coefficient)
+
+    def _log(self, base: Matrix) -> Ref:
+        value = self.folded(base)
+        with np.errstate(divide="ignore"):
+            logarithm = np.log(value.toarray() if sparse.issparse(value) else value)
+        return self.graph.add_data(logarithm, ("log", base))
 
     def densified(self, ref: Ref) -> Ref:
         """The same matrix as an array without holes."""
@@ -208,7 +240,7 @@ class Lowering:
             self.folds[expr] = value
         return self.folds[expr]
 
-    def _chain(self, factors: list[Matrix]) -> tuple[float, Ref]:
+    def _chain(self, factors: list[Matrix]) -> Lowered:
         factors, coefficient, refs = self._fuse_softmax(factors), 1.0, []
         for factor in factors:
             if isinstance(factor, Ref):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
@@ -11,19 +11,17 @@ from ...theory.algebra.chain import INFEASIBLE, Operand, plan_chain
 from ...theory.algebra.matrices import product
 from ...theory.algebra.nodes import Centering, Matrix
 from .graph import Ref
-
-if TYPE_CHECKING:
-    from .lower import Lowering
+from .host import Host
 
 DENSE_FOLD_BYTES = 2**28  # a folded data product may be dense up to this size
 SPARSE_FOLD_NNZ = 2**26  # products of sparse data above this bound are not attempted
 
 
 class Multiplier:
-    """Multiplies chains in the graph of a `Lowering`."""
+    """Multiplies chains in the graph of a `Host`."""
 
-    def __init__(self, lowering: Lowering) -> None:
-        self.lowering, self.graph = lowering, lowering.graph
+    def __init__(self, host: Host) -> None:
+        self.host, self.graph = host, host.graph
 
     def multiply(self, factors: list[Any], refs: list[Ref]) -> Ref:
         """Product of the factors, whose values the references are."""
@@ -33,7 +31,7 @@ class Multiplier:
             known = self._known(tuple(refs[i:j]))
             if known is not None:
                 return graph.operand(known)
-            if all(not isinstance(f, Ref) and self.lowering.is_data(f) for f in factors[i:j]):
+            if all(not isinstance(f, Ref) and self.host.is_data(f) for f in factors[i:j]):
                 return self._fold_operand(factors[i:j], refs[i:j])
             return None
 
@@ -49,7 +47,7 @@ class Multiplier:
                 return known
             split_at = plans[i, j].split
             if split_at is None:
-                return self.lowering.data(product(*factors[i:j]))
+                return self.host.data(product(*factors[i:j]))
             ref = graph.matmul(build(i, split_at), build(split_at, j))
             graph.products[tuple(refs[i:j])] = ref
             return ref
@@ -62,7 +60,7 @@ class Multiplier:
             pair = factors[k : k + 2]
             kinds = {self.graph.operand(r).storage for r in refs[k : k + 2]}
             if kinds == {"diag", "csr"} and not any(isinstance(f, Ref) for f in pair):
-                _, ref = self.lowering.lower(
+                _, ref = self.host.lower(
                     product(*pair)
                 )  # coefficients of the parts are in the chain's already
                 return [*factors[:k], ref, *factors[k + 2 :]], [*refs[:k], ref, *refs[k + 2 :]]
@@ -72,7 +70,7 @@ class Multiplier:
             if self.graph.operand(r).storage != "dense"
         ]
         _, k = min(sizes)
-        dense = self.lowering.densified(refs[k])
+        dense = self.host.densified(refs[k])
         return [*factors[:k], dense, *factors[k + 1 :]], [*refs[:k], dense, *refs[k + 1 :]]
 
     def _known(self, run: tuple[Ref, ...]) -> Ref | None:
@@ -90,7 +88,7 @@ class Multiplier:
             return None
         if not dense and self._nnz_bound(refs) > SPARSE_FOLD_NNZ:
             return None
-        value = self.lowering.folded(product(*factors))
+        value = self.host.folded(product(*factors))
         if sparse.issparse(value):
             return Operand("csr", value.shape, value.nnz)
         return Operand("dense", value.shape)

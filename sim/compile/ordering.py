@@ -8,9 +8,13 @@ from itertools import islice, permutations
 from typing import Any
 
 import sympy as sp
+from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
+from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from ...theory.algebra.matrices import distribute, product, split, total, transpose
-from ...theory.algebra.nodes import Matrix, RowSoftmax, matrix_symbols
+from ...theory.algebra.matrices import product, split, terms_of, total
+from ...theory.algebra.nodes import Matrix, MatrixFunction, RowLogSumExp, RowSoftmax, matrix_symbols
+from ...theory.algebra.rebuild import Rebuild, distribute
+from ...theory.algebra.traversal import LEAVES, Traversal, parts, rule
 from .graph import Graph, Ref
 from .lower import Lowering
 
@@ -38,16 +42,16 @@ def lower_flow(
         Weight name -> terms (coefficient, reference) that sum to dW/dt.
     """
     folds: dict[Matrix, Any] = {}
-    known: dict[Any, int] = {}
+    count = CountTerms()
 
     def attempt(order: tuple[str, ...], of: Mapping[str, Matrix] = sides) -> tuple[Graph, dict[str, list]]:
         lowering = Lowering(values, shapes, sizes, folds)
-        return lowering.graph, {name: [lowering.lower_dense(t) for t in _terms(of[name])] for name in order}
+        return lowering.graph, {name: [lowering.lower_dense(t) for t in terms_of(of[name])] for name in order}
 
     first = attempt(tuple(sides))
     tries = min(MAX_ORDERS, max(1, LOWERED_NODES // max(len(first[0].nodes), 1)))
     form = sides
-    few = sum(count_terms(side, known) for side in sides.values()) <= MOST_TERMS
+    few = sum(map(count, sides.values())) <= MOST_TERMS
     if tries > 1 and few and (out := multiplied_out(sides, set(shapes))) != sides:
         other = attempt(tuple(sides), out)
         if other[0].cost < first[0].cost:
@@ -57,49 +61,71 @@ def lower_flow(
     return graph, {name: outputs[name] for name in sides}
 
 
-def count_terms(expr: Any, known: dict[Any, int]) -> int:
-    """Count the terms that an expression has when all its sums are multiplied out, those inside functions too."""
-    if expr not in known:
-        inner = [count_terms(arg, known) for arg in expr.args if isinstance(arg, sp.MatrixExpr)]
-        join = math.prod if isinstance(expr, sp.MatMul) else sum if isinstance(expr, sp.MatAdd) else max
-        known[expr] = join(inner) if inner else 1
-    return known[expr]
+class CountTerms(Traversal):
+    """Counts the terms that an expression has when all its sums are multiplied out, those inside functions too."""
+
+    purpose = "counting terms"
+
+    @rule(*LEAVES)
+    def one(self, node: Matrix) -> int:
+        """A symbol or a constant is one term."""
+        return 1
+
+    @rule(sp.MatMul)
+    def mat_mul(self, node: sp.MatMul) -> int:
+        """Every term of a factor with every term of the others."""
+        return math.prod(map(self, parts(node)))
+
+    @rule(sp.MatAdd)
+    def mat_add(self, node: sp.MatAdd) -> int:
+        """Terms of the terms."""
+        return sum(map(self, node.args))
+
+    @rule(
+        sp.Transpose,
+        sp.HadamardProduct,
+        sp.HadamardPower,
+        ElementwiseApplyFunction,
+        DiagMatrix,
+        MatrixFunction,
+    )
+    def largest(self, node: Matrix) -> int:
+        """Sums stay within."""
+        return max(map(self, parts(node)))
+
+
+class _MultipliedOut(Rebuild):
+    """Transposes and products of sums rebuilt; the argument of a softmax multiplied out and collected."""
+
+    purpose = "multiplying out"
+
+    def __init__(self, weights: set[str]) -> None:
+        super().__init__()
+        self.weights = weights
+
+    @rule(sp.HadamardProduct, sp.HadamardPower, ElementwiseApplyFunction, DiagMatrix, RowLogSumExp)
+    def whole(self, node: Matrix) -> Matrix:
+        """What sums do not come out of."""
+        return node
+
+    @rule(RowSoftmax)
+    def softmax(self, node: RowSoftmax) -> Matrix:
+        """Logits as one product for each data matrix."""
+        return RowSoftmax(collected(distribute(node.args[0]), self.weights), *node.args[1:])
 
 
 def multiplied_out(sides: Mapping[str, Matrix], weights: set[str]) -> dict[str, Matrix]:
     """Multiply sums out, and collect what one data matrix reads in the argument of a softmax."""
-    seen: dict[Matrix, Matrix] = {}
-
-    def inside(expr: Any) -> Any:
-        if expr not in seen:
-            seen[expr] = rewritten(expr)
-        return seen[expr]
-
-    def rewritten(expr: Any) -> Any:
-        if isinstance(expr, RowSoftmax):
-            return RowSoftmax(collected(distribute(expr.args[0]), weights), *expr.args[1:])
-        if isinstance(expr, sp.Transpose):
-            return transpose(inside(expr.arg))
-        if isinstance(expr, (sp.MatMul, sp.MatAdd)):
-            join = product if isinstance(expr, sp.MatMul) else total
-            return join(*map(inside, expr.args))
-        return expr
-
+    inside = _MultipliedOut(weights)
     return {name: distribute(inside(side)) for name, side in sides.items()}
 
 
 def collected(expr: Matrix, weights: set[str]) -> Matrix:
     """Write a sum of products as one product for each data matrix at their head, where all terms begin with one."""
     heads: dict[Matrix, list[Matrix]] = {}
-    for term in _terms(expr):
+    for term in terms_of(expr):
         scalar, (head, *rest) = split(term)
         if not rest or any(symbol.name in weights for symbol in matrix_symbols(head)):
             return expr
         heads.setdefault(head, []).append(product(scalar, *rest))
     return total(*(product(head, total(*rests)) for head, rests in heads.items()))
-
-
-def _terms(expr: Matrix) -> tuple[Matrix, ...]:
-    if isinstance(expr, sp.ZeroMatrix):
-        return ()
-    return expr.args if isinstance(expr, sp.MatAdd) else (expr,)

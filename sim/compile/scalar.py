@@ -6,11 +6,10 @@ import sympy as sp
 
 from ..kernel.operations import FUNCTIONS
 from .graph import Graph, Ref
+from .host import Lowered
 
-Term = tuple[float, Ref]  # coefficient times an array
 
-
-def apply_function(graph: Graph, function: sp.Lambda, coefficient: float, x: Ref) -> Term:
+def apply_function(graph: Graph, function: sp.Lambda, coefficient: float, x: Ref) -> Lowered:
     """Coefficient and reference of function(coefficient * x), element by element.
 
     Raises
@@ -30,7 +29,7 @@ class _Scalar:
     def __init__(self, graph: Graph, symbol: sp.Symbol, coefficient: float, x: Ref) -> None:
         self.graph, self.symbol, self.x = graph, symbol, (coefficient, x)
 
-    def lower(self, expr: sp.Expr) -> Term:
+    def lower(self, expr: sp.Expr) -> Lowered:
         if expr == self.symbol:
             return self.x
         if isinstance(expr, sp.Add):
@@ -42,7 +41,7 @@ class _Scalar:
             return self._power(expr)
         return self._function(expr)
 
-    def _product(self, expr: sp.Mul) -> Term:
+    def _product(self, expr: sp.Mul) -> Lowered:
         constant, rest = expr.as_independent(self.symbol)
         coefficient, parts = float(constant), []
         for factor in sp.Mul.make_args(rest):
@@ -53,7 +52,7 @@ class _Scalar:
             parts.append((ref, power))
         return coefficient, parts[0][0] if parts == [(parts[0][0], 1)] else self.graph.hadamard(parts)
 
-    def _power(self, expr: sp.Pow) -> Term:
+    def _power(self, expr: sp.Pow) -> Lowered:
         base, exponent = expr.args
         if exponent.free_symbols:
             return self.lower(sp.exp(exponent * sp.log(base)))
@@ -62,7 +61,7 @@ class _Scalar:
             return scale ** int(exponent), self.graph.hadamard([(ref, int(exponent))])
         return 1.0, self.graph.map(ref, "power", scale, float(exponent))
 
-    def _function(self, expr: sp.Expr) -> Term:
+    def _function(self, expr: sp.Expr) -> Lowered:
         name = type(expr).__name__
         if name in FUNCTIONS and len(expr.args) == 1:
             scale, ref = self.lower(expr.args[0])

@@ -21,17 +21,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_cache_path
+
 LOCK = threading.RLock()
 
 
 @functools.cache
 def source_hash() -> str:
-    """Hash of all sources of this folder that have to do with numba (12 hex digits)."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+    """Hash of all sources of this layer that have to do with numba (12 hex digits)."""
+    layer, digest = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(layer.rglob("*.py")):
         text = path.read_bytes()
         if b"numba" in text:  # an edited observable must not recompile the step loop
-            digest.update(path.name.encode() + b"\0" + text)
+            digest.update(path.relative_to(layer).as_posix().encode() + b"\0" + text)
     return digest.hexdigest()[:12]
 
 
@@ -46,8 +48,10 @@ def _base() -> Path:
     """Directory above all versions; ``SMALLINIT_CACHE`` overrides the per-user default."""
     if chosen := os.environ.get("SMALLINIT_CACHE"):
         return Path(chosen)
-    default = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
-    return (Path(default) if default else Path.home() / ".cache") / "smallinit"
+    default = user_cache_path("smallinit", appauthor=False)
+    if not default.is_absolute():  # of a user without a home
+        raise RuntimeError("there is no home directory")
+    return default
 
 
 def _usable(path: Path) -> None:

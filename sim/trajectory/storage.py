@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.files import whole_file
 from ..ode.outcome import Outcome
 from .observables import units
 from .trajectory import Trajectory
@@ -93,14 +92,6 @@ def _file_name(name: str) -> str:
     return name.replace("%", "%25").replace("|", "%7C").replace("/", "|")
 
 
-def check_target(path: Path, overwrite: bool) -> None:
-    """Refuse a path that cannot be written, before anything is computed."""
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; pass overwrite=True or choose another name.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist; create it first.")
-
-
 def save(trajectory: Trajectory, path: Path) -> Path:
     """Write to a temporary file beside `path`, flush it to the disk and rename it; see `Trajectory.save`."""
     return write_netcdf(to_xarray(trajectory), path)
@@ -109,24 +100,9 @@ def save(trajectory: Trajectory, path: Path) -> Path:
 def write_netcdf(dataset: xarray.Dataset, path: Path) -> Path:
     """Write a dataset whole or not at all; "/" in names becomes "|", which netCDF allows."""
     names = {name: _file_name(str(name)) for name in [*dataset.variables, *dataset.dims] if "/" in str(name)}
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-    try:
+    with whole_file(path) as temporary:
         dataset.rename(names).to_netcdf(temporary, engine="h5netcdf", format="NETCDF4")
-        _flush(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":
-        _flush(path.parent)
     return path
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def load(path: Path, model: Any, data: Any) -> Trajectory:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.crossings import first_reached
+from ...theory.base.files import check_file
+from ...theory.base.validate import did_you_mean
 from ..ode.outcome import Outcome
 from . import observables
 
@@ -200,9 +201,9 @@ class Trajectory:
             return f"`{name}` needs the model and the data: load_trajectory(path, model=..., data=...)."
         if name in self.weights:
             return f'{name!r} is a weight: use `.weights["{name}"]`, or an observable such as "norm/{name}".'
-        close = difflib.get_close_matches(str(name), self.observable_names, n=1)
-        hint = f'did you mean "{close[0]}"?' if close else "see `observable_names`."
-        return f"no observable {name!r}; {hint}"
+        return (
+            f"no observable {name!r}; {did_you_mean(name, self.observable_names, 'see `observable_names`.')}"
+        )
 
     def state(self, index: int = -1) -> dict[str, np.ndarray]:
         """Copy the weights at one saved time: the start of a continued run."""
@@ -234,9 +235,9 @@ class Trajectory:
         FileNotFoundError
             If its folder does not exist.
         """
-        from .storage import check_target, save
+        from .storage import save
 
-        check_target(Path(path), overwrite)
+        check_file(Path(path), overwrite)
         for name in self.observable_names if len(self) else ():
             if (
                 name in self._known

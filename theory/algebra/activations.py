@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 
 import numpy as np
 import sympy as sp
+
+from ..base.errors import FieldError
+from ..base.validate import unknown
 
 X = sp.Symbol("x", real=True)
 
@@ -62,7 +64,7 @@ class Activation:
         if isinstance(activation, str):
             return cls(activation, _checked(activation, _named(activation)))
         if not isinstance(activation, sp.Expr):
-            raise ValueError(f"`activation` must be a name or a sympy expression, got {activation!r}.")
+            raise FieldError("activation", f"must be a name or a sympy expression, got {activation!r}.")
         return cls(str(activation), _checked(str(activation), _in_standard_symbol(activation)))
 
     def __str__(self) -> str:
@@ -76,26 +78,35 @@ class Activation:
 
 @lru_cache(maxsize=256)
 def taylor(function: sp.Lambda, order: int) -> tuple[sp.Expr, ...]:
-    """Taylor coefficients c_0 .. c_order of a function of one variable at 0."""
+    """Taylor coefficients c_0 .. c_order of a function of one variable at 0.
+
+    Raises
+    ------
+    ValueError
+        If the function has no Taylor series there.
+    """
     (x,) = function.variables
     series = sp.series(function.expr, x, 0, order + 1).removeO()
     poly = sp.expand(series)
-    return tuple(sp.nsimplify(poly.coeff(x, j)) for j in range(order + 1))
+    found = tuple(poly.coeff(x, j) for j in range(order + 1))
+    if sp.expand(poly - sum(c * x**j for j, c in enumerate(found))) != 0:
+        raise ValueError(
+            f"the function {function.expr} has no Taylor series at 0, which every closure but 'exact' needs."
+        )
+    return tuple(map(sp.nsimplify, found))
 
 
 def _named(name: str) -> sp.Expr:
     expr = NAMED.get(name, KNOWN_BAD.get(name))
     if expr is None:
-        near = get_close_matches(name, [*NAMED, *BEYOND], 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join([*NAMED, *BEYOND])}."
-        raise ValueError(f"`activation` {name!r} is unknown: {hint}")
+        raise unknown("activation", name, [*NAMED, *BEYOND])
     return expr
 
 
 def _in_standard_symbol(expr: sp.Expr) -> sp.Expr:
     free = expr.free_symbols
     if len(free) != 1:
-        raise ValueError(f"`activation` must have exactly one free symbol, got {expr} with {len(free)}.")
+        raise FieldError("activation", f"must have exactly one free symbol, got {expr} with {len(free)}.")
     return expr.subs(free.pop(), X)
 
 
@@ -126,6 +137,6 @@ def _check_numerically(refusal: str, expr: sp.Expr) -> None:
                 raise ValueError(refusal + f"it is not real and finite on {PROBES[0]:g} .. {PROBES[-1]:g}.")
     except (NotImplementedError, NameError, TypeError) as error:
         name = str(expr)
-        raise ValueError(
-            f"`activation` {name!r} uses a function that has no numerical form: use another."
+        raise FieldError(
+            "activation", f"{name!r} uses a function that has no numerical form: use another."
         ) from error

@@ -14,6 +14,9 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
 from .nodes import Matrix, RowLogSumExp, RowSoftmax, matrix_symbols
+from .traversal import LEAVES, Dispatch, parts, rule
+
+Contributions = Iterator[tuple[Matrix, Matrix]]  # (part of a node, what its adjoint receives)
 
 
 def gradients(scalar: Matrix, weights: Sequence[sp.MatrixSymbol]) -> dict[sp.MatrixSymbol, Matrix]:
@@ -26,16 +29,19 @@ def gradients(scalar: Matrix, weights: Sequence[sp.MatrixSymbol]) -> dict[sp.Mat
 
     Raises
     ------
-    TypeError
+    UnknownNodeError
         If an expression that depends on a weight contains a node without a rule.
+    ValueError
+        If the base measure of a softmax depends on a weight.
     """
     wanted = set(weights)
     bars: dict[Matrix, list[Matrix]] = {scalar: [sp.Identity(1)]}
+    pullback = _Pullback()
     for node in reversed(_postorder(scalar, wanted)):
         bar = total(*bars.pop(node)) if node not in wanted else None
         if bar is None:
             continue
-        for child, contribution in _rules(node, bar):
+        for child, contribution in pullback.rule_of(node)(node, bar):
             if matrix_symbols(child) & wanted:
                 bars.setdefault(child, []).append(contribution)
     return {w: total(*bars[w]) if w in bars else sp.ZeroMatrix(*w.shape) for w in weights}
@@ -48,29 +54,27 @@ def _postorder(root: Matrix, wanted: set[sp.MatrixSymbol]) -> list[Matrix]:
     def visit(node: Matrix) -> None:
         if node in order or not matrix_symbols(node) & wanted:
             return
-        for child in _children(node):
-            visit(child)
+        if isinstance(node, RowSoftmax) and node.base is not None and matrix_symbols(node.base) & wanted:
+            raise ValueError(f"the base measure {node.base} of a softmax holds a weight: it must be data.")
+        for child in parts(node):  # a diagonal factor of a product stands for its column
+            visit(child.args[0] if isinstance(node, sp.MatMul) and isinstance(child, DiagMatrix) else child)
         order[node] = None
 
     visit(root)
     return list(order)
 
 
-def _children(node: Matrix) -> Sequence[Matrix]:
-    if isinstance(node, sp.MatrixSymbol):
-        return ()
-    if isinstance(node, ElementwiseApplyFunction):
-        return (node.expr,)
-    if isinstance(node, sp.HadamardPower):
-        return (node.base,)
-    if isinstance(node, sp.MatMul):  # a diagonal factor stands for its column
-        return [a.args[0] if isinstance(a, DiagMatrix) else a for a in node.as_coeff_matrices()[1]]
-    return [a for a in node.args if getattr(a, "is_Matrix", False)]
+class _Pullback(Dispatch):
+    """For each kind of node, what `bar`, the adjoint of a node, sends to its parts."""
 
+    purpose = "differentiation"
 
-def _rules(node: Matrix, bar: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
-    """Pairs (child, adjoint that `bar`, the adjoint of `node`, sends to it)."""
-    if isinstance(node, sp.MatMul):
+    @rule(*LEAVES)
+    def leaf(self, node: Matrix, bar: Matrix) -> Contributions:
+        yield from ()
+
+    @rule(sp.MatMul)
+    def mat_mul(self, node: sp.MatMul, bar: Matrix) -> Contributions:
         scalar, factors = node.as_coeff_matrices()
         for i, factor in enumerate(factors):
             before = [transpose(f) for f in reversed(factors[:i])]
@@ -79,31 +83,43 @@ def _rules(node: Matrix, bar: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
                 yield factor.args[0], product(scalar, _diagonal_of([*before, bar], after))
             else:
                 yield factor, product(scalar, *before, bar, *after)
-    elif isinstance(node, sp.MatAdd):
+
+    @rule(sp.MatAdd)
+    def mat_add(self, node: sp.MatAdd, bar: Matrix) -> Contributions:
         yield from ((term, bar) for term in node.args)
-    elif isinstance(node, sp.Transpose):
+
+    @rule(sp.Transpose)
+    def transposed(self, node: sp.Transpose, bar: Matrix) -> Contributions:
         yield node.arg, transpose(bar)
-    elif isinstance(node, sp.HadamardProduct):
+
+    @rule(sp.HadamardProduct)
+    def hadamard_product(self, node: sp.HadamardProduct, bar: Matrix) -> Contributions:
         for i, factor in enumerate(node.args):
             yield factor, hadamard(bar, *node.args[:i], *node.args[i + 1 :])
-    elif isinstance(node, sp.HadamardPower):
+
+    @rule(sp.HadamardPower)
+    def power(self, node: sp.HadamardPower, bar: Matrix) -> Contributions:
         yield node.base, product(node.exp, hadamard(bar, hadamard_power(node.base, node.exp - 1)))
-    elif isinstance(node, ElementwiseApplyFunction):
+
+    @rule(ElementwiseApplyFunction)
+    def function(self, node: ElementwiseApplyFunction, bar: Matrix) -> Contributions:
         (x,) = node.function.variables
         slope = sp.Lambda(x, sp.diff(node.function.expr, x))
         yield node.expr, hadamard(bar, apply(slope, node.expr))
-    elif isinstance(node, DiagMatrix):
+
+    @rule(DiagMatrix)
+    def diag(self, node: DiagMatrix, bar: Matrix) -> Contributions:
         yield node.args[0], _diagonal_of([bar], [])
-    elif isinstance(node, RowLogSumExp):
+
+    @rule(RowLogSumExp)
+    def log_sum_exp(self, node: RowLogSumExp, bar: Matrix) -> Contributions:
         yield node.args[0], product(diagonal(bar), RowSoftmax(node.args[0]))
-    elif isinstance(node, RowSoftmax):
+
+    @rule(RowSoftmax)
+    def softmax(self, node: RowSoftmax, bar: Matrix) -> Contributions:
         weighted = hadamard(node, bar)
         row_sums = product(weighted, sp.OneMatrix(node.cols, 1))
         yield node.args[0], total(weighted, product(-1, diagonal(row_sums), node))
-    else:
-        raise TypeError(
-            f"no differentiation rule for {type(node).__name__}; add one to theory/algebra/adjoint.py."
-        )
 
 
 def _diagonal_of(left: list[Matrix], right: list[Matrix]) -> Matrix:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from ..data.inputs import scalar_value
 from .chain import Operand, plan_chain
 from .nodes import Centering, Matrix, RowLogSumExp, RowSoftmax
+from .sizes import scalar_value
+from .traversal import Traversal, rule
 
 Array = Any  # numpy array or scipy sparse array, always two-dimensional
 
@@ -37,55 +39,18 @@ def evaluate(expr: Matrix, values: Mapping[str, Array], sizes: Mapping[sp.Symbol
 
     Raises
     ------
-    TypeError
+    UnknownNodeError
         If a node has no numerical rule.
     """
-    if isinstance(expr, sp.MatrixSymbol):
-        return values[expr.name]
-    if isinstance(expr, sp.MatMul):
-        scalar, factors = expr.as_coeff_matrices()
-        if len(factors) == 1:
-            return scalar_value(scalar, sizes) * evaluate(factors[0], values, sizes)
-        return scalar_value(scalar, sizes) * _chain([_factor(f, values, sizes) for f in factors])
-    if isinstance(expr, sp.MatAdd):
-        return sum(_dense(evaluate(t, values, sizes)) for t in expr.args)
-    if isinstance(expr, sp.Transpose):
-        return evaluate(expr.arg, values, sizes).T
-    if isinstance(expr, sp.HadamardProduct):
-        first, *rest = sorted(
-            (evaluate(a, values, sizes) for a in expr.args), key=sparse.issparse, reverse=True
-        )
-        for part in rest:
-            first = first.multiply(part).tocsr() if sparse.issparse(first) else first * part
-        return first
-    if isinstance(expr, sp.HadamardPower):
-        base, power = evaluate(expr.base, values, sizes), int(expr.exp)
-        return base.power(power) if sparse.issparse(base) else base**power
-    if isinstance(expr, ElementwiseApplyFunction):
-        return numpy_function(expr.function)(_dense(evaluate(expr.expr, values, sizes)))
-    if isinstance(expr, RowSoftmax):
-        return _softmax(expr, values, sizes)
-    if isinstance(expr, RowLogSumExp):
-        x = _dense(evaluate(expr.args[0], values, sizes))
-        top = x.max(axis=1, keepdims=True)
-        return np.log(np.exp(x - top).sum(axis=1, keepdims=True)) + top
-    return _constant(expr, values, sizes)
+    return _Evaluation(values, sizes)(expr)
 
 
-def _softmax(expr: RowSoftmax, values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]) -> Array:
-    base = None if expr.base is None else evaluate(expr.base, values, sizes)
-    if not sparse.issparse(base):
-        x = _dense(evaluate(expr.args[0], values, sizes))
-        e = np.exp(x - x.max(axis=1, keepdims=True)) * (1.0 if base is None else base)
-        return e / e.sum(axis=1, keepdims=True)
-    base = sparse.csr_array(base)
-    rows = np.repeat(np.arange(base.shape[0]), np.diff(base.indptr))
-    x = at_places(expr.args[0], rows, base.indices, values, sizes)
-    top = np.full(base.shape[0], -np.inf)
-    np.maximum.at(top, rows, x)
-    e = base.data * np.exp(x - top[rows])
-    norm = np.bincount(rows, weights=e, minlength=base.shape[0])
-    return sparse.csr_array((e / norm[rows], base.indices, base.indptr), shape=base.shape)
+def evaluate_all(
+    exprs: Mapping[str, Matrix], values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]
+) -> dict[str, Array]:
+    """Values of several expressions by name, each shared sub-expression once: for arrays small enough to keep all."""
+    once = _KeptEvaluation(values, sizes)
+    return {name: once(expr) for name, expr in exprs.items()}
 
 
 def at_places(
@@ -96,35 +61,135 @@ def at_places(
     sizes: Mapping[sp.Symbol, int],
 ) -> np.ndarray:
     """Entries of an expression at some places (k,), without forming products that are larger than their factors."""
-    if isinstance(expr, sp.MatAdd):
-        return np.sum([at_places(t, rows, cols, values, sizes) for t in expr.args], axis=0)
-    if isinstance(expr, sp.MatMul):
-        scalar, factors = expr.as_coeff_matrices()
-        if len(factors) > 1:
-            k = min(range(1, len(factors)), key=lambda k: int(scalar_value(factors[k].rows, sizes)))
-            left = _dense(_run(factors[:k], values, sizes))[rows]
-            right = _dense(_run(factors[k:], values, sizes).T)[cols]
-            return scalar_value(scalar, sizes) * np.einsum("pk,pk->p", left, right)
-    return _dense(evaluate(expr, values, sizes))[rows, cols]
+    return _Evaluation(values, sizes).at_places(expr, rows, cols)
 
 
-def _run(factors: list[Matrix], values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]) -> Array:
-    return evaluate(factors[0] if len(factors) == 1 else sp.MatMul(*factors), values, sizes)
+class _Evaluation(Traversal):
+    purpose = "numerical evaluation"
 
+    def __init__(self, values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]) -> None:
+        super().__init__()
+        self.values, self.sizes = values, sizes
 
-def _constant(expr: Matrix, values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]) -> Array:
-    if isinstance(expr, sp.OneMatrix):
-        return np.ones([int(scalar_value(s, sizes)) for s in expr.shape])
-    if isinstance(expr, DiagMatrix):
-        return sparse.diags_array(_dense(evaluate(expr.args[0], values, sizes)).ravel()).tocsr()
-    if isinstance(expr, Centering):
-        size = int(scalar_value(expr.shape[0], sizes))
+    def __call__(self, node: Matrix) -> Array:
+        """The value; values are large, so that none is kept."""
+        return self.rule_of(node)(node)
+
+    def number(self, scalar: sp.Expr) -> float:
+        """Value of a scalar of numbers and dimensions."""
+        return scalar_value(scalar, self.sizes)
+
+    def dense(self, node: Matrix) -> np.ndarray:
+        """The value as an array without holes."""
+        return _dense(self(node))
+
+    @rule(sp.MatrixSymbol)
+    def symbol(self, node: sp.MatrixSymbol) -> Array:
+        return self.values[node.name]
+
+    @rule(sp.MatMul)
+    def mat_mul(self, node: sp.MatMul) -> Array:
+        scalar, factors = node.as_coeff_matrices()
+        if len(factors) == 1:
+            return self.number(scalar) * self(factors[0])
+        return self.number(scalar) * _chain([self._factor(f) for f in factors])
+
+    def _factor(self, node: Matrix) -> Array:
+        return _Centred(int(self.number(node.rows))) if isinstance(node, Centering) else self(node)
+
+    @rule(sp.MatAdd)
+    def mat_add(self, node: sp.MatAdd) -> Array:
+        return sum(map(self.dense, node.args))
+
+    @rule(sp.Transpose)
+    def transposed(self, node: sp.Transpose) -> Array:
+        return self(node.arg).T
+
+    @rule(sp.HadamardProduct)
+    def hadamard_product(self, node: sp.HadamardProduct) -> Array:
+        first, *rest = sorted(map(self, node.args), key=sparse.issparse, reverse=True)
+        for part in rest:
+            first = first.multiply(part).tocsr() if sparse.issparse(first) else first * part
+        return first
+
+    @rule(sp.HadamardPower)
+    def power(self, node: sp.HadamardPower) -> Array:
+        base, power = self(node.base), int(node.exp)
+        return base.power(power) if sparse.issparse(base) else base**power
+
+    @rule(ElementwiseApplyFunction)
+    def function(self, node: ElementwiseApplyFunction) -> Array:
+        return numpy_function(node.function)(self.dense(node.expr))
+
+    @rule(RowSoftmax)
+    def softmax(self, node: RowSoftmax) -> Array:
+        base = None if node.base is None else self(node.base)
+        if not sparse.issparse(base):
+            x = self.dense(node.args[0])
+            e = np.exp(x - x.max(axis=1, keepdims=True)) * (1.0 if base is None else base)
+            return e / e.sum(axis=1, keepdims=True)
+        base = sparse.csr_array(base)
+        rows = np.repeat(np.arange(base.shape[0]), np.diff(base.indptr))
+        x = self.at_places(node.args[0], rows, base.indices)
+        top = np.full(base.shape[0], -np.inf)
+        np.maximum.at(top, rows, x)
+        e = base.data * np.exp(x - top[rows])
+        norm = np.bincount(rows, weights=e, minlength=base.shape[0])
+        return sparse.csr_array((e / norm[rows], base.indices, base.indptr), shape=base.shape)
+
+    @rule(RowLogSumExp)
+    def log_sum_exp(self, node: RowLogSumExp) -> Array:
+        x = self.dense(node.args[0])
+        top = x.max(axis=1, keepdims=True)
+        return np.log(np.exp(x - top).sum(axis=1, keepdims=True)) + top
+
+    @rule(DiagMatrix)
+    def diag(self, node: DiagMatrix) -> Array:
+        return sparse.diags_array(self.dense(node.args[0]).ravel()).tocsr()
+
+    @rule(sp.OneMatrix)
+    def ones(self, node: sp.OneMatrix) -> Array:
+        return np.ones(self._shape(node))
+
+    @rule(sp.ZeroMatrix)
+    def zeros(self, node: sp.ZeroMatrix) -> Array:
+        return np.zeros(self._shape(node))
+
+    @rule(sp.Identity)
+    def identity(self, node: sp.Identity) -> Array:
+        return sparse.eye_array(self._shape(node)[0], format="csr")
+
+    @rule(Centering)
+    def centering(self, node: Centering) -> Array:
+        size = self._shape(node)[0]
         return np.eye(size) - 1.0 / size
-    if isinstance(expr, sp.Identity):
-        return sparse.eye_array(int(scalar_value(expr.rows, sizes)), format="csr")
-    if isinstance(expr, sp.ZeroMatrix):
-        return np.zeros([int(scalar_value(s, sizes)) for s in expr.shape])
-    raise TypeError(f"no numerical rule for {type(expr).__name__}; add one to theory/algebra/evaluate.py.")
+
+    def _shape(self, node: Matrix) -> tuple[int, int]:
+        rows, cols = node.shape
+        return int(self.number(rows)), int(self.number(cols))
+
+    def at_places(self, node: Matrix, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        """Entries at some places (k,); a chain is cut at its smallest inner dimension and only read there."""
+        if isinstance(node, sp.MatAdd):
+            return np.sum([self.at_places(t, rows, cols) for t in node.args], axis=0)
+        if isinstance(node, sp.MatMul):
+            scalar, factors = node.as_coeff_matrices()
+            if len(factors) > 1:
+                k = min(range(1, len(factors)), key=lambda k: int(self.number(factors[k].rows)))
+                left = self.dense(_run(factors[:k]))[rows]
+                right = _dense(self(_run(factors[k:])).T)[cols]
+                return self.number(scalar) * np.einsum("pk,pk->p", left, right)
+        return self.dense(node)[rows, cols]
+
+
+class _KeptEvaluation(_Evaluation):
+    def __call__(self, node: Matrix) -> Array:
+        """The value, kept."""
+        return Traversal.__call__(self, node)
+
+
+def _run(factors: list[Matrix]) -> Matrix:
+    return factors[0] if len(factors) == 1 else sp.MatMul(*factors)
 
 
 class _Centred:
@@ -132,12 +197,6 @@ class _Centred:
 
     def __init__(self, size: int) -> None:
         self.shape = (size, size)
-
-
-def _factor(expr: Matrix, values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]) -> Array:
-    if isinstance(expr, Centering):
-        return _Centred(int(scalar_value(expr.shape[0], sizes)))
-    return evaluate(expr, values, sizes)
 
 
 def _chain(factors: list[Array]) -> Array:
@@ -183,6 +242,7 @@ def _dense(x: Array) -> np.ndarray:
     return x.toarray() if sparse.issparse(x) else np.asarray(x)
 
 
+@lru_cache(maxsize=256)
 def numpy_function(function: sp.Lambda) -> Any:
     """A scalar sympy function as a numpy function of arrays."""
     return sp.lambdify(function.variables, function.expr, ["scipy", "numpy"])

@@ -10,8 +10,10 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .activations import taylor
 from .matrices import diagonal, hadamard, hadamard_power, product, total, transpose
-from .nodes import Matrix, RowSoftmax, matrix_symbols
+from .nodes import Centering, Matrix, RowSoftmax, matrix_symbols
+from .rebuild import Rebuild
 from .series import Series, add, compose, multiply, power, softmax
+from .traversal import Traversal, rule
 
 SEARCH_DEGREE = 24  # Taylor coefficients searched for an activation's first term
 
@@ -21,39 +23,71 @@ def expand(expr: Matrix, weights: Collection[sp.MatrixSymbol], order: int) -> Se
 
     Raises
     ------
-    TypeError
+    UnknownNodeError
         If the expression contains a node without an expansion rule.
     ValueError
         If an activation or a softmax is applied to something that does not vanish with the weights.
     """
-    if not matrix_symbols(expr) & set(weights):
-        return {0: expr}
-    if isinstance(expr, sp.MatrixSymbol):
-        return {1: expr} if order >= 1 else {}
-    if isinstance(expr, sp.MatMul):
-        scalar, factors = expr.as_coeff_matrices()
+    return _Expansion(weights, order)(expr)
+
+
+class _Expansion(Traversal):
+    purpose = "expansion in the weight scale"
+
+    def __init__(self, weights: Collection[sp.MatrixSymbol], order: int) -> None:
+        super().__init__()
+        self.weights, self.order = set(weights), order
+
+    def __call__(self, node: Matrix) -> Series:
+        """The series; what holds no weight is of power 0, whatever it is made of."""
+        return super().__call__(node) if matrix_symbols(node) & self.weights else {0: node}
+
+    @rule(sp.MatrixSymbol)
+    def weight(self, node: sp.MatrixSymbol) -> Series:
+        return {1: node} if self.order >= 1 else {}
+
+    @rule(sp.Identity, sp.ZeroMatrix, sp.OneMatrix, Centering)
+    def constant(self, node: Matrix) -> Series:
+        return {0: node}
+
+    @rule(sp.MatMul)
+    def mat_mul(self, node: sp.MatMul) -> Series:
+        scalar, factors = node.as_coeff_matrices()
         series: Series = {0: sp.Identity(factors[0].rows)}
         for factor in factors:
-            series = multiply(series, expand(factor, weights, order), order)
+            series = multiply(series, self(factor), self.order)
         return {d: product(scalar, t) for d, t in series.items()}
-    if isinstance(expr, sp.MatAdd):
-        return add(*(expand(t, weights, order) for t in expr.args))
-    if isinstance(expr, sp.Transpose):
-        return {d: transpose(t) for d, t in expand(expr.arg, weights, order).items()}
-    if isinstance(expr, DiagMatrix):
-        return {d: diagonal(t) for d, t in expand(expr.args[0], weights, order).items()}
-    if isinstance(expr, sp.HadamardProduct):
-        first, *rest = (expand(a, weights, order) for a in expr.args)
+
+    @rule(sp.MatAdd)
+    def mat_add(self, node: sp.MatAdd) -> Series:
+        return add(*map(self, node.args))
+
+    @rule(sp.Transpose)
+    def transposed(self, node: sp.Transpose) -> Series:
+        return {d: transpose(t) for d, t in self(node.arg).items()}
+
+    @rule(DiagMatrix)
+    def diag(self, node: DiagMatrix) -> Series:
+        return {d: diagonal(t) for d, t in self(node.args[0]).items()}
+
+    @rule(sp.HadamardProduct)
+    def hadamard_product(self, node: sp.HadamardProduct) -> Series:
+        first, *rest = map(self, node.args)
         for series in rest:
-            first = multiply(first, series, order, hadamard)
+            first = multiply(first, series, self.order, hadamard)
         return first
-    if isinstance(expr, sp.HadamardPower):
-        return power(expand(expr.base, weights, order), int(expr.exp), order)
-    if isinstance(expr, ElementwiseApplyFunction):
-        return compose(expr.function, expand(expr.expr, weights, order), order)
-    if isinstance(expr, RowSoftmax):
-        return softmax(expand(expr.args[0], weights, order), _base(expr), order)
-    raise TypeError(f"no expansion rule for {type(expr).__name__}; add one to theory/algebra/expansion.py.")
+
+    @rule(sp.HadamardPower)
+    def power(self, node: sp.HadamardPower) -> Series:
+        return power(self(node.base), int(node.exp), self.order)
+
+    @rule(ElementwiseApplyFunction)
+    def function(self, node: ElementwiseApplyFunction) -> Series:
+        return compose(node.function, self(node.expr), node.shape, self.order)
+
+    @rule(RowSoftmax)
+    def softmax(self, node: RowSoftmax) -> Series:
+        return softmax(self(node.args[0]), _base(node), self.order)
 
 
 def truncated(expr: Matrix, activation: int | None, attention: int | None) -> Matrix:
@@ -73,48 +107,28 @@ def truncated(expr: Matrix, activation: int | None, attention: int | None) -> Ma
     Matrix
         Logits of the truncated network.
     """
-
-    def visit(node: Matrix) -> Matrix:
-        if isinstance(node, ElementwiseApplyFunction) and activation is not None:
-            return _polynomial(node.function, visit(node.expr), activation)
-        if isinstance(node, ElementwiseApplyFunction):
-            return ElementwiseApplyFunction(node.function, visit(node.expr))
-        if isinstance(node, RowSoftmax) and attention is not None:
-            return total(*softmax({1: visit(node.args[0])}, _base(node), attention).values())
-        if isinstance(node, RowSoftmax):
-            return RowSoftmax(visit(node.args[0]), *node.args[1:])
-        return rebuild(node, visit)
-
-    return visit(expr)
+    return _Truncation(activation, attention)(expr)
 
 
-def rebuild(node: Matrix, visit) -> Matrix:
-    """Build a sum, product, transpose, Hadamard product, power or diagonal anew from its visited parts."""
-    if isinstance(node, sp.MatMul):
-        scalar, factors = node.as_coeff_matrices()
-        return product(scalar, *map(visit, factors))
-    if isinstance(node, sp.MatAdd):
-        return total(*map(visit, node.args))
-    if isinstance(node, sp.Transpose):
-        return transpose(visit(node.arg))
-    if isinstance(node, sp.HadamardProduct):
-        return hadamard(*map(visit, node.args))
-    if isinstance(node, sp.HadamardPower):
-        return hadamard_power(visit(node.base), node.exp)
-    if isinstance(node, DiagMatrix):
-        return diagonal(visit(node.args[0]))
-    return node
+class _Truncation(Rebuild):
+    purpose = "truncation"
 
+    def __init__(self, activation: int | None, attention: int | None) -> None:
+        super().__init__()
+        self.activation, self.attention = activation, attention
 
-def canonical(expr: Matrix) -> Matrix:
-    """A matrix expression written with sympy's own operators, in the canonical form of `matrices`."""
-    if isinstance(expr, ElementwiseApplyFunction):
-        return ElementwiseApplyFunction(expr.function, canonical(expr.expr))
-    if isinstance(expr, RowSoftmax):
-        return RowSoftmax(*map(canonical, expr.args))
-    if isinstance(expr, sp.MatPow):
-        return product(*[canonical(expr.base)] * int(expr.exp))
-    return rebuild(expr, canonical)
+    @rule(ElementwiseApplyFunction)
+    def function(self, node: ElementwiseApplyFunction) -> Matrix:
+        if self.activation is None:
+            return super().function(node)
+        return _polynomial(node.function, self(node.expr), self.activation)
+
+    @rule(RowSoftmax)
+    def softmax(self, node: RowSoftmax) -> Matrix:
+        scores = self(node.args[0])
+        if self.attention is None:
+            return RowSoftmax(scores, *node.args[1:])
+        return total(*softmax({1: scores}, _base(node), self.attention).values())
 
 
 def leading_degree(function: sp.Lambda) -> int:
@@ -132,7 +146,7 @@ def _polynomial(function: sp.Lambda, x: Matrix, degree: int) -> Matrix:
     if function.expr.is_polynomial(symbol) and sp.degree(function.expr, symbol) <= degree:
         return ElementwiseApplyFunction(function, x)  # nothing is dropped
     coefficients = taylor(function, degree)
-    return total(*(product(c, hadamard_power(x, i)) for i, c in enumerate(coefficients) if i and c != 0))
+    return total(*(product(c, hadamard_power(x, i)) for i, c in enumerate(coefficients) if c != 0))
 
 
 def _base(node: RowSoftmax) -> Matrix:

@@ -16,7 +16,8 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .activations import Activation
-from .nodes import Centering, Matrix, RowSoftmax, StochasticSymbol
+from .nodes import Centering, Matrix, MatrixFunction, RowSoftmax, StochasticSymbol
+from .traversal import Traversal, rule
 
 
 def product(*factors: sp.Expr) -> Matrix:
@@ -82,6 +83,10 @@ def _append(chain: list[Matrix], matrix: Matrix) -> sp.Expr:
             return sp.S.One
     if isinstance(last, Centering) and isinstance(matrix, Centering):
         return sp.S.One
+    if isinstance(last, DiagMatrix) and isinstance(matrix, DiagMatrix):
+        scalar, columns = split(hadamard(last.args[0], matrix.args[0]))
+        chain[-1] = DiagMatrix(product(*columns))
+        return scalar
     chain.append(matrix)
     return sp.S.One
 
@@ -100,6 +105,13 @@ def total(*terms: Matrix) -> Matrix:
     return kept[0] if len(kept) == 1 else sp.MatAdd(*kept)
 
 
+def terms_of(expr: Matrix) -> tuple[Matrix, ...]:
+    """The terms of a sum; an expression that is none is its own single term, and zero has none."""
+    if isinstance(expr, sp.ZeroMatrix):
+        return ()
+    return expr.args if isinstance(expr, sp.MatAdd) else (expr,)
+
+
 def _flat_terms(terms: Iterable[Matrix]) -> Iterable[Matrix]:
     for term in terms:
         if isinstance(term, sp.MatAdd):
@@ -112,29 +124,56 @@ def _flat_terms(terms: Iterable[Matrix]) -> Iterable[Matrix]:
             yield term
 
 
-@lru_cache(maxsize=2**16)  # long flows hold the same sub-expressions many times over
+class _Transpose(Traversal):
+    """Pushes a transpose down to the symbols."""
+
+    purpose = "transposition"
+    most = 2**16  # long flows hold the same sub-expressions many times over
+
+    @rule(sp.MatrixSymbol, MatrixFunction)
+    def kept(self, node: Matrix) -> Matrix:
+        return node if node.shape == (1, 1) else sp.Transpose(node)
+
+    @rule(Centering, DiagMatrix, sp.Identity)
+    def symmetric(self, node: Matrix) -> Matrix:
+        return node
+
+    @rule(sp.OneMatrix, sp.ZeroMatrix)
+    def constant(self, node: Matrix) -> Matrix:
+        return type(node)(node.cols, node.rows)
+
+    @rule(sp.MatMul)
+    def mat_mul(self, node: sp.MatMul) -> Matrix:
+        scalar, factors = node.as_coeff_matrices()
+        return product(scalar, *(self(f) for f in reversed(factors)))
+
+    @rule(sp.MatAdd)
+    def mat_add(self, node: sp.MatAdd) -> Matrix:
+        return total(*map(self, node.args))
+
+    @rule(sp.Transpose)
+    def transposed(self, node: sp.Transpose) -> Matrix:
+        return node.arg
+
+    @rule(sp.HadamardProduct)
+    def hadamard_product(self, node: sp.HadamardProduct) -> Matrix:
+        return node if node.shape == (1, 1) else hadamard(*map(self, node.args))
+
+    @rule(sp.HadamardPower)
+    def power(self, node: sp.HadamardPower) -> Matrix:
+        return node if node.shape == (1, 1) else hadamard_power(self(node.base), node.exp)
+
+    @rule(ElementwiseApplyFunction)
+    def function(self, node: ElementwiseApplyFunction) -> Matrix:
+        return node if node.shape == (1, 1) else ElementwiseApplyFunction(node.function, self(node.expr))
+
+
+_transpose = _Transpose()
+
+
 def transpose(expr: Matrix) -> Matrix:
     """Transpose, pushed down to the symbols."""
-    if isinstance(expr, sp.MatMul):
-        scalar, matrices = expr.as_coeff_matrices()
-        return product(scalar, *(transpose(m) for m in reversed(matrices)))
-    if isinstance(expr, sp.MatAdd):
-        return total(*(transpose(t) for t in expr.args))
-    if isinstance(expr, sp.Transpose):
-        return expr.arg
-    if isinstance(expr, (Centering, DiagMatrix, sp.Identity)) or expr.shape == (1, 1):
-        return expr
-    if isinstance(expr, sp.OneMatrix):
-        return sp.OneMatrix(expr.cols, expr.rows)
-    if isinstance(expr, sp.ZeroMatrix):
-        return sp.ZeroMatrix(expr.cols, expr.rows)
-    if isinstance(expr, sp.HadamardProduct):
-        return hadamard(*(transpose(a) for a in expr.args))
-    if isinstance(expr, sp.HadamardPower):
-        return hadamard_power(transpose(expr.base), expr.exp)
-    if isinstance(expr, ElementwiseApplyFunction):
-        return ElementwiseApplyFunction(expr.function, transpose(expr.expr))
-    return sp.Transpose(expr)
+    return _transpose(expr)
 
 
 def hadamard(*factors: Matrix) -> Matrix:
@@ -144,15 +183,18 @@ def hadamard(*factors: Matrix) -> Matrix:
     for factor in _flat_factors(factors):
         coefficient, matrices = split(factor)
         scalar *= coefficient
+        while len(matrices) > 1 and isinstance(matrices[0], DiagMatrix):
+            left.append(matrices[0].args[0])
+            matrices = matrices[1:]
+        while len(matrices) > 1 and isinstance(matrices[-1], DiagMatrix):
+            right.append(matrices[-1].args[0])
+            matrices = matrices[:-1]
         if len(matrices) > 1 and _broadcasts(matrices[-1]):
             left.append(_column(matrices))
             continue
         if len(matrices) > 1 and _broadcasts(transpose(matrices[0])):
             right.append(_column([transpose(m) for m in reversed(matrices)]))
             continue
-        if len(matrices) > 1 and isinstance(matrices[0], DiagMatrix):
-            left.append(matrices[0].args[0])
-            matrices = matrices[1:]
         inner = product(*matrices)
         if isinstance(inner, sp.OneMatrix):
             continue
@@ -191,6 +233,12 @@ def hadamard_power(base: Matrix, exponent: sp.Expr) -> Matrix:
     return base if exponent == 1 else sp.HadamardPower(base, exponent)
 
 
+def hadamard_factors(expr: Matrix) -> list[tuple[Matrix, int]]:
+    """Factors of a Hadamard product or power, each with its exponent."""
+    factors = expr.args if isinstance(expr, sp.HadamardProduct) else (expr,)
+    return [(f.base, int(f.exp)) if isinstance(f, sp.HadamardPower) else (f, 1) for f in factors]
+
+
 def _flat_factors(factors: Iterable[Matrix]) -> Iterable[Matrix]:
     for factor in factors:
         scalar, matrices = split(factor)
@@ -207,6 +255,12 @@ def _flat_factors(factors: Iterable[Matrix]) -> Iterable[Matrix]:
 def _ends_in_row_of_ones(term: Matrix) -> bool:
     last = split(term)[1][-1]
     return isinstance(last, sp.OneMatrix) and last.rows == 1 and last.cols != 1
+
+
+def constant_along_rows(term: Matrix) -> bool:
+    """Whether a term has equal entries along each row: it ends in a matrix of ones."""
+    matrices = split(term)[1]
+    return bool(matrices) and isinstance(matrices[-1], sp.OneMatrix) and term.cols != 1
 
 
 def _broadcasts(matrix: Matrix) -> bool:
@@ -230,42 +284,3 @@ def apply(function: Any, x: Matrix) -> Matrix:
     function = function if isinstance(function, sp.Lambda) else Activation.of(function).lambda_()
     (symbol,) = function.variables
     return x if function.expr == symbol else ElementwiseApplyFunction(function, x)
-
-
-def distribute(expr: Matrix) -> Matrix:
-    """Multiply all sums out, down to Hadamard factors: the normal form in which derivations are compared."""
-    if isinstance(expr, sp.MatAdd):
-        return total(*(distribute(t) for t in expr.args))
-    if isinstance(expr, sp.MatMul):
-        scalar, matrices = expr.as_coeff_matrices()
-        return _spread([distribute(m) for m in matrices], product, scalar)
-    if isinstance(expr, sp.HadamardProduct):
-        return _spread([distribute(a) for a in expr.args], hadamard, sp.S.One)
-    if isinstance(expr, DiagMatrix) and isinstance(column := distribute(expr.args[0]), sp.MatAdd):
-        return total(*map(diagonal, column.args))
-    return expr
-
-
-@lru_cache(maxsize=2**16)
-def factored(expr: Matrix) -> Matrix:
-    """Take a diagonal factor that opens every term of a sum out of it: diag(w) X - diag(w) Y = diag(w) (X - Y)."""
-    if isinstance(expr, sp.MatMul):
-        scalar, matrices = expr.as_coeff_matrices()
-        return product(scalar, *map(factored, matrices))
-    if isinstance(expr, sp.HadamardProduct):
-        return hadamard(*map(factored, expr.args))
-    if not isinstance(expr, sp.MatAdd):
-        return expr
-    terms = [split(factored(t)) for t in expr.args]
-    first = terms[0][1][0]
-    if isinstance(first, DiagMatrix) and all(m[0] == first for _, m in terms):
-        return product(first, total(*(product(c, *m[1:]) for c, m in terms)))
-    return total(*(product(c, *m) for c, m in terms))
-
-
-def _spread(factors: list[Matrix], combine, scalar: sp.Expr) -> Matrix:
-    terms: list[tuple[Matrix, ...]] = [()]
-    for factor in factors:
-        options = factor.args if isinstance(factor, sp.MatAdd) else (factor,)
-        terms = [(*head, option) for head in terms for option in options]
-    return total(*(product(scalar, combine(*term)) for term in terms))

@@ -35,7 +35,15 @@ class Centering(sp.MatrixExpr):
         return "Pi"
 
 
-class RowSoftmax(sp.MatrixExpr):
+class MatrixFunction(sp.MatrixExpr):
+    """Base of this package's nodes that are built from matrices: their arguments are matrices and nothing else.
+
+    The generic rules (parts, rebuilding) hold for every subclass; `tests/theory/algebra/test_passes.py` lists which
+    passes need a rule of their own.
+    """
+
+
+class RowSoftmax(MatrixFunction):
     """Softmax of every row of `x`, against a base measure: out_ij = base_ij exp(x_ij) / sum_k base_ik exp(x_ik).
 
     The base, a matrix of data whose rows sum to one, says where a row may look and how often each place counts: a
@@ -66,7 +74,7 @@ class RowSoftmax(sp.MatrixExpr):
         return rf"\operatorname{{softmax}}\left({inner}\right)"
 
 
-class RowLogSumExp(sp.MatrixExpr):
+class RowLogSumExp(MatrixFunction):
     """Log of the sum of exponentials of every row of its argument; shape (rows, 1)."""
 
     def __new__(cls, x: Matrix) -> RowLogSumExp:

@@ -12,7 +12,7 @@ import sympy as sp
 
 from .activations import taylor
 from .matrices import diagonal, hadamard, product, total
-from .nodes import Matrix
+from .nodes import Matrix, RowSoftmax
 
 Series = dict[int, Matrix]
 
@@ -55,20 +55,24 @@ def power(a: Series, exponent: int, order: int) -> Series:
 
 
 def powers(a: Series, order: int) -> Iterator[Series]:
-    """Hadamard powers 1, 2, .. of a series, until nothing is left up to the order."""
+    """Hadamard powers 1, 2, .. of a series that vanishes with the weights, until nothing is left up to the order."""
+    if min(a, default=1) < 1:
+        raise ValueError(
+            f"the term {a[min(a)]} does not vanish with the weights: there is no series about 0."
+        )
     raised = {d: t for d, t in a.items() if d <= order}
     while raised:
         yield raised
         raised = multiply(raised, a, order, hadamard)
 
 
-def compose(function: sp.Lambda, inner: Series, order: int) -> Series:
-    """Series of a scalar function of every entry.
+def compose(function: sp.Lambda, inner: Series, shape: tuple[sp.Expr, sp.Expr], order: int) -> Series:
+    """Series of a scalar function of every entry of a matrix of this shape; its value at 0 stands in every entry.
 
     Raises
     ------
     ValueError
-        If the inner series does not vanish with the weights, or the function not at 0.
+        If the inner series does not vanish with the weights.
     """
     lowest = min(inner, default=order + 1)
     if lowest < 1:
@@ -76,24 +80,39 @@ def compose(function: sp.Lambda, inner: Series, order: int) -> Series:
             "an activation is applied to a term that does not vanish with the weights: no series at 0."
         )
     coefficients = taylor(function, max(order // lowest, 1))
-    if coefficients[0] != 0:
-        raise ValueError(f"the function {function.expr} does not vanish at 0: subtract its value there.")
     parts = [
         scale(c, raised) for c, raised in zip(coefficients[1:], powers(inner, order), strict=False) if c != 0
     ]
-    return add(*parts) if parts else {}
+    constant = {0: product(coefficients[0], sp.OneMatrix(*shape))} if coefficients[0] != 0 else {}
+    return add(constant, *parts)
 
 
 def softmax(inner: Series, base: Matrix, order: int) -> Series:
-    """Series of the row softmax against a base measure around zero scores, where it is the base itself.
+    """Series of the row softmax against a base measure around scores without weights, where it is the base itself.
 
     base o exp(S) / rowsum = diag(1 / (1 + z)) N with N = sum_k base o S^{o k} / k! and z = (N - base) 1.
 
     Raises
     ------
     ValueError
-        If the scores do not vanish with the weights.
+        If the rows of the base are not known to sum to one.
     """
+    if 0 in inner:  # exp(B + S) against a base is exp(S) against the softmax of B
+        base = RowSoftmax(inner[0], base)
+        inner = {d: t for d, t in inner.items() if d > 0}
+    if product(base, sp.OneMatrix(base.cols, 1)) != sp.OneMatrix(base.rows, 1):
+        raise ValueError(
+            f"the rows of the softmax base {base} are not known to sum to one, so there is no series about it: take "
+            "an average such as C_mean, or a StochasticSymbol of your own."
+        )
+    if 0 in inner:  # exp(B + S) against a base is exp(S) against the softmax of B
+        base = RowSoftmax(inner[0], base)
+        inner = {d: t for d, t in inner.items() if d > 0}
+    if product(base, sp.OneMatrix(base.cols, 1)) != sp.OneMatrix(base.rows, 1):
+        raise ValueError(
+            f"the rows of the softmax base {base} are not known to sum to one, so there is no series about it: take "
+            "an average such as C_mean, or a StochasticSymbol of your own."
+        )
     if min(inner, default=1) < 1:
         raise ValueError("a softmax is taken of scores that do not vanish with the weights: no series at 0.")
     rise: Series = {}

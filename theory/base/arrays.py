@@ -1,4 +1,4 @@
-"""Small validators that return the cleaned array, exact row codes, cosines of rows."""
+"""Validators of arrays, each of which returns the clean array, exact row codes, and cosines of rows."""
 
 from __future__ import annotations
 
@@ -7,17 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .errors import FieldError
+
 # Codes stay below this so that one more column can never overflow a signed 64-bit integer.
 _CODE_LIMIT = 2**62
-
-
-def integer(name: str, value: Any, minimum: int) -> int:
-    """Return `value` as a Python int of at least `minimum`; booleans and floats are refused."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise ValueError(f"`{name}` must be an integer, got {value!r}.")
-    if value < minimum:
-        raise ValueError(f"`{name}` must be at least {minimum}, got {value}.")
-    return int(value)
 
 
 def as_array(name: str, value: Any) -> npt.NDArray[Any]:
@@ -25,9 +18,9 @@ def as_array(name: str, value: Any) -> npt.NDArray[Any]:
     try:
         array = np.asarray(value)
     except ValueError:
-        raise ValueError(f"`{name}` must be a rectangular array, got rows of different lengths.") from None
+        raise FieldError(name, "must be a rectangular array, got rows of different lengths.") from None
     if array.dtype == object:
-        raise ValueError(f"`{name}` must be a rectangular array of numbers, got an array of objects.")
+        raise FieldError(name, "must be a rectangular array of numbers, got an array of objects.")
     return array
 
 
@@ -35,22 +28,22 @@ def tokens(name: str, value: Any, ndim: int, d_vocab: int) -> npt.NDArray[np.int
     """Return a fresh C-contiguous int64 array of `ndim` axes whose entries lie in ``[0, d_vocab)``."""
     array = as_array(name, value)
     if array.ndim != ndim:
-        raise ValueError(f"`{name}` must have {ndim} axes, got shape {array.shape}.")
+        raise FieldError(name, f"must have {ndim} axes, got shape {array.shape}.")
     if array.size == 0:
-        raise ValueError(f"`{name}` must not be empty, got shape {array.shape}.")
+        raise FieldError(name, f"must not be empty, got shape {array.shape}.")
     if array.dtype.kind not in "iu":
-        raise ValueError(f"`{name}` must hold integers, got dtype {array.dtype}.")
+        raise FieldError(name, f"must hold integers, got dtype {array.dtype}.")
     low, high = int(array.min()), int(array.max())
     if low < 0 or high >= d_vocab:
         culprit = low if low < 0 else high
-        raise ValueError(f"`{name}` must lie in [0, d_vocab) = [0, {d_vocab}), got {culprit}.")
+        raise FieldError(name, f"must lie in [0, d_vocab) = [0, {d_vocab}), got {culprit}.")
     return np.array(array, dtype=np.int64, order="C")
 
 
 def matching(name: str, array: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
     """Return `array` when it has one entry for each of the `n` sequences."""
     if array.shape != (n,):
-        raise ValueError(f"`{name}` must have shape ({n},), one entry per sequence, got {array.shape}.")
+        raise FieldError(name, f"must have shape ({n},), one entry per sequence, got {array.shape}.")
     return array
 
 
@@ -58,12 +51,12 @@ def weights(name: str, value: Any, n: int, *, allow_zero: bool) -> npt.NDArray[n
     """Return `n` finite weights as float64: positive ones, or with `allow_zero` non-negative ones."""
     array = matching(name, as_array(name, value), n)
     if array.dtype.kind not in "iuf":
-        raise ValueError(f"`{name}` must hold real numbers, got dtype {array.dtype}.")
+        raise FieldError(name, f"must hold real numbers, got dtype {array.dtype}.")
     array = array.astype(np.float64)
     bad = ~np.isfinite(array) | (array < 0 if allow_zero else array <= 0)
     if bad.any():
         wanted = "finite and not negative" if allow_zero else "finite and positive"
-        raise ValueError(f"`{name}` must be {wanted}, got {array[bad][0]} at index {int(np.argmax(bad))}.")
+        raise FieldError(name, f"must be {wanted}, got {array[bad][0]} at index {int(np.argmax(bad))}.")
     return array
 
 

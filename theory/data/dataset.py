@@ -13,7 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from ..base.arrays import as_array, integer, matching, row_codes, tokens, weights
+from ..base.arrays import as_array, matching, row_codes, tokens, weights
+from ..base.errors import FieldError
+from ..base.validate import integer
+from .words import Words, read_text
 
 # The dense signature of a larger vocabulary takes more than 2 GiB.
 _DENSE_LIMIT = 2**31
@@ -91,12 +94,10 @@ class Dataset:
         """Read windows of `n_ctx` words, each labelled with the next one, from a text file.
 
         `vocab_size`, by default that of all words, and `options` (`task`, `stride`, `max_sequences`, `held_out`) are
-        those of `theory.text.Lexicon`: ``Lexicon.of(read_text(path), vocab_size)`` knows the words of the tokens.
+        those of `Lexicon.dataset`: ``Lexicon.of(read_text(path), vocab_size)`` knows the words of the tokens.
         """
-        from .lexicon import Lexicon, read_text
-
         text = read_text(path)
-        return Lexicon.of(text, vocab_size).dataset(text, n_ctx, **options)
+        return cls(**Words.of(text, vocab_size).windows(text, n_ctx, **options))
 
     def __repr__(self) -> str:
         """Show the sizes, not the arrays."""
@@ -228,7 +229,7 @@ class Dataset:
         """
         token = integer("token", token, 0)
         if token >= self.d_vocab or self.occurrences[token] == 0.0:
-            raise ValueError(f"`token` must occur in a training sequence, got {token}.")
+            raise FieldError("token", f"must occur in a training sequence, got {token}.")
         return self._pair_weights[[token]].toarray()[0] / self.occurrences[token]
 
 
@@ -253,10 +254,10 @@ def _clean_groups(value: Any, n: int) -> npt.NDArray[np.str_]:
     array = matching("groups", np.asarray(value, dtype=object), n)
     odd = [name for name in array if not isinstance(name, str)]
     if odd:
-        raise ValueError(f"`groups` must hold strings, got {odd[0]!r}.")
+        raise FieldError("groups", f"must hold strings, got {odd[0]!r}.")
     array = array.astype(str)
     if (array == "").any():
-        raise ValueError("`groups` must hold names, got an empty string.")
+        raise FieldError("groups", "must hold names, got an empty string.")
     return array.copy()
 
 
@@ -266,9 +267,9 @@ def _clean_held_out(value: Any, n: int) -> npt.NDArray[np.bool_]:
         return np.zeros(n, dtype=np.bool_)
     array = matching("held_out", as_array("held_out", value), n)
     if array.dtype != np.bool_:
-        raise ValueError(f"`held_out` must hold booleans, got dtype {array.dtype}.")
+        raise FieldError("held_out", f"must hold booleans, got dtype {array.dtype}.")
     if array.all():
-        raise ValueError(f"`held_out` must leave at least one training sequence, got all {n} held out.")
+        raise FieldError("held_out", f"must leave at least one training sequence, got all {n} held out.")
     return array.copy()
 
 
@@ -277,7 +278,7 @@ def _clean_token_groups(value: Any, d_vocab: int) -> dict[str, npt.NDArray[np.in
     clean: dict[str, npt.NDArray[np.int64]] = {}
     for name, members in dict(value or {}).items():
         if not isinstance(name, str):
-            raise ValueError(f"`token_groups` must map names to tokens, got the key {name!r}.")
+            raise FieldError("token_groups", f"must map names to tokens, got the key {name!r}.")
         clean[name] = tokens(f"token_groups[{name!r}]", members, 1, d_vocab)
         clean[name].setflags(write=False)
     return clean
@@ -295,5 +296,5 @@ def _merge(columns: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
     with np.errstate(over="ignore"):
         scale = columns["weights"][~columns["held_out"]].sum()
     if not np.isfinite(scale):
-        raise ValueError("`weights` must have a finite sum; scale them down.")
+        raise FieldError("weights", "must have a finite sum; scale them down.")
     return columns | {"weights": columns["weights"] / scale}

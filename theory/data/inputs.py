@@ -25,14 +25,13 @@ outputs) and ``omega`` (n, 1) are the labels and the weights of these rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import scipy.sparse as sparse
 import sympy as sp
 
-from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
+from ..algebra.matrices import product, transpose
+from ..algebra.nodes import Matrix, StochasticSymbol
+from ..base.errors import FieldError
 from .dataset import count_tokens
 
 
@@ -66,6 +65,10 @@ A_CAUSAL = StochasticSymbol("A_causal", ROWS, ROWS)
 P_QUERY = StochasticSymbol("P_query", OFFSETS, N_CTX)
 P_KEY = StochasticSymbol("P_key", OFFSETS, N_CTX)
 P_OFFSET = StochasticSymbol("P_offset", OFFSETS, N_CTX)
+# Every pair of positions that A_causal joins stands once among the pairs: this matrix is 1 wherever A_causal is not 0.
+ONES_WITHIN: dict[Matrix, Matrix] = {
+    A_CAUSAL: product(P_ALL, transpose(P_QUERY), P_KEY, transpose(P_ALL)),
+}
 ROW_WEIGHTS = sp.MatrixSymbol("omega", ROWS, 1)  # weights of the rows, summing to one
 
 Tokens = np.ndarray  # token ids (m, n_ctx)
@@ -141,27 +144,11 @@ def build_inputs(names: set[str], tokens: Tokens, d_vocab: int) -> dict[str, spa
     """
     unknown = sorted(names - set(BUILDERS))
     if unknown:
-        raise ValueError(
-            f"`logits` use the data matrix {unknown[0]!r}, which is none of {', '.join(BUILDERS)}: "
-            "override `inputs` in the model to give its value."
+        raise FieldError(
+            "logits",
+            f"use the data matrix {unknown[0]!r}, which is none of {', '.join(BUILDERS)}: "
+            "override `inputs` in the model to give its value.",
         )
     return {
         name: sparse.csr_array(build(tokens, d_vocab)) for name, build in BUILDERS.items() if name in names
-    }
-
-
-def scalar_value(expr: sp.Expr, sizes: Mapping[sp.Symbol, int]) -> float:
-    """Value of a scalar made of numbers and dimensions (sympy's `subs` does this at thirty times the cost)."""
-    expr = sp.sympify(expr)
-    return float(expr if expr.is_Number else expr.xreplace(sizes))
-
-
-def dimension_sizes(expr: Matrix, values: Mapping[str, Any]) -> dict[sp.Symbol, int]:
-    """Symbolic dimension -> number, read off the shapes of the named arrays that stand in an expression."""
-    return {
-        d: int(size)
-        for s in matrix_symbols(expr)
-        if s.name in values
-        for d, size in zip(s.shape, np.shape(values[s.name]), strict=True)
-        if isinstance(d, sp.Symbol)
     }

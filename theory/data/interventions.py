@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from ..base.arrays import integer
+from ..base.errors import FieldError
+from ..base.validate import integer
 from .dataset import Dataset
 
 
@@ -36,20 +37,21 @@ def subset(data: Dataset, keep: npt.ArrayLike, shares: Mapping[str, float] | Non
     """
     mask = np.asarray(keep)
     if mask.shape != (len(data),) or mask.dtype != bool:
-        raise ValueError(f"`keep` must be {len(data)} booleans, got {mask.dtype} of shape {mask.shape}.")
+        raise FieldError("keep", f"must be {len(data)} booleans, got {mask.dtype} of shape {mask.shape}.")
     training = {g: (data.groups == g) & ~data.held_out for g in data.group_names}
     wanted = {g: float(data.weights[rows].sum()) for g, rows in training.items() if rows.any()}
     for group, share in (shares or {}).items():
         if group not in wanted or not share > 0.0:
-            raise ValueError(
-                f"`shares` must give positive numbers to groups of {', '.join(wanted)}, got {share!r} for {group!r}."
+            raise FieldError(
+                "shares",
+                f"must give positive numbers to groups of {', '.join(wanted)}, got {share!r} for {group!r}.",
             )
         wanted[group] = share
     weights = data.weights.copy()
     for group, share in wanted.items():
         rows = training[group] & mask
         if not rows.any():
-            raise ValueError(f"`keep` leaves the group {group!r} without training rows; keep at least one.")
+            raise FieldError("keep", f"leaves the group {group!r} without training rows; keep at least one.")
         weights[rows] *= share / weights[rows].sum()
     return _with(data, mask, weights, data.labels)
 
@@ -64,7 +66,7 @@ def shuffle_labels(data: Dataset, group: str, seed: int = 0) -> Dataset:
     """
     rows = np.flatnonzero((data.groups == group) & ~data.held_out)
     if not rows.size:
-        raise ValueError(f"`group` {group!r} has no training rows; there are {', '.join(data.group_names)}.")
+        raise FieldError("group", f"{group!r} has no training rows; there are {', '.join(data.group_names)}.")
     labels = data.labels.copy()
     labels[rows] = np.random.default_rng(integer("seed", seed, 0)).permutation(labels[rows])
     return _with(data, np.ones(len(data), dtype=bool), data.weights, labels)

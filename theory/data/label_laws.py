@@ -13,7 +13,8 @@ from math import comb, prod
 import numpy as np
 import numpy.typing as npt
 
-from ..base.arrays import integer
+from ..base.errors import FieldError
+from ..base.validate import integer
 from .tasks import CompositeTask
 
 Law = npt.NDArray[np.float64]
@@ -113,7 +114,7 @@ def reasoning_label_law(task: CompositeTask, anchor: int, *, training: bool = Fa
         If `anchor` is not a reasoning anchor, or occurs in masked tuples only.
     """
     if anchor not in task.reasoning_anchors:
-        raise ValueError(f"`anchor` must be one of the task's reasoning anchors, got {anchor!r}.")
+        raise FieldError("anchor", f"must be one of the task's reasoning anchors, got {anchor!r}.")
     q, n = task.n_anchors, len(task.reasoning_anchors)
     law = _law_of_sum(task, [(anchor,), task.keys, *[task.reasoning_anchors] * (q - 1)])
     if not training:
@@ -149,9 +150,9 @@ def key_label_law(task: CompositeTask, key: int, part: str = "reasoning", *, tra
         If `key` is not a key, `part` is unknown, or no training sequence is left.
     """
     if key not in task.keys:
-        raise ValueError(f"`key` must be one of the task's keys, got {key!r}.")
+        raise FieldError("key", f"must be one of the task's keys, got {key!r}.")
     if part not in ("reasoning", "memory", "all"):
-        raise ValueError(f'`part` must be "reasoning", "memory" or "all", got {part!r}.')
+        raise FieldError("part", f'must be "reasoning", "memory" or "all", got {part!r}.')
     memory = memory_label_law(task)
     n_memory = len(task.memory_anchors) ** task.n_anchors
     n_reasoning = len(task.reasoning_anchors) ** task.n_anchors - (len(task.masked) if training else 0)
@@ -194,7 +195,7 @@ def _without(law: Law, count: int, keys: tuple[int, ...], removed: list[tuple[in
     """Return `law`, that of `count` anchor tuples, after `removed` (multiplicity, tuple) pairs are gone."""
     left = count - sum(multiplicity for multiplicity, _ in removed)
     if left == 0:
-        raise ValueError("`task` leaves no training sequence for this token: every tuple with it is masked.")
+        raise FieldError("task", "leaves no training sequence for this token: every tuple with it is masked.")
     remaining = count * law
     for multiplicity, entry in removed:
         remaining[np.array(keys) + sum(entry)] -= multiplicity / len(keys)
@@ -206,5 +207,5 @@ def _sizes(sizes: Sequence[int]) -> list[int]:
     """Return the sizes as positive ints, at least one."""
     clean = [integer("sizes", size, 1) for size in sizes]
     if not clean:
-        raise ValueError("`sizes` must not be empty, got [].")
+        raise FieldError("sizes", "must not be empty, got [].")
     return clean

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, svds
 
-from ..base.arrays import integer
+from ..base.errors import FieldError
+from ..base.validate import integer
 from ..exact.blow_up_forms import blow_up_bracket
 from .dataset import Dataset
 from .inputs import build_inputs
@@ -114,7 +115,7 @@ def signature_modes(
     names = (groups,) if isinstance(groups, str) else everything if groups is None else tuple(groups)
     for name, choice, known in (("centring", centring, CENTRINGS), ("statistic", statistic, STATISTICS)):
         if choice not in known:
-            raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {choice!r}.")
+            raise FieldError(name, f"must be one of {', '.join(known)}, got {choice!r}.")
     n_modes = min(integer("n_modes", n_modes, 1), data.d_vocab)
     weights = _group_weights(data, names)
     phi = build_inputs({statistic}, data.sequences, data.d_vocab)[statistic]
@@ -133,9 +134,10 @@ def _group_weights(data: Dataset, names: Sequence[str]) -> npt.NDArray[np.float6
     """Training weights of the rows of some groups, zero elsewhere."""
     for name in names:
         if not np.any((data.groups == name) & ~data.held_out):
-            raise ValueError(
-                f"`groups` names {name!r}, which has no training sequences; "
-                f"choose from {', '.join(data.group_names)}."
+            raise FieldError(
+                "groups",
+                f"names {name!r}, which has no training sequences; "
+                f"choose from {', '.join(data.group_names)}.",
             )
     return np.where(np.isin(data.groups, names) & ~data.held_out, data.weights, 0.0)
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..base.arrays import integer, weights
+from ..base.arrays import weights
+from ..base.errors import FieldError
+from ..base.validate import integer
 
 
 def token_set(name: str, members: Any) -> tuple[int, ...]:
@@ -15,12 +17,12 @@ def token_set(name: str, members: Any) -> tuple[int, ...]:
     try:
         clean = sorted(integer(name, member, 0) for member in members)
     except TypeError:
-        raise ValueError(f"`{name}` must be a range or a list of integers, got {members!r}.") from None
+        raise FieldError(name, f"must be a range or a list of integers, got {members!r}.") from None
     if not clean:
-        raise ValueError(f"`{name}` must not be empty, got {members!r}.")
+        raise FieldError(name, f"must not be empty, got {members!r}.")
     twice = [left for left, right in pairwise(clean) if left == right]
     if twice:
-        raise ValueError(f"`{name}` must hold distinct tokens, got {twice[0]} twice.")
+        raise FieldError(name, f"must hold distinct tokens, got {twice[0]} twice.")
     return tuple(clean)
 
 
@@ -31,14 +33,14 @@ def check_disjoint(sets: dict[str, tuple[int, ...]]) -> None:
         for second in names[i + 1 :]:
             shared = sorted(set(sets[first]) & set(sets[second]))
             if shared:
-                raise ValueError(f"`{first}` and `{second}` must be disjoint, both hold {shared[0]}.")
+                raise FieldError(first, f"and `{second}` must be disjoint, both hold {shared[0]}.")
 
 
 def sequence_length(value: Any, n_anchors: int) -> int:
     """Return the length, long enough for the anchors and the key before them."""
     length = integer("length", value, 1)
     if length <= n_anchors:
-        raise ValueError(f"`length` must be at least `n_anchors` + 1 = {n_anchors + 1}, got {length}.")
+        raise FieldError("length", f"must be at least `n_anchors` + 1 = {n_anchors + 1}, got {length}.")
     return length
 
 
@@ -47,12 +49,13 @@ def masked_tuples(value: Any, anchors: tuple[int, ...], n_anchors: int) -> tuple
     try:
         clean = sorted({tuple(integer("masked", member, 0) for member in entry) for entry in value})
     except TypeError:
-        raise ValueError(f"`masked` must be a list of tuples of integers, got {value!r}.") from None
+        raise FieldError("masked", f"must be a list of tuples of integers, got {value!r}.") from None
     for entry in clean:
         if len(entry) != n_anchors or not set(entry) <= set(anchors):
-            raise ValueError(
-                f"`masked` must hold tuples of {n_anchors} reasoning anchors, got {entry}; "
-                "`masked=()` holds nothing out."
+            raise FieldError(
+                "masked",
+                f"must hold tuples of {n_anchors} reasoning anchors, got {entry}; "
+                "`masked=()` holds nothing out.",
             )
     return tuple(clean)
 
@@ -65,7 +68,7 @@ def position_law(value: Any, n_positions: int) -> tuple[float, ...]:
     with np.errstate(over="ignore"):
         total = law.sum()
     if not 0 < total < np.inf:
-        raise ValueError(f"`positions` must have a positive finite sum, got {total}.")
+        raise FieldError("positions", f"must have a positive finite sum, got {total}.")
     return tuple(float(weight) for weight in law / total)
 
 
@@ -76,5 +79,5 @@ def vocabulary_size(value: Any, clean: dict[str, Any]) -> int:
     if value is None:
         return needed
     if integer("d_vocab", value, 1) < needed:
-        raise ValueError(f"`d_vocab` must be at least {needed} to hold every token and label, got {value}.")
+        raise FieldError("d_vocab", f"must be at least {needed} to hold every token and label, got {value}.")
     return int(value)

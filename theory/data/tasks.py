@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..base.arrays import integer, row_codes
+from ..base.arrays import row_codes
+from ..base.errors import FieldError
+from ..base.validate import integer
 from .dataset import Dataset
 from .task_fields import (
     check_disjoint,
@@ -174,7 +176,9 @@ class CompositeTask:
             cells = n_tuples * used.size * n_keys
             if n % cells:
                 near = max(1, round(n / cells)) * cells
-                raise ValueError(f"`n` must be a multiple of {cells} where `balanced`, got {n}: take {near}.")
+                raise FieldError(
+                    "n", f"must be a multiple of {cells} where `balanced`, got {n}: take {near}."
+                )
             cell = _equal_numbers(n, cells, rng)
             which, position, key = np.unravel_index(cell, (n_tuples, used.size, n_keys))
             position = used[position]
@@ -248,7 +252,7 @@ def _digits(numbers: Ints, base: int, n_digits: int) -> Ints:
 def _equal_numbers(n: int, n_tuples: int, rng: np.random.Generator) -> Ints:
     """Return `n` tuple numbers in order, each as often as the others up to a random remainder."""
     if n_tuples > _INDEX_LIMIT:
-        raise ValueError("`n_anchors` gives more than 2^62 anchor tuples, too many to number; lower it.")
+        raise FieldError("n_anchors", "gives more than 2^62 anchor tuples, too many to number; lower it.")
     each, rest = divmod(n, n_tuples)
     extra = rng.choice(n_tuples, size=rest, replace=False, shuffle=False)
     # With fewer pairs than tuples, never form the list of all tuples.

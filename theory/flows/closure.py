@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 
 import sympy as sp
@@ -14,6 +13,9 @@ from ..algebra.expansion import expand, truncated
 from ..algebra.matrices import total
 from ..algebra.nodes import Matrix, matrix_symbols
 from ..algebra.series import Series, subtract
+from ..base.errors import FieldError
+from ..base.names import CLOSURE_PARTS, CLOSURES
+from ..base.validate import is_integer, unknown
 from ..models.model import Model
 from .powers import (
     distributed,
@@ -26,8 +28,6 @@ from .powers import (
     start_powers,
 )
 
-NAMES = ("drive", "leading", "softmax", "exact")
-PARTS = ("softmax", "activation", "attention")
 EXACT = "exact"
 LOGIT_DEPTH = 60  # highest power of eps up to which the logits are searched for what a truncation drops
 
@@ -61,12 +61,10 @@ class Closure:
 
     def __post_init__(self) -> None:
         """Check the parts and name the closure."""
-        for part, lowest in zip(PARTS, (1, 1, 0), strict=True):
+        for part, lowest in zip(CLOSURE_PARTS, (1, 1, 0), strict=True):
             value = getattr(self, part)
-            if value != EXACT and (isinstance(value, bool) or not isinstance(value, int) or value < lowest):
-                raise ValueError(
-                    f"`{part}` must be 'exact' or an integer of at least {lowest}, got {value!r}."
-                )
+            if value != EXACT and not (is_integer(value) and value >= lowest):
+                raise FieldError(part, f"must be 'exact' or an integer of at least {lowest}, got {value!r}.")
         if not self.name:
             object.__setattr__(self, "name", self._own_name())
 
@@ -78,7 +76,9 @@ class Closure:
             return "softmax"
         if parts[1:] == (EXACT, EXACT):
             return f"order={self.softmax}"
-        return ",".join(f"{part}={value}" for part, value in zip(PARTS, parts, strict=True) if value != EXACT)
+        return ",".join(
+            f"{part}={value}" for part, value in zip(CLOSURE_PARTS, parts, strict=True) if value != EXACT
+        )
 
     @classmethod
     def of(cls, closure: str | Closure, model: Model) -> Closure:
@@ -90,10 +90,10 @@ class Closure:
             If the name is unknown or the order lies below the model's leading order.
         """
         kept = closure if isinstance(closure, Closure) else _read(closure)
-        lowest = leading_order(model)
-        if kept.name not in ("leading", "drive") and kept.softmax != EXACT and int(kept.softmax) < lowest:
-            raise ValueError(
-                f"`closure` {kept.name!r} keeps nothing: the loss of {model.name} starts at order={lowest}."
+        cut = kept.softmax != EXACT and not kept.minimal
+        if cut and int(kept.softmax) < (lowest := leading_order(model)):
+            raise FieldError(
+                "closure", f"{kept.name!r} keeps nothing: the loss of {model.name} starts at order={lowest}."
             )
         return kept
 
@@ -155,7 +155,10 @@ class Closure:
         kept_up_to = last_start(model) if self.minimal else int(self.softmax)
         # Cumulants give a term at every multiple of the leading order, so one block holds the next one; a quadratic
         # loss may have gaps, and then ends.
-        for reach in (leading_order(model), leading_order(model) + last_start(model)):
+        near = leading_order(model) + last_start(model)
+        gap: Series = {}
+        far = () if model.loss_function.endless else (LOGIT_DEPTH,)
+        for reach in (leading_order(model), near, *far):
             full = loss_series(model, kept_up_to + reach)
             if self.minimal:
                 kept = first_terms(full, model)
@@ -169,9 +172,12 @@ class Closure:
     def _beyond_order(self, model: Model) -> Iterator[tuple[int, Matrix]]:
         """What a cut of the loss at a power of eps drops: term after term, until every weight has shown."""
         missing = set(model.weight_symbols)
-        for order in range(
-            int(self.softmax) + 1, int(self.softmax) + leading_order(model) + last_start(model) + 1
-        ):
+        reach = leading_order(model) + last_start(model)
+        if (
+            not model.loss_function.endless
+        ):  # a quadratic loss may have gaps, as wide as those of the activation
+            reach = max(reach, LOGIT_DEPTH)
+        for order in range(int(self.softmax) + 1, int(self.softmax) + reach + 1):
             term = loss_series(model, order).get(order)
             if term is not None:
                 yield order, term
@@ -219,16 +225,11 @@ def _read(name: str) -> Closure:
             return Closure(softmax=int(match[1]))
         if match := re.fullmatch(r"(softmax|activation|attention)=(exact|\d+)(,\w+=\w+)*", name):
             parts = dict(part.split("=") for part in name.split(","))
-            if set(parts) <= set(PARTS):
-                softmax, activation, attention = (_part(parts.get(part, EXACT)) for part in PARTS)
+            if set(parts) <= set(CLOSURE_PARTS):
+                softmax, activation, attention = (_part(parts.get(part, EXACT)) for part in CLOSURE_PARTS)
                 return Closure(softmax, activation, attention)
-    near = get_close_matches(str(name), [*NAMES, "order=9", "activation=3,attention=0"], 1)
-    hint = (
-        f"did you mean {near[0]!r}?"
-        if near
-        else f"use {', '.join(NAMES)}, order=k or activation=j,attention=m."
-    )
-    raise ValueError(f"`closure` {name!r} is unknown: {hint}")
+    forms = [*CLOSURES, "order=9", "activation=3,attention=0"]
+    raise unknown("closure", name, forms, f"use {', '.join(CLOSURES)}, order=k or activation=j,attention=m.")
 
 
 def _part(text: str) -> int | str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
+from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +14,25 @@ import numpy as np
 import sympy as sp
 
 from ..algebra.adjoint import gradients
-from ..algebra.matrices import distribute, factored, product, total
+from ..algebra.matrices import product, total
 from ..algebra.nodes import Matrix
+from ..algebra.rebuild import distribute, factored
 from ..models.model import Model
-from ..printing.text import by_rising_power, latex, substitute_runs, text
+from ..printing.intermediates import WrittenOut
+from ..printing.latex import latex
+from ..printing.letters import letters
+from ..printing.substitution import by_rising_power, substitute_runs
+from ..printing.text import text
 from .closure import Closure
 from .invariants import Invariant, find_invariants
 from .powers import start_powers
+from .readable import as_printed, scale_symbol
 from .statistics import statistics
 
 if TYPE_CHECKING:
     from ..data.dataset import Dataset
+
+MARK = "{eps}^k marks the terms that lie k powers of the weight scale above the first of their equation"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +68,14 @@ class Flow:
 
     @cached_property
     def equations(self) -> dict[str, Matrix]:
-        """Weight name -> right-hand side as a sympy expression, with `statistics` standing for data products."""
-        readable = distribute if self.kept.softmax != "exact" or self.kept.minimal else factored
+        """Weight name -> right-hand side as a sympy expression, with `statistics` standing for data products.
+
+        These are the equations to compute with. What pages show is `readable`, with `definitions`.
+        """
+        form = distribute if self.kept.softmax != "exact" or self.kept.minimal else factored
         weights, names = self.model.weight_symbols, statistics(self.model)
         return {
-            w: by_rising_power(substitute_runs(readable(e), names), weights)
+            w: by_rising_power(substitute_runs(form(e), names), weights)
             for w, e in self.right_hand_sides.items()
         }
 
@@ -72,6 +84,24 @@ class Flow:
         """Definitions of the data symbols that stand in `equations` (M: signature matrix, K: co-occurrence, ...)."""
         symbols = set().union(*(e.free_symbols for e in self.equations.values()))
         return {str(s): e for s, e in statistics(self.model).items() if s in symbols}
+
+    @cached_property
+    def _page(self) -> WrittenOut:
+        return as_printed(self)
+
+    @property
+    def readable(self) -> Mapping[str, Matrix]:
+        """Weight name -> right-hand side as it is printed, in terms of `definitions`.
+
+        Where the loss is kept whole, these are the intermediates of docs/notation.md (scores S, attention A, ...);
+        elsewhere the statistics, and a scalar eps, to be put 1, whose powers mark terms beyond the first.
+        """
+        return self._page.equations
+
+    @property
+    def definitions(self) -> Mapping[str, Matrix]:
+        """Name -> definition of what stands in `readable`, each in terms of weights, data and names before it."""
+        return self._page.definitions
 
     @cached_property
     def dropped(self) -> tuple[tuple[int, Matrix], ...]:
@@ -85,13 +115,21 @@ class Flow:
         0 for a weight that the closure freezes, infinity where nothing is dropped. Special data can make the first
         dropped term vanish (odd cumulants do for two labels): the residual is then smaller than predicted.
         """
-        starts, dropped = start_powers(self.model), self.kept.first_dropped(self.model)
+        dropped = self.kept.first_dropped(self.model)
+        if all(power == inf for power in dropped.values()):  # nothing dropped: no series is asked for
+            return {w: inf if w in self.moving else 0 for w in self.model.weights}
+        starts = start_powers(self.model)
         return {w: dropped[w] - starts[w] if w in self.moving else 0 for w in self.model.weights}
 
     @cached_property
     def invariants(self) -> tuple[Invariant, ...]:
-        """Quantities whose time derivative is proved to vanish symbolically."""
-        return find_invariants(self)
+        """What the flow conserves, proved by a symmetry of its loss or else observed at random points.
+
+        Searched among sums over the weights, with whole coefficients, of: the weights; their sums over one axis and
+        over both; their Gram matrices W^T W and W W^T, the diagonals and traces of these. Left out is what follows from
+        others in the list, and what only holds weights that rest.
+        """
+        return find_invariants(self.model, self.right_hand_sides, self.kept.loss(self.model))
 
     def rhs(self, data: Dataset, weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Evaluate dW/dt (per unit of flow time) with the compiled kernel that `integrate` uses.
@@ -113,23 +151,27 @@ class Flow:
         ValueError
             If a weight is missing or mis-shaped, or the vocabularies differ.
         """
-        from ...sim.compile.compiler import compile_flow  # the one look upwards: theory itself loads no numba
+        from ... import sim  # the one door upwards, which loads on use: theory itself imports no numba
 
-        clean = self.model.validate(weights)
-        problem = compile_flow(self, data, clean, fold=False)
-        out = np.zeros(problem.n)
-        problem(0.0, problem.pack(clean), out)
-        for name, slope in (moved := problem.unpack(out)).items():
-            if not np.isfinite(slope).all():
-                raise ValueError(f"d{name}/dt is not finite at these weights: make them smaller.")
-        return {name: moved[name] for name in clean}
+        return sim.evaluate_flow(self, data, weights)
 
     def latex(self) -> str:
         r"""Equations in the letters of arXiv 2502.04375, as lines of an ``aligned`` environment."""
-        letters = {str(w): latex(w) for w in self.model.weight_symbols}
-        lines = [rf"\dot{{{letters[w]}}} &= {latex(e)}" for w, e in self.equations.items()]
-        lines += [rf"{latex(sp.Symbol(s))} &= {latex(e)}" for s, e in self.statistics.items()]
+        shown = self._letters()
+        lines = [rf"\dot{{{shown[w]}}} &= {latex(e, shown)}" for w, e in self.readable.items()]
+        lines += [rf"{shown[s]} &= {latex(e, shown)}" for s, e in self.definitions.items()]
+        lines += [f"{shown[str(eps)]} &= 1" for eps in self._marks()]
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+
+    def _letters(self) -> dict[str, str]:
+        """LaTeX of every name on the page."""
+        lines = (*self.readable.values(), *self.definitions.values(), *(term for _, term in self.dropped[:1]))
+        return letters({*self.model.weight_symbols}.union(*(e.free_symbols for e in lines)))
+
+    def _marks(self) -> list[sp.Symbol]:
+        """The symbol that marks powers, if the page has it."""
+        eps = scale_symbol(self)
+        return [eps] if any(eps in e.free_symbols for e in self.readable.values()) else []
 
     def _repr_latex_(self) -> str:
         """The equations, for notebooks."""
@@ -139,23 +181,28 @@ class Flow:
         """Equations as MathML, with what is dropped, predicted and conserved, for notebooks."""
         from ..printing import html as markup
 
-        orders = ", ".join(f"eps^{o} for {w}" for w, o in self.residual_order.items())
-        parts = [markup.equations(self.latex())]
+        orders = ", ".join(
+            f"{f'eps^{o}' if np.isfinite(o) else 'none'} for {w}" for w, o in self.residual_order.items()
+        )
+        parts = [
+            markup.equations(self.latex()),
+            *(markup.escape(MARK.format(eps=eps)) for eps in self._marks()),
+        ]
         if self.dropped:
             order, term = self.dropped[0]
-            parts.append(
-                f"drops of the loss: eps^{order}: {markup.mathml(latex(term), 'inline')}, and higher powers"
-            )
+            shown = markup.mathml(latex(term, self._letters()), "inline")
+            parts.append(f"drops of the loss: eps^{order}: {shown}, and higher powers")
         parts.append(markup.line("predicted relative error", orders))
         parts += [markup.line("conserved", str(invariant)) for invariant in self.invariants]
         title = f"Gradient flow of {self.model.name}, closure {self.closure!r}"
         return markup.card(title, *parts, status="t: flow time = learning rate x step")
 
     def __str__(self) -> str:
-        """Equations, statistics, first dropped term, predicted exponents and invariants, as text."""
+        """Equations with their definitions, first dropped term, predicted exponents and invariants, as text."""
         head = f"Gradient flow of {self.model.name}, closure {self.closure!r} (t: flow time = learning rate x step)"
-        lines = [head, *(f"  d{w}/dt = {text(e)}" for w, e in self.equations.items())]
-        lines += [f"  with {s} = {text(e)}" for s, e in self.statistics.items()]
+        lines = [head, *(f"  d{w}/dt = {text(e)}" for w, e in self.readable.items())]
+        lines += [f"  with {s} = {text(e)}" for s, e in self.definitions.items()]
+        lines += [f"  with {eps} = 1: {MARK.format(eps=eps)}" for eps in self._marks()]
         if self.dropped:
             order, term = self.dropped[0]
             lines.append(f"  drops of the loss: eps^{order}: {text(term)}, and higher powers")

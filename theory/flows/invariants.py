@@ -1,81 +1,108 @@
-"""Conserved quantities of a flow: candidates from the shapes, each proved by its symbolic time derivative."""
+"""Conserved quantities of a flow: found at random points among those of `quantities`, then proved by a symmetry.
+
+Let every weight that moves follow dW/dt = -dPhi/dW, and let D give each of them a direction. If the loss Phi does not
+change along D, whatever the weights are, then the sum over weights of <dW/dt, D_W> vanishes. For D_W = c a b^T with
+free columns a and b this is the time derivative of a^T (sum of c W) b, and for D_W = c W s s^T half that of
+s^T (sum of c W^T W) s. The columns are free: so the matrices in brackets are conserved. This is Noether's theorem for
+gradient flows; the same holds for the other levels of `quantities`, and for transposes.
+
+That Phi does not change is proved with symbols, by its derivative along D (`algebra.tangent`), which cancels where the
+symmetry closes: in the scores for keys and queries, in the logits for a change of basis of the residual stream, in the
+loss for what a softmax does not see.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import sympy as sp
 
-from ..algebra.matrices import distribute, product, total, transpose
-from ..algebra.nodes import Matrix
-from ..printing.text import text
-
-if TYPE_CHECKING:
-    from .flow import Flow
+from ..algebra.adjoint import gradients
+from ..algebra.matrices import product, total
+from ..algebra.monomials import Monomials, TooLongError
+from ..algebra.nodes import Matrix, matrix_symbols
+from ..algebra.rebuild import distribute, factored
+from ..algebra.tangent import tangent
+from ..data.inputs import ONES_WITHIN
+from ..models.model import Model
+from .quantities import Quantity
+from .screening import conserved
 
 
 @dataclass(frozen=True)
 class Invariant:
-    """A matrix that stays constant along a flow.
+    """A quantity that stays constant along a flow.
 
     Attributes
     ----------
     name : str
-        For example "W_E.T*W_E - W_in*W_in.T".
+        For example "W_E.T*W_E - W_in*W_in.T", "diag(W_E1.T*W_E1 - W_out*W_out.T)" or "W_out*1".
     expression : sympy matrix expression
-        The conserved matrix in the weights.
+        The conserved matrix in the weights: a column for sums over an axis and for diagonals, (1, 1) for numbers.
+    proved : bool
+        Whether a symmetry proves it; else its time derivative vanished to rounding wherever it was evaluated.
     """
 
     name: str
     expression: Matrix
+    proved: bool = True
 
     def __str__(self) -> str:
-        """The name."""
-        return self.name
+        """The name, marked if there is no proof."""
+        return self.name if self.proved else f"observed, not proved: {self.name}"
 
 
-def find_invariants(flow: Flow) -> tuple[Invariant, ...]:
-    """Try every balance of two weights and the row sums of the last one; keep those whose derivative is zero."""
-    return tuple(
-        Invariant(text(candidate), candidate)
-        for candidate in _candidates(flow.model.weight_symbols)
-        if any(str(w) in flow.moving for w in candidate.free_symbols) and is_conserved(flow, candidate)
-    )
+def find_invariants(
+    model: Model, equations: Mapping[str, Matrix], potential: Matrix
+) -> tuple[Invariant, ...]:
+    """What a flow conserves, among all quantities of `quantities`.
+
+    Parameters
+    ----------
+    model : Model
+        The network.
+    equations : dict
+        Weight name -> right-hand side of the flow.
+    potential : Matrix
+        The loss whose gradient flow it is; if it is another, nothing is proved.
+
+    Returns
+    -------
+    tuple of Invariant
+        Without what follows from others in the list (the diagonal of a conserved matrix, sums of invariants), and
+        without weights that rest.
+    """
+    found = conserved(model, equations)
+    descends = bool(found) and _is_gradient_flow(model, equations, potential)
+    return tuple(Invariant(q.name, q.expression, descends and _is_symmetry(potential, q)) for q in found)
 
 
-def is_conserved(flow: Flow, candidate: Matrix) -> bool:
-    """Whether the derivative of a polynomial in the weights vanishes identically along the flow."""
-    return isinstance(distribute(time_derivative(flow, candidate)), sp.ZeroMatrix)
+def is_conserved(equations: Mapping[str, Matrix], expr: Matrix) -> bool:
+    """Whether the time derivative of an expression in the weights cancels once its sums are multiplied out."""
+    return isinstance(distribute(time_derivative(equations, expr)), sp.ZeroMatrix)
 
 
-def time_derivative(flow: Flow, expr: Matrix) -> Matrix:
-    """d/dt of a sum of products of weights along a flow, by the product rule."""
-    speed = {w: flow.right_hand_sides[str(w)] for w in flow.model.weight_symbols}
-    terms = expr.args if isinstance(expr, sp.MatAdd) else (expr,)
-    rates = []
-    for term in terms:
-        scalar, factors = term.as_coeff_matrices() if isinstance(term, sp.MatMul) else (sp.S.One, [term])
-        for i, factor in enumerate(factors):
-            flipped = isinstance(factor, sp.Transpose)
-            weight = factor.arg if flipped else factor
-            if weight in speed:
-                rate = transpose(speed[weight]) if flipped else speed[weight]
-                rates.append(product(scalar, *factors[:i], rate, *factors[i + 1 :]))
-    return total(*rates) if rates else sp.ZeroMatrix(*expr.shape)
+def time_derivative(equations: Mapping[str, Matrix], expr: Matrix) -> Matrix:
+    """d/dt of an expression in the weights along dW/dt = equations[W]."""
+    speeds = {s: equations[s.name] for s in matrix_symbols(expr) if s.name in equations}
+    return tangent(expr, speeds)
 
 
-def _candidates(weights: tuple[sp.MatrixSymbol, ...]) -> Iterator[Matrix]:
-    for i, a in enumerate(weights):
-        for b in weights[i + 1 :]:
-            yield from _balances(a, b)
-    last = weights[-1]
-    yield product(last, sp.OneMatrix(last.cols, 1))
+def _is_gradient_flow(model: Model, equations: Mapping[str, Matrix], potential: Matrix) -> bool:
+    """Whether every weight rests or descends the potential, to the letter."""
+    moving = [w for w in model.weight_symbols if not isinstance(equations[w.name], sp.ZeroMatrix)]
+    ascent = gradients(total(product(-1, potential)), moving)
+    return all(factored(ascent[w]) == equations[w.name] for w in moving)
 
 
-def _balances(a: sp.MatrixSymbol, b: sp.MatrixSymbol) -> Iterator[Matrix]:
-    """Differences of Gram matrices of equal shape: a joined to b (either way round), or side by side."""
-    for x, y in ((a, transpose(b)), (a, b), (transpose(a), b), (transpose(a), transpose(b))):
-        if x.cols == y.cols:
-            yield sp.MatAdd(product(transpose(x), x), product(-1, transpose(y), y))
+def _is_symmetry(potential: Matrix, quantity: Quantity) -> bool:
+    """Whether the potential rests along the directions of a quantity, with powers multiplied out if need be."""
+    for powers in (False, True):
+        try:
+            change = tangent(potential, quantity.directions, Monomials(ONES_WITHIN, powers))
+        except TooLongError:
+            continue
+        if isinstance(change, sp.ZeroMatrix):
+            return True
+    return False

@@ -7,9 +7,10 @@ from functools import lru_cache
 import sympy as sp
 
 from ..algebra.adjoint import gradients
-from ..algebra.expansion import canonical, expand
-from ..algebra.matrices import distribute, product, total
+from ..algebra.expansion import expand
+from ..algebra.matrices import product, terms_of, total
 from ..algebra.nodes import Matrix, matrix_symbols
+from ..algebra.rebuild import canonical, distribute
 from ..algebra.series import Series
 from ..models.model import Model
 
@@ -74,8 +75,7 @@ def first_terms(series: Series, model: Model) -> Series:
     kept: Series = {}
     for power, term in distributed(series).items():
         new = {w for w in model.weight_symbols if starts[w.name] == power}
-        terms = term.args if isinstance(term, sp.MatAdd) else (term,)
-        if chosen := [t for t in terms if matrix_symbols(t) & new]:
+        if chosen := [t for t in terms_of(term) if matrix_symbols(t) & new]:
             kept[power] = total(*chosen)
     return kept
 

@@ -12,8 +12,9 @@ from functools import lru_cache
 
 import sympy as sp
 
-from ..algebra.matrices import distribute, product, split, total, transpose
+from ..algebra.matrices import product, split, terms_of, total, transpose
 from ..algebra.nodes import Matrix
+from ..algebra.rebuild import Substitution, distribute
 from ..data.inputs import dimension
 from .flow import Flow
 from .statistics import statistics
@@ -70,9 +71,9 @@ def project(flow: Flow) -> Projection:
     swap = {M: product(spaces.U, spaces.S, transpose(spaces.V))}
     swap |= {weights[name]: spaces.split_rows(weights[name]) for name in rows}
     swap |= {weights[name]: spaces.split_cols(weights[name]) for name in cols}
-    sides = {}
+    sides, substituted = {}, Substitution(swap)
     for name in weights:
-        moved = _substitute(flow.equations[name], swap)
+        moved = substituted(flow.equations[name])
         inside, outside = moved, None
         if name in rows:
             inside, outside = product(transpose(spaces.U), moved), product(transpose(spaces.N), moved)
@@ -111,8 +112,7 @@ class _Spaces:
 
     def cancel(self, expr: Matrix) -> Matrix:
         """Multiply out and use U^T U = I, U^T U_perp = 0, and so on."""
-        spread = distribute(expr)
-        return total(*map(self._cancel_term, spread.args if isinstance(spread, sp.MatAdd) else (spread,)))
+        return total(*map(self._cancel_term, terms_of(distribute(expr)) or (expr,)))
 
     def _cancel_term(self, term: Matrix) -> Matrix:
         scalar, factors = split(term)
@@ -140,21 +140,6 @@ def _demand(flow: Flow, name: str, inside: Matrix, outside: Matrix | None, space
 
 def _symbols(flow: Flow) -> set[str]:
     return {str(s) for e in flow.equations.values() for s in e.atoms(sp.MatrixSymbol)}
-
-
-def _substitute(expr: Matrix, swap: dict[sp.MatrixSymbol, Matrix]) -> Matrix:
-    """Replace symbols in a sum of products, by this package's own products."""
-    terms = []
-    for term in expr.args if isinstance(expr, sp.MatAdd) else (expr,):
-        scalar, factors = split(term)
-        terms.append(product(scalar, *(_replaced(f, swap) for f in factors)))
-    return total(*terms)
-
-
-def _replaced(factor: Matrix, swap: dict[sp.MatrixSymbol, Matrix]) -> Matrix:
-    if isinstance(factor, sp.Transpose):
-        return transpose(_replaced(factor.arg, swap))
-    return swap.get(factor, factor.xreplace(swap))
 
 
 def _chain(flow: Flow, M: sp.MatrixSymbol) -> tuple[str, ...]:

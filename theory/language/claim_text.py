@@ -10,13 +10,24 @@ TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d+)?)|([A-Za-z_][A-Za-z_0-9]*)|(\.T\b|\.\*|
 
 
 class ClaimError(ValueError):
-    """A claim that cannot be read; the message points at the character."""
+    """A claim that cannot be read; the message points at the character.
+
+    Parameters
+    ----------
+    reason : str
+        What is wrong, in one sentence.
+    text : str
+        The claim.
+    position : int
+        Of the character; `picture` holds the text around it and a finger on it, a line each.
+    """
 
     def __init__(self, reason: str, text: str, position: int) -> None:
         self.reason, self.position = reason, position
         start = max(0, position - 60)
-        shown = text[start : start + 100].replace("\n", " ")
-        super().__init__(f"{reason}\n  {shown}\n  {' ' * (position - start)}^")
+        shown = "".join(c if c.isprintable() else " " for c in text[start : start + 100])
+        self.picture = (f"  {shown}", f"  {' ' * (position - start)}^")
+        super().__init__("\n".join([reason, *self.picture]))
 
 
 def tokens(text: str) -> Iterator[tuple[str, str, int]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sympy as sp
 
-from ..algebra.matrices import diagonal, hadamard, product, transpose
+from ..algebra.matrices import diagonal, hadamard, product, split, transpose
 from ..algebra.nodes import Centering, Matrix, RowSoftmax
 
 SIZELESS: dict[str, Callable[[sp.Expr], Matrix]] = {"I": sp.Identity, "Pi": Centering}
@@ -45,12 +45,17 @@ class Value:
         return self.content(size) if self.kind == "open" else self.content
 
 
-def _trace(x: Matrix) -> sp.Expr:
-    return sp.Trace(x)
+def trace(x: Matrix) -> Matrix:
+    """Trace as a matrix of one entry: 1^T (A o B^T) 1 for a product A B, which is never formed."""
+    scalar, factors = split(x)
+    if len(factors) == 1:
+        factors = [*factors, sp.Identity(x.cols)]
+    entries = hadamard(factors[0], transpose(product(*factors[1:])))
+    return product(scalar, sp.OneMatrix(1, entries.rows), entries, sp.OneMatrix(entries.cols, 1))
 
 
 CALLS: dict[str, Any] = {
-    "tr": _trace,
+    "tr": trace,
     "diag": diagonal,
     "rowsum": lambda x: product(x, sp.OneMatrix(x.cols, 1)),
     "softmax": RowSoftmax,
@@ -73,7 +78,20 @@ def times(a: Value, b: Value) -> Value:
 
 
 def spread(value: Value, rows: sp.Expr, cols: sp.Expr) -> Matrix:
-    """A term of a sum of this shape: a scalar stands for a matrix of equal entries."""
+    """A term of a sum of this shape: a scalar, or a matrix of one entry, stands for a matrix of equal entries."""
     if value.kind == "scalar":
         return product(value.content, sp.OneMatrix(rows, cols))
-    return value.sized(rows)
+    return broadcast(value.sized(rows), rows, cols)
+
+
+def broadcast(entry: Matrix, rows: sp.Expr, cols: sp.Expr) -> Matrix:
+    """A matrix of one entry as one of this shape; any other as it is."""
+    if entry.shape != (1, 1):
+        return entry
+    return product(sp.OneMatrix(rows, 1), entry, sp.OneMatrix(1, cols))
+
+
+def scaled(a: Matrix, b: Matrix) -> Matrix:
+    """Product of two matrices of which one has a single entry and stands for a number."""
+    entry, other = (a, b) if a.shape == (1, 1) else (b, a)
+    return hadamard(broadcast(entry, *other.shape), other)

@@ -10,20 +10,21 @@
 
 ``@`` and ``*`` are the product of matrices, or with a scalar; ``.*`` and ``.^`` act entry by entry; ``/`` divides by a
 scalar. ``I`` and ``Pi`` take their size from what they meet; a scalar added to a matrix is added to every entry.
+``tr`` gives a matrix of one entry, which multiplies and adds like a scalar.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
 
 import sympy as sp
 
 from ..algebra.matrices import apply, hadamard, hadamard_power, product, total, transpose
 from ..algebra.nodes import Matrix
+from ..base.validate import did_you_mean
 from .claim_text import ClaimError as ClaimError
 from .claim_text import tokens
-from .claim_values import CALLS, SIZELESS, ParsedClaim, Value, spread, times
+from .claim_values import CALLS, SIZELESS, ParsedClaim, Value, scaled, spread, times
 
 DEEPEST, LARGEST_POWER, DIGITS = 60, 12, 30
 
@@ -107,8 +108,8 @@ class Reader:
         """Read the left-hand side up to the equals sign."""
         kind, word, position = self._peek()
         if kind != "name" or word[:1] != "d" or word[1:] not in targets:
-            near = get_close_matches(word, [f"d{t}" for t in targets], 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it starts with one of d{', d'.join(targets)}."
+            motions = [f"d{t}" for t in targets]
+            hint = did_you_mean(word, motions, f"it starts with one of {', '.join(motions)}.")
             raise self._error(f"`claim` starts with {word!r}, which is no weight's motion: {hint}", position)
         self.next += 1
         if self._take("/"):
@@ -157,7 +158,9 @@ class Reader:
             return Value(a.content + b.content, "scalar")
         if "matrix" not in (a.kind, b.kind):
             return Value(lambda n: total(spread(a, n, n), spread(b, n, n)), "open")
-        rows, cols = (a if a.kind == "matrix" else b).content.shape
+        rows, cols = max(
+            (v.content for v in (a, b) if v.kind == "matrix"), key=lambda m: m.shape != (1, 1)
+        ).shape
         for value in (a, b):
             if value.kind == "open" and rows != cols:
                 raise self._error(f"`claim` adds I or Pi to a matrix of shape ({rows}, {cols}).", position)
@@ -189,6 +192,8 @@ class Reader:
             return Value(product(a.sized(b.content.rows), b.content), "matrix")
         if b.kind == "open":
             return Value(product(a.content, b.sized(a.content.cols)), "matrix")
+        if a.content.cols != b.content.rows and (1, 1) in (a.content.shape, b.content.shape):
+            return Value(scaled(a.content, b.content), "matrix")
         if a.content.cols != b.content.rows:
             raise self._error(f"`claim` multiplies shapes {a.content.shape} and {b.content.shape}.", position)
         return Value(product(a.content, b.content), "matrix")
@@ -208,6 +213,8 @@ class Reader:
             exponent = self._exponent()
             if value.kind == "scalar":
                 value = Value(value.content**exponent, "scalar")
+            elif value.kind == "open" and sign != ".^" and exponent > 0:
+                value = Value(_repeated(value.content, exponent), "open")
             elif sign == ".^":
                 value = Value(hadamard_power(self._matrix(value, position), sp.Integer(exponent)), "matrix")
             else:
@@ -253,8 +260,7 @@ class Reader:
             )
         if kind != "name":
             return self._error(f"`claim` needs a name, a number or a bracket here, not {word!r}.", position)
-        near = get_close_matches(word, [*self.names, *SIZELESS], 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"use {', '.join([*self.names, *SIZELESS])}."
+        hint = did_you_mean(word, [*self.names, *SIZELESS])
         return self._error(f"`claim` has the unknown name {word!r}: {hint}", position)
 
     def _call(self, name: str, position: int) -> Value:
@@ -265,8 +271,7 @@ class Reader:
         self._expect(")")
         wanted = 2 if name == "hadamard" else 1
         if name not in (*CALLS, *self.functions):
-            near = get_close_matches(name, [*CALLS, *self.functions], 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"use {', '.join([*CALLS, *self.functions])}."
+            hint = did_you_mean(name, [*CALLS, *self.functions])
             raise self._error(f"`claim` calls the unknown function {name!r}: {hint}", position)
         if len(arguments) != wanted:
             raise self._error(
@@ -285,4 +290,8 @@ class Reader:
             raise self._error(f"`claim` takes diag of shape {x.shape}: only of a column.", position)
         if name == "tr" and x.rows != x.cols:
             raise self._error(f"`claim` takes the trace of shape {x.shape}: only of a square.", position)
-        return Value(CALLS[name](x), "scalar" if name == "tr" else "matrix")
+        return Value(CALLS[name](x), "matrix")
+
+
+def _repeated(content: Callable[[sp.Expr], Matrix], exponent: int) -> Callable[[sp.Expr], Matrix]:
+    return lambda size: product(*[content(size)] * exponent)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sparse
 import sympy as sp
-from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ..algebra.activations import Activation
-from ..algebra.expansion import canonical, rebuild
 from ..algebra.matrices import diagonal, product, transpose
-from ..algebra.nodes import Matrix, RowSoftmax, StochasticSymbol
+from ..algebra.nodes import Matrix, StochasticSymbol
+from ..algebra.rebuild import Substitution, canonical
+from ..algebra.traversal import rule
 from ..data.inputs import COUNTS, D_VOCAB, N_CTX, ROW_WEIGHTS, ROWS
 from ..flows.powers import model_logits
 from ..flows.statistics import statistics
@@ -82,34 +82,7 @@ class Vocabulary:
 
     def define(self, expr: Matrix) -> Matrix:
         """Write an expression in raw data symbols; a law P after diag(r) becomes C^T diag(omega) Y."""
-        laws = self._laws
-
-        def visit(node: Matrix) -> Matrix:
-            if isinstance(node, sp.MatMul) and laws is not None and laws in node.free_symbols:
-                scalar, factors = node.as_coeff_matrices()
-                return product(scalar, *map(visit, self._joined(factors)))
-            if isinstance(node, sp.MatrixSymbol) and node != laws:
-                return self.definitions.get(node, node)
-            if isinstance(node, ElementwiseApplyFunction):
-                return ElementwiseApplyFunction(node.function, visit(node.expr))
-            if isinstance(node, RowSoftmax):
-                return RowSoftmax(*map(visit, node.args))
-            return rebuild(node, visit)
-
-        return canonical(visit(expr))
-
-    def _joined(self, factors: list[Matrix]) -> list[Matrix]:
-        """Factors with diag(r) P and P^T diag(r) as one, which holds where r = 0 and P is undefined too."""
-        laws, weight = self._laws, DiagMatrix(OCCURRENCES)
-        joined: list[Matrix] = []
-        for factor in factors:
-            if joined and factor == laws and joined[-1] == weight:
-                joined[-1] = self.definitions[laws]
-            elif joined and factor == weight and joined[-1] == transpose(laws):
-                joined[-1] = transpose(self.definitions[laws])
-            else:
-                joined.append(factor)
-        return joined
+        return canonical(_Definition(self.definitions, self._laws)(canonical(expr)))
 
     def values(self, model: Model, data: Dataset) -> dict[str, Any]:
         """Values of all data symbols that `define` leaves, on a dataset."""
@@ -126,3 +99,31 @@ class Vocabulary:
             r = np.asarray(weighted.sum(axis=0)).reshape(-1, 1)
             matrices["P"] = np.divide(pairs, r, out=np.zeros_like(pairs), where=r > 0)
         return matrices
+
+
+class _Definition(Substitution):
+    """Names replaced by what they stand for."""
+
+    purpose = "claims"
+
+    def __init__(self, definitions: dict[Any, Any], laws: sp.MatrixSymbol | None) -> None:
+        super().__init__({name: meaning for name, meaning in definitions.items() if name != laws})
+        self.laws = laws
+        self.pairs = None if laws is None else definitions[laws]
+
+    @rule(sp.MatMul)
+    def mat_mul(self, node: sp.MatMul) -> Matrix:
+        scalar, factors = node.as_coeff_matrices()
+        return product(scalar, *map(self, factors if self.laws is None else self._joined(factors)))
+
+    def _joined(self, factors: list[Matrix]) -> list[Matrix]:
+        """Factors with diag(r) P and P^T diag(r) as one, which holds where r = 0 and P is undefined too."""
+        weight, joined = DiagMatrix(OCCURRENCES), list[Matrix]()
+        for factor in factors:
+            if joined and factor == self.laws and joined[-1] == weight:
+                joined[-1] = self.pairs
+            elif joined and factor == weight and joined[-1] == transpose(self.laws):
+                joined[-1] = transpose(self.pairs)
+            else:
+                joined.append(factor)
+        return joined

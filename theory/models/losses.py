@@ -7,7 +7,6 @@ both vanish.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from difflib import get_close_matches
 from math import factorial
 from typing import Any
 
@@ -19,6 +18,7 @@ from ..algebra.activations import X, taylor
 from ..algebra.matrices import apply, hadamard, product, total, transpose
 from ..algebra.nodes import Centering, Matrix, RowLogSumExp, StochasticSymbol
 from ..algebra.series import Series, add, multiply, powers
+from ..base.validate import choice
 from ..data.inputs import ROW_WEIGHTS, ROWS, one_hot
 
 
@@ -31,9 +31,12 @@ class Loss(ABC):
         Key of `LOSSES`.
     offset : float
         What the expression leaves out of the loss, where it does not depend on the number of outputs.
+    endless : bool
+        Whether its series in the logits goes on for ever; a quadratic loss ends.
     """
 
     name: str
+    endless = True
     linear_in_labels = (
         True  # so that sequences a model cannot tell apart may be merged, their labels averaged
     )
@@ -118,7 +121,7 @@ class CrossEntropy(Loss):
         """
         outputs = next(iter(logits.values())).cols
         ones = sp.OneMatrix(outputs, 1)
-        centred = {d: product(t, Centering(outputs)) for d, t in logits.items()}
+        centred = add({d: product(t, Centering(outputs)) for d, t in logits.items()})
         linear = {d: product(-1, hadamard(self.labels(outputs), g), ones) for d, g in centred.items()}
         return _mean_series(add(linear, _log_mean_exp(centred, ones, order)), order)
 
@@ -198,6 +201,7 @@ class MeanSquaredError(Loss):
     """|f - y|^2 / 2 per row; the constant left out is |y|^2 / 2."""
 
     name = "mse"
+    endless = False
 
     def whole(self, logits: Matrix) -> Matrix:
         """omega^T (f o f / 2 - Y o f) 1."""
@@ -235,8 +239,4 @@ def find_loss(name: str) -> Loss:
     ValueError
         If the name is unknown.
     """
-    if name not in LOSSES:
-        near = get_close_matches(str(name), LOSSES, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"use {', '.join(LOSSES)}."
-        raise ValueError(f"`loss` {name!r} is unknown: {hint}")
-    return LOSSES[name]
+    return LOSSES[choice("loss", name, LOSSES)]

@@ -9,6 +9,7 @@ import sympy as sp
 from ..algebra.activations import Activation
 from ..algebra.matrices import apply, product, transpose
 from ..algebra.nodes import Matrix, RowSoftmax
+from ..base.errors import FieldError
 from ..data.inputs import C_MEAN, X_LAST, weight
 from .model import Model
 
@@ -46,8 +47,8 @@ class ScalarClassifier(Model):
         """Check the fields."""
         super().__post_init__()
         if self.loss == "cross_entropy":
-            raise ValueError(
-                "`loss` 'cross_entropy' is constant for one output: use 'exponential' or 'logistic'."
+            raise FieldError(
+                "loss", "'cross_entropy' is constant for one output: use 'exponential' or 'logistic'."
             )
 
     @property

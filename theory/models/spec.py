@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..base.errors import FieldError
+from ..base.validate import integer, real
 from .losses import Loss, find_loss
 
 if TYPE_CHECKING:
@@ -37,9 +39,9 @@ class Spec(ABC):
         for f in fields(self):
             value = getattr(self, f.name)
             if f.type in ("int", int):
-                object.__setattr__(self, f.name, _dimension(f.name, value))
+                object.__setattr__(self, f.name, integer(f.name, value, 1))
             elif f.type in ("bool", bool) and not isinstance(value, (bool, np.bool_)):
-                raise ValueError(f"`{f.name}` must be True or False, got {value!r}.")
+                raise FieldError(f.name, f"must be True or False, got {value!r}.")
         find_loss(self.loss)
 
     @property
@@ -104,9 +106,7 @@ class Spec(ABC):
         """
         shapes = self.weights
         exponents = self._exponents(gamma)
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-            raise ValueError(f"`seed` must be a non-negative integer, got {seed!r}.")
-        streams = np.random.SeedSequence(int(seed)).spawn(len(shapes))
+        streams = np.random.SeedSequence(integer("seed", seed, 0)).spawn(len(shapes))
         return {
             name: np.random.default_rng(stream).normal(0.0, float(shape[0]) ** -exponents[name], shape)
             for stream, (name, shape) in zip(streams, shapes.items(), strict=True)
@@ -116,14 +116,15 @@ class Spec(ABC):
         """Exponent of every weight."""
         blocks = {name: self.block(name) for name in self.weights}
         if not isinstance(gamma, Mapping):
-            return dict.fromkeys(blocks, _exponent("gamma", gamma))
+            return dict.fromkeys(blocks, real("gamma", gamma))
         known = list(dict.fromkeys(blocks.values()))
         if wrong := [block for block in [*gamma, *known] if block not in known or block not in gamma]:
-            raise ValueError(
-                f"`gamma` must give one number to each of {', '.join(known)}: "
-                f"{wrong[0]!r} is {'missing' if wrong[0] in known else 'none of them'}."
+            raise FieldError(
+                "gamma",
+                f"must give one number to each of {', '.join(known)}: "
+                f"{wrong[0]!r} is {'missing' if wrong[0] in known else 'none of them'}.",
             )
-        return {name: _exponent(f"gamma[{block!r}]", gamma[block]) for name, block in blocks.items()}
+        return {name: real(f"gamma[{block!r}]", gamma[block]) for name, block in blocks.items()}
 
     def validate(self, start: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Return a clean copy of weights: float64, C-ordered, in the model's order.
@@ -135,21 +136,21 @@ class Spec(ABC):
         """
         shapes = self.weights
         if not isinstance(start, Mapping):
-            raise ValueError(f"`start` must map weight names to arrays, got {type(start).__name__}.")
+            raise FieldError("start", f"must map weight names to arrays, got {type(start).__name__}.")
         for name in start:
             if name not in shapes:
-                raise ValueError(
-                    f"`start` has an unknown weight {name!r}: {self.name} has {', '.join(shapes)}."
+                raise FieldError(
+                    "start", f"has an unknown weight {name!r}: {self.name} has {', '.join(shapes)}."
                 )
         clean = {}
         for name, shape in shapes.items():
             if name not in start:
-                raise ValueError(f"`start` lacks the weight {name!r}: give an array of shape {shape}.")
+                raise FieldError("start", f"lacks the weight {name!r}: give an array of shape {shape}.")
             value = _real_array(f"start[{name!r}]", start[name])
             if value.shape != shape:
-                raise ValueError(f"`start[{name!r}]` must have shape {shape}, got {value.shape}.")
+                raise FieldError(f"start[{name!r}]", f"must have shape {shape}, got {value.shape}.")
             if not np.isfinite(value).all():
-                raise ValueError(f"`start[{name!r}]` holds non-finite numbers: replace them.")
+                raise FieldError(f"start[{name!r}]", "holds non-finite numbers: replace them.")
             clean[name] = value
         return clean
 
@@ -184,18 +185,6 @@ class Spec(ABC):
         }
 
 
-def _exponent(name: str, value: Any) -> float:
-    if isinstance(value, (str, bool)) or value is None or not np.isrealobj(value) or not np.isfinite(value):
-        raise ValueError(f"`{name}` must be a finite number, got {value}.")
-    return value
-
-
-def _dimension(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer, got {value!r}.")
-    return int(value)
-
-
 def _real_array(name: str, value: Any) -> np.ndarray:
     """A C-ordered float64 copy; ValueError unless it is an array of real numbers."""
     try:
@@ -203,7 +192,5 @@ def _real_array(name: str, value: Any) -> np.ndarray:
     except ValueError:
         array = np.asarray(None)
     if array.dtype.kind not in "fiu":
-        raise ValueError(
-            f"`{name}` must be an array of real numbers, got {array.dtype} {type(value).__name__}."
-        )
+        raise FieldError(name, f"must be an array of real numbers, got {array.dtype} {type(value).__name__}.")
     return np.array(array, dtype=np.float64, order="C")

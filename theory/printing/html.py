@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape as escape
 from html import unescape
 from itertools import pairwise
@@ -19,6 +18,7 @@ TAGS = {
 }
 ATTRIBUTES = {"stretchy", "fence", "form", "accent"}
 RULE = re.compile(r"\\dot\{(.*)\}\Z", re.S)
+GROUP = re.compile(r"([^()]*?)\\left\((.*)\\right\)", re.S)  # a factor times a sum in brackets
 ALIGNED = re.compile(r"\\begin\{aligned\}(.*?)\\end\{aligned\}", re.S)
 
 
@@ -50,10 +50,29 @@ def _cells(line: str) -> Iterator[tuple[str, str]]:
     left, right = (left, right) if right else ("", left)
     if rate := RULE.match(left.strip()):
         left = rf"\frac{{\mathrm{{d}}{rate[1]}}}{{\mathrm{{d}}t}}"
-    first, *others = _terms(right.strip()) if len(right) > LONG else [right.strip()]
+    first, *others = _lines(right.strip())
     yield left, "= " + first if left else first
     for term in others:
         yield "", r"{} " + term
+
+
+def _lines(latex: str) -> list[str]:
+    """A long sum by its terms, a long term that ends in brackets by those of the sum within them."""
+    if len(latex) <= LONG:
+        return [latex]
+    lines = []
+    for term in _terms(latex):
+        group = GROUP.fullmatch(term) if len(term) > LONG else None
+        inner = _terms(group[2]) if group else []
+        if group and len(inner) > 1:
+            lines += [
+                f"{group[1]}(\\, {inner[0]}",
+                *(rf"\quad {t}" for t in inner[1:-1]),
+                rf"\quad {inner[-1]} )",
+            ]
+        else:
+            lines.append(term)
+    return lines
 
 
 def _terms(latex: str) -> list[str]:
@@ -136,20 +155,6 @@ def line(label: str, text: str) -> str:
     return f"{escape(label)}: <code>{escape(text)}</code>"
 
 
-def facts(values: Mapping[str, Any], caption: str = "") -> str:
-    """Set name and value side by side, nested values by their path."""
-    return table(("what", "value"), _flat(values), caption)
-
-
-def _flat(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        name = f"{path}{key}"
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{name}.")
-        else:
-            yield name, shown(value)
-
-
 def shown(value: Any) -> str:
     """Show a value as short text: numbers to four digits, lists joined, None as a dash."""
     if value is None:
@@ -159,18 +164,3 @@ def shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(f"[{shown(v)}]" if isinstance(v, list | tuple) else shown(v) for v in value)
     return str(value)
-
-
-def figure(png: bytes, alt: str, caption: str) -> str:
-    """Embed a PNG with its alternative text and a caption."""
-    data = b64encode(png).decode("ascii")
-    return (
-        f'<figure><div class="picture" role="region" aria-label="figure" tabindex="0">'
-        f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}"></div>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def code(text: str) -> str:
-    """Text to copy, in a box that scrolls."""
-    return f'<pre tabindex="0"><code>{escape(text)}</code></pre>'

@@ -66,7 +66,7 @@ def test_a_figure_is_computed_written_and_told(stub, tmp_path, capsys):
     [
         (["figure", "3x"], "there is no figure '3x' of the paper here: did you mean"),
         (["figure", "fig-4"], "did you mean '4'?"),
-        (["figure", "nine"], "choose from 3a, 3b, 4, 5, 6, 7, 8."),
+        (["figure", "nine"], "choose one of 3a, 3b, 4, 5, 6, 7, 8."),
         (["figure", "4", "--seeds", "2-0"], "`--seeds` '2-0' is no list of seeds: write it as 0-2 or 0,3,7."),
         (["figure", "4", "--seeds", "1,1"], "must name at least one seed, and none twice"),
         (["figure", "4", "--size", "huge"], "small"),

@@ -1,13 +1,17 @@
 """Claims held against the derived equations: every verdict, with its term, its factor and its measured order."""
 
+import re
+
 import numpy as np
 import pytest
 import sympy as sp
-from helpers import MODELS, data_for, random_data
+from helpers import MODELS, data_for, random_data, random_weights
+from reader import read_line
 
 from smallinit.compare import check
 from smallinit.compare.proof.check import EXACT, FACTOR, LEADING, WRONG
-from smallinit.theory import Dataset, EmbedUnembed, EmbMLP, OneLayerTransformer
+from smallinit.theory import Dataset, EmbedUnembed, EmbMLP, OneLayerTransformer, derive
+from smallinit.theory.flows.powers import start_powers
 from smallinit.theory.language.grammar import ClaimError
 
 TRANSFORMER = OneLayerTransformer(7, 7, 3, 4, 3, unembed=False)
@@ -61,7 +65,7 @@ def test_verdicts(model, claim, status, order):
 
 def test_a_leading_claim_names_what_it_drops_and_what_lies_beyond():
     verdict = check("dW_E = M_last @ (W_in @ W_out + I).T", TRANSFORMER, random_data())
-    assert str(verdict.first_missing) == "eps^1: (-1/d_model)*K_last*W_E*Pi"
+    assert str(verdict.first_missing) == "eps^1: -1/d_model*K_last*W_E*Pi"
     assert [term.power for term in verdict.beyond] == [2]
     assert "M_last*W_out.T*W_in.T" in str(verdict)
 
@@ -106,3 +110,93 @@ def test_bad_claims_are_refused():
         check({"W_E": model.weight_symbols[1]}, model, random_data())
     with pytest.raises(ValueError, match="unknown symbol"):
         check({"W_E": sp.MatrixSymbol("Q", *model.weight_symbols[0].shape)}, model, random_data())
+
+
+@pytest.mark.parametrize("factor", ["n/40", "n/20", "(1 + 1/2000000000)", "L/3"])
+def test_a_factor_that_the_data_could_hide_is_found(factor):
+    """40 rows were once the size of all random data, and 1e-9 the tolerance."""
+    model = EmbMLP(6, 5, 4)
+    data = random_data(d_vocab=6, n=40, n_ctx=3)
+    assert check("dW_E = M @ W_out.T @ W_in.T", model, data).status == "leading order"
+    assert check(f"dW_E = {factor} * M @ W_out.T @ W_in.T", model, data).status.startswith("wrong")
+
+
+def test_a_verdict_falls_when_its_own_measurement_contradicts_it(monkeypatch):
+    from smallinit.compare.proof import check as module
+
+    model, data = EmbMLP(6, 5, 4), random_data(d_vocab=6)
+    monkeypatch.setattr(
+        module.Draws, "equal", lambda self, a, b: True
+    )  # an algebra that agrees to everything
+    verdict = check("dW_E = 2 * M @ W_out.T @ W_in.T", model, data)
+    assert verdict.status == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("factor", "word"), [(sp.Symbol("k"), "k"), (sp.I, "I"), (sp.oo, "oo"), (sp.nan, "nan")]
+)
+def test_a_strange_scalar_is_named(factor, word):
+    model, data = EmbMLP(6, 5, 4), random_data(d_vocab=6)
+    W_E = model.weight_symbols[0]
+    with pytest.raises(ValueError, match=rf"`claim` for W_E holds the scalar {word}"):
+        check({"W_E": sp.MatMul(factor, W_E)}, model, data)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "dW_E = C.T @ diag(omega) @ (Y - softmax(s(C @ W_E @ W_in) @ W_out + 1)) @ W_out.T @ W_in.T .* 1",
+        "dW_in = W_E.T @ C.T @ (ds(C @ W_E @ W_in) .* "
+        "(diag(omega) @ (Y - softmax(s(C @ W_E @ W_in) @ W_out)) @ W_out.T))",
+        "dW_E = tr(W_in @ W_in.T) * M @ W_out.T @ W_in.T",
+        "dW_E = M @ Pi^2 @ W_out.T @ W_in.T",
+    ],
+)
+def test_the_documented_grammar_works(claim):
+    model, data = EmbMLP(6, 5, 4), random_data(d_vocab=6)
+    claim = claim.replace(" .* 1", "")
+    verdict = check(claim, model, data)
+    expected = {
+        "dW_in": "exact",
+        "dW_E = M": "leading order",
+        "dW_E = tr": "wrong",
+        "dW_E = C": "leading order",
+    }
+    assert verdict.status == next(v for k, v in expected.items() if claim.startswith(k))
+
+
+READ = [
+    (EmbMLP(7, 5, 6), "dW_in = W_E.T @ M @ W_out.T", lambda v: v["W_E"].T @ v["M"] @ v["W_out"].T),
+    (EmbedUnembed(7, 5), "dW_E = M @ W_U.T", lambda v: v["M"] @ v["W_U"].T),
+    (
+        TRANSFORMER,
+        "dW_E = M_last @ (W_in @ W_out + I).T",
+        lambda v: v["M_last"] @ (v["W_in"] @ v["W_out"] + np.eye(7)).T,
+    ),
+    (TRANSFORMER, "dW_Q = 0 * W_Q", lambda v: 0 * v["W_Q"]),
+]
+
+
+@pytest.mark.parametrize(("model", "claim", "claimed"), READ)
+def test_terms_of_a_verdict_evaluate_to_what_they_say(model, claim, claimed):
+    """The printed leading term and first difference, read as text, against the true gradient at small weights."""
+    data, eps = random_data(), 1e-3
+    weights = random_weights(model, 1)
+    values = {k: v.toarray() if hasattr(v, "toarray") else v for k, v in model.data_matrices(data).items()}
+    sizes = {str(d): float(s) for d, s in model.sizes.items()}
+    centred = values["Y"] - values["Y"].mean(axis=1, keepdims=True)
+    for suffix, name in (("", "C"), ("_last", "X_last"), ("_mean", "C_mean")):
+        if name in values:
+            weighted = values[name].T * values["omega"].T
+            values |= {f"M{suffix}": weighted @ centred, f"K{suffix}": weighted @ values[name]}
+    page = str(check(claim, model, data))
+    weight = claim.split()[0][1:]
+    small = {w: eps * x for w, x in weights.items()}
+    true = derive(model, "exact").rhs(data, small)[weight]
+    start, shape = start_powers(model)[weight] - 1, true.shape
+    derived = re.search(r"derived leading term, eps\^0: (.*)", page)[1]
+    assert true / eps**start == pytest.approx(read_line(derived, values | weights | sizes, shape), abs=0.01)
+    power, line = re.search(r"relative power eps\^(\d+): (.*)", page).groups()
+    gap = (true - claimed(values | small)) / eps ** (start + int(power))
+    term = read_line(line, values | weights | sizes, shape)
+    assert np.abs(gap - term).max() < 0.02 * np.abs(term).max()

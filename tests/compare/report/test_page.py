@@ -6,15 +6,16 @@ from html.parser import HTMLParser
 import browser
 import pytest
 from helpers import TINY
+from markupsafe import escape
 from matplotlib.figure import Figure
 
 from smallinit.cli import run
 from smallinit.compare.figures.result import Statistic
-from smallinit.compare.report.page import page_of
+from smallinit.compare.report.directory import page_of
 from smallinit.compare.sweep.plan import Plan, read_sweep
 from smallinit.compare.sweep.run_sweep import recorded_sweep
 from smallinit.theory import AttentionOnly, EmbMLP, OneLayerTransformer, ScalarClassifier, TwoTokenMLP, derive
-from smallinit.theory.base.files import InputError
+from smallinit.theory.base.errors import InputError
 from smallinit.theory.printing import html as markup
 
 SWEEP = """
@@ -114,7 +115,7 @@ def test_what_the_page_of_an_overlay_says(results):
     assert f"{summary['training']['last']['loss/memory']:.4g}" in text
     assert summary["provenance"]["config_hash"] in text
     assert "smallinit overlay experiment.toml --out overlay" in text
-    assert markup.escape((results / "overlay" / "experiment.toml").read_text()) in text
+    assert escape((results / "overlay" / "experiment.toml").read_text()) in text
     assert "nats" in text
     assert "Conserved along this flow" in text
 
@@ -122,7 +123,7 @@ def test_what_the_page_of_an_overlay_says(results):
 def test_what_the_page_of_a_sweep_says(results):
     text = (results / "sweep" / "report.html").read_text()
     sweep = recorded_sweep(results / "sweep")
-    assert markup.escape(sweep.status) in text
+    assert escape(sweep.status) in text
     ends = sweep.to_xarray()["loss/memory"].sel(run="softmax").isel(time=-1).median("init.seed")
     for value in ends.values[:2]:
         assert f"<td>{value:.4g}</td>" in text
@@ -137,7 +138,7 @@ def test_a_sweep_without_a_result_still_has_a_page(results, tmp_path):
     sweep = recorded_sweep(folder)
     sweep.store.write_failure(sweep.plan.points[4].id, HOSTILE)
     failed = page_of(folder).html()
-    assert f"init.gamma = 0.6, init.seed = 0: {markup.escape(HOSTILE)}" in failed
+    assert f"init.gamma = 0.6, init.seed = 0: {escape(HOSTILE)}" in failed
     assert HOSTILE not in failed
 
 
@@ -202,7 +203,7 @@ def test_hostile_content_is_only_text(tmp_path):
     page = tmp_path / "figure" / "report.html"
     page.write_text(page_of(tmp_path / "figure").html())
     assert "script" not in {tag for tag, _ in Parsed(page).tags}
-    assert markup.escape(HOSTILE) in page.read_text()
+    assert escape(HOSTILE) in page.read_text()
     shown = markup.equations(HOSTILE) + markup.equations(
         r"\text{<img src=x onerror=alert(1)>} \class{a}{x} \style{b}{y}"
     )

@@ -13,7 +13,7 @@ from sweeps import TINY, same, write
 from smallinit.compare import open_sweep, run_sweep
 from smallinit.compare.sweep.plan import read_sweep
 from smallinit.compare.sweep.point import run_point
-from smallinit.theory.base.files import InputError
+from smallinit.theory.base.errors import InputError
 
 
 def test_a_sweep_is_its_points(tmp_path):

@@ -11,7 +11,8 @@ from sweeps import TINY, same, write
 
 import smallinit.compare.sweep.store as store_module
 from smallinit.compare import open_sweep, run_sweep
-from smallinit.theory.base.files import InputError
+from smallinit.theory.base import files
+from smallinit.theory.base.errors import InputError
 
 KILLER = """
 import os
@@ -37,7 +38,7 @@ def test_a_process_worker_that_is_killed(tmp_path, monkeypatch, always):
         "if 'from multiprocessing.spawn' in ' '.join(sys.orig_argv):\n"
         + "".join(f"    {x}\n" for x in KILLER.splitlines())
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
     monkeypatch.setenv("KILL_MARK", str(tmp_path / "mark"))
     if always:
         monkeypatch.setenv("KILL_ALWAYS", "1")
@@ -145,15 +146,15 @@ def test_damaged_shards_are_put_aside_and_computed_again(tmp_path, kind):
 
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     file, out = write(tmp_path), tmp_path / "out"
-    original, calls = store_module.os.fsync, []
+    original, calls = files.os.fsync, []
 
     def fsync(handle):
         calls.append(handle)
-        if len(calls) == 4:
+        if len(calls) == 7:  # each file and its folder: the manifest, the plan, a shard, and half of the next
             raise OSError(28, "No space left on device")
         original(handle)
 
-    monkeypatch.setattr(store_module.os, "fsync", fsync)
+    monkeypatch.setattr(files.os, "fsync", fsync)
     with pytest.raises(OSError, match="No space left"):
         run_sweep(file, out, workers=1)
     assert not list(out.rglob("*.tmp"))

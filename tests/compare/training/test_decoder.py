@@ -123,7 +123,7 @@ def test_init_takes_an_exponent_per_block():
     [
         ({"layer_norm": "before"}, "`layer_norm` 'before' is unknown"),
         ({"activation": "rleu"}, "`activation` 'rleu' is unknown: did you mean 'relu'"),
-        ({"n_heads": 0}, "`n_heads` must be a positive integer"),
+        ({"n_heads": 0}, "`n_heads` must be an integer of at least 1"),
         ({"positions": 1}, "`positions` must be True or False"),
     ],
 )

@@ -166,7 +166,7 @@ def test_save_at(save_at, steps, expected):
     ("arguments", "message"),
     [
         ({"optimizer": "adam"}, "`optimizer` 'adam' is unknown: did you mean 'adamw'"),
-        ({"optimizer": 3}, "`optimizer` 3 is unknown: choose one of 'gd'"),
+        ({"optimizer": 3}, "`optimizer` 3 is unknown: choose one of gd"),
         ({"learning_rate": 0.0}, "`learning_rate` must be positive, got 0.0."),
         ({"learning_rate": float("nan")}, "`learning_rate` must be a finite number, got nan."),
         ({"learning_rate": "fast"}, "`learning_rate` must be a finite number, got 'fast'."),

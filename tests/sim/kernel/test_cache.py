@@ -118,12 +118,20 @@ def test_unusable_folder_costs_one_warning(process, tmp_path):
 
 def test_user_without_home(process):
     code = f"""
-    import pathlib
-    def no_home(): raise RuntimeError("no home")
-    pathlib.Path.home = no_home
+    import os
+    os.path.expanduser = lambda path: path
     {WHERE}
     """
     assert process("", code, XDG_CACHE_HOME="", LOCALAPPDATA="").stdout.startswith("42.0 ")
+
+
+def test_default_folder_is_the_users(process, tmp_path):
+    done = process(
+        "", WHERE, XDG_CACHE_HOME=str(tmp_path / "own"), HOME=str(tmp_path), LOCALAPPDATA=str(tmp_path)
+    )
+    folder = Path(done.stdout.split()[1])
+    assert folder.is_relative_to(tmp_path)
+    assert folder.parent.name == ("Cache" if os.name == "nt" else "smallinit")
 
 
 def test_name_of_the_folder_follows_the_sources():

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from smallinit.sim import Outcome, Status, Trajectory, load_trajectory
-from smallinit.sim.trajectory import storage
 from smallinit.theory import Dataset, EmbMLP
 
 
@@ -92,7 +91,7 @@ def test_failed_write_leaves_the_old_file_and_no_other(trajectory, tmp_path, mon
 
     target = {
         "to_netcdf": (xarray.Dataset, "to_netcdf"),
-        "flush": (storage, "_flush"),
+        "flush": (os, "fsync"),
         "replace": (os, "replace"),
     }
     monkeypatch.setattr(*target[stage], fail)

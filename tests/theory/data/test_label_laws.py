@@ -171,11 +171,11 @@ BAD = [
     (lambda: reasoning_label_law(MAIN, 1), "`anchor` must be one of the task's reasoning anchors, got 1"),
     (lambda: key_label_law(MAIN, 11), "`key` must be one of the task's keys, got 11"),
     (lambda: key_label_law(MAIN, 21, "test"), "`part` must be .* got 'test'"),
-    (lambda: uniform_sum_law(0, 3), "`n_terms` must be at least 1, got 0"),
-    (lambda: uniform_sum_law(2, 0), "`size` must be at least 1, got 0"),
-    (lambda: uniform_sum_law(2, 1.5), "`size` must be an integer, got 1.5"),
+    (lambda: uniform_sum_law(0, 3), "`n_terms` must be an integer of at least 1, got 0"),
+    (lambda: uniform_sum_law(2, 0), "`size` must be an integer of at least 1, got 0"),
+    (lambda: uniform_sum_law(2, 1.5), "`size` must be an integer of at least 1, got 1.5"),
     (lambda: sum_law([]), "`sizes` must not be empty"),
-    (lambda: sum_law_by_convolution([3, -1]), "`sizes` must be at least 1, got -1"),
+    (lambda: sum_law_by_convolution([3, -1]), "`sizes` must be an integer of at least 1, got -1"),
 ]
 
 

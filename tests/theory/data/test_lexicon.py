@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from smallinit.theory import AttentionOnly, Dataset, Lexicon, read_text
 from smallinit.theory.data.corpora.stories import story_corpus
-from smallinit.theory.data.lexicon import UNKNOWN, split_words
+from smallinit.theory.data.words import UNKNOWN, split_words
 
 SAMPLE = "The cat sat. The cat's hat, the well-known HAT!\n"
 
@@ -162,10 +162,10 @@ def test_a_missing_file_is_named(tmp_path):
     ("options", "message"),
     [
         ({"vocab_size": 99}, "`vocab_size` is 99 but the text has 3 distinct words: give at most 4"),
-        ({"vocab_size": 1}, "`vocab_size` must be at least 2, got 1"),
+        ({"vocab_size": 1}, "`vocab_size` must be an integer of at least 2, got 1"),
         ({"task": "next"}, "`task` must be one of 'last-token', 'next-token', got 'next'"),
-        ({"stride": 0}, "`stride` must be at least 1, got 0"),
-        ({"max_sequences": 0}, "`max_sequences` must be at least 1, got 0"),
+        ({"stride": 0}, "`stride` must be an integer of at least 1, got 0"),
+        ({"max_sequences": 0}, "`max_sequences` must be an integer of at least 1, got 0"),
         ({"held_out": 1.0}, r"`held_out` must lie in \[0, 1\), got 1.0"),
         ({"held_out": 0.99}, "`held_out` = 0.99 leaves no window of the text for training"),
         ({"held_out": 0.05}, "`held_out` = 0.05 leaves no window of the text to hold out"),

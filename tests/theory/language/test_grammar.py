@@ -2,11 +2,13 @@
 
 from contextlib import suppress
 
+import numpy as np
 import pytest
 import sympy as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smallinit.theory.algebra.evaluate import evaluate
 from smallinit.theory.algebra.matrices import diagonal, hadamard, product, total, transpose
 from smallinit.theory.algebra.nodes import Centering
 from smallinit.theory.data.inputs import weight
@@ -35,7 +37,6 @@ FUNCTIONS = {"s": sp.Lambda(sp.Symbol("x", real=True), sp.tanh(sp.Symbol("x", re
         ("diag(u) @ A", product(diagonal(u), A)),
         ("0.5 * sqrt(c) * A", product(sp.sqrt(c) / 2, A)),
         ("rowsum(A)", product(A, sp.OneMatrix(A.cols, 1))),
-        ("tr(S) * A", product(sp.Trace(S), A)),
     ],
 )
 def test_reads(text, expected):
@@ -117,3 +118,25 @@ TERMS = st.recursive(
 def test_printed_expressions_read_back(pair):
     text, expected = pair
     assert parse_expression(text, NAMES) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tr(S) * A", lambda v: np.trace(v["S"]) * v["A"]),
+        ("A / V * tr(A @ B)", lambda v: v["A"] / v["A"].shape[1] * np.trace(v["A"] @ v["B"])),
+        ("A + tr(S)", lambda v: v["A"] + np.trace(v["S"])),
+        ("tr(S) * tr(S) * A - A", lambda v: (np.trace(v["S"]) ** 2 - 1) * v["A"]),
+        ("S @ Pi^2", lambda v: v["S"] - v["S"].mean(axis=1, keepdims=True)),
+        (
+            "S @ (Pi + I)^2",
+            lambda v: v["S"] @ np.linalg.matrix_power(2 * np.eye(len(v["S"])) - 1 / len(v["S"]), 2),
+        ),
+    ],
+)
+def test_traces_and_powers_of_open_size_are_what_they_say(text, expected):
+    rng = np.random.default_rng(0)
+    expr = parse_expression(text, NAMES)
+    sizes = {d: k + 3 for k, d in enumerate(sorted({d for m in (A, B, S) for d in m.shape}, key=str))}
+    values = {m.name: rng.normal(size=[sizes[d] for d in m.shape]) for m in (A, B, S)}
+    assert evaluate(expr, values, sizes) == pytest.approx(expected(values), rel=1e-12)

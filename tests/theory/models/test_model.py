@@ -38,7 +38,7 @@ def test_bad_init_arguments(gamma, seed, message):
 @pytest.mark.parametrize("field", ["d_vocab", "d_model", "d_mlp"])
 @pytest.mark.parametrize("value", [0, -3, 2.0, True])
 def test_bad_dimensions(field, value):
-    with pytest.raises(ValueError, match=f"`{field}` must be a positive integer"):
+    with pytest.raises(ValueError, match=f"`{field}` must be an integer of at least 1"):
         EmbMLP(**({"d_vocab": 4, "d_model": 3, "d_mlp": 2} | {field: value}))
 
 

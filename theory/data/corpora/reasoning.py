@@ -20,7 +20,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ...base.arrays import integer
+from ...base.errors import FieldError
+from ...base.validate import integer
 
 NAMES, NOUNS, PROPERTIES = (
     tuple(words.split())
@@ -94,7 +95,7 @@ def reasoning_corpus(n: int, seed: int = 0, hops: tuple[int, int] = (1, 3)) -> s
     n, seed = integer("n", n, 1), integer("seed", seed, 0)
     low, high = integer("hops", hops[0], 1), integer("hops", hops[1], 1)
     if not low <= high <= MOST_HOPS:
-        raise ValueError(f"`hops` must be two numbers, 1 <= fewest <= most <= {MOST_HOPS}, got {hops}.")
+        raise FieldError("hops", f"must be two numbers, 1 <= fewest <= most <= {MOST_HOPS}, got {hops}.")
     rngs = (np.random.default_rng([seed, k]) for k in range(n))
     return "\n".join(_write(_problem(rng, int(rng.integers(low, high + 1))), rng) for rng in rngs) + "\n"
 

@@ -13,7 +13,7 @@ import re
 
 import numpy as np
 
-from ...base.arrays import integer
+from ...base.validate import integer
 
 _PEOPLE = (
     "anton bruno clara doris emil fiona gustav helga igor judith karla linus marta nelly otto paula quentin rosa "

@@ -1,0 +1,140 @@
+"""Values as a file or a flag writes them: tokens, closures and names, read to plain Python and written back."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+
+from ...theory.base.names import (
+    ACTIVATIONS,
+    BAD_ACTIVATIONS,
+    CLOSURE_PARTS,
+    CLOSURES,
+    DEVICES,
+    DTYPES,
+    KEEPS,
+    LOSSES,
+    METHODS,
+    MODELS,
+    OPTIMIZERS,
+    SCHEDULES,
+)
+from ...theory.base.validate import did_you_mean, shown
+
+_PART = rf"({'|'.join(CLOSURE_PARTS)})=(exact|\d\d?)"
+# A cut of the loss, or what is kept of each part, joined by "+" since commas part closures in a flag.
+CLOSURE = rf"order=[1-9]\d?|{_PART}(,{_PART})*"
+TOKEN_LIMIT = 2**20  # also keeps a mistyped range from filling the memory
+STEP_LIMIT = 10**8
+
+
+def parse_tokens(value: Any) -> Any:
+    """Read ``"21-40"``, ``"1-5, 8"``, one token or a list of tokens.
+
+    A list always means its members: two numbers are two tokens, never a range.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value,)
+    if not isinstance(value, str):
+        return value
+    spans = [_span(part) for part in value.split(",")]
+    if sum(len(span) for span in spans) > TOKEN_LIMIT:
+        raise ValueError(f"must hold at most {TOKEN_LIMIT:,} tokens, got {sum(map(len, spans)):,}")
+    return tuple(token for span in spans for token in span)
+
+
+def _span(part: str) -> range:
+    match = re.fullmatch(r"\s*(\d{1,7})\s*(?:-\s*(\d{1,7})\s*)?", part, re.ASCII)
+    if match is None:
+        raise ValueError(
+            f'must be a range such as "21-40", some joined by commas, or a list of tokens, got {part[:40]!r}'
+        )
+    first, last = int(match[1]), int(match[2] or match[1])
+    if last < first:
+        raise ValueError(f"must count upwards, got {part[:40]!r}; swap the ends")
+    return range(first, last + 1)
+
+
+def format_tokens(tokens: tuple[int, ...]) -> str:
+    """Write tokens as ranges, such that `parse_tokens` gives them back in the same order."""
+    breaks = [i for i, (a, b) in enumerate(pairwise(tokens), 1) if b != a + 1]
+    edges = [0, *breaks, len(tokens)]
+    runs = ((tokens[a], tokens[b - 1]) for a, b in pairwise(edges) if b > a)
+    return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in runs)
+
+
+def parse_closures(value: Any) -> Any:
+    """Read one name, names joined by commas, or a list of names; parts of one closure are joined by "+" in text."""
+    if not isinstance(value, str):
+        return value
+    return tuple(name.strip().replace("+", ",") for name in value.split(","))
+
+
+def check_closures(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse unknown and repeated closures."""
+    for i, name in enumerate(names):
+        if name not in CLOSURES and not re.fullmatch(CLOSURE, name, re.ASCII):
+            hint = did_you_mean(name, (*CLOSURES, "order=9")).rstrip(".")
+            raise ValueError(f"has an unknown closure {name[:40]!r}; {hint}")
+        if name in names[:i]:
+            raise ValueError(f"names {name!r} twice")
+    return names
+
+
+def check_activation(name: str) -> str:
+    """Refuse unknown activations, and those the theory does not hold for with the reason."""
+    if name in BAD_ACTIVATIONS:
+        raise ValueError(
+            f"{name!r} breaks Assumption 1 (s twice differentiable, s(0) = 0, s'(0) = 1); "
+            "use a smooth activation such as 'tanh' or 'gelu'"
+        )
+    return _known(name, ACTIVATIONS)
+
+
+def _known(name: str, known: tuple[str, ...]) -> str:
+    if name not in known:
+        raise ValueError(f"{shown(name)} is unknown; {did_you_mean(name, known, cutoff=0.7).rstrip('.')}")
+    return name
+
+
+def _one_of(known: tuple[str, ...]) -> AfterValidator:
+    """Make the validator of a list of names: pydantic's own does not say which one was meant."""
+    return AfterValidator(lambda name: _known(name, known))
+
+
+# TOML has arrays, Python's tuples are immutable: the container may be either, its members stay strict.
+Members = Field(min_length=1, max_length=TOKEN_LIMIT, strict=False)
+Token = Annotated[int, Field(ge=0, lt=TOKEN_LIMIT)]
+Tokens = Annotated[
+    tuple[Token, ...], Members, BeforeValidator(parse_tokens), PlainSerializer(format_tokens, return_type=str)
+]
+Masked = Annotated[
+    tuple[Annotated[tuple[Token, ...], Members], ...], Field(strict=False, max_length=TOKEN_LIMIT)
+]
+Positions = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Members]
+Closures = Annotated[
+    tuple[str, ...],
+    Field(min_length=1, max_length=100, strict=False),
+    BeforeValidator(parse_closures),
+    AfterValidator(check_closures),
+]
+Activation = Annotated[str, AfterValidator(check_activation)]
+Size = Annotated[int, Field(ge=1, le=2**20)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Positive = Annotated[float, Field(gt=0)]
+Tolerance = Annotated[float, Field(gt=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Betas = Annotated[tuple[Probability, Probability], Field(strict=False)]
+Steps = Annotated[int, Field(ge=1, le=STEP_LIMIT)]
+File = Annotated[str, Field(min_length=1)]
+ModelName = Annotated[str, _one_of(tuple(MODELS))]
+Loss = Annotated[str, _one_of(LOSSES)]
+Method = Annotated[str, _one_of(METHODS)]
+Optimizer = Annotated[str, _one_of(OPTIMIZERS)]
+Schedule = Annotated[str, _one_of(SCHEDULES)]
+Dtype = Annotated[str, _one_of(DTYPES)]
+Device = Annotated[str, _one_of(DEVICES)]
+Keep = Annotated[str, _one_of(KEEPS)]

@@ -1,0 +1,45 @@
+"""Which page a directory of results gets, by what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ...theory.base.errors import InputError
+from .figure_page import figure_page
+from .page import Page
+from .run_page import run_page
+from .sweep_page import sweep_page
+
+
+def page_of(folder: Path) -> Page:
+    """Make the page of a directory of results, by what it holds.
+
+    Raises
+    ------
+    InputError
+        If no command wrote it, or a file in it is damaged.
+    """
+    kinds: dict[str, Callable[[Path], Page]] = {
+        "summary.json": run_page,
+        "manifest.json": sweep_page,
+        "figure.json": figure_page,
+    }
+    if not folder.is_dir():
+        raise InputError(
+            f"there is no directory {str(folder)!r}: name one that `overlay`, `sweep` or `figure` wrote."
+        )
+    for name, make in kinds.items():
+        if (folder / name).is_file():
+            try:
+                return make(folder)
+            except InputError:
+                raise
+            except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+                raise InputError(
+                    f"{str(folder / name)!r} lacks what a report needs ({type(error).__name__}: {error}): "
+                    "make the results again."
+                ) from error
+    raise InputError(
+        f"{str(folder)!r} holds none of {', '.join(kinds)}: name a directory of a run, a sweep or a figure."
+    )

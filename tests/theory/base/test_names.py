@@ -1,0 +1,47 @@
+"""The sympy-free names agree with the registries that hold the things themselves."""
+
+import subprocess
+import sys
+from dataclasses import fields
+
+from smallinit import theory
+from smallinit.compare.training.networks import TWINS
+from smallinit.compare.training.training_run import LABELS
+from smallinit.sim.ode.methods import METHODS
+from smallinit.theory.algebra.activations import BEYOND, KNOWN_BAD, NAMED
+from smallinit.theory.base import names
+from smallinit.theory.flows.closure import Closure
+from smallinit.theory.models.losses import LOSSES
+
+
+def test_names_are_those_of_the_registries():
+    assert (*NAMED, *BEYOND) == names.ACTIVATIONS
+    assert tuple(KNOWN_BAD) == names.BAD_ACTIVATIONS
+    assert tuple(LOSSES) == names.LOSSES
+    assert tuple(METHODS) == names.METHODS
+    assert tuple(LABELS) == names.OPTIMIZERS
+    assert [f.name for f in fields(Closure)] == [*names.CLOSURE_PARTS, "name"]
+
+
+def test_every_closure_is_read():
+    model = theory.EmbMLP(4, 3, 2)
+    assert [Closure.of(name, model).name for name in names.CLOSURES] == list(names.CLOSURES)
+
+
+def test_keys_of_models_are_the_fields_of_their_classes():
+    for name, keys in names.MODELS.items():
+        own = {f.name for f in fields(getattr(theory, name))} - {"d_vocab", "n_ctx", "loss"}
+        assert own == set(keys), name
+
+
+def test_all_models_of_the_theory_are_there():
+    built_in = {
+        cls.__name__ for cls in theory.Model.__subclasses__() if cls.__module__.startswith("smallinit.")
+    }
+    assert set(names.MODELS) == built_in == {cls.__name__ for cls in TWINS if issubclass(cls, theory.Model)}
+
+
+def test_reading_names_loads_nothing():
+    code = "import sys, smallinit.compare.experiment.layers, smallinit.compare.commands.flags; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"sympy", "numpy", "numba", "torch"} & set(loaded.split())

@@ -1,0 +1,43 @@
+"""Errors that carry more than their sentence, so that nobody has to read it to know what happened."""
+
+from __future__ import annotations
+
+
+class FieldError(ValueError):
+    """An argument that was refused.
+
+    Parameters
+    ----------
+    field : str
+        Name of the argument; whoever knows where it was set can say so.
+    reason : str
+        What is wrong and the remedy: the sentence that goes on after the name.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        self.field, self.reason = field, reason
+        super().__init__(f"`{field}` {reason}")
+
+    def __reduce__(self) -> tuple[type[FieldError], tuple[str, str]]:
+        """Restore from both parts: an error must survive its way out of a worker process."""
+        return type(self), (self.field, self.reason)
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used; the message is one sentence with the remedy.
+
+    Parameters
+    ----------
+    sentence : str
+        The message.
+    picture : tuple of str
+        Lines that belong under the sentence as they are, such as a text and a finger on one character of it.
+    """
+
+    def __init__(self, sentence: str, picture: tuple[str, ...] = ()) -> None:
+        self.sentence, self.picture = sentence, picture
+        super().__init__("\n".join([sentence, *picture]))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, tuple[str, ...]]]:
+        """Restore from both parts: an error must survive its way out of a worker process."""
+        return type(self), (self.sentence, self.picture)

@@ -1,0 +1,33 @@
+"""The names there are, without what they stand for: reading a file or a flag loads neither sympy nor numba.
+
+Each list feeds the schema of experiments and its flags; the registries that hold the things themselves (models and
+losses of the theory, methods of the simulation, optimizers of the training) are held equal to it by a test.
+"""
+
+from __future__ import annotations
+
+ACTIVATIONS = ("tanh", "sin", "arctan", "softsign", "gelu", "silu", "identity", "square")
+BAD_ACTIVATIONS = ("relu", "leaky_relu", "sigmoid")  # known, and refused: they break Assumption 1
+CLOSURES = ("drive", "leading", "softmax", "exact")
+CLOSURE_PARTS = (
+    "softmax",
+    "activation",
+    "attention",
+)  # what a closure may cut, as in activation=3,attention=0
+LOSSES = ("cross_entropy", "exponential", "logistic", "mse")
+METHODS = ("tsit5", "dop853", "rkc", "euler", "taylor")
+OPTIMIZERS = ("gd", "sgd", "adamw")
+SCHEDULES = ("cosine",)  # of the learning rate; it is constant without one
+DTYPES = ("float64", "float32")
+DEVICES = ("cpu", "cuda", "auto")
+KEEPS = ("weights", "observables")
+
+# Model -> what is its own to choose beside the loss and the sizes of the data (d_vocab, n_ctx): its other fields.
+MODELS: dict[str, tuple[str, ...]] = {
+    "EmbMLP": ("d_model", "d_mlp", "activation"),
+    "EmbedUnembed": ("d_model",),
+    "TwoTokenMLP": ("d_mlp", "activation"),
+    "OneLayerTransformer": ("d_model", "d_head", "d_mlp", "activation", "unembed", "positions"),
+    "ScalarClassifier": ("d_model", "d_head", "d_mlp", "activation"),
+    "AttentionOnly": ("n_layers",),
+}

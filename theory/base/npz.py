@@ -1,0 +1,163 @@
+"""The one reader of .npz files: it unpickles nothing, and never claims more memory than the file may hold."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from .errors import InputError
+
+ARRAY_BYTES = 2**31  # larger files are refused before they are unpacked
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+class DamagedArchive(ValueError):
+    """A file that is no sound .npz of plain arrays; the message is the reason, without the file's name."""
+
+
+class Archive(Mapping[str, np.ndarray]):
+    """The arrays of an open .npz file, each read when it is asked for; made by `open_npz`.
+
+    Other members are there under their names, as arrays of bytes.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self._members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Read one array to its end, which checks its sum.
+
+        Raises
+        ------
+        KeyError
+            If there is none of that name.
+        DamagedArchive
+            If it is not what was written, or no plain array.
+        """
+        member = self._members[name]
+        with _damage_named(), self._archive.open(member) as file:
+            if not member.filename.endswith(".npy"):
+                return np.frombuffer(file.read(), dtype=np.uint8)
+            return _array(file, member)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names, in the order of the file."""
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        """Return the number of members."""
+        return len(self._members)
+
+    def check(self) -> None:
+        """Read all members through, keeping nothing.
+
+        Raises
+        ------
+        DamagedArchive
+            If one is not what was written.
+        """
+        with _damage_named():
+            if (bad := self._archive.testzip()) is not None:
+                raise DamagedArchive(f"member {bad!r} is damaged")
+
+
+@contextmanager
+def open_npz(path: Path, limit: int = ARRAY_BYTES) -> Iterator[Archive]:
+    """Open an .npz file, refusing what is none.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    limit : int
+        Bytes that all its members may unpack to.
+
+    Raises
+    ------
+    DamagedArchive
+        If it is no .npz file, or too large.
+    FileNotFoundError
+        If there is no such file.
+    """
+    with _damage_named():
+        archive = zipfile.ZipFile(path)
+    with archive:
+        size = sum(member.file_size for member in archive.infolist())
+        if size > limit:
+            raise DamagedArchive(f"it unpacks to {size:,} bytes: the limit is {limit:,}")
+        yield Archive(archive)
+
+
+@contextmanager
+def _damage_named() -> Iterator[None]:
+    try:
+        yield
+    except (DamagedArchive, FileNotFoundError):
+        raise
+    # A damaged archive fails in many ways: zipfile, zlib, struct, numpy's parser of headers.
+    except Exception as error:
+        detail = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise DamagedArchive(detail) from error
+
+
+def _array(file: IO[bytes], member: zipfile.ZipInfo) -> np.ndarray:
+    """Read one array whose header must fit the member before anything is allocated."""
+    version = np.lib.format.read_magic(file)
+    if version not in _HEADERS:
+        raise DamagedArchive(f"member {member.filename!r} has the unknown format {version}")
+    shape, fortran, dtype = _HEADERS[version](file)
+    if dtype.hasobject:
+        raise DamagedArchive(f"member {member.filename!r} holds objects, which are never unpickled")
+    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if size > member.file_size or min(shape, default=0) < 0:
+        raise DamagedArchive(f"member {member.filename!r} has an impossible header")
+    content = file.read()
+    if len(content) != size:
+        raise DamagedArchive(f"member {member.filename!r} is cut short")
+    return np.frombuffer(content, dtype=dtype).reshape(shape, order="F" if fortran else "C").copy()
+
+
+def read_arrays(path: Path, needed: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """Read the named arrays of a user's .npz file.
+
+    Parameters
+    ----------
+    path : Path
+        A file written by ``numpy.savez``.
+    needed, optional : tuple of str
+        Names of the arrays; any other name in the file is refused.
+
+    Returns
+    -------
+    dict
+        Name -> array.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is no .npz, lacks an array, has an unknown or pickled one, or is too large.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file {str(path)!r}: give the path of an .npz file.")
+    try:
+        with open_npz(path) as arrays:
+            if wrong := _wrong_names(list(arrays), needed, optional):
+                raise InputError(f"{str(path)!r} {wrong}")
+            return dict(arrays)
+    except DamagedArchive as error:
+        raise InputError(f"{str(path)!r} is not a readable .npz file of plain arrays: {error}.") from error
+
+
+def _wrong_names(names: list[str], needed: tuple[str, ...], optional: tuple[str, ...]) -> str:
+    for name in needed:
+        if name not in names:
+            return f"lacks the array {name!r}: it holds {', '.join(names) or 'nothing'}."
+    listed = needed + optional
+    unknown = [name for name in names if name not in listed]
+    return f"has an unknown array {unknown[0]!r}: it may hold {', '.join(listed)}." if unknown else ""

@@ -1,0 +1,129 @@
+"""Validators of single values: each returns the clean value, or refuses in one sentence with the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from math import isfinite
+from numbers import Integral, Real
+from typing import Any
+
+from .errors import FieldError
+
+
+def nearest(word: Any, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known name that a mistyped one is nearest to, None if there is none near; capitals do not count."""
+    names = {name.lower(): name for name in known}
+    close = get_close_matches(str(word).lower(), names, 1, cutoff)
+    return names[close[0]] if close else None
+
+
+def did_you_mean(word: Any, known: Iterable[str], otherwise: str = "", cutoff: float = 0.6) -> str:
+    """Say the remedy for an unknown name.
+
+    Parameters
+    ----------
+    word
+        What was given.
+    known : iterable of str
+        The names there are.
+    otherwise : str
+        What to say if none is near; by default all names.
+    cutoff : float
+        How alike two names must be, between 0 and 1.
+
+    Returns
+    -------
+    str
+        A clause to stand behind a colon or a semicolon, with its full stop or question mark.
+    """
+    names = list(known)
+    near = nearest(word, names, cutoff)
+    return f"did you mean {near!r}?" if near else otherwise or f"choose one of {', '.join(names)}."
+
+
+def choice(name: str, value: Any, known: Iterable[str]) -> str:
+    """Return `value` if it is one of the known names.
+
+    Raises
+    ------
+    FieldError
+        With the nearest name, or all of them.
+    """
+    names = list(known)
+    if isinstance(value, str) and value in names:
+        return value
+    raise unknown(name, value, names)
+
+
+def unknown(name: str, value: Any, known: Iterable[str], otherwise: str = "") -> FieldError:
+    """Make the error of a value that is none of the known names; see `did_you_mean`."""
+    return FieldError(name, f"{shown(value)} is unknown: {did_you_mean(value, known, otherwise)}")
+
+
+def is_integer(value: Any) -> bool:
+    """Whether `value` is a whole number of Python or numpy, and no boolean."""
+    return isinstance(value, Integral) and not isinstance(
+        value, bool
+    )  # numpy registers its own, but no booleans
+
+
+def integer(name: str, value: Any, least: int) -> int:
+    """Return `value` as a Python int of at least `least`; booleans and floats are refused.
+
+    Raises
+    ------
+    FieldError
+        If it is anything else.
+    """
+    if not is_integer(value) or value < least:
+        raise FieldError(name, f"must be an integer of at least {least}, got {shown(value)}.")
+    return int(value)
+
+
+def real(name: str, value: Any) -> float:
+    """Return `value` as a finite Python float; booleans are refused.
+
+    Raises
+    ------
+    FieldError
+        If it is anything else.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool) or not isfinite(value):
+        raise FieldError(name, f"must be a finite number, got {shown(value)}.")
+    return float(value)
+
+
+def positive(name: str, value: Any) -> float:
+    """Return `value` as a finite float above 0.
+
+    Raises
+    ------
+    FieldError
+        If it is anything else.
+    """
+    if real(name, value) <= 0:
+        raise FieldError(name, f"must be positive, got {shown(value)}.")
+    return float(value)
+
+
+def fraction(name: str, value: Any) -> float:
+    """Return `value` as a float strictly between 0 and 1.
+
+    Raises
+    ------
+    FieldError
+        If it is anything else.
+    """
+    if not 0.0 < real(name, value) < 1.0:
+        raise FieldError(name, f"must lie between 0 and 1, got {shown(value)}.")
+    return float(value)
+
+
+def shown(value: Any) -> str:
+    """Show a value in one short line."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "a huge integer"
+    return text if len(text) <= 60 else f"{text[:57]}..."

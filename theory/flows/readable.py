@@ -1,0 +1,87 @@
+"""A flow's equations as a page shows them: intermediates by name, or powers of the weight scale marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import sympy as sp
+
+from ..algebra.evaluate import evaluate
+from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
+from ..printing.intermediates import WrittenOut, write_out
+from ..printing.letters import free_name
+from ..printing.substitution import mark_powers
+from .powers import model_logits
+
+if TYPE_CHECKING:
+    from .flow import Flow
+
+RESERVED = ("Pi", "I", "diag", "softmax", "logsumexp", "eps", "x")  # what a page prints of its own
+AGREEMENT = 1e-9  # largest relative difference of two evaluations of the same equation at random arrays
+
+
+def as_printed(flow: Flow) -> WrittenOut:
+    """Equations and definitions as they are printed.
+
+    Under a closure that keeps the loss whole, intermediates are named as a network computes them; before that is
+    printed it is evaluated at random arrays and held against the flow's own right-hand sides, which stand as they are
+    if the two differ (a flow that somebody wrote by hand). Polynomials stand in the data's statistics, with eps^k
+    before terms that lie k powers of the weight scale above the first.
+    """
+    model, kept = flow.model, flow.kept
+    own = WrittenOut(flow.equations, flow.statistics)
+    if kept.softmax != "exact" or kept.minimal:
+        return WrittenOut(_marked(flow), flow.statistics)
+    taken = {*names_in_use(flow), *RESERVED}
+    written = write_out(kept.logits(model), model.loss_function.whole, model.weight_symbols, taken)
+    return written if agree(written, flow.right_hand_sides) else own
+
+
+def names_in_use(flow: Flow) -> set[str]:
+    """Names that a page must not give to anything else: weights, data, dimensions."""
+    own = model_logits(flow.model).free_symbols.union(
+        *(e.free_symbols for e in flow.right_hand_sides.values())
+    )
+    return {*map(str, own), *flow.model.weights, *map(str, flow.model.sizes), "Y", "omega"}
+
+
+def scale_symbol(flow: Flow) -> sp.Symbol:
+    """The symbol eps that marks powers; it stands for 1."""
+    return sp.Symbol(free_name("eps", {*names_in_use(flow), *flow.statistics}), positive=True)
+
+
+def _marked(flow: Flow) -> dict[str, Matrix]:
+    weights, eps = flow.model.weight_symbols, scale_symbol(flow)
+    return {w: mark_powers(e, weights, eps) for w, e in flow.equations.items()}
+
+
+def agree(written: WrittenOut, sides: Mapping[str, Matrix]) -> bool:
+    """Whether equations with named intermediates equal others, at random arrays of random small sizes."""
+    lines = (*sides.values(), *written.equations.values(), *written.definitions.values())
+    inside = frozenset[sp.MatrixSymbol]().union(*map(matrix_symbols, lines))
+    given = sorted((s for s in inside if s.name not in written.definitions), key=str)
+    shapes = {d for e in (*lines, *inside) for d in e.shape}
+    dimensions = {d for e in (*lines, *shapes) for d in e.free_symbols if isinstance(d, sp.Symbol)}
+    rng = np.random.default_rng(0)
+    sizes = {d: 2 + i for i, d in enumerate(sorted(dimensions, key=str))}
+    values = {s.name: _draw(s, sizes, rng) for s in given}
+    expected = {w: evaluate(e, values, sizes) for w, e in sides.items()}
+    for name, definition in written.definitions.items():
+        values[name] = evaluate(definition, values, sizes)
+    found = {w: evaluate(e, values, sizes) for w, e in written.equations.items()}
+    return all(_close(found[w], expected[w]) for w in sides)
+
+
+def _draw(symbol: sp.MatrixSymbol, sizes: Mapping[sp.Symbol, int], rng: np.random.Generator) -> np.ndarray:
+    shape = [int(sp.sympify(d).xreplace(sizes)) for d in symbol.shape]
+    if isinstance(symbol, StochasticSymbol):
+        positive = rng.uniform(0.2, 1.0, shape)
+        return positive / positive.sum(axis=1, keepdims=True)
+    return rng.normal(0.0, 0.7, shape)
+
+
+def _close(a: np.ndarray, b: np.ndarray) -> bool:
+    scale = max(float(np.abs(b).max()), 1e-300)
+    return bool(np.isfinite(a).all() and np.abs(np.asarray(a) - np.asarray(b)).max() <= AGREEMENT * scale)
