@@ -34,6 +34,6 @@ from .ode.taylor.mode_ensemble import integrate_modes as integrate_modes
 from .reduced.balanced import balanced_start as balanced_start
 from .reduced.reduction import Reduction as Reduction
 from .reduced.reduction import reduce as reduce
+from .trajectory.loading import load_trajectory as load_trajectory
 from .trajectory.provenance import provenance as provenance
 from .trajectory.trajectory import Trajectory as Trajectory
-from .trajectory.trajectory import load_trajectory as load_trajectory

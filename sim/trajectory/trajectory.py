@@ -246,25 +246,3 @@ class Trajectory:
             ):
                 _ = self[name]
         return save(self, Path(path))
-
-
-def load_trajectory(path: str | Path, model: Spec | None = None, data: Dataset | None = None) -> Trajectory:
-    """Load what `Trajectory.save` wrote.
-
-    Parameters
-    ----------
-    path : path
-        A file written by `Trajectory.save`.
-    model, data : Spec, Dataset or None
-        Those of the run, to compute further observables; checked against the record in the file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is not a trajectory, or belongs to another model or data.
-    """
-    from .storage import load
-
-    return load(Path(path), model, data)
