@@ -42,6 +42,6 @@ from .optimizers.schedule import WarmupCosine as WarmupCosine
 from .reduced.balanced import balanced_start as balanced_start
 from .reduced.reduction import Reduction as Reduction
 from .reduced.reduction import reduce as reduce
+from .trajectory.loading import load_trajectory as load_trajectory
 from .trajectory.provenance import provenance as provenance
 from .trajectory.trajectory import Trajectory as Trajectory
-from .trajectory.trajectory import load_trajectory as load_trajectory

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.crossings import first_crossing
 from .arguments import Progress, State, pick, resumable, tell
-from .parts.anchors import GROUPS, first_time, ratio
+from .parts.anchors import GROUPS, ratio
 from .parts.curves import GROUP_COLOURS, LEARNT, PAPER, SMALL, band, label_entropy
 from .result import FigureResult, Statistic
 
@@ -142,7 +143,7 @@ def _times(arrays: Arrays, gamma: float) -> np.ndarray:
     bounds = LEARNT * arrays["label entropy"][:, [0, 1, 1]]  # the test set has reasoning's label law
     losses = [arrays[f"loss/{group}/{gamma}"] for group in GROUPS]
     pairs = [zip(curves, column, strict=True) for curves, column in zip(losses, bounds.T, strict=True)]
-    return np.array([[first_time(arrays["step"], curve, b) for curve, b in group] for group in pairs])
+    return np.array([[first_crossing(arrays["step"], curve, b) for curve, b in group] for group in pairs])
 
 
 def _area(arrays: Arrays, gamma: float) -> np.ndarray:

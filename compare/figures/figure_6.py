@@ -11,6 +11,7 @@ import torch
 
 from ...sim.forecast.stages import value_direction
 from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.crossings import first_reached
 from ...theory.data.dataset import Dataset
 from ..training.decoder import Decoder, DecoderNetwork
 from .arguments import Progress, State, pick, resumable, tell
@@ -126,8 +127,7 @@ def _look(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
 
 def _early(loss: np.ndarray, data: Dataset) -> int:
     """Saved point at which a network first knows more of reasoning than the frequencies of its labels; -1 if never."""
-    below = np.flatnonzero(loss < label_entropy(data, "reasoning-train"))
-    return int(below[0]) if below.size else -1
+    return int(first_reached(loss < label_entropy(data, "reasoning-train")))
 
 
 def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.arrays import cosine_matrix
+from ...theory.base.crossings import first_crossing
 from ...theory.data.dataset import Dataset
-from ...theory.data.token_similarity import cosine_matrix
 from ..training.decoder import Decoder
 from .arguments import Progress, State, pick, resumable, tell
 from .parts.curves import train_decoder
@@ -188,13 +189,7 @@ def _biases(arrays: Arrays, level: float) -> dict[str, np.ndarray]:
 def bias_at_level(arrays: Arrays, level: float) -> np.ndarray:
     """Bias (gamma, seed) when the mean of both losses first reaches a level, interpolated; nan if never."""
     mean = (arrays["loss/narrative"] + arrays["loss/reasoning"]) / 2.0
-    below = mean <= level
-    k = np.maximum(below.argmax(axis=-1), 1)[..., None]
-    late, early = (np.take_along_axis(mean, k - i, -1)[..., 0] for i in (0, 1))
-    after, before = (np.take_along_axis(arrays["bias"], k - i, -1)[..., 0] for i in (0, 1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = before + (after - before) * (early - level) / (early - late)
-    return np.where(below.any(axis=-1), found, np.nan)
+    return first_crossing(arrays["bias"], mean, level, never=np.nan)
 
 
 def _pictured(arrays: Arrays, theory: Prediction) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...sim.ode.outcome import Status
 from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.crossings import first_crossing
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import did_you_mean, positive
 from .align import Alignment, align
@@ -205,7 +206,8 @@ class Overlay:
         if name not in self.relative_error:
             hint = did_you_mean(name, self.relative_error)
             raise FieldError("name", f"{name!r} has no relative error here: {hint}")
-        return min(_crossing(self.t, self.relative_error[name], tol), self._end_of_theory)
+        crossing = first_crossing(self.t, self.relative_error[name], tol, rising=True)
+        return min(float(crossing), self._end_of_theory)
 
     @property
     def _end_of_theory(self) -> float:
@@ -270,17 +272,6 @@ class Overlay:
 def _ratio(difference: np.ndarray, scale: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(difference == 0, 0.0, difference / scale)
-
-
-def _crossing(t: np.ndarray, error: np.ndarray, tol: float) -> float:
-    above = np.flatnonzero(error > tol)
-    if len(above) == 0:
-        return inf
-    j = above[0]
-    if j == 0 or not isfinite(error[j]):
-        return float(t[j])
-    part = (tol - error[j - 1]) / (error[j] - error[j - 1])
-    return float(t[j - 1] + part * (t[j] - t[j - 1]))
 
 
 def _statistics(error: np.ndarray) -> dict[str, float | None]:

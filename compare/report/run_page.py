@@ -139,7 +139,7 @@ def _figure(folder: Path, summary: Mapping[str, Any]) -> PictureBlock | None:
 
 def _curves(paths: Mapping[str, Path]) -> PictureBlock:
     """Losses by group and norms of the weights, from the files of the trajectories."""
-    from ...sim.trajectory.trajectory import load_trajectory
+    from ...sim.trajectory.loading import load_trajectory
 
     try:
         runs = {name: load_trajectory(path) for name, path in paths.items()}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .events import Watch
     from .stepper import Stepper
 
-Keep = Callable[[np.ndarray], np.ndarray] | None  # (m, n) -> (m, q): what is kept in place of states
+StateMap = Callable[[np.ndarray], np.ndarray] | None  # (m, n) -> (m, q): what is kept in place of states
 
 _CALL_SECONDS = 0.05  # one compiled call lasts about this long, so that Ctrl-C and limits act soon
 
@@ -87,7 +87,7 @@ class Limits:
 class Record:
     """Saved states, in memory reserved once, and event points; or what a view makes of them."""
 
-    def __init__(self, saves: np.ndarray, n: int, view: Keep = None) -> None:
+    def __init__(self, saves: np.ndarray, n: int, view: StateMap = None) -> None:
         self._saves, self._n, self._view = saves, n, view
         self._states = np.empty((len(saves), n if view is None else 0))
         self._count = 0

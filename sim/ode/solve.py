@@ -15,7 +15,7 @@ from .endings import stuck, used_up
 from .events import Watch, as_events
 from .methods import Method, find_method
 from .outcome import Outcome, Status
-from .record import Keep, Limits, Record, Solution
+from .record import Limits, Record, Solution, StateMap
 from .stepper import StepControl, Stepper
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def solve(
     fixed_step: float | None = None,
     max_seconds: float | None = None,
     progress: Callable[[float], None] | None = None,
-    view: Keep = None,
+    view: StateMap = None,
 ) -> Solution:
     """Integrate ``dy/dt = f(t, y)`` from `t0` to `t1` (flow time = learning_rate x step).
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.files import whole_file
-from ..ode.outcome import Outcome
 from .observables import units
-from .trajectory import Trajectory
 
 if TYPE_CHECKING:
     import xarray
+
+    from .trajectory import Trajectory
 
 _FORMAT, _VERSION = "smallinit trajectory", 1
 _TIME = {"long_name": "flow time", "units": "learning_rate x step"}
@@ -105,23 +105,7 @@ def write_netcdf(dataset: xarray.Dataset, path: Path) -> Path:
     return path
 
 
-def load(path: Path, model: Any, data: Any) -> Trajectory:
-    """Read and check a file; see `load_trajectory`."""
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}.")
-    dataset = _read(path)
-    try:
-        trajectory = _from_xarray(dataset, model, data)
-        recorded = {name: json.loads(dataset.attrs[name]) for name in ("model", "data")}
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a complete trajectory file ({error}).") from None
-    for name, own in (("model", model and model.spec()), ("data", data and data.fingerprint)):
-        if own is not None and recorded[name] is not None and own != recorded[name]:
-            raise ValueError(f"{path} was made with another `{name}`: {recorded[name]}, got {own}.")
-    return trajectory
-
-
-def _read(path: Path) -> xarray.Dataset:
+def read_netcdf(path: Path) -> xarray.Dataset:
     """Read the file into memory; nothing in it can run code or claim more memory than it has bytes."""
     import xarray
 
@@ -135,37 +119,3 @@ def _read(path: Path) -> xarray.Dataset:
     except Exception as error:  # a damaged HDF5 file raises nearly anything
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise ValueError(f"{path} is not a trajectory file written by this package ({reason}).") from None
-
-
-def _from_xarray(dataset: xarray.Dataset, model: Any, data: Any) -> Trajectory:
-    read = {
-        name: json.loads(dataset.attrs[name]) for name in ("outcome", "statistics", "provenance", "events")
-    }
-    t = np.asarray(dataset["t"].values, dtype=np.float64)
-    weights, known = {}, {}
-    for name, variable in dataset.data_vars.items():
-        value = np.asarray(variable.values, dtype=np.float64)
-        if name == "step":
-            continue
-        if "observable" in variable.attrs:
-            known[str(variable.attrs["observable"])] = value
-        else:
-            weights[str(name)] = (
-                value if variable.ndim == 3 else np.broadcast_to(value, (len(t), *value.shape))
-            )
-    trajectory = Trajectory(
-        t=t,
-        weights=weights,
-        outcome=Outcome.from_dict(read["outcome"]),
-        kind=str(dataset.attrs["kind"]),
-        label=str(dataset.attrs["label"]),
-        closure=str(dataset.attrs["closure"]),
-        statistics=read["statistics"],
-        provenance=read["provenance"],
-        steps=np.asarray(dataset["step"].values) if "step" in dataset else None,
-        model=model,
-        data=data,
-        events={name: np.array(times, dtype=np.float64) for name, times in read["events"].items()},
-    )
-    trajectory._known.update(known)
-    return trajectory

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.crossings import first_reached
 from ...theory.base.files import check_file
 from ...theory.base.validate import did_you_mean
 from ..ode.outcome import Outcome
@@ -190,10 +191,8 @@ class Trajectory:
         """
         from .left_range import excursions
 
-        return {
-            what: float(self.t[np.argmax(size > 1.0)]) if (size > 1.0).any() else float("inf")
-            for what, size in excursions(self).items()
-        }
+        first = {what: first_reached(size > 1.0) for what, size in excursions(self).items()}
+        return {what: float(self.t[i]) if i >= 0 else float("inf") for what, i in first.items()}
 
     def _unknown(self, name: str) -> str:
         if name.partition("/")[0] in ("loss", "accuracy", "cosine") and (
@@ -247,25 +246,3 @@ class Trajectory:
             ):
                 _ = self[name]
         return save(self, Path(path))
-
-
-def load_trajectory(path: str | Path, model: Spec | None = None, data: Dataset | None = None) -> Trajectory:
-    """Load what `Trajectory.save` wrote.
-
-    Parameters
-    ----------
-    path : path
-        A file written by `Trajectory.save`.
-    model, data : Spec, Dataset or None
-        Those of the run, to compute further observables; checked against the record in the file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is not a trajectory, or belongs to another model or data.
-    """
-    from .storage import load
-
-    return load(Path(path), model, data)

@@ -18,9 +18,9 @@ from smallinit.theory import (
     read_text,
     signature_similarity,
 )
+from smallinit.theory.base.arrays import cosine_matrix
 from smallinit.theory.data.corpora.reasoning import reasoning_corpus
 from smallinit.theory.data.corpora.stories import story_corpus
-from smallinit.theory.data.token_similarity import cosine_matrix
 
 
 @pytest.fixture(scope="module")

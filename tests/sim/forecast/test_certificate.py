@@ -86,7 +86,7 @@ def test_a_blow_up_ends_every_horizon():
 def test_nothing_is_certified_beyond_the_last_look(monkeypatch):
     found = iter((0.01, inf))
     module = sys.modules[certificate.__module__]  # the function has the module's name
-    monkeypatch.setattr(module, "_crossing", lambda t, error, level: next(found))
+    monkeypatch.setattr(module, "_horizon", lambda t, error, level: next(found))
     assert certificate(derive(MODEL, "softmax"), DATA, START, t1=20.0).horizon == pytest.approx(0.02)
 
 
