@@ -62,13 +62,10 @@ def _lines(latex: str) -> list[str]:
         return [latex]
     lines = []
     for term in _terms(latex):
-        inner = _terms(group[2]) if len(term) > LONG and (group := GROUP.fullmatch(term)) else []
-        if len(inner) > 1:
-            lines += [
-                f"{group[1]}(\\, {inner[0]}",
-                *(rf"\quad {t}" for t in inner[1:-1]),
-                rf"\quad {inner[-1]} )",
-            ]
+        group = GROUP.fullmatch(term) if len(term) > LONG else None
+        if group and len(inner := _terms(group[2])) > 1:
+            first, *between, last = inner
+            lines += [rf"{group[1]}(\, {first}", *(rf"\quad {t}" for t in between), rf"\quad {last} )"]
         else:
             lines.append(term)
     return lines

@@ -36,4 +36,6 @@ def test_the_exact_flow_is_the_gradient(seed):
     weights = {k: 2.0 * w for k, w in model.init(0.5, 7).items()}
     slope, gradient = derive(model, "exact").rhs(data, weights), autodiff_gradient(model, data, weights)
     for name in slope:
-        assert slope[name] == pytest.approx(-gradient[name], rel=1e-11, abs=1e-13 * np.abs(gradient[name]).max())
+        assert slope[name] == pytest.approx(
+            -gradient[name], rel=1e-11, abs=1e-13 * np.abs(gradient[name]).max()
+        )

@@ -99,7 +99,9 @@ def test_invariants_are_found(activation, closure, names):
 def test_a_false_invariant_is_not_proved():
     flow = derive(MODEL, "leading")
     assert not is_conserved(flow.right_hand_sides, product(transpose(W_E), W_E))
-    assert not is_conserved(flow.right_hand_sides, total(product(transpose(W_E), W_E), product(W_IN, transpose(W_IN))))
+    assert not is_conserved(
+        flow.right_hand_sides, total(product(transpose(W_E), W_E), product(W_IN, transpose(W_IN)))
+    )
     growth = time_derivative(flow.right_hand_sides, product(transpose(W_E), W_E))
     assert len(growth.args) == 2  # W_E^T dW_E and its transpose
 
