@@ -8,7 +8,7 @@ import sympy as sp
 from smallinit.theory import Dataset, Model, weight
 from smallinit.theory.algebra.matrices import apply, hadamard, product, total, transpose
 from smallinit.theory.algebra.nodes import RowSoftmax
-from smallinit.theory.data.inputs import C_MEAN, COUNTS, ROWS, X_1, X_LAST
+from smallinit.theory.data.inputs import C_MEAN, COUNTS, D_MODEL, ROWS, X_1, X_LAST
 
 ONES = sp.OneMatrix(ROWS, 1)
 GATES = ("tanh", "sin", "arctan")
@@ -45,24 +45,13 @@ class _Maker:
         """What enters: counts, means or single tokens, one or two of them, maybe scaled or with a bias."""
         x = product(self.pick(COUNTS, C_MEAN, X_LAST), E)
         if self.rng.random() < 0.4:
-            x = total(
-                x,
-                product(
-                    self.pick(sp.Rational(1, 2), -2, 1 / sp.Symbol("d_model", integer=True, positive=True)),
-                    X_1,
-                    E,
-                ),
-            )
+            x = total(x, product(self.pick(sp.Rational(1, 2), -2, 1 / D_MODEL), X_1, E))
         if self.rng.random() < 0.3:
             x = total(x, product(ONES, self.weight("b_in", 1, "d_model")))
         return x
 
     def attend(self, u, E, layer, head):
         A = self.weight(f"A_{layer}{head}", "d_model", "d_model")
-        scores = product(
-            X_LAST if layer == 0 and self.rng.random() < 0.5 else u if u.rows == ROWS else X_LAST,
-            *(() if u.rows == ROWS and layer else ()),
-        )
         query = product(X_LAST, E) if layer == 0 else u
         scores = product(query, A, transpose(E))
         value = self.weight(f"V_{layer}{head}", "d_model", "d_model")

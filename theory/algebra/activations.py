@@ -78,11 +78,22 @@ class Activation:
 
 @lru_cache(maxsize=256)
 def taylor(function: sp.Lambda, order: int) -> tuple[sp.Expr, ...]:
-    """Taylor coefficients c_0 .. c_order of a function of one variable at 0."""
+    """Taylor coefficients c_0 .. c_order of a function of one variable at 0.
+
+    Raises
+    ------
+    ValueError
+        If the function has no Taylor series there.
+    """
     (x,) = function.variables
     series = sp.series(function.expr, x, 0, order + 1).removeO()
     poly = sp.expand(series)
-    return tuple(sp.nsimplify(poly.coeff(x, j)) for j in range(order + 1))
+    found = tuple(poly.coeff(x, j) for j in range(order + 1))
+    if sp.expand(poly - sum(c * x**j for j, c in enumerate(found))) != 0:
+        raise ValueError(
+            f"the function {function.expr} has no Taylor series at 0, which every closure but 'exact' needs."
+        )
+    return tuple(map(sp.nsimplify, found))
 
 
 def _named(name: str) -> sp.Expr:

@@ -257,6 +257,12 @@ def _ends_in_row_of_ones(term: Matrix) -> bool:
     return isinstance(last, sp.OneMatrix) and last.rows == 1 and last.cols != 1
 
 
+def constant_along_rows(term: Matrix) -> bool:
+    """Whether a term has equal entries along each row: it ends in a matrix of ones."""
+    matrices = split(term)[1]
+    return bool(matrices) and isinstance(matrices[-1], sp.OneMatrix) and term.cols != 1
+
+
 def _broadcasts(matrix: Matrix) -> bool:
     return isinstance(matrix, sp.OneMatrix) and matrix.cols != 1
 

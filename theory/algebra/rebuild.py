@@ -9,8 +9,19 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .activations import X
-from .matrices import apply, diagonal, hadamard, hadamard_power, product, split, total, transpose
-from .nodes import Centering, Matrix, MatrixFunction
+from .matrices import (
+    apply,
+    constant_along_rows,
+    diagonal,
+    hadamard,
+    hadamard_power,
+    product,
+    split,
+    terms_of,
+    total,
+    transpose,
+)
+from .nodes import Centering, Matrix, MatrixFunction, RowSoftmax
 from .traversal import LEAVES, Traversal, UnknownNodeError, rule
 
 
@@ -108,6 +119,16 @@ class _Canonical(Rebuild):
         if node.exp == 0:
             return sp.Identity(node.rows)
         return product(*[self(node.base)] * int(node.exp))
+
+    @rule(RowSoftmax)
+    def softmax(self, node: RowSoftmax) -> Matrix:
+        """Scores without the terms that are equal along a row: they change nothing."""
+        scores = self(node.args[0])
+        kept = [t for t in terms_of(scores) if not constant_along_rows(t)]
+        if kept:
+            return RowSoftmax(total(*kept), *map(self, node.args[1:]))
+        rows, cols = node.shape
+        return product(1 / cols, sp.OneMatrix(rows, cols)) if node.base is None else self(node.base)
 
     @rule(sp.HadamardPower)
     def power(self, node: sp.HadamardPower) -> Matrix:

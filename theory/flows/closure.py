@@ -90,8 +90,8 @@ class Closure:
             If the name is unknown or the order lies below the model's leading order.
         """
         kept = closure if isinstance(closure, Closure) else _read(closure)
-        lowest = leading_order(model)
-        if kept.name not in ("leading", "drive") and kept.softmax != EXACT and int(kept.softmax) < lowest:
+        cut = kept.softmax != EXACT and not kept.minimal
+        if cut and int(kept.softmax) < (lowest := leading_order(model)):
             raise FieldError(
                 "closure", f"{kept.name!r} keeps nothing: the loss of {model.name} starts at order={lowest}."
             )
@@ -155,7 +155,10 @@ class Closure:
         kept_up_to = last_start(model) if self.minimal else int(self.softmax)
         # Cumulants give a term at every multiple of the leading order, so one block holds the next one; a quadratic
         # loss may have gaps, and then ends.
-        for reach in (leading_order(model), leading_order(model) + last_start(model)):
+        near = leading_order(model) + last_start(model)
+        gap: Series = {}
+        far = () if model.loss_function.endless else (LOGIT_DEPTH,)
+        for reach in (leading_order(model), near, *far):
             full = loss_series(model, kept_up_to + reach)
             if self.minimal:
                 kept = first_terms(full, model)
@@ -169,9 +172,12 @@ class Closure:
     def _beyond_order(self, model: Model) -> Iterator[tuple[int, Matrix]]:
         """What a cut of the loss at a power of eps drops: term after term, until every weight has shown."""
         missing = set(model.weight_symbols)
-        for order in range(
-            int(self.softmax) + 1, int(self.softmax) + leading_order(model) + last_start(model) + 1
-        ):
+        reach = leading_order(model) + last_start(model)
+        if (
+            not model.loss_function.endless
+        ):  # a quadratic loss may have gaps, as wide as those of the activation
+            reach = max(reach, LOGIT_DEPTH)
+        for order in range(int(self.softmax) + 1, int(self.softmax) + reach + 1):
             term = loss_series(model, order).get(order)
             if term is not None:
                 yield order, term

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
+from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,10 @@ class Flow:
         0 for a weight that the closure freezes, infinity where nothing is dropped. Special data can make the first
         dropped term vanish (odd cumulants do for two labels): the residual is then smaller than predicted.
         """
-        starts, dropped = start_powers(self.model), self.kept.first_dropped(self.model)
+        dropped = self.kept.first_dropped(self.model)
+        if all(power == inf for power in dropped.values()):  # nothing dropped: no series is asked for
+            return {w: inf if w in self.moving else 0 for w in self.model.weights}
+        starts = start_powers(self.model)
         return {w: dropped[w] - starts[w] if w in self.moving else 0 for w in self.model.weights}
 
     @cached_property

@@ -31,9 +31,12 @@ class Loss(ABC):
         Key of `LOSSES`.
     offset : float
         What the expression leaves out of the loss, where it does not depend on the number of outputs.
+    endless : bool
+        Whether its series in the logits goes on for ever; a quadratic loss ends.
     """
 
     name: str
+    endless = True
     linear_in_labels = (
         True  # so that sequences a model cannot tell apart may be merged, their labels averaged
     )
@@ -198,6 +201,7 @@ class MeanSquaredError(Loss):
     """|f - y|^2 / 2 per row; the constant left out is |y|^2 / 2."""
 
     name = "mse"
+    endless = False
 
     def whole(self, logits: Matrix) -> Matrix:
         """omega^T (f o f / 2 - Y o f) 1."""

@@ -112,6 +112,59 @@ def test_bad_claims_are_refused():
         check({"W_E": sp.MatrixSymbol("Q", *model.weight_symbols[0].shape)}, model, random_data())
 
 
+@pytest.mark.parametrize("factor", ["n/40", "n/20", "(1 + 1/2000000000)", "L/3"])
+def test_a_factor_that_the_data_could_hide_is_found(factor):
+    """40 rows were once the size of all random data, and 1e-9 the tolerance."""
+    model = EmbMLP(6, 5, 4)
+    data = random_data(d_vocab=6, n=40, n_ctx=3)
+    assert check("dW_E = M @ W_out.T @ W_in.T", model, data).status == "leading order"
+    assert check(f"dW_E = {factor} * M @ W_out.T @ W_in.T", model, data).status.startswith("wrong")
+
+
+def test_a_verdict_falls_when_its_own_measurement_contradicts_it(monkeypatch):
+    from smallinit.compare.proof import check as module
+
+    model, data = EmbMLP(6, 5, 4), random_data(d_vocab=6)
+    monkeypatch.setattr(
+        module.Draws, "equal", lambda self, a, b: True
+    )  # an algebra that agrees to everything
+    verdict = check("dW_E = 2 * M @ W_out.T @ W_in.T", model, data)
+    assert verdict.status == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("factor", "word"), [(sp.Symbol("k"), "k"), (sp.I, "I"), (sp.oo, "oo"), (sp.nan, "nan")]
+)
+def test_a_strange_scalar_is_named(factor, word):
+    model, data = EmbMLP(6, 5, 4), random_data(d_vocab=6)
+    W_E = model.weight_symbols[0]
+    with pytest.raises(ValueError, match=rf"`claim` for W_E holds the scalar {word}"):
+        check({"W_E": sp.MatMul(factor, W_E)}, model, data)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "dW_E = C.T @ diag(omega) @ (Y - softmax(s(C @ W_E @ W_in) @ W_out + 1)) @ W_out.T @ W_in.T .* 1",
+        "dW_in = W_E.T @ C.T @ (ds(C @ W_E @ W_in) .* "
+        "(diag(omega) @ (Y - softmax(s(C @ W_E @ W_in) @ W_out)) @ W_out.T))",
+        "dW_E = tr(W_in @ W_in.T) * M @ W_out.T @ W_in.T",
+        "dW_E = M @ Pi^2 @ W_out.T @ W_in.T",
+    ],
+)
+def test_the_documented_grammar_works(claim):
+    model, data = EmbMLP(6, 5, 4), random_data(d_vocab=6)
+    claim = claim.replace(" .* 1", "")
+    verdict = check(claim, model, data)
+    expected = {
+        "dW_in": "exact",
+        "dW_E = M": "leading order",
+        "dW_E = tr": "wrong",
+        "dW_E = C": "leading order",
+    }
+    assert verdict.status == next(v for k, v in expected.items() if claim.startswith(k))
+
+
 READ = [
     (EmbMLP(7, 5, 6), "dW_in = W_E.T @ M @ W_out.T", lambda v: v["W_E"].T @ v["M"] @ v["W_out"].T),
     (EmbedUnembed(7, 5), "dW_E = M @ W_U.T", lambda v: v["M"] @ v["W_U"].T),

@@ -9,6 +9,7 @@ from smallinit.theory import derive
 
 DIRECTIONS = (0, 1, 2)
 LARGEST = 8  # powers beyond which float64 leaves less than a decade to measure in
+WITHIN = {7: 0.3, 8: 0.3}  # and the last of those are read off few digits; all others to 0.1
 CLOSURES = ("leading", "softmax", "activation=3,attention=1")
 
 
@@ -24,8 +25,8 @@ def test_predicted_powers_are_measured(seed):
             break
         measured = measure_residual(flow, data, model.init(0.5, direction)).measured
         for name, power in predicted.items():
-            assert measured[name] > power - 0.1, (name, power, measured[name])
-            if measured[name] < power + 0.1:
+            assert measured[name] > power - WITHIN.get(power, 0.1), (name, power, measured[name])
+            if measured[name] < power + WITHIN.get(power, 0.1):
                 missing.discard(name)
     assert not missing, {name: (predicted[name], measured[name]) for name in missing}
 

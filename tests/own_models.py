@@ -1,0 +1,32 @@
+"""Small models as a user writes them, with sympy's own operators."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from smallinit.theory import Dataset, Model, weight
+
+E, U = weight("W_E", "d_vocab", "d_model"), weight("W_U", "d_model", "d_vocab")
+A = weight("W_A", "d_model", "d_model")
+
+
+@dataclass(frozen=True)
+class Own(Model):
+    d_model: int = 3
+    formula: object = field(default=None, repr=False)
+
+    @property
+    def weight_symbols(self):
+        held = self.formula.atoms(type(E))
+        return tuple(w for w in (E, A, U) if w in held)
+
+    @property
+    def logits(self):
+        return self.formula
+
+
+def own(formula, **options):
+    """A model of five tokens with these logits, and data for it: repeated tokens, unequal weights."""
+    rng = np.random.default_rng(0)
+    tokens, labels = rng.integers(0, 5, (20, 3)), rng.integers(0, 5, 20)
+    return Own(5, formula=formula, **options), Dataset(tokens, labels, 5, weights=rng.uniform(0.1, 1, 20))
