@@ -287,3 +287,13 @@ def test_indices_of_words_are_words():
     with pytest.raises(ValueError, match="cannot read the LaTeX"):
         markup.mathml("a_b_c")
     assert markup.equations("a_b_c < d") == "<pre>a_b_c &lt; d</pre>"
+
+
+def test_a_long_group_stands_line_by_line():
+    """Terms of `leading` beyond the first power stand in one pair of brackets."""
+    latex = derive(OneLayerTransformer(6, 7, 3, 4, 3, unembed=False), "leading").latex()
+    shown = markup.equations(latex)
+    assert shown.count("<mtr>") > latex.count(" &= ") + 6
+    letters = re.sub(r"<[^>]*>", "", shown)
+    assert letters.count("(") == letters.count(")") == latex.count("(")
+    assert "\N{GREEK SMALL LETTER EPSILON}" in letters or "\N{GREEK LUNATE EPSILON SYMBOL}" in letters
