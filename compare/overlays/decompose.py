@@ -239,14 +239,14 @@ def _parts_of(training: Trajectory) -> tuple[Model, Dataset, np.ndarray, Mapping
         raise FieldError(
             "training", f"was run with `{kept[0]}`: only runs at a constant rate can be decomposed."
         )
-    if record.get("optimizer") not in OPTIMIZERS:
-        raise FieldError(
-            "training",
-            f"was moved by {record.get('optimizer')!r}: decompose runs of 'gd', 'sgd' or 'adamw', asked for by name.",
-        )
     wanted = ("optimizer", "learning_rate", "batch_size", "dtype", "weight_decay")
     if missing := [key for key in wanted if key not in record]:
         raise FieldError("training", f"does not say its {missing[0]}: take what `train` returns.")
+    if record["optimizer"] not in OPTIMIZERS:
+        raise FieldError(
+            "training",
+            f"was moved by {record['optimizer']!r}: decompose runs of 'gd', 'sgd' or 'adamw', asked for by name.",
+        )
     return model, data, steps, record
 
 

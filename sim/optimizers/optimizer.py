@@ -165,7 +165,10 @@ class AdamW(Optimizer):
             first, second = self.betas
         except (TypeError, ValueError):
             raise FieldError("betas", f"must be two numbers, got {self.betas!r}.") from None
-        object.__setattr__(self, "betas", (_below_one("betas", first), _below_one("betas", second)))
+        first, second = real("betas", first), real("betas", second)
+        if not (0.0 <= first < 1.0 and 0.0 <= second < 1.0):
+            raise FieldError("betas", f"must lie in [0, 1), got {first:g} and {second:g}.")
+        object.__setattr__(self, "betas", (first, second))
         object.__setattr__(self, "eps", _not_negative("eps", self.eps))
 
 
