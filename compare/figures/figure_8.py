@@ -12,7 +12,7 @@ import torch
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.data.dataset import Dataset
 from ..training.decoder import Decoder, DecoderNetwork
-from .arguments import Progress, State, pick, resumable, tell
+from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import first_time, ratio
 from .parts.curves import PAPER, SMALL, Regime, band, label_entropy, some_of
 from .parts.memory_task import FIRST, N_RANGES, WIDTH, range_data, range_laws, window_data
@@ -55,7 +55,7 @@ def run(
     size: str = "small",
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
-    state: State | None = None,
+    state: FigureState | None = None,
 ) -> FigureResult:
     """Train the decoder on memory groups with four label ranges, and on a memory task with narrow label laws.
 
@@ -67,7 +67,7 @@ def run(
         Of initial weights, data and minibatches.
     progress : callable, optional
         Called with a line of text before every run.
-    state : State, optional
+    state : FigureState, optional
         Where trainings keep their state, to be taken up when the figure is run again.
 
     Returns
@@ -90,7 +90,7 @@ def run(
     )
 
 
-def _runs(ranges: Regime, regime: Regime, seed: int, progress: Progress, state: State | None) -> Arrays:
+def _runs(ranges: Regime, regime: Regime, seed: int, progress: Progress, state: FigureState | None) -> Arrays:
     """Curves of one seed."""
     tell(progress, f"figure 8: label ranges, seed {seed}, {ranges.steps} steps")
     data = range_data(ranges, seed)

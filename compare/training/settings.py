@@ -12,14 +12,14 @@ import numpy as np
 from ...sim.integration.integrate import fingerprint
 from ...theory.base.errors import FieldError
 from ...theory.base.names import DEVICES, DTYPES, KEEPS, OPTIMIZERS
-from ...theory.base.validate import choice, integer, is_integer, positive, real
+from ...theory.base.validate import choice, integer, is_integer, nonnegative, positive, real
 from .warmup import WarmupCosine
 
 DEFAULT_BATCH = 100  # the paper's batch size (theory A3)
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """What `train` was asked for, cleaned.
 
     `save_at` is an increasing array of steps; `batch_size` is None for the full batch.
@@ -61,13 +61,10 @@ class Settings:
         betas: Any,
         device: str,
         keep: str,
-    ) -> Settings:
+    ) -> TrainingSettings:
         """Check every setting and resolve the defaults."""
         optimizer = choice("optimizer", optimizer, OPTIMIZERS)
         rate = positive("learning_rate", learning_rate)
-        decay = real("weight_decay", weight_decay)
-        if decay < 0:
-            raise FieldError("weight_decay", f"must not be negative, got {decay}.")
         count = integer("steps", steps, 0)
         return cls(
             optimizer=optimizer,
@@ -77,7 +74,7 @@ class Settings:
             batch_size=_batch_size(optimizer, batch_size),
             seed=integer("seed", seed, 0),
             dtype=choice("dtype", dtype, DTYPES),
-            weight_decay=decay,
+            weight_decay=nonnegative("weight_decay", weight_decay),
             schedule=_schedule(schedule),
             clip=None if clip is None else positive("clip", clip),
             betas=_betas(betas),
