@@ -96,7 +96,7 @@ def check_activation(name: str) -> str:
 
 def _known(name: str, known: tuple[str, ...]) -> str:
     if name not in known:
-        raise ValueError(f"{brief(name)} is unknown; {did_you_mean(name, known, cutoff=0.7).rstrip('.')}")
+        raise ValueError(f"{brief(name)} is unknown; {did_you_mean(name, known).rstrip('.')}")
     return name
 
 

@@ -11,14 +11,14 @@ from typing import Any
 from .errors import FieldError
 
 
-def nearest(word: Any, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+def nearest(word: Any, known: Iterable[str], cutoff: float = 0.7) -> str | None:
     """Return the known name that a mistyped one is nearest to, None if there is none near; capitals do not count."""
     names = {name.lower(): name for name in known}
     close = get_close_matches(str(word).lower(), names, 1, cutoff)
     return names[close[0]] if close else None
 
 
-def did_you_mean(word: Any, known: Iterable[str], otherwise: str = "", cutoff: float = 0.6) -> str:
+def did_you_mean(word: Any, known: Iterable[str], otherwise: str = "", cutoff: float = 0.7) -> str:
     """Say the remedy for an unknown name.
 
     Parameters
