@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...theory.base.errors import FieldError
 from ...theory.base.files import check_file
 from ...theory.base.validate import integer
+from .collect import collected
 from .engine import Engine, Progress, workers_of
 from .plan import SweepPlan as SweepPlan
 from .plan import SweepPoint as SweepPoint
@@ -75,9 +76,7 @@ class Sweep:
 
     def to_xarray(self) -> xarray.Dataset:
         """Collect everything into one dataset; see `smallinit.compare.sweep.collect`."""
-        from .collect import to_xarray
-
-        return to_xarray(self)
+        return collected(self.plan, self.store)
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Collect everything into one netCDF4 file, written whole or not at all; "/" in names becomes "|".
