@@ -12,7 +12,7 @@ from ...theory.base.errors import InputError
 from ...theory.base.folders import check_folder, staged
 from ..experiment import build as runs
 from ..experiment.layers import Loaded, load
-from ..experiment.writers import equations_tex, writers
+from ..experiment.outputs import equations_tex, writers
 from . import tables as report
 from .flags import Overwrite, flag_values, flagged
 from .terminal import note, on_terminal

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from ...theory.base.errors import FieldError, InputError
 from ...theory.base.names import MODELS
-from ...theory.base.validate import did_you_mean, nearest, shown
+from ...theory.base.validate import brief, did_you_mean, nearest
 from .schema import SECTIONS, Experiment, ModelSpec, fields
 
 PRESETS = Path(__file__).with_name("presets")
@@ -187,9 +187,9 @@ def sentence(error: ValidationError, sources: Mapping[str, str]) -> str:
     if kind == "missing":
         return f"`{name}` is missing; set it{tail}"
     if kind in ("model_type", "model_attributes_type"):
-        return f"`{name}` must be a table, written [{name}], got {shown(first['input'])}{tail}"
+        return f"`{name}` must be a table, written [{name}], got {brief(first['input'])}{tail}"
     message = first["msg"].rstrip(".").replace("Input should", "should").replace("Tuple should", "should")
-    return f"`{name}` {message[:1].lower()}{message[1:]}, got {shown(first['input'])}{tail}"
+    return f"`{name}` {message[:1].lower()}{message[1:]}, got {brief(first['input'])}{tail}"
 
 
 def _hint_key(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.crossings import first_crossing
-from .arguments import Progress, State, pick, resumable, tell
+from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import GROUPS, ratio
 from .parts.curves import GROUP_COLOURS, LEARNT, PAPER, SMALL, band, label_entropy
 from .result import FigureResult, Statistic
@@ -30,7 +30,7 @@ def run(
     size: str = "small",
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
-    state: State | None = None,
+    state: FigureState | None = None,
 ) -> FigureResult:
     """Train the decoder from three scales, and decide whether memory or reasoning comes first.
 
@@ -42,7 +42,7 @@ def run(
         Of initial weights, data and minibatches.
     progress : callable, optional
         Called with a line of text before every run.
-    state : State, optional
+    state : FigureState, optional
         Where trainings keep their state, to be taken up when the figure is run again.
 
     Returns

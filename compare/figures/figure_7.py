@@ -21,7 +21,7 @@ from ...theory.base.arrays import cosine_matrix
 from ...theory.base.crossings import first_crossing
 from ...theory.data.dataset import Dataset
 from ..training.decoder import Decoder
-from .arguments import Progress, State, pick, resumable, tell
+from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.curves import train_decoder
 from .parts.text_panels import draw
 from .parts.text_runs import CORPORA, NEARLY_ONE_LAW, Narrative, Prediction, mean, mixture, what_decides
@@ -34,7 +34,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Settings:
+class DecoderStudy:
     """What a size stands for; `documents` per corpus, each the beginning of a window of `n_ctx` words."""
 
     documents: int
@@ -66,8 +66,8 @@ class Settings:
 
 
 SIZES = {
-    "small": Settings(400, 500, 80, 64, 32, 128, 1200, 60, 25, 5e-4, 16),
-    "paper": Settings(10_000, 4000, 80, 200, 64, 800, 20_000, 1000, 41, 1e-4, 100, device="auto"),
+    "small": DecoderStudy(400, 500, 80, 64, 32, 128, 1200, 60, 25, 5e-4, 16),
+    "paper": DecoderStudy(10_000, 4000, 80, 200, 64, 800, 20_000, 1000, 41, 1e-4, 100, device="auto"),
 }
 
 
@@ -76,7 +76,7 @@ def run(
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
     text: str | Path | None = None,
-    state: State | None = None,
+    state: FigureState | None = None,
 ) -> FigureResult:
     """Train on the mixture at every gamma and seed.
 
@@ -90,7 +90,7 @@ def run(
         Told about every run.
     text : path, optional
         A text file for the narrative corpus; its passages of `n_ctx` words stand in for the stories.
-    state : State, optional
+    state : FigureState, optional
         Where trainings keep their state, to be taken up when the figure is run again.
 
     Returns
@@ -133,7 +133,7 @@ def run(
     )
 
 
-def _record(settings: Settings, data: Dataset, narrative: Narrative | None) -> dict[str, Any]:
+def _record(settings: DecoderStudy, data: Dataset, narrative: Narrative | None) -> dict[str, Any]:
     """Everything chosen, JSON-able."""
     return {
         "gammas": list(GAMMAS),

@@ -13,7 +13,7 @@ from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.crossings import first_crossing, first_reached
 from ...theory.data.dataset import Dataset
 from ..training.decoder import Decoder, DecoderNetwork
-from .arguments import Progress, State, pick, resumable, tell
+from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import ratio
 from .parts.curves import PAPER, SMALL, Regime, band, label_entropy, some_of
 from .parts.memory_task import FIRST, N_RANGES, WIDTH, range_data, range_laws, window_data
@@ -56,7 +56,7 @@ def run(
     size: str = "small",
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
-    state: State | None = None,
+    state: FigureState | None = None,
 ) -> FigureResult:
     """Train the decoder on memory groups with four label ranges, and on a memory task with narrow label laws.
 
@@ -68,7 +68,7 @@ def run(
         Of initial weights, data and minibatches.
     progress : callable, optional
         Called with a line of text before every run.
-    state : State, optional
+    state : FigureState, optional
         Where trainings keep their state, to be taken up when the figure is run again.
 
     Returns
@@ -91,7 +91,7 @@ def run(
     )
 
 
-def _runs(ranges: Regime, regime: Regime, seed: int, progress: Progress, state: State | None) -> Arrays:
+def _runs(ranges: Regime, regime: Regime, seed: int, progress: Progress, state: FigureState | None) -> Arrays:
     """Curves of one seed."""
     tell(progress, f"figure 8: label ranges, seed {seed}, {ranges.steps} steps")
     data = range_data(ranges, seed)

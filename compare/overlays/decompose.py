@@ -13,6 +13,7 @@ from ...sim.integration.integrate import integrate
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
 from ...theory.base.names import OPTIMIZERS
+from ...theory.base.validate import choice, did_you_mean
 from ...theory.flows.flow import derive
 from ..training.train import train
 
@@ -130,13 +131,11 @@ class Decomposition:
 
     def _known(self, name: str) -> str:
         if name not in self.total:
-            raise FieldError("name", f"{name!r} has no parts here: choose one of {', '.join(self.total)}.")
+            raise FieldError("name", f"{name!r} has no parts here: {did_you_mean(name, self.total)}")
         return name
 
     def _part(self, part: str) -> States:
-        if part not in PARTS:
-            raise FieldError("part", f"{part!r} is unknown: choose one of {', '.join(PARTS)}.")
-        return self.parts[part]
+        return self.parts[choice("part", part, PARTS)]
 
 
 def decompose(both: Alignment) -> Decomposition:

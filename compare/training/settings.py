@@ -22,7 +22,7 @@ DEFAULT_BATCH = 100  # the paper's batch size (theory A3)
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """What `train` was asked for, cleaned.
 
     `rule` moves the weights; `optimizer` is the name that it was asked for by. `save_at` is an increasing array of
@@ -60,7 +60,7 @@ class Settings:
         device: str,
         keep: str,
         **of_rule: Any,
-    ) -> Settings:
+    ) -> TrainingSettings:
         """Check every setting and resolve the defaults; `of_rule` are those that an Optimizer brings along."""
         rule = _rule(optimizer, of_rule)
         name = rule.label if isinstance(optimizer, Optimizer) else optimizer

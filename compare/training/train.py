@@ -18,9 +18,9 @@ from ...theory.data.dataset import Dataset
 from ...theory.models.spec import Spec
 from .batches import CHUNK
 from .checkpoint import load_checkpoint
-from .settings import Settings
+from .settings import TrainingSettings
 from .torch_threads import flushed_denormals, torch_threads
-from .training_run import Run
+from .training_run import TrainingRun
 
 
 def train(
@@ -116,7 +116,7 @@ def train(
     IntegrationError
         If the loss stops being finite; its ``trajectory`` holds everything before.
     """
-    settings = Settings.of(
+    settings = TrainingSettings.of(
         optimizer=optimizer,
         learning_rate=learning_rate,
         steps=steps,
@@ -140,7 +140,7 @@ def train(
     rows = min(CHUNK, settings.batch_size or len(data.labels)) * model.positions_read
     modes = (torch.inference_mode(False), torch.enable_grad(), flushed_denormals(settings.dtype))
     with modes[0], modes[1], modes[2], torch_threads(model, rows):
-        run = Run(model, data, model.validate(start), settings, path, every, measure_on)
+        run = TrainingRun(model, data, model.validate(start), settings, path, every, measure_on)
         if path is not None and path.exists():
             run.restore(load_checkpoint(path, run.config))
         outcome = run.advance(bool(progress))

@@ -20,23 +20,23 @@ from ...theory.data.dataset import Dataset
 from ...theory.models.model import Model
 from ...theory.models.spec import Spec
 from .batches import Batches, full_loss, loss_and_gradient
-from .checkpoint import State, save_checkpoint
+from .checkpoint import TrainingState, save_checkpoint
 from .measure import Measure
 from .movers import mover
 from .networks import network
-from .settings import Settings, config_hash
+from .settings import TrainingSettings, config_hash
 
 CHECKPOINT_SECONDS = 60.0
 
 
-class Run:
+class TrainingRun:
     """Network, optimizer and batches of one run, and the weights it has saved.
 
     Parameters
     ----------
     model, data, start
         As in `train`, validated.
-    settings : Settings
+    settings : TrainingSettings
         Cleaned settings.
     checkpoint : Path or None
         Where to keep the state.
@@ -51,7 +51,7 @@ class Run:
         model: Spec,
         data: Dataset,
         start: dict[str, np.ndarray],
-        settings: Settings,
+        settings: TrainingSettings,
         checkpoint: Path | None,
         every: int | None,
         measure_on: Dataset | None = None,
@@ -92,7 +92,7 @@ class Run:
         self.statistics |= {"final_loss": self.loss}
         return self._finish()
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: TrainingState) -> None:
         """Take over a checkpoint's state."""
         settings = self.settings
         if state.step > settings.steps:
@@ -116,11 +116,11 @@ class Run:
         self.measured = {name: value.tolist() for name, value in state.measured.items()}
         self.batches.rng.bit_generator.state = dict(state.rng)
 
-    def state(self) -> State:
+    def state(self) -> TrainingState:
         """All that a resumed run needs."""
         named = list(self.network.named_parameters())
         shapes = self.model.weights
-        return State(
+        return TrainingState(
             step=self.step,
             weights={name: p.detach().cpu().numpy() for name, p in named},
             moments=self.mover.moments(),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.crossings import first_crossing
+from ...theory.base.validate import choice, fraction, integer, nonnegative
 from ...theory.flows.flow import derive
 from ..compile.compiler import compile_flow
 from ..integration.integrate import integrate
@@ -249,11 +250,7 @@ def _horizon(t: np.ndarray, error: np.ndarray, level: float) -> float:
 
 
 def _check(flow: Flow, tol: float, weight: str, learning_rate: float, points: int) -> None:
-    if not 0.0 < tol < 1.0:
-        raise ValueError(f"`tol` must lie between 0 and 1, got {tol!r}.")
-    if weight not in flow.model.weights:
-        raise ValueError(f"`weight` {weight!r} is unknown: choose one of {', '.join(flow.model.weights)}.")
-    if not 0.0 <= learning_rate < inf:
-        raise ValueError(f"`learning_rate` must be finite and not negative, got {learning_rate!r}.")
-    if isinstance(points, bool) or not isinstance(points, int) or points < 9:
-        raise ValueError(f"`points` must be an integer of at least 9, got {points!r}.")
+    fraction("tol", tol)
+    choice("weight", weight, flow.model.weights)
+    nonnegative("learning_rate", learning_rate)
+    integer("points", points, 9)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.validate import integer
 from .outcome import Outcome
 
 if TYPE_CHECKING:
@@ -56,11 +57,10 @@ class Limits:
     def __init__(
         self, max_steps: int, max_seconds: float | None, progress: Callable[[float], None] | None
     ) -> None:
-        if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
-            raise ValueError(f"`max_steps` must be a positive integer, got {max_steps!r}.")
+        steps = integer("max_steps", max_steps, 1)
         if max_seconds is not None and not max_seconds > 0.0:
             raise ValueError(f"`max_seconds` must be positive or None, got {max_seconds!r}.")
-        self.max_steps, self.max_seconds, self.progress = int(max_steps), max_seconds, progress
+        self.max_steps, self.max_seconds, self.progress = steps, max_seconds, progress
         self.budget = 1
         self.start()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.validate import is_integer
 from ..kernel.blas_threads import blas_threads
 from .automatic import SwitchingStepper
 from .codes import DONE, OUT_OF_STEPS, RUNNING
@@ -180,7 +181,7 @@ def _state(y0: Any, n: int) -> np.ndarray:
 
 def save_times(save_at: Any, t0: float, t1: float) -> np.ndarray:
     """Times to save, of a number of them or as they are."""
-    if save_at is None or (isinstance(save_at, int | np.integer) and not isinstance(save_at, bool)):
+    if save_at is None or is_integer(save_at):
         number = 101 if save_at is None else int(save_at)
         if number < 1:
             raise ValueError(f"`save_at` must be at least 1 as a number of times, got {number}.")

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import did_you_mean, positive, real
+from ...theory.base.validate import did_you_mean, nonnegative, positive, real
 from .schedule import Clock, Schedule, checked_schedule
 
 
@@ -55,8 +55,8 @@ class Optimizer(ABC):
         """Check the numbers."""
         object.__setattr__(self, "learning_rate", positive("learning_rate", self.learning_rate))
         object.__setattr__(self, "schedule", checked_schedule(self.schedule))
-        object.__setattr__(self, "weight_decay", _not_negative("weight_decay", self.weight_decay))
-        for name, check in (("rates", positive), ("decays", _not_negative)):
+        object.__setattr__(self, "weight_decay", nonnegative("weight_decay", self.weight_decay))
+        for name, check in (("rates", positive), ("decays", nonnegative)):
             given = getattr(self, name)
             if not isinstance(given, Mapping):
                 raise FieldError(name, f"must map weight names to numbers, got {given!r}.")
@@ -169,7 +169,7 @@ class AdamW(Optimizer):
         if not (0.0 <= first < 1.0 and 0.0 <= second < 1.0):
             raise FieldError("betas", f"must lie in [0, 1), got {first:g} and {second:g}.")
         object.__setattr__(self, "betas", (first, second))
-        object.__setattr__(self, "eps", _not_negative("eps", self.eps))
+        object.__setattr__(self, "eps", nonnegative("eps", self.eps))
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class SignGD(Optimizer):
     def __post_init__(self) -> None:
         """Check the numbers."""
         super().__post_init__()
-        object.__setattr__(self, "eps", _not_negative("eps", self.eps))
+        object.__setattr__(self, "eps", nonnegative("eps", self.eps))
 
 
 @dataclass(frozen=True)
@@ -207,13 +207,6 @@ class Spectral(Optimizer):
         super().__post_init__()
         object.__setattr__(self, "momentum", _below_one("momentum", self.momentum))
         object.__setattr__(self, "eps", positive("eps", self.eps))
-
-
-def _not_negative(name: str, value: Any) -> float:
-    number = real(name, value)
-    if number < 0.0:
-        raise FieldError(name, f"must not be negative, got {number:g}.")
-    return number
 
 
 def _below_one(name: str, value: Any) -> float:

@@ -127,8 +127,8 @@ def test_early_horizons_are_looked_at_closely():
     ("options", "said"),
     [
         ({"tol": 1.5}, "`tol` must lie between 0 and 1, got 1.5"),
-        ({"weight": "W_e"}, "`weight` 'W_e' is unknown: choose one of W_E, W_in, W_out"),
-        ({"learning_rate": -1.0}, "`learning_rate` must be finite and not negative, got -1.0"),
+        ({"weight": "W_e"}, "`weight` 'W_e' is unknown: did you mean 'W_E'"),
+        ({"learning_rate": -1.0}, "`learning_rate` must not be negative, got -1.0"),
         ({"points": 3}, "`points` must be an integer of at least 9, got 3"),
     ],
 )

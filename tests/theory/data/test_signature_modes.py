@@ -109,8 +109,11 @@ def test_shuffling_keeps_sequences_and_label_frequencies():
     ("call", "word"),
     [
         (lambda d: signature_modes(d, "c"), "`groups` names 'c'"),
-        (lambda d: signature_modes(d, centring="mean"), "`centring` must be one of"),
-        (lambda d: signature_modes(d, statistic="X"), "`statistic` must be one of"),
+        (
+            lambda d: signature_modes(d, centring="mean"),
+            "`centring` 'mean' is unknown: choose one of uniform",
+        ),
+        (lambda d: signature_modes(d, statistic="X"), "`statistic` 'X' is unknown: choose one of C"),
         (lambda d: signature_modes(d, n_modes=0), "`n_modes`"),
         (lambda d: subset(d, [True]), "`keep` must be 60 booleans"),
         (lambda d: subset(d, d.groups == "a"), "leaves the group 'b' without"),
