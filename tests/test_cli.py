@@ -74,7 +74,8 @@ def test_overlay_table_names_closures_groups_and_cost(tiny, capsys):
     for part in (
         "leading",
         "softmax",
-        "horizon W_E",
+        "horizon",
+        " (W_",
         "error loss/memory",
         "5%",
         "training:",

@@ -14,6 +14,7 @@ from ...theory.base.errors import FieldError
 from ...theory.base.validate import fraction, real
 from ...theory.data.dataset import Dataset
 from ...theory.data.token_similarity import cooccurrence_similarity, cosine_matrix, signature_similarity
+from .align import check_role
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -158,9 +159,10 @@ def similarity_overlay(
     Raises
     ------
     ValueError
-        If there is no W_E, a theory has none of the training's times, fewer than three tokens are frequent enough, or
+        If `training` is a theory, there is no W_E, a theory has none of the training's times, fewer than three tokens are frequent enough, or
         the first stage does not end.
     """
+    check_role("training", training)
     _, data = training.model_and_data()
     for name, trajectory in {"training": training, **theories}.items():
         if "W_E" not in trajectory.weights:

@@ -1,0 +1,53 @@
+"""Horizons: the flow time at which something first leaves a tolerance, and what does."""
+
+from __future__ import annotations
+
+from math import inf, isfinite
+
+import numpy as np
+
+BLOW_UP = "blow-up"
+
+
+class Horizon(float):
+    """A flow time that knows what left the tolerance there: ``print(horizon)`` writes ``33.2 (W_Q)``.
+
+    It is a number in all else: it compares, rounds, formats and goes into JSON as one.
+
+    Attributes
+    ----------
+    cause : str
+        The weight or observable that left first, "blow-up" where the theory ended before any did, "" for never.
+    """
+
+    cause: str
+
+    def __new__(cls, t: float, cause: str = "") -> Horizon:
+        """Make one from a flow time, inf for never, and its cause."""
+        made = super().__new__(cls, t)
+        made.cause = cause if t < inf else ""
+        return made
+
+    def __getnewargs__(self) -> tuple[float, str]:
+        """Keep the cause in copies and pickles."""
+        return float(self), self.cause
+
+    def __str__(self) -> str:
+        """Flow time to four digits and its cause, or "never"."""
+        return f"{float(self):.4g} ({self.cause})" if self < inf else "never"
+
+    def __repr__(self) -> str:
+        """Flow time and cause."""
+        return f"Horizon({float(self)!r}, {self.cause!r})"
+
+
+def first_excess(t: np.ndarray, error: np.ndarray, tol: float) -> float:
+    """First time at which an error exceeds a tolerance, taken as linear between saved times; inf for never."""
+    above = np.flatnonzero(error > tol)
+    if len(above) == 0:
+        return inf
+    j = above[0]
+    if j == 0 or not isfinite(error[j]):
+        return float(t[j])
+    part = (tol - error[j - 1]) / (error[j] - error[j - 1])
+    return float(t[j - 1] + part * (t[j] - t[j - 1]))
