@@ -24,7 +24,7 @@ def run_point(config: Mapping[str, Any], run: Sequence[str], observables: Sequen
     -------
     dict
         "RUN|NAME" -> array, with RUN a closure or "training" and NAME an observable, "t", "outcome" or "t_end". A
-        closure trained beside has a "horizon": the flow time at which the first weight to leave is ``output.tolerance`` off.
+        closure trained beside has a "horizon": flow time at which the first weight is ``output.tolerance`` off.
     """
     from ..experiment.build import Built
     from ..experiment.layers import Loaded
