@@ -28,9 +28,9 @@ class Horizon(float):
         made.cause = cause if t < inf else ""
         return made
 
-    def __getnewargs__(self) -> tuple[float, str]:
+    def __reduce__(self) -> tuple[type[Horizon], tuple[float, str]]:
         """Keep the cause in copies and pickles."""
-        return float(self), self.cause
+        return Horizon, (float(self), self.cause)
 
     def __str__(self) -> str:
         """Flow time to four digits and its cause, or "never"."""
