@@ -60,7 +60,7 @@ def measure(gamma, seed, rates=RATES, blow_ups=5.0):
 
 def of_leading(laid, blow_up):
     """Return horizons of W_E and its errors at fractions of the blow-up time."""
-    horizon, parts = {tol: laid.horizon(tol / 100) for tol in (5, 10)}, (0.1, 0.5, 0.7)
+    horizon, parts = {tol: laid.horizon(tol / 100, "W_E") for tol in (5, 10)}, (0.1, 0.5, 0.7)
     error = np.interp(np.multiply(blow_up, parts), laid.t, laid.relative_error["W_E"])
     row = {"pre-activation": pre_activation(laid.training, 0.0), "T*": blow_up}
     row |= {f"at {part} T*, %": 100 * e for part, e in zip(parts, error, strict=True)}
@@ -72,7 +72,7 @@ def of_leading(laid, blow_up):
 
 def of_softmax(laid, rate):
     """Return horizons, errors and waypoints of the losses, and how their evaluation matters."""
-    theory, training, t, short = laid.theory, laid.training, laid.t, laid.horizon(0.05)
+    theory, training, t, short = laid.theory, laid.training, laid.t, laid.horizon(0.05, "W_E")
     through = losses(theory.model, theory.weights, theory.data, "exact")
     horizons = {"run to": t[-1], "learning rate": rate, "W_E": short}
     largest, last, half, below, evaluated = {}, {}, {}, {}, {}

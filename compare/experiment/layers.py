@@ -100,20 +100,18 @@ def read_preset(name: str) -> dict[str, Any]:
     return read_toml(PRESETS / f"{name}.toml")
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file, refusing what is none."""
+def read_toml(path: Path, what: str = "experiment", remedy: str = "or use --preset demo") -> dict[str, Any]:
+    """Read a TOML file that a command takes for `what`, refusing what is none."""
     try:
         if path.is_file() and path.stat().st_size > FILE_BYTES:
-            raise InputError(f"{str(path)!r} is larger than {FILE_BYTES:,} bytes: it is no experiment file.")
+            raise InputError(f"{str(path)!r} is larger than {FILE_BYTES:,} bytes: it is no {what} file.")
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(
-            f"there is no experiment file {str(path)!r}: check the path; `smallinit overlay --preset demo` needs none."
-        ) from None
+        raise InputError(f"there is no {what} file {str(path)!r}: check the path, {remedy}.") from None
     except OSError as error:
-        raise InputError(f"cannot read the experiment file {str(path)!r}: {error.strerror}.") from error
+        raise InputError(f"cannot read the {what} file {str(path)!r}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{str(path)!r} is not a text file in UTF-8: give an experiment in TOML.") from error
+        raise InputError(f"{str(path)!r} is not a text file in UTF-8: give a {what} in TOML.") from error
     except (
         ValueError,
         RecursionError,

@@ -17,6 +17,7 @@ from ...theory.base.crossings import first_crossing
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import did_you_mean, positive
 from .align import Alignment, align
+from .horizon import BLOW_UP, Horizon
 
 if TYPE_CHECKING:
     from .decompose import Decomposition
@@ -36,7 +37,7 @@ def overlay(theory: Trajectory, training: Trajectory, decompose: bool = False) -
     Parameters
     ----------
     theory, training : Trajectory
-        From the same weights, model and data.
+        What `integrate` and `train` returned, from the same weights, model and data.
     decompose : bool
         Whether to split the distance into what the closure, the step size, the optimiser and the minibatches do, by
         extra runs; the result's ``decomposition`` has them.
@@ -178,8 +179,8 @@ class Overlay:
         """Flow time at which the theory blows up, None if it does not."""
         return self.theory.outcome.t if self.theory.outcome.status is Status.BLOW_UP else None
 
-    def horizon(self, tol: float, name: str = "W_E") -> float:
-        """First flow time at which a relative error exceeds `tol`.
+    def horizon(self, tol: float, name: str | None = None) -> Horizon:
+        """First flow time at which a relative error exceeds `tol`: that of the first weight to leave, or of `name`.
 
         Between saved times the error is taken as linear in time, so the horizon is as fine as the saved times
         are close. A theory that blows up while the training goes on has passed every tolerance by then: its
@@ -189,13 +190,14 @@ class Overlay:
         ----------
         tol : float
             Relative error, positive.
-        name : str
-            A key of `relative_error`.
+        name : str, optional
+            A key of `relative_error`, such as "W_E" or "loss/memory"; all weights if absent.
 
         Returns
         -------
-        float
-            Flow time; inf if the error never exceeds `tol` where the two can be compared.
+        Horizon
+            Flow time, a float, whose ``cause`` says what left first; inf if no error exceeds `tol` where the two can
+            be compared. A weight that the closure keeps at its start (`drive`) leaves at once.
 
         Raises
         ------
@@ -203,11 +205,15 @@ class Overlay:
             If `tol` is not positive or `name` is unknown.
         """
         positive("tol", tol)
-        if name not in self.relative_error:
+        if name is not None and name not in self.relative_error:
             hint = did_you_mean(name, self.relative_error)
             raise FieldError("name", f"{name!r} has no relative error here: {hint}")
-        crossing = first_crossing(self.t, self.relative_error[name], tol, rising=True)
-        return min(float(crossing), self._end_of_theory)
+        names = self.theory.weights if name is None else [name]
+        found = {n: float(first_crossing(self.t, self.relative_error[n], tol, rising=True)) for n in names}
+        cause = min(found, key=found.__getitem__)
+        if self._end_of_theory < found[cause]:
+            return Horizon(self._end_of_theory, BLOW_UP)
+        return Horizon(found[cause], cause)
 
     @property
     def _end_of_theory(self) -> float:

@@ -15,6 +15,7 @@ from ...theory.base.errors import FieldError
 from ...theory.base.validate import fraction, real
 from ...theory.data.dataset import Dataset
 from ...theory.data.token_similarity import cooccurrence_similarity, signature_similarity
+from .align import check_role
 
 FIRST_STAGE = 0.9  # of the way from the loss at the start to the entropy of the label frequencies
 LEAST_SHARE = 5e-4  # of all tokens; the label laws of rarer ones are mostly noise
@@ -154,9 +155,10 @@ def similarity_overlay(
     Raises
     ------
     ValueError
-        If there is no W_E, a theory has none of the training's times, fewer than three tokens are frequent enough, or
-        the first stage does not end.
+        If `training` is a theory, there is no W_E, a theory has none of the training's times, fewer than three tokens
+        are frequent enough, or the first stage does not end.
     """
+    check_role("training", training)
     _, data = training.model_and_data()
     for name, trajectory in {"training": training, **theories}.items():
         if "W_E" not in trajectory.weights:

@@ -188,7 +188,7 @@ def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Swee
         If the file cannot be read or says something that is no sweep.
     """
     file = Path(file)
-    table, place = read_toml(file), f"in {file}"
+    table, place = read_toml(file, "sweep", "or write one: an experiment with [axes]"), f"in {file}"
     axes = {name: values_of(name, value, place) for name, value in flat(_table(table, "axes", place)).items()}
     spec = _table(table, "sweep", place, needed=False)
     if unknown := sorted(set(spec) - SWEEP_KEYS):

@@ -6,7 +6,7 @@ name                            shape        meaning
 ``loss``                        (n_t,)       weighted mean loss of the training sequences (cross-entropy: in nats);
                                              with the logits of the trajectory's closure, which for training
                                              and for the closure "exact" are the network's own
-``loss/<group>``                (n_t,)       weighted mean in one group of sequences, held-out ones included
+``loss/<group>``                (n_t,)       weighted mean in one group of sequences, all trained on or all held out
 ``accuracy``, ``accuracy/...``  (n_t,)       weighted fraction of sequences whose label has the top logit
 ``norm/<weight>``               (n_t,)       Frobenius norm
 ``singular_values/<weight>``    (n_t, k)     in falling order

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...theory.base.files import whole_file
+from .axes import weight_axes
 from .observables import units
 
 if TYPE_CHECKING:
@@ -18,48 +20,28 @@ if TYPE_CHECKING:
 
 _FORMAT, _VERSION = "smallinit trajectory", 1
 _TIME = {"long_name": "flow time", "units": "learning_rate x step"}
-_AXES = {
-    "W_E": (["d_vocab"], ["d_model"]),
-    "W_Q": (["d_model"], ["d_head"]),
-    "W_K": (["d_model"], ["d_head"]),
-    "W_V": (["d_model"], ["d_head"]),
-    "W_O": (["d_head"], ["d_model"]),
-    "W_in": (["d_model"], ["d_mlp"]),
-    "W_out": (["d_mlp"], ["d_vocab", "d_model"]),
-    "W_U": (["d_model"], ["d_vocab"]),
-}
 
 
-def to_xarray(trajectory: Trajectory) -> xarray.Dataset:
-    """Label a trajectory's arrays; attributes are plain strings and numbers."""
+def to_xarray(trajectory: Trajectory, observables: Iterable[str]) -> xarray.Dataset:
+    """Label a trajectory's weights and some observables; attributes are plain strings and numbers."""
     import xarray
 
-    sizes: dict[str, int] = {}
+    named = weight_axes(trajectory.weights, trajectory.model)
     variables: dict[str, Any] = {}
     for name, value in trajectory.weights.items():
-        axes = _weight_axes(name, value.shape[1:], sizes)
+        axes = named[name]
         if len(value) and value.strides[0] == 0:  # frozen: the same at all times, stored once
             variables[name] = (axes, value[0], {"units": "weight"})
         else:
             variables[name] = (("t", *axes), value, {"units": "weight"})
-    for name, value in trajectory._known.items():
+    for name in observables:
+        value = trajectory[name]
         axes = tuple(f"{name} axis {i}" for i in range(1, value.ndim))
         variables[name] = (("t", *axes), value, {"units": units(name), "observable": name})
     coordinates: dict[str, Any] = {"t": ("t", trajectory.t, _TIME)}
     if trajectory.steps is not None:
         coordinates["step"] = ("t", np.asarray(trajectory.steps, dtype=np.int64), {"units": "training steps"})
     return xarray.Dataset(variables, coordinates, _attributes(trajectory))
-
-
-def _weight_axes(name: str, shape: tuple[int, ...], sizes: dict[str, int]) -> tuple[str, ...]:
-    """Axis names of a weight; a name whose size is already another's is not used."""
-    axes = []
-    for choices, size, side in zip(_AXES.get(name, ([], [])), shape, ("row", "col"), strict=True):
-        fitting = [axis for axis in choices if sizes.get(axis, size) == size and axis not in axes]
-        axis = fitting[0] if fitting else f"{name}_{side}"
-        sizes[axis] = size
-        axes.append(axis)
-    return tuple(axes)
 
 
 def _attributes(trajectory: Trajectory) -> dict[str, Any]:
@@ -92,9 +74,9 @@ def _file_name(name: str) -> str:
     return name.replace("%", "%25").replace("|", "%7C").replace("/", "|")
 
 
-def save(trajectory: Trajectory, path: Path) -> Path:
+def save(trajectory: Trajectory, path: Path, observables: Iterable[str]) -> Path:
     """Write to a temporary file beside `path`, flush it to the disk and rename it; see `Trajectory.save`."""
-    return write_netcdf(to_xarray(trajectory), path)
+    return write_netcdf(to_xarray(trajectory, observables), path)
 
 
 def write_netcdf(dataset: xarray.Dataset, path: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from ..ode.outcome import Outcome
 from . import observables
 
 if TYPE_CHECKING:
+    import pandas
     import xarray
 
     from ...theory.data.dataset import Dataset
@@ -209,11 +210,39 @@ class Trajectory:
         """Copy the weights at one saved time: the start of a continued run."""
         return {name: np.array(value[index]) for name, value in self.weights.items()}
 
-    def to_xarray(self) -> xarray.Dataset:
-        """Weights and the observables computed so far as an `xarray.Dataset` with labelled axes and units."""
+    def to_xarray(self, observables: Iterable[str] | None = None) -> xarray.Dataset:
+        """Weights and observables as an `xarray.Dataset`, whatever was computed before.
+
+        Axes of weights are named by the model's dimensions (``d_vocab``, ``d_model``, ..), time is ``t``, and a
+        training run has its ``step``; a weight that stands still has no time axis. Units stand in the attributes.
+
+        Parameters
+        ----------
+        observables : iterable of str, optional
+            Which ones; all of `observable_names` if absent. Spectra of weights with millions of entries take long.
+        """
         from .storage import to_xarray
 
-        return to_xarray(self)
+        return to_xarray(self, self._existing() if observables is None else observables)
+
+    def to_dataframe(self, names: Iterable[str] | None = None) -> pandas.DataFrame:
+        """Observables as a `pandas.DataFrame`: a row per saved time, indexed by ``t``, a column per number.
+
+        A weight in long form is ``trajectory.to_xarray([])["W_E"].to_dataframe()``.
+
+        Parameters
+        ----------
+        names : iterable of str, optional
+            Observables, of which arrays fill a column per entry (``singular_values/W_E[0]``); all that are one number
+            per time if absent. A training run has the column ``step`` besides.
+        """
+        from .frame import to_dataframe
+
+        return to_dataframe(self, names)
+
+    def _existing(self) -> tuple[str, ...]:
+        """Observables that exist: without saved times, those measured."""
+        return self.observable_names if len(self) else tuple(self._known)
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write one netCDF4 file, completely or not at all.
@@ -238,11 +267,10 @@ class Trajectory:
         from .storage import save
 
         check_file(Path(path), overwrite)
-        for name in self.observable_names if len(self) else ():
-            if (
-                name in self._known
-                or not name.startswith(SPECTRA)
-                or self.weights[name.partition("/")[2]][0].size <= SPECTRUM_ENTRIES
-            ):
-                _ = self[name]
-        return save(self, Path(path))
+        return save(self, Path(path), [name for name in self._existing() if self._stored(name)])
+
+    def _stored(self, name: str) -> bool:
+        """Whether a file is to hold an observable: all but spectra that take long and were not asked for."""
+        weight = self.weights.get(name.partition("/")[2])
+        large = name.startswith(SPECTRA) and weight is not None and weight[0].size > SPECTRUM_ENTRIES
+        return name in self._known or not large
