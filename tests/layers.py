@@ -15,10 +15,11 @@ FLOORS = {
         ("base",), ("algebra", "exact"), ("printing", "data"), ("models",), ("flows",), ("language",),
     ),
     "sim": (
-        ("kernel",), ("compile", "ode"), ("trajectory",), ("reduced",), ("integration",), ("ensemble", "forecast"),
+        ("kernel",), ("compile", "ode"), ("trajectory", "optimizers"), ("reduced",), ("integration",),
+        ("ensemble", "forecast"),
     ),
     "compare": (
-        ("training",), ("proof", "overlays", "plots"), ("literature",), ("figures", "experiment"), ("sweep",),
+        ("training", "plots"), ("proof", "overlays"), ("literature",), ("figures", "experiment"), ("sweep",),
         ("report",), ("commands",),
     ),
 }  # fmt: skip

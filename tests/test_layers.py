@@ -12,13 +12,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 KNOWN_UPWARD = {
     ("theory.flows.flow", "sim"),  # `Flow.rhs`
-    ("compare.report.page", ""),  # the version
 }
 KNOWN_CIRCLES: set[frozenset[str]] = set()
-KNOWN_NAMES = {  # of modules and classes that are there twice
-    "AttentionOnly", "Block", "EmbMLP", "EmbedUnembed", "OneLayerTransformer", "Plan", "Point", "ScalarClassifier",
-    "Settings", "State", "Term", "TwoTokenMLP",
-}  # fmt: skip
+KNOWN_NAMES: set[str] = set()  # of modules and classes that are there twice
 
 
 @pytest.fixture(scope="module")
