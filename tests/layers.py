@@ -15,7 +15,8 @@ FLOORS = {
         ("base",), ("algebra", "exact"), ("printing", "data"), ("models",), ("flows",), ("language",),
     ),
     "sim": (
-        ("kernel",), ("compile", "ode"), ("trajectory",), ("reduced",), ("integration",), ("ensemble", "forecast"),
+        ("kernel",), ("compile", "ode"), ("trajectory", "optimizers"), ("reduced",), ("integration",),
+        ("ensemble", "forecast"),
     ),
     "compare": (
         ("training",), ("proof", "overlays", "plots"), ("literature",), ("figures", "experiment"), ("sweep",),
