@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.files import whole_file
-from .axes import weight_axes
+from .dimensions import weight_axes
 from .observables import units
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import pytest
 from helpers import MODELS
 
 from smallinit.compare import Decoder
-from smallinit.sim.trajectory.axes import weight_axes
+from smallinit.sim.trajectory.dimensions import weight_axes
 from smallinit.theory import AttentionOnly, EmbMLP, Model, OneLayerTransformer, TwoTokenMLP, weight
 from smallinit.theory.data.inputs import COUNTS
 
