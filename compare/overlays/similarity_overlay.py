@@ -11,6 +11,7 @@ import numpy as np
 
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
+from ...theory.base.frozen import FrozenRecord
 from ...theory.base.validate import fraction, real
 from ...theory.data.dataset import Dataset
 from ...theory.data.token_similarity import cooccurrence_similarity, cosine_matrix, signature_similarity
@@ -28,7 +29,7 @@ SIGNATURE, BASELINE = "signature", "co-occurrence"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SimilarityOverlay:
+class SimilarityOverlay(FrozenRecord):
     """How well predictions of the token-similarity matrix agree with training, over flow time.
 
     Attributes

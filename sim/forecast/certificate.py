@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.frozen import FrozenRecord
 from ...theory.flows.flow import derive
 from ..compile.compiler import compile_flow
 from ..integration.integrate import integrate
@@ -31,7 +32,7 @@ RTOL, TINY = 1e-3, np.finfo(float).tiny
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Certificate:
+class Certificate(FrozenRecord):
     """Up to which flow time a theory's relative error stays below a tolerance; made by `certificate`.
 
     Attributes

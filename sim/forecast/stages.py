@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
+from ...theory.base.frozen import FrozenRecord
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import build_inputs
 from ...theory.exact.closed_forms import key_query
@@ -95,7 +96,7 @@ def onset(trajectory: Trajectory, factor: float = 2.0) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Stages:
+class Stages(FrozenRecord):
     """What separated time scales predict from the start alone.
 
     Attributes

@@ -81,16 +81,28 @@ def frozen(value: Any) -> Any:
 
 
 class FrozenRecord:
-    """Base of frozen dataclasses that hold arrays or mappings: pickled and copied they have equal, frozen fields.
+    """Base of frozen dataclasses that hold arrays or mappings: nobody changes them, here or where they are sent.
 
-    What is computed from the fields and kept beside them does not travel; it is computed again.
+    Arrays that somebody else can write to are copied when a record is made; `sealed` ones are taken. Pickled and copied
+    it has equal fields, again closed to writing. What is computed from the fields and kept beside them does not travel;
+    it is computed again.
     """
 
+    def __post_init__(self) -> None:
+        """Close all fields to writing."""
+        for name in _parameters(self):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+
     def __getstate__(self) -> dict[str, Any]:
-        """Return the fields."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}  # pyright: ignore[reportArgumentType]
+        """Return the fields that a record is made of."""
+        return {name: getattr(self, name) for name in _parameters(self)}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Set the fields; arrays come out of a pickle writable."""
         for name, value in state.items():
             object.__setattr__(self, name, frozen(value))
+
+
+def _parameters(record: Any) -> list[str]:
+    """Names of the fields that a record is made of."""
+    return [f.name for f in fields(record) if f.init]

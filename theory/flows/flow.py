@@ -57,10 +57,6 @@ class Flow(FrozenRecord):
     right_hand_sides: Mapping[str, Matrix] = field(repr=False)
     moving: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        """Freeze the equations: kernels are cached by flow."""
-        object.__setattr__(self, "right_hand_sides", FrozenDict(self.right_hand_sides))
-
     @cached_property
     def kept(self) -> Closure:
         """The closure as an object that knows its parts."""
