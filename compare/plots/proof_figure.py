@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 from matplotlib.ticker import LogLocator
 
+from .literal import literal
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import integer
 from ..proof.check import Verdict
@@ -75,7 +76,7 @@ def plot_proof(
         rows = figure.subplots(2, len(found), squeeze=False, sharey="row", height_ratios=(2.6, LINE * most))
         for (ax, below), (title, some) in zip(rows.T, found.items(), strict=True):
             _panel(ax, some, weight)
-            ax.set_title(title)
+            ax.set_title(literal(title))
             below.axis("off")
             below.legend(*ax.get_legend_handles_labels(), loc="upper center", borderaxespad=0.0)
         rows[0, 0].set_ylabel(f"relative error of d{weight}/dt against autodiff")
@@ -95,7 +96,7 @@ def _panel(ax: Axes, some: Mapping[str, ResidualMeasurement], weight: str) -> No
         eps, error = found.eps, found.errors[weight]
         colour, marker = COLOURS[j], MARKERS[j % len(MARKERS)]
         few = slice(j % EVERY, None, EVERY)
-        label = f"{name}: {_power(found, weight)}"
+        label = f"{literal(name)}: {_power(found, weight)}"
         ax.plot(eps[few], error[few], marker, color=colour, mfc="none", ms=3.5, label=label)
         if (line := _line(eps, error, found.predicted.get(weight, np.nan))) is not None:
             ax.plot(*line, color=colour, lw=0.9)

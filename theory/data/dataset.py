@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 from ..base.arrays import as_array, matching, row_codes, tokens, weights
 from ..base.errors import FieldError
 from ..base.frozen import FrozenRecord, frozen, sealed
-from ..base.validate import integer
+from ..base.validate import integer, name_of
 from .words import Words, read_text
 
 # The dense signature of a larger vocabulary takes more than 2 GiB.
@@ -251,13 +251,9 @@ def _clean_groups(value: Any, n: int) -> npt.NDArray[np.str_]:
     if value is None:
         return np.full(n, "all")
     array = matching("groups", np.asarray(value, dtype=object), n)
-    odd = [name for name in array if not isinstance(name, str)]
-    if odd:
-        raise FieldError("groups", f"must hold strings, got {odd[0]!r}.")
-    array = array.astype(str)
-    if (array == "").any():
-        raise FieldError("groups", "must hold names, got an empty string.")
-    return array.copy()
+    for name in dict.fromkeys(array.tolist()) if all(isinstance(name, str) for name in array) else array:
+        name_of("groups", name)
+    return array.astype(str)
 
 
 def _clean_held_out(value: Any, n: int) -> npt.NDArray[np.bool_]:
@@ -276,8 +272,7 @@ def _clean_token_groups(value: Any, d_vocab: int) -> Mapping[str, npt.NDArray[np
     """Return the named token sets, none by default."""
     clean: dict[str, npt.NDArray[np.int64]] = {}
     for name, members in dict(value or {}).items():
-        if not isinstance(name, str):
-            raise FieldError("token_groups", f"must map names to tokens, got the key {name!r}.")
+        name_of("token_groups", name)
         clean[name] = tokens(f"token_groups[{name!r}]", members, 1, d_vocab)
     return frozen({name: sealed(members) for name, members in clean.items()})
 
