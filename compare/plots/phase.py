@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .literal import literal
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import fraction
+from .literal import literal
 
 if TYPE_CHECKING:
     import xarray
@@ -95,7 +95,7 @@ def plot_phases(
     """
     from matplotlib.figure import Figure
 
-    from .overlay_figure import figure_path, save_figure
+    from .saving import figure_path, save_figure
 
     target = None if path is None else figure_path(path)
     times = escape_times(sweep, part)
@@ -157,7 +157,12 @@ def _shares(panel: Axes, values: np.ndarray, times: Any) -> None:
     escaped = np.maximum((first >= 0).sum(axis=-1), 1)
     for k, (colour, group) in enumerate(zip(COLOURS, times.group.values, strict=False)):
         panel.plot(
-            values, (first == k).sum(axis=-1) / escaped, "o-", ms=3, color=colour, label=f"{literal(group)} first"
+            values,
+            (first == k).sum(axis=-1) / escaped,
+            "o-",
+            ms=3,
+            color=colour,
+            label=f"{literal(group)} first",
         )
     panel.plot(
         values,

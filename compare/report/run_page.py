@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..plots.literal import literal
 from ...theory.base.errors import InputError
 from ...theory.printing.html import shown
+from ..plots.literal import literal
 from .blocks import (
     Block,
     EquationBlock,
