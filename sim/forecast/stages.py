@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from ...theory.base.crossings import first_crossing
+from ...theory.base.frozen import FrozenRecord
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import build_inputs
 from ...theory.exact.closed_forms import key_query
@@ -92,7 +93,7 @@ def onset(trajectory: Trajectory, factor: float = 2.0) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Stages:
+class Stages(FrozenRecord):
     """What separated time scales predict from the start alone.
 
     Attributes
