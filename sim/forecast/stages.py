@@ -16,7 +16,7 @@ from scipy.optimize import brentq
 
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import build_inputs
-from ...theory.exact.closed_forms import key_query
+from ...theory.exact.keys_and_queries import key_query
 from ...theory.flows.flow import derive
 from ...theory.models.model import Model
 from ...theory.models.spec import Spec
