@@ -37,7 +37,7 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,
     )
     for order, (name, text) in enumerate(COMMANDS.items()):
-        module = f"{name}_command" if name in ("sweep", "report", "figure") else "experiments"
+        module = "experiments" if name in ("overlay", "derive", "simulate", "train") else f"{name}_command"
         app.command(f"{__package__}.compare.commands.{module}:{name}", name=name, help=text, sort_key=order)
     return app
 
@@ -98,7 +98,7 @@ def run(argv: list[str]) -> int:
 
 def explained(error: CycloptsError) -> str:
     """Say in one sentence what was wrong with the arguments."""
-    if isinstance(error, UnusedCliTokensError):
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         return f"unexpected argument {error.unused_tokens[0]!r}: a command takes one experiment file."
     error.verbose = False
     return str(error)

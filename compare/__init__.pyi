@@ -5,11 +5,11 @@ from .overlays.decompose import Decomposition as Decomposition
 from .overlays.overlay import Overlay as Overlay
 from .overlays.overlay import overlay as overlay
 from .overlays.similarity_overlay import SimilarityOverlay as SimilarityOverlay
-from .overlays.similarity_overlay import plot_similarity as plot_similarity
 from .overlays.similarity_overlay import similarity_overlay as similarity_overlay
 from .plots.phase import escape_times as escape_times
 from .plots.phase import plot_phases as plot_phases
 from .plots.proof_figure import plot_proof as plot_proof
+from .plots.similarity_figure import plot_similarity as plot_similarity
 from .proof.check import Verdict as Verdict
 from .proof.check import check as check
 from .sweep.run_sweep import Sweep as Sweep

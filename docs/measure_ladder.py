@@ -40,7 +40,7 @@ For every model and closure: the power of the weight scale eps with which the re
 vanishes, as the derivation predicts it / as it is measured against autodiff on random data (median of three draws of
 weights). "inf": nothing is dropped, the error is rounding at every eps; 0: what moves the weight is dropped. The tables
 and the leading equations below them are written by `python docs/measure_ladder.py`.
-Names are those of [notation](notation.md).
+Names are those of [notation](notation.md); eps^k marks terms k powers above the first.
 """
 
 
@@ -76,9 +76,14 @@ def part(title: str) -> str:
         cells = [f"{number(flow.residual_order[w])} / {number(measured[w])}" for w in model.weights]
         lines.append(f"| `{closure}` | {' | '.join(cells)} |")
     flow = derive(model, "leading")
-    lines += ["", "```text", *(f"d{w}/dt = {text(e)}" for w, e in flow.equations.items())]
-    lines += [*(f"with {s} = {text(e)}" for s, e in flow.statistics.items()), "```", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *equations(flow)])
+
+
+def equations(flow) -> list[str]:
+    """The leading equations, as `print(flow)` shows them."""
+    lines = [*(f"d{w}/dt = {text(e)}" for w, e in flow.readable.items())]
+    lines += [f"with {s} = {text(e)}" for s, e in flow.definitions.items()]
+    return ["", "```text", *lines, "```", ""]
 
 
 def main() -> None:

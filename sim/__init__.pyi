@@ -17,11 +17,12 @@ from .integration.integrate import integrate as integrate
 from .ode.events import Event as Event
 from .ode.methods.dop853 import DOP853 as DOP853
 from .ode.methods.euler import EULER as EULER
+from .ode.methods.method import Method as Method
 from .ode.methods.rkc import RKC as RKC
 from .ode.methods.rkc import Stabilised as Stabilised
-from .ode.methods.tableau import Method as Method
+from .ode.methods.tableau import RungeKutta as RungeKutta
 from .ode.methods.taylor import TAYLOR as TAYLOR
-from .ode.methods.taylor import Series as Series
+from .ode.methods.taylor import TaylorMethod as TaylorMethod
 from .ode.methods.tsit5 import TSIT5 as TSIT5
 from .ode.outcome import IntegrationError as IntegrationError
 from .ode.outcome import Outcome as Outcome

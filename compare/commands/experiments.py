@@ -1,29 +1,21 @@
-"""The commands that take one experiment, and those that check statements."""
+"""The commands that run one experiment, or a part of it."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
-from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from ...theory.base.errors import InputError
-from ...theory.base.files import check_file, write_whole
 from ...theory.base.folders import check_folder, staged
 from ..experiment import build as runs
 from ..experiment.layers import Loaded, load
+from ..experiment.writers import equations_tex, writers
 from . import tables as report
 from .flags import Overwrite, flag_values, flagged
-
-if TYPE_CHECKING:
-    from ...theory.data.dataset import Dataset
-    from ...theory.models.model import Model
-    from ..proof.check import Verdict
-
-DERIVED = ("leading", "softmax", "exact")  # drawn beside a claim
+from .terminal import note, on_terminal
 
 
 def read(experiment: Path | None, preset: str | None, flags: Mapping[str, Any], need: bool = True) -> Loaded:
@@ -45,12 +37,6 @@ def save(folder: Path, overwrite: bool, files: Mapping[str, Callable[[Path], Any
         for name, write in files.items():
             write(staging / name)
     print(f"wrote {report.listed(folder, files)}")
-
-
-def note(text: str) -> None:
-    """Tell somebody at a terminal what is going on."""
-    if runs.on_terminal():
-        print(text, file=sys.stderr)
 
 
 def simulate_all(built: runs.Built, flows: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,12 +82,12 @@ def overlay(
     flows = built.flows()
     print(report.heading(built), *flows.values(), sep="\n\n")
     theory = simulate_all(built, flows)
-    training = built.train(progress=runs.on_terminal())
+    training = built.train(progress=on_terminal())
     from ..overlays.overlay import overlay as lay_over
 
     overlays = {name: lay_over(trajectory, training) for name, trajectory in theory.items()}
     print("\n" + report.overlay_table(overlays, training, loaded.experiment.output.tolerance) + "\n")
-    save(folder, overwrite, runs.writers(loaded, flows, theory, training, overlays))
+    save(folder, overwrite, writers(loaded, flows, theory, training, overlays))
 
 
 @flagged
@@ -126,12 +112,15 @@ def derive(
     """
     loaded = read(experiment, preset, flags, need=False)
     # Nothing in the equations depends on the data but the size of the vocabulary: none are enumerated.
-    whole = loaded.experiment.data is not None
-    source = (runs.build_data if whole else runs.build_task)(loaded)
-    n_ctx = source.n_ctx if whole else source.length
-    flows = runs.derive_flows(loaded, runs.build_model(loaded, source.d_vocab, n_ctx))
+    if loaded.experiment.data is None:
+        task = runs.build_task(loaded)
+        d_vocab, n_ctx = task.d_vocab, task.length
+    else:
+        data = runs.build_data(loaded)
+        d_vocab, n_ctx = data.d_vocab, data.n_ctx
+    flows = runs.derive_flows(loaded, runs.build_model(loaded, d_vocab, n_ctx))
     print(
-        runs.equations_tex(flows) if latex else "\n\n".join(map(str, flows.values())),
+        equations_tex(flows) if latex else "\n\n".join(map(str, flows.values())),
         end="" if latex else "\n",
     )
 
@@ -166,7 +155,7 @@ def simulate(
     print(report.heading(built))
     theory = simulate_all(built, flows)
     print("\n" + report.run_table(theory) + "\n")
-    save(folder, overwrite, runs.writers(loaded, flows, theory))
+    save(folder, overwrite, writers(loaded, flows, theory))
 
 
 @flagged
@@ -196,92 +185,6 @@ def train(
     folder = target(out, experiment, preset, overwrite)
     built = runs.build(loaded)
     print(report.heading(built))
-    training = built.train(progress=runs.on_terminal())
+    training = built.train(progress=on_terminal())
     print("\n" + report.run_table({training.label: training}) + "\n")
-    save(folder, overwrite, runs.writers(loaded, {}, {}, training))
-
-
-@flagged
-def check(
-    claim: str,
-    experiment: Path | None = None,
-    /,
-    *,
-    preset: str | None = None,
-    figure: Path | None = None,
-    overwrite: Overwrite = False,
-    **flags: Any,
-) -> None:
-    """Hold a claimed equation against the derived one: true to which order, and what it drops.
-
-    Parameters
-    ----------
-    claim
-        For example "dW_E = M @ W_out.T @ W_in.T"; docs/check.md has the grammar.
-    experiment
-        A TOML file with the model and the data; without one, and without a preset, the demo's stand.
-    preset
-        demo or paper.
-    figure
-        Also draw the claim's error against autodiff over the weight scale, beside the derived closures', to this file.
-    overwrite
-        Replace a former figure.
-    """
-    from ...theory.language.claim_text import ClaimError
-    from ..proof.check import check as hold
-
-    loaded = read(experiment, "demo" if experiment is None and preset is None else preset, flags)
-    if figure is not None:
-        _check_figure(figure, overwrite)
-    data = runs.build_data(loaded)
-    model = runs.build_model(loaded, data.d_vocab, data.n_ctx)
-    with runs.refused(loaded, "model"):
-        model.check_data(data)
-    try:
-        verdict = hold(claim, model, data)
-    except ClaimError as error:
-        raise InputError(error.reason, error.picture) from error
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    print(verdict)
-    if figure is not None:
-        _draw_proof(verdict, model, data, figure)
-
-
-def _check_figure(path: Path, overwrite: bool) -> None:
-    from ..plots.overlay_figure import figure_path
-
-    try:
-        check_file(figure_path(path), overwrite)
-    except (ValueError, FileExistsError) as error:
-        raise InputError(str(error)) from error
-
-
-def _draw_proof(verdict: Verdict, model: Model, data: Dataset, path: Path) -> None:
-    from ...theory.flows.flow import derive
-    from ..plots.proof_figure import plot_proof
-    from ..proof.residuals import measure_residual
-
-    direction = verdict.proof.direction
-    derived = {name: measure_residual(derive(model, name), data, direction) for name in DERIVED}
-    print(f"wrote {plot_proof({verdict.claim: {'claim': verdict} | derived}, verdict.weight, path)}")
-
-
-def claims(*, json: Annotated[Path | None, Parameter(show_default=False)] = None) -> None:
-    """Put the statements of the papers to the test, one by one.
-
-    Parameters
-    ----------
-    json
-        Also write the findings, with their numbers, to this file.
-    """
-    from ..literature.claims import claims as all_claims
-
-    if json is not None and not json.absolute().parent.is_dir():
-        raise InputError(f"`--json` {str(json)!r} lies in a folder that does not exist: create it first.")
-    rows = []
-    for claim in all_claims():
-        rows.append(claim.row(claim.verify()))
-        print("{number:15} {status:26} {statement}\n{0:43}{finding}".format("", **rows[-1]), flush=True)
-    if json is not None:
-        write_whole(json, dumps(rows, indent=2, allow_nan=True) + "\n")
+    save(folder, overwrite, writers(loaded, {}, {}, training))

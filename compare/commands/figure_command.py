@@ -16,8 +16,9 @@ from ...theory.base.folders import check_folder
 from ...theory.base.validate import did_you_mean
 from ..experiment.values import parse_tokens
 from . import tables as report
-from .experiments import note, save
+from .experiments import save
 from .flags import Overwrite
+from .terminal import note
 
 if TYPE_CHECKING:
     from ..figures.arguments import State
@@ -186,7 +187,7 @@ def writers(result: FigureResult, size: str, seeds: tuple[int, ...]) -> dict[str
     return {
         "figure.json": lambda path: path.write_text(text + "\n", encoding="utf-8"),
         "figure.png": lambda path: draw(result, path, record),
-        "data.npz": lambda path: np.savez(path, **dict(result.arrays)),
+        "data.npz": lambda path: np.savez(path, allow_pickle=False, **dict(result.arrays)),
     }
 
 
@@ -202,7 +203,7 @@ def draw(result: FigureResult, path: Path, record: Mapping[str, Any]) -> None:
     from matplotlib.figure import Figure
     from matplotlib.style import context
 
-    from ..plots.overlay_figure import STYLE, WIDTH
+    from ..plots.saving import STYLE, WIDTH
 
     described = {key: record[key] for key in ("settings", "provenance")}
     with context(["default", STYLE]):

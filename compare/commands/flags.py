@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import tomllib
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from cyclopts import Group, Parameter
 
@@ -21,10 +21,11 @@ SHORT = {
     "training.learning_rate": ("--learning-rate",),
     "model.activation": ("--activation",),
 }
+Command = TypeVar("Command", bound=Callable[..., int | None])
 Overwrite = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 
-def flagged(function: Callable[..., None]) -> Callable[..., None]:
+def flagged(function: Command) -> Command:
     """Give a command one flag per key of an experiment, named ``--section.key``.
 
     Values stay text here: `read_flag` and the schema judge them, by the same rules as those of a file.

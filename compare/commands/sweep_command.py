@@ -10,9 +10,8 @@ from cyclopts import Parameter
 
 from ...theory.base.errors import InputError
 from ...theory.base.files import check_file
-from ..experiment import build as runs
-from .experiments import note
 from .flags import Overwrite, flag_values, flagged
+from .terminal import note, on_terminal
 
 
 @flagged
@@ -65,7 +64,7 @@ def sweep(
         if status:
             done = open_sweep(plan, folder)
         else:
-            watch = (lambda p: print(f"\r{p}\x1b[K", end="", file=sys.stderr)) if runs.on_terminal() else None
+            watch = (lambda p: print(f"\r{p}\x1b[K", end="", file=sys.stderr)) if on_terminal() else None
             engine = None if executor == "threads" else executor
             done = run_sweep(plan, folder, engine, workers=workers, shard=_part(shard), progress=watch)
             note("")
@@ -88,7 +87,7 @@ def sweep(
 
 
 def _picture_axis(plan: Any, picture: Path) -> str:
-    from ..plots.overlay_figure import figure_path
+    from ..plots.saving import figure_path
 
     figure_path(picture)  # before the sweep, not after it
     others = [names[0] for names in plan.dimensions if names != ("init.seed",)]

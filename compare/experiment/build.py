@@ -1,28 +1,26 @@
-"""What the commands do: build the parts of an experiment, run them, report, write the files."""
+"""The parts of an experiment, built from what it says, and run."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...theory.base.errors import FieldError, InputError
 from ...theory.base.npz import read_arrays
-from .layers import Loaded, to_toml
+from .layers import Loaded
+from .schema import Task
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ...sim.trajectory.trajectory import Trajectory
     from ...theory.data.dataset import Dataset
+    from ...theory.data.tasks import CompositeTask
     from ...theory.flows.flow import Flow
     from ...theory.models.model import Model
-    from ..overlays.overlay import Overlay
     from ..training.warmup import WarmupCosine
 
 ARRAYS = ("sequences", "labels")
@@ -171,9 +169,8 @@ def build_data(loaded: Loaded) -> Dataset:
     """Enumerate, sample or read the data."""
     experiment = loaded.experiment
     if experiment.data is None:
-        task = build_task(loaded)
+        task, count = build_task(loaded), _task(loaded).n_samples
         with refused(loaded, "task"):
-            count = experiment.task.n_samples
             return task.dataset() if count is None else task.sampled(count)
     with refused(loaded, "data"):
         return read_dataset(experiment.data.file, experiment.model.d_vocab)
@@ -184,7 +181,14 @@ def read_dataset(file: str, d_vocab: int | None) -> Dataset:
     from ...theory.data.dataset import Dataset
 
     arrays = read_arrays(Path(file), ARRAYS, OPTIONAL_ARRAYS)
-    return Dataset(d_vocab=d_vocab or _needed_vocabulary(arrays), **arrays)
+    return Dataset(
+        arrays["sequences"],
+        arrays["labels"],
+        d_vocab or _needed_vocabulary(arrays),
+        weights=arrays.get("weights"),
+        groups=arrays.get("groups"),
+        held_out=arrays.get("held_out"),
+    )
 
 
 def _needed_vocabulary(arrays: Mapping[str, np.ndarray]) -> int:
@@ -193,15 +197,19 @@ def _needed_vocabulary(arrays: Mapping[str, np.ndarray]) -> int:
     return 1 + max(0, *largest) if largest else 1
 
 
-def build_task(loaded: Loaded) -> Any:
+def _task(loaded: Loaded) -> Task:
+    if loaded.experiment.task is None:
+        raise InputError(f"the experiment has no [task]: its data are a file ({loaded.where('data')}).")
+    return loaded.experiment.task
+
+
+def build_task(loaded: Loaded) -> CompositeTask:
     """Make the composite task, without enumerating it."""
     from ...theory.data.tasks import CompositeTask
 
+    task = _task(loaded)
+    settings = {key: getattr(task, key) for key in type(task).model_fields if key != "n_samples"}
     with refused(loaded, "task"):
-        settings = {
-            key: getattr(loaded.experiment.task, key) for key in type(loaded.experiment.task).model_fields
-        }
-        del settings["n_samples"]
         return CompositeTask(**settings, d_vocab=loaded.experiment.model.d_vocab)
 
 
@@ -224,90 +232,3 @@ def derive_flows(loaded: Loaded, model: Model) -> dict[str, Flow]:
 
     with refused(loaded, "theory"):
         return {closure: derive(model, closure) for closure in loaded.experiment.theory.closures}
-
-
-def summary(
-    loaded: Loaded,
-    flows: Mapping[str, Flow],
-    theory: Mapping[str, Trajectory],
-    training: Trajectory | None = None,
-    overlays: Mapping[str, Overlay] | None = None,
-) -> dict[str, Any]:
-    """Collect what happened as JSON-able values; times are flow times, losses weighted means."""
-    from ...sim.trajectory.provenance import provenance
-
-    experiment = loaded.experiment
-    closures = {name: {"outcome": str(t.outcome), **_end(t)} for name, t in theory.items()}
-    for name, flow in flows.items():
-        orders = {w: None if not isfinite(o) else o for w, o in flow.residual_order.items()}
-        closures[name] |= {"residual_order": orders, "conserved": [str(i) for i in flow.invariants]}
-    for name, result in (overlays or {}).items():
-        closures[name]["overlay"] = result.summary() | {
-            "horizon_at_tolerance": {
-                "tolerance": experiment.output.tolerance,
-                **{w: _number(result.horizon(experiment.output.tolerance, w)) for w in result.theory.weights},
-            }
-        }
-    return {
-        "experiment": experiment.model_dump(mode="json", exclude_none=True),
-        "closures": closures,
-        "training": None if training is None else {"outcome": str(training.outcome), **_end(training)},
-        "provenance": provenance(config_hash=experiment.hash),
-    }
-
-
-def _end(trajectory: Trajectory) -> dict[str, Any]:
-    losses = [name for name in trajectory.observable_names if name.partition("/")[0] == "loss"]
-    last = {name: _number(trajectory[name][-1]) for name in losses} if len(trajectory.t) else {}
-    seconds = trajectory.statistics.get("seconds")
-    return {"seconds": seconds, "t": _number(trajectory.t[-1]) if len(trajectory.t) else None, "last": last}
-
-
-def _number(value: float) -> float | None:
-    """Return a finite float; JSON has no other, None stands for never."""
-    return float(value) if isfinite(value) else None
-
-
-def equations_tex(flows: Mapping[str, Flow]) -> str:
-    """Write the equations of all closures as one LaTeX document."""
-    parts = [f"\\section*{{Closure {name}}}\n\\[\n{flow.latex()}\n\\]\n" for name, flow in flows.items()]
-    head = "\\documentclass{article}\n\\usepackage{amsmath,amssymb}\n\\begin{document}\n"
-    return head + "\n".join(parts) + "\\end{document}\n"
-
-
-def writers(
-    loaded: Loaded,
-    flows: Mapping[str, Flow],
-    theory: Mapping[str, Trajectory],
-    training: Trajectory | None = None,
-    overlays: Mapping[str, Overlay] | None = None,
-) -> dict[str, Callable[[Path], Any]]:
-    """Map each result file to the function that writes it; what can fail in computing is done here."""
-    report = json.dumps(summary(loaded, flows, theory, training, overlays), indent=2, allow_nan=False)
-    files = {
-        "experiment.toml": _text(to_toml(loaded.experiment)),
-        "summary.json": _text(report + "\n"),
-        **{f"theory-{name}.nc": trajectory.save for name, trajectory in theory.items()},
-    }
-    if flows:
-        files["equations.tex"] = _text(equations_tex(flows))
-    if training is not None:
-        files["training.nc"] = training.save
-    if overlays:
-        files["overlay.png"] = lambda path: _draw(overlays, path)
-    return files
-
-
-def _text(content: str) -> Callable[[Path], Any]:
-    return lambda path: path.write_text(content, encoding="utf-8")
-
-
-def _draw(overlays: Mapping[str, Overlay], path: Path) -> None:
-    from ..plots.overlay_figure import plot_overlays
-
-    plot_overlays(list(overlays.values()), path)
-
-
-def on_terminal() -> bool:
-    """Whether somebody watches: progress is for eyes, not for log files."""
-    return sys.stderr.isatty()

@@ -69,18 +69,22 @@ class Section(BaseModel):
 class Task(Section):
     """The composite anchor task; see `smallinit.theory.CompositeTask`."""
 
-    keys: Tokens = Field(tuple(range(21, 121)), description='Key tokens: "21-40", "1-5,8" or a list.')
-    memory_anchors: Tokens = Field(tuple(range(1, 11)), description="Anchors whose labels are memorised.")
-    reasoning_anchors: Tokens = Field(tuple(range(11, 21)), description="Anchors that add to the key.")
-    n_anchors: int = Field(2, ge=1, le=64, description="Consecutive anchors per sequence.")
-    length: int = Field(3, ge=2, le=4096, description="Tokens per sequence.")
-    masked: Masked = Field((), description="Held-out reasoning tuples: [[11, 13], [13, 11]].")
-    positions: Positions | None = Field(
-        None, description="Weights of the key's positions; uniform if absent."
+    keys: Tokens = Field(default=tuple(range(21, 121)), description='Key tokens: "21-40", "1-5,8" or a list.')
+    memory_anchors: Tokens = Field(
+        default=tuple(range(1, 11)), description="Anchors whose labels are memorised."
     )
-    seed: Seed = Field(0, description="Seed of the memory labels and of sampling.")
+    reasoning_anchors: Tokens = Field(
+        default=tuple(range(11, 21)), description="Anchors that add to the key."
+    )
+    n_anchors: int = Field(default=2, ge=1, le=64, description="Consecutive anchors per sequence.")
+    length: int = Field(default=3, ge=2, le=4096, description="Tokens per sequence.")
+    masked: Masked = Field(default=(), description="Held-out reasoning tuples: [[11, 13], [13, 11]].")
+    positions: Positions | None = Field(
+        default=None, description="Weights of the key's positions; uniform if absent."
+    )
+    seed: Seed = Field(default=0, description="Seed of the memory labels and of sampling.")
     n_samples: int | None = Field(
-        None, ge=1, le=10**8, description="Draw this many sequences instead of enumerating all."
+        default=None, ge=1, le=10**8, description="Draw this many sequences instead of enumerating all."
     )
 
 
@@ -93,16 +97,20 @@ class Data(Section):
 class ModelSpec(Section):
     """The network; each model takes some of the keys, and the others are refused."""
 
-    name: ModelName = Field("EmbMLP", description=f"{listed(list(MODELS))}.")
-    d_model: Size = Field(200, description="Embedding width.")
-    d_mlp: Size = Field(400, description="Hidden width.")
-    d_head: Size = Field(64, description="Width of keys, queries and values.")
-    n_layers: int = Field(1, ge=1, le=16, description="Attention layers (AttentionOnly).")
-    unembed: bool = Field(True, description="Read logits through W_U (OneLayerTransformer).")
-    positions: bool = Field(False, description="Add a learned positional embedding (OneLayerTransformer).")
-    activation: Activation = Field("tanh", description=f"One of {', '.join(ACTIVATIONS)}.")
-    loss: Loss | None = Field(None, description=f"{listed(LOSSES)}; the model's own if absent.")
-    d_vocab: Size | None = Field(None, description="Vocabulary size; as large as the data need if absent.")
+    name: ModelName = Field(default="EmbMLP", description=f"{listed(list(MODELS))}.")
+    d_model: Size = Field(default=200, description="Embedding width.")
+    d_mlp: Size = Field(default=400, description="Hidden width.")
+    d_head: Size = Field(default=64, description="Width of keys, queries and values.")
+    n_layers: int = Field(default=1, ge=1, le=16, description="Attention layers (AttentionOnly).")
+    unembed: bool = Field(default=True, description="Read logits through W_U (OneLayerTransformer).")
+    positions: bool = Field(
+        default=False, description="Add a learned positional embedding (OneLayerTransformer)."
+    )
+    activation: Activation = Field(default="tanh", description=f"One of {', '.join(ACTIVATIONS)}.")
+    loss: Loss | None = Field(default=None, description=f"{listed(LOSSES)}; the model's own if absent.")
+    d_vocab: Size | None = Field(
+        default=None, description="Vocabulary size; as large as the data need if absent."
+    )
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -125,57 +133,80 @@ class ModelSpec(Section):
 class Init(Section):
     """The initial weights."""
 
-    gamma: float = Field(0.8, ge=0, le=100, description="Entries have standard deviation rows^-gamma.")
-    seed: Seed = Field(0, description="Seed of the initial weights.")
-    file: File | None = Field(None, description="An .npz with the weights, in place of a draw.")
+    gamma: float = Field(
+        default=0.8, ge=0, le=100, description="Entries have standard deviation rows^-gamma."
+    )
+    seed: Seed = Field(default=0, description="Seed of the initial weights.")
+    file: File | None = Field(default=None, description="An .npz with the weights, in place of a draw.")
 
 
 class Theory(Section):
     """The closures and their integration; times are flow times (learning rate x step)."""
 
     closures: Closures = Field(
-        ("leading", "softmax"),
+        default=("leading", "softmax"),
         description=f"Any of {', '.join(CLOSURES)}, order=k, activation=j+attention=m; repeatable.",
     )
-    t1: Positive = Field(200.0, description="End, in flow time.")
-    rtol: Tolerance = Field(1e-6, description="Relative tolerance.")
-    atol: Positive | None = Field(None, description="Absolute tolerance; from the weights' scale if absent.")
-    method: Method | None = Field(
-        None, description=f"{listed(METHODS)}; chosen as the run goes on if absent."
+    t1: Positive = Field(default=200.0, description="End, in flow time.")
+    rtol: Tolerance = Field(default=1e-6, description="Relative tolerance.")
+    atol: Positive | None = Field(
+        default=None, description="Absolute tolerance; from the weights' scale if absent."
     )
-    points: int = Field(101, ge=2, le=100_000, description="Times kept, of theory and training alike.")
-    max_steps: int = Field(100_000, ge=1, le=STEP_LIMIT, description="Most steps of the integrator.")
+    method: Method | None = Field(
+        default=None, description=f"{listed(METHODS)}; chosen as the run goes on if absent."
+    )
+    points: int = Field(
+        default=101, ge=2, le=100_000, description="Times kept, of theory and training alike."
+    )
+    max_steps: int = Field(default=100_000, ge=1, le=STEP_LIMIT, description="Most steps of the integrator.")
 
 
 class Training(Section):
     """The training run."""
 
-    optimizer: Optimizer = Field("gd", description=f"{listed(OPTIMIZERS)}.")
-    learning_rate: Positive = Field(0.1, description="Flow time per step; the largest under a schedule.")
-    steps: Steps | None = Field(None, description="Steps; t1 / learning_rate if absent.")
-    batch_size: Steps | None = Field(None, description="Sequences per step; not for gd.")
-    weight_decay: float = Field(0.0, ge=0, description="Decay rate per unit of flow time.")
+    optimizer: Optimizer = Field(default="gd", description=f"{listed(OPTIMIZERS)}.")
+    learning_rate: Positive = Field(
+        default=0.1, description="Flow time per step; the largest under a schedule."
+    )
+    steps: Steps | None = Field(default=None, description="Steps; t1 / learning_rate if absent.")
+    batch_size: Steps | None = Field(default=None, description="Sequences per step; not for gd.")
+    weight_decay: float = Field(default=0.0, ge=0, description="Decay rate per unit of flow time.")
     betas: Betas | None = Field(
-        None, description="Decay of adamw's moments per step; [0.9, 0.999] if absent."
+        default=None, description="Decay of adamw's moments per step; [0.9, 0.999] if absent."
     )
     schedule: Schedule | None = Field(
-        None, description="cosine: warm-up, then half a cosine; a constant learning rate if absent."
+        default=None, description="cosine: warm-up, then half a cosine; a constant learning rate if absent."
     )
-    warmup: int | None = Field(None, ge=0, le=STEP_LIMIT, description="Steps of the warm-up; 0 if absent.")
-    cosine_end: Steps | None = Field(None, description="Step at which the cosine ends; the last if absent.")
+    warmup: int | None = Field(
+        default=None, ge=0, le=STEP_LIMIT, description="Steps of the warm-up; 0 if absent."
+    )
+    cosine_end: Steps | None = Field(
+        default=None, description="Step at which the cosine ends; the last if absent."
+    )
     final: float | None = Field(
-        None, gt=0, le=1, description="Learning rate after the cosine over the largest; 0.1 if absent."
+        default=None,
+        gt=0,
+        le=1,
+        description="Learning rate after the cosine over the largest; 0.1 if absent.",
     )
-    clip: Positive | None = Field(None, description="Largest norm of the whole gradient; none if absent.")
-    seed: Seed = Field(0, description="Seed of the minibatches.")
-    dtype: Dtype = Field("float64", description=f"{listed(DTYPES)}.")
-    device: Device = Field("cpu", description=f"{listed(DEVICES)}, which takes a GPU if there is one.")
-    keep: Keep = Field("weights", description=f"What is kept of every saved step: {listed(KEEPS)}.")
+    clip: Positive | None = Field(
+        default=None, description="Largest norm of the whole gradient; none if absent."
+    )
+    seed: Seed = Field(default=0, description="Seed of the minibatches.")
+    dtype: Dtype = Field(default="float64", description=f"{listed(DTYPES)}.")
+    device: Device = Field(
+        default="cpu", description=f"{listed(DEVICES)}, which takes a GPU if there is one."
+    )
+    keep: Keep = Field(default="weights", description=f"What is kept of every saved step: {listed(KEEPS)}.")
     measure_on: File | None = Field(
-        None, description="An .npz like that of [data], to measure the observables that are kept on."
+        default=None, description="An .npz like that of [data], to measure the observables that are kept on."
     )
-    checkpoint: File | None = Field(None, description="An .npz to keep the state in, and to go on from.")
-    checkpoint_every: Steps | None = Field(None, description="Steps between states; a minute if absent.")
+    checkpoint: File | None = Field(
+        default=None, description="An .npz to keep the state in, and to go on from."
+    )
+    checkpoint_every: Steps | None = Field(
+        default=None, description="Steps between states; a minute if absent."
+    )
 
     @model_validator(mode="after")
     def _together(self) -> Training:
@@ -209,7 +240,7 @@ class Training(Section):
 class Output(Section):
     """What the report shows."""
 
-    tolerance: Tolerance = Field(0.05, description="Relative error that ends a horizon.")
+    tolerance: Tolerance = Field(default=0.05, description="Relative error that ends a horizon.")
 
 
 class Experiment(Section):

@@ -62,8 +62,8 @@ def format_tokens(tokens: tuple[int, ...]) -> str:
     """Write tokens as ranges, such that `parse_tokens` gives them back in the same order."""
     breaks = [i for i, (a, b) in enumerate(pairwise(tokens), 1) if b != a + 1]
     edges = [0, *breaks, len(tokens)]
-    runs = [tokens[a:b] for a, b in pairwise(edges)]
-    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+    runs = ((tokens[a], tokens[b - 1]) for a, b in pairwise(edges) if b > a)
+    return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in runs)
 
 
 def parse_closures(value: Any) -> Any:
@@ -96,7 +96,7 @@ def check_activation(name: str) -> str:
 
 def _known(name: str, known: tuple[str, ...]) -> str:
     if name not in known:
-        raise ValueError(f"{shown(name)} is unknown; {did_you_mean(name, known).rstrip('.')}")
+        raise ValueError(f"{shown(name)} is unknown; {did_you_mean(name, known, cutoff=0.7).rstrip('.')}")
     return name
 
 

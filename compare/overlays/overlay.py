@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf, isfinite
 from pathlib import Path
@@ -126,12 +126,21 @@ class Overlay:
         Where their times meet.
     decomposition : Decomposition or None
         Why they part, if that was asked for.
+    relative_error : RelativeErrors
+        Relative errors over `t`, by name; computed when asked for. A weight's is that of its displacement from the
+        start, ``|dW_theory - dW_training| / |dW_training|`` in the Frobenius norm; an observable's is
+        ``|a_theory - a_training| / |a_training|``. 0/0 counts as 0.
     """
 
     theory: Trajectory
     training: Trajectory
     alignment: Alignment
     decomposition: Decomposition | None = None
+    relative_error: RelativeErrors = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the errors, which compute nothing yet."""
+        object.__setattr__(self, "relative_error", RelativeErrors(self.alignment))
 
     def __repr__(self) -> str:
         """Return what is compared, and over which times."""
@@ -162,15 +171,6 @@ class Overlay:
     def t(self) -> np.ndarray:
         """Common flow times (n_t,), increasing."""
         return self.alignment.t
-
-    @cached_property
-    def relative_error(self) -> RelativeErrors:
-        """Relative errors over `t`, by name.
-
-        A weight's is that of its displacement from the start, ``|dW_theory - dW_training| / |dW_training|``
-        in the Frobenius norm; an observable's is ``|a_theory - a_training| / |a_training|``. 0/0 counts as 0.
-        """
-        return RelativeErrors(self.alignment)
 
     @property
     def blow_up_time(self) -> float | None:

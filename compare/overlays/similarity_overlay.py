@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,14 +14,8 @@ from ...theory.base.validate import fraction, real
 from ...theory.data.dataset import Dataset
 from ...theory.data.token_similarity import cooccurrence_similarity, cosine_matrix, signature_similarity
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-
 FIRST_STAGE = 0.9  # of the way from the loss at the start to the entropy of the label frequencies
 LEAST_SHARE = 5e-4  # of all tokens; the label laws of rarer ones are mostly noise
-COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown")
 SAME_TIME = 1e-9
 SIGNATURE, BASELINE = "signature", "co-occurrence"
 
@@ -60,6 +53,7 @@ class SimilarityOverlay:
     mean_cosine: np.ndarray
     trained: np.ndarray
     predicted: Mapping[str, np.ndarray]
+    baseline: ClassVar[str] = BASELINE
 
     @property
     def at_stage_end(self) -> dict[str, float]:
@@ -209,57 +203,3 @@ def _correlation(predicted: np.ndarray | None, trained: np.ndarray) -> float:
     a, b = (x - x.mean() for x in (off_diagonal(predicted), off_diagonal(trained)))
     size = np.linalg.norm(a) * np.linalg.norm(b)
     return float(a @ b / size) if size > 0.0 else float("nan")
-
-
-def plot_similarity(
-    overlays: Mapping[str, Sequence[SimilarityOverlay]], path: str | Path | None = None
-) -> Figure:
-    """Draw a column per corpus: correlations over flow time, and both matrices at the end of the first stage.
-
-    Parameters
-    ----------
-    overlays : mapping
-        Corpus -> overlays, one per seed; every seed is a line, and the matrices are the first seed's.
-    path : path, optional
-        File to write, .png, .pdf or .svg; replaced if there.
-
-    Raises
-    ------
-    ValueError
-        If the path cannot be a figure's.
-    """
-    from matplotlib.figure import Figure
-
-    from ..plots.overlay_figure import figure_path, save_figure
-
-    target = None if path is None else figure_path(path)
-    figure = Figure(figsize=(4.2 * len(overlays), 7.4), layout="constrained")
-    axes = figure.subplots(2, len(overlays), squeeze=False, height_ratios=(1, 1.25))
-    for (above, below), (name, members) in zip(axes.T, overlays.items(), strict=True):
-        _draw_correlations(above, members)
-        above.set_title(name)
-        _draw_matrices(below, members[0])
-    axes[0, 0].set_ylabel("correlation with the trained similarities")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=4, fontsize=8, loc="outside upper center")
-    figure.colorbar(axes[1, -1].images[0], ax=list(axes[1]), label="cosine", shrink=0.8, location="right")
-    if target is not None:
-        save_figure(figure, target, 110, {"Title": "smallinit token similarity"})
-    return figure
-
-
-def _draw_correlations(panel: Axes, members: Sequence[SimilarityOverlay]) -> None:
-    for k, overlay in enumerate(members):
-        for colour, (name, values) in zip(COLOURS, overlay.correlation.items(), strict=False):
-            line = "--" if name == BASELINE else "-"
-            panel.plot(overlay.t, values, color=colour, lw=1.3, ls=line, label=None if k else name)
-        end = overlay.t[overlay.stage_end]
-        panel.axvline(end, color="grey", lw=0.8, ls=":", label=None if k else "end of the first stage")
-    panel.set(xlabel="flow time (learning rate x step)", ylim=(-0.3, 1.03))
-
-
-def _draw_matrices(panel: Axes, overlay: SimilarityOverlay) -> None:
-    """The trained matrix above the diagonal, the first theory's below it."""
-    name, below = next(iter(overlay.predicted.items()))
-    both = np.where(np.triu(np.ones(below.shape, dtype=bool)), overlay.trained, below)
-    panel.set(title=f"above: trained; below: {name}", xlabel="token", xticks=[], yticks=[])
-    panel.imshow(both, vmin=-1.0, vmax=1.0, cmap="RdBu_r", interpolation="nearest")

@@ -5,47 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
 from ...theory.base.errors import FieldError
-from ...theory.base.files import whole_file
 from ...theory.base.validate import integer, positive, real
 from . import panels
+from .drawable import DrawableOverlay, DrawableParts
+from .saving import METADATA, STYLE, WIDTH, figure_path, save_figure
 
-if TYPE_CHECKING:
-    from ..overlays.decompose import Decomposition
-    from ..overlays.overlay import Overlay
-
-STYLE: dict[str, Any] = {
-    "font.size": 7.5,
-    "axes.labelsize": 7.5,
-    "axes.titlesize": 7.5,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "legend.fontsize": 6.5,
-    "legend.frameon": False,
-    "axes.linewidth": 0.6,
-    "lines.linewidth": 1.2,
-    **{f"{axis}tick.{kind}.width": 0.6 for axis in "xy" for kind in ("major", "minor")},
-    **{f"{axis}tick.major.size": 2.5 for axis in "xy"},
-    **{f"{axis}tick.minor.size": 1.5 for axis in "xy"},
-    "svg.hashsalt": "smallinit",
-    "pdf.fonttype": 42,
-}
-WIDTH, CURVES, MATRICES = 7.2, 3.65, 1.5  # inches; the width of a two-column page
-# Where each format keeps its record, and what it must leave out for equal figures to be equal files.
-METADATA: dict[str, tuple[str, dict[str, Any]]] = {
-    ".png": ("Description", {"Software": None}),
-    ".pdf": ("Subject", {"CreationDate": None}),
-    ".svg": ("Description", {"Date": None}),
-}
+CURVES, MATRICES = 3.65, 1.5  # inches, heights of the rows
 
 
 def plot_overlays(
-    overlays: Sequence[Overlay],
+    overlays: Sequence[DrawableOverlay],
     path: str | Path,
     *,
     times: Sequence[float] | None = None,
@@ -91,7 +65,7 @@ def plot_overlays(
     return path
 
 
-def plot_parts(split: Decomposition, path: str | Path, names: Sequence[str], dpi: int = 200) -> Path:
+def plot_parts(split: DrawableParts, path: str | Path, names: Sequence[str], dpi: int = 200) -> Path:
     """Draw the sizes of the parts of a decomposition over flow time, one panel per name, and write the figure.
 
     Parameters
@@ -121,7 +95,7 @@ def plot_parts(split: Decomposition, path: str | Path, names: Sequence[str], dpi
     return path
 
 
-def _draw(overlays: Sequence[Overlay], times: Sequence[float] | None, tolerance: float) -> Figure:
+def _draw(overlays: Sequence[DrawableOverlay], times: Sequence[float] | None, tolerance: float) -> Figure:
     tokens = panels.anchor_tokens(overlays[0])
     height = CURVES + (MATRICES if tokens else 0.0)
     figure = Figure(figsize=(WIDTH, height))
@@ -155,7 +129,7 @@ def _draw(overlays: Sequence[Overlay], times: Sequence[float] | None, tolerance:
     return figure
 
 
-def _write(figure: Figure, path: Path, overlays: Sequence[Overlay], dpi: int) -> None:
+def _write(figure: Figure, path: Path, overlays: Sequence[DrawableOverlay], dpi: int) -> None:
     key = METADATA[path.suffix.lower()][0]
     trajectories = {"theories": [o.theory for o in overlays], "training": [overlays[0].training]}
     record = {
@@ -172,39 +146,13 @@ def _write(figure: Figure, path: Path, overlays: Sequence[Overlay], dpi: int) ->
     )
 
 
-def save_figure(figure: Figure, path: Path, dpi: int, metadata: dict[str, Any]) -> None:
-    """Write a figure whole or not at all; equal figures are equal files, in each of the formats."""
-    metadata = metadata | METADATA[path.suffix.lower()][1]
-    with (
-        whole_file(path) as temporary,
-        context({key: STYLE[key] for key in ("svg.hashsalt", "pdf.fonttype")}),
-    ):
-        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=dpi, metadata=metadata)
-
-
-def _same_training(overlays: Sequence[Overlay]) -> tuple[Overlay, ...]:
+def _same_training(overlays: Sequence[DrawableOverlay]) -> tuple[DrawableOverlay, ...]:
     given = tuple(overlays)
     if not 1 <= len(given) <= len(panels.LINES):
         raise FieldError("overlays", f"must hold 1 to {len(panels.LINES)} overlays, got {len(given)}.")
     if any(o.training is not given[0].training for o in given):
         raise FieldError("overlays", "must share one training run: make them all with the same trajectory.")
     return given
-
-
-def figure_path(path: str | Path) -> Path:
-    """Return where a figure can be written.
-
-    Raises
-    ------
-    ValueError
-        If it does not end in .png, .pdf or .svg, or its folder is missing.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in METADATA:
-        raise FieldError("path", f"{str(path)!r} must end in one of {', '.join(METADATA)}.")
-    if not path.parent.is_dir():
-        raise FieldError("path", f"{str(path)!r} lies in a folder that does not exist: create it first.")
-    return path
 
 
 def _times(times: Sequence[float] | None) -> Sequence[float] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,10 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from ...sim.trajectory.observables import cosines
-
-if TYPE_CHECKING:
-    from ..overlays.decompose import Decomposition
-    from ..overlays.overlay import Overlay
+from .drawable import DrawableOverlay, DrawableParts
 
 # Okabe and Ito's palette: told apart under every common colour blindness; one colour per quantity.
 GROUP_COLOURS = {"memory": "#D55E00", "reasoning-train": "#0072B2", "reasoning-test": "#009E73"}
@@ -32,7 +29,7 @@ LARGEST_RANGE = 1e12
 N_TIMES = 3
 
 
-def losses(above: Axes, below: Axes, overlays: Sequence[Overlay]) -> None:
+def losses(above: Axes, below: Axes, overlays: Sequence[DrawableOverlay]) -> None:
     """Losses by group with the memory plateau, their relative errors below."""
     training = overlays[0].training
     names = [name for name in training.observable_names if name.startswith("loss/")] or ["loss"]
@@ -51,7 +48,7 @@ def losses(above: Axes, below: Axes, overlays: Sequence[Overlay]) -> None:
     _legend(above, "lower left")
 
 
-def norms(above: Axes, below: Axes, overlays: Sequence[Overlay]) -> None:
+def norms(above: Axes, below: Axes, overlays: Sequence[DrawableOverlay]) -> None:
     """Norms of the weights, relative errors of their displacements below."""
     training = overlays[0].training
     colours = _colours(training.weights, WEIGHT_COLOURS)
@@ -76,7 +73,7 @@ def norms(above: Axes, below: Axes, overlays: Sequence[Overlay]) -> None:
     _legend(above, "lower right")
 
 
-def parts(ax: Axes, split: Decomposition, name: str) -> None:
+def parts(ax: Axes, split: DrawableParts, name: str) -> None:
     """Sizes of the parts of a decomposition, what is left, and the whole distance, relative to training."""
     t, whole = split.t, split.distance(name) / np.where(split.scale[name] > 0, split.scale[name], np.inf)
     ax.plot(t, np.where(whole > 0, whole, np.nan), color=GREY, lw=2.4, alpha=0.5, label="theory to training")
@@ -91,7 +88,7 @@ def parts(ax: Axes, split: Decomposition, name: str) -> None:
     ax.set(yscale="log", xlabel=time, ylabel=f"relative to {what} of training")
 
 
-def finish(above: Axes, below: Axes, overlays: Sequence[Overlay], tolerance: float) -> None:
+def finish(above: Axes, below: Axes, overlays: Sequence[DrawableOverlay], tolerance: float) -> None:
     """Draw what both columns share: tolerance, blow-ups, axes."""
     training = overlays[0].training
     end = float(training.t[-1])
@@ -111,7 +108,7 @@ def finish(above: Axes, below: Axes, overlays: Sequence[Overlay], tolerance: flo
     _steps_on_top(above, training)
 
 
-def style_legend(figure: Figure, overlays: Sequence[Overlay]) -> None:
+def style_legend(figure: Figure, overlays: Sequence[DrawableOverlay]) -> None:
     """Say once, above all panels, what lines and markers are."""
     handles = [
         Line2D([], [], color=GREY, ls=line, label=f"theory: {overlay.theory.label}")
@@ -139,7 +136,7 @@ def letter(ax: Axes, name: str) -> None:
     )
 
 
-def anchor_tokens(overlay: Overlay) -> dict[str, np.ndarray]:
+def anchor_tokens(overlay: DrawableOverlay) -> dict[str, np.ndarray]:
     """Token groups for the cosine matrices: anchors if there are any, else all groups that fit."""
     data = overlay.training.data
     if data is None or "W_E" not in overlay.training.weights:
@@ -153,7 +150,7 @@ def anchor_tokens(overlay: Overlay) -> dict[str, np.ndarray]:
 def cosine_row(
     figure: Figure,
     grid: GridSpec,
-    overlays: Sequence[Overlay],
+    overlays: Sequence[DrawableOverlay],
     tokens: Mapping[str, np.ndarray],
     times: Sequence[float] | None,
 ) -> None:
@@ -200,7 +197,7 @@ def label_entropy(data: Any, group: str) -> float:
 def _quantity(
     above: Axes,
     below: Axes,
-    overlays: Sequence[Overlay],
+    overlays: Sequence[DrawableOverlay],
     name: str,
     error: str,
     colour: str,

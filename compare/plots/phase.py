@@ -94,7 +94,7 @@ def plot_phases(
     """
     from matplotlib.figure import Figure
 
-    from .overlay_figure import figure_path, save_figure
+    from .saving import figure_path, save_figure
 
     target = None if path is None else figure_path(path)
     times = escape_times(sweep, part)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,12 +14,9 @@ from matplotlib.ticker import LogLocator
 
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import integer
-from ..proof.check import Verdict
-from .overlay_figure import STYLE, WIDTH, figure_path, save_figure
+from .drawable import DrawableProof, DrawableResidual
 from .panels import GREY, MARKERS
-
-if TYPE_CHECKING:
-    from ..proof.residuals import ResidualMeasurement
+from .saving import STYLE, WIDTH, figure_path, save_figure
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
 ROUNDING = 1e-14  # errors below are that of float64 arithmetic
@@ -28,7 +24,7 @@ LOWEST = 1e-18  # of the axis
 EVERY = 4  # of the scales, which are a quarter of an octave apart, has a marker
 LINE = 0.16  # inches of a line of the legend
 
-Proof: TypeAlias = "Verdict | ResidualMeasurement"
+Proof = DrawableProof | DrawableResidual
 
 
 def plot_proof(
@@ -83,14 +79,14 @@ def plot_proof(
     return path
 
 
-def _measured(name: str, proof: Proof, weight: str) -> ResidualMeasurement:
-    measurement = proof.proof if isinstance(proof, Verdict) else proof
+def _measured(name: str, proof: Proof, weight: str) -> DrawableResidual:
+    measurement = proof.proof if isinstance(proof, DrawableProof) else proof
     if weight not in measurement.errors:
         raise FieldError("weight", f"{weight!r} is not in {name!r}: it has {', '.join(measurement.errors)}.")
     return measurement
 
 
-def _panel(ax: Axes, some: Mapping[str, ResidualMeasurement], weight: str) -> None:
+def _panel(ax: Axes, some: Mapping[str, DrawableResidual], weight: str) -> None:
     for j, (name, found) in enumerate(some.items()):
         eps, error = found.eps, found.errors[weight]
         colour, marker = COLOURS[j], MARKERS[j % len(MARKERS)]
@@ -108,7 +104,7 @@ def _panel(ax: Axes, some: Mapping[str, ResidualMeasurement], weight: str) -> No
     )  # fmt: skip
 
 
-def _power(found: ResidualMeasurement, weight: str) -> str:
+def _power(found: DrawableResidual, weight: str) -> str:
     measured, predicted = found.measured[weight], found.predicted.get(weight, np.nan)
     if not isfinite(measured):
         return "nothing but rounding" + (", as predicted" if predicted == np.inf else "")

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..integration.integrate import default_atol, fingerprint
-from ..ode.methods import AnyMethod
-from ..ode.methods.taylor import Series
+from ..ode.methods import Method
 from ..ode.outcome import IntegrationError, Outcome, Status
 from ..ode.record import Limits
 from ..ode.solve import interval, save_times, solve
+from ..ode.stepper import NotFiniteAtStart
 from ..trajectory.observables import observable_names
 from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
 from .ensemble import Ensemble, gather
-from .taylor_ensemble import choose, in_lanes
+from .lane_ensemble import choose, in_lanes
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
@@ -37,7 +37,7 @@ def integrate_ensemble(
     save_at: Any = 1,
     rtol: float = 1e-6,
     atol: float | None = None,
-    method: str | AnyMethod | None = None,
+    method: str | Method | None = None,
     *,
     t0: float = 0.0,
     observables: Sequence[str] = (),
@@ -116,7 +116,7 @@ def integrate_ensemble(
         report()
         return kept
 
-    if isinstance(table, Series) and max_seconds is None:
+    if table.in_lanes and max_seconds is None:
         states = np.stack([problem.pack(member) for member in members])
         found = in_lanes(problem, states, ends, atol, table, settings, workers, report, keep)
     else:  # a wall-clock limit of each member needs a clock of each
@@ -177,9 +177,7 @@ def _run(
     asked = save_times(settings["save_at"], settings["t0"], t1)
     try:
         solution = solve(problem, y0, **(settings | {"t1": t1, "save_at": asked, "atol": limit}))
-    except ValueError as error:
-        if "finite at the start" not in str(error):
-            raise
+    except NotFiniteAtStart as error:
         outcome = Outcome(Status.NON_FINITE, settings["t0"], str(error))
         counts = {"accepted": 0, "rejected": 0, "rhs_calls": 1, "seconds": 0.0}
         counts |= {"methods": settings["method"].name}

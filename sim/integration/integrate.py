@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ode.events import as_events
-from ..ode.methods import AnyMethod
+from ..ode.methods import Method
 from ..ode.outcome import IntegrationError
 from ..ode.record import Limits, Solution
 from ..ode.solve import checked_tolerances, interval, save_times, solve
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ...theory.flows.flow import Flow
     from ..kernel.problem import Problem
     from ..reduced.reduction import Reduction
-    from ..trajectory.live_view import View
+    from ..trajectory.live_view import LiveView
 
 
 def integrate(
@@ -33,7 +33,7 @@ def integrate(
     save_at: Any = None,
     rtol: float = 1e-6,
     atol: float | None = None,
-    method: str | AnyMethod | None = None,
+    method: str | Method | None = None,
     events: Any = (),
     max_steps: int = 100_000,
     throw: bool = True,
@@ -68,7 +68,7 @@ def integrate(
         Absolute tolerance per entry. None takes ``1e-3 rtol`` times the RMS entry of the smallest moving
         weight: whatever the scale of initialisation, the early growth is then computed to the same relative
         accuracy.
-    method : {"tsit5", "dop853", "rkc", "euler", "taylor"}, Method, Stabilised, Series or None
+    method : {"tsit5", "dop853", "rkc", "euler", "taylor"}, Method or None
         None takes "dop853" for ``rtol <= 1e-6``, else "tsit5", and changes to "rkc" where stability holds the step
         down and that is cheaper; ``Trajectory.statistics["methods"]`` says what it chose. "taylor" is for polynomial
         flows of small states, and needs no first step.
@@ -169,10 +169,10 @@ def fingerprint(weights: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _view(flow: Any, data: Dataset, problem: Problem, names: Sequence[str] | None) -> View | None:
+def _view(flow: Any, data: Dataset, problem: Problem, names: Sequence[str] | None) -> LiveView | None:
     """What is to be kept in place of the weights, if anything."""
     from ..reduced.reduction import Reduction
-    from ..trajectory.live_view import View
+    from ..trajectory.live_view import LiveView
 
     if names is None:
         return None
@@ -180,7 +180,7 @@ def _view(flow: Any, data: Dataset, problem: Problem, names: Sequence[str] | Non
         raise ValueError(
             "`observables` are those of full weights: keep the weights of a reduced flow and `lift` them."
         )
-    return View(flow, data, problem, names)
+    return LiveView(flow, data, problem, names)
 
 
 def _trajectory(
@@ -189,7 +189,7 @@ def _trajectory(
     flow: Flow | Reduction,
     data: Dataset,
     settings: dict,
-    view: View | None,
+    view: LiveView | None,
 ) -> Trajectory:
     named = problem.unpack(solution.y) if view is None else {}
     return Trajectory(

@@ -2,96 +2,129 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .blowup import blow_up_time
-from .methods import default_method
-from .methods.rkc import RKC, Stabilised
-from .methods.tableau import Method
-from .progress import Run
+from .methods import RKC, default_method
+from .stepper import StepControl, Stepper
+
+if TYPE_CHECKING:
+    from ..kernel.problem import Problem
+    from .methods import Method
 
 CHECK = 40  # accepted steps between two looks at the stiffness
 STIFF = 2.0  # step x spectral radius from which an explicit step is taken to be held down by stability
 
 
-class Automatic:
-    """A `Run` that changes its method: to RKC where the problem has become stiff, back if that does not pay.
+class SwitchingStepper(Stepper):
+    """A stepper that changes its method: to RKC where the problem has become stiff, back if that does not pay.
 
     A gradient flow is fast and smooth while it leaves the plateau, and slow but stiff afterwards. The choice depends on
     the trajectory alone, so it is the same every time.
 
     Attributes
     ----------
-    run : Run
-        The method at work.
+    at_work : Stepper
+        That of the method in use.
     chosen : list of (str, float)
         Names of the methods, and the flow times from which they were used.
     """
 
     def __init__(
-        self, problem: Any, y0: Any, t0: float, t1: float, rtol: float, atol: float, first_step: Any
-    ) -> None:
-        self._settings = (problem, t1, rtol, atol)
-        self.explicit = default_method(rtol)
+        self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl
+    ) -> None:  # fmt: skip
+        self._problem, self._t1, self._control = problem, t1, control
+        self.explicit = default_method(control.rtol)
         self.chosen: list[tuple[str, float]] = []
         self._counts = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
         self._history = np.zeros((0, 3))
         self._cost, self._wait = np.inf, 1
-        self._use(self.explicit, y0, t0, first_step)
+        self._use(self.explicit, y0, t0, control.first_step)
 
-    def _use(self, method: Method | Stabilised, y: Any, t: float, first_step: float | None) -> None:
-        problem, t1, rtol, atol = self._settings
-        self.run = Run(problem, y, t, t1, method, rtol, atol, first_step)
+    def _use(self, method: Method, y: np.ndarray, t: float, first_step: float | None) -> None:
+        control = replace(self._control, first_step=first_step)
+        self.name, self.at_work = method.name, method.begin(self._problem, y, t, self._t1, control)
         self.chosen.append((method.name, t))
         self._mark, self._look = (t, 0), CHECK
 
-    def __getattr__(self, name: str) -> Any:
-        """Everything that is not about the change of methods is the run's."""
-        return getattr(self.run, name)
+    @property
+    def t(self) -> float:
+        """Flow time reached."""
+        return self.at_work.t
 
     @property
-    def accepted(self) -> int:
-        """Number of accepted steps, of all methods."""
-        return self._counts["accepted"] + self.run.accepted
+    def t_before(self) -> float:
+        """Flow time before the last accepted step."""
+        return self.at_work.t_before
+
+    @property
+    def y(self) -> np.ndarray:
+        """State at `t` (n,)."""
+        return self.at_work.y
+
+    @property
+    def h(self) -> float:
+        """Size of the next trial step."""
+        return self.at_work.h
+
+    @property
+    def methods(self) -> str:
+        """Methods used, each but the first with the flow time from which it was."""
+        return ", ".join(
+            name if i == 0 else f"{name} from t = {t:.6g}" for i, (name, t) in enumerate(self.chosen)
+        )
+
+    @property
+    def last_trial_bad(self) -> bool:
+        """Whether the last trial step met values that are not finite."""
+        return self.at_work.last_trial_bad
 
     def counts(self) -> dict[str, int]:
-        """Count accepted steps, rejected steps and calls of the right-hand side, of all methods."""
-        return {name: n + self._counts[name] for name, n in self.run.counts().items()}
+        """Return accepted steps, rejected steps and calls of the right-hand side, of all methods."""
+        return {name: n + self._counts[name] for name, n in self.at_work.counts().items()}
 
     def history(self) -> np.ndarray:
-        """Growth of accepted steps, as `Run.history`."""
-        return np.concatenate([self._history, self.run.history()])
+        """Growth of accepted steps of all methods."""
+        return np.concatenate([self._history, self.at_work.history()])
 
-    def blow_up(self, resolution: float) -> float | None:
-        """Time at which the state becomes infinite, if it does."""
-        return blow_up_time(self.history(), resolution)
+    def dense(self, times: np.ndarray, out: np.ndarray) -> None:
+        """Write the states at `times` (m,), within the last accepted step, to `out` (m, n)."""
+        self.at_work.dense(times, out)
+
+    def stiffness(self) -> float:
+        """Step size x largest |eigenvalue| of the Jacobian."""
+        return self.at_work.stiffness()
+
+    def remedy(self) -> str:
+        """What helps the method in use."""
+        return self.at_work.remedy()
 
     def advance(self, stop: float, budget: int, limit: int) -> int:
-        """Take steps as `Run.advance`, after a look at whether the method is still the right one."""
-        if self.run.accepted >= self._look:
-            self._look = self.run.accepted + CHECK
+        """Take steps, after a look at whether the method is still the right one."""
+        if self.at_work.accepted >= self._look:
+            self._look = self.at_work.accepted + CHECK
             self._consider()
         used = self._counts["accepted"] + self._counts["rejected"]
         # Never past the next look: how many steps a call takes depends on the clock, the choice must not.
-        return self.run.advance(stop, min(budget, self._look - self.run.accepted), limit - used)
+        return self.at_work.advance(stop, min(budget, self._look - self.at_work.accepted), limit - used)
 
     def _consider(self) -> None:
         """Change the method where the other one is cheaper per unit of flow time."""
-        t, calls = self.run.t, self.run.counts()["rhs_calls"]
+        t, calls = self.t, self.at_work.counts()["rhs_calls"]
         cost = (calls - self._mark[1]) / max(t - self._mark[0], 1e-300)
         self._mark = (t, calls)
-        if self.run.method is RKC:
+        if self.name == RKC.name:
             if cost > self._cost:
                 self._change(self.explicit)
                 self._wait *= 2  # it may pay later on
                 self._look = self._wait * CHECK
-        elif self.run.stiffness() > STIFF:
+        elif self.stiffness() > STIFF:
             self._cost = cost
             self._change(RKC)
 
-    def _change(self, method: Method | Stabilised) -> None:
+    def _change(self, method: Method) -> None:
         self._counts = self.counts()
         self._history = self.history()
-        self._use(method, self.run.y.copy(), self.run.t, self.run.h)
+        self._use(method, self.y.copy(), self.t, self.h)

@@ -13,12 +13,10 @@ import numpy as np
 from .outcome import Outcome
 
 if TYPE_CHECKING:
-    from .automatic import Automatic
     from .events import Watch
-    from .progress import Run
-    from .taylor.taylor_run import TaylorRun
+    from .stepper import Stepper
 
-View = Callable[[np.ndarray], np.ndarray] | None  # (m, n) -> (m, q): what is kept in place of states
+Keep = Callable[[np.ndarray], np.ndarray] | None  # (m, n) -> (m, q): what is kept in place of states
 
 _CALL_SECONDS = 0.05  # one compiled call lasts about this long, so that Ctrl-C and limits act soon
 
@@ -89,7 +87,7 @@ class Limits:
 class Record:
     """Saved states, in memory reserved once, and event points; or what a view makes of them."""
 
-    def __init__(self, saves: np.ndarray, n: int, view: View = None) -> None:
+    def __init__(self, saves: np.ndarray, n: int, view: Keep = None) -> None:
         self._saves, self._n, self._view = saves, n, view
         self._states = np.empty((len(saves), n if view is None else 0))
         self._count = 0
@@ -108,16 +106,16 @@ class Record:
             self._states[0] = y0 if self._view is None else self._view(y0[None])[0]
             self._count = 1
 
-    def note_step(self, run: Run | Automatic | TaylorRun, until: float) -> None:
+    def note_step(self, stepper: Stepper, until: float) -> None:
         """Save what lies in the last step, up to `until`."""
         stop = int(np.searchsorted(self._saves, until, side="right"))
         if self._view is None:
             if stop > self._count:
-                run.dense(self._saves[self._count : stop], self._states[self._count : stop])
+                stepper.dense(self._saves[self._count : stop], self._states[self._count : stop])
         else:
             for i in range(self._count, stop):  # one at a time: the states are there for this moment only
                 state = np.empty((1, self._n))
-                run.dense(self._saves[i : i + 1], state)
+                stepper.dense(self._saves[i : i + 1], state)
                 self._states[i] = self._view(state)[0]
         self._count = max(stop, self._count)
 

@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..kernel.blas_threads import blas_threads
+from .automatic import SwitchingStepper
+from .codes import DONE, OUT_OF_STEPS, RUNNING
+from .endings import stuck, used_up
 from .events import Watch, as_events
-from .methods import AnyMethod, find_method
-from .methods.taylor import Series
+from .methods import Method, find_method
 from .outcome import Outcome, Status
-from .record import Limits, Record, Solution, View
-from .taylor.taylor_run import TaylorRun
+from .record import Keep, Limits, Record, Solution
+from .stepper import StepControl, Stepper
 
 if TYPE_CHECKING:
     from ..kernel.problem import Problem
-    from .automatic import Automatic
-    from .progress import Run
-
-    AnyRun = Run | Automatic | TaylorRun
 
 
 def solve(
@@ -30,7 +28,7 @@ def solve(
     *,
     t1: float,
     t0: float = 0.0,
-    method: str | AnyMethod | None = None,
+    method: str | Method | None = None,
     rtol: float = 1e-6,
     atol: float = 1e-9,
     save_at: Any = None,
@@ -40,7 +38,7 @@ def solve(
     fixed_step: float | None = None,
     max_seconds: float | None = None,
     progress: Callable[[float], None] | None = None,
-    view: View = None,
+    view: Keep = None,
 ) -> Solution:
     """Integrate ``dy/dt = f(t, y)`` from `t0` to `t1` (flow time = learning_rate x step).
 
@@ -57,7 +55,7 @@ def solve(
         State at `t0`.
     t1, t0 : float
         End and start in flow time, ``t1 >= t0``.
-    method : {"tsit5", "dop853", "rkc", "euler", "taylor"}, Method, Stabilised, Series or None
+    method : {"tsit5", "dop853", "rkc", "euler", "taylor"}, Method or None
         None takes "dop853" for ``rtol <= 1e-6``, else "tsit5", and changes to "rkc" where stability holds the step
         down and that is cheaper; ``Solution.statistics["methods"]`` says what it chose. "taylor" is for polynomial
         flows of small states, and needs no first step.
@@ -103,86 +101,52 @@ def solve(
     counts: dict[str, Any] = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
     outcome = Outcome(Status.REACHED_END, t1)
     if t1 > t0:
-        run = _new_run(problem, y0, (t0, t1), method, (rtol, atol), first_step, fixed_step)
-        del y0  # the run has its own; a state of a large vocabulary is not kept twice
+        control = StepControl(rtol, atol, first_step, fixed_step)
+        stepper = _begin(problem, y0, t0, t1, method, control)
+        del y0  # the stepper has its own; a state of a large vocabulary is not kept twice
         limits.start()  # the clock does not run while the step loop is compiled
         with blas_threads(problem):
-            outcome = _drive(run, record, watch, limits, t0, t1)
-        counts = run.counts() | {"methods": _methods(run)}
+            outcome = _drive(stepper, record, watch, limits, t0, t1)
+        counts = stepper.counts() | {"methods": stepper.methods}
     return record.solution(outcome, counts | {"seconds": limits.seconds}, watch)
 
 
-def _new_run(
-    problem: Problem, y0: np.ndarray, span: tuple[float, float], method: Any, tolerances: tuple[float, float],
-    first_step: float | None, fixed_step: float | None,
-) -> AnyRun:  # fmt: skip
+def _begin(
+    problem: Problem, y0: np.ndarray, t0: float, t1: float, method: str | Method | None, control: StepControl
+) -> Stepper:
     """Start with the method asked for, or with an automatic choice."""
-    from .automatic import Automatic
-    from .progress import Run
-
-    if method is None and fixed_step is None:
-        return Automatic(problem, y0, *span, *tolerances, first_step)
-    table = find_method(method, tolerances[0])
-    if isinstance(table, Series):
-        return TaylorRun(problem, y0, *span, table, *tolerances, fixed_step)
-    return Run(problem, y0, *span, table, *tolerances, fixed_step or first_step, fixed=fixed_step is not None)
+    if method is None and control.fixed_step is None:
+        return SwitchingStepper(problem, y0, t0, t1, control)
+    return find_method(method, control.rtol).begin(problem, y0, t0, t1, control)
 
 
-def _methods(run: AnyRun) -> str:
-    """Methods used, each with the flow time from which it was."""
-    chosen = getattr(run, "chosen", [(run.method.name, 0.0)])
-    return ", ".join(name if i == 0 else f"{name} from t = {t:.6g}" for i, (name, t) in enumerate(chosen))
-
-
-def _drive(run: AnyRun, record: Record, watch: Watch, limits: Limits, t0: float, t1: float) -> Outcome:
+def _drive(stepper: Stepper, record: Record, watch: Watch, limits: Limits, t0: float, t1: float) -> Outcome:
     """Advance from one point of interest to the next until the run ends."""
-    from . import steps as _step
-
-    code = _step.RUNNING
-    while code == _step.RUNNING:
-        before = run.accepted
+    code = RUNNING
+    while code == RUNNING:
+        before = stepper.accepted
         stop = min(record.next_time, t1)
-        code = run.advance(stop, 1 if watch.events else limits.budget, limits.max_steps)
-        if run.accepted > before:
-            zeros = watch.zeros(run.t_before, run.t, run.y, run.dense) if watch.events else []
+        code = stepper.advance(stop, 1 if watch.events else limits.budget, limits.max_steps)
+        if stepper.accepted > before:
+            zeros = watch.zeros(stepper.t_before, stepper.t, stepper.y, stepper.dense) if watch.events else []
             final = next((zero for zero in zeros if zero[1].terminal), None)
-            record.note_step(run, run.t if final is None else final[0])
+            record.note_step(stepper, stepper.t if final is None else final[0])
             record.note_zeros(zeros)
             if final is not None:
                 return Outcome(Status.EVENT, final[0], final[1].name)
-        if code == _step.RUNNING and limits.exceeded(run.t):
-            return Outcome(Status.MAX_SECONDS, run.t, _advice(run, t1, f"{limits.max_seconds:g} s"))
-    if code == _step.DONE:
+        if code == RUNNING and limits.exceeded(stepper.t):
+            return _too_early(Status.MAX_SECONDS, stepper, t1, f"{limits.max_seconds:g} s")
+    if code == DONE:
         return Outcome(Status.REACHED_END, t1)
-    if code == _step.OUT_OF_STEPS:
-        return Outcome(Status.MAX_STEPS, run.t, _advice(run, t1, f"{limits.max_steps} steps"))
-    return _stuck(run, t0)
+    if code == OUT_OF_STEPS:
+        return _too_early(Status.MAX_STEPS, stepper, t1, f"{limits.max_steps} steps")
+    star = stepper.blow_up(float(np.spacing(max(abs(stepper.t), abs(t0)))))
+    return stuck(stepper.t, star, stepper.last_trial_bad, float(np.max(np.abs(stepper.y))))
 
 
-def _stuck(run: AnyRun, t0: float) -> Outcome:
-    """Say why the step size has fallen to the resolution of t."""
-    star = run.blow_up(float(np.spacing(max(abs(run.t), abs(t0)))))
-    if star is not None:
-        return Outcome(Status.BLOW_UP, star)
-    if not run.last_trial_bad:
-        return Outcome(Status.STEP_UNDERFLOW, run.t, "the right-hand side may jump or be singular there.")
-    largest = float(np.max(np.abs(run.y)))
-    if largest > 1e290:
-        return Outcome(
-            Status.NON_FINITE, run.t, f"the state has grown to {largest:.1e}, the range of float64."
-        )
-    return Outcome(Status.NON_FINITE, run.t, "the right-hand side is nan or inf there.")
-
-
-def _advice(run: AnyRun, t1: float, used: str) -> str:
-    """Name the remedy that fits: stiffness, the wrong order, or just a higher limit."""
-    where = f"{used} did not reach t1 = {t1:g}, the step size is {run.h:.2g}"
-    if run.stiffness() > 2.5:
-        remedy = "a higher limit" if run.method.name == "rkc" else 'method="rkc"'
-        return f"{where} and held down by stability (the problem is stiff), not accuracy: use {remedy} or shorten t1."
-    if run.method.order < 8:
-        return f'{where}; use method="dop853", a larger `rtol`, or a higher limit.'
-    return f"{where}; use a larger `rtol` or a higher limit."
+def _too_early(status: Status, stepper: Stepper, t1: float, used: str) -> Outcome:
+    """A limit came before the end."""
+    return used_up(status, stepper.t, t1, used, stepper.h, stepper.remedy())
 
 
 def interval(t0: float, t1: float, empty: bool = True) -> tuple[float, float]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 
-class View:
+class LiveView:
     """Turns flat states into observables, and back into their names.
 
     Raises

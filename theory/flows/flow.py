@@ -181,7 +181,9 @@ class Flow:
         """Equations as MathML, with what is dropped, predicted and conserved, for notebooks."""
         from ..printing import html as markup
 
-        orders = ", ".join(f"eps^{o} for {w}" for w, o in self.residual_order.items())
+        orders = ", ".join(
+            f"{f'eps^{o}' if np.isfinite(o) else 'none'} for {w}" for w, o in self.residual_order.items()
+        )
         parts = [
             markup.equations(self.latex()),
             *(markup.escape(MARK.format(eps=eps)) for eps in self._marks()),

@@ -12,10 +12,12 @@ import numpy as np
 import sympy as sp
 
 from ..algebra.activations import Activation
-from ..algebra.nodes import Matrix, matrix_symbols
+from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
 from ..base.errors import FieldError
 from ..data.inputs import build_inputs, dimension
 from .spec import Spec
+
+ROW_SUM = 1e-9  # how far the sum of a row of averages may be from one
 
 if TYPE_CHECKING:
     from ..data.dataset import Dataset
@@ -101,10 +103,25 @@ class Model(Spec):
         sequences = data.sequences[rows]
         labels = self.row_labels(sequences, data.labels[rows])
         weights = self.row_weights(data.weights[rows], data.n_ctx)
-        return self.inputs(sequences) | {
+        inputs = self.inputs(sequences)
+        _check_premises(self.logits, inputs)
+        return inputs | {
             "Y": self.loss_function.targets(labels, self.outputs),
             "omega": weights.reshape(-1, 1),
         }
+
+
+def _check_premises(logits: Matrix, inputs: Mapping[str, Any]) -> None:
+    """Refuse data whose rows do not sum to one where derivations take that for granted."""
+    for symbol in matrix_symbols(logits):
+        if isinstance(symbol, StochasticSymbol) and symbol.name in inputs:
+            sums = np.asarray(inputs[symbol.name].sum(axis=1)).ravel()
+            if (off := np.abs(sums - 1.0) > ROW_SUM).any():
+                row = int(np.argmax(off))
+                raise ValueError(
+                    f"`inputs` give the averages {symbol.name!r} a row that sums to {sums[row]:.6g} (row {row}): make "
+                    "every row sum to one, or declare it as a plain MatrixSymbol."
+                )
 
 
 @lru_cache(maxsize=256)

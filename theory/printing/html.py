@@ -18,6 +18,7 @@ TAGS = {
 }
 ATTRIBUTES = {"stretchy", "fence", "form", "accent"}
 RULE = re.compile(r"\\dot\{(.*)\}\Z", re.S)
+GROUP = re.compile(r"([^()]*?)\\left\((.*)\\right\)", re.S)  # a factor times a sum in brackets
 ALIGNED = re.compile(r"\\begin\{aligned\}(.*?)\\end\{aligned\}", re.S)
 
 
@@ -49,10 +50,29 @@ def _cells(line: str) -> Iterator[tuple[str, str]]:
     left, right = (left, right) if right else ("", left)
     if rate := RULE.match(left.strip()):
         left = rf"\frac{{\mathrm{{d}}{rate[1]}}}{{\mathrm{{d}}t}}"
-    first, *others = _terms(right.strip()) if len(right) > LONG else [right.strip()]
+    first, *others = _lines(right.strip())
     yield left, "= " + first if left else first
     for term in others:
         yield "", r"{} " + term
+
+
+def _lines(latex: str) -> list[str]:
+    """A long sum by its terms, a long term that ends in brackets by those of the sum within them."""
+    if len(latex) <= LONG:
+        return [latex]
+    lines = []
+    for term in _terms(latex):
+        group = GROUP.fullmatch(term) if len(term) > LONG else None
+        inner = _terms(group[2]) if group else []
+        if group and len(inner) > 1:
+            lines += [
+                f"{group[1]}(\\, {inner[0]}",
+                *(rf"\quad {t}" for t in inner[1:-1]),
+                rf"\quad {inner[-1]} )",
+            ]
+        else:
+            lines.append(term)
+    return lines
 
 
 def _terms(latex: str) -> list[str]:

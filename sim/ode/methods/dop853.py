@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.integrate import DOP853 as _SCIPY
 
-from .tableau import Method
+from .tableau import RungeKutta
 
 _S = 12
 _B = np.asarray(_SCIPY.B, dtype=np.float64)
@@ -40,7 +40,7 @@ def _interpolant(theta: np.ndarray) -> np.ndarray:
     return np.cumprod(np.stack(factors, axis=-1), axis=-1) @ _ROWS
 
 
-DOP853 = Method(
+DOP853 = RungeKutta(
     name="dop853",
     order=8,
     error_order=8,

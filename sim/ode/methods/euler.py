@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .tableau import Method
+from .tableau import RungeKutta
 
 
 def _interpolant(theta: np.ndarray) -> np.ndarray:
@@ -18,7 +18,7 @@ def _interpolant(theta: np.ndarray) -> np.ndarray:
     return np.stack([x - bend, bend], axis=-1)
 
 
-EULER = Method(
+EULER = RungeKutta(
     name="euler",
     order=1,
     error_order=2,

@@ -2,40 +2,50 @@
 
 B. P. Sommeijer, L. F. Shampine, J. G. Verwer, RKC: an explicit solver for parabolic PDEs, J. Comput. Appl. Math. 88
 (1998) 315-326. With s stages it is stable for real negative eigenvalues up to .65 s^2 / h, the spectrum of a gradient
-flow near its end; the loop is in `smallinit.sim.ode.rkc_steps`.
+flow near its end; the loop is in `smallinit.sim.ode.explicit.rkc_steps`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .method import Method
+
+if TYPE_CHECKING:
+    from ...kernel.problem import Problem
+    from ..stepper import StepControl, Stepper
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Stabilised:
+class Stabilised(Method):
     """A method whose number of stages follows from the step size and the spectral radius.
 
     Attributes
     ----------
     name, order, error_order, dense_order, interpolant, reference, safety
-        As in `Method`.
-    stages : int
-        Vectors of scratch memory, less one.
+        As in `RungeKutta`.
     """
 
     name: str
     order: int
     error_order: int
     dense_order: int
-    stages: int
     interpolant: Callable[[np.ndarray], np.ndarray]
     reference: str
     safety: float = 0.9
-    c_extra: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    e: tuple[int, ...] = (0,)
-    error_needs_new: bool = True
+    retry = 0.8
+    least = 0.1
+    stiff_cure = "a higher limit"
+
+    def begin(self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl) -> Stepper:
+        """Start one integration; see `Method`."""
+        from ..explicit.rkc_stepper import RkcStepper
+
+        return RkcStepper(problem, y0, t0, t1, self, control)
 
     def __repr__(self) -> str:
         """Name and orders."""
@@ -57,7 +67,6 @@ RKC = Stabilised(
     order=2,
     error_order=3,
     dense_order=3,
-    stages=5,
     interpolant=_hermite,
     reference="Sommeijer, Shampine, Verwer, J. Comput. Appl. Math. 88 (1998) 315",
 )

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .method import Method
 
-@dataclass(frozen=True, eq=False)
-class Method:
+if TYPE_CHECKING:
+    from ...kernel.problem import Problem
+    from ..stepper import StepControl, Stepper
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RungeKutta(Method):
     """Table of an explicit Runge-Kutta method with embedded error estimate and dense output.
 
     With ``k_0 .. k_{s-1}`` the stages and ``k_s = f(t + h, y_new)``, which is the next step's first stage.
@@ -53,6 +60,19 @@ class Method:
     interpolant: Callable[[np.ndarray], np.ndarray]
     reference: str
     safety: float = 0.9
+    least = 0.2
+    stiff_cure = 'method="rkc"'
+
+    def begin(self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl) -> Stepper:
+        """Start one integration; see `Method`."""
+        from ..explicit.table_stepper import TableStepper
+
+        return TableStepper(problem, y0, t0, t1, self, control)
+
+    @property
+    def retry(self) -> float:
+        """Safety factor of the step controller after a step whose error was too large."""
+        return self.safety
 
     @property
     def stages(self) -> int:
@@ -78,7 +98,7 @@ class Method:
 
     def __repr__(self) -> str:
         """Name and orders."""
-        return f"Method({self.name!r}, order={self.order}, dense_order={self.dense_order})"
+        return f"RungeKutta({self.name!r}, order={self.order}, dense_order={self.dense_order})"
 
 
 def compress_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

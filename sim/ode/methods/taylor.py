@@ -9,10 +9,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .method import Method
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ...kernel.problem import Problem
+    from ..stepper import Lanes, StepControl, Stepper
 
 
 @dataclass(frozen=True)
-class Series:
+class TaylorMethod(Method):
     """A method whose order follows from the tolerance, or is given.
 
     Attributes
@@ -31,6 +40,7 @@ class Series:
     name: str = "taylor"
     reference: str = "Jorba, Zou, Exp. Math. 14 (2005) 99"
     fixed_order: int | None = None
+    in_lanes = True
 
     def __post_init__(self) -> None:
         """Refuse orders that are none."""
@@ -38,9 +48,27 @@ class Series:
         if order is not None and not (isinstance(order, int) and 2 <= order <= 60):
             raise ValueError(f"`fixed_order` must be an integer from 2 to 60 or None, got {order!r}.")
 
+    def prepare(self, problem: Problem) -> None:
+        """Write the problem's table out as a polynomial program, or refuse it."""
+        from ..taylor.polynomial import polynomial_program
+
+        polynomial_program(problem)
+
+    def begin(self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl) -> Stepper:
+        """Start one integration; see `Method`."""
+        from ..taylor.taylor_stepper import TaylorStepper
+
+        return TaylorStepper(problem, y0, t0, t1, self, control)
+
+    def begin_lanes(self, problem: Problem, rtol: float, starts: Any, span: Any, saves: Any) -> Lanes:
+        """Start one integration from each of `starts` (batch, n); see `Lanes`."""
+        from ..taylor.series_lanes import SeriesLanes
+
+        return SeriesLanes(problem, self.order(rtol), rtol, starts, span, saves)
+
     def order(self, rtol: float) -> int:
         """Order for a relative tolerance: a term less costs more in steps than it saves."""
         return self.fixed_order or max(4, math.ceil(3.0 - 0.5 * math.log(max(rtol, 1e-16))))
 
 
-TAYLOR = Series()
+TAYLOR = TaylorMethod()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .tableau import Method
+from .tableau import RungeKutta
 
 _C = np.array([0.0, 0.161, 0.327, 0.9, 0.9800255409045097, 1.0])
 _A = np.zeros((6, 6))
@@ -63,7 +63,7 @@ def _interpolant(theta: np.ndarray) -> np.ndarray:
     )
 
 
-TSIT5 = Method(
+TSIT5 = RungeKutta(
     name="tsit5",
     order=5,
     error_order=5,

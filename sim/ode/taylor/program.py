@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-LINEAR, PRODUCTS, CHAINS = 0, 1, 4  # codes of the two instructions, and results of one PRODUCTS
+# Codes of the two instructions, and results of one PRODUCTS; numba compiles them into the loops.
+LINEAR, PRODUCTS, CHAINS = 0, 1, 4
 MAX_PRODUCTS = 400_000
 
 Entries = tuple[np.ndarray, np.ndarray]  # slot of each entry, or -1 and its constant value

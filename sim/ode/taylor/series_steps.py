@@ -12,7 +12,7 @@ import numpy as np
 from numba import float64, int64, njit, void
 
 from ...kernel.cache import compiled
-from ..steps import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
+from ..codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
 from .chains import linear, products
 from .lanes import WIDTH
 from .program import CHAINS, LINEAR
@@ -245,9 +245,11 @@ def run(
             m = mark[MEMBER, i]
             if m == IDLE:
                 continue
-            found[m, LARGEST] = _largest(new, n, i)
+            top = _largest(new, n, i)
+            if np.isfinite(top):
+                found[m, LARGEST] = top
             if mark[SKIP, i] == 0:
-                if np.isfinite(found[m, LARGEST]):
+                if np.isfinite(top):
                     count[m, STEPS] += 1
                     mark[SHRUNK, i] = 0
                     _save(work, new, order, lane, saves, states, count, i, m)

@@ -1,13 +1,17 @@
 """Claims held against the derived equations: every verdict, with its term, its factor and its measured order."""
 
+import re
+
 import numpy as np
 import pytest
 import sympy as sp
-from helpers import MODELS, data_for, random_data
+from helpers import MODELS, data_for, random_data, random_weights
+from reader import read_line
 
 from smallinit.compare import check
 from smallinit.compare.proof.check import EXACT, FACTOR, LEADING, WRONG
-from smallinit.theory import Dataset, EmbedUnembed, EmbMLP, OneLayerTransformer
+from smallinit.theory import Dataset, EmbedUnembed, EmbMLP, OneLayerTransformer, derive
+from smallinit.theory.flows.powers import start_powers
 from smallinit.theory.language.grammar import ClaimError
 
 TRANSFORMER = OneLayerTransformer(7, 7, 3, 4, 3, unembed=False)
@@ -159,3 +163,40 @@ def test_the_documented_grammar_works(claim):
         "dW_E = C": "leading order",
     }
     assert verdict.status == next(v for k, v in expected.items() if claim.startswith(k))
+
+
+READ = [
+    (EmbMLP(7, 5, 6), "dW_in = W_E.T @ M @ W_out.T", lambda v: v["W_E"].T @ v["M"] @ v["W_out"].T),
+    (EmbedUnembed(7, 5), "dW_E = M @ W_U.T", lambda v: v["M"] @ v["W_U"].T),
+    (
+        TRANSFORMER,
+        "dW_E = M_last @ (W_in @ W_out + I).T",
+        lambda v: v["M_last"] @ (v["W_in"] @ v["W_out"] + np.eye(7)).T,
+    ),
+    (TRANSFORMER, "dW_Q = 0 * W_Q", lambda v: 0 * v["W_Q"]),
+]
+
+
+@pytest.mark.parametrize(("model", "claim", "claimed"), READ)
+def test_terms_of_a_verdict_evaluate_to_what_they_say(model, claim, claimed):
+    """The printed leading term and first difference, read as text, against the true gradient at small weights."""
+    data, eps = random_data(), 1e-3
+    weights = random_weights(model, 1)
+    values = {k: v.toarray() if hasattr(v, "toarray") else v for k, v in model.data_matrices(data).items()}
+    sizes = {str(d): float(s) for d, s in model.sizes.items()}
+    centred = values["Y"] - values["Y"].mean(axis=1, keepdims=True)
+    for suffix, name in (("", "C"), ("_last", "X_last"), ("_mean", "C_mean")):
+        if name in values:
+            weighted = values[name].T * values["omega"].T
+            values |= {f"M{suffix}": weighted @ centred, f"K{suffix}": weighted @ values[name]}
+    page = str(check(claim, model, data))
+    weight = claim.split()[0][1:]
+    small = {w: eps * x for w, x in weights.items()}
+    true = derive(model, "exact").rhs(data, small)[weight]
+    start, shape = start_powers(model)[weight] - 1, true.shape
+    derived = re.search(r"derived leading term, eps\^0: (.*)", page)[1]
+    assert true / eps**start == pytest.approx(read_line(derived, values | weights | sizes, shape), abs=0.01)
+    power, line = re.search(r"relative power eps\^(\d+): (.*)", page).groups()
+    gap = (true - claimed(values | small)) / eps ** (start + int(power))
+    term = read_line(line, values | weights | sizes, shape)
+    assert np.abs(gap - term).max() < 0.02 * np.abs(term).max()

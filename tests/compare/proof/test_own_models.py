@@ -99,3 +99,17 @@ def test_a_base_of_counts_has_no_series_but_an_exact_flow():
     counted, averaged = (derive(m, "exact").rhs(data, weights) for m in (model, mean))
     for name in counted:
         assert counted[name] == pytest.approx(averaged[name], rel=1e-12)
+
+
+def test_averages_that_do_not_sum_to_one_are_refused():
+    model, data = own(RowSoftmax(SCORES, C_MEAN) * E * U)
+
+    class Wrong(type(model)):
+        def inputs(self, sequences):
+            return super().inputs(sequences) | {"C_mean": 2.0 * super().inputs(sequences)["C_mean"]}
+
+    wrong = Wrong(5, formula=model.formula)
+    with pytest.raises(
+        ValueError, match=r"`inputs` give the averages 'C_mean' a row that sums to 2 \(row 0\)"
+    ):
+        derive(wrong, "exact").rhs(data, wrong.init(0.3, 0))

@@ -68,10 +68,10 @@ def test_second_import_compiles_nothing(load, tmp_path):
 
 def test_step_loop_of_a_second_process_comes_from_the_cache(problem):
     """This process has compiled or loaded the step loop; another one must find it."""
-    from smallinit.sim.ode import steps as _step
+    from smallinit.sim.ode.explicit import table_steps as _step
 
     code = """
-    from smallinit.sim.ode import steps as _step
+    from smallinit.sim.ode.explicit import table_steps as _step
     for f in (_step.advance, _step.first_step, _step.extra_stages, _step.interpolate):
         print(sum(f.stats.cache_hits.values()), sum(f.stats.cache_misses.values()))
     """
@@ -142,7 +142,7 @@ def test_name_of_the_folder_follows_the_sources():
 def test_numba_setting_of_the_user_is_left_alone():
     import numba
 
-    from smallinit.sim.ode import steps as _step
+    from smallinit.sim.ode.explicit import table_steps as _step
 
     assert _step.advance.stats.cache_path
     assert os.environ.get("NUMBA_CACHE_DIR", "") == numba.config.CACHE_DIR

@@ -7,10 +7,10 @@ from scipy.special import elliprf
 
 from smallinit.sim import Event, Status, integrate, integrate_ensemble, solve
 from smallinit.sim.compile.compiler import compile_flow, compile_sides
-from smallinit.sim.ensemble.taylor_ensemble import PAYS
-from smallinit.sim.ode.methods.taylor import Series
+from smallinit.sim.ensemble.lane_ensemble import PAYS
+from smallinit.sim.ode.methods.taylor import TaylorMethod
+from smallinit.sim.ode.taylor.polynomial import polynomial_program
 from smallinit.sim.ode.taylor.program import LINEAR
-from smallinit.sim.ode.taylor.taylor_run import program
 from smallinit.theory import EmbMLP, TwoTokenMLP, derive
 from smallinit.theory.exact.blow_up_forms import three_factor_blow_up
 from smallinit.theory.exact.closed_forms import linear_mode
@@ -61,7 +61,9 @@ def test_an_unrolled_table_is_the_right_hand_side(name, closure):
     problem = compile_flow(derive(model, closure), data_for(name), start, fold=False)
     y, out = problem.pack(start), np.empty(problem.n)
     problem(0.0, y, out)
-    np.testing.assert_allclose(carry_out(program(problem), y), out, rtol=0.0, atol=1e-14 * np.abs(out).max())
+    np.testing.assert_allclose(
+        carry_out(polynomial_program(problem), y), out, rtol=0.0, atol=1e-14 * np.abs(out).max()
+    )
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -123,7 +125,7 @@ def test_order_of_convergence(order):
     y0, t1 = np.array([0.3, 0.5, 0.4]), 1.0
     exact = solve(trilinear(), y0, t1=t1, rtol=1e-14, atol=1e-16, method="taylor", save_at=1).y[-1]
     steps = t1 / np.array([8, 12, 16, 24])
-    method, problem = Series(fixed_order=order), trilinear()
+    method, problem = TaylorMethod(fixed_order=order), trilinear()
     ends = [solve(problem, y0, t1=t1, fixed_step=h, method=method, save_at=1).y[-1] for h in steps]
     errors = [np.abs(end - exact).max() for end in ends]
     assert np.polyfit(np.log(steps), np.log(errors), 1)[0] == pytest.approx(order, abs=0.35)
@@ -244,7 +246,7 @@ def test_automatic_choice_says_what_it_chose():
     start = {name: value[None] for name, value in large.init(0.8, 0).items()}
     runs = integrate_ensemble(derive(large, "leading"), random_data(d_vocab=12), start, t1=1.0)
     problem = compile_flow(derive(large, "leading"), random_data(d_vocab=12), large.init(0.8, 0), fold=False)
-    assert program(problem).products > PAYS
+    assert polynomial_program(problem).products > PAYS
     assert runs[0].statistics["methods"] == "dop853"
 
 
@@ -263,4 +265,4 @@ def test_what_else_is_refused(problem):
     with pytest.raises(ValueError, match='more than 400,000 products a call; use method="dop853"'):
         integrate(derive(big, "leading"), random_data(d_vocab=60), big.init(0.8, 0), t1=1.0, method="taylor")
     with pytest.raises(ValueError, match="`fixed_order` must be an integer from 2 to 60"):
-        Series(fixed_order=1)
+        TaylorMethod(fixed_order=1)

@@ -1,7 +1,7 @@
 """The compiled loop of the stabilised method RKC: as many stages as the step size needs to be stable.
 
-Registers, log and right-hand side are those of `_step`. Rows of `k`: f at the start of the step, three of scratch, f at
-its end, and the direction in which the Jacobian stretches most, for the next estimate of its spectral radius.
+Rows of `k`: f at the start of the step, three of scratch, f at its end, and the direction in which the Jacobian
+stretches most, for the next estimate of its spectral radius. Importing compiles the loop or loads it.
 """
 
 from __future__ import annotations
@@ -9,46 +9,34 @@ from __future__ import annotations
 import numpy as np
 from numba import int64, njit
 
-from ..kernel.cache import compiled
+from ...kernel.cache import compiled
+from ..codes import UNDERFLOW
+from .acceptance import GO, NOT_FINITE, TAKEN, landing, pause, settle
 from .arithmetic import growth, rms
-from .steps import (
-    _F1,
-    _F2,
-    _I1,
-    _RHS_ARGS,
-    ACCEPTED,
+from .registers import (
     ATOL,
-    BAD,
     BUDGET,
     CALLS,
     CUR,
-    DONE,
-    ERR_OLD,
+    EPS,
+    F1,
+    F2,
     FIXED,
-    H_OLD,
-    LIMIT,
+    I1,
     NORM,
-    OUT_OF_STEPS,
-    REJECTED,
+    RHS_ARGS,
     RTOL,
-    RUNNING,
-    STOP,
     SWAP,
-    T0,
-    T1,
-    UNDERFLOW,
     H,
     T,
-    _accept,
-    _as_rhs,
-    _factor,
+    as_rhs,
 )
 
 START, ONE, TWO, SLOPE, END, STRETCHED = range(6)
 ROWS = 6
 DAMPING = 2.0 / 13.0
 MOST_STAGES = 400
-_EPS = 2.220446049250313e-16
+_FIXED_LIMIT = 1e9  # step x spectral radius beyond which no step of fixed size is tried: 40,000 stages
 _AGE = 25  # steps after which the spectral radius is estimated anew
 # fields of `radius`
 RADIUS, AGE = range(2)
@@ -69,7 +57,7 @@ def _spectral_radius(rhs, floats, ints, work, t, y, f, point, slope, direction, 
         for i in range(n):
             direction[i] = f[i] + noise * ((i * 7919) % 13 - 6)
             length += direction[i] * direction[i]
-    delta = np.sqrt(_EPS) * (np.sqrt(size) if size > 0.0 else 1.0)
+    delta = np.sqrt(EPS) * (np.sqrt(size) if size > 0.0 else 1.0)
     radius = 0.0
     for k in range(50):
         scale = delta / np.sqrt(length)
@@ -143,66 +131,40 @@ def _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s):
     return rms(slope, two, ctl[RTOL], ctl[ATOL])
 
 
-@compiled(int64(*_RHS_ARGS, _F2, _F2, _I1, _F1, _I1, _F2, _F2, _F1))
+@compiled(int64(*RHS_ARGS, F2, F2, I1, F1, I1, F2, F2, F1))
 def advance(c_address, jit_address, floats, ints, work, y, k, rows, ctl, cnt, log, buf, radius):
     """Take steps until t reaches ``ctl[STOP]``, or ``cnt[BUDGET]`` steps were tried, or the solution ends."""
-    rhs = _as_rhs(c_address, jit_address)
+    rhs = as_rhs(c_address, jit_address)
     retried = False
     while True:
-        t = ctl[T]
-        if t >= ctl[T1]:
-            return DONE
-        if t >= ctl[STOP]:
-            return RUNNING
-        if cnt[ACCEPTED] + cnt[REJECTED] >= cnt[LIMIT]:
-            return OUT_OF_STEPS
-        if cnt[BUDGET] <= 0 and not retried:
-            return RUNNING
+        code = pause(ctl, cnt, retried)
+        if code != GO:
+            return code
         if cnt[SWAP] == 1:
             rows[START], rows[END] = rows[END], rows[START]
             cnt[SWAP] = 0
         old, new = y[cnt[CUR]], y[1 - cnt[CUR]]
         if radius[AGE] <= 0.0:
+            slope, direction = k[rows[SLOPE]], k[rows[STRETCHED]]
             radius[RADIUS] = _spectral_radius(
-                rhs,
-                floats,
-                ints,
-                work,
-                t,
-                old,
-                k[rows[START]],
-                k[rows[ONE]],
-                k[rows[SLOPE]],
-                k[rows[STRETCHED]],
-                cnt,
+                rhs, floats, ints, work, ctl[T], old, k[rows[START]], k[rows[ONE]], slope, direction, cnt
             )
             radius[AGE] = _AGE
-        h = ctl[H] if cnt[FIXED] == 1 else min(ctl[H], _longest(radius[RADIUS]))
-        if h <= 16.0 * _EPS * max(abs(t), abs(ctl[T0])) or not h > 0.0:
+        t_new = landing(ctl, ctl[H] if cnt[FIXED] == 1 else min(ctl[H], _longest(radius[RADIUS])))
+        if np.isnan(t_new):
             return UNDERFLOW
-        t_new = ctl[T1] if t + 1.01 * h >= ctl[T1] else t + h
-        h = t_new - t
+        h = t_new - ctl[T]
         cnt[BUDGET] -= 1
-        s = _stages(h, radius[RADIUS])
-        err = _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s)
-        yy, yf = growth(new, k[rows[END]], ctl[NORM], buf)
-        if not (np.isfinite(err) and np.isfinite(np.sqrt(yy) * ctl[NORM]) and np.isfinite(yf)):
-            cnt[REJECTED] += 1
-            cnt[BAD] += 1
-            retried = True
-            ctl[H] = 0.25 * h
-            radius[AGE] = 0.0
-        elif err <= 1.0 or cnt[FIXED] == 1:
-            _accept(y, k, rows, ctl, cnt, log, t_new, h, yy, yf)
-            if cnt[FIXED] == 0:
-                ctl[H] = h * _factor(ctl, cnt, h, err, retried)
-            ctl[H_OLD], ctl[ERR_OLD] = h, max(err, 1e-2)
-            cnt[BAD] = 0
-            retried = False
+        err, yy, yf = np.nan, 0.0, 0.0
+        if (
+            cnt[FIXED] == 0 or h * radius[RADIUS] <= _FIXED_LIMIT
+        ):  # else a step of fixed size would take for ever
+            s = _stages(h, radius[RADIUS])
+            err = _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s)
+            yy, yf = growth(new, k[rows[END]], ctl[NORM], buf)
+        end = settle(ctl, cnt, log, t_new, h, err, yy, yf, retried)
+        retried = end != TAKEN
+        if end == TAKEN:
             radius[AGE] -= 1.0
         else:
-            cnt[REJECTED] += 1
-            cnt[BAD] = 0
-            retried = True
-            ctl[H] = h * max(0.1, 0.8 * err ** (-1.0 / 3.0))
-            radius[AGE] = min(radius[AGE], 1.0)
+            radius[AGE] = 0.0 if end == NOT_FINITE else min(radius[AGE], 1.0)

@@ -1,4 +1,4 @@
-"""Ensembles by Taylor series: members in lanes, blocks of members on threads."""
+"""Ensembles by methods that take members in lanes: blocks of them on threads."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..integration.integrate import default_atols
-from ..ode.methods import AnyMethod, find_method
-from ..ode.methods.taylor import Series
+from ..ode.methods import Method, find_method
 from ..ode.solve import checked_tolerances, save_times
-from ..ode.taylor.taylor_run import Lanes, outcome, program
 
 if TYPE_CHECKING:
     from ..kernel.problem import Problem
+    from ..ode.stepper import Lanes
 
 BLOCK = 256  # most members a task; results do not depend on it
 ROUNDS = 2000  # steps of all lanes in one compiled call
 PAYS = 2000  # products of a call up to which lanes were measured to beat dop853, tests/benchmarks/taylor.py
 
 
-def choose(method: str | AnyMethod | None, rtol: float, problem: Problem) -> AnyMethod:
+def choose(method: str | Method | None, rtol: float, problem: Problem) -> Method:
     """Method of an ensemble: None takes Taylor series where the flow is polynomial and small enough to gain by them."""
     table = find_method(method, rtol)
     if method is not None or table.name != "dop853":
         return table
+    from ..ode.taylor.polynomial import polynomial_program
+
     try:
-        small = program(problem).products <= PAYS
+        small = polynomial_program(problem).products <= PAYS
     except ValueError:
         return table
     return find_method("taylor", rtol) if small else table
 
 
 def in_lanes(
-    problem: Problem, starts: np.ndarray, ends: np.ndarray, atol: float | None, method: Series,
+    problem: Problem, starts: np.ndarray, ends: np.ndarray, atol: float | None, method: Method,
     settings: dict[str, Any], workers: int, report: Callable[[int], None], keep: Callable[[dict], dict],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Integrate all members; returns what `integrate_ensemble` wants to know of each.
@@ -51,8 +52,8 @@ def in_lanes(
         Ends in flow time.
     atol : float or None
         Absolute tolerance; None takes each member's own.
-    method : Series
-        The method.
+    method : Method
+        One that takes members in lanes.
     settings : dict
         "t0", "save_at", "rtol", "max_steps".
     workers : int
@@ -68,20 +69,20 @@ def in_lanes(
     span = np.column_stack([np.full(batch, t0), ends, limits])
     times = {end: save_times(settings["save_at"], t0, end) for end in set(ends.tolist())}
     saves = np.array([times[end] for end in ends.tolist()])
-    program(problem)  # once, before the threads want it
+    method.prepare(problem)  # once, before the threads want it
     size = min(BLOCK, max(8, -(-batch // (4 * workers))))
 
     def work(first: int) -> list[dict[str, Any]]:
         part = slice(first, first + size)
-        lanes = Lanes(problem, method.order(rtol), rtol, starts[part], span[part], saves[part])
+        lanes = method.begin_lanes(problem, rtol, starts[part], span[part], saves[part])
         began = time.perf_counter()
         while not lanes.done:  # in parts, so that an interrupt is heard
             lanes.run(int(settings["max_steps"]), ROUNDS)
         seconds = (time.perf_counter() - began) / len(lanes.starts)
         report(len(lanes.starts))
         named = problem.unpack(lanes.states)
-        members = (_member(named, lanes, m, settings["max_steps"], seconds) for m in range(len(lanes.starts)))
-        return [keep(member) for member in members]
+        members = (_member(named, lanes, m, settings["max_steps"]) for m in range(len(lanes.starts)))
+        return [keep(member | {"seconds": seconds, "methods": method.name}) for member in members]
 
     if batch <= size or workers == 1:
         blocks: Sequence[list[dict[str, Any]]] = [work(first) for first in range(0, batch, size)]
@@ -95,14 +96,12 @@ def in_lanes(
     return [member for block in blocks for member in block]
 
 
-def _member(named: dict[str, Any], lanes: Lanes, m: int, max_steps: int, seconds: float) -> dict[str, Any]:
-    n = int(lanes.count[m, lanes.kernel.SAVED])
+def _member(named: dict[str, Any], lanes: Lanes, m: int, max_steps: int) -> dict[str, Any]:
+    n = lanes.saved(m)
     return {
         "t": lanes.saves[m],
         "n": n,
         "weights": {name: value[m, :n] for name, value in named.items()},
-        "outcome": outcome(lanes, m, max_steps),
-        "seconds": seconds,
-        "methods": "taylor",
+        "outcome": lanes.outcome(m, max_steps),
         **lanes.counts(m),
     }

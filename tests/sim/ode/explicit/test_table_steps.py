@@ -5,10 +5,10 @@ import pytest
 
 from smallinit.sim import solve
 from smallinit.sim.kernel.problem import Problem
-from smallinit.sim.ode import progress as _run
+from smallinit.sim.ode.explicit import register_stepper
 from smallinit.sim.ode.methods.dop853 import DOP853
 from smallinit.sim.ode.methods.tsit5 import TSIT5
-from smallinit.sim.ode.progress import Run
+from smallinit.sim.ode.stepper import StepControl
 
 BOTH = pytest.mark.parametrize("method", [TSIT5, DOP853], ids=lambda m: m.name)
 
@@ -39,7 +39,7 @@ def test_step_equals_plain_numpy(problem, method, n):
         f(t, y, out)
         return out
 
-    run = Run(f, y, 0.3, 10.0, method, 1e-3, 1e-3, first_step=0.01)
+    run = method.begin(f, y, 0.3, 10.0, StepControl(1e-3, 1e-3, first_step=0.01))
     run.advance(0.31, 1, 10)
     new, error = plain_step(method, rhs, 0.3, y, run.t - 0.3, 1e-3, 1e-3)
     assert run.accepted == 1
@@ -114,7 +114,7 @@ def test_predictive_controller_saves_calls_near_blow_up(problem, monkeypatch, me
         return solve(problem("square"), [1.0], t1=2.0, method=method, rtol=1e-6, save_at=[])
 
     predictive = run()
-    monkeypatch.setattr(_run, "_GAINS", (0.0, 0.0))
+    monkeypatch.setattr(register_stepper, "GAINS", (0.0, 0.0))
     standard = run()
     assert predictive.statistics["rhs_calls"] < share * standard.statistics["rhs_calls"]
     assert predictive.statistics["rejected"] <= 3

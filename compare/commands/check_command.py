@@ -1,0 +1,85 @@
+"""The command that holds a claim against what is derived."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...theory.base.errors import InputError
+from ...theory.base.files import check_file
+from ..experiment import build as runs
+from .experiments import read
+from .flags import Overwrite, flagged
+
+if TYPE_CHECKING:
+    from ...theory.data.dataset import Dataset
+    from ...theory.models.model import Model
+    from ..proof.check import Verdict
+
+DERIVED = ("leading", "softmax", "exact")  # drawn beside a claim
+
+
+@flagged
+def check(
+    claim: str,
+    experiment: Path | None = None,
+    /,
+    *,
+    preset: str | None = None,
+    figure: Path | None = None,
+    overwrite: Overwrite = False,
+    **flags: Any,
+) -> None:
+    """Hold a claimed equation against the derived one: true to which order, and what it drops.
+
+    Parameters
+    ----------
+    claim
+        For example "dW_E = M @ W_out.T @ W_in.T"; docs/check.md has the grammar.
+    experiment
+        A TOML file with the model and the data; without one, and without a preset, the demo's stand.
+    preset
+        demo or paper.
+    figure
+        Also draw the claim's error against autodiff over the weight scale, beside the derived closures', to this file.
+    overwrite
+        Replace a former figure.
+    """
+    from ...theory.language.claim_text import ClaimError
+    from ..proof.check import check as hold
+
+    loaded = read(experiment, "demo" if experiment is None and preset is None else preset, flags)
+    if figure is not None:
+        _check_figure(figure, overwrite)
+    data = runs.build_data(loaded)
+    model = runs.build_model(loaded, data.d_vocab, data.n_ctx)
+    with runs.refused(loaded, "model"):
+        model.check_data(data)
+    try:
+        verdict = hold(claim, model, data)
+    except ClaimError as error:
+        raise InputError(error.reason, error.picture) from error
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    print(verdict)
+    if figure is not None:
+        _draw_proof(verdict, model, data, figure)
+
+
+def _check_figure(path: Path, overwrite: bool) -> None:
+    from ..plots.saving import figure_path
+
+    try:
+        check_file(figure_path(path), overwrite)
+    except (ValueError, FileExistsError) as error:
+        raise InputError(str(error)) from error
+
+
+def _draw_proof(verdict: Verdict, model: Model, data: Dataset, path: Path) -> None:
+    from ...theory.flows.flow import derive
+    from ..plots.proof_figure import plot_proof
+    from ..proof.residuals import measure_residual
+
+    direction = verdict.proof.direction
+    derived = {name: measure_residual(derive(model, name), data, direction) for name in DERIVED}
+    print(f"wrote {plot_proof({verdict.claim: {'claim': verdict} | derived}, verdict.weight, path)}")

@@ -1,0 +1,98 @@
+"""What an experiment leaves behind: the record of what happened, and the files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .layers import Loaded, to_toml
+
+if TYPE_CHECKING:
+    from ...sim.trajectory.trajectory import Trajectory
+    from ...theory.flows.flow import Flow
+    from ..overlays.overlay import Overlay
+
+
+def summary(
+    loaded: Loaded,
+    flows: Mapping[str, Flow],
+    theory: Mapping[str, Trajectory],
+    training: Trajectory | None = None,
+    overlays: Mapping[str, Overlay] | None = None,
+) -> dict[str, Any]:
+    """Collect what happened as JSON-able values; times are flow times, losses weighted means."""
+    from ...sim.trajectory.provenance import provenance
+
+    experiment = loaded.experiment
+    closures = {name: {"outcome": str(t.outcome), **_end(t)} for name, t in theory.items()}
+    for name, flow in flows.items():
+        orders = {w: None if not isfinite(o) else o for w, o in flow.residual_order.items()}
+        closures[name] |= {"residual_order": orders, "conserved": [str(i) for i in flow.invariants]}
+    for name, result in (overlays or {}).items():
+        closures[name]["overlay"] = result.summary() | {
+            "horizon_at_tolerance": {
+                "tolerance": experiment.output.tolerance,
+                **{w: _number(result.horizon(experiment.output.tolerance, w)) for w in result.theory.weights},
+            }
+        }
+    return {
+        "experiment": experiment.model_dump(mode="json", exclude_none=True),
+        "closures": closures,
+        "training": None if training is None else {"outcome": str(training.outcome), **_end(training)},
+        "provenance": provenance(config_hash=experiment.hash),
+    }
+
+
+def _end(trajectory: Trajectory) -> dict[str, Any]:
+    losses = [name for name in trajectory.observable_names if name.partition("/")[0] == "loss"]
+    last = {name: _number(trajectory[name][-1]) for name in losses} if len(trajectory.t) else {}
+    seconds = trajectory.statistics.get("seconds")
+    return {"seconds": seconds, "t": _number(trajectory.t[-1]) if len(trajectory.t) else None, "last": last}
+
+
+def _number(value: float) -> float | None:
+    """Return a finite float; JSON has no other, None stands for never."""
+    return float(value) if isfinite(value) else None
+
+
+def equations_tex(flows: Mapping[str, Flow]) -> str:
+    """Write the equations of all closures as one LaTeX document."""
+    parts = [f"\\section*{{Closure {name}}}\n\\[\n{flow.latex()}\n\\]\n" for name, flow in flows.items()]
+    head = "\\documentclass{article}\n\\usepackage{amsmath,amssymb}\n\\begin{document}\n"
+    return head + "\n".join(parts) + "\\end{document}\n"
+
+
+def writers(
+    loaded: Loaded,
+    flows: Mapping[str, Flow],
+    theory: Mapping[str, Trajectory],
+    training: Trajectory | None = None,
+    overlays: Mapping[str, Overlay] | None = None,
+) -> dict[str, Callable[[Path], Any]]:
+    """Map each result file to the function that writes it; what can fail in computing is done here."""
+    report = json.dumps(summary(loaded, flows, theory, training, overlays), indent=2, allow_nan=False)
+    files = {
+        "experiment.toml": _text(to_toml(loaded.experiment)),
+        "summary.json": _text(report + "\n"),
+        **{f"theory-{name}.nc": trajectory.save for name, trajectory in theory.items()},
+    }
+    if flows:
+        files["equations.tex"] = _text(equations_tex(flows))
+    if training is not None:
+        files["training.nc"] = training.save
+    if overlays:
+        files["overlay.png"] = lambda path: _draw(overlays, path)
+    return files
+
+
+def _text(content: str) -> Callable[[Path], Any]:
+    return lambda path: path.write_text(content, encoding="utf-8")
+
+
+def _draw(overlays: Mapping[str, Overlay], path: Path) -> None:
+    from ..plots.overlay_figure import plot_overlays
+
+    plot_overlays(list(overlays.values()), path)

@@ -1,0 +1,62 @@
+"""How every figure looks, and how it is written: whole or not at all, equal figures as equal files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.style import context
+
+from ...theory.base.errors import FieldError
+from ...theory.base.files import whole_file
+
+STYLE: dict[str, Any] = {
+    "font.size": 7.5,
+    "axes.labelsize": 7.5,
+    "axes.titlesize": 7.5,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.2,
+    **{f"{axis}tick.{kind}.width": 0.6 for axis in "xy" for kind in ("major", "minor")},
+    **{f"{axis}tick.major.size": 2.5 for axis in "xy"},
+    **{f"{axis}tick.minor.size": 1.5 for axis in "xy"},
+    "svg.hashsalt": "smallinit",
+    "pdf.fonttype": 42,
+}
+WIDTH = 7.2  # inches, of a two-column page
+# Where each format keeps its record, and what it must leave out for equal figures to be equal files.
+METADATA: dict[str, tuple[str, dict[str, Any]]] = {
+    ".png": ("Description", {"Software": None}),
+    ".pdf": ("Subject", {"CreationDate": None}),
+    ".svg": ("Description", {"Date": None}),
+}
+
+
+def figure_path(path: str | Path) -> Path:
+    """Return where a figure can be written.
+
+    Raises
+    ------
+    ValueError
+        If it does not end in .png, .pdf or .svg, or its folder is missing.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in METADATA:
+        raise FieldError("path", f"{str(path)!r} must end in one of {', '.join(METADATA)}.")
+    if not path.parent.is_dir():
+        raise FieldError("path", f"{str(path)!r} lies in a folder that does not exist: create it first.")
+    return path
+
+
+def save_figure(figure: Figure, path: Path, dpi: int, metadata: dict[str, Any]) -> None:
+    """Write a figure whole or not at all; equal figures are equal files, in each of the formats."""
+    metadata = metadata | METADATA[path.suffix.lower()][1]
+    with (
+        whole_file(path) as temporary,
+        context({key: STYLE[key] for key in ("svg.hashsalt", "pdf.fonttype")}),
+    ):
+        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=dpi, metadata=metadata)

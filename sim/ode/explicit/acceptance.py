@@ -1,0 +1,132 @@
+"""One trial step: may it be made, is it accepted, how long is the next; compiled into every explicit loop."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ..codes import DONE, OUT_OF_STEPS, RUNNING
+from .registers import (
+    ACCEPTED,
+    BAD,
+    BUDGET,
+    CUR,
+    EPS,
+    ERR_OLD,
+    FIXED,
+    GAIN,
+    GAIN_OLD,
+    H_LAST,
+    H_OLD,
+    LEAST,
+    LIMIT,
+    LOG,
+    LOGGED,
+    NORM,
+    ORDER,
+    REJECTED,
+    RETRY,
+    SAFETY,
+    STOP,
+    SWAP,
+    T0,
+    T1,
+    T_PREV,
+    H,
+    T,
+)
+
+GO = -1  # of `pause` and `landing`: nothing stands against the step
+TAKEN, TOO_LONG, NOT_FINITE = range(3)  # of `settle`
+_MIN_FACTOR, _MAX_FACTOR = 0.2, 6.0
+
+
+@njit(error_model="numpy", nogil=True)
+def pause(ctl, cnt, retried):
+    """Why the loop has to return before another trial step, or `GO`."""
+    if ctl[T] >= ctl[T1]:
+        return DONE
+    if ctl[T] >= ctl[STOP]:
+        return RUNNING
+    if cnt[ACCEPTED] + cnt[REJECTED] >= cnt[LIMIT]:
+        return OUT_OF_STEPS
+    if cnt[BUDGET] <= 0 and not retried:
+        return RUNNING
+    return GO
+
+
+@njit(error_model="numpy", nogil=True)
+def landing(ctl, h):
+    """Where a step of size h ends, t1 if it nearly gets there; nan if flow time does not resolve it."""
+    t = ctl[T]
+    if h <= 16.0 * EPS * max(abs(t), abs(ctl[T0])) or not h > 0.0:
+        return np.nan
+    return ctl[T1] if t + 1.01 * h >= ctl[T1] else t + h
+
+
+@njit(error_model="numpy", nogil=True)
+def _factor(ctl, cnt, h, err, retried):
+    """Step-size factor after an accepted step.
+
+    The second estimate is Gustafsson's predictive one (Hairer, Wanner II, eq. IV.8.28): it carries on the
+    trend of the last two steps, so that a step that has to shrink all the time (blow-up) is not tried too
+    large every time.
+    """
+    exponent = 1.0 / cnt[ORDER]
+    err = max(err, 1e-10)
+    factor = ctl[SAFETY] * err**-exponent
+    if ctl[GAIN] > 0.0 and ctl[H_OLD] > 0.0:
+        trend = (h / ctl[H_OLD]) * (err ** -ctl[GAIN] * ctl[ERR_OLD] ** ctl[GAIN_OLD]) ** exponent
+        factor = min(factor, ctl[SAFETY] ** (ctl[GAIN] - ctl[GAIN_OLD]) * trend)
+    factor = min(_MAX_FACTOR, max(_MIN_FACTOR, factor))
+    return min(factor, 1.0) if retried else factor
+
+
+@njit(error_model="numpy", nogil=True)
+def _accept(ctl, cnt, log, t_new, h, yy, yf):
+    """Make the trial state the state and note its growth time |y|^2 / (y . f)."""
+    ctl[T_PREV], ctl[T], ctl[H_LAST] = ctl[T], t_new, h
+    cnt[CUR] = 1 - cnt[CUR]
+    cnt[SWAP] = 1
+    cnt[ACCEPTED] += 1
+    norm = np.sqrt(yy) * ctl[NORM]
+    if norm > 0.0:
+        ctl[NORM] = norm
+    # The newest row is overwritten as long as the growth time is within a tenth of the row before: 256 rows
+    # then span many decades of a blow-up.
+    row = cnt[LOGGED]
+    if cnt[ACCEPTED] > 1 and (row == 0 or not 0.9 < log[row % LOG, 1] / log[(row - 1) % LOG, 1] < 1.1):
+        row += 1
+        cnt[LOGGED] = row
+    log[row % LOG, 0] = t_new
+    log[row % LOG, 1] = yy / yf
+    log[row % LOG, 2] = np.log(norm)
+
+
+@njit(error_model="numpy", nogil=True)
+def good(cnt, err):
+    """Whether the error alone lets a step pass."""
+    return np.isfinite(err) and (err <= 1.0 or cnt[FIXED] == 1)
+
+
+@njit(error_model="numpy", nogil=True)
+def settle(ctl, cnt, log, t_new, h, err, yy, yf, retried):
+    """Accept or reject a trial step to `t_new`, and choose the size of the next; returns which it was.
+
+    ``yy`` and ``yf`` are |y|^2 and y . f of the trial state in units of the norm so far.
+    """
+    if not (np.isfinite(err) and np.isfinite(np.sqrt(yy) * ctl[NORM]) and np.isfinite(yf)):
+        cnt[REJECTED] += 1
+        cnt[BAD] += 1
+        ctl[H] = 0.25 * h
+        return NOT_FINITE
+    cnt[BAD] = 0
+    if good(cnt, err):
+        _accept(ctl, cnt, log, t_new, h, yy, yf)
+        if cnt[FIXED] == 0:
+            ctl[H] = h * _factor(ctl, cnt, h, err, retried)
+        ctl[H_OLD], ctl[ERR_OLD] = h, max(err, 1e-2)
+        return TAKEN
+    cnt[REJECTED] += 1
+    ctl[H] = h * max(ctl[LEAST], ctl[RETRY] * err ** (-1.0 / cnt[ORDER]))
+    return TOO_LONG

@@ -1,0 +1,51 @@
+"""One integration by an explicit Runge-Kutta method, whatever its table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...kernel.problem import Problem
+from ..stepper import StepControl
+from . import registers as r
+from .register_stepper import RegisterStepper
+from .table_steps import advance, extra_stages
+
+if TYPE_CHECKING:
+    from ..methods.tableau import RungeKutta
+
+
+class TableStepper(RegisterStepper):
+    """The compiled loop of `table_steps` with the table of one method; parameters as in `RegisterStepper`."""
+
+    method: RungeKutta
+
+    def __init__(
+        self, problem: Problem, y0: np.ndarray, t0: float, t1: float, method: RungeKutta, control: StepControl
+    ) -> None:  # fmt: skip
+        self._dense_ready = -1
+        super().__init__(problem, y0, t0, t1, method, control, method.stages + 1)
+        self._rows = np.arange(method.stages + 1 + len(method.c_extra), dtype=np.int64)
+        self._cnt[[r.STAGES, r.ERRORS]] = method.stages, len(method.e)
+        self._cnt[r.NEEDS_NEW] = method.error_needs_new
+
+    def _loop(self) -> int:
+        ptr, col, val = self.method.step_rows
+        return advance(
+            *self._rhs, self._y, self._k, self._rows, ptr, col, val, self.method.c, self._ctl, self._cnt,
+            self._log, self._buf,
+        )  # fmt: skip
+
+    def _prepare_dense(self) -> None:
+        """Evaluate the extra stages of the last step, once, and only for methods that have some."""
+        method = self.method
+        if not len(method.c_extra) or self._dense_ready == self.accepted:
+            return
+        if len(self._k) == method.stages + 1:
+            self._k = np.concatenate([self._k, np.empty((len(method.c_extra), self.problem.n))])
+        ptr, col, val = method.extra_rows
+        extra_stages(
+            *self._rhs, self._y, self._k, self._rows, ptr, col, val, method.c_extra, self._ctl, self._cnt
+        )
+        self._dense_ready = self.accepted

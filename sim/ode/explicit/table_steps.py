@@ -1,0 +1,145 @@
+"""The compiled loop of explicit Runge-Kutta methods: stages, error norm, first step, dense output.
+
+One compiled form serves every table: besides what `registers` explains, ``ptr, col, val`` are the non-zero entries of
+the method's rows (see `RungeKutta.step_rows`) and ``c`` its nodes. Importing compiles the loop or loads it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import float64, int64, njit, types
+
+from ...kernel.cache import compiled
+from ..codes import UNDERFLOW
+from .acceptance import GO, TAKEN, good, landing, pause, settle
+from .arithmetic import BLOCK, accumulate, combine, finish, growth, rms
+from .registers import (
+    ATOL,
+    BUDGET,
+    CALLS,
+    CUR,
+    ERRORS,
+    F1,
+    F2,
+    H_LAST,
+    I1,
+    NEEDS_NEW,
+    NORM,
+    ORDER,
+    RHS_ARGS,
+    RTOL,
+    STAGES,
+    SWAP,
+    T1,
+    T_PREV,
+    H,
+    T,
+    as_rhs,
+)
+
+
+@njit(error_model="numpy", nogil=True)
+def _trial(rhs, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt, buf, t_new, h):
+    """One trial step into the spare row of `y`; returns the error norm (tolerance = 1)."""
+    old, new = y[cnt[CUR]], y[1 - cnt[CUR]]
+    s, t = cnt[STAGES], ctl[T]
+    for i in range(1, s):
+        combine(new, old, k, rows, col, val, ptr[i], ptr[i + 1], h)
+        rhs(min(t + c[i] * h, t_new), new, k[rows[i]], floats, ints, work)  # never outside the interval
+    cnt[CALLS] += s - 1
+    needs_new = cnt[NEEDS_NEW] == 1
+    if needs_new:
+        combine(new, old, k, rows, col, val, ptr[s], ptr[s + 1], h)
+        rhs(t_new, new, k[rows[s]], floats, ints, work)
+        cnt[CALLS] += 1
+    return finish(
+        new, old, k, rows, ptr, col, val, h, ctl[RTOL], ctl[ATOL], s, cnt[ERRORS], not needs_new, buf
+    )
+
+
+@compiled(int64(*RHS_ARGS, F2, F2, I1, I1, I1, F1, F1, F1, I1, F2, F2))
+def advance(c_address, jit_address, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt, log, buf):
+    """Take steps until t reaches ``ctl[STOP]``, or ``cnt[BUDGET]`` steps were tried, or the solution ends."""
+    rhs = as_rhs(c_address, jit_address)
+    s = cnt[STAGES]
+    retried = False
+    while True:
+        code = pause(ctl, cnt, retried)
+        if code != GO:
+            return code
+        t_new = landing(ctl, ctl[H])
+        if np.isnan(t_new):
+            return UNDERFLOW
+        h = t_new - ctl[T]  # the step that t really takes; matters where h is a few ulp of t
+        if cnt[SWAP] == 1:
+            rows[0], rows[s] = rows[s], rows[0]
+            cnt[SWAP] = 0
+        cnt[BUDGET] -= 1
+        err = _trial(rhs, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt, buf, t_new, h)
+        yy = yf = 0.0
+        if good(cnt, err):
+            new = y[1 - cnt[CUR]]
+            if cnt[NEEDS_NEW] == 0:
+                rhs(t_new, new, k[rows[s]], floats, ints, work)
+                cnt[CALLS] += 1
+            yy, yf = growth(new, k[rows[s]], ctl[NORM], buf)
+        retried = settle(ctl, cnt, log, t_new, h, err, yy, yf, retried) != TAKEN
+
+
+@compiled(float64(*RHS_ARGS, F2, F2, F1, I1))
+def first_step(c_address, jit_address, floats, ints, work, y, k, ctl, cnt):
+    """Guess a first step (Hairer, Norsett, Wanner I, II.4); k[0] holds f(t, y), k[1] is overwritten.
+
+    In units of the time scale |y| / |f|: a flow that is slow because its weights are small starts with as long a step
+    as the same flow in faster time.
+    """
+    rhs = as_rhs(c_address, jit_address)
+    old, new, f0, f1 = y[cnt[CUR]], y[1 - cnt[CUR]], k[0], k[1]
+    span, rtol, atol, t = ctl[T1] - ctl[T], ctl[RTOL], ctl[ATOL], ctl[T]
+    d0, d1 = rms(old, old, rtol, atol), rms(f0, old, rtol, atol)
+    h = span if d1 == 0.0 else 0.01 * d0 / d1
+    if d0 < 1e-5:
+        h = 1e-6
+    h = min(h, span)
+    d2 = np.inf
+    for _ in range(20):  # a right-hand side that is not finite that far away
+        for i in range(old.size):
+            new[i] = old[i] + h * f0[i]
+        rhs(t + h, new, f1, floats, ints, work)
+        cnt[CALLS] += 1
+        for i in range(old.size):
+            f1[i] -= f0[i]
+        d2 = rms(f1, old, rtol, atol) / h
+        if np.isfinite(d2):
+            break
+        h *= 0.1
+    scale = d0 / d1 if d0 >= 1e-5 and d1 > 0.0 and np.isfinite(d0 / d1) else 1.0
+    top = max(d1 * scale, d2 * scale * scale)
+    h2 = max(1e-6, 1e-3 * h) if top <= 1e-15 else scale * (0.01 / top) ** (1.0 / cnt[ORDER])
+    return min(100.0 * h, h2, span)
+
+
+@compiled(types.void(*RHS_ARGS, F2, F2, I1, I1, I1, F1, F1, F1, I1))
+def extra_stages(c_address, jit_address, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt):
+    """Evaluate the stages that only the dense output of the last accepted step needs; spoils no state."""
+    rhs = as_rhs(c_address, jit_address)
+    s, h = cnt[STAGES], ctl[H_LAST]
+    old = y[1 - cnt[CUR]]
+    point = np.empty_like(old)
+    for i in range(c.size):
+        combine(point, old, k, rows, col, val, ptr[i], ptr[i + 1], h)
+        rhs(ctl[T_PREV] + c[i] * h, point, k[rows[s + 1 + i]], floats, ints, work)
+    cnt[CALLS] += c.size
+
+
+@compiled(types.void(F2, F1, F2, I1, I1, F2, float64))
+def interpolate(out, y, k, rows, col, weights, h):
+    """Write y + h * sum_j weights_ij k_{col_j} to out_i: points of the dense output, block by block."""
+    n = y.size
+    for lo in range(0, n, BLOCK):
+        hi = min(lo + BLOCK, n)
+        for i in range(out.shape[0]):
+            point = out[i, lo:hi]
+            for j in range(hi - lo):
+                point[j] = y[lo + j]
+            accumulate(point, k, rows, col, weights[i], 0, col.size, h, lo)

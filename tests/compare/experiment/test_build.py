@@ -1,0 +1,180 @@
+"""What an experiment says reaches the model and the training, and nothing that it says is ignored."""
+
+import numpy as np
+import pytest
+from helpers import TINY, refused
+
+from smallinit.cli import run
+from smallinit.compare import WarmupCosine, train
+from smallinit.compare.experiment.build import build
+from smallinit.compare.experiment.layers import load, to_toml
+from smallinit.compare.sweep.plan import read_sweep
+from smallinit.sim import load_trajectory
+from smallinit.theory.base.errors import InputError
+from smallinit.theory.base.names import MODELS
+
+
+def of(flags, text=TINY, tmp_path=None):
+    if tmp_path is None:
+        return build(load(None, "demo", {"model.d_model": 4, "model.d_mlp": 3, "theory.t1": 2.0} | flags))
+    (tmp_path / "tiny.toml").write_text(text)
+    return build(load(tmp_path / "tiny.toml", None, flags))
+
+
+OPTIONS = {
+    "schedule": (
+        {"steps": 12, "schedule": "cosine", "warmup": 3, "cosine_end": 9, "final": 0.25},
+        {"steps": 12, "schedule": WarmupCosine(3, 9, 0.25)},
+    ),
+    "whole schedule": ({"steps": 12, "schedule": "cosine"}, {"steps": 12, "schedule": WarmupCosine(0, 12)}),
+    "clip": ({"clip": 1e-3}, {"clip": 1e-3}),
+    "betas": ({"optimizer": "adamw", "betas": [0.5, 0.75]}, {"optimizer": "adamw", "betas": (0.5, 0.75)}),
+    "device": ({"device": "auto"}, {"device": "auto"}),
+    "keep": ({"keep": "observables"}, {"keep": "observables"}),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_of_the_training_reach_it(tmp_path, name):
+    said, meant = OPTIONS[name]
+    built = of({f"training.{key}": value for key, value in said.items()}, tmp_path=tmp_path)
+    mine = built.train()
+    arguments = {"learning_rate": 0.5, "steps": 8, "dtype": "float64"} | meant
+    theirs = train(built.model, built.data, built.start, save_at=built.saved_steps(), **arguments)
+    np.testing.assert_array_equal(mine["loss"], theirs["loss"])
+    np.testing.assert_array_equal(mine.t, theirs.t)
+    np.testing.assert_array_equal(mine.t, built.training_times())
+    assert mine.provenance["config_hash"] == theirs.provenance["config_hash"]
+    plain = of({}, tmp_path=tmp_path).train()
+    if name not in ("device", "keep"):
+        assert not np.array_equal(plain["loss"], mine["loss"])
+
+
+def test_a_schedule_and_the_theory_share_their_times(tmp_path):
+    built = of(
+        {"training.steps": 40, "training.schedule": "cosine", "training.warmup": 4, "theory.t1": 9.0},
+        tmp_path=tmp_path,
+    )
+    times = built.training_times()
+    np.testing.assert_array_equal(built.times(), np.unique(np.minimum(times[times <= 9.0], 9.0)))
+    assert len(built.times()) > 1
+
+
+def test_observables_are_measured_on_the_file_that_is_named(tmp_path):
+    built = of({}, tmp_path=tmp_path)
+    few = built.data.groups == "memory"
+    np.savez(tmp_path / "few.npz", sequences=built.data.sequences[few], labels=built.data.labels[few])
+    flags = {"training.keep": "observables", "training.measure_on": str(tmp_path / "few.npz")}
+    found = of(flags, tmp_path=tmp_path).train()
+    whole = built.train()
+    np.testing.assert_allclose(found["loss"], whole["loss/memory"], rtol=1e-12)
+
+
+def test_a_training_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = of({"training.checkpoint": "run.npz", "training.checkpoint_every": 2}, tmp_path=tmp_path)
+    whole = first.train()
+    again = of({"training.checkpoint": "run.npz"}, tmp_path=tmp_path).train()
+    assert again.statistics["steps"] == 0
+    np.testing.assert_array_equal(again.weights["W_E"], whole.weights["W_E"])
+    with pytest.raises(
+        InputError, match=r"\[training\] `checkpoint` .* other settings .*\(on the command line\)"
+    ):
+        of({"training.checkpoint": "run.npz", "init.seed": 3}, tmp_path=tmp_path).train()
+
+
+REFUSED = {
+    "warmup = 3": ["`warmup` belongs to a schedule", "schedule = 'cosine'"],
+    "schedule = 'cosine'": ["`steps` is missing"],
+    "schedule = 'cosine'\nsteps = 5\nwarmup = 5": [
+        "`warmup` must end before the cosine does at step 5, got 5"
+    ],
+    "schedule = 'cosin'": ["`training.schedule` 'cosin' is unknown; did you mean 'cosine'?"],
+    "betas = [0.9, 0.99]": ["`betas` are adamw's", "'gd'"],
+    "optimizer = 'adamw'\nbetas = [0.9]": ["`training.betas"],
+    "optimizer = 'adamw'\nbetas = [0.9, 1.0]": ["`training.betas[1]`", "less than 1"],
+    "clip = 0": ["`training.clip`", "greater than 0"],
+    "device = 'gpu'": ["`training.device` 'gpu' is unknown; choose one of cpu, cuda, auto"],
+    "measure_on = 'a.npz'": ["`measure_on` needs keep = 'observables'"],
+    "checkpoint_every = 3": ["`checkpoint_every` needs `checkpoint`"],
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_options_that_mean_nothing_are_refused(tmp_path, text):
+    path = tmp_path / "a.toml"
+    path.write_text(f"[training]\n{text}\n")
+    with pytest.raises(InputError) as caught:
+        load(path)
+    for part in [*REFUSED[text], f"(in {path})."]:
+        assert part in str(caught.value)
+
+
+KEYS = {key: {"activation": "tanh", "unembed": True, "positions": False}.get(key, 3) for key in
+        ("d_model", "d_mlp", "d_head", "n_layers", "activation", "unembed", "positions")}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_that_the_model_lacks_is_refused(tmp_path, model, key):
+    path = tmp_path / "a.toml"
+    value = {True: "true", False: "false", "tanh": '"tanh"'}.get(KEYS[key], KEYS[key])
+    path.write_text(f'[model]\nname = "{model}"\n{key} = {value}\n')
+    if key in MODELS[model]:
+        experiment = load(path).experiment
+        assert f"{key} = {value}" in to_toml(experiment)
+        return
+    with pytest.raises(InputError) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"`model.{key}` is no key of {model}, which takes loss, d_vocab")
+    assert str(caught.value).endswith(f"; leave it out (in {path}).")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_only_the_models_keys_are_written(tmp_path, model):
+    experiment = load(None, "demo", {"model.name": model}).experiment
+    written = experiment.model_dump(mode="json", exclude_none=True)["model"]
+    assert set(written) == {"name", *MODELS[model]}
+    (tmp_path / "again.toml").write_text(to_toml(experiment))
+    again = load(tmp_path / "again.toml").experiment
+    assert again == experiment
+    assert again.hash == experiment.hash
+
+
+def test_another_model_leaves_the_keys_of_a_lower_layer(tmp_path):
+    (tmp_path / "a.toml").write_text('[model]\nname = "EmbedUnembed"\n')
+    loaded = load(tmp_path / "a.toml", "demo")  # the demo has d_mlp and an activation
+    assert loaded.experiment.model.d_model == 100
+    assert "model.d_mlp" not in loaded.sources
+    with pytest.raises(InputError, match=r"`model.d_mlp` is no key of EmbedUnembed.*\(on the command line\)"):
+        load(tmp_path / "a.toml", "demo", {"model.d_mlp": 3})
+
+
+def test_refusals_of_the_library_name_the_place_of_their_field(tmp_path):
+    (tmp_path / "a.toml").write_text("[task]\nlength = 2\n[model]\nd_vocab = 9\n")
+    with pytest.raises(InputError, match=r"\[task\] `length` must be at least .*\(in .*a.toml\)\."):
+        build(load(tmp_path / "a.toml", None, {"init.seed": 1}))
+    with pytest.raises(InputError, match=r"\[task\] `d_vocab` must be at least .*\(on the command line\)\."):
+        build(load(tmp_path / "a.toml", None, {"task.length": 3, "model.d_vocab": 8}))
+
+
+def test_commands_that_need_weights_say_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    message = refused(capsys, "overlay", "tiny.toml", "--training.keep", "observables")
+    assert "`training.keep`" in message
+    assert "on the command line" in message
+    assert run(["train", "tiny.toml", "--training.keep", "observables", "--out", "out"]) == 0
+    kept = load_trajectory(tmp_path / "out" / "training.nc")
+    assert not kept.weights
+    assert np.isfinite(kept["loss/memory"]).all()
+    assert run(["report", "out"]) == 0
+
+
+@pytest.mark.parametrize("place", ["file", "axis", "flag"])
+def test_a_sweep_keeps_no_checkpoint(tmp_path, place):
+    axes = '"training.checkpoint" = ["a.npz"]' if place == "axis" else '"init.seed" = "0-1"'
+    key = 'checkpoint = "a.npz"\n' if place == "file" else ""
+    (tmp_path / "s.toml").write_text(f"[axes]\n{axes}\n{TINY}{key}")
+    with pytest.raises(InputError, match=r"`training\.checkpoint` does not go with a sweep"):
+        read_sweep(tmp_path / "s.toml", {"training.checkpoint": "a.npz"} if place == "flag" else None)
