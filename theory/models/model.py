@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sympy as sp
 
-from ..algebra.activations import Activation
 from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
+from ..algebra.scalars.activations import Activation
 from ..base.errors import FieldError
 from ..data.inputs import build_inputs, dimension
 from .spec import Spec
