@@ -57,7 +57,7 @@ def _broken(kind: str, part: sp.Expr, x: np.ndarray) -> float | None:
     wrong = np.iscomplex(found) | ~np.isfinite(found)
     if kind == "real" or wrong.any():
         return float(x[np.argmax(wrong)]) if wrong.any() else None
-    found = found.real
+    found = np.real(found)
     size = float(np.abs(found).max())
     below = found <= ZERO * size if kind == "positive" else np.abs(found) <= ZERO * size
     if kind == "nonzero":
@@ -70,13 +70,13 @@ def _broken(kind: str, part: sp.Expr, x: np.ndarray) -> float | None:
 def _refined(values: Callable[[np.ndarray], np.ndarray], x: np.ndarray, i: int) -> float:
     """Where a value that changes its sign before a point of the grid does so."""
     low, high = x[max(i - 1, 0)], x[i]
-    ends = np.sign(values(np.array([low, high])).real)
+    ends = np.sign(np.real(values(np.array([low, high]))))
     if ends[0] == ends[1] or 0.0 in ends:
         return float(high)
     for _ in range(60):
         middle = 0.5 * (low + high)
         low, high = (
-            (middle, high) if np.sign(values(np.array([middle])).real[0]) == ends[0] else (low, middle)
+            (middle, high) if np.sign(np.real(values(np.array([middle]))[0])) == ends[0] else (low, middle)
         )
     return float(high)
 
