@@ -8,7 +8,7 @@ from smallinit import theory
 from smallinit.compare.training.networks import TWINS
 from smallinit.compare.training.settings import RULES
 from smallinit.sim.ode.methods import METHODS
-from smallinit.theory.algebra.activations import BEYOND, KNOWN_BAD, NAMED
+from smallinit.theory.algebra.scalars.activations import BEYOND, KNOWN_BAD, NAMED
 from smallinit.theory.base import names
 from smallinit.theory.flows.closure import Closure
 from smallinit.theory.models.losses import LOSSES
