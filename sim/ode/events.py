@@ -16,7 +16,7 @@ from scipy.optimize import brentq
 
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
-from ...theory.base.validate import is_integer, shown
+from ...theory.base.validate import brief, is_integer
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ class Event:
             If the function cannot be called or the direction is none of -1, 0, 1.
         """
         if not callable(self.function):
-            raise FieldError("function", f"of an event must be callable, got {shown(self.function)}.")
+            raise FieldError("function", f"of an event must be callable, got {brief(self.function)}.")
         if not isinstance(self.terminal, bool | np.bool_):
-            raise FieldError("terminal", f"of an event must be True or False, got {shown(self.terminal)}.")
+            raise FieldError("terminal", f"of an event must be True or False, got {brief(self.terminal)}.")
         if not is_integer(self.direction) or self.direction not in (-1, 0, 1):
-            raise FieldError("direction", f"of an event must be -1, 0 or 1, got {shown(self.direction)}.")
+            raise FieldError("direction", f"of an event must be -1, 0 or 1, got {brief(self.direction)}.")
         if not isinstance(self.name, str):
-            raise FieldError("name", f"of an event must be text, got {shown(self.name)}.")
+            raise FieldError("name", f"of an event must be text, got {brief(self.name)}.")
         if not self.name:
             object.__setattr__(self, "name", str(getattr(self.function, "__name__", "event")))
 
@@ -78,7 +78,7 @@ def as_events(events: Any) -> tuple[Event, ...]:
         If two events have the same name.
     """
     if not isinstance(events, Event | Iterable) and not callable(events):
-        raise FieldError("events", f"must be functions of t and the weights, got {shown(events)}.")
+        raise FieldError("events", f"must be functions of t and the weights, got {brief(events)}.")
     items: tuple[Any, ...] = (events,) if isinstance(events, Event) or callable(events) else tuple(events)
     result = tuple(item if isinstance(item, Event) else Event(item) for item in items)
     names = [event.name for event in result]
@@ -113,7 +113,7 @@ class Watch:
             return 1.0 if value.item() else -1.0
         if value.size != 1 or value.dtype.kind not in "iuf" or not math.isfinite(value.item()):
             raise ValueError(
-                f"event `{event.name}` must return one finite number, or True or False, got {shown(found)} at "
+                f"event `{event.name}` must return one finite number, or True or False, got {brief(found)} at "
                 f"t = {t:g}."
             )
         return float(value.item())

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from .errors import FieldError
-from .validate import shown
+from .validate import brief
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
@@ -70,7 +70,7 @@ def weight_name(name: Any) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise FieldError(
             "weight_symbols",
-            f"have a weight called {shown(name)}: give it a letter, then letters, digits and underscores, as in W_E.",
+            f"have a weight called {brief(name)}: give it a letter, then letters, digits and underscores, as in W_E.",
         )
     for meaning, names in MEANINGS.items():
         if name in names:

@@ -17,6 +17,7 @@ from ..base.arrays import as_array, matching, row_codes, tokens, weights
 from ..base.errors import FieldError
 from ..base.frozen import FrozenRecord, frozen, sealed
 from ..base.validate import integer, name_of
+from .groups import clean_groups
 from .words import Words, read_text
 
 # The dense signature of a larger vocabulary takes more than 2 GiB.
@@ -43,7 +44,8 @@ class Dataset(FrozenRecord):
         Positive; scaled so that the rows that are not held out sum to 1 (held-out rows keep the same
         scale). The default counts each row once.
     groups : array_like of str, shape (n,), optional
-        Name of the group of each row, ``"all"`` by default.
+        Name of the group of each row, ``"all"`` by default. A group NAME with training and held-out rows becomes two,
+        NAME-train and NAME-test: no loss or accuracy of a group mixes them.
     held_out : array_like of bool, shape (n,), optional
         Rows that take no part in the loss or in any statistic, none by default.
     token_groups : mapping of str to array_like of int, optional
@@ -76,12 +78,13 @@ class Dataset(FrozenRecord):
         d_vocab = integer("d_vocab", d_vocab, 1)
         rows = tokens("sequences", sequences, 2, d_vocab)
         n = rows.shape[0]
+        hidden = _clean_held_out(held_out, n)
         columns = {
             "sequences": rows,
             "labels": matching("labels", tokens("labels", labels, 1, d_vocab), n),
             "weights": _clean_weights(weights, n),
-            "groups": _clean_groups(groups, n),
-            "held_out": _clean_held_out(held_out, n),
+            "groups": clean_groups(groups, hidden),
+            "held_out": hidden,
         }
         for name, array in _merge(columns).items():
             object.__setattr__(self, name, sealed(array))
@@ -244,16 +247,6 @@ def count_tokens(sequences: npt.NDArray[np.int64], d_vocab: int) -> csr_array:
 def _clean_weights(value: Any, n: int) -> npt.NDArray[np.float64]:
     """Return positive weights, ones by default."""
     return np.ones(n) if value is None else weights("weights", value, n, allow_zero=False)
-
-
-def _clean_groups(value: Any, n: int) -> npt.NDArray[np.str_]:
-    """Return the group names, ``"all"`` by default."""
-    if value is None:
-        return np.full(n, "all")
-    array = matching("groups", np.asarray(value, dtype=object), n)
-    for name in dict.fromkeys(array.tolist()) if all(isinstance(name, str) for name in array) else array:
-        name_of("groups", name)
-    return array.astype(str)
 
 
 def _clean_held_out(value: Any, n: int) -> npt.NDArray[np.bool_]:

@@ -68,11 +68,14 @@ class Flow(FrozenRecord):
 
         These are the equations to compute with. What pages show is `readable`, with `definitions`.
         """
-        form = distribute if self.kept.softmax != "exact" or self.kept.minimal else factored
         weights, names = self.model.weight_symbols, statistics(self.model)
+        if self.kept.softmax == "exact" and not self.kept.minimal:
+            return FrozenDict(
+                {w: substitute_runs(factored(e), names) for w, e in self.right_hand_sides.items()}
+            )
         return FrozenDict(
             {
-                w: by_rising_power(substitute_runs(form(e), names), weights)
+                w: by_rising_power(substitute_runs(distribute(e), names), weights)
                 for w, e in self.right_hand_sides.items()
             }
         )
