@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.frozen import sealed
 from ...theory.base.validate import integer
 from .outcome import Outcome
 
@@ -100,10 +101,12 @@ class Record:
 
     def note_start(self, t0: float, y0: np.ndarray) -> None:
         """Save the start if it is asked for."""
+        first = y0
         if self._view is not None:  # how much there is to keep of a state shows on the first
-            self._states = np.empty((len(self._saves), self._view(y0[None]).shape[1]))
+            first = self._view(sealed(np.array(y0)[None]))[0]
+            self._states = np.empty((len(self._saves), len(first)))
         if self.next_time == t0:
-            self._states[0] = y0 if self._view is None else self._view(y0[None])[0]
+            self._states[0] = first
             self._count = 1
 
     def note_step(self, stepper: Stepper, until: float) -> None:
@@ -116,13 +119,13 @@ class Record:
             for i in range(self._count, stop):  # one at a time: the states are there for this moment only
                 state = np.empty((1, self._n))
                 stepper.dense(self._saves[i : i + 1], state)
-                self._states[i] = self._view(state)[0]
+                self._states[i] = self._view(sealed(state))[0]
         self._count = max(stop, self._count)
 
     def note_zeros(self, zeros: list[tuple[float, Any, np.ndarray]]) -> None:
         """Keep event points."""
         view = self._view
-        self._zeros.extend(zeros if view is None else [(t, event, view(y[None])[0]) for t, event, y in zeros])
+        self._zeros.extend(zeros if view is None else [(t, e, view(sealed(y)[None])[0]) for t, e, y in zeros])
 
     def solution(self, outcome: Outcome, statistics: dict[str, Any], watch: Watch) -> Solution:
         """Merge saved states and event points in order of time."""

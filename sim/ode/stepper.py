@@ -38,10 +38,15 @@ class NotFiniteAtStart(ValueError):
     """The right-hand side is nan or inf where an integration is to begin."""
 
     def __init__(self, t: float) -> None:
+        self.t = t
         super().__init__(
             f"the right-hand side must be finite at the start, got nan or inf at t = {t:g};"
             " check the size of the start and the data."
         )
+
+    def __reduce__(self) -> tuple[type[NotFiniteAtStart], tuple[float]]:
+        """Restore from the time: an error must survive its way out of a worker process."""
+        return type(self), (self.t,)
 
 
 class Stepper(ABC):

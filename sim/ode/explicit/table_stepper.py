@@ -26,6 +26,8 @@ class TableStepper(RegisterStepper):
     ) -> None:  # fmt: skip
         self._dense_ready = -1
         super().__init__(problem, y0, t0, t1, method, control, method.stages + 1)
+        # Compiled loops take arrays that can be written to; tables cannot.
+        self._c, self._c_extra = np.array(method.c), np.array(method.c_extra)
         self._rows = np.arange(method.stages + 1 + len(method.c_extra), dtype=np.int64)
         self._cnt[[r.STAGES, r.ERRORS]] = method.stages, len(method.e)
         self._cnt[r.NEEDS_NEW] = method.error_needs_new
@@ -33,7 +35,7 @@ class TableStepper(RegisterStepper):
     def _loop(self) -> int:
         ptr, col, val = self.method.step_rows
         return advance(
-            *self._rhs, self._y, self._k, self._rows, ptr, col, val, self.method.c, self._ctl, self._cnt,
+            *self._rhs, self._y, self._k, self._rows, ptr, col, val, self._c, self._ctl, self._cnt,
             self._log, self._buf,
         )  # fmt: skip
 
@@ -46,6 +48,6 @@ class TableStepper(RegisterStepper):
             self._k = np.concatenate([self._k, np.empty((len(method.c_extra), self.problem.n))])
         ptr, col, val = method.extra_rows
         extra_stages(
-            *self._rhs, self._y, self._k, self._rows, ptr, col, val, method.c_extra, self._ctl, self._cnt
+            *self._rhs, self._y, self._k, self._rows, ptr, col, val, self._c_extra, self._ctl, self._cnt
         )
         self._dense_ready = self.accepted

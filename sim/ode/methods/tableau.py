@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ....theory.base.frozen import FrozenRecord
 from .method import Method
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RungeKutta(Method):
+class RungeKutta(FrozenRecord, Method):
     """Table of an explicit Runge-Kutta method with embedded error estimate and dense output.
 
     With ``k_0 .. k_{s-1}`` the stages and ``k_s = f(t + h, y_new)``, which is the next step's first stage.

@@ -5,6 +5,7 @@ import pytest
 
 from smallinit.sim import Event, Status, solve
 from smallinit.sim.kernel.problem import Problem
+from smallinit.sim.ode.methods import METHODS as METHOD_TABLES
 
 TIGHT = {"t1": 6.0, "rtol": 1e-10, "atol": 1e-12, "save_at": 31}
 METHODS = ["tsit5", "dop853", "rkc", None]
@@ -95,6 +96,35 @@ def test_a_right_hand_side_that_writes_to_the_state_changes_no_trajectory(proble
             for p in (problem("oscillator", 2), f)
         )
         np.testing.assert_array_equal(found.y, expected.y)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_view_does_to_a_state_changes_no_trajectory(problem, method):
+    f, kept = problem("oscillator", 2), []
+
+    def view(y):
+        kept.append(y)
+        with pytest.raises(ValueError, match="read-only"):
+            y[0, 0] = 17.0
+        return y[:, :1] + 0.0
+
+    start = np.array([1.0, 0.0])
+    result = solve(f, start, method=method, events=position, view=view, **TIGHT)
+    plain = solve(f, start, method=method, events=position, **TIGHT)
+    np.testing.assert_allclose(result.y, plain.y[:, :1], atol=1e-14)
+    np.testing.assert_array_equal(sorted(y[0, 0] for y in kept), sorted(result.y[:, 0]))
+    assert start.tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["tsit5", "dop853", "euler"])
+def test_tables_of_methods_cannot_be_written_to_and_are_not_scipys_own(name):
+    from scipy import integrate
+
+    method = METHOD_TABLES[name]
+    for part in ("a", "b", "c", "e", "a_extra", "c_extra"):
+        assert not getattr(method, part).flags.writeable
+        assert not np.shares_memory(getattr(method, part), integrate.DOP853.B)
+        assert not np.shares_memory(getattr(method, part), integrate.DOP853.A)
 
 
 @pytest.mark.parametrize(
