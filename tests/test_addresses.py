@@ -24,6 +24,10 @@ INSIDE = re.compile(
     r"`+(?:smallinit\.)?((?:theory|sim|compare)(?:\.\w+)+)`+"
 )  # as docstrings and comments write it
 BUILT = ("docs/_build", "docs/jupyter_execute")
+# What the scripts of docs write, whether it was written here or not.
+WRITTEN = {
+    f"docs/{n}" for p in (ROOT / "docs").glob("*.py") for n in re.findall(r'"(\w+\.json)"', p.read_text())
+}
 
 
 def resolves(dotted):
@@ -45,7 +49,8 @@ def resolves(dotted):
 def lost(text):
     """Addresses in a text that lead nowhere."""
     files = [name.rstrip(".") for name in FILE.findall(text)]
-    gone = [f for f in files if "NAME" not in f and not f.startswith(BUILT) and not (ROOT / f).exists()]
+    known = [f for f in files if "NAME" in f or f.startswith(BUILT) or f in WRITTEN or (ROOT / f).exists()]
+    gone = [f for f in files if f not in known]
     names = [*MODULE.findall(text), *(f"smallinit.{name}" for name in INSIDE.findall(text))]
     return gone + [name for name in dict.fromkeys(names) if not resolves(name) and "NAME" not in name]
 
