@@ -12,7 +12,7 @@ from .networks import Network
 
 
 class Measure:
-    """What `sim.observables.losses` computes from symbolic logits, for a network that has none.
+    """What `sim.trajectory.observables.losses` computes from symbolic logits, for a network that has none.
 
     Parameters
     ----------

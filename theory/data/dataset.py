@@ -187,7 +187,7 @@ class Dataset(FrozenRecord):
         return self._pair_weights.copy(), self.occurrences.copy()
 
     def signature(self) -> npt.NDArray[np.float64]:
-        """Return the signature matrix ``M = mean_i c(X_i)^T (y_i - 1/V)`` of (0.1), dense.
+        """Return the signature matrix ``M = mean_i c(X_i)^T (y_i - 1/V)`` (A5), dense.
 
         Row ``s`` is ``r_s (P^s - 1/V)``. Only training rows take part.
 

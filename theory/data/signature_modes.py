@@ -1,7 +1,7 @@
 """Singular modes of the signature matrix, by group: what a small initialisation amplifies, and in what order.
 
-Near small weights the loss is log V - <M, W_E W_in W_out> (section 0 of the formula sheet), so each singular mode of M
-grows on its own at a rate given by its strength. Which label law is subtracted from the labels (the *centring*) decides
+Near small weights the loss is log V - <M, W_E W_in W_out>, so each singular mode of M grows on its own at a rate
+given by its strength. Which label law is subtracted from the labels (the *centring*) decides
 what counts as a mode: with the uniform law, a group's first mode is its label frequencies; with the group's own law,
 only what tells its tokens apart is left.
 """

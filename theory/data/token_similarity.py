@@ -1,8 +1,9 @@
 """Which tokens the embedding will take for alike, predicted from the corpus alone.
 
-While the other weights still stand at their random start, (0.2) moves row s of W_E along ``M_s W_out^T W_in^T``, and a
-random map keeps angles: rows of W_E get the cosines of rows of the signature matrix M, whatever the seed. The flow
-itself, integrated from the weights of a seed, says more; see `smallinit.compare.similarity_overlay`.
+While the other weights still stand at their random start, the leading order moves row s of W_E along
+``M_s W_out^T W_in^T``, and a random map keeps angles: rows of W_E get the cosines of rows of the signature matrix M,
+whatever the seed. The flow itself, integrated from the weights of a seed, says more; see
+`smallinit.compare.similarity_overlay`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .signature_modes import STATISTICS
 
 
 def signature_similarity(data: Dataset, statistic: str = "C") -> npt.NDArray[np.float64]:
-    """Cosines between the rows ``r_s (P^s - 1/V)`` of the signature matrix of (0.1).
+    """Cosines between the rows ``r_s (P^s - 1/V)`` of the signature matrix.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ def bigrams(data: Dataset) -> Dataset:
 
     A model that predicts the next token at every position has one row of logits per token. Its shortest path, from the
     embedding straight to the unembedding, has two factors where every path through a head or a hidden layer has four or
-    more, so to leading order in the weights ``f = x W_E W_U`` with x the token at the position itself: phi of (0.1) is
+    more, so to leading order in the weights ``f = x W_E W_U`` with x the token at the position itself: what M reads is
     one-hot over positions, and row s of M is ``r_s (P^s - 1/V)`` with P^s the law of the word after s, r_s its share
     of all words. That is the statistic "X_last" of these bigrams, their model `EmbedUnembed`. A LayerNorm before the
     unembedding scales each row of the drive and takes out its part along the row itself, which at a wide random start

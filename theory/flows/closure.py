@@ -1,4 +1,4 @@
-"""Closures: which terms of the loss a flow keeps (the ladder of theory.md, section 0)."""
+"""Closures: which terms of the loss a flow keeps (docs/ladder.md)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ SUFFIXES = {"C": "", "X": "", "C_mean": "mean", "X_last": "last", "X_1": "1", "X
 
 @kept_by_content(64)
 def statistics(model: Model) -> dict[sp.MatrixSymbol, Matrix]:
-    """Statistics of a model's data, of theory.md (0.1) and (0.3), by name.
+    """Statistics of a model's data by name: signature matrices M and co-occurrence matrices K.
 
     Returns
     -------

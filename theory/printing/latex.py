@@ -18,12 +18,15 @@ class _Latex(Writer):
     SIGNS: ClassVar = {
         **{"(": r"\left(", ")": r"\right)", "[": r"\left[", "]": r"\right]", "*": " ", "o": r" \circ "},
         **{"1": r"\mathbf{1}", "I": r"\mathbb{I}", "Pi": r"\Pi"},
-        **{f: rf"\operatorname{{{f}}}" for f in ("diag", "softmax", "logsumexp")},
     }
 
     def __init__(self, expr: Matrix, shown: Mapping[str, str]) -> None:
         super().__init__(expr)
         self.shown = shown
+
+    def word(self, function: str) -> str:
+        """Upright."""
+        return rf"\operatorname{{{function}}}"
 
     def scalar(self, value: sp.Expr) -> str:
         """In brackets where it is a sum."""

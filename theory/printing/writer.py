@@ -55,7 +55,11 @@ class Writer(Traversal):
     def call(self, function: str, *arguments: str) -> str:
         """A named function of matrices."""
         left, right = self.SIGNS["("], self.SIGNS[")"]
-        return f"{self.SIGNS.get(function, function)}{left}{'; '.join(arguments)}{right}"
+        return f"{self.word(function)}{left}{'; '.join(arguments)}{right}"
+
+    def word(self, function: str) -> str:
+        """Write the name of a function of matrices."""
+        return function
 
     def within(self, node: Matrix, least: int) -> str:
         """A part, in brackets unless it binds at least as closely."""

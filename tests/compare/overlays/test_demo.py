@@ -1,4 +1,4 @@
-"""The demo preset: how well theory and training agree, three seeds (theory.md, section 0)."""
+"""The demo preset: how well theory and training agree, three seeds."""
 
 from functools import cache
 

@@ -63,7 +63,7 @@ def test_similarities_of_the_corpus_equal_their_definitions(weighted):
 
 
 def test_bigrams_are_what_a_model_of_every_position_is_driven_by(weighted):
-    """Against (0.1) position by position, and against the drive of a model that has just that path."""
+    """Against the definition position by position, and against the drive of a model that has just that path."""
     one, v = np.eye(weighted.d_vocab), weighted.d_vocab
     total = np.zeros((v, v))
     for sequence, label, weight in zip(

@@ -1,4 +1,4 @@
-"""Textbook escape times (theory.md E), measured by events."""
+"""Textbook escape times, measured by events."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_escape_time_of_deep_linear_mode(problem, method, depth, w0, printed):
 
 @pytest.mark.parametrize(("depth", "w0"), [(3, 1e-4), (4, 1e-3)])
 def test_leading_escape_law(depth, w0):
-    """1 / (s (L - 2) w0^(L-2)): the law that theory.md prints, to the order it holds."""
+    """1 / (s (L - 2) w0^(L-2)): the textbook law, to the order it holds."""
     law = 1.0 / (STRENGTH * (depth - 2) * w0 ** (depth - 2))
     assert escape_time(depth, w0, 1.0) == pytest.approx(law, rel=1e-4)
 

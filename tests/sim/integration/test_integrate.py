@@ -71,7 +71,7 @@ def test_blow_up_of_the_leading_flow_is_a_regular_end(case):
     assert all(np.all(np.isfinite(value)) for value in result.weights.values())
     size = np.sqrt(sum(np.sum(w**2) for w in start.values()))
     top = np.linalg.svd(data.signature(), compute_uv=False)[0]
-    assert result.outcome.t > np.sqrt(3.0) / (top * size)  # theory.md B
+    assert result.outcome.t > np.sqrt(3.0) / (top * size)  # the lower bound of blow-up times
 
 
 def test_blow_up_time_scales_with_the_start(case):

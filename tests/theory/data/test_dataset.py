@@ -23,7 +23,7 @@ def raw_data(draw):
 
 
 def one_hot_signature(sequences, labels, d_vocab, weights, held_out):
-    """M of (0.1), written as the definition says, row by row."""
+    """M, written as the definition says, row by row."""
     M = np.zeros((d_vocab, d_vocab))
     for row, label, weight, out in zip(sequences, labels, weights, held_out, strict=True):
         counts = np.bincount(row, minlength=d_vocab)

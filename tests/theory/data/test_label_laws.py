@@ -44,7 +44,7 @@ def cosine(u, v):
 
 @given(st.integers(1, 6), st.integers(1, 12))
 @settings(max_examples=60, deadline=None)
-def test_closed_form_is_the_sheets_formula_and_the_convolution(k, size):
+def test_closed_form_is_the_formula_and_the_convolution(k, size):
     law = uniform_sum_law(k, size)
     formula = [
         sum((-1) ** l * comb(k, l) * comb(m - l * size + k - 1, k - 1) for l in range(k + 1) if m >= l * size)
@@ -86,7 +86,7 @@ def test_reasoning_laws_are_translates():
         np.testing.assert_array_equal(reasoning_label_law(MAIN, s), np.roll(first, s - 11))
 
 
-def test_reasoning_cosines_of_the_sheet():
+def test_reasoning_cosines():
     rows = [reasoning_label_law(MAIN, s) - 1 / 201 for s in MAIN.reasoning_anchors]
     measured = [cosine(rows[0], row) for row in rows]
     # The printed .920 and .900 are .9195 and .8995 rounded once more; all others hold to the digit.

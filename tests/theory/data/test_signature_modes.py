@@ -50,8 +50,8 @@ def test_uniform_centring_is_the_data_sets_signature():
     np.testing.assert_allclose(modes.tokens * modes.strengths @ modes.labels.T, data.signature(), atol=1e-14)
 
 
-def test_the_composite_tasks_spectra_are_those_of_the_formula_sheet():
-    """theory.md, "why reasoning first": .0050, .0047, .0047 and about .0030, .0026, .0024."""
+def test_the_composite_tasks_spectra():
+    """Why reasoning comes first: .0050, .0047, .0047, against about .0030, .0026, .0024 of memory."""
     data = CompositeTask().dataset()
     reasoning = signature_modes(data, "reasoning-train", n_modes=3).strengths
     memory = signature_modes(data, "memory", n_modes=3).strengths
