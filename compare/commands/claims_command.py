@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from textwrap import wrap
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from ...theory.base.errors import InputError
 from ...theory.base.files import write_whole
+
+HEADER = ("claim", "verdict", "statement, and what was found")
+WIDTHS = (14, 13, 69)  # with two blanks between columns, 100 in all
 
 
 def claims(*, json: Annotated[Path | None, Parameter(show_default=False)] = None) -> None:
@@ -24,9 +31,30 @@ def claims(*, json: Annotated[Path | None, Parameter(show_default=False)] = None
 
     if json is not None and not json.absolute().parent.is_dir():
         raise InputError(f"`--json` {str(json)!r} lies in a folder that does not exist: create it first.")
+    print("\n".join([*_lines(HEADER), "  ".join("-" * width for width in WIDTHS)]), flush=True)
     rows = []
     for claim in all_claims():
         rows.append(claim.row(claim.verify()))
-        print("{number:15} {status:26} {statement}\n{0:43}{finding}".format("", **rows[-1]), flush=True)
+        print(laid_out(rows[-1]) + "\n", flush=True)
+    counted = Counter(row["status"] for row in rows).most_common()
+    print(f"{len(rows)} statements: {', '.join(f'{count} {status}' for status, count in counted)}.")
     if json is not None:
         write_whole(json, dumps(rows, indent=2, allow_nan=True) + "\n")
+
+
+def laid_out(row: Mapping[str, Any]) -> str:
+    """Set a claim in columns: its statement, and below it what was found."""
+    statement = list(_lines((row["number"], row["status"], row["statement"])))
+    found = _lines(("", "", row["finding"]), first="-> ", then="   ")
+    return "\n".join([*statement, *found])
+
+
+def _lines(cells: tuple[str, str, str], first: str = "", then: str = "") -> Iterator[str]:
+    """Lines of cells that are wrapped in their columns; the last one's begin as told."""
+    *short, text = cells
+    columns = [wrap(cell, width) for cell, width in zip(short, WIDTHS[:2], strict=True)]
+    columns.append(
+        wrap(text, WIDTHS[2], initial_indent=first, subsequent_indent=then, break_on_hyphens=False)
+    )
+    for parts in zip_longest(*columns, fillvalue=""):
+        yield "  ".join(map(str.ljust, parts, WIDTHS)).rstrip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +19,7 @@ from ...theory.flows.flow import Flow, derive
 from ...theory.models.attention_only import AttentionOnly
 from .claim import Claim, Finding, judged
 from .gradient_flow import Weights, trained
+from .wording import raised, tiny
 
 SOURCE = "arXiv 2601.19208"
 MODEL = AttentionOnly(8, 6, 2)  # two layers: the laws are the same in each
@@ -193,9 +195,9 @@ def tau_claim(
         slope = float(np.polyfit(np.log(TAUS[SMALL]), np.log(errors[SMALL]), 1)[0])
         return judged(
             difference < EQUAL and abs(slope - 1.0) < SLOPE_WITHIN and errors[-1] < FEW_PER_CENT,
-            f"the derived flow starts as {coefficient:.6g} tau^{found_power} {meaning}, {difference:.1e} from the "
-            f"law; in the trained network the relative error of the law grows as tau^{slope:.3f} and is "
-            f"{errors[-1]:.2%} at tau = 1",
+            f"the derived flow starts as {_term(coefficient, found_power, meaning)} (relative difference from the law "
+            f"{tiny(difference)}); in the trained network the relative error of the law grows as "
+            f"{raised('tau', slope)} and is {errors[-1]:.2%} at tau = 1",
             power=found_power,
             coefficient=coefficient,
             difference=difference,
@@ -207,13 +209,24 @@ def tau_claim(
     return Claim(
         f"C {weight}",
         SOURCE,
-        f"{weight} = tau^{p}/{over:g} {meaning}, tau = learning rate x step, with a relative error linear in tau",
+        f"from zero weights, {weight} = {_term(1.0 / over, p, meaning)} at first, tau = learning rate x step, with a "
+        "relative error linear in tau",
         SETTING,
         f"first term of the derived flow from zero within {EQUAL:.0e}; exponent of the error in a network trained by "
         f"autodiff, tau from {TAUS[SMALL].min():.2g} to {TAUS[SMALL].max():.2g}, within {SLOPE_WITHIN} of 1; error "
         f"below {FEW_PER_CENT:.0%} at tau = 1",
         test,
     )
+
+
+def _term(coefficient: float, power: int, meaning: str) -> str:
+    """C tau^p M, such as tau^4/8 Q."""
+    ratio = Fraction(coefficient).limit_denominator(1000)
+    if abs(float(ratio) - coefficient) > EQUAL * abs(coefficient):
+        return f"{coefficient:.6g} tau^{power} {meaning}"
+    top = "tau" if power == 1 else f"tau^{power}"
+    top = top if ratio.numerator == 1 else f"{ratio.numerator} {top}"
+    return f"{top} {meaning}" if ratio.denominator == 1 else f"{top}/{ratio.denominator} {meaning}"
 
 
 def sums_claim(axes: Mapping[str, int] | None = None) -> Claim:
@@ -232,7 +245,7 @@ def sums_claim(axes: Mapping[str, int] | None = None) -> Claim:
             name: float(np.abs(counted[name].sum(axis=axis)).max() / np.abs(counted[name]).max())
             for name, axis in chosen.items()
         }
-        shown = ", ".join(f"{name} {size:.1e}" for name, size in sums.items())
+        shown = ", ".join(f"{name} {tiny(size)}" for name, size in sums.items())
         return judged(max(sums.values()) < EQUAL, f"largest sum over the largest entry: {shown}", **sums)
 
     return Claim(

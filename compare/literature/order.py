@@ -51,11 +51,13 @@ def order_claim(modular: bool, first: str = "rule") -> Claim:
         if modular
         else "of integers"
     )
+    sums = f"modulo {PRIME}" if modular else "of integers"
+    says = [f"follow a rule (addition {sums})", "are noise"][:: 1 if first == "rule" else -1]
     return Claim(
         f"D order, {'modular' if modular else 'integers'}",
         SOURCE,
-        f"labels that follow {'a rule' if first == 'rule' else 'no rule'} are learned first",
-        f"true flow of EmbedUnembed, entries of size .01; addition {kind}, {NOISE:.0%} of the labels random",
+        f"in a linear model with small weights, labels that {says[0]} are learned before labels that {says[1]}",
+        f"true flow of EmbedUnembed, entries of size 0.01; addition {kind}, {NOISE:.0%} of the labels random",
         f"loss of the two groups when one has fallen to {FALLEN} of its start, in each of {SEEDS} seeds",
         test,
     )

@@ -13,12 +13,14 @@ from ...theory.data.dataset import Dataset
 from ...theory.flows.flow import Flow, derive
 from ...theory.models.scalar_classifier import ScalarClassifier
 from .claim import Claim, Finding, judged
+from .wording import exponent
 
 SOURCE = "arXiv 2510.06954"
 D_VOCAB = 8
 MODEL = ScalarClassifier(D_VOCAB, 5, D_VOCAB, 4)  # d_head = d_vocab: unit keys read the whole of F
 LOGISTIC = ScalarClassifier(D_VOCAB, 5, D_VOCAB, 4, loss="logistic")
 SETTING = "ScalarClassifier, tanh, exponential loss, 40 random sequences of 4 tokens; W_V, W_in, W_out held at random"
+HELD = "with outer weights held, keys and queries small, "  # the premise of the stage
 CLOSED, RATE_WITHIN, FOLDS = 1e-9, 0.01, 14.0
 Weights = dict[str, np.ndarray]
 Pair = tuple[np.ndarray, np.ndarray]
@@ -76,9 +78,9 @@ def stage_two_claim(sign: float = 1.0, flip: bool = True, order: float = 2.0) ->
         orders = np.log2(np.array(errors[0]) / np.array(errors[1]))
         return judged(
             bool(np.abs(orders - order).max() < 0.1),
-            f"error against autodiff: {errors[1][0]:.1e} and {errors[1][1]:.1e} at keys and queries of size .01, "
-            f"falling as their powers {orders[0]:.2f} and {orders[1]:.2f}; F of the leading order, which drops the "
-            f"curvature of activation and loss, is {_relative(first, F):.2g} off at these outer weights",
+            f"error against autodiff: {errors[1][0]:.1e} and {errors[1][1]:.1e} at keys and queries of size 0.01, "
+            f"falling as their powers {exponent(orders[0])} and {exponent(orders[1])}; F of the leading order, which "
+            f"drops the curvature of activation and loss, is {_relative(first, F):.2g} off at these outer weights",
             order_Q=orders[0],
             order_K=orders[1],
             leading_F_off_by=_relative(first, F),
@@ -87,9 +89,8 @@ def stage_two_claim(sign: float = 1.0, flip: bool = True, order: float = 2.0) ->
     return Claim(
         "B stage 2",
         SOURCE,
-        "dW_Q/dt = F W_K, dW_K/dt = F^T W_Q"
-        if sign == 1.0 and flip
-        else f"dW_Q/dt = F W_K, dW_K/dt = {sign:g} F{'^T' if flip else ''} W_Q",
+        HELD + "dW_Q/dt = F W_K and dW_K/dt = "
+        f"{'' if sign == 1.0 else f'{sign:g} '}F{'^T' if flip else ''} W_Q, up to a relative error of power {order:g}",
         SETTING,
         "F from the derived equation of W_Q; exponent of the relative error in the size of keys and queries "
         f"{order:g} within 0.1",
@@ -117,7 +118,8 @@ def closed_form_claim(closed: Callable[..., Pair] = exact.key_query) -> Claim:
     return Claim(
         "B stage 2, closed form",
         SOURCE,
-        "W_Q = U [cosh(S t) U^T W_Q0 + sinh(S t) R^T W_K0] on the range of F = U S R^T, and W_K likewise",
+        HELD
+        + "W_Q = U [cosh(S t) U^T W_Q0 + sinh(S t) R^T W_K0] on the range of F = U S R^T, and W_K likewise",
         SETTING + "; equations of leading order",
         f"integration of the derived equations of W_Q and W_K, within {CLOSED:.0e}",
         test,
@@ -156,8 +158,8 @@ def collapse_claim(rate: float = 1.0) -> Claim:
         stated = rate * (S[0] - S[1])
         return judged(
             max(abs(m / stated - 1.0) for m in measured) < RATE_WITHIN,
-            f"measured rates {measured[0]:.5g} of W_Q and {measured[1]:.5g} of W_K; sigma_1 - sigma_2 = "
-            f"{S[0] - S[1]:.5g}",
+            f"measured rates {measured[0]:#.4g} of W_Q and {measured[1]:#.4g} of W_K; sigma_1 - sigma_2 = "
+            f"{S[0] - S[1]:#.4g}",
             measured_Q=measured[0],
             measured_K=measured[1],
             gap=S[0] - S[1],
@@ -166,7 +168,8 @@ def collapse_claim(rate: float = 1.0) -> Claim:
     return Claim(
         "B collapse",
         SOURCE,
-        f"sigma_2/sigma_1 of W_Q and of W_K decays like exp(-{'' if rate == 1.0 else f'{rate:g} '}(sigma_1(F) - "
+        HELD
+        + f"sigma_2/sigma_1 of W_Q and of W_K decays like exp(-{'' if rate == 1.0 else f'{rate:g} '}(sigma_1(F) - "
         "sigma_2(F)) t)",
         SETTING + "; equations of leading order",
         f"slope of log(sigma_2/sigma_1) along the integrated flow, within {RATE_WITHIN:.0%}",
@@ -199,7 +202,7 @@ def rank_claim(rank: int = 2, copies: int = 2) -> Claim:
     return Claim(
         "B collapse, rank",
         SOURCE,
-        f"normalised W_Q and W_K collapse to the multiplicity of sigma_1(F), here {rank}",
+        HELD + f"normalised W_Q and W_K collapse to the multiplicity of sigma_1(F), here {rank}",
         SETTING + f"; {copies} copies of the data in words of their own",
         "singular values above 1e-6 of the first, at a time of 20/(gap below sigma_1)",
         test,
@@ -224,7 +227,7 @@ def logistic_claim(factor: float = 0.5) -> Claim:
         return judged(
             order > 1.0 and errors[-1] < 0.01,
             f"rates over those of the exponential loss: {min(measured.values()):.5f} to {max(measured.values()):.5f} "
-            f"over all weights at entries of size .05; the distance from {factor:g} falls as eps^{order:.2f}",
+            f"over all weights at entries of size 0.05; the distance from {factor:g} falls as eps^{exponent(order)}",
             smallest=min(measured.values()),
             largest=max(measured.values()),
             order=order,

@@ -16,10 +16,12 @@ from ...theory.models.embed_unembed import EmbedUnembed
 from ...theory.models.two_token_mlp import TwoTokenMLP
 from ..proof.check import EXACT, check
 from .claim import FAILS, Claim, Finding, judged
-from .equations import METHOD, anchor_data
+from .equations import LEADING_ORDER, METHOD, anchor_data
 from .order import order_claim as order_claim
+from .wording import exact_number, scaling
 
 SOURCE = "arXiv 2509.20124"
+RESPONSE = "to first order in the logits, "  # where the softmax answers linearly
 PRIME = 11
 RATE = 2.0 / PRIME**2  # with the unnormalised Fourier transform over the tokens
 SETTING = f"leading flow of TwoTokenMLP, activation square, addition modulo {PRIME}, all pairs"
@@ -42,13 +44,13 @@ def linear_claim(text: str = "dW_E = (M - 1/V * K @ W_E @ W_U @ Pi) @ W_U.T", or
     """
 
     def test() -> Finding:
-        verdict = check(text, EmbedUnembed(51, 8), anchor_data(3))
+        verdict = check(text, EmbedUnembed(51, 8), anchor_data())
         orders = {"measured order": verdict.measured_order, "predicted order": verdict.predicted_order}
-        sentence = f"{verdict.status}; relative error ~ eps^{verdict.measured_order:.2f}"
+        sentence = f"the relative error {scaling('eps', verdict.measured_order)}"
         held = verdict.status == EXACT or min(orders.values()) > order - 0.1
         return Finding(verdict.status if held else FAILS, sentence, orders)
 
-    return Claim("D linear", SOURCE, text, "EmbedUnembed, small composite task", METHOD, test)
+    return Claim("D linear", SOURCE, RESPONSE + text, "EmbedUnembed, small composite task", METHOD, test)
 
 
 def signature_claim(itself: bool = True) -> Claim:
@@ -83,8 +85,10 @@ def signature_claim(itself: bool = True) -> Claim:
     return Claim(
         "D linear, by token",
         SOURCE,
-        "dE_x/dt = r_x [phi_x - 1/V - (1/V) (phi_xX E) U Pi] U^T, r_x the occurrences of x per sequence, phi_x the law "
-        f"of labels given x, phi_xX the mean counts of tokens given x, x itself {'included' if itself else 'left out'}",
+        RESPONSE
+        + "dE_x/dt = r_x [phi_x - 1/V - (1/V) (phi_xX E) U Pi] U^T, r_x the occurrences of x per sequence, "
+        "phi_x the law of labels given x, phi_xX the mean counts of tokens given x, x itself "
+        f"{'included' if itself else 'left out'}",
         "EmbedUnembed, 40 random weighted sequences of 3 tokens, repeated tokens among them",
         f"laws counted sequence by sequence against the derived flow of order 4, within {EQUAL:.0e}",
         test,
@@ -151,8 +155,8 @@ def fourier_claim(constant: float = RATE, conjugate: bool = True) -> Claim:
         C = float(np.vdot(np.conj(V) * W, rates[0]).real / np.linalg.norm(V * W) ** 2)
         return judged(
             off < EQUAL,
-            f"largest relative difference {off:.1e} over 6 neurons and {PRIME - 1} frequencies; C = {C:.10g}, p^2 C = "
-            f"{C * PRIME**2:.10g}",
+            f"largest relative difference {off:.1e} over 6 neurons and {PRIME - 1} frequencies; p^2 C = "
+            f"{exact_number(C * PRIME**2)}",
             difference=off,
             C=C,
         )
@@ -160,7 +164,7 @@ def fourier_claim(constant: float = RATE, conjugate: bool = True) -> Claim:
     return Claim(
         "D Fourier",
         SOURCE,
-        "U' = C conj(V) W, V' = C conj(U) W, W' = C U V per neuron and frequency, with C = "
+        LEADING_ORDER + "U' = C conj(V) W, V' = C conj(U) W, W' = C U V per neuron and frequency, with C = "
         f"{constant * PRIME**2:g}/p^2 for the unnormalised Fourier transform",
         SETTING,
         f"right-hand side of the derived flow at random weights, in Fourier space, within {EQUAL:.0e}",
@@ -185,12 +189,12 @@ def conserved_claim(quantities: Mapping[str, Quantity] = CONSERVED) -> Claim:
             values = quantity(U, V, W)
             drifts[name] = float(np.abs(values - values[0]).max() / size**degree)
         shown = ", ".join(f"{name}: {drift:.1e}" for name, drift in drifts.items())
-        return judged(max(drifts.values()) < DRIFT, f"drift up to .9 of the blow-up time: {shown}", **drifts)
+        return judged(max(drifts.values()) < DRIFT, f"drift up to 0.9 of the blow-up time: {shown}", **drifts)
 
     return Claim(
         "D conserved",
         SOURCE,
-        ", ".join(quantities) + " are constant per neuron and frequency",
+        LEADING_ORDER + ", ".join(quantities) + " are constant per neuron and frequency",
         SETTING + ", 3 neurons, random weights",
         f"drift along the integrated flow, over the largest mode to the same power, below {DRIFT:.0e}",
         test,
@@ -215,7 +219,7 @@ def blow_up_claim(time: Callable[..., float] = exact.trilinear_blow_up) -> Claim
     return Claim(
         "D blow-up",
         SOURCE,
-        "s* = int_u0^inf du / (2 sqrt(u (u + c1) (u + c2) - J^2)), u = |U|^2, s = C t",
+        LEADING_ORDER + "s* = int_u0^inf du / (2 sqrt(u (u + c1) (u + c2) - J^2)), u = |U|^2, s = C t",
         SETTING + ", one neuron with one frequency, Re(U V conj(W)) > 0",
         f"blow-up times of the integrated flow within {QUADRATURE:.0e}",
         test,
@@ -267,8 +271,9 @@ def decay_claim(time_map: Callable[[float, float, float], float] = exact.decayed
     return Claim(
         "D decay",
         SOURCE,
-        "with weight decay s = (C/lambda) (1 - exp(-lambda t)): the blow-up survives iff s* < C/lambda",
-        SETTING + ", one neuron with one frequency, decay .1 per unit of flow time",
+        LEADING_ORDER
+        + "with weight decay s = (C/lambda) (1 - exp(-lambda t)): the blow-up survives iff s* < C/lambda",
+        SETTING + ", one neuron with one frequency, decay 0.1 per unit of flow time",
         f"integrated flow with decay on both sides of the threshold; blow-up times within {QUADRATURE:.0e}",
         test,
     )

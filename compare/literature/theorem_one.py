@@ -58,7 +58,7 @@ def bound_claim(
         return judged(
             growth.max() <= 1.0,
             f"the largest difference is {ratios.min():.2g} to {ratios.max():.2g} of the bound; from d_m = "
-            f"{GRID['d_m'][0]} to {GRID['d_m'][-1]} this changes by factors {growth.min():.2f} .. {growth.max():.2f}",
+            f"{GRID['d_m'][0]} to {GRID['d_m'][-1]} this changes by factors {growth.min():.2f} to {growth.max():.2f}",
             largest_ratio=ratios.max(),
             smallest_ratio=ratios.min(),
             largest_growth=growth.max(),
@@ -154,8 +154,9 @@ def training_claim(width: float = ANSATZ_WIDTH, tolerance: float = CLOSE) -> Cla
     return Claim(
         "A14, training",
         f"{SOURCE}, figure 5",
-        f"trained embeddings of the reasoning anchors have the cosines of exp(-(i-s)^2/{width:g}) - 1/d_m",
-        "OneLayerTransformer without unembedding, 20 keys, 10 + 10 anchors, q = 2, no noise keys, gamma = .8, "
+        "at some time of training, embeddings of the reasoning anchors have the cosines of "
+        f"exp(-(i-s)^2/{width:g}) - 1/d_m",
+        "OneLayerTransformer without unembedding, 20 keys, 5 + 10 anchors, q = 2, no noise keys, gamma = 0.8, "
         f"full-batch GD to t = {STEPS}",
         f"mean cosine at distance 1 .. 9: largest difference below {tolerance:g} at some time",
         test,
@@ -167,8 +168,8 @@ def trained_cosines() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Times, cosines by distance (n_t, 10) of trained reasoning anchors, and their label laws in the data."""
     from ..training.train import train
 
-    task = CompositeTask(range(21, 41), range(1, 11), ANCHORS, masked=((11, 13), (13, 11)))
-    data = task.sampled(2000)
+    task = CompositeTask(range(21, 41), range(1, 6), ANCHORS, masked=((11, 13), (13, 11)))
+    data = task.dataset()
     model = OneLayerTransformer(task.d_vocab, task.d_vocab, 32, 32, 3, unembed=False)
     start = model.init(0.8, 0)
     run = train(model, data, start, learning_rate=1.0, steps=STEPS, save_at=SAVES, progress=False)

@@ -28,11 +28,13 @@ from .classifier import (
     reduced,
     start,
 )
+from .equations import LEADING_ORDER
 from .second_stage import closed_form_claim as closed_form_claim
 from .second_stage import collapse_claim as collapse_claim
 from .second_stage import logistic_claim as logistic_claim
 from .second_stage import rank_claim as rank_claim
 from .second_stage import stage_two_claim as stage_two_claim
+from .wording import exact_number, exponent, tiny
 
 SOURCE = "arXiv 2510.06954"
 MATRIX_MODEL = EmbMLP(8, 4, 3)
@@ -65,7 +67,7 @@ def conservation_claim(
         )
         return judged(
             not lost and drift / size < ALONG,
-            f"{said}; drift up to .99 T* is {drift / size:.1e} of the squared norm of the weights",
+            f"{said}; drift up to 0.99 T* is {drift / size:.1e} of the squared norm of the weights",
             proved=len(names) - len(lost),
             stated=len(names),
             drift=drift / size,
@@ -74,7 +76,7 @@ def conservation_claim(
     return Claim(
         "B conservation",
         SOURCE,
-        " and ".join(names) + " are constant",
+        LEADING_ORDER + " and ".join(names) + " are constant",
         SETTING,
         f"the time derivative vanishes symbolically; drift along the integrated flow below {ALONG:.0e}",
         test,
@@ -94,7 +96,8 @@ def growth_claim(rate: float = 2.0) -> Claim:
                 worst = max(worst, abs(rates[-1] - rate))
         return judged(
             worst < ALONG,
-            f"d|W|^2/dt over E lies between {min(rates):.12g} and {max(rates):.12g} for all three factors",
+            f"d|W|^2/dt over E is {exact_number(float(np.median(rates)))} for all three factors; largest difference "
+            f"from {rate:g}: {tiny(worst)}",
             smallest=min(rates),
             largest=max(rates),
         )
@@ -102,7 +105,8 @@ def growth_claim(rate: float = 2.0) -> Claim:
     return Claim(
         "B growth",
         SOURCE,
-        f"|v W_V|^2, |W_in|^2 and |W_out|^2 all grow at the rate {rate:g} E, E = v W_V W_in W_out",
+        LEADING_ORDER
+        + f"|v W_V|^2, |W_in|^2 and |W_out|^2 all grow at the rate {rate:g} E, E = v W_V W_in W_out",
         SETTING + "; 5 starts, time in units of |mean y x|",
         f"right-hand side of the derived flow, within {ALONG:.0e}",
         test,
@@ -124,8 +128,8 @@ def static_claim(order: float = 2.0) -> Claim:
         orders = np.log2(np.array(ratios[0]) / np.array(ratios[1]))
         return judged(
             bool(np.abs(orders - order).max() < 0.1),
-            f"against the values, W_Q moves as eps^{orders[0]:.2f}, W_K as eps^{orders[1]:.2f}, the part of W_V "
-            f"orthogonal to v as eps^{orders[2]:.2f}",
+            f"against the values, W_Q moves as eps^{exponent(orders[0])}, W_K as eps^{exponent(orders[1])}, the part "
+            f"of W_V orthogonal to v as eps^{exponent(orders[2])}",
             W_Q=orders[0],
             W_K=orders[1],
             orthogonal=orders[2],
@@ -153,8 +157,9 @@ def bracket_claim(factor: float = 3.0**0.5, power: float = -1.0 / 3.0, seeds: in
         return judged(
             above == seeds and below == bounded.sum() and tight[0] >= 1.0 - TIGHT and tight[1] <= 1.0 + TIGHT,
             f"above the lower bound in {above} of {seeds} starts, below the upper one in {below} of the "
-            f"{bounded.sum()} with E0 > 0; T* over the bounds from {low.min():.3f} and up to {high.max():.3f}; "
-            f"{tight[0]:.9f} and {tight[1]:.9f} at a balanced start of rank one, where they should meet",
+            f"{bounded.sum()} with E0 > 0; T* is at least {low.min():.3f} times the lower and at most {high.max():.3f} "
+            "times the upper one; at a balanced start of rank one, where they meet, it differs from them by "
+            f"{tiny(abs(tight[0] - 1.0))} and {tiny(abs(tight[1] - 1.0))}",
             above=above,
             below=below,
             with_upper_bound=bounded.sum(),
@@ -167,7 +172,9 @@ def bracket_claim(factor: float = 3.0**0.5, power: float = -1.0 / 3.0, seeds: in
     return Claim(
         "B blow-up",
         SOURCE,
-        f"{factor:.6g}/|theta0| <= T* <= E0^({power:.6g}), the upper bound for E0 > 0",
+        LEADING_ORDER
+        + f"{exact_number(factor)}/|theta0| <= T* <= E0^({exact_number(power)}), the upper bound for "
+        "E0 > 0",
         SETTING + f"; {seeds} random starts and a balanced one, time in units of |mean y x|",
         f"every integrated blow-up time lies inside, to {TIGHT:.0e}",
         test,
@@ -195,8 +202,8 @@ def matrix_claim(factor: float = 3.0**0.5, seeds: int = 20) -> Claim:
         ratios = [S[0] * T * norm(w.values()) / factor for w, T in zip(starts, times, strict=True)]
         return judged(
             min(ratios) >= 1.0 - TIGHT,
-            f"T* over the bound is at least {min(ratios[1:]):.3f} over {seeds} starts and {ratios[0]:.9f} at the "
-            "balanced one along the first singular vectors",
+            f"T* is at least {min(ratios[1:]):.3f} times the bound over {seeds} starts, and differs from it by "
+            f"{tiny(abs(ratios[0] - 1.0))} at the balanced one along the first singular vectors",
             smallest=min(ratios[1:]),
             balanced=ratios[0],
         )
@@ -204,7 +211,8 @@ def matrix_claim(factor: float = 3.0**0.5, seeds: int = 20) -> Claim:
     return Claim(
         "B blow-up, matrix",
         SOURCE,
-        f"for <M, W_E W_in W_out>: T* >= {factor:.6g}/(sigma_1(M) |theta0|), attained by balanced rank one",
+        LEADING_ORDER
+        + f"for <M, W_E W_in W_out>: T* >= {exact_number(factor)}/(sigma_1(M) |theta0|), attained by balanced rank one",
         f"leading flow of EmbMLP on random labels, {seeds} random starts and the balanced one",
         f"every integrated blow-up time lies above, to {TIGHT:.0e}",
         test,
@@ -231,7 +239,8 @@ def width_one_claim(time: Callable[..., float] = exact.trilinear_blow_up) -> Cla
     return Claim(
         "B width one",
         SOURCE,
-        "T* = int_u0^inf du / (2 sqrt(u (u + c1) (u + c2))), u = |v W_V|^2, c1 and c2 the conserved differences",
+        LEADING_ORDER + "for width one, T* = int_u0^inf du / (2 sqrt(u (u + c1) (u + c2))), "
+        "u = |v W_V|^2, c1 and c2 the conserved differences",
         SETTING + "; d_model = d_mlp = 1, E0 > 0, time in units of |mean y x|",
         f"integrated blow-up times within {QUADRATURE:.0e}",
         test,
@@ -260,7 +269,7 @@ def condensation_claim(
             last = min(last, float(np.abs(cosines[-1]).min()))
         return judged(
             off < ALONG and last > 0.99,
-            f"largest difference {off:.1e}; smallest |cosine| of a column with v at (1 - {CLOSE:.0e}) T* is {last:.4f}",
+            f"largest difference {tiny(off)}; smallest |cosine| of a column with v at (1 - {CLOSE:.0e}) T*: {last:.4f}",
             difference=off,
             cosine=last,
         )
@@ -268,9 +277,10 @@ def condensation_claim(
     return Claim(
         "B condensation",
         SOURCE,
-        "cos(column of W_V, v) = a / sqrt(a^2 + |frozen part|^2), and every column aligns with v or -v",
+        LEADING_ORDER
+        + "cos(column of W_V, v) = a / sqrt(a^2 + |frozen part|^2), and every column aligns with v or -v",
         SETTING + f"; {seeds} starts",
-        f"along the whole flow within {ALONG:.0e}; |cosine| above .99 at (1 - {CLOSE:.0e}) T*",
+        f"along the whole flow within {ALONG:.0e}; |cosine| above 0.99 at (1 - {CLOSE:.0e}) T*",
         test,
     )
 

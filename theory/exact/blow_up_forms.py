@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.special import elliprf
 
 from ..base.errors import FieldError
-from ..base.validate import integer, positive, real
+from ..base.validate import integer, nonnegative, positive, real
 from .closed_forms import quotient_of_power
 from .precision import Array, decayed, digits, times
 
@@ -184,7 +184,7 @@ def decayed_time(t: npt.ArrayLike, rate: float, decay: float) -> Array:
     ValueError
         If a time or the decay is negative, or the rate is not positive.
     """
-    return positive("rate", rate) * decayed(times(t), _decay(decay))
+    return positive("rate", rate) * decayed(times(t), nonnegative("decay", decay))
 
 
 def decayed_blow_up(blow_up: float, rate: float, decay: float) -> float:
@@ -195,7 +195,7 @@ def decayed_blow_up(blow_up: float, rate: float, decay: float) -> float:
     ValueError
         If `blow_up` or the decay is negative, or the rate is not positive.
     """
-    C, lam = positive("rate", rate), _decay(decay)
+    C, lam = positive("rate", rate), nonnegative("decay", decay)
     if blow_up == float("inf"):
         return blow_up
     s = float(times(blow_up, name="blow_up"))
@@ -207,9 +207,3 @@ def decayed_blow_up(blow_up: float, rate: float, decay: float) -> float:
     if share < 1e-8:
         return s / C * (1.0 + 0.5 * float(share))
     return float(-np.log1p(-float(share)) if share < 0.5 else -np.log(float(1 - share))) / lam
-
-
-def _decay(decay: float) -> float:
-    if real("decay", decay) < 0.0:
-        raise FieldError("decay", f"must not be negative, got {decay:g}.")
-    return float(decay)
