@@ -13,7 +13,7 @@ import sympy as sp
 from helpers import TRAVELS
 
 from smallinit.compare import check, overlay, train
-from smallinit.compare.sweep.plan import Plan
+from smallinit.compare.sweep.plan import SweepPlan
 from smallinit.sim import IntegrationError, certificate, integrate, integrate_ensemble, reduce
 from smallinit.theory import (
     Activation,
@@ -86,7 +86,7 @@ def made():
         "reduced": integrate(reduction, data, start, 1.0, 3),
         "certificate": certificate(flow, data, start, 2.0),
         "modes": signature_modes(data),
-        "plan": Plan((({"model": {"d_model": 4}}, "here"),), {"init.seed": (0, 1)}),
+        "plan": SweepPlan((({"model": {"d_model": 4}}, "here"),), {"init.seed": (0, 1)}),
     }
 
 
