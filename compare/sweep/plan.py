@@ -15,7 +15,7 @@ from typing import Any
 from ...theory.base.errors import InputError
 from ...theory.base.frozen import FrozenRecord
 from ..experiment.layers import anchored, nested, read_preset, read_toml, stack, write_tables
-from .axes import flat, values_of
+from .sweep_axes import flat, values_of
 
 RUNS = ("simulate", "train")
 OBSERVABLES = ("loss", "loss/*", "norm/*")

@@ -18,7 +18,7 @@ from ...theory.base.crossings import first_crossing
 from ...theory.base.frozen import FrozenRecord
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import build_inputs
-from ...theory.exact.closed_forms import key_query
+from ...theory.exact.keys_and_queries import key_query
 from ...theory.flows.flow import derive
 from ...theory.models.model import Model
 from ...theory.models.spec import Spec

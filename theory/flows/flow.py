@@ -70,15 +70,13 @@ class Flow(FrozenRecord):
         """
         weights, names = self.model.weight_symbols, statistics(self.model)
         if self.kept.softmax == "exact" and not self.kept.minimal:
-            return FrozenDict(
-                {w: substitute_runs(factored(e), names) for w, e in self.right_hand_sides.items()}
-            )
-        return FrozenDict(
-            {
+            sides = {w: substitute_runs(factored(e), names) for w, e in self.right_hand_sides.items()}
+        else:
+            sides = {
                 w: by_rising_power(substitute_runs(distribute(e), names), weights)
                 for w, e in self.right_hand_sides.items()
             }
-        )
+        return FrozenDict(sides)
 
     @cached_property
     def statistics(self) -> Mapping[str, Matrix]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sympy as sp
 
-from ..algebra.activations import Activation
 from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
+from ..algebra.scalars.activations import Activation
 from ..base.errors import FieldError
 from ..base.frozen import FrozenDict
 from ..base.weight_names import size_name, weight_name
