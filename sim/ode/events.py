@@ -151,7 +151,7 @@ class Watch:
         elif {before, after} == {-1.0, 1.0}:  # a condition, or as good as one: where it is first otherwise
             t = _switch(value, t0, t1, after)
         else:
-            t = float(brentq(value, t0, t1, xtol=4e-16 * max(abs(t0), abs(t1)), rtol=8.9e-16))
+            t = float(brentq(value, t0, t1, xtol=4e-16 * max(abs(t0), abs(t1)), rtol=8.9e-16, maxiter=1000))
         dense(np.array([t]), y)
         return t, event, y[0]
 

@@ -92,9 +92,16 @@ def real(name: str, value: Any) -> float:
     FieldError
         If it is anything else.
     """
-    if not isinstance(value, Real) or isinstance(value, bool) or not isfinite(value):
+    if not isinstance(value, Real) or isinstance(value, bool) or not _finite(value):
         raise FieldError(name, f"must be a finite number, got {brief(value)}.")
     return float(value)
+
+
+def _finite(value: Any) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def positive(name: str, value: Any) -> float:
