@@ -23,7 +23,8 @@ from ....theory.data.token_similarity import (
     cooccurrence_similarity,
     signature_similarity,
 )
-from ....theory.data.words import read_text, split_words
+from ....theory.data.splitting import split_words
+from ....theory.data.words import read_text
 from ....theory.flows.flow import derive
 from ....theory.models.embed_unembed import EmbedUnembed
 from ...overlays.similarity_overlay import first_stage_end, frequent_tokens, off_diagonal
