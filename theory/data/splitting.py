@@ -60,7 +60,7 @@ def _pattern_of(text: str) -> re.Pattern[str]:
 
 @lru_cache(maxsize=64)
 def _pattern(marks: str, joiners: bool) -> re.Pattern[str]:
-    """Pattern of one word or sign in a text that has these marks, which are no letters to Python, and joiners or not."""
+    """Pattern of one word or sign in a text with these marks, which are no letters to Python, and joiners or not."""
     m = re.escape(marks)
     mark = f"[{m}]" if marks else "(?!)"
     run, sign = r"[^\W_]+", r"[^\w\s]"

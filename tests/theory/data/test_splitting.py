@@ -17,7 +17,7 @@ WHOLE = {
     "Arabic with points": "مُحَمَّد",
     "Thai": "กำลัง ที่",
     "Vietnamese": "tiếng Việt".lower(),
-    "Persian, zero-width non-joiner": "می\u200cخواهم",
+    "Persian, zero-width non-joiner": "می\u200cخواهم",  # noqa: RUF001
     "Hindi, zero-width joiner": "क्\u200dष",
     "Hebrew, gershayim and maqaf": "צה״ל בית־ספר",
     "Catalan": "col·lecció",
