@@ -16,6 +16,7 @@ from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
 from ...theory.base.validate import brief, integer
 from ..integration.integrate import default_atol, fingerprint
+from ..kernel.blas_threads import one_blas_thread
 from ..ode.methods import Method
 from ..ode.outcome import IntegrationError, Outcome, Status
 from ..ode.record import Limits
@@ -92,8 +93,6 @@ def integrate_ensemble(
     IntegrationError
         After an irregular end if `throw`; its ``trajectory`` is the ensemble.
     """
-    from threadpoolctl import threadpool_limits
-
     from ..compile.compiler import compile_flow
 
     Limits(max_steps, max_seconds, None)  # refuses what is no limit, before any work
@@ -125,7 +124,7 @@ def integrate_ensemble(
         states = np.stack([problem.pack(member) for member in members])
         found = in_lanes(problem, states, ends, atol, table, settings, workers, report, keep)
     else:  # a wall-clock limit of each member needs a clock of each
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+        with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
             found = list(pool.map(run, range(len(members))))
     record = {"method": table.name, "rtol": rtol, "atol": atol, "closure": flow.closure}
     record |= {"starts": identity}
