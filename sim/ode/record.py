@@ -14,7 +14,7 @@ import numpy as np
 
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
-from ...theory.base.validate import brief, integer, positive
+from ...theory.base.validate import brief, integer, is_real
 from .outcome import Outcome
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class Limits:
         self, max_steps: int, max_seconds: float | None, progress: Callable[[float], None] | None
     ) -> None:
         steps = integer("max_steps", max_steps, 1)
-        if max_seconds is not None and max_seconds != math.inf:
-            positive("max_seconds", max_seconds)
+        if max_seconds is not None and not (is_real(max_seconds) and max_seconds > 0.0):
+            raise FieldError("max_seconds", f"must be positive or None, got {brief(max_seconds)}.")
         if progress is not None and not callable(progress):
             raise FieldError("progress", f"must be a function or None, got {brief(progress)}.")
         self.max_steps, self.max_seconds, self.progress = steps, max_seconds, progress

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import brief, is_integer, positive, real
+from ...theory.base.validate import brief, is_integer, is_real, positive, real
 from ..kernel.blas_threads import blas_threads
 from .automatic import SwitchingStepper
 from .codes import DONE, OUT_OF_STEPS, RUNNING
@@ -191,9 +190,9 @@ def _step(name: str, value: Any) -> float | None:
 
 def relative_tolerance(rtol: Any) -> float:
     """`rtol` as a number that float64 arithmetic can keep to."""
-    if not real("rtol", rtol) < 1.0 or rtol <= 0.0:
+    if not is_real(rtol) or not 0.0 < float(rtol) < 1.0:
         raise FieldError("rtol", f"must lie in (0, 1), got {brief(rtol)}.")
-    if rtol < LEAST_RTOL:
+    if float(rtol) < LEAST_RTOL:
         raise FieldError(
             "rtol",
             f"must be at least {LEAST_RTOL:g}, what float64 arithmetic can keep to, got {brief(rtol)}.",
@@ -203,7 +202,7 @@ def relative_tolerance(rtol: Any) -> float:
 
 def checked_tolerances(rtol: Any, atol: Any) -> tuple[float, float]:
     """Tolerances as numbers."""
-    if not isinstance(atol, Real) or isinstance(atol, bool) or not 0.0 < float(atol) < math.inf:
+    if not is_real(atol) or not 0.0 < float(atol) < math.inf:
         raise FieldError("atol", f"must be positive and finite, got {brief(atol)}.")
     if float(atol) < LEAST_ATOL:
         raise FieldError(
