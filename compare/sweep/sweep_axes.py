@@ -30,7 +30,7 @@ def values_of(name: str, value: Any, place: str) -> tuple[Any, ...]:
     if name.count(".") != 1:
         raise InputError(f"the axis {name!r} must be named section.key, such as init.gamma ({place}).")
     if isinstance(value, str) and (ends := _RANGE.fullmatch(value)):
-        value = _count(name, value, *map(int, ends.groups()), place)
+        value = _count(name, value, int(ends[1]), int(ends[2]), place)
     if isinstance(value, dict):
         value = _even(name, value, place)
     if not isinstance(value, list) or not value:
@@ -53,7 +53,7 @@ def _count(name: str, text: str, first: int, last: int, place: str) -> list[int]
 
 def _check_number(name: str, number: int, place: str) -> None:
     if number > MOST_VALUES:
-        count = f"{number:,}" if number < 10**18 else "endlessly many"
+        count = f"{number:,}" if number <= 10**18 else "endlessly many"
         raise InputError(f"the axis {name!r} has {count} values ({place}): at most {MOST_VALUES:,}.")
 
 
