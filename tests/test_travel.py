@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pkgutil
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
@@ -13,8 +14,8 @@ import sympy as sp
 from helpers import TRAVELS
 
 from smallinit.compare import check, overlay, train
-from smallinit.compare.sweep.plan import Plan
-from smallinit.sim import IntegrationError, certificate, integrate, integrate_ensemble, reduce
+from smallinit.compare.sweep.plan import SweepPlan
+from smallinit.sim import AdamW, IntegrationError, certificate, integrate, integrate_ensemble, reduce
 from smallinit.theory import (
     Activation,
     Closure,
@@ -71,6 +72,7 @@ def made():
         "own model": Own(data.d_vocab, scale=np.arange(3.0)),
         "activation": Activation.of(sp.Symbol("u") + sp.Symbol("u") ** 3),
         "closure": Closure(activation=3, attention=1),
+        "optimizer": AdamW(1e-3, betas=(0.8, 0.9)),
         "flow": flow,
         "exact flow": derive(OneLayerTransformer(5, 3, 2, 4, 3), "exact"),
         "theory": theory,
@@ -86,12 +88,13 @@ def made():
         "reduced": integrate(reduction, data, start, 1.0, 3),
         "certificate": certificate(flow, data, start, 2.0),
         "modes": signature_modes(data),
-        "plan": Plan((({"model": {"d_model": 4}}, "here"),), {"init.seed": (0, 1)}),
+        "plan": SweepPlan((({"model": {"d_model": 4}}, "here"),), {"init.seed": (0, 1)}),
     }
 
 
 NAMES = (
     *(
+        "optimizer",
         "task",
         "data",
         "lexicon",
@@ -114,8 +117,8 @@ def parts(thing, path=""):
         inside = {f.name: getattr(thing, f.name) for f in fields(thing)}
     elif sparse.issparse(thing):
         inside = {"data": thing.data, "indices": thing.indices, "indptr": thing.indptr}
-    elif isinstance(thing, dict):
-        inside = thing
+    elif isinstance(thing, Mapping):
+        inside = dict(thing)
     elif isinstance(thing, list | tuple):
         inside = dict(enumerate(thing))
     else:
@@ -215,6 +218,7 @@ def test_errors_travel(travel):
         "FieldError": ("rtol", "is no number."),
         "CheckpointError": ("checkpoint", "is damaged."),
         "InputError": ("no such file.", ("a", "b")),
+        "NotFiniteAtStart": (0.5,),
     }
     kinds = errors()
     assert {"FieldError", "InputError", "IntegrationError", "ClaimError"} <= {e.__name__ for e in kinds}

@@ -203,12 +203,11 @@ def statistic(s: Any) -> dict[str, Any]:
 def draw_figure(result: FigureResult, path: Path, record: Mapping[str, Any]) -> None:
     """Draw all panels to a PNG that names its settings and provenance; equal results give equal files."""
     from matplotlib.figure import Figure
-    from matplotlib.style import context
 
-    from ..plots.saving import STYLE, WIDTH
+    from ..plots.saving import STYLE, WIDTH, drawing
 
     described = {key: record[key] for key in ("settings", "provenance")}
-    with context(["default", STYLE]):
+    with drawing("default", STYLE):
         canvas = Figure(figsize=(WIDTH, 0.7 * WIDTH), layout="constrained")
         result.draw(canvas)
         text = {

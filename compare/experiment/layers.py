@@ -105,7 +105,7 @@ def read_toml(path: Path, what: str = "experiment", remedy: str = "or use --pres
     try:
         if path.is_file() and path.stat().st_size > FILE_BYTES:
             raise InputError(f"{str(path)!r} is larger than {FILE_BYTES:,} bytes: it is no {what} file.")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"there is no {what} file {str(path)!r}: check the path, {remedy}.") from None
     except OSError as error:

@@ -143,6 +143,12 @@ class Overlay(FrozenRecord):
 
     def __post_init__(self) -> None:
         """Make the errors, which compute nothing yet."""
+        super().__post_init__()
+        object.__setattr__(self, "relative_error", RelativeErrors(self.alignment))
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Set the fields, and make the errors anew."""
+        super().__setstate__(state)
         object.__setattr__(self, "relative_error", RelativeErrors(self.alignment))
 
     def __repr__(self) -> str:

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from matplotlib.style import context
 
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import integer, positive, real
 from . import panels
 from .drawable import DrawableOverlay, DrawableParts
-from .saving import METADATA, STYLE, WIDTH, figure_path, save_figure
+from .saving import METADATA, STYLE, WIDTH, drawing, figure_path, save_figure
 
 CURVES, MATRICES = 3.65, 1.5  # inches, heights of the rows
 
@@ -59,7 +58,7 @@ def plot_overlays(
     overlays, path = _same_training(overlays), figure_path(path)
     positive("tolerance", tolerance)
     integer("dpi", dpi, 10)
-    with context(["default", STYLE]):
+    with drawing("default", STYLE):
         figure = _draw(overlays, _times(times), tolerance)
         _write(figure, path, overlays, dpi)
     return path
@@ -85,7 +84,7 @@ def plot_parts(split: DrawableParts, path: str | Path, names: Sequence[str], dpi
         If the path cannot be a figure's.
     """
     path = figure_path(path)
-    with context(["default", STYLE]):
+    with drawing("default", STYLE):
         figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
         for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
             panels.parts(ax, split, name)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.style import context
 from matplotlib.ticker import LogLocator
 
 from ...theory.base.errors import FieldError
@@ -17,7 +16,7 @@ from ...theory.base.validate import integer
 from .drawable import DrawableProof, DrawableResidual
 from .literal import literal
 from .panels import GREY, MARKERS
-from .saving import STYLE, WIDTH, figure_path, save_figure
+from .saving import STYLE, WIDTH, drawing, figure_path, save_figure
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
 ROUNDING = 1e-14  # errors below are that of float64 arithmetic
@@ -65,7 +64,7 @@ def plot_proof(
     found = {title: {n: _measured(n, p, weight) for n, p in some.items()} for title, some in panels.items()}
     if (most := max(map(len, found.values()))) > len(COLOURS):
         raise FieldError("panels", f"has one with {most} proofs: draw at most {len(COLOURS)} in each.")
-    with context(["default", STYLE]):
+    with drawing("default", STYLE):
         figure = Figure(
             figsize=(WIDTH * min(1.0, 0.55 * len(found)), 2.6 + LINE * most), layout="constrained"
         )

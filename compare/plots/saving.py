@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -52,11 +55,21 @@ def figure_path(path: str | Path) -> Path:
     return path
 
 
+_DRAWING = RLock()  # matplotlib's settings are the process's: two threads would put back each other's
+
+
+@contextmanager
+def drawing(*styles: Any) -> Iterator[None]:
+    """Draw with these settings of matplotlib, one thread at a time; the former ones are put back."""
+    with _DRAWING, context(list(styles)):
+        yield
+
+
 def save_figure(figure: Figure, path: Path, dpi: int, metadata: dict[str, Any]) -> None:
     """Write a figure whole or not at all; equal figures are equal files, in each of the formats."""
     metadata = metadata | METADATA[path.suffix.lower()][1]
     with (
         whole_file(path) as temporary,
-        context({key: STYLE[key] for key in ("svg.hashsalt", "pdf.fonttype")}),
+        drawing({key: STYLE[key] for key in ("svg.hashsalt", "pdf.fonttype")}),
     ):
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=dpi, metadata=metadata)

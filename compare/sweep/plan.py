@@ -14,6 +14,7 @@ from typing import Any
 
 from ...theory.base.errors import InputError
 from ...theory.base.frozen import FrozenRecord
+from ...theory.base.validate import brief
 from ..experiment.layers import anchored, nested, read_preset, read_toml, stack, write_tables
 from .sweep_axes import flat, values_of
 
@@ -85,9 +86,17 @@ class SweepPlan(FrozenRecord):
         Raises
         ------
         InputError
-            For the first point that is no valid experiment.
+            For the first point that is no valid experiment, or the same as one before.
         """
-        return tuple(self._points())
+        points = tuple(self._points())
+        known: dict[str, SweepPoint] = {}
+        for point in points:
+            if (other := known.setdefault(point.id, point)) is not point:
+                same = [f"{name} = {a!r} and {point.values[name]!r}" for name, a in other.values.items()]
+                raise InputError(
+                    f"two points are the same experiment, {'; '.join(same)} ({self.place}): leave one out."
+                )
+        return points
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a JSON file; kept beside the results, so that they say what they are of."""
@@ -239,6 +248,8 @@ def _written(values: tuple[Any, ...]) -> Any:
 
 def _zipped(value: Any, axes: Mapping[str, tuple[Any, ...]], place: str) -> tuple[tuple[str, ...], ...]:
     groups = value if isinstance(value, list) and all(isinstance(g, list) for g in value) else [value]
+    if not all(isinstance(g, list) and all(isinstance(name, str) for name in g) for g in groups):
+        raise InputError(f"`zip` must be a list of axes, or some such lists, got {brief(value)} ({place}).")
     for group in groups:
         for name in group:
             if name not in axes or sum(name in g for g in groups) > 1:

@@ -100,20 +100,16 @@ def run_batch(
 @contextmanager
 def single_threaded(torch: bool) -> Iterator[None]:
     """One thread for BLAS, and for torch where it trains: results do not depend on how many there are."""
-    from threadpoolctl import threadpool_limits
+    from ...sim.kernel.blas_threads import one_blas_thread
 
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread():
         if not torch:
             yield
             return
-        from torch import get_num_threads, set_num_threads
+        from ..training.torch_threads import one_torch_thread
 
-        before = get_num_threads()
-        set_num_threads(1)
-        try:
+        with one_torch_thread():
             yield
-        finally:
-            set_num_threads(before)
 
 
 def _setup(config: Mapping[str, Any]) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from math import isfinite
+import re
 from typing import Any
 
 import numpy as np
 
-from ...theory.base.errors import InputError
+from ...theory.base.errors import FieldError, InputError
+from ...theory.base.validate import brief, is_integer, real
 
 MOST_VALUES = 10**6
 RANGE = {"start", "stop", "num", "log"}
+_RANGE = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 
 
 def flat(axes: dict[str, Any]) -> dict[str, Any]:
@@ -27,34 +29,71 @@ def values_of(name: str, value: Any, place: str) -> tuple[Any, ...]:
     """Values of one axis."""
     if name.count(".") != 1:
         raise InputError(f"the axis {name!r} must be named section.key, such as init.gamma ({place}).")
-    if isinstance(value, str) and value.replace("-", "", 1).isdigit() and "-" in value[1:]:
-        first, last = map(int, value.split("-"))
-        if last - first >= MOST_VALUES:
-            raise InputError(
-                f"the axis {name!r} has {last - first + 1:,} values ({place}): at most {MOST_VALUES:,}."
-            )
-        value = list(range(first, last + 1))
+    if isinstance(value, str) and (ends := _RANGE.fullmatch(value)):
+        value = _count(name, value, int(ends[1]), int(ends[2]), place)
     if isinstance(value, dict):
         value = _even(name, value, place)
     if not isinstance(value, list) or not value:
         raise InputError(
-            f'the axis {name!r} must be a list, "0-99" or {{start, stop, num}}, got {value!r} ({place}).'
+            f'the axis {name!r} must be a list, "0-99" or {{start, stop, num}}, got {brief(value)} ({place}).'
         )
-    if len({repr(v) for v in value}) < len(value):
+    _check_number(name, len(value), place)
+    if len({_key(v) for v in value}) < len(value):
         raise InputError(f"the axis {name!r} has a value twice ({place}): every point must be another one.")
     return tuple(tuple(v) if isinstance(v, list) else v for v in value)
 
 
+def _count(name: str, text: str, first: int, last: int, place: str) -> list[int]:
+    """Whole numbers in a row."""
+    if last < first:
+        raise InputError(f"the axis {name!r} must count upwards, got {text!r} ({place}): swap the ends.")
+    _check_number(name, last - first + 1, place)
+    return list(range(first, last + 1))
+
+
+def _check_number(name: str, number: int, place: str) -> None:
+    if number > MOST_VALUES:
+        count = f"{number:,}" if number <= 10**18 else "endlessly many"
+        raise InputError(f"the axis {name!r} has {count} values ({place}): at most {MOST_VALUES:,}.")
+
+
+def _key(value: Any) -> Any:
+    """What makes two values the same point: 1 and 1.0 do, 1 and true do not."""
+    if isinstance(value, list):
+        return ("list", *map(_key, value))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    return type(value), brief(value) if isinstance(value, dict) else value
+
+
 def _even(name: str, value: dict[str, Any], place: str) -> list[float]:
-    ends = [value.get(key) for key in ("start", "stop")]
-    numbers = [
-        float(v) for v in ends if isinstance(v, int | float) and not isinstance(v, bool) and isfinite(v)
-    ]
-    num = value.get("num")
-    if len(numbers) < 2 or not isinstance(num, int) or num < 1 or set(value) - RANGE:
-        raise InputError(f"the axis {name!r} must have start, stop and a whole num, got {value!r} ({place}).")
-    if value.get("log") and min(numbers) <= 0.0:
+    """Numbers at equal distances, or in equal ratios."""
+    ends: list[Any] = [value.get(key) for key in ("start", "stop")]
+    num: Any = value.get("num")
+    log = value.get("log", False)
+    for end in ends:
+        try:
+            real("", end)
+        except FieldError:
+            raise InputError(
+                f"the axis {name!r} must have finite numbers as start and stop, got {brief(end)} ({place})."
+            ) from None
+    if not is_integer(num) or num < 1:
+        raise InputError(
+            f"the axis {name!r} must have a whole num of at least 1, got {brief(num)} ({place})."
+        )
+    if not isinstance(log, bool):
+        raise InputError(f"the axis {name!r} must have log = true or false, got {brief(log)} ({place}).")
+    if unknown := sorted(set(value) - RANGE):
+        raise InputError(
+            f"the axis {name!r} must have start, stop, num and log alone, got {unknown[0]!r} ({place})."
+        )
+    _check_number(name, num, place)
+    start, stop = map(float, ends)
+    if log and min(start, stop) <= 0.0:
         raise InputError(f"the axis {name!r} runs over ratios: start and stop must be positive ({place}).")
-    start, stop = numbers
-    even = np.geomspace(start, stop, num) if value.get("log") else np.linspace(start, stop, num)
+    with np.errstate(all="ignore"):
+        even = np.geomspace(start, stop, num) if log else np.linspace(start, stop, num)
+    if not np.isfinite(even).all():
+        raise InputError(f"the axis {name!r} is too wide for numbers ({place}): choose nearer ends.")
     return [float(f"{v:.15g}") for v in even]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.arrays import real_array
 from ..kernel.problem import Problem
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def check_flow(
 
 def _prepared(flow: Any, start: Any, data: Any) -> tuple[Problem, np.ndarray]:
     if isinstance(flow, Problem):
-        y = np.array(start, dtype=np.float64)
+        y = real_array("start", start, finite=False)
         if y.shape != (flow.n,):
             raise ValueError(f"`start` must have shape ({flow.n},) for this problem, got {y.shape}.")
         return replace(flow, work=flow.work.copy()), y

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.arrays import real_array
+from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
-from ...theory.base.validate import integer
+from ...theory.base.validate import brief, integer
 from ..integration.integrate import default_atol, fingerprint
+from ..kernel.blas_threads import one_blas_thread
 from ..ode.methods import Method
 from ..ode.outcome import IntegrationError, Outcome, Status
 from ..ode.record import Limits
-from ..ode.solve import interval, save_times, solve
+from ..ode.solve import checked_tolerances, interval, save_times, solve
 from ..ode.stepper import NotFiniteAtStart
 from ..trajectory.observables import observable_names
 from ..trajectory.provenance import provenance
@@ -90,12 +93,11 @@ def integrate_ensemble(
     IntegrationError
         After an irregular end if `throw`; its ``trajectory`` is the ensemble.
     """
-    from threadpoolctl import threadpool_limits
-
     from ..compile.compiler import compile_flow
 
     Limits(max_steps, max_seconds, None)  # refuses what is no limit, before any work
-    members, ends = _members(flow, starts, t1)
+    checked_tolerances(rtol, 1.0 if atol is None else atol)
+    members, ends, identity = _members(flow, starts, t1)
     for end in set(ends.tolist()):
         save_times(save_at, *interval(t0, end, empty=False))
     known = observable_names({w: v[None] for w, v in members[0].items()}, flow.model, data)
@@ -122,10 +124,10 @@ def integrate_ensemble(
         states = np.stack([problem.pack(member) for member in members])
         found = in_lanes(problem, states, ends, atol, table, settings, workers, report, keep)
     else:  # a wall-clock limit of each member needs a clock of each
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+        with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
             found = list(pool.map(run, range(len(members))))
     record = {"method": table.name, "rtol": rtol, "atol": atol, "closure": flow.closure}
-    record |= {"starts": fingerprint({w: np.asarray(v) for w, v in starts.items()})}
+    record |= {"starts": identity}
     ensemble = gather(found, flow, data, provenance(**record))
     irregular = [i for i, o in enumerate(ensemble.outcomes) if not o.success]
     if throw and irregular:
@@ -139,26 +141,28 @@ def integrate_ensemble(
 
 def _members(
     flow: Flow, starts: Mapping[str, Any], t1: Any
-) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
-    """One validated start per member, and their ends."""
-    arrays = {name: np.asarray(value, dtype=np.float64) for name, value in starts.items()}
+) -> tuple[list[dict[str, np.ndarray]], np.ndarray, str]:
+    """One validated start per member, their ends, and the fingerprint of all starts."""
+    if not isinstance(starts, Mapping) or not starts:
+        raise FieldError("starts", f"must map weight names to arrays, got {brief(starts)}.")
+    arrays = {str(name): real_array(f"starts[{name!r}]", v, finite=False) for name, v in starts.items()}
     sizes = {name: value.shape[:1] for name, value in arrays.items() if value.ndim == 3}
     if len(sizes) != len(arrays) or len(set(sizes.values())) != 1:
         shapes = ", ".join(f"{name} {value.shape}" for name, value in arrays.items())
-        raise ValueError(f"`starts` must have shapes (batch, rows, cols) with one batch size, got {shapes}.")
+        raise FieldError("starts", f"must have shapes (batch, rows, cols) with one batch size, got {shapes}.")
     batch = next(iter(sizes.values()))[0]
     if batch == 0:
-        raise ValueError("`starts` must hold at least one member, got a batch of 0.")
-    ends = np.asarray(t1, dtype=np.float64)
+        raise FieldError("starts", "must hold at least one member, got a batch of 0.")
+    ends = real_array("t1", t1, finite=False)
     if ends.shape not in ((), (batch,)) or not np.all(np.isfinite(ends)):
-        raise ValueError(f"`t1` must be a finite flow time or {batch} of them, got shape {ends.shape}.")
+        raise FieldError("t1", f"must be a finite flow time or {batch} of them, got shape {ends.shape}.")
     members = []
     for i in range(batch):
         try:
             members.append(flow.model.validate({name: value[i] for name, value in arrays.items()}))
         except ValueError as error:
             raise ValueError(f"member {i} of `starts`: {error}") from None
-    return members, np.broadcast_to(ends, (batch,))
+    return members, np.broadcast_to(ends, (batch,)), fingerprint(arrays)
 
 
 def _workers(threads: int | None) -> int:

@@ -11,6 +11,7 @@ import sympy as sp
 from scipy.special import softmax
 
 from ...theory.algebra.matrices import product
+from ...theory.base.arrays import real_array
 from ...theory.base.crossings import first_crossing
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import COUNTS, build_inputs, weight
@@ -82,12 +83,13 @@ def mode_blow_ups(modes: Modes, weights: Mapping[str, Any], t1: float) -> np.nda
     ndarray, shape (k,)
         Infinite where it lies beyond `t1`.
     """
-    w_in = np.asarray(weights["W_in"])
+    outer = {name: real_array(f"weights[{name!r}]", weights[name]) for name in ("W_E", "W_in", "W_out")}
+    w_in = outer["W_in"]
     model = _Mode(2, *w_in.shape, loss="exponential")
     flow, one = derive(model, "leading"), Dataset([[0]], [1], 2)
     times = []
     for k, strength in enumerate(modes.strengths):
-        ends = modes.tokens[:, k] @ weights["W_E"], weights["W_out"] @ modes.labels[:, k]
+        ends = modes.tokens[:, k] @ outer["W_E"], outer["W_out"] @ modes.labels[:, k]
         start = {"W_E": np.vstack([ends[0], 0.0 * ends[0]]), "W_in": w_in, "W_out": ends[1][:, None]}
         outcome = integrate(flow, one, start, t1=t1 * strength, rtol=1e-9, save_at=2, throw=False).outcome
         times.append(outcome.t / strength if outcome.status is Status.BLOW_UP else np.inf)

@@ -147,6 +147,7 @@ def predict_stages(
     """
     if missing := [name for name in INNER if name not in model.weights]:
         raise ValueError(f"`model` {model.name} has no {' and '.join(missing)}: it has no second stage.")
+    start = model.validate(start)
     first = integrate(derive(model, "leading"), data, start, t1=t1, save_at=2, throw=False)
     if first.outcome.status is not Status.BLOW_UP:
         raise ValueError(f"`t1` {t1:g}: no blow-up of the leading flow up to there; make it larger.")
@@ -174,7 +175,7 @@ def coupling(model: Model, data: Dataset, weights: Mapping[str, Any]) -> np.ndar
 
 def _growth_time(F: np.ndarray, start: Mapping[str, Any], factor: float) -> float:
     """Time in which keys and queries grow by a factor under the linear flow."""
-    Q, K = (np.asarray(start[name]) for name in INNER)
+    Q, K = (start[name] for name in INNER)
 
     def grown(t: float) -> float:
         return float(np.linalg.norm(np.vstack(key_query(t, F, Q, K))) / np.linalg.norm(np.vstack([Q, K])))

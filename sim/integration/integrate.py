@@ -15,7 +15,7 @@ from ..ode.events import as_events
 from ..ode.methods import Method
 from ..ode.outcome import IntegrationError
 from ..ode.record import Limits, Solution
-from ..ode.solve import checked_tolerances, interval, save_times, solve
+from ..ode.solve import LEAST_ATOL, checked_tolerances, interval, relative_tolerance, save_times, solve
 from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
 
@@ -126,25 +126,28 @@ def integrate(
     from ..reduced.balanced import closed_solution
     from ..reduced.reduction import Reduction
 
+    relative_tolerance(rtol)  # and all else that can be refused before the work
+    save_times(save_at, *interval(t0, t1))
+    watched = as_events(events)
+    Limits(max_steps, max_seconds, progress)
     reduced = isinstance(flow, Reduction)
     weights = flow.model.validate(start)
     settings = {"rtol": rtol, "closure": flow.closure, "start": fingerprint(weights)}
     settings |= {"modes": flow.modes} if reduced else {}
     problem = flow.compile(data, weights) if reduced else compile_flow(flow, data, weights)
-    y0 = problem.pack(flow.project(weights) if reduced else weights)
+    y0 = problem.pack(flow._project(weights) if reduced else weights)
     view = _view(flow, data, problem, observables)
     full = weights if reduced else None
     del weights  # of a large vocabulary, each copy counts
     atol = default_atol(problem, y0, rtol) if atol is None else atol
     checked_tolerances(rtol, atol)
-    Limits(max_steps, max_seconds, progress)
     solution, own_steps = None, (method, first_step, fixed_step) != (None, None, None)
-    if reduced and not own_steps and view is None and not as_events(events):
+    if reduced and not own_steps and view is None and not watched:
         solution = closed_solution(flow, problem, y0, save_times(save_at, *interval(t0, t1)), t0, t1)
     held = [y0]
     del y0
     solution = solution or solve(
-        problem, held.pop(), t0=t0, t1=t1, method=method, rtol=rtol, atol=atol, save_at=save_at, events=events,
+        problem, held.pop(), t0=t0, t1=t1, method=method, rtol=rtol, atol=atol, save_at=save_at, events=watched,
         max_steps=max_steps, first_step=first_step, fixed_step=fixed_step, max_seconds=max_seconds,
         progress=progress, view=view,
     )  # fmt: skip
@@ -205,7 +208,7 @@ def default_atols(problem: Problem, starts: np.ndarray, rtol: float) -> np.ndarr
     named = problem.unpack(starts)
     sizes = np.stack([_rms(named[name]) for name in problem.layout])
     smallest = np.where(sizes > 0.0, sizes, np.inf).min(axis=0)
-    return 1e-3 * rtol * np.where(np.isfinite(smallest), smallest, 1.0)
+    return np.maximum(1e-3 * rtol * np.where(np.isfinite(smallest), smallest, 1.0), LEAST_ATOL)
 
 
 def _rms(w: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.frozen import sealed
 from ...theory.base.validate import choice, integer
 from ..compile.compiler import compile_flow
 from ..ode.events import Event, as_events
@@ -62,6 +63,7 @@ def integrate_steps(
         view=view,
     )  # fmt: skip
     outcome = _outcome(solution.outcome, clock, optimizer)
+    sealed(solution.y)
     named = problem.unpack(solution.y) if view is None else {}
     return Trajectory(
         t=clock.time(solution.t),

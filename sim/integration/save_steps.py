@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import integer, is_integer
+from ...theory.base.validate import brief, integer, is_integer
 
 
 def save_steps(save_at: Any, steps: int) -> np.ndarray:
@@ -28,9 +29,9 @@ def save_steps(save_at: Any, steps: int) -> np.ndarray:
 def _listed_steps(save_at: Any, steps: int) -> np.ndarray:
     form = "must be None, a count, or an increasing list of steps"
     try:
-        wanted = np.asarray(save_at, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise FieldError("save_at", f"{form}, got {save_at!r}.") from None
+        wanted = real_array("save_at", save_at, finite=False)
+    except FieldError:
+        raise FieldError("save_at", f"{form}, got {brief(save_at)}.") from None
     if wanted.ndim != 1 or wanted.size == 0:
         raise FieldError("save_at", f"{form}, got an array of shape {wanted.shape}.")
     whole = np.isfinite(wanted) & (wanted == np.floor(wanted))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
@@ -25,31 +25,69 @@ def blas_threads(problem: Problem) -> Iterator[None]:
     if largest_product(problem) >= SINGLE_THREAD_FLOPS:
         yield
         return
-    _LIMIT.enter()
-    try:
+    with _LIMIT.held(_libraries()):
         yield
-    finally:
-        _LIMIT.leave()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Run with one BLAS thread, in all libraries that are loaded by now."""
+    _libraries.cache_clear()
+    with _LIMIT.held(_libraries()):
+        yield
 
 
 class _Limit:
-    """One limit for all threads of the process: set by the first that enters, lifted by the last that leaves."""
+    """The limits of all threads are one: the first that is set notes the numbers before, the last puts them back.
+
+    So it holds in whatever order the threads that want it come and go. Libraries that count per thread are limited in
+    each.
+    """
 
     def __init__(self) -> None:
         self.lock, self.inside = Lock(), 0
-        self.limiter: Any = None
+        self.before: list[tuple[Any, int]] = []
 
-    def enter(self) -> None:
+    @contextmanager
+    def held(self, libraries: Sequence[Any]) -> Iterator[None]:
         with self.lock:
             if self.inside == 0:
-                self.limiter = _controller().limit(limits=1, user_api="blas")
+                self.before = _limited([each for each in libraries if not _per_thread(each)])
             self.inside += 1
+        own = _limited([each for each in libraries if _per_thread(each)])
+        try:
+            yield
+        finally:
+            _put_back(own)
+            with self.lock:
+                self.inside -= 1
+                if self.inside == 0:
+                    _put_back(self.before)
 
-    def leave(self) -> None:
-        with self.lock:
-            self.inside -= 1
-            if self.inside == 0:
-                self.limiter.restore_original_limits()
+
+def _per_thread(library: Any) -> bool:
+    return library.internal_api == "openblas" and getattr(library, "threading_layer", "") == "openmp"
+
+
+def _limited(libraries: Sequence[Any]) -> list[tuple[Any, int]]:
+    """Set one thread; returns what there was."""
+    before = [(each, each.get_num_threads()) for each in libraries]
+    _put_back([(each, 1) for each in libraries])
+    return before
+
+
+def _put_back(numbers: Sequence[tuple[Any, int | None]]) -> None:
+    """Set numbers of threads, in the name of no thread: threadpoolctl lets only the first that ever did do it again."""
+    import threadpoolctl
+
+    free = getattr(getattr(threadpoolctl, "OpenBLASController", None), "clear_controlling_thread", None)
+    for library, number in numbers:
+        if number is not None:
+            if free is not None:
+                free(force=True)
+            library.set_num_threads(number)
+    if free is not None:
+        free(force=True)
 
 
 _LIMIT = _Limit()
@@ -68,11 +106,10 @@ def largest_product(problem: Problem) -> float:
 
 
 @cache
-def _controller() -> Any:
+def _libraries() -> tuple[Any, ...]:
     from importlib import import_module
 
     from threadpoolctl import ThreadpoolController
 
-    import_module("scipy.linalg.cython_blas")  # what numba calls; a controller knows only what is loaded
-
-    return ThreadpoolController()
+    import_module("scipy.linalg.cython_blas")  # what numba calls; only what is loaded is found
+    return tuple(each for each in ThreadpoolController().lib_controllers if each.user_api == "blas")

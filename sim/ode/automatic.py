@@ -40,7 +40,7 @@ class SwitchingStepper(Stepper):
         self.chosen: list[tuple[str, float]] = []
         self._counts = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
         self._history = np.zeros((0, 3))
-        self._cost, self._wait = np.inf, 1
+        self._cost, self._wait, self._halted = np.inf, 1, False
         self._use(self.explicit, y0, t0, control.first_step)
 
     def _use(self, method: Method, y: np.ndarray, t: float, first_step: float | None) -> None:
@@ -48,6 +48,8 @@ class SwitchingStepper(Stepper):
         self.name, self.at_work = method.name, method.begin(self._problem, y, t, self._t1, control)
         self.chosen.append((method.name, t))
         self._mark, self._look = (t, 0), CHECK
+        if self._halted:
+            self.at_work.halt()
 
     @property
     def t(self) -> float:
@@ -88,6 +90,11 @@ class SwitchingStepper(Stepper):
     def history(self) -> np.ndarray:
         """Growth of accepted steps of all methods."""
         return np.concatenate([self._history, self.at_work.history()])
+
+    def halt(self) -> None:
+        """Hand on to the method in use, and to those after it."""
+        self._halted = True
+        self.at_work.halt()
 
     def dense(self, times: np.ndarray, out: np.ndarray) -> None:
         """Write the states at `times` (m,), within the last accepted step, to `out` (m, n)."""

@@ -16,7 +16,7 @@ from scipy.optimize import brentq
 
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
-from ...theory.base.validate import brief, is_integer
+from ...theory.base.validate import brief, is_integer, name_of
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,9 @@ class Event:
             raise FieldError("terminal", f"of an event must be True or False, got {brief(self.terminal)}.")
         if not is_integer(self.direction) or self.direction not in (-1, 0, 1):
             raise FieldError("direction", f"of an event must be -1, 0 or 1, got {brief(self.direction)}.")
-        if not isinstance(self.name, str):
-            raise FieldError("name", f"of an event must be text, got {brief(self.name)}.")
-        if not self.name:
+        if self.name == "":
             object.__setattr__(self, "name", str(getattr(self.function, "__name__", "event")))
+        name_of("name", self.name)
 
     def crosses(self, before: float, after: float) -> bool:
         """Whether values at the ends of a step (before, after] enclose a zero of the right direction."""
@@ -152,7 +151,7 @@ class Watch:
         elif {before, after} == {-1.0, 1.0}:  # a condition, or as good as one: where it is first otherwise
             t = _switch(value, t0, t1, after)
         else:
-            t = float(brentq(value, t0, t1, xtol=4e-16 * max(abs(t0), abs(t1)), rtol=8.9e-16))
+            t = float(brentq(value, t0, t1, xtol=4e-16 * max(abs(t0), abs(t1)), rtol=8.9e-16, maxiter=1000))
         dense(np.array([t]), y)
         return t, event, y[0]
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
-from ...theory.base.validate import integer
+from ...theory.base.validate import brief, integer, is_real
 from .outcome import Outcome
 
 if TYPE_CHECKING:
@@ -59,8 +62,10 @@ class Limits:
         self, max_steps: int, max_seconds: float | None, progress: Callable[[float], None] | None
     ) -> None:
         steps = integer("max_steps", max_steps, 1)
-        if max_seconds is not None and not max_seconds > 0.0:
-            raise ValueError(f"`max_seconds` must be positive or None, got {max_seconds!r}.")
+        if max_seconds is not None and not (is_real(max_seconds) and max_seconds > 0.0):
+            raise FieldError("max_seconds", f"must be positive or None, got {brief(max_seconds)}.")
+        if progress is not None and not callable(progress):
+            raise FieldError("progress", f"must be a function or None, got {brief(progress)}.")
         self.max_steps, self.max_seconds, self.progress = steps, max_seconds, progress
         self.budget = 1
         self.start()
@@ -82,7 +87,28 @@ class Limits:
         if self.progress is not None and now - self._last_progress >= 0.1:
             self._last_progress = now
             self.progress(t)
-        return self.max_seconds is not None and self.seconds > self.max_seconds
+        return self.max_seconds is not None and self.seconds >= self.max_seconds
+
+    @contextmanager
+    def watching(self, stepper: Stepper) -> Iterator[None]:
+        """Halt a stepper when the wall-clock time is used up, in the middle of a step too."""
+        if self.max_seconds is None:
+            yield
+            return
+        left = min(max(self.max_seconds - self.seconds, 0.0), threading.TIMEOUT_MAX)
+        timer = threading.Timer(left, stepper.halt)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def affords(self, stepper: Stepper, calls: int) -> bool:
+        """Whether so many further evaluations are short against the wall-clock time that was given."""
+        if self.max_seconds is None:
+            return True
+        return calls * self.seconds <= 0.05 * self.max_seconds * max(stepper.counts()["rhs_calls"], 1)
 
 
 class Record:

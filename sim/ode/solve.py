@@ -8,19 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.base.validate import is_integer
+from ...theory.base.arrays import real_array
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import brief, is_integer, is_real, positive, real
 from ..kernel.blas_threads import blas_threads
 from .automatic import SwitchingStepper
 from .codes import DONE, OUT_OF_STEPS, RUNNING
 from .endings import stuck, used_up
 from .events import Watch, as_events
-from .methods import Method, find_method
+from .methods import Method, default_method, find_method
 from .outcome import Outcome, Status
 from .record import Limits, Record, Solution, StateMap
-from .stepper import StepControl, Stepper
+from .stepper import REMEDY, StepControl, Stepper
 
 if TYPE_CHECKING:
     from ..kernel.problem import Problem
+
+# Below, an error estimate is the rounding of its own sum, and a step that keeps to it may be none at all.
+LEAST_RTOL, LEAST_ATOL = 1e-14, float(np.finfo(np.float64).tiny)
+LOOK = 21  # evaluations that a look at the stiffness takes
+ROUNDING = 8.0 * float(np.finfo(np.float64).eps)  # of a flow time that was computed: 0.1 * 3 is not 0.3
 
 
 def solve(
@@ -92,9 +99,7 @@ def solve(
     saves = save_times(save_at, t0, t1)
     y0 = _state(y0, problem.n)
     limits = Limits(max_steps, max_seconds, progress)
-    for name, value in (("first_step", first_step), ("fixed_step", fixed_step)):
-        if value is not None and not 0.0 < value < math.inf:
-            raise ValueError(f"`{name}` must be a positive flow time or None, got {value!r}.")
+    first_step, fixed_step = _step("first_step", first_step), _step("fixed_step", fixed_step)
     watch = Watch(as_events(events), problem.unpack)
     record = Record(saves, problem.n, view)
     record.note_start(t0, y0)
@@ -103,13 +108,20 @@ def solve(
     outcome = Outcome(Status.REACHED_END, t1)
     if t1 > t0:
         control = StepControl(rtol, atol, first_step, fixed_step)
+        _prepare(problem, method, rtol, fixed_step)
+        limits.start()  # the clock does not run while the step loop is compiled
         stepper = _begin(problem, y0, t0, t1, method, control)
         del y0  # the stepper has its own; a state of a large vocabulary is not kept twice
-        limits.start()  # the clock does not run while the step loop is compiled
-        with blas_threads(problem):
+        with blas_threads(problem), limits.watching(stepper):
             outcome = _drive(stepper, record, watch, limits, t0, t1)
         counts = stepper.counts() | {"methods": stepper.methods}
     return record.solution(outcome, counts | {"seconds": limits.seconds}, watch)
+
+
+def _prepare(problem: Problem, method: str | Method | None, rtol: float, fixed_step: float | None) -> None:
+    """Load what the method needs, so that no clock runs meanwhile."""
+    automatic = method is None and fixed_step is None
+    (default_method(rtol) if automatic else find_method(method, rtol)).prepare(problem)
 
 
 def _begin(
@@ -136,46 +148,73 @@ def _drive(stepper: Stepper, record: Record, watch: Watch, limits: Limits, t0: f
             if final is not None:
                 return Outcome(Status.EVENT, final[0], final[1].name)
         if code == RUNNING and limits.exceeded(stepper.t):
-            return _too_early(Status.MAX_SECONDS, stepper, t1, f"{limits.max_seconds:g} s")
+            return _too_early(Status.MAX_SECONDS, stepper, t1, f"{limits.max_seconds:g} s", limits)
     if code == DONE:
         return Outcome(Status.REACHED_END, t1)
     if code == OUT_OF_STEPS:
-        return _too_early(Status.MAX_STEPS, stepper, t1, f"{limits.max_steps} steps")
+        return _too_early(Status.MAX_STEPS, stepper, t1, f"{limits.max_steps} steps", limits)
     star = stepper.blow_up(float(np.spacing(max(abs(stepper.t), abs(t0)))))
     return stuck(stepper.t, star, stepper.last_trial_bad, float(np.max(np.abs(stepper.y))))
 
 
-def _too_early(status: Status, stepper: Stepper, t1: float, used: str) -> Outcome:
-    """A limit came before the end."""
-    return used_up(status, stepper.t, t1, used, stepper.h, stepper.remedy())
+def _too_early(status: Status, stepper: Stepper, t1: float, used: str, limits: Limits) -> Outcome:
+    """A limit came before the end; what would help is looked for unless that takes long itself."""
+    remedy = stepper.remedy() if limits.affords(stepper, LOOK) else REMEDY
+    return used_up(status, stepper.t, t1, used, stepper.h, remedy)
 
 
 def interval(t0: float, t1: float, empty: bool = True) -> tuple[float, float]:
     """Start and end as numbers; `empty` allows them to be equal."""
-    for name, value in (("t0", t0), ("t1", t1)):
-        if isinstance(value, bool) or not np.isscalar(value) or not np.isfinite(value):
-            raise ValueError(f"`{name}` must be a finite flow time, got {value!r}.")
+    t0, t1 = _time("t0", t0), _time("t1", t1)
     if t1 < t0 or (t1 == t0 and not empty):
         relation = "not lie before" if empty else "lie after"
-        raise ValueError(f"`t1` must {relation} the start t0 = {t0!r}, got {t1!r}.")
-    return float(t0), float(t1)
+        raise FieldError("t1", f"must {relation} the start t0 = {t0!r}, got {t1!r}.")
+    return t0, t1
 
 
-def checked_tolerances(rtol: float, atol: float) -> tuple[float, float]:
+def _time(name: str, value: Any) -> float:
+    try:
+        return real(name, value)
+    except FieldError:
+        raise FieldError(name, f"must be a finite flow time, got {brief(value)}.") from None
+
+
+def _step(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        return positive(name, value)
+    except FieldError:
+        raise FieldError(name, f"must be a positive flow time or None, got {brief(value)}.") from None
+
+
+def relative_tolerance(rtol: Any) -> float:
+    """`rtol` as a number that float64 arithmetic can keep to."""
+    if not is_real(rtol) or not 0.0 < float(rtol) < 1.0:
+        raise FieldError("rtol", f"must lie in (0, 1), got {brief(rtol)}.")
+    if float(rtol) < LEAST_RTOL:
+        raise FieldError(
+            "rtol",
+            f"must be at least {LEAST_RTOL:g}, what float64 arithmetic can keep to, got {brief(rtol)}.",
+        )
+    return float(rtol)
+
+
+def checked_tolerances(rtol: Any, atol: Any) -> tuple[float, float]:
     """Tolerances as numbers."""
-    if not 0.0 < rtol < 1.0:
-        raise ValueError(f"`rtol` must lie in (0, 1), got {rtol!r}.")
-    if not 0.0 < atol < math.inf:
-        raise ValueError(f"`atol` must be positive and finite, got {atol!r}.")
-    return float(rtol), float(atol)
+    if not is_real(atol) or not 0.0 < float(atol) < math.inf:
+        raise FieldError("atol", f"must be positive and finite, got {brief(atol)}.")
+    if float(atol) < LEAST_ATOL:
+        raise FieldError(
+            "atol", f"must be at least {LEAST_ATOL:.3g}, the least normal number, got {brief(atol)}."
+        )
+    return relative_tolerance(rtol), float(atol)
 
 
 def _state(y0: Any, n: int) -> np.ndarray:
-    y0 = np.asarray(y0, dtype=np.float64)
+    y0 = real_array("y0", y0)
     if y0.shape != (n,) or n == 0:
-        raise ValueError(f"`y0` must have shape ({n},) with at least one entry, got {y0.shape}.")
-    if not np.all(np.isfinite(y0)):
-        raise ValueError(f"`y0` must be finite, got {np.count_nonzero(~np.isfinite(y0))} nan or inf.")
+        raise FieldError("y0", f"must have shape ({n},) with at least one entry, got {y0.shape}.")
     return y0
 
 
@@ -184,14 +223,22 @@ def save_times(save_at: Any, t0: float, t1: float) -> np.ndarray:
     if save_at is None or is_integer(save_at):
         number = 101 if save_at is None else int(save_at)
         if number < 1:
-            raise ValueError(f"`save_at` must be at least 1 as a number of times, got {number}.")
+            raise FieldError("save_at", f"must be at least 1 as a number of times, got {number}.")
         return np.linspace(t0, t1, number) if t1 > t0 and number > 1 else np.array([t1])
-    times = np.array(save_at, dtype=np.float64)
+    times = real_array("save_at", save_at, finite=False)
     if times.ndim != 1 or not np.all(np.isfinite(times)):
-        raise ValueError("`save_at` must be a one-dimensional array of finite flow times.")
+        raise FieldError("save_at", "must be a one-dimensional array of finite flow times.")
+    times = _within(times, t0, t1)
     if np.any(np.diff(times) <= 0.0):
-        raise ValueError("`save_at` must increase strictly; sort it and drop repeated times.")
+        raise FieldError("save_at", "must increase strictly; sort it and drop repeated times.")
     if times.size and (times[0] < t0 or times[-1] > t1):
         outside = times[0] if times[0] < t0 else times[-1]
-        raise ValueError(f"`save_at` must lie within [t0, t1] = [{t0!r}, {t1!r}], got {float(outside)!r}.")
+        raise FieldError("save_at", f"must lie within [t0, t1] = [{t0!r}, {t1!r}], got {float(outside)!r}.")
     return times
+
+
+def _within(times: np.ndarray, t0: float, t1: float) -> np.ndarray:
+    """Times that lie outside by the rounding of a sum or a product, such as 0.1 * 3 for 0.3, put on the end."""
+    slack = ROUNDING * max(abs(t0), abs(t1))
+    times = np.where((times < t0) & (times >= t0 - slack), t0, times)
+    return np.where((times > t1) & (times <= t1 + slack), t1, times)

@@ -64,9 +64,9 @@ class Stepper(ABC):
     3. **Inside.** The right-hand side is called at flow times within [t0, t1] alone, and the last step ends at t1 to
        the bit.
     4. **Advance.** `advance` takes whole steps forward and returns as soon as `stop` is reached, or `budget` trial
-       steps are used up, or earlier; a rejected step may be tried again beyond that. With a budget of 1 at most one
-       step is accepted. It returns `DONE` exactly at t1, `OUT_OF_STEPS` before trial steps exceed `limit`, `UNDERFLOW`
-       where no step that flow time resolves is good, else `RUNNING`. Whatever it returns, `y` is finite.
+       steps are used up, rejected ones too, or earlier. It returns `DONE` exactly at t1, `OUT_OF_STEPS` before trial
+       steps exceed `limit`, `UNDERFLOW` where no step that flow time resolves is good (nan is none), else `RUNNING`.
+       Whatever it returns, `y` is finite. After `halt`, called from another thread, it breaks a long step off.
     5. **Same steps.** Where calls of `advance` are cut, by `stop` or by `budget`, changes no bit of what follows.
     6. **Dense output.** `dense` gives the states within the last accepted step: `y` itself at `t`, the state before at
        `t_before`, to the method's own accuracy in between. Calling it changes no later step.
@@ -103,6 +103,9 @@ class Stepper(ABC):
     @abstractmethod
     def advance(self, stop: float, budget: int, limit: int) -> int:
         """Take steps until `t` reaches `stop`, `budget` trials are used or `limit` were made in all; see `codes`."""
+
+    def halt(self) -> None:  # noqa: B027 -- steps that are short need not hear it
+        """Have `advance` return soon, now and ever after: a limit is used up."""
 
     @abstractmethod
     def dense(self, times: np.ndarray, out: np.ndarray) -> None:

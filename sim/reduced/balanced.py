@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ...theory.base.arrays import real_array
 from ...theory.exact.closed_forms import ascent_blow_up, ascent_mode
 from ..ode.outcome import Outcome, Status
 from ..ode.record import Solution
@@ -46,7 +47,7 @@ def balanced_start(reduction: Reduction, sizes: npt.ArrayLike, seed: int = 0) ->
     ValueError
         If the sizes do not fit, a layer is too narrow to hold them, or the flow is no chain.
     """
-    a, chain = np.asarray(sizes, dtype=float), reduction.projection.chain
+    a, chain = real_array("sizes", sizes, finite=False), reduction.projection.chain
     if a.shape != (reduction.modes,) or not np.all((a >= 0.0) & np.isfinite(a)):
         raise ValueError(f"`sizes` must be {reduction.modes} numbers >= 0, one for each mode, got {sizes!r}.")
     if not chain:

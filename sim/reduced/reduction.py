@@ -130,7 +130,11 @@ class Reduction(FrozenRecord):
 
     def project(self, weights: Mapping[str, Array]) -> dict[str, Array]:
         """Coordinates of full weights inside the spaces: U^T W_E (k, d), W_out V (f, k), the others as they are."""
-        inside = {name: np.asarray(w) for name, w in weights.items()}
+        return self._project(self.model.validate(weights))
+
+    def _project(self, weights: Mapping[str, Array]) -> dict[str, Array]:
+        """As `project`, of weights that are valid already and not copied again."""
+        inside = dict(weights)
         for name in self.projection.rows:
             inside[name] = self.U.T @ inside[name]
         for name in self.projection.cols:
@@ -149,7 +153,7 @@ class Reduction(FrozenRecord):
             raise ValueError(
                 "`data` must be the data that `reduce` was given: its modes are those of that data."
             )
-        inside = self.project(weights)
+        inside = self._project(weights)
         frozen = {w: v for w, v in inside.items() if w not in self.flow.moving}
         shapes = {w: (v.shape[0], v.shape[1]) for w, v in inside.items() if w not in frozen}
         values: dict[str, Any] = {"S": sparse.diags_array(self.strengths).tocsr()}
@@ -174,13 +178,13 @@ class Reduction(FrozenRecord):
         """
         start = trajectory.start
         if start is None or any(
-            trajectory.weights[w].shape[1:] != v.shape for w, v in self.project(start).items()
+            trajectory.weights[w].shape[1:] != v.shape for w, v in self._project(start).items()
         ):
             raise ValueError("`trajectory` must be one that `integrate` made of this reduction.")
         pick = slice(None) if at is None else at
         inside = {w: v[pick] for w, v in trajectory.weights.items()}
         full = dict(inside)
-        first = self.project(start)
+        first = self._project(start)
         for name in self.projection.rows:
             full[name] = start[name] + self.U @ (inside[name] - first[name])
         for name in self.projection.cols:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.crossings import first_reached
+from ...theory.base.errors import FieldError
 from ...theory.base.files import check_file
 from ...theory.base.frozen import FrozenRecord, read_only, sealed
-from ...theory.base.validate import did_you_mean
+from ...theory.base.validate import did_you_mean, name_of
+from ...theory.base.weight_names import COORDINATES
 from ..ode.outcome import Outcome
 from . import observables
 
@@ -89,9 +91,15 @@ class Trajectory(FrozenRecord):
         Raises
         ------
         ValueError
-            If the times do not increase, a length differs from that of `t`, or `kind` is unknown.
+            If the times do not increase, a length differs from that of `t`, `kind` is unknown, or a name is no line of
+            text or that of an axis.
         """
         super().__post_init__()
+        for part, names in (("weights", self.weights), ("measured", self.measured), ("events", self.events)):
+            for name in names:
+                if name_of(part, name) in COORDINATES:
+                    raise FieldError(part, f"have one called {name!r}, which is an axis: rename it.")
+        name_of("label", self.label or "none")
         if self.kind not in ("theory", "training"):
             raise ValueError(f'`kind` must be "theory" or "training", got {self.kind!r}.')
         if self.t.ndim != 1 or np.any(np.diff(self.t) <= 0.0):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sparse
 
 from .errors import FieldError
 
@@ -14,14 +15,74 @@ _CODE_LIMIT = 2**62
 
 
 def as_array(name: str, value: Any) -> npt.NDArray[Any]:
-    """Return `value` as an array; rows of different lengths are refused."""
+    """Return `value` as an array; what an array would lose of it is refused: rows of other lengths, masks, units.
+
+    Tensors of torch are read wherever they lie, parameters and half precision too.
+
+    Raises
+    ------
+    FieldError
+        If it is no rectangular array, or more than one.
+    """
     try:
-        array = np.asarray(value)
-    except ValueError:
-        raise FieldError(name, "must be a rectangular array, got rows of different lengths.") from None
-    if array.dtype == object:
+        array = np.asarray(_plain(name, value))
+    except FieldError:
+        raise
+    except (ValueError, TypeError, RuntimeError) as error:
+        if "inhomogeneous" in str(error):
+            raise FieldError(name, "must be a rectangular array, got rows of different lengths.") from None
+        kind = type(value).__name__
+        raise FieldError(
+            name, f"must be an array of numbers, got {kind} that cannot be read as one."
+        ) from None
+    if array.dtype.kind == "V" and array.dtype.name.startswith(("bfloat", "float8")):
+        array = array.astype(np.float64)  # precisions that numpy itself does not know
+    if array.dtype.kind in "OV":
         raise FieldError(name, "must be a rectangular array of numbers, got an array of objects.")
     return array
+
+
+def real_array(name: str, value: Any, *, finite: bool = True) -> npt.NDArray[np.float64]:
+    """Return a fresh C-contiguous float64 array of real numbers: the one validator of all arrays of numbers.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument.
+    value : array_like
+        Integers or real floats; booleans, text and complex numbers are no real numbers.
+    finite : bool
+        Whether nan and infinity are refused too.
+
+    Raises
+    ------
+    FieldError
+        If it is anything else.
+    """
+    array = as_array(name, value)
+    if array.dtype.kind not in "fiu":
+        raise FieldError(name, f"must be an array of real numbers, got {array.dtype} {type(value).__name__}.")
+    with np.errstate(over="ignore"):  # of wider floats; infinities are told below
+        clean = np.array(array, dtype=np.float64, order="C")
+    if finite and not (good := np.isfinite(clean)).all():
+        raise FieldError(name, f"must be finite, got {np.count_nonzero(~good)} nan or inf: replace them.")
+    return clean
+
+
+def _plain(name: str, value: Any) -> Any:
+    """What numpy can read without losing a part of it."""
+    if hasattr(value, "detach") and hasattr(value, "cpu"):  # a tensor; this layer knows no torch
+        tensor = value.detach().cpu()
+        return (tensor.double() if tensor.is_floating_point() else tensor).numpy(force=True)
+    if np.ma.isMaskedArray(value):
+        if np.ma.getmaskarray(value).any():
+            raise FieldError(name, "has masked entries: fill them, or leave their rows out.")
+        return value.data
+    if sparse.issparse(value):
+        raise FieldError(name, "is sparse: give it dense, with `.toarray()`.")
+    if hasattr(value, "units") or (isinstance(value, np.ndarray) and hasattr(value, "unit")):
+        raise FieldError(name, "has units, which would be lost: give plain numbers.")
+    return value
 
 
 def tokens(name: str, value: Any, ndim: int, d_vocab: int) -> npt.NDArray[np.int64]:
@@ -52,7 +113,8 @@ def weights(name: str, value: Any, n: int, *, allow_zero: bool) -> npt.NDArray[n
     array = matching(name, as_array(name, value), n)
     if array.dtype.kind not in "iuf":
         raise FieldError(name, f"must hold real numbers, got dtype {array.dtype}.")
-    array = array.astype(np.float64)
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float64)
     bad = ~np.isfinite(array) | (array < 0 if allow_zero else array <= 0)
     if bad.any():
         wanted = "finite and not negative" if allow_zero else "finite and positive"

@@ -71,6 +71,11 @@ def is_integer(value: Any) -> bool:
     )  # numpy registers its own, but no booleans
 
 
+def is_real(value: Any) -> bool:
+    """Whether `value` is a real number of Python or numpy, infinity and nan among them, and no boolean."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def integer(name: str, value: Any, least: int) -> int:
     """Return `value` as a Python int of at least `least`; booleans and floats are refused.
 
@@ -92,9 +97,16 @@ def real(name: str, value: Any) -> float:
     FieldError
         If it is anything else.
     """
-    if not isinstance(value, Real) or isinstance(value, bool) or not isfinite(value):
+    if not is_real(value) or not _finite(value):
         raise FieldError(name, f"must be a finite number, got {brief(value)}.")
     return float(value)
+
+
+def _finite(value: Any) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def positive(name: str, value: Any) -> float:

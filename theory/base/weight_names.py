@@ -59,6 +59,22 @@ MEANINGS = {
 }
 
 
+def size_name(name: str) -> str:
+    """Return a name that a dimension of a model may have.
+
+    Raises
+    ------
+    FieldError
+        If it is that of another size or axis.
+    """
+    if name in COORDINATES or (name in SIZES and name != "n_ctx"):
+        raise FieldError(
+            name,
+            "is no name for a dimension of a model, it stands for rows, pairs or times: rename the field.",
+        )
+    return name
+
+
 def weight_name(name: Any) -> str:
     """Return a name that a weight may have.
 

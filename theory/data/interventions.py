@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from ..base.arrays import as_array
 from ..base.errors import FieldError
 from ..base.validate import integer
 from .dataset import Dataset
@@ -35,7 +36,7 @@ def subset(data: Dataset, keep: npt.ArrayLike, shares: Mapping[str, float] | Non
         If the mask has the wrong shape, or a group is unknown, loses all its training rows or has a share that is not
         positive.
     """
-    mask = np.asarray(keep)
+    mask = as_array("keep", keep)
     if mask.shape != (len(data),) or mask.dtype != bool:
         raise FieldError("keep", f"must be {len(data)} booleans, got {mask.dtype} of shape {mask.shape}.")
     training = {g: (data.groups == g) & ~data.held_out for g in data.group_names}

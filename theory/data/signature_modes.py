@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, svds
 
+from ..base.arrays import real_array
 from ..base.errors import FieldError
 from ..base.frozen import FrozenRecord
 from ..base.validate import choice, integer
@@ -74,7 +75,8 @@ class Modes(FrozenRecord):
         ndarray, shape (k, 2)
             Lower and upper bound; the upper one is infinite where the mode first has to turn round.
         """
-        ends = [(self.tokens.T @ weights["W_E"]), weights["W_in"], (weights["W_out"] @ self.labels).T]
+        E, W, O = (real_array(f"weights[{n!r}]", weights[n]) for n in ("W_E", "W_in", "W_out"))
+        ends = [self.tokens.T @ E, W, (O @ self.labels).T]
         brackets = [
             blow_up_bracket(np.concatenate([e, ends[1].ravel(), o]), float(e @ ends[1] @ o))
             for e, o in zip(ends[0], ends[2], strict=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..base.arrays import row_codes
+from ..base.arrays import row_codes, tokens
 from ..base.errors import FieldError
 from ..base.validate import integer
 from .dataset import Dataset
@@ -203,7 +203,14 @@ class CompositeTask:
         -------
         ndarray of int, shape (n,)
         """
-        columns = np.column_stack([np.asarray(keys), np.asarray(anchors)]).astype(np.uint64)
+        key, others = (
+            tokens(n, v, d, self.d_vocab) for n, v, d in (("keys", keys, 1), ("anchors", anchors, 2))
+        )
+        if others.shape != (key.size, self.n_anchors):
+            raise FieldError(
+                "anchors", f"must have shape ({key.size}, {self.n_anchors}), got {others.shape}."
+            )
+        columns = np.column_stack([key, others]).astype(np.uint64)
         return np.array(self.keys)[_hash_rows(columns, self.seed) % np.uint64(len(self.keys))]
 
     def _n_tuples(self) -> tuple[int, int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,28 +15,12 @@ import numpy.typing as npt
 from ..base.arrays import tokens
 from ..base.errors import FieldError
 from ..base.validate import choice, integer
+from .splitting import has_words, split_words
 
 UNKNOWN = "<unk>"
 # Stride of the windows when none is given: every word once as a label, or once at some position.
 TASKS = {"last-token": lambda n_ctx: 1, "next-token": lambda n_ctx: n_ctx}
-# Letters and digits, joined by single apostrophes (of both forms) or hyphens inside; else any one visible character.
-_WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*|[^\w\s]|_")
 _BYTE_LIMIT, _WINDOW_LIMIT = 2**30, 5_000_000
-
-
-def split_words(text: str) -> list[str]:
-    """Split text into lower-case words and single punctuation marks; white space only separates.
-
-    Parameters
-    ----------
-    text : str
-        Any text; equivalent Unicode forms of a letter are made equal (NFC).
-
-    Returns
-    -------
-    list of str
-    """
-    return _WORD.findall(unicodedata.normalize("NFC", text).lower())
 
 
 def read_text(path: str | Path) -> str:
@@ -75,7 +57,7 @@ def read_text(path: str | Path) -> str:
             f"{path} is not UTF-8 (byte 0x{raw[error.start]:02x} at offset {error.start}): "
             "convert it to UTF-8 first."
         ) from None
-    if _WORD.search(text) is None:
+    if not has_words(text):
         raise ValueError(f"{path} has no words in it: give a text file that has some.")
     return text
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import elliprf
 
+from ..base.arrays import real_array
 from ..base.errors import FieldError
 from ..base.validate import integer, nonnegative, positive, real
 from .closed_forms import quotient_of_power
@@ -142,7 +143,7 @@ def blow_up_bracket(theta: npt.ArrayLike, energy: float) -> tuple[float, float]:
     ValueError
         If a number is not finite.
     """
-    values, E = np.ravel(np.asarray(theta, dtype=float)), real("energy", energy)
+    values, E = np.ravel(real_array("theta", theta)), real("energy", energy)
     if not np.isfinite(values).all():
         raise FieldError("theta", "must hold finite numbers.")
     largest = float(np.abs(values).max(initial=0.0))

@@ -14,6 +14,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from ..base.arrays import real_array
 from ..base.errors import FieldError
 from ..base.validate import integer, positive, real
 from .precision import Array, decayed, digits, times
@@ -116,7 +117,7 @@ def condensation_cosine(along: npt.ArrayLike, frozen: npt.ArrayLike) -> Array:
     ValueError
         If a number is not finite, or a column is zero.
     """
-    a, f = np.asarray(along, dtype=float), np.asarray(frozen, dtype=float)
+    a, f = real_array("along", along), real_array("frozen", frozen)
     if not (np.isfinite(a).all() and np.isfinite(f).all()):
         raise FieldError("along", "and `frozen` must hold finite numbers.")
     if ((a == 0.0) & (f == 0.0)).any():

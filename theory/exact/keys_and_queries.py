@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg.lapack import dgejsv
 
+from ..base.arrays import real_array
 from ..base.errors import FieldError
 from ..base.validate import real
 from .precision import Array
@@ -76,9 +77,9 @@ def key_query_ratio(t: float, F: Array, W_Q: Array, W_K: Array) -> float:
 
 def _modes(F: Array, W_Q: Array, W_K: Array) -> tuple[Array, Array, Array, Array, Array]:
     """Singular vectors and values of F, and the weights, of finite numbers."""
-    F, Q, K = (np.asarray(x, dtype=float) for x in (F, W_Q, W_K))
+    F, Q, K = (real_array(name, x) for name, x in (("F", F), ("W_Q", W_Q), ("W_K", W_K)))
     for name, x in (("F", F), ("W_Q", Q), ("W_K", K)):
-        if x.ndim != 2 or not np.isfinite(x).all():
+        if x.ndim != 2:
             raise FieldError(name, f"must be a matrix of finite numbers, got the shape {x.shape}.")
     if F.shape != (len(Q), len(K)) or Q.shape[1] != K.shape[1]:
         raise FieldError("F", f"of shape {F.shape} does not join `W_Q` {Q.shape} to `W_K` {K.shape}.")

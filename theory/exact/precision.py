@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from mpmath.ctx_mp import MPContext
 
+from ..base.arrays import real_array
 from ..base.errors import FieldError
 
 Array = npt.NDArray[np.float64]
@@ -31,9 +32,7 @@ def times(t: npt.ArrayLike, name: str = "t") -> Array:
     FieldError
         If one is not finite, or negative.
     """
-    found = np.asarray(t, dtype=float)
-    if not np.isfinite(found).all():
-        raise FieldError(name, f"must hold finite numbers, got {found[~np.isfinite(found)][0]}.")
+    found = real_array(name, t)
     if (found < 0.0).any():
         raise FieldError(name, f"must not be negative, got {found.min():g}.")
     return found

@@ -56,7 +56,7 @@ class Vocabulary:
         loss, outputs = model.loss_function, logits.cols
         found = {s.name: s for s in sorted(logits.atoms(sp.MatrixSymbol), key=str)}
         labels = loss.labels(outputs)
-        names: dict[str, sp.Expr] = found | {w.name: w for w in model.weight_symbols}
+        names: dict[str, sp.Expr] = dict(found)
         names |= {"Y": labels, "omega": ROW_WEIGHTS, "L": N_CTX, "n_ctx": N_CTX, "V": outputs, "n": ROWS}
         names |= {str(d): d for d in model.sizes}
         definitions: dict[Any, sp.Expr] = dict(statistics(model))
@@ -69,6 +69,9 @@ class Vocabulary:
             bag = sp.MatrixSymbol("M_bag", D_VOCAB, outputs)
             definitions[bag] = product(transpose(counts), diagonal(ROW_WEIGHTS), *loss.signature(outputs))
         names |= {s.name: s for s in definitions if isinstance(s, sp.MatrixSymbol)}
+        weights = {w.name: w for w in model.weight_symbols}  # a weight called V or r is that weight
+        definitions = {s: d for s, d in definitions.items() if s.name not in weights}
+        names |= weights
         functions = {}
         if (own := getattr(model, "activation", None)) is not None:
             s = Activation.of(own)

@@ -24,6 +24,7 @@ class Content:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        _ = model.weights  # refuses names that would clash, before anything is derived
         sizes = tuple(model.sizes.items())
         said = (model.logits, model.weight_symbols, model.loss, model.driven, sizes)
         self._said: Hashable = (type(model), *said)

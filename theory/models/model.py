@@ -15,7 +15,7 @@ from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
 from ..algebra.scalars.activations import Activation
 from ..base.errors import FieldError
 from ..base.frozen import FrozenDict
-from ..base.weight_names import weight_name
+from ..base.weight_names import size_name, weight_name
 from ..data.inputs import build_inputs, dimension
 from .content import Content
 from .spec import Spec
@@ -86,6 +86,8 @@ class Model(Spec):
     def _shapes(self) -> dict[str, tuple[int, int]]:
         symbols = self.weight_symbols
         check_symbols(symbols, {f.name for f in fields(self)}, self.logits)
+        for size in self.sizes:
+            size_name(str(size))
         sizes = self.sizes
         return FrozenDict({w.name: (_size(w.rows, sizes), _size(w.cols, sizes)) for w in symbols})
 

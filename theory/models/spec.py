@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..base.arrays import real_array
 from ..base.errors import FieldError
 from ..base.frozen import FrozenRecord, frozen
 from ..base.validate import integer, real
@@ -167,7 +168,7 @@ class Spec(_Fields, ABC):
         for name, shape in shapes.items():
             if name not in start:
                 raise FieldError("start", f"lacks the weight {name!r}: give an array of shape {shape}.")
-            value = _real_array(f"start[{name!r}]", start[name])
+            value = real_array(f"start[{name!r}]", start[name], finite=False)
             if value.shape != shape:
                 raise FieldError(f"start[{name!r}]", f"must have shape {shape}, got {value.shape}.")
             if not np.isfinite(value).all():
@@ -209,14 +210,3 @@ def _plain(value: Any) -> Any:
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
         return f"{value.dtype} {value.shape} {digest}"
     return value if isinstance(value, (int, type(None))) else str(value)
-
-
-def _real_array(name: str, value: Any) -> np.ndarray:
-    """A C-ordered float64 copy; ValueError unless it is an array of real numbers."""
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        array = np.asarray(None)
-    if array.dtype.kind not in "fiu":
-        raise FieldError(name, f"must be an array of real numbers, got {array.dtype} {type(value).__name__}.")
-    return np.array(array, dtype=np.float64, order="C")

@@ -18,12 +18,13 @@ from ....theory.data.corpora.reasoning import reasoning_corpus
 from ....theory.data.corpora.stories import story_corpus
 from ....theory.data.dataset import Dataset
 from ....theory.data.lexicon import Lexicon
+from ....theory.data.splitting import split_words
 from ....theory.data.token_similarity import (
     bigrams,
     cooccurrence_similarity,
     signature_similarity,
 )
-from ....theory.data.words import read_text, split_words
+from ....theory.data.words import read_text
 from ....theory.flows.flow import derive
 from ....theory.models.embed_unembed import EmbedUnembed
 from ...overlays.similarity_overlay import first_stage_end, frequent_tokens, off_diagonal

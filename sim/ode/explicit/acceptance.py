@@ -18,6 +18,7 @@ from .registers import (
     GAIN_OLD,
     H_LAST,
     H_OLD,
+    HALT,
     LEAST,
     LIMIT,
     LOG,
@@ -25,6 +26,7 @@ from .registers import (
     NORM,
     ORDER,
     REJECTED,
+    RETRIED,
     RETRY,
     SAFETY,
     STOP,
@@ -36,13 +38,14 @@ from .registers import (
     T,
 )
 
-GO = -1  # of `pause` and `landing`: nothing stands against the step
+GO = -1  # of `pause`: nothing stands against the step
+HALTED = -1.0  # in the place of an error: the trial step was broken off
 TAKEN, TOO_LONG, NOT_FINITE = range(3)  # of `settle`
 _MIN_FACTOR, _MAX_FACTOR = 0.2, 6.0
 
 
 @njit(error_model="numpy", nogil=True)
-def pause(ctl, cnt, retried):
+def pause(ctl, cnt):
     """Why the loop has to return before another trial step, or `GO`."""
     if ctl[T] >= ctl[T1]:
         return DONE
@@ -50,7 +53,7 @@ def pause(ctl, cnt, retried):
         return RUNNING
     if cnt[ACCEPTED] + cnt[REJECTED] >= cnt[LIMIT]:
         return OUT_OF_STEPS
-    if cnt[BUDGET] <= 0 and not retried:
+    if cnt[BUDGET] <= 0 or cnt[HALT] == 1:
         return RUNNING
     return GO
 
@@ -65,7 +68,7 @@ def landing(ctl, h):
 
 
 @njit(error_model="numpy", nogil=True)
-def _factor(ctl, cnt, h, err, retried):
+def _factor(ctl, cnt, h, err):
     """Step-size factor after an accepted step.
 
     The second estimate is Gustafsson's predictive one (Hairer, Wanner II, eq. IV.8.28): it carries on the
@@ -79,7 +82,7 @@ def _factor(ctl, cnt, h, err, retried):
         trend = (h / ctl[H_OLD]) * (err ** -ctl[GAIN] * ctl[ERR_OLD] ** ctl[GAIN_OLD]) ** exponent
         factor = min(factor, ctl[SAFETY] ** (ctl[GAIN] - ctl[GAIN_OLD]) * trend)
     factor = min(_MAX_FACTOR, max(_MIN_FACTOR, factor))
-    return min(factor, 1.0) if retried else factor
+    return min(factor, 1.0) if cnt[RETRIED] == 1 else factor
 
 
 @njit(error_model="numpy", nogil=True)
@@ -110,7 +113,7 @@ def good(cnt, err):
 
 
 @njit(error_model="numpy", nogil=True)
-def settle(ctl, cnt, log, t_new, h, err, yy, yf, retried):
+def settle(ctl, cnt, log, t_new, h, err, yy, yf):
     """Accept or reject a trial step to `t_new`, and choose the size of the next; returns which it was.
 
     ``yy`` and ``yf`` are |y|^2 and y . f of the trial state in units of the norm so far.
@@ -118,15 +121,18 @@ def settle(ctl, cnt, log, t_new, h, err, yy, yf, retried):
     if not (np.isfinite(err) and np.isfinite(np.sqrt(yy) * ctl[NORM]) and np.isfinite(yf)):
         cnt[REJECTED] += 1
         cnt[BAD] += 1
+        cnt[RETRIED] = 1
         ctl[H] = 0.25 * h
         return NOT_FINITE
     cnt[BAD] = 0
     if good(cnt, err):
         _accept(ctl, cnt, log, t_new, h, yy, yf)
         if cnt[FIXED] == 0:
-            ctl[H] = h * _factor(ctl, cnt, h, err, retried)
+            ctl[H] = h * _factor(ctl, cnt, h, err)
         ctl[H_OLD], ctl[ERR_OLD] = h, max(err, 1e-2)
+        cnt[RETRIED] = 0
         return TAKEN
     cnt[REJECTED] += 1
+    cnt[RETRIED] = 1
     ctl[H] = h * max(ctl[LEAST], ctl[RETRY] * err ** (-1.0 / cnt[ORDER]))
     return TOO_LONG

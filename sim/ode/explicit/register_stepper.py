@@ -136,6 +136,10 @@ class RegisterStepper(Stepper):
         self._cnt[r.BUDGET], self._cnt[r.LIMIT] = budget, limit
         return self._loop()
 
+    def halt(self) -> None:
+        """Have the compiled loop return after the evaluation that it is in."""
+        self._cnt[r.HALT] = 1
+
     @abstractmethod
     def _loop(self) -> int:
         """Run the compiled loop on the registers."""
@@ -170,7 +174,7 @@ class RegisterStepper(Stepper):
         direction, rate = self._y[1 - self._cnt[r.CUR]] - y, 0.0
         for _ in range(20):
             norm = float(np.linalg.norm(direction))
-            if not 0.0 < norm < np.inf:
+            if not 0.0 < norm < np.inf or self._cnt[r.HALT]:
                 break
             direction *= 1e-7 * size / norm
             self.problem(t, y + direction, f1)

@@ -24,9 +24,9 @@ from ...kernel.problem import RHS_SIGNATURE
 # registers of `ctl`; LEAST and RETRY bound and scale the step after one whose error was too large
 (T, T0, T1, STOP, H, H_OLD, ERR_OLD, T_PREV, H_LAST, RTOL, ATOL, NORM, SAFETY, GAIN, GAIN_OLD, LEAST, RETRY,
  N_CTL) = range(18)
-# registers of `cnt`
+# registers of `cnt`; RETRIED: the last trial step was rejected; HALT: set from another thread, to return soon
 (CUR, ACCEPTED, REJECTED, CALLS, LIMIT, BUDGET, SWAP, BAD, STAGES, ERRORS, ORDER, NEEDS_NEW, FIXED, LOGGED,
- N_CNT) = range(15)
+ RETRIED, HALT, N_CNT) = range(17)
 # fmt: on
 
 LOG = 256

@@ -10,8 +10,8 @@ import numpy as np
 from numba import int64, njit
 
 from ...kernel.cache import compiled
-from ..codes import UNDERFLOW
-from .acceptance import GO, NOT_FINITE, TAKEN, landing, pause, settle
+from ..codes import RUNNING, UNDERFLOW
+from .acceptance import GO, HALTED, NOT_FINITE, TAKEN, landing, pause, settle
 from .arithmetic import growth, rms
 from .registers import (
     ATOL,
@@ -22,6 +22,7 @@ from .registers import (
     F1,
     F2,
     FIXED,
+    HALT,
     I1,
     NORM,
     RHS_ARGS,
@@ -37,6 +38,9 @@ ROWS = 6
 DAMPING = 2.0 / 13.0
 MOST_STAGES = 400
 _FIXED_LIMIT = 1e9  # step x spectral radius beyond which no step of fixed size is tried: 40,000 stages
+USUAL_STAGES = (
+    12  # a step of more counts for several, so that a call does not last longer as stages become more
+)
 _AGE = 25  # steps after which the spectral radius is estimated anew
 # fields of `radius`
 RADIUS, AGE = range(2)
@@ -70,7 +74,7 @@ def _spectral_radius(rhs, floats, ints, work, t, y, f, point, slope, direction, 
             direction[i] = slope[i] - f[i]
             length += direction[i] * direction[i]
         before, radius = radius, np.sqrt(length) / delta
-        if length == 0.0 or (k >= 2 and abs(radius - before) <= 0.02 * radius):
+        if length == 0.0 or (k >= 2 and abs(radius - before) <= 0.02 * radius) or cnt[HALT] == 1:
             break
     return 1.2 * radius
 
@@ -88,7 +92,7 @@ def _longest(radius):
 
 @njit(error_model="numpy", nogil=True)
 def _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s):
-    """One step of s stages into `new`; Sommeijer, Shampine and Verwer, eqs. (2.1) to (2.8)."""
+    """One step of s stages into `new`; Sommeijer, Shampine and Verwer, eqs. (2.1) to (2.8); or `HALTED`."""
     n, t = old.size, ctl[T]
     f0, one, two, slope = k[rows[START]], k[rows[ONE]], k[rows[TWO]], k[rows[SLOPE]]
     w0 = 1.0 + DAMPING / (s * s)
@@ -111,6 +115,9 @@ def _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s):
         mu, nu = 2.0 * w0 * b / b1, -b / b2
         step = h * mu * w1 / w0
         rhs(min(t + h * c1, t_new), one, slope, floats, ints, work)
+        if cnt[HALT] == 1:
+            cnt[CALLS] += j - 1
+            return HALTED
         rest = 1.0 - mu - nu
         for i in range(n):
             new[i] = mu * one[i] + nu * two[i] + rest * old[i] + step * (slope[i] - a * f0[i])
@@ -135,9 +142,8 @@ def _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s):
 def advance(c_address, jit_address, floats, ints, work, y, k, rows, ctl, cnt, log, buf, radius):
     """Take steps until t reaches ``ctl[STOP]``, or ``cnt[BUDGET]`` steps were tried, or the solution ends."""
     rhs = as_rhs(c_address, jit_address)
-    retried = False
     while True:
-        code = pause(ctl, cnt, retried)
+        code = pause(ctl, cnt)
         if code != GO:
             return code
         if cnt[SWAP] == 1:
@@ -150,6 +156,9 @@ def advance(c_address, jit_address, floats, ints, work, y, k, rows, ctl, cnt, lo
                 rhs, floats, ints, work, ctl[T], old, k[rows[START]], k[rows[ONE]], slope, direction, cnt
             )
             radius[AGE] = _AGE
+            if cnt[HALT] == 1:
+                radius[AGE] = 0.0
+                return RUNNING
         t_new = landing(ctl, ctl[H] if cnt[FIXED] == 1 else min(ctl[H], _longest(radius[RADIUS])))
         if np.isnan(t_new):
             return UNDERFLOW
@@ -160,10 +169,12 @@ def advance(c_address, jit_address, floats, ints, work, y, k, rows, ctl, cnt, lo
             cnt[FIXED] == 0 or h * radius[RADIUS] <= _FIXED_LIMIT
         ):  # else a step of fixed size would take for ever
             s = _stages(h, radius[RADIUS])
+            cnt[BUDGET] -= s // USUAL_STAGES
             err = _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s)
+            if err == HALTED:
+                return RUNNING
             yy, yf = growth(new, k[rows[END]], ctl[NORM], buf)
-        end = settle(ctl, cnt, log, t_new, h, err, yy, yf, retried)
-        retried = end != TAKEN
+        end = settle(ctl, cnt, log, t_new, h, err, yy, yf)
         if end == TAKEN:
             radius[AGE] -= 1.0
         else:

@@ -10,8 +10,8 @@ import numpy as np
 from numba import float64, int64, njit, types
 
 from ...kernel.cache import compiled
-from ..codes import UNDERFLOW
-from .acceptance import GO, TAKEN, good, landing, pause, settle
+from ..codes import RUNNING, UNDERFLOW
+from .acceptance import GO, HALTED, good, landing, pause, settle
 from .arithmetic import BLOCK, accumulate, combine, finish, growth, rms
 from .registers import (
     ATOL,
@@ -22,6 +22,7 @@ from .registers import (
     F1,
     F2,
     H_LAST,
+    HALT,
     I1,
     NEEDS_NEW,
     NORM,
@@ -40,12 +41,15 @@ from .registers import (
 
 @njit(error_model="numpy", nogil=True)
 def _trial(rhs, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt, buf, t_new, h):
-    """One trial step into the spare row of `y`; returns the error norm (tolerance = 1)."""
+    """One trial step into the spare row of `y`; returns the error norm (tolerance = 1), or `HALTED`."""
     old, new = y[cnt[CUR]], y[1 - cnt[CUR]]
     s, t = cnt[STAGES], ctl[T]
     for i in range(1, s):
         combine(new, old, k, rows, col, val, ptr[i], ptr[i + 1], h)
         rhs(min(t + c[i] * h, t_new), new, k[rows[i]], floats, ints, work)  # never outside the interval
+        if cnt[HALT] == 1:
+            cnt[CALLS] += i
+            return HALTED
     cnt[CALLS] += s - 1
     needs_new = cnt[NEEDS_NEW] == 1
     if needs_new:
@@ -62,9 +66,8 @@ def advance(c_address, jit_address, floats, ints, work, y, k, rows, ptr, col, va
     """Take steps until t reaches ``ctl[STOP]``, or ``cnt[BUDGET]`` steps were tried, or the solution ends."""
     rhs = as_rhs(c_address, jit_address)
     s = cnt[STAGES]
-    retried = False
     while True:
-        code = pause(ctl, cnt, retried)
+        code = pause(ctl, cnt)
         if code != GO:
             return code
         t_new = landing(ctl, ctl[H])
@@ -76,6 +79,8 @@ def advance(c_address, jit_address, floats, ints, work, y, k, rows, ptr, col, va
             cnt[SWAP] = 0
         cnt[BUDGET] -= 1
         err = _trial(rhs, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt, buf, t_new, h)
+        if err == HALTED:
+            return RUNNING
         yy = yf = 0.0
         if good(cnt, err):
             new = y[1 - cnt[CUR]]
@@ -83,7 +88,7 @@ def advance(c_address, jit_address, floats, ints, work, y, k, rows, ptr, col, va
                 rhs(t_new, new, k[rows[s]], floats, ints, work)
                 cnt[CALLS] += 1
             yy, yf = growth(new, k[rows[s]], ctl[NORM], buf)
-        retried = settle(ctl, cnt, log, t_new, h, err, yy, yf, retried) != TAKEN
+        settle(ctl, cnt, log, t_new, h, err, yy, yf)
 
 
 @compiled(float64(*RHS_ARGS, F2, F2, F1, I1))
@@ -110,7 +115,7 @@ def first_step(c_address, jit_address, floats, ints, work, y, k, ctl, cnt):
         for i in range(old.size):
             f1[i] -= f0[i]
         d2 = rms(f1, old, rtol, atol) / h
-        if np.isfinite(d2):
+        if np.isfinite(d2) or cnt[HALT] == 1:
             break
         h *= 0.1
     scale = d0 / d1 if d0 >= 1e-5 and d1 > 0.0 and np.isfinite(d0 / d1) else 1.0

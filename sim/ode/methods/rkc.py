@@ -41,6 +41,12 @@ class Stabilised(Method):
     least = 0.1
     stiff_cure = "a higher limit"
 
+    def prepare(self, problem: Problem) -> None:
+        """Load the compiled loop."""
+        from ..explicit import rkc_stepper
+
+        del problem, rkc_stepper
+
     def begin(self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl) -> Stepper:
         """Start one integration; see `Method`."""
         from ..explicit.rkc_stepper import RkcStepper

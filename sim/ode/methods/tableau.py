@@ -64,6 +64,12 @@ class RungeKutta(FrozenRecord, Method):
     least = 0.2
     stiff_cure = 'method="rkc"'
 
+    def prepare(self, problem: Problem) -> None:
+        """Load the compiled loop."""
+        from ..explicit import table_stepper
+
+        del problem, table_stepper
+
     def begin(self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl) -> Stepper:
         """Start one integration; see `Method`."""
         from ..explicit.table_stepper import TableStepper

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ....theory.base.arrays import real_array
+from ....theory.base.errors import FieldError
 from ....theory.base.frozen import FrozenRecord
-from ....theory.base.validate import integer
+from ....theory.base.validate import brief, integer, real
 from ..outcome import Outcome, Status
 
 CHUNK = 8192  # modes that one task takes; results do not depend on it
@@ -112,8 +114,8 @@ def integrate_modes(
 
     s, y, end = _arrays(strengths, starts, t1)
     for name, value, least in (("rtol", rtol, 1e-14), ("atol", atol, 0.0)):
-        if not least <= value < 1.0:
-            raise ValueError(f"`{name}` must lie in [{least:g}, 1), got {value!r}.")
+        if not least <= real(name, value) < 1.0:
+            raise FieldError(name, f"must lie in [{least:g}, 1), got {brief(value)}.")
     integer("max_steps", max_steps, 1)
     if threads is not None:
         integer("threads", threads, 1)
@@ -136,18 +138,13 @@ def integrate_modes(
 
 
 def _arrays(strengths: Any, starts: Any, t1: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    y = _plain(np.asarray(starts, dtype=np.float64))
+    y = real_array("starts", starts)
     if y.ndim != 3 or y.shape[1] != 3 or 0 in y.shape:
         raise ValueError(f"`starts` must have shape (batch, 3, r), got {y.shape}.")
-    s, end = np.asarray(strengths, dtype=np.float64), np.asarray(t1, dtype=np.float64)
+    s, end = real_array("strengths", strengths), real_array("t1", t1)
     for name, value, shape in (("strengths", s, (y.shape[0], y.shape[2])), ("t1", end, (y.shape[0],))):
         if value.shape not in (shape, shape[1:]):
             raise ValueError(f"`{name}` must have shape {shape} or {shape[1:]}, got {value.shape}.")
-    for name, value in (("strengths", s), ("starts", y), ("t1", end)):
-        if not np.isfinite(value).all():
-            raise ValueError(
-                f"`{name}` must be finite, got {np.count_nonzero(~np.isfinite(value))} nan or inf."
-            )
     if end.min() < 0.0:
         raise ValueError(f"`t1` must not be negative, got {end.min()!r}.")
     return _spread(s, (y.shape[0], y.shape[2])), y, _spread(end, y.shape[:1])

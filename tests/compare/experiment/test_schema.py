@@ -175,6 +175,13 @@ def test_files_that_are_no_toml(tmp_path, content, reason):
         load(path)
 
 
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path):
+    """As some editors write every file."""
+    path = tmp_path / "marked.toml"
+    path.write_bytes(b"\xef\xbb\xbf[init]\r\nseed = 3\r\n")
+    assert load(path).experiment.init.seed == 3
+
+
 def test_missing_files_and_directories(tmp_path):
     with pytest.raises(InputError, match="there is no experiment file"):
         load(tmp_path / "absent.toml")

@@ -99,3 +99,29 @@ def test_bad_arguments_are_named(overlays, model, data, start, tmp_path):
     with pytest.raises(ValueError, match="`dpi` must be an integer of at least 10, got 1"):
         overlays[0].plot(path, dpi=1)
     assert not path.exists()
+
+
+def test_figures_drawn_on_two_threads_leave_matplotlib_as_it_was():
+    import threading
+
+    from matplotlib import rcParams
+
+    from smallinit.compare.plots.saving import STYLE, drawing
+
+    before, inside, leave, second = dict(rcParams), threading.Event(), threading.Event(), threading.Event()
+
+    def draw(note, wait):
+        with drawing("default", STYLE):
+            note.set()
+            wait.wait(60)
+
+    one = threading.Thread(target=draw, args=(inside, leave), daemon=True)
+    two = threading.Thread(target=draw, args=(second, inside), daemon=True)
+    one.start()
+    assert inside.wait(60)
+    two.start()
+    assert not second.wait(0.2)
+    leave.set()
+    one.join(60)
+    two.join(60)
+    assert dict(rcParams) == before

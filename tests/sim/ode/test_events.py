@@ -134,7 +134,7 @@ def test_tables_of_methods_cannot_be_written_to_and_are_not_scipys_own(name):
         (lambda: Event(position, terminal="no"), "`terminal` of an event must be True or False, got 'no'"),
         (lambda: Event(position, direction=1.0), "`direction` of an event must be -1, 0 or 1, got 1.0"),
         (lambda: Event(position, direction=True), "`direction` of an event must be -1, 0 or 1, got True"),
-        (lambda: Event(position, name=3), "`name` of an event must be text, got 3"),
+        (lambda: Event(position, name=3), "`name` must be a name, got 3"),
     ],
 )
 def test_what_is_no_event_is_refused_when_made(make, reason):

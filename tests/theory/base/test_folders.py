@@ -1,5 +1,7 @@
 """Result folders are written whole or not at all."""
 
+import os
+
 import pytest
 
 from smallinit.theory.base.errors import InputError
@@ -45,3 +47,16 @@ def test_staged_replaces_stale_files_too(tmp_path):
 def test_check_folder_leaves_nothing(tmp_path):
     assert check_folder(tmp_path / "a" / "b", overwrite=False) == tmp_path / "a" / "b"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_mask_of_new_files_is_read_without_changing_it(tmp_path, monkeypatch):
+    """To ask the system for it is to change it, and another thread may be making a file just then."""
+    before = os.umask(0o027)
+    try:
+        monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the mask was changed"))
+        with staged(tmp_path / "out") as folder:
+            (folder / "report.html").write_text("x")
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o750

@@ -11,7 +11,7 @@ from smallinit.theory.data.corpora.reasoning import (
     reasoning_corpus,
 )
 from smallinit.theory.data.corpora.stories import SLOTS, STEPS, check_stories, read_story, story_corpus
-from smallinit.theory.data.words import split_words
+from smallinit.theory.data.splitting import split_words
 
 CORPORA = {"reasoning": (reasoning_corpus, check_reasoning), "stories": (story_corpus, check_stories)}
 

@@ -221,3 +221,23 @@ def test_bad_input_is_refused_in_one_sentence(change, message):
         Dataset(**(GOOD | change))
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith(".")
+
+
+NO_NAMES = ["", "nul\0", "\ud800", "two\nlines", "tab\t", "bell\a", "a\u2028b", "x" * 201, 3, None]
+
+
+@pytest.mark.parametrize("name", NO_NAMES, ids=ascii)
+def test_names_that_no_file_or_figure_can_hold_are_refused_when_the_data_set_is_made(name):
+    with pytest.raises(ValueError, match="`groups` must be a name"):
+        Dataset([[0], [1]], [0, 1], 2, groups=["a", name])
+    with pytest.raises(ValueError, match="`token_groups` must be a name"):
+        Dataset([[0], [1]], [0, 1], 2, token_groups={name: [0]})
+
+
+@pytest.mark.parametrize(
+    "name", ["_hidden", "$x^$", "a/b", "50 %", "हिन्दी", "x" * 200, "<b>", "a|b"], ids=ascii
+)
+def test_all_other_names_are_kept(name):
+    data = Dataset([[0], [1]], [0, 1], 2, groups=["a", name], token_groups={name: [0]})
+    assert data.group_names == ("a", name)
+    assert list(data.token_groups) == [name]

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from smallinit.theory import AttentionOnly, Dataset, Lexicon, read_text
 from smallinit.theory.data.corpora.stories import story_corpus
-from smallinit.theory.data.words import UNKNOWN, split_words
+from smallinit.theory.data.splitting import split_words
+from smallinit.theory.data.words import UNKNOWN
 
 SAMPLE = "The cat sat. The cat's hat, the well-known HAT!\n"
 

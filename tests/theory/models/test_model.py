@@ -54,7 +54,7 @@ def test_validate_names_the_culprit():
         ValueError, match=r"`start\['W_in'\]` must be an array of real numbers, got complex128"
     ):
         MODEL.validate(start | {"W_in": start["W_in"] * 1j})
-    with pytest.raises(ValueError, match="must be an array of real numbers"):
+    with pytest.raises(ValueError, match="must be a rectangular array, got rows of different lengths"):
         MODEL.validate(start | {"W_in": [[1, 2], [3]]})
     with pytest.raises(ValueError, match="`start` must map weight names"):
         MODEL.validate(None)

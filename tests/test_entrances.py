@@ -1,0 +1,214 @@
+"""One validator at every entrance: what is no array of real numbers is refused in one sentence, tensors are read."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sparse
+import torch
+from helpers import random_data, random_weights
+
+from smallinit.compare import train
+from smallinit.compare.proof.residuals import autodiff_gradient
+from smallinit.compare.training.networks import network
+from smallinit.sim import (
+    balanced_start,
+    certificate,
+    check_flow,
+    integrate,
+    integrate_ensemble,
+    integrate_modes,
+    mode_blow_ups,
+    predict_stages,
+    reduce,
+    solve,
+)
+from smallinit.sim.kernel.problem import Problem
+from smallinit.theory import Dataset, EmbedUnembed, EmbMLP, OneLayerTransformer, derive, signature_modes
+from smallinit.theory.base.arrays import real_array
+from smallinit.theory.base.errors import FieldError
+from smallinit.theory.exact import linear_mode
+
+
+class Metres:
+    """A quantity as unit packages make them."""
+
+    units = "m"
+
+    def __init__(self, magnitude):
+        self.magnitude = magnitude
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.magnitude)
+
+
+def masked(x):
+    return np.ma.masked_array(x, mask=np.arange(x.size).reshape(x.shape) == 0)
+
+
+ODD = {
+    "complex": (lambda x: x.astype(complex), "must be an array of real numbers, got complex128"),
+    "bool": (lambda x: x > 0, "must be an array of real numbers, got bool"),
+    "text": (lambda x: x.astype(str), "must be an array of real numbers, got <U"),
+    "bytes": (lambda x: x.astype(bytes), r"must be an array of real numbers, got \|S"),
+    "objects": (
+        lambda x: x.astype(object),
+        "must be a rectangular array of numbers, got an array of objects",
+    ),
+    "dates": (lambda x: np.zeros(x.shape, "M8[s]"), "must be an array of real numbers, got datetime64"),
+    "records": (lambda x: np.zeros(x.shape, [("a", float)]), "must be a rectangular array of numbers"),
+    "masked": (masked, "has masked entries: fill them"),
+    "units": (Metres, "has units, which would be lost"),
+    "None": (lambda x: None, "must be a rectangular array of numbers, got an array of objects"),
+    "complex tensor": (lambda x: torch.tensor(x).cfloat(), "must be an array of real numbers, got complex64"),
+    "tensor nowhere": (
+        lambda x: torch.empty(x.shape, device="meta"),
+        "must be an array of numbers, got Tensor",
+    ),
+}
+DATA = random_data()
+MODEL = EmbMLP(7, 5, 6)
+START = random_weights(MODEL)
+FLOW = derive(MODEL, "leading")
+PAIR = EmbedUnembed(7, 4)
+REDUCTION = reduce(derive(PAIR), DATA, 2)
+STAGED = OneLayerTransformer(7, 4, 3, 5, 3)
+
+
+def stacked(start):
+    return {n: v if n == "W_E" else np.stack([v, v]) for n, v in start.items()}
+
+
+# Every public function that takes weights: called with a changed W_E and the others as they should be.
+ENTRANCES = {
+    "validate": lambda w: MODEL.validate(START | {"W_E": w}),
+    "integrate": lambda w: integrate(FLOW, DATA, START | {"W_E": w}, 0.1),
+    "integrate, reduced": lambda w: integrate(REDUCTION, DATA, random_weights(PAIR) | {"W_E": w}, 0.1),
+    "integrate_ensemble": lambda w: integrate_ensemble(FLOW, DATA, stacked(START | {"W_E": w}), 0.1),
+    "rhs": lambda w: FLOW.rhs(DATA, START | {"W_E": w}),
+    "train": lambda w: train(MODEL, DATA, START | {"W_E": w}, steps=1),
+    "network": lambda w: network(MODEL, START | {"W_E": w}),
+    "autodiff": lambda w: autodiff_gradient(MODEL, DATA, START | {"W_E": w}),
+    "certificate": lambda w: certificate(FLOW, DATA, START | {"W_E": w}, 0.1),
+    "check_flow": lambda w: check_flow(FLOW, START | {"W_E": w}, DATA),
+    "project": lambda w: REDUCTION.project(random_weights(PAIR) | {"W_E": w}),
+    "predict_stages": lambda w: predict_stages(STAGED, DATA, random_weights(STAGED) | {"W_E": w}),
+    "mode_blow_ups": lambda w: mode_blow_ups(signature_modes(DATA), START | {"W_E": w}, 1.0),
+    "blow_up_brackets": lambda w: signature_modes(DATA).blow_up_brackets(START | {"W_E": w}),
+    "balanced_start": lambda w: balanced_start(REDUCTION, w),
+    "solve": lambda w: solve(Problem.from_function(still, 3), w, t1=1.0),
+    "solve, times": lambda w: solve(Problem.from_function(still, 3), [1.0] * 3, t1=1.0, save_at=w),
+    "integrate_modes": lambda w: integrate_modes([1.0], w, 1.0),
+    "Dataset, weights": lambda w: Dataset([[0], [1]], [0, 1], 2, weights=w),
+    "closed forms": lambda w: linear_mode(w, 1.0, 0.1),
+}
+
+
+def still(t, y, out):
+    for i in range(y.size):
+        out[i] = 0.0
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_what_is_no_array_of_real_numbers_is_refused_by_name(entrance, odd):
+    if odd == "None" and entrance in ("Dataset, weights", "solve, times"):
+        return  # their default
+    make, reason = ODD[odd]
+    shapes = {"integrate_ensemble": (2, 7, 5), "balanced_start": (2,), "solve": (3,), "solve, times": (3,)}
+    shapes |= {"integrate_modes": (2, 3, 1), "Dataset, weights": (2,), "closed forms": (3,)}
+    shapes |= {"integrate, reduced": (7, 4), "project": (7, 4), "predict_stages": (7, 4)}
+    reason = reason if entrance != "Dataset, weights" else "must hold real numbers|" + reason
+    with pytest.raises(FieldError, match=reason):
+        ENTRANCES[entrance](make(np.ones(shapes.get(entrance, (7, 5)))))
+
+
+@pytest.mark.parametrize("entrance", ["validate", "integrate", "rhs", "train", "autodiff", "check_flow"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: torch.nn.Parameter(torch.tensor(x)),
+        lambda x: torch.tensor(x, requires_grad=True) * 1.0,
+        lambda x: torch.tensor(x.T).T,
+        lambda x: x.astype(np.longdouble),
+        lambda x: np.asfortranarray(x),
+        lambda x: x.tolist(),
+        lambda x: np.ma.masked_array(x),
+    ],
+)
+def test_tensors_and_other_arrays_are_read_as_they_are(entrance, make):
+    w = np.round(START["W_E"], 3)
+    plain, other = ENTRANCES[entrance](w), ENTRANCES[entrance](make(w))
+    if isinstance(plain, dict):
+        np.testing.assert_array_equal(other["W_E"], plain["W_E"])
+    elif plain is not None:
+        np.testing.assert_array_equal(other.weights["W_E"], plain.weights["W_E"])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.int8])
+def test_every_precision_of_torch_is_read_exactly(dtype):
+    values = torch.tensor([[1.0, -2.0], [0.5, 3.0]]).to(dtype)
+    found = real_array("x", torch.nn.Parameter(values) if values.is_floating_point() else values)
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, values.double().numpy())
+
+
+def test_a_validated_array_is_a_copy():
+    for given in (np.ones(3), torch.ones(3, dtype=torch.float64)):
+        found = real_array("x", given)
+        given[0] = 5.0
+        assert found.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_sparse_arrays_and_ragged_rows_are_refused():
+    with pytest.raises(FieldError, match="`x` is sparse: give it dense"):
+        real_array("x", sparse.csr_array(np.eye(2)))
+    with pytest.raises(FieldError, match="`x` must be a rectangular array, got rows of different lengths"):
+        real_array("x", [[1.0], [1.0, 2.0]])
+    with pytest.raises(FieldError, match="`x` must be finite, got 1 nan or inf"):
+        real_array("x", [1.0, np.longdouble("1e400")])
+
+
+SCALARS = [
+    ({"t1": "5"}, "`t1` must be a finite flow time, got '5'"),
+    ({"t1": None}, "`t1` is missing"),
+    ({"t1": 10**400}, "`t1` must be a finite flow time, got 1000"),
+    ({"t1": True}, "`t1` must be a finite flow time, got True"),
+    ({"t1": 1 + 0j}, r"`t1` must be a finite flow time, got \(1\+0j\)"),
+    ({"t0": "0"}, "`t0` must be a finite flow time, got '0'"),
+    ({"rtol": None}, "`rtol` must lie in .0, 1., got None"),
+    ({"rtol": "1e-6"}, "`rtol` must lie in .0, 1., got '1e-6'"),
+    ({"rtol": True}, "`rtol` must lie in .0, 1., got True"),
+    ({"rtol": 1e-200}, "`rtol` must be at least 1e-14, what float64 arithmetic can keep to, got 1e-200"),
+    ({"rtol": 1e-16}, "`rtol` must be at least 1e-14"),
+    ({"atol": "1e-9"}, "`atol` must be positive and finite, got '1e-9'"),
+    ({"atol": 1e-320}, "`atol` must be at least 2.23e-308, the least normal number"),
+    ({"first_step": "0.1"}, "`first_step` must be a positive flow time or None, got '0.1'"),
+    ({"fixed_step": True}, "`fixed_step` must be a positive flow time or None, got True"),
+    ({"max_seconds": "2"}, "`max_seconds` must be positive or None, got '2'"),
+    ({"max_seconds": 0}, "`max_seconds` must be positive or None, got 0"),
+    ({"max_steps": 10.0}, "`max_steps` must be an integer"),
+    ({"progress": 3}, "`progress` must be a function or None, got 3"),
+    ({"save_at": "5"}, "`save_at` must be an array of real numbers, got <U1"),
+    ({"save_at": [0.5, 1.0 + 1e-9]}, r"`save_at` must lie within \[t0, t1\]"),
+]
+
+
+@pytest.mark.parametrize(("changed", "reason"), SCALARS, ids=lambda x: str(x)[:24])
+def test_what_is_no_number_is_refused(changed, reason):
+    with pytest.raises(ValueError, match=reason):
+        integrate(FLOW, DATA, START, **({"t1": 1.0} | changed))
+
+
+def test_save_times_that_rounding_put_past_the_ends_are_taken():
+    tenth = 0.1 * 3  # 0.30000000000000004
+    path = integrate(FLOW, DATA, START, 0.3, save_at=[0.0, 0.1, tenth])
+    assert path.t.tolist() == [0.0, 0.1, 0.3]
+    path = integrate(FLOW, DATA, START, 0.5, t0=tenth, save_at=[0.3, 0.5])
+    assert path.t.tolist() == [tenth, 0.5]
+    many = integrate_ensemble(FLOW, DATA, {n: v[None] for n, v in START.items()}, 0.3, save_at=[tenth])
+    assert many.t.tolist() == [[0.3]]
+
+
+@pytest.mark.parametrize("starts", [None, [1.0], {}, "W_E"])
+def test_starts_of_an_ensemble_that_map_nothing(starts):
+    with pytest.raises(FieldError, match="`starts` must map weight names to arrays, got"):
+        integrate_ensemble(FLOW, DATA, starts, 1.0)
