@@ -73,9 +73,19 @@ def _cpu() -> str:
 
 def _threads() -> dict[str, int]:
     """Threads of the BLAS libraries loaded now, and of torch if that is loaded."""
-    from threadpoolctl import threadpool_info
-
-    found = {str(pool["internal_api"]): int(pool["num_threads"]) for pool in threadpool_info()}
+    pools = _pools("scipy.linalg" in sys.modules, "torch" in sys.modules).info()
+    found = {str(pool["internal_api"]): int(pool["num_threads"]) for pool in pools}
     if "torch" in sys.modules:
         found["torch"] = int(sys.modules["torch"].get_num_threads())
     return found
+
+
+@cache
+def _pools(scipy: bool, torch: bool) -> Any:
+    """Libraries with threads of their own, looked for again once one of these has brought its own along.
+
+    A look takes milliseconds, and leaves a cycle of references behind.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
