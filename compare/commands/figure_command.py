@@ -21,7 +21,7 @@ from .flags import Overwrite
 from .terminal import note
 
 if TYPE_CHECKING:
-    from ..figures.arguments import State
+    from ..figures.arguments import FigureState
     from ..figures.result import FigureResult
 
 # Each is a module `compare.figures.figure_<name>` with `run(size, seeds, progress, state=)`; 7 takes a text too.
@@ -64,11 +64,11 @@ def figure(
     with kept_state(folder) as state:
         result = import_module(module).run(size, chosen, note, state=state, **options)
         print(f"figure {result.name}: {result.title}\n\n{statistics_table(result)}\n")
-        save(folder, overwrite, writers(result, size, chosen))
+        save(folder, overwrite, figure_writers(result, size, chosen))
 
 
 @contextmanager
-def kept_state(folder: Path) -> Iterator[State]:
+def kept_state(folder: Path) -> Iterator[FigureState]:
     """Give a folder beside the results where trainings keep their state: their files go when the results are there.
 
     A figure that was interrupted is taken up where it was when the same command is run again.
@@ -78,10 +78,10 @@ def kept_state(folder: Path) -> Iterator[State]:
     InputError
         If the folder holds anything else, or the state of other trainings.
     """
-    from ..figures.arguments import State
+    from ..figures.arguments import FigureState
     from ..training.checkpoint import CheckpointError
 
-    state = State(folder.with_name(f"{folder.name}.state"))
+    state = FigureState(folder.with_name(f"{folder.name}.state"))
     state.folder.mkdir(parents=True, exist_ok=True)
     if foreign := sorted(path.name for path in state.folder.iterdir() if path.suffix != ".npz"):
         raise InputError(f"{str(state.folder)!r} holds {foreign[0]!r}: remove it, or choose another --out.")
@@ -169,7 +169,9 @@ def statistics_table(result: FigureResult) -> str:
     return report.table(["outcome", "value per seed", "claim", "statistic"], rows)
 
 
-def writers(result: FigureResult, size: str, seeds: tuple[int, ...]) -> dict[str, Callable[[Path], Any]]:
+def figure_writers(
+    result: FigureResult, size: str, seeds: tuple[int, ...]
+) -> dict[str, Callable[[Path], Any]]:
     """Map each result file to the function that writes it."""
     import numpy as np
 
@@ -186,7 +188,7 @@ def writers(result: FigureResult, size: str, seeds: tuple[int, ...]) -> dict[str
     text = json.dumps(record, indent=2, allow_nan=False)
     return {
         "figure.json": lambda path: path.write_text(text + "\n", encoding="utf-8"),
-        "figure.png": lambda path: draw(result, path, record),
+        "figure.png": lambda path: draw_figure(result, path, record),
         "data.npz": lambda path: np.savez(path, allow_pickle=False, **dict(result.arrays)),
     }
 
@@ -198,7 +200,7 @@ def statistic(s: Any) -> dict[str, Any]:
     return named | {"values": values, "reproduced": bool(s.reproduced)}
 
 
-def draw(result: FigureResult, path: Path, record: Mapping[str, Any]) -> None:
+def draw_figure(result: FigureResult, path: Path, record: Mapping[str, Any]) -> None:
     """Draw all panels to a PNG that names its settings and provenance; equal results give equal files."""
     from matplotlib.figure import Figure
     from matplotlib.style import context

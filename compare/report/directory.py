@@ -27,7 +27,8 @@ def page_of(folder: Path) -> Page:
     }
     if not folder.is_dir():
         raise InputError(
-            f"there is no directory {str(folder)!r}: name one that `overlay`, `sweep` or `figure` wrote."
+            f"there is no directory {str(folder)!r}: name one that `overlay`, `simulate`, `train`, `sweep` "
+            "or `figure` wrote."
         )
     for name, make in kinds.items():
         if (folder / name).is_file():

@@ -11,7 +11,7 @@ from ...theory.base.errors import InputError
 TEXT_BYTES, IMAGE_BYTES = 2**26, 2**26  # what a page may embed of one file
 
 
-def read_text(path: Path) -> str:
+def read_utf8(path: Path) -> str:
     """Read a text file that a page embeds.
 
     Raises
@@ -54,7 +54,7 @@ def read_json(path: Path) -> dict[str, Any]:
         If it is none.
     """
     try:
-        found = json.loads(read_text(path))
+        found = json.loads(read_utf8(path))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{str(path)!r} is damaged ({str(error)[:80]}): make the results again.") from error
     if not isinstance(found, dict):

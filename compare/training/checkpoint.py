@@ -24,7 +24,7 @@ class CheckpointError(FieldError):
 
 
 @dataclass
-class State:
+class TrainingState:
     """All that a run needs to go on as if it had never stopped.
 
     Attributes
@@ -54,7 +54,7 @@ class State:
     measured: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: State) -> None:
+def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: TrainingState) -> None:
     """Write a checkpoint to a temporary file, sync and rename it: a kill leaves the old one or the new.
 
     Parameters
@@ -63,7 +63,7 @@ def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: State) -
         File to write; replaced if there.
     config : mapping
         JSON-able settings that a resuming run must share.
-    state : State
+    state : TrainingState
         Where the run is.
     """
     path = Path(path)
@@ -76,7 +76,7 @@ def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: State) -
         np.savez(file, allow_pickle=False, meta=text, **members)
 
 
-def load_checkpoint(path: str | Path, config: Mapping[str, Any]) -> State:
+def load_checkpoint(path: str | Path, config: Mapping[str, Any]) -> TrainingState:
     """Read a checkpoint and hold it against the settings of the run that resumes it.
 
     Parameters
@@ -88,7 +88,7 @@ def load_checkpoint(path: str | Path, config: Mapping[str, Any]) -> State:
 
     Returns
     -------
-    State
+    TrainingState
         Where the run was.
 
     Raises
@@ -117,14 +117,14 @@ def load_checkpoint(path: str | Path, config: Mapping[str, Any]) -> State:
     return state
 
 
-def _state(meta: dict[str, Any], members: dict[str, np.ndarray]) -> State:
+def _state(meta: dict[str, Any], members: dict[str, np.ndarray]) -> TrainingState:
     parts: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in KINDS}
     for key, value in members.items():
         kind, _, name = key.partition(":")
         parts[kind][name] = value
     if any(len(value) != len(meta["saved_steps"]) for value in (parts["saved"] | parts["measured"]).values()):
         raise ValueError("saved steps and snapshots disagree in number")
-    return State(
+    return TrainingState(
         step=int(meta["step"]),
         weights=parts["weight"],
         moments=parts["moment"],

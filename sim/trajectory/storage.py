@@ -3,63 +3,45 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...theory.base.files import whole_file
-from ..ode.outcome import Outcome
+from .dimensions import weight_axes
 from .observables import units
-from .trajectory import Trajectory
 
 if TYPE_CHECKING:
     import xarray
 
+    from .trajectory import Trajectory
+
 _FORMAT, _VERSION = "smallinit trajectory", 1
 _TIME = {"long_name": "flow time", "units": "learning_rate x step"}
-_AXES = {
-    "W_E": (["d_vocab"], ["d_model"]),
-    "W_Q": (["d_model"], ["d_head"]),
-    "W_K": (["d_model"], ["d_head"]),
-    "W_V": (["d_model"], ["d_head"]),
-    "W_O": (["d_head"], ["d_model"]),
-    "W_in": (["d_model"], ["d_mlp"]),
-    "W_out": (["d_mlp"], ["d_vocab", "d_model"]),
-    "W_U": (["d_model"], ["d_vocab"]),
-}
 
 
-def to_xarray(trajectory: Trajectory) -> xarray.Dataset:
-    """Label a trajectory's arrays; attributes are plain strings and numbers."""
+def to_xarray(trajectory: Trajectory, observables: Iterable[str]) -> xarray.Dataset:
+    """Label a trajectory's weights and some observables; attributes are plain strings and numbers."""
     import xarray
 
-    sizes: dict[str, int] = {}
+    named = weight_axes(trajectory.weights, trajectory.model)
     variables: dict[str, Any] = {}
     for name, value in trajectory.weights.items():
-        axes = _weight_axes(name, value.shape[1:], sizes)
+        axes = named[name]
         if len(value) and value.strides[0] == 0:  # frozen: the same at all times, stored once
             variables[name] = (axes, value[0], {"units": "weight"})
         else:
             variables[name] = (("t", *axes), value, {"units": "weight"})
-    for name, value in trajectory._known.items():
+    for name in observables:
+        value = trajectory[name]
         axes = tuple(f"{name} axis {i}" for i in range(1, value.ndim))
         variables[name] = (("t", *axes), value, {"units": units(name), "observable": name})
     coordinates: dict[str, Any] = {"t": ("t", trajectory.t, _TIME)}
     if trajectory.steps is not None:
         coordinates["step"] = ("t", np.asarray(trajectory.steps, dtype=np.int64), {"units": "training steps"})
     return xarray.Dataset(variables, coordinates, _attributes(trajectory))
-
-
-def _weight_axes(name: str, shape: tuple[int, ...], sizes: dict[str, int]) -> tuple[str, ...]:
-    """Axis names of a weight; a name whose size is already another's is not used."""
-    axes = []
-    for choices, size, side in zip(_AXES.get(name, ([], [])), shape, ("row", "col"), strict=True):
-        fitting = [axis for axis in choices if sizes.get(axis, size) == size and axis not in axes]
-        axis = fitting[0] if fitting else f"{name}_{side}"
-        sizes[axis] = size
-        axes.append(axis)
-    return tuple(axes)
 
 
 def _attributes(trajectory: Trajectory) -> dict[str, Any]:
@@ -92,9 +74,9 @@ def _file_name(name: str) -> str:
     return name.replace("%", "%25").replace("|", "%7C").replace("/", "|")
 
 
-def save(trajectory: Trajectory, path: Path) -> Path:
+def save(trajectory: Trajectory, path: Path, observables: Iterable[str]) -> Path:
     """Write to a temporary file beside `path`, flush it to the disk and rename it; see `Trajectory.save`."""
-    return write_netcdf(to_xarray(trajectory), path)
+    return write_netcdf(to_xarray(trajectory, observables), path)
 
 
 def write_netcdf(dataset: xarray.Dataset, path: Path) -> Path:
@@ -105,23 +87,7 @@ def write_netcdf(dataset: xarray.Dataset, path: Path) -> Path:
     return path
 
 
-def load(path: Path, model: Any, data: Any) -> Trajectory:
-    """Read and check a file; see `load_trajectory`."""
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}.")
-    dataset = _read(path)
-    try:
-        trajectory = _from_xarray(dataset, model, data)
-        recorded = {name: json.loads(dataset.attrs[name]) for name in ("model", "data")}
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a complete trajectory file ({error}).") from None
-    for name, own in (("model", model and model.spec()), ("data", data and data.fingerprint)):
-        if own is not None and recorded[name] is not None and own != recorded[name]:
-            raise ValueError(f"{path} was made with another `{name}`: {recorded[name]}, got {own}.")
-    return trajectory
-
-
-def _read(path: Path) -> xarray.Dataset:
+def read_netcdf(path: Path) -> xarray.Dataset:
     """Read the file into memory; nothing in it can run code or claim more memory than it has bytes."""
     import xarray
 
@@ -135,37 +101,3 @@ def _read(path: Path) -> xarray.Dataset:
     except Exception as error:  # a damaged HDF5 file raises nearly anything
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise ValueError(f"{path} is not a trajectory file written by this package ({reason}).") from None
-
-
-def _from_xarray(dataset: xarray.Dataset, model: Any, data: Any) -> Trajectory:
-    read = {
-        name: json.loads(dataset.attrs[name]) for name in ("outcome", "statistics", "provenance", "events")
-    }
-    t = np.asarray(dataset["t"].values, dtype=np.float64)
-    weights, known = {}, {}
-    for name, variable in dataset.data_vars.items():
-        value = np.asarray(variable.values, dtype=np.float64)
-        if name == "step":
-            continue
-        if "observable" in variable.attrs:
-            known[str(variable.attrs["observable"])] = value
-        else:
-            weights[str(name)] = (
-                value if variable.ndim == 3 else np.broadcast_to(value, (len(t), *value.shape))
-            )
-    trajectory = Trajectory(
-        t=t,
-        weights=weights,
-        outcome=Outcome.from_dict(read["outcome"]),
-        kind=str(dataset.attrs["kind"]),
-        label=str(dataset.attrs["label"]),
-        closure=str(dataset.attrs["closure"]),
-        statistics=read["statistics"],
-        provenance=read["provenance"],
-        steps=np.asarray(dataset["step"].values) if "step" in dataset else None,
-        model=model,
-        data=data,
-        events={name: np.array(times, dtype=np.float64) for name, times in read["events"].items()},
-    )
-    trajectory._known.update(known)
-    return trajectory
