@@ -19,7 +19,7 @@ from .axes import flat, values_of
 RUNS = ("simulate", "train")
 OBSERVABLES = ("loss", "loss/*", "norm/*")
 MOST_POINTS = 10**7
-SWEEP_KEYS = {"preset", "zip", "run", "observables"}
+SWEEP_KEYS = {"preset", "zip", "run", "observables", "max_seconds"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class SweepPlan:
         "simulate", "train" or both.
     observables : tuple of str
         Names or patterns of what is kept of each trajectory.
+    max_seconds : float or None
+        Wall-clock limit of one point; no part of what the sweep is, so that slow points may be given more.
     """
 
     layers: tuple[tuple[dict[str, Any], str], ...]
@@ -64,6 +66,7 @@ class SweepPlan:
     zipped: tuple[tuple[str, ...], ...] = ()
     run: tuple[str, ...] = ("simulate",)
     observables: tuple[str, ...] = OBSERVABLES
+    max_seconds: float | None = field(default=None, compare=False)
     place: str = field(default="in the sweep", compare=False)
 
     @cached_property
@@ -178,7 +181,7 @@ def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Swee
     file : path
         TOML. ``[axes]`` maps "section.key" to a list, to a range ``"0-99"``, or to ``{start, stop, num}`` (even, or
         with ``log = true`` in ratio). ``[sweep]`` may hold ``preset``, ``zip`` (lists of axes that move together),
-        ``run`` ("simulate", "train") and ``observables`` (names or patterns).
+        ``run`` ("simulate", "train"), ``max_seconds`` (limit of one point) and ``observables`` (names or patterns).
     flags : dict, optional
         "section.key" -> value; overrides the file's experiment.
 
@@ -210,6 +213,7 @@ def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Swee
         zipped=_zipped(spec.get("zip", []), axes, place),
         run=_words("run", spec.get("run", ["simulate"]), place, RUNS),
         observables=_words("observables", spec.get("observables", list(OBSERVABLES)), place),
+        max_seconds=_seconds(spec.get("max_seconds"), place),
         place=place,
     )
     if (total := prod(plan.shape)) > MOST_POINTS:
@@ -234,6 +238,14 @@ def _written(values: tuple[Any, ...]) -> Any:
     if whole and len(values) > 1 and values == tuple(range(values[0], values[-1] + 1)):
         return f"{values[0]}-{values[-1]}"
     return values
+
+
+def _seconds(value: Any, place: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise InputError(f"`max_seconds` must be a positive number of seconds, got {value!r} ({place}).")
+    return float(value)
 
 
 def _zipped(value: Any, axes: Mapping[str, tuple[Any, ...]], place: str) -> tuple[tuple[str, ...], ...]:

@@ -13,12 +13,76 @@ from typing import Any
 import numpy as np
 
 from ...theory.base.errors import FieldError
+from ..training.identity import differences, environment
+from .inputs import check, files_of
 
 Arrays = dict[str, np.ndarray]
 
 
-def run_point(config: Mapping[str, Any], run: Sequence[str], observables: Sequence[str]) -> Arrays:
+class WrongWorker(RuntimeError):
+    """A worker whose results may have other bits than those of the driver and the other workers."""
+
+
+class TooSlow(RuntimeError):
+    """A point that took longer than it may."""
+
+
+class Clock:
+    """What is left of the seconds that a point has.
+
+    Parameters
+    ----------
+    max_seconds : float or None
+        All it has; None is without end.
+    """
+
+    def __init__(self, max_seconds: float | None) -> None:
+        self.max_seconds, self._began = max_seconds, time.perf_counter()
+
+    @property
+    def left(self) -> float | None:
+        """Seconds left, some at least: every part of a point is begun."""
+        if self.max_seconds is None:
+            return None
+        return max(1e-9, self.max_seconds - (time.perf_counter() - self._began))
+
+    def check(self, path: Any) -> Any:
+        """Return a trajectory, unless it was cut short.
+
+        Raises
+        ------
+        TooSlow
+            If it ended by its time.
+        """
+        if path.outcome.status.name == "MAX_SECONDS":
+            raise TooSlow(too_slow(self.max_seconds or 0.0, str(path.outcome)))
+        return path
+
+
+def too_slow(max_seconds: float, where: str) -> str:
+    """One sentence."""
+    return f"it took longer than {max_seconds:g} s ({where}): raise `max_seconds` to try again"
+
+
+def run_point(
+    config: Mapping[str, Any],
+    run: Sequence[str],
+    observables: Sequence[str],
+    max_seconds: float | None = None,
+    inputs: Mapping[str, str] | None = None,
+) -> Arrays:
     """Simulate and train one experiment.
+
+    Parameters
+    ----------
+    config : dict
+        The experiment.
+    run, observables : sequence of str
+        What to do and what to keep; see `SweepPlan`.
+    max_seconds : float or None
+        Wall-clock limit, looked at between the steps of integration and training.
+    inputs : dict or None
+        File -> digest that it must have.
 
     Returns
     -------
@@ -31,21 +95,26 @@ def run_point(config: Mapping[str, Any], run: Sequence[str], observables: Sequen
     from ..experiment.schema import Experiment
 
     experiment = Experiment.model_validate(config)
-    data, model, flows = _shared(_setup(config))
+    clock, known = Clock(max_seconds), inputs or {}
+    check(config, known)
+    data, model, flows = _shared(_setup(config, known))
     init = experiment.init
     loaded = Loaded(experiment, {})
     start = model.init(init.gamma, init.seed) if init.file is None else _read_start(init.file, model)
     built = Built(loaded, data, model, start)
     found: Arrays = {}
     theory = (
-        {name: built.integrate(flow, throw=False) for name, flow in flows.items()}
+        {
+            name: clock.check(built.integrate(flow, throw=False, max_seconds=clock.left))
+            for name, flow in flows.items()
+        }
         if "simulate" in run
         else {}
     )
     for closure, path in theory.items():
         found |= _kept(closure, path, built.times(), observables)
     if "train" in run:
-        training = built.train(throw=False)
+        training = clock.check(built.train(throw=False, max_seconds=clock.left))
         found |= _kept("training", training, built.training_times(), observables)
         if (
             experiment.training.keep == "weights"
@@ -65,15 +134,31 @@ def _horizons(theory: Mapping[str, Any], training: Any, tolerance: float) -> Arr
 
 
 def run_batch(
-    configs: Sequence[tuple[str, Mapping[str, Any]]], run: Sequence[str], observables: Sequence[str]
+    configs: Sequence[tuple[str, Mapping[str, Any]]],
+    run: Sequence[str],
+    observables: Sequence[str],
+    max_seconds: float | None = None,
+    inputs: Mapping[str, str] | None = None,
+    expected: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Arrays | str], float]:
-    """Run some points; id -> arrays, or what was wrong, and the seconds it took."""
+    """Run some points; id -> arrays, or what was wrong, and the seconds it took.
+
+    Raises
+    ------
+    WrongWorker
+        If the driver runs other sources or versions than this process does, or on another processor.
+    """
+    if expected is not None and (changed := differences(expected, environment("train" in run))):
+        raise WrongWorker(
+            f"a worker is not like the driver of the sweep ({'; '.join(changed)}): give workers the driver's "
+            "sources, versions and processor, or go on with accept_changes=True (--accept-changes)."
+        )
     done: dict[str, Arrays | str] = {}
     began = time.perf_counter()
     with single_threaded("train" in run):
         for name, config in configs:
             try:
-                done[name] = run_point(config, run, observables)
+                done[name] = run_point(config, run, observables, max_seconds, inputs)
             except Exception as error:  # one bad point must not take the others with it
                 done[name] = f"{type(error).__name__}: {error}"
     return done, time.perf_counter() - began
@@ -98,9 +183,11 @@ def single_threaded(torch: bool) -> Iterator[None]:
             set_num_threads(before)
 
 
-def _setup(config: Mapping[str, Any]) -> str:
-    parts = {key: config[key] for key in ("task", "data", "model")}
+def _setup(config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """What data, model and flows depend on: of a file its content, not its name alone."""
+    parts: dict[str, Any] = {key: config[key] for key in ("task", "data", "model")}
     parts["theory"] = {"closures": config["theory"]["closures"]}
+    parts["inputs"] = {name: inputs.get(name) for name in files_of({"data": config["data"]})}
     return json.dumps(parts, sort_keys=True)
 
 
@@ -111,7 +198,7 @@ def _shared(setup: str) -> tuple[Any, Any, Any]:
     from ..experiment.layers import Loaded
     from ..experiment.schema import Experiment
 
-    parts = {k: v for k, v in json.loads(setup).items() if v is not None}
+    parts = {k: v for k, v in json.loads(setup).items() if v is not None and k != "inputs"}
     loaded = Loaded(Experiment.model_validate(parts), {})
     data = build_data(loaded)
     model = build_model(loaded, data.d_vocab, data.n_ctx)

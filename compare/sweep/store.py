@@ -1,7 +1,8 @@
 """The directory of a sweep: a manifest, shards of finished points, what failed, what was damaged.
 
 A shard is an .npz file written under another name, synced, then renamed: it is there whole or not at all. A point is
-done if a sound shard holds it; there are no locks and no index to fall out of step.
+done if a sound shard holds it; there are no locks and no index to fall out of step. Claims (see
+`claims`) only spare work.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,18 @@ import numpy as np
 from ...theory.base.errors import InputError
 from ...theory.base.files import write_whole
 from ...theory.base.npz import open_npz
-from .identity import code_hash
+from .surroundings import Surroundings
 
 Arrays = dict[str, np.ndarray]
 SHARD_BYTES = 2**31
+ACCEPTED = "accepted_changes"  # of a point: what was not as when the sweep was begun, with the user's consent
 PLAN = (
     "sweep.json"  # axes and experiment of the last run, for readers; what must not change is in the manifest
 )
+
+
+class UnsoundShard(ValueError):
+    """A shard that is not what was written under its name."""
 
 
 class Store:
@@ -38,6 +45,9 @@ class Store:
         Created if it is not there.
     fixed : dict
         What all points share; see `SweepPlan.fixed`. None to open what is there.
+    surroundings : Surroundings or None
+        What the points to be computed depend on besides; None for readers, who change nothing: they make no folder
+        and move no file.
 
     Raises
     ------
@@ -45,13 +55,17 @@ class Store:
         If the directory holds another sweep, or anything else.
     """
 
-    def __init__(self, folder: Path, fixed: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, fixed: Mapping[str, Any] | None = None, surroundings: Surroundings | None = None
+    ) -> None:
         self.folder = folder
         self.shards, self.failed, self.damaged = (folder / name for name in ("shards", "failed", "damaged"))
         self.places: dict[str, str] = {}  # point -> shard
         self._seen: set[str] = set()
-        self._open(None if fixed is None else dict(fixed) | {"code": code_hash()})
-        for part in (self.shards, self.failed):
+        self.unsound: set[str] = set()  # shards that a reader has found damaged, and leaves where they are
+        self.surroundings, self.accepted = surroundings, ""
+        self._open(None if fixed is None else dict(fixed))
+        for part in (self.shards, self.failed) if surroundings is not None else ():
             part.mkdir(exist_ok=True)
         self.refresh()
 
@@ -60,14 +74,34 @@ class Store:
         if wanted is None and not path.is_file():
             raise InputError(f"{str(self.folder)!r} holds no sweep: there is no manifest.json.")
         if path.is_file():
-            found = self._read_manifest(path)
-            if wanted is not None and found != wanted:
-                raise InputError(self._difference(found, wanted))
+            self._compare(path, self._read_manifest(path), wanted)
             return
+        if self.surroundings is None:
+            raise InputError(f"{str(self.folder)!r} holds no sweep: there is no manifest.json.")
         if self.folder.is_dir() and any(p.name[0] != "." for p in self.folder.iterdir()):
             raise InputError(f"{str(self.folder)!r} holds other files and no sweep: choose another --out.")
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(wanted, indent=1, sort_keys=True) + "\n")
+        self._write_manifest(path, (wanted or {}) | self.surroundings.to_dict())
+
+    def _compare(self, path: Path, found: dict[str, Any], wanted: dict[str, Any] | None) -> None:
+        """Hold a manifest against what is to be computed; what drivers add to it is written."""
+        then = Surroundings.taken_from(found)
+        if wanted is not None and found != wanted:
+            raise InputError(self._difference(found, wanted))
+        if (now := self.surroundings) is None:
+            return
+        if (changed := then.changes(now)) and not now.accept:
+            raise InputError(
+                f"{str(self.folder)!r} was begun with other inputs, sources or versions: {'; '.join(changed)}. Choose "
+                "another --out, go back to those, or go on with --accept-changes (accept_changes=True)."
+            )
+        merged = then.followed_by(now)
+        self.accepted = "; ".join(merged.accepted)
+        if merged.to_dict() != then.to_dict():
+            self._write_manifest(path, found | merged.to_dict())
+
+    def _write_manifest(self, path: Path, content: Mapping[str, Any]) -> None:
+        write_whole(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
     def _read_manifest(self, path: Path) -> dict[str, Any]:
         try:
@@ -84,8 +118,7 @@ class Store:
         keys = sorted(k for k in found.keys() | wanted.keys() if found.get(k) != wanted.get(k))
         shown = "; ".join(f"{k} was {found.get(k)!r} and is {wanted.get(k)!r}" for k in keys[:4])
         more = f"; and {len(keys) - 4} more" if len(keys) > 4 else ""
-        what = "other code (the package's sources have changed)" if keys == ["code"] else "another sweep"
-        return f"{str(self.folder)!r} was made by {what}: {shown}{more}. Choose another --out."
+        return f"{str(self.folder)!r} was made by another sweep: {shown}{more}. Choose another --out."
 
     def record(self, plan: Mapping[str, Any]) -> None:
         """Keep the axes and the experiment beside the results."""
@@ -111,31 +144,48 @@ class Store:
         return self._read_manifest(path)
 
     def refresh(self) -> None:
-        """Take note of shards written since, by whomever; damaged ones are put aside."""
-        for entry in os.scandir(self.shards):
-            if entry.name.endswith(".npz") and entry.name not in self._seen and entry.name[0] != ".":
-                self._seen.add(entry.name)
-                if (points := self._sound(Path(entry.path))) is None:
-                    self._put_aside(Path(entry.path))
-                else:
-                    self.places |= dict.fromkeys(points, entry.name)
+        """Take note of shards written since, by whomever; drivers put damaged ones aside.
 
-    def _sound(self, path: Path) -> list[str] | None:
-        """Points of a shard, or None unless every byte of it is what was written under that name."""
+        Raises
+        ------
+        OSError, MemoryError
+            If a shard cannot be read, which says nothing about it.
+        """
+        try:
+            entries = list(os.scandir(self.shards))
+        except FileNotFoundError:  # a driver has got no further
+            return
+        for entry in entries:
+            if entry.name.endswith(".npz") and entry.name not in self._seen and entry.name[0] != ".":
+                try:
+                    self.places |= dict.fromkeys(self._points_of(Path(entry.path)), entry.name)
+                except FileNotFoundError:
+                    continue  # another driver has put it aside
+                except UnsoundShard:
+                    self._put_aside(Path(entry.path))
+                self._seen.add(entry.name)
+
+    def _points_of(self, path: Path) -> list[str]:
+        """Points of a shard, every byte of which is what was written under that name."""
         try:
             with open_npz(path, SHARD_BYTES) as archive:
                 archive.check()
                 points = json.loads(archive["points.json"].tobytes())
-            return points if _shard_name(points) == path.name else None
-        except (FileNotFoundError, LookupError, TypeError, ValueError):  # gone, no shard of ours, or damaged
-            return None
+            if _shard_name(points) == path.name:
+                return points
+        except (LookupError, TypeError, ValueError):  # no shard of ours, or damaged
+            pass
+        raise UnsoundShard(path.name)
 
     def _put_aside(self, path: Path) -> None:
+        if self.surroundings is None:
+            self.unsound.add(path.name)
+            return
         self.damaged.mkdir(exist_ok=True)
         target = self.damaged / path.name
         while target.exists():
             target = target.with_name("again-" + target.name)
-        if path.exists():
+        with suppress(FileNotFoundError):  # another driver was quicker
             path.replace(target)
 
     def write(self, found: Mapping[str, Arrays]) -> None:
@@ -144,8 +194,9 @@ class Store:
         points = sorted(found)
         with zipfile.ZipFile(buffer, "w") as archive:
             _add(archive, "points.json", json.dumps(points).encode())
+            told = {ACCEPTED: np.array(self.accepted)} if self.accepted else {}
             for i, point in enumerate(points):
-                for name, value in sorted(found[point].items()):
+                for name, value in sorted((found[point] | told).items()):
                     raw = io.BytesIO()
                     np.lib.format.write_array(raw, np.asarray(value), allow_pickle=False)
                     _add(archive, f"{i}|{name}.npy", raw.getvalue())
@@ -159,6 +210,17 @@ class Store:
     def write_failure(self, point: str, reason: str) -> None:
         """Record that a point could not be computed."""
         write_whole(self.failed / f"{point}.json", json.dumps({"reason": reason}))
+
+    def failure_stamps(self) -> dict[str, int]:
+        """Point -> when it was last recorded as failed, by the clock of the files."""
+        return {path.stem: path.stat().st_mtime_ns for path in self.failed.glob("[0-9a-f]*.json")}
+
+    def failure_stamp(self, point: str) -> int | None:
+        """When a point was last recorded as failed."""
+        try:
+            return (self.failed / f"{point}.json").stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
 
     def failures(self) -> dict[str, str]:
         """Point -> why it could not be computed."""
@@ -183,8 +245,8 @@ class Store:
 
     @property
     def n_damaged(self) -> int:
-        """Number of shards put aside."""
-        return len(list(self.damaged.glob("*.npz"))) if self.damaged.is_dir() else 0
+        """Number of damaged shards: those put aside, and those that a reader has found in their place."""
+        return len(self.unsound) + len(list(self.damaged.glob("*.npz")))
 
 
 def _shard_name(points: list[str]) -> str:

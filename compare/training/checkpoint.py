@@ -13,10 +13,17 @@ import numpy as np
 from ...theory.base.errors import FieldError
 from ...theory.base.files import whole_file
 from ...theory.base.npz import DamagedArchive, open_npz
+from .identity import differences, environment
 from .settings import config_hash
 
 FORMAT = 2
+META = "meta"
 KINDS = ("weight", "moment", "saved", "measured")
+INPUTS = (
+    "data",
+    "start",
+    "measure_on",
+)  # fingerprints; all else in a run's settings is not for changing on the way
 
 
 class CheckpointError(FieldError):
@@ -43,6 +50,8 @@ class TrainingState:
         Weight name -> snapshots (n_saved, rows, cols), float64.
     measured : dict
         Observable -> values (n_saved,) at the saved steps.
+    changes : list of str
+        What has changed on the way, with the user's consent, and from which step on.
     """
 
     step: int
@@ -52,6 +61,7 @@ class TrainingState:
     saved_steps: list[int] = field(default_factory=list)
     saved: Mapping[str, np.ndarray] = field(default_factory=dict)
     measured: Mapping[str, np.ndarray] = field(default_factory=dict)
+    changes: list[str] = field(default_factory=list)
 
 
 def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: TrainingState) -> None:
@@ -69,14 +79,17 @@ def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: Training
     path = Path(path)
     meta = {"format": FORMAT, "config": dict(config), "hash": config_hash(dict(config)), "step": state.step}
     meta |= {"rng": dict(state.rng), "saved_steps": list(state.saved_steps)}
+    meta |= {"environment": environment(torch=True), "changes": list(state.changes)}
     text = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
     parts = zip(KINDS, (state.weights, state.moments, state.saved, state.measured), strict=True)
     members = {f"{kind}:{name}": value for kind, part in parts for name, value in part.items()}
     with whole_file(path) as temporary, temporary.open("wb") as file:  # by its name, numpy would append .npz
-        np.savez(file, allow_pickle=False, meta=text, **members)
+        np.savez(file, allow_pickle=False, **{META: text}, **members)
 
 
-def load_checkpoint(path: str | Path, config: Mapping[str, Any]) -> TrainingState:
+def load_checkpoint(
+    path: str | Path, config: Mapping[str, Any], accept_changes: bool = False
+) -> TrainingState:
     """Read a checkpoint and hold it against the settings of the run that resumes it.
 
     Parameters
@@ -85,6 +98,8 @@ def load_checkpoint(path: str | Path, config: Mapping[str, Any]) -> TrainingStat
         File that `save_checkpoint` wrote.
     config : mapping
         Settings of this run.
+    accept_changes : bool
+        Go on although data, start, sources, versions or the processor are others; the state's `changes` say so.
 
     Returns
     -------
@@ -94,26 +109,23 @@ def load_checkpoint(path: str | Path, config: Mapping[str, Any]) -> TrainingStat
     Raises
     ------
     CheckpointError
-        If the file is not a whole checkpoint, or belongs to other settings; the differing ones are listed.
+        If the file is not a whole checkpoint, or belongs to other settings, inputs, sources, versions or another
+        processor; what differs is listed.
     """
     try:
         members = _read_members(Path(path))
-        meta = json.loads(members.pop("meta").tobytes())
+        meta = json.loads(members.pop(META).tobytes())
         if meta["format"] != FORMAT or meta["hash"] != config_hash(meta["config"]):
             raise ValueError("another format, or its settings were edited")
         state = _state(meta, members)
+        dict(meta["environment"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         reason = str(error) or type(error).__name__
         raise CheckpointError(
             "checkpoint",
             f"{str(path)!r} is not a whole checkpoint ({reason}): delete it or give another path.",
         ) from None
-    if different := _differences(meta["config"], config):
-        raise CheckpointError(
-            "checkpoint",
-            f"{str(path)!r} belongs to a run with other settings ({different}): "
-            "use those settings or another path.",
-        )
+    _check_same(Path(path), meta, config, state, accept_changes)
     return state
 
 
@@ -132,16 +144,40 @@ def _state(meta: dict[str, Any], members: dict[str, np.ndarray]) -> TrainingStat
         saved_steps=[int(step) for step in meta["saved_steps"]],
         saved=parts["saved"],
         measured=parts["measured"],
+        changes=[str(change) for change in meta["changes"]],
     )
 
 
-def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    differing = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
-    hashes = ("data", "start")  # fingerprints say nothing to a reader
-    return ", ".join(
-        f"{key} differs" if key in hashes else f"{key} was {then.get(key)!r}, now {now.get(key)!r}"
-        for key in differing
-    )
+def _check_same(
+    path: Path, meta: dict[str, Any], config: Mapping[str, Any], state: TrainingState, accept_changes: bool
+) -> None:
+    """Refuse a run of other settings; note in the state what else differs, if that is accepted, or refuse it too."""
+    then = meta["config"]
+    fixed = sorted({*then, *config} - {*INPUTS})
+    if different := differences(then, config, fixed):
+        raise CheckpointError(
+            "checkpoint",
+            f"{str(path)!r} belongs to a run with other settings ({', '.join(different)}): "
+            "use those settings or another path.",
+        )
+    changed = differences(then, config, INPUTS)
+    changed += differences(meta["environment"], environment(torch=True))
+    if changed and not accept_changes:
+        raise CheckpointError(
+            "checkpoint",
+            f"{str(path)!r} was begun with other inputs, sources or versions ({'; '.join(changed)}): go back to "
+            "those, give another path, or go on with accept_changes=True (--accept-changes).",
+        )
+    if changed:
+        state.changes.append(f"from step {state.step}: {'; '.join(changed)}")
+
+
+def accepted_changes(path: Path) -> list[str]:
+    """What has changed on the way of a run, by its checkpoint; nothing if there is none that can be read."""
+    try:
+        return [str(change) for change in json.loads(_read_members(path)[META].tobytes())["changes"]]
+    except (OSError, KeyError, TypeError, ValueError):
+        return []
 
 
 def _read_members(path: Path) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isfinite, prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +65,8 @@ class TrainingRun:
         self.network = network(model, start, dtype).to(device)
         self.batches = Batches(model, data, dtype, settings.batch_size, settings.seed, device)
         self.mover = mover(settings.rule, dict(self.network.named_parameters()), settings.clock)
-        self.step, self.loss = 0, float("nan")
+        self.step, self.loss, self.late = 0, float("nan"), False
+        self.changes: list[str] = []
         self.statistics: dict[str, float] = {}
         self.saved_steps: list[int] = []
         kept = start if settings.keep == "weights" else ()
@@ -77,8 +79,9 @@ class TrainingRun:
         if isinstance(model, Model):  # of a network with residual paths the product says nothing
             _warn_of_denormals(start, settings.dtype)
 
-    def advance(self, progress: bool) -> Outcome:
-        """Train to the last step, or to the first loss that is not finite."""
+    def advance(self, progress: bool, max_seconds: float | None = None) -> Outcome:
+        """Train to the last step, to the first loss that is not finite, or until the time is used up."""
+        self.late, until = False, time.perf_counter() + (max_seconds or float("inf"))
         began, first, last = time.perf_counter(), self.step, self.settings.steps
         wanted = set(self.settings.save_at.tolist())
         with _bar(progress, last) as show:
@@ -87,10 +90,13 @@ class TrainingRun:
                 self.step += 1
                 show(self.step, self.loss)
                 self._maybe_checkpoint()
+                self.late = time.perf_counter() > until
+                if self.late:
+                    break
         seconds, taken = time.perf_counter() - began, self.step - first
         self.statistics = {"steps": taken, "seconds": seconds, "seconds_per_step": seconds / max(taken, 1)}
         self.statistics |= {"final_loss": self.loss}
-        return self._finish()
+        return self._finish(max_seconds)
 
     def restore(self, state: TrainingState) -> None:
         """Take over a checkpoint's state."""
@@ -111,7 +117,7 @@ class TrainingRun:
                 p.copy_(torch.from_numpy(state.weights[name]))
         if state.step:
             self.mover.restore(state.moments)
-        self.step, self.saved_steps = state.step, list(state.saved_steps)
+        self.step, self.saved_steps, self.changes = state.step, list(state.saved_steps), list(state.changes)
         self.saved = {name: list(value) for name, value in state.saved.items()}
         self.measured = {name: value.tolist() for name, value in state.measured.items()}
         self.batches.rng.bit_generator.state = dict(state.rng)
@@ -128,6 +134,7 @@ class TrainingRun:
             saved_steps=self.saved_steps,
             saved={name: np.array(kept).reshape(-1, *shapes[name]) for name, kept in self.saved.items()},
             measured={name: np.array(values) for name, values in self.measured.items()},
+            changes=self.changes,
         )
 
     def trajectory(self, outcome: Outcome) -> Trajectory:
@@ -144,11 +151,17 @@ class TrainingRun:
             kind="training",
             label=str(settings.rule) if settings.batch_size is None else f"stochastic {settings.rule}",
             statistics=self.statistics,
-            provenance=provenance(**self.config, config_hash=config_hash(self.config), steps=settings.steps),
+            provenance=self._provenance(),
             steps=steps,
             model=self.model,
             data=self.data,
             measured={name: np.array(values) for name, values in self.measured.items()},
+        )
+
+    def _provenance(self) -> dict[str, Any]:
+        own = {"config_hash": config_hash(self.config), "steps": self.settings.steps}
+        return provenance(
+            **self.config, **own, **({"accepted_changes": self.changes} if self.changes else {})
         )
 
     def _evaluate(self) -> bool:
@@ -187,7 +200,7 @@ class TrainingRun:
             save_checkpoint(self._checkpoint, self.config, self.state())
             self._written = time.monotonic()
 
-    def _finish(self) -> Outcome:
+    def _finish(self, max_seconds: float | None) -> Outcome:
         rate, (t,) = self.settings.learning_rate, self.settings.times(np.array([self.step]))
         if not isfinite(self.loss):
             return Outcome(
@@ -198,6 +211,9 @@ class TrainingRun:
             )
         if self._checkpoint is not None:
             save_checkpoint(self._checkpoint, self.config, self.state())
+        if self.late:
+            used = f"{max_seconds:g} s came before step {self.settings.steps}, at step {self.step}"
+            return Outcome(Status.MAX_SECONDS, t, f"{used}; raise `max_seconds` or lower `steps`")
         return Outcome(Status.REACHED_END, t)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -98,10 +99,14 @@ def open_npz(path: Path, limit: int = ARRAY_BYTES) -> Iterator[Archive]:
 def _damage_named() -> Iterator[None]:
     try:
         yield
-    except (DamagedArchive, FileNotFoundError):
+    except (DamagedArchive, MemoryError):
         raise
     # A damaged archive fails in many ways: zipfile, zlib, struct, numpy's parser of headers.
     except Exception as error:
+        if (
+            isinstance(error, OSError) and error.errno != errno.EINVAL
+        ):  # the system's own troubles are no damage
+            raise
         detail = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise DamagedArchive(detail) from error
 
