@@ -29,7 +29,7 @@ def interruptible(kept: Callable[[], str | None]) -> Iterator[None]:
     except KeyboardInterrupt as error:
         signal = getattr(error, "signal", 2)
         said = kept()
-        raise (Interrupted(signal=signal) if said is None else Interrupted(said, signal)) from None
+        raise Interrupted(signal=signal) if said is None else Interrupted(said, signal) from None
 
 
 def checkpoint_kept(checkpoint: Path | str | None) -> str | None:

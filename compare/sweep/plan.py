@@ -15,6 +15,7 @@ from typing import Any
 from ...theory.base.errors import InputError
 from ..experiment.layers import anchored, nested, read_preset, read_toml, stack, write_tables
 from .axes import flat, values_of
+from .inputs import FILES
 
 RUNS = ("simulate", "train")
 OBSERVABLES = ("loss", "loss/*", "norm/*")
@@ -192,14 +193,16 @@ def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Swee
     """
     file = Path(file)
     table, place = read_toml(file, "sweep", "or write one: an experiment with [axes]"), f"in {file}"
-    axes = {name: values_of(name, value, place) for name, value in flat(_table(table, "axes", place)).items()}
+    listed = flat(_table(table, "axes", place)).items()
+    folder = file.absolute().parent
+    axes = {name: _placed(name, values_of(name, value, place), folder) for name, value in listed}
     spec = _table(table, "sweep", place, needed=False)
     if unknown := sorted(set(spec) - SWEEP_KEYS):
         raise InputError(
             f"[sweep] has an unknown key {unknown[0]!r} ({place}): it may hold {', '.join(sorted(SWEEP_KEYS))}."
         )
     layers = [(read_preset(spec["preset"]), f"in preset {spec['preset']}")] if "preset" in spec else []
-    layers.append((anchored(table, file.absolute().parent), place))
+    layers.append((anchored(table, folder), place))
     layers.append((anchored(nested(flags or {}), Path.cwd()), "on the command line"))
     for layer, words in [*layers, (nested(axes), f"on the axes {place}")]:
         if "checkpoint" in layer.get("training", {}):
@@ -238,6 +241,13 @@ def _written(values: tuple[Any, ...]) -> Any:
     if whole and len(values) > 1 and values == tuple(range(values[0], values[-1] + 1)):
         return f"{values[0]}-{values[-1]}"
     return values
+
+
+def _placed(name: str, values: tuple[Any, ...], folder: Path) -> tuple[Any, ...]:
+    """Make file names on an axis absolute: they are relative to the sweep's file, as all in it."""
+    if tuple(name.split(".")) not in FILES:
+        return values
+    return tuple(str(folder / value) if isinstance(value, str) else value for value in values)
 
 
 def _seconds(value: Any, place: str) -> float | None:

@@ -95,9 +95,10 @@ def run_point(
     from ..experiment.schema import Experiment
 
     experiment = Experiment.model_validate(config)
-    clock, known = Clock(max_seconds), inputs or {}
+    known = inputs or {}
     check(config, known)
     data, model, flows = _shared(_setup(config, known))
+    clock = Clock(max_seconds)  # what points share is nobody's own time
     init = experiment.init
     loaded = Loaded(experiment, {})
     start = model.init(init.gamma, init.seed) if init.file is None else _read_start(init.file, model)

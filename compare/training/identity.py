@@ -16,9 +16,9 @@ from ...sim.trajectory.provenance import cpu, versions
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ("theory", "sim", "compare")
-# What shows results, and runs neither in a point of a sweep nor in a step of a training. All other rooms count, whole: a
-# module that a point does not reach today may be on its way tomorrow, and a sweep begun again costs less than one whose
-# points are of two kinds.
+# What shows results, and runs neither in a point of a sweep nor in a step of a training. All other rooms count, whole:
+# a module that a point does not reach today may be on its way tomorrow, and a sweep begun again costs less than one
+# whose points are of two kinds.
 PRESENTATION = (
     "compare/commands",
     "compare/figures",

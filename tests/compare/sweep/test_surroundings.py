@@ -105,13 +105,13 @@ def test_another_experiment_is_never_accepted(tmp_path):
     out = tmp_path / "out"
     run_sweep(write(tmp_path), out, shard=(1, 6))
     changed = write(tmp_path, TINY.replace("t1 = 5.0", "t1 = 6.0"), "changed.toml")
-    with pytest.raises(InputError, match="theory.t1 was 5.0 and is 6.0"):
+    with pytest.raises(InputError, match=r"theory.t1 was 5.0 and is 6.0"):
         run_sweep(changed, out, accept_changes=True)
 
 
 def test_a_worker_of_another_kind_is_refused():
     with pytest.raises(
-        WrongWorker, match="a worker is not like the driver of the sweep .*numpy was '0.1' and is"
+        WrongWorker, match=r"a worker is not like the driver of the sweep .*numpy was '0.1' and is"
     ):
         run_batch(
             [], ["simulate"], ["loss"], None, {}, surroundings.environment(torch=False) | {"numpy": "0.1"}

@@ -1,10 +1,12 @@
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from smallinit.compare import train
+from smallinit.compare.training import checkpoint
 from smallinit.compare.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 
 OPTIMIZERS = {
@@ -76,17 +78,19 @@ def test_resume_without_a_file_starts_afresh(run, tmp_path):
 def test_other_settings_are_refused_by_name(run, tmp_path, start):
     path = tmp_path / "run.npz"
     run(5, "sgd", checkpoint=path)
-    with pytest.raises(ValueError, match=r"learning_rate was 0.05, now 0.1, seed was 0, now 1") as caught:
+    with pytest.raises(ValueError, match=r"learning_rate was 0.05 and is 0.1, seed was 0 and is 1") as caught:
         run(5, "sgd", checkpoint=path, resume=True, learning_rate=0.1, seed=1)
     assert "batch_size" not in str(caught.value)
-    with pytest.raises(ValueError, match="optimizer was 'sgd', now 'gd'"):
+    with pytest.raises(ValueError, match="optimizer was 'sgd' and is 'gd'"):
         run(5, checkpoint=path, resume=True)
 
 
 def test_other_start_and_other_model_are_refused(model, data, start, tmp_path):
     path = tmp_path / "run.npz"
     train(model, data, start, steps=2, checkpoint=path)
-    with pytest.raises(ValueError, match="start differs"):
+    with pytest.raises(
+        ValueError, match=r"begun with other inputs, sources or versions \(start was '[0-9a-f]{64}' and is"
+    ):
         train(model, data, model.init(0.5, seed=9), steps=2, checkpoint=path, resume=True)
 
 
@@ -157,3 +161,50 @@ def test_hostile_files_are_refused(tmp_path, kind):
             archive.writestr("meta.npy", prefix + header + b"\n")
     with pytest.raises(ValueError, match=r"is not a whole checkpoint .*delete it or give another path"):
         load_checkpoint(path, {"a": 1})
+
+
+@pytest.mark.parametrize("name", ["code", "python", "numpy", "scipy", "sympy", "numba", "torch", "cpu"])
+def test_other_sources_versions_or_processors_are_refused_or_said(run, tmp_path, monkeypatch, name):
+    path = tmp_path / "run.npz"
+    run(12, checkpoint=path)
+    original = checkpoint.environment
+    monkeypatch.setattr(checkpoint, "environment", lambda torch: original(torch) | {name: "another"})
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=rf"{name} was '.*' and is 'another'.*accept_changes=True"):
+        run(30, checkpoint=path, resume=True)
+    assert path.read_bytes() == before
+    resumed = run(20, checkpoint=path, resume=True, accept_changes=True)
+    (said,) = resumed.provenance["accepted_changes"]
+    assert said.startswith(f"from step 12: {name} was ")
+    again = run(30, checkpoint=path, resume=True)  # asked once, said for ever
+    assert again.provenance["accepted_changes"] == [said]
+    assert "accepted_changes" not in run(12).provenance
+
+
+def test_other_data_are_refused_or_said_and_other_settings_always_refused(run, model, data, start, tmp_path):
+    path = tmp_path / "run.npz"
+    run(12, checkpoint=path)
+    other = replace(data, weights=data.weights * np.linspace(1.0, 2.0, len(data.weights)))
+    more = {"learning_rate": 0.05, "save_at": SAVES, "steps": 30, "checkpoint": path, "resume": True}
+    with pytest.raises(ValueError, match=r"\(data was '[0-9a-f]+' and is '[0-9a-f]+'\)"):
+        train(model, other, start, **more)
+    with pytest.raises(ValueError, match=r"other settings \(learning_rate was 0.05 and is 0.1\)"):
+        train(model, data, start, **more | {"learning_rate": 0.1}, accept_changes=True)
+    resumed = train(model, other, start, **more, accept_changes=True)
+    assert "data was" in resumed.provenance["accepted_changes"][0]
+
+
+def test_a_run_that_is_out_of_time_is_kept(run, tmp_path):
+    path = tmp_path / "run.npz"
+    with pytest.raises(
+        RuntimeError, match=r"`max_seconds` used up at t = 0\.05.*came before step 30, at step 1"
+    ):
+        run(30, checkpoint=path, max_seconds=1e-9)
+    cut = run(30, max_seconds=1e-9, throw=False)
+    assert cut.outcome.status.name == "MAX_SECONDS"
+    assert cut.steps.tolist() == [0]
+    resumed, straight = run(30, checkpoint=path, resume=True), run(30)
+    for name, value in straight.weights.items():
+        np.testing.assert_array_equal(resumed.weights[name], value)
+    with pytest.raises(ValueError, match="`max_seconds` must be positive"):
+        run(30, max_seconds=0.0)
