@@ -8,13 +8,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 from ...theory.base.errors import FieldError
-from .claims import BEAT, Claims
-from .inputs import files_of
+from .clock import too_slow
+from .input_files import files_of
 from .plan import SweepPlan, SweepPoint
-from .point import WrongWorker, run_batch, single_threaded, too_slow
+from .point import WrongWorker, run_batch, single_threaded
+from .point_claims import BEAT, PointClaims
 from .store import Store
 
 BATCH_SECONDS = 1.0  # what a batch should last: an engine's milliseconds per task then do not count
@@ -37,7 +39,7 @@ class Progress:
         self.done += done
         self.failed += failed
         if self.call is not None:
-            self.call(self)
+            self.call(copy(self))  # as it is now: the caller may keep it
 
     @property
     def rate(self) -> float:
@@ -84,7 +86,7 @@ class Engine:
             progress,
         )
         self.size, self.attempts = 1, dict[str, int]()
-        self.claims = Claims(store.folder / "claims")
+        self.claims = PointClaims(store.folder / "claims")
         self._failed_before = store.failure_stamps()
 
     def run(self, points: Sequence[SweepPoint]) -> None:

@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...theory.base.errors import FieldError
 from ..training.identity import differences, environment
-from .inputs import check, files_of
+from .clock import Clock
+from .input_files import BatchFiles
 
 Arrays = dict[str, np.ndarray]
 
@@ -23,53 +25,12 @@ class WrongWorker(RuntimeError):
     """A worker whose results may have other bits than those of the driver and the other workers."""
 
 
-class TooSlow(RuntimeError):
-    """A point that took longer than it may."""
-
-
-class Clock:
-    """What is left of the seconds that a point has.
-
-    Parameters
-    ----------
-    max_seconds : float or None
-        All it has; None is without end.
-    """
-
-    def __init__(self, max_seconds: float | None) -> None:
-        self.max_seconds, self._began = max_seconds, time.perf_counter()
-
-    @property
-    def left(self) -> float | None:
-        """Seconds left, some at least: every part of a point is begun."""
-        if self.max_seconds is None:
-            return None
-        return max(1e-9, self.max_seconds - (time.perf_counter() - self._began))
-
-    def check(self, path: Any) -> Any:
-        """Return a trajectory, unless it was cut short.
-
-        Raises
-        ------
-        TooSlow
-            If it ended by its time.
-        """
-        if path.outcome.status.name == "MAX_SECONDS":
-            raise TooSlow(too_slow(self.max_seconds or 0.0, str(path.outcome)))
-        return path
-
-
-def too_slow(max_seconds: float, where: str) -> str:
-    """One sentence."""
-    return f"it took longer than {max_seconds:g} s ({where}): raise `max_seconds` to try again"
-
-
 def run_point(
     config: Mapping[str, Any],
     run: Sequence[str],
     observables: Sequence[str],
     max_seconds: float | None = None,
-    inputs: Mapping[str, str] | None = None,
+    files: BatchFiles | None = None,
 ) -> Arrays:
     """Simulate and train one experiment.
 
@@ -81,8 +42,8 @@ def run_point(
         What to do and what to keep; see `SweepPlan`.
     max_seconds : float or None
         Wall-clock limit, looked at between the steps of integration and training.
-    inputs : dict or None
-        File -> digest that it must have.
+    files : BatchFiles, optional
+        Files that this batch has met, and what they must be.
 
     Returns
     -------
@@ -95,9 +56,9 @@ def run_point(
     from ..experiment.schema import Experiment
 
     experiment = Experiment.model_validate(config)
-    known = inputs or {}
-    check(config, known)
-    data, model, flows = _shared(_setup(config, known))
+    files = BatchFiles() if files is None else files
+    files.check(config)
+    data, model, flows = _shared(_setup(config), files.data(config))
     clock = Clock(max_seconds)  # what points share is nobody's own time
     init = experiment.init
     loaded = Loaded(experiment, {})
@@ -155,11 +116,11 @@ def run_batch(
             "sources, versions and processor, or go on with accept_changes=True (--accept-changes)."
         )
     done: dict[str, Arrays | str] = {}
-    began = time.perf_counter()
+    began, files = time.perf_counter(), BatchFiles(inputs)
     with single_threaded("train" in run):
         for name, config in configs:
             try:
-                done[name] = run_point(config, run, observables, max_seconds, inputs)
+                done[name] = run_point(config, run, observables, max_seconds, files)
             except Exception as error:  # one bad point must not take the others with it
                 done[name] = f"{type(error).__name__}: {error}"
     return done, time.perf_counter() - began
@@ -184,22 +145,23 @@ def single_threaded(torch: bool) -> Iterator[None]:
             set_num_threads(before)
 
 
-def _setup(config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
-    """What data, model and flows depend on: of a file its content, not its name alone."""
-    parts: dict[str, Any] = {key: config[key] for key in ("task", "data", "model")}
+def _setup(config: Mapping[str, Any]) -> str:
+    parts = {key: config[key] for key in ("task", "data", "model")}
     parts["theory"] = {"closures": config["theory"]["closures"]}
-    parts["inputs"] = {name: inputs.get(name) for name in files_of({"data": config["data"]})}
     return json.dumps(parts, sort_keys=True)
 
 
 @lru_cache(maxsize=8)
-def _shared(setup: str) -> tuple[Any, Any, Any]:
-    """Data, model and flows, the same objects for all points that share them: kernels are kept by them."""
+def _shared(setup: str, content: str) -> tuple[Any, Any, Any]:
+    """Data, model and flows, the same objects for all points that share them: kernels are kept by them.
+
+    `content` tells apart what `setup` only names: the data file.
+    """
     from ..experiment.build import build_data, build_model, derive_flows
     from ..experiment.layers import Loaded
     from ..experiment.schema import Experiment
 
-    parts = {k: v for k, v in json.loads(setup).items() if v is not None and k != "inputs"}
+    parts = {k: v for k, v in json.loads(setup).items() if v is not None}
     loaded = Loaded(Experiment.model_validate(parts), {})
     data = build_data(loaded)
     model = build_model(loaded, data.d_vocab, data.n_ctx)
@@ -208,8 +170,6 @@ def _shared(setup: str) -> tuple[Any, Any, Any]:
 
 
 def _read_start(file: str, model: Any) -> dict[str, np.ndarray]:
-    from pathlib import Path
-
     from ...theory.base.npz import read_arrays
 
     return model.validate(read_arrays(Path(file), (), tuple(model.weights)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..training.identity import differences, environment
-from .inputs import digests
+from .input_files import digests
 from .plan import SweepPlan
 
 KEYS = ("environment", "inputs", "accepted")  # of a manifest

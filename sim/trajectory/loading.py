@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.frozen import sealed
 from ..ode.outcome import Outcome
 from .storage import read_netcdf
 from .trajectory import Trajectory
@@ -58,7 +59,7 @@ def _from_xarray(dataset: xarray.Dataset, model: Any, data: Any) -> Trajectory:
     t = np.asarray(dataset["t"].values, dtype=np.float64)
     weights, known = {}, {}
     for name, variable in dataset.data_vars.items():
-        value = np.asarray(variable.values, dtype=np.float64)
+        value = sealed(np.asarray(variable.values, dtype=np.float64))
         if name == "step":
             continue
         if "observable" in variable.attrs:

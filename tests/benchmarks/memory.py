@@ -27,12 +27,13 @@ def main(points: int) -> None:
     """Run that many points of the demo, one seed each."""
     began, first = time.perf_counter(), 0.0
     for seed in range(points + WARM):
-        flags = {"init.seed": seed, "theory.t1": 60.0, "theory.points": 41}
+        flags = {"init.seed": seed, "theory.t1": 20.0, "theory.points": 11, "theory.closures": ["softmax"]}
         run_point(load(None, "demo", flags).experiment.model_dump(mode="json"), ["simulate"], OBSERVABLES)
         if seed == WARM - 1:
             gc.collect()
             gc.disable()
             first = resident()
+            print(f"{0:6d} points: {first:7.1f} MB", flush=True)
         elif seed >= WARM and (seed - WARM + 1) % max(points // 10, 1) == 0:
             print(
                 f"{seed - WARM + 1:6d} points: {resident():7.1f} MB, {time.perf_counter() - began:.0f} s",

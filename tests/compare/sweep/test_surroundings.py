@@ -9,7 +9,7 @@ from sweeps import TINY, write
 from smallinit.compare import run_sweep
 from smallinit.compare.commands.sweep_command import sweep as command
 from smallinit.compare.sweep import surroundings
-from smallinit.compare.sweep.inputs import digests
+from smallinit.compare.sweep.input_files import digests
 from smallinit.compare.sweep.plan import read_sweep
 from smallinit.compare.sweep.point import WrongWorker, run_batch, run_point
 from smallinit.theory.base.errors import InputError
@@ -56,9 +56,9 @@ def test_a_replaced_data_file_is_not_taken_from_memory(tmp_path, with_data):
     plan = read_sweep(file)
     point = plan.points[0]
     now = digests([point.config])
-    before = run_point(point.config, plan.run, plan.observables, inputs=now)
+    before = run_point(point.config, plan.run, plan.observables)
     save(shift=1)
-    after = run_point(point.config, plan.run, plan.observables, inputs=digests([point.config]))
+    after = run_point(point.config, plan.run, plan.observables)
     assert (before["softmax|loss"] != after["softmax|loss"]).any()
     found, _ = run_batch([("a", point.config)], plan.run, plan.observables, None, now)
     assert "has changed while the sweep was running" in found["a"]

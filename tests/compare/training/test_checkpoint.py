@@ -89,7 +89,7 @@ def test_other_start_and_other_model_are_refused(model, data, start, tmp_path):
     path = tmp_path / "run.npz"
     train(model, data, start, steps=2, checkpoint=path)
     with pytest.raises(
-        ValueError, match=r"begun with other inputs, sources or versions \(start was '[0-9a-f]{64}' and is"
+        ValueError, match=r"other inputs, sources or versions \(start was '[0-9a-f]{64}' and is"
     ):
         train(model, data, model.init(0.5, seed=9), steps=2, checkpoint=path, resume=True)
 

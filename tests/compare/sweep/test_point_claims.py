@@ -4,11 +4,11 @@ import os
 import subprocess
 import sys
 
-from smallinit.compare.sweep.claims import EXPIRY, Claims
+from smallinit.compare.sweep.point_claims import EXPIRY, PointClaims
 
 
 def test_a_claim_is_had_once_until_it_is_released(tmp_path):
-    first, second = Claims(tmp_path / "claims"), Claims(tmp_path / "claims")
+    first, second = PointClaims(tmp_path / "claims"), PointClaims(tmp_path / "claims")
     assert first.take("a")
     assert first.take("a")
     assert not second.take("a")
@@ -24,7 +24,7 @@ def test_a_claim_is_had_once_until_it_is_released(tmp_path):
 
 
 def test_a_driver_that_gives_no_sign_of_life_loses_its_claims(tmp_path):
-    silent, other = Claims(tmp_path / "claims"), Claims(tmp_path / "claims")
+    silent, other = PointClaims(tmp_path / "claims"), PointClaims(tmp_path / "claims")
     assert silent.take("a")
     assert not other.take("a")
     then = silent.driver.stat().st_mtime - EXPIRY - 1.0
@@ -36,19 +36,19 @@ def test_a_driver_that_gives_no_sign_of_life_loses_its_claims(tmp_path):
 
 def test_a_killed_process_loses_its_claims_at_once(tmp_path):
     code = (
-        "import os, sys; from pathlib import Path; from smallinit.compare.sweep.claims import Claims;"
-        "assert Claims(Path(sys.argv[1])).take('a'); os.kill(os.getpid(), 9)"
+        "import os, sys; from pathlib import Path; from smallinit.compare.sweep.point_claims import PointClaims;"
+        "assert PointClaims(Path(sys.argv[1])).take('a'); os.kill(os.getpid(), 9)"
     )
     folder = tmp_path / "claims"
     subprocess.run([sys.executable, "-c", code, str(folder)], check=False)
     assert (folder / "a").exists()
-    mine = Claims(folder)
+    mine = PointClaims(folder)
     assert mine.take("a")
     mine.close()
 
 
 def test_a_claim_that_nobody_signed_is_void_after_a_while(tmp_path):
-    mine = Claims(tmp_path / "claims")
+    mine = PointClaims(tmp_path / "claims")
     (tmp_path / "claims" / "a").touch()
     assert not mine.take("a")
     then = mine.driver.stat().st_mtime - EXPIRY - 1.0
