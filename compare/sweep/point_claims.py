@@ -1,7 +1,7 @@
 """Who computes what, where several drivers share a sweep's directory: a point is claimed before it is computed.
 
 A claim is a file named by its point that cannot be made twice; it names its driver, whose own file says by its time
-that the driver is alive. PointClaims of the dead are void: of a process that is gone from this host at once, of any other
+that the driver is alive. Claims of the dead are void: of a process that is gone from this host at once, of any other
 driver once its file is older than `EXPIRY`. Results never depend on claims; they only spare work.
 """
 

@@ -1,7 +1,7 @@
 """The directory of a sweep: a manifest, shards of finished points, what failed, what was damaged.
 
 A shard is an .npz file written under another name, synced, then renamed: it is there whole or not at all. A point is
-done if a sound shard holds it; there are no locks and no index to fall out of step. PointClaims (see
+done if a sound shard holds it; there are no locks and no index to fall out of step. Claims (see
 `point_claims`) only spare work.
 """
 
