@@ -203,7 +203,7 @@ def figure_writers(
     return {
         "figure.json": lambda path: path.write_text(text + "\n", encoding="utf-8"),
         "figure.png": lambda path: draw_figure(result, path, record),
-        "data.npz": lambda path: np.savez(path, allow_pickle=False, **dict(result.arrays)),
+        "data.npz": lambda path: np.savez(path, **dict(result.arrays)),
     }
 
 

@@ -84,7 +84,7 @@ def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: Training
     parts = zip(KINDS, (state.weights, state.moments, state.saved, state.measured), strict=True)
     members = {f"{kind}:{name}": value for kind, part in parts for name, value in part.items()}
     with whole_file(path) as temporary, temporary.open("wb") as file:  # by its name, numpy would append .npz
-        np.savez(file, allow_pickle=False, **{META: text}, **members)
+        np.savez(file, **{META: text}, **members)  # numpy 2.0 takes allow_pickle for an array
 
 
 def load_checkpoint(
