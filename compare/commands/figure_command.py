@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...theory.base.errors import InputError
+from ...theory.base.files import make_folder
 from ...theory.base.folders import check_folder
+from ...theory.base.npz import write_npz
+from ...theory.base.owner import remove_leftovers
+from ...theory.base.records import record_bytes
 from ...theory.base.validate import did_you_mean
 from ..experiment.values import parse_tokens
 from . import tables as report
@@ -82,7 +86,8 @@ def kept_state(folder: Path) -> Iterator[State]:
     from ..training.checkpoint import CheckpointError
 
     state = State(folder.with_name(f"{folder.name}.state"))
-    state.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(state.folder)
+    remove_leftovers(state.folder)
     if foreign := sorted(path.name for path in state.folder.iterdir() if path.suffix != ".npz"):
         raise InputError(f"{str(state.folder)!r} holds {foreign[0]!r}: remove it, or choose another --out.")
     try:
@@ -183,11 +188,13 @@ def writers(result: FigureResult, size: str, seeds: tuple[int, ...]) -> dict[str
         "settings": dict(result.settings),
         "provenance": provenance(figure=result.name, size=size, seeds=list(seeds)),
     }
-    text = json.dumps(record, indent=2, allow_nan=False)
+    text = record_bytes(record)
     return {
-        "figure.json": lambda path: path.write_text(text + "\n", encoding="utf-8"),
+        "figure.json": lambda path: path.write_bytes(text),
         "figure.png": lambda path: draw(result, path, record),
-        "data.npz": lambda path: np.savez(path, allow_pickle=False, **dict(result.arrays)),
+        "data.npz": lambda path: write_npz(
+            path, {name: np.asarray(value) for name, value in result.arrays.items()}
+        ),
     }
 
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from ...theory.base.errors import FieldError, InputError
 from ...theory.base.names import MODELS
+from ...theory.base.regular import read_regular
 from ...theory.base.validate import did_you_mean, nearest, shown
 from .schema import SECTIONS, Experiment, ModelSpec, fields
 
@@ -103,9 +104,9 @@ def read_preset(name: str) -> dict[str, Any]:
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file, refusing what is none."""
     try:
-        if path.is_file() and path.stat().st_size > FILE_BYTES:
-            raise InputError(f"{str(path)!r} is larger than {FILE_BYTES:,} bytes: it is no experiment file.")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_regular(path, FILE_BYTES).decode("utf-8"))
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(
             f"there is no experiment file {str(path)!r}: check the path; `smallinit overlay --preset demo` needs none."

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.base.files import whole_file
+from ...theory.base.sealed import UnsoundFile
 from ..ode.outcome import Outcome
+from .netcdf import read_netcdf, write_netcdf
 from .observables import units
 from .trajectory import Trajectory
 
 if TYPE_CHECKING:
     import xarray
 
-_FORMAT, _VERSION = "smallinit trajectory", 1
+_FORMAT, _VERSION = "smallinit trajectory", 2
+_RECORDS = ("outcome", "statistics", "provenance", "events", "weights", "model", "data")  # as JSON
 _TIME = {"long_name": "flow time", "units": "learning_rate x step"}
 _AXES = {
     "W_E": (["d_vocab"], ["d_model"]),
@@ -69,6 +72,7 @@ def _attributes(trajectory: Trajectory) -> dict[str, Any]:
         "statistics": dict(trajectory.statistics),
         "provenance": dict(trajectory.provenance),
         "events": {name: np.asarray(times).tolist() for name, times in trajectory.events.items()},
+        "weights": {name: value.shape[1:] for name, value in trajectory.weights.items()},
         "model": None if model is None else model.spec(),
         "data": None if data is None else data.fingerprint,
     }
@@ -87,85 +91,117 @@ def _jsonable(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
 
 
-def _file_name(name: str) -> str:
-    """Encode an observable's name for netCDF, which takes / for a folder."""
-    return name.replace("%", "%25").replace("|", "%7C").replace("/", "|")
-
-
 def save(trajectory: Trajectory, path: Path) -> Path:
-    """Write to a temporary file beside `path`, flush it to the disk and rename it; see `Trajectory.save`."""
+    """Write a sealed file beside `path`, flush it to the disk and rename it; see `Trajectory.save`."""
     return write_netcdf(to_xarray(trajectory), path)
-
-
-def write_netcdf(dataset: xarray.Dataset, path: Path) -> Path:
-    """Write a dataset whole or not at all; "/" in names becomes "|", which netCDF allows."""
-    names = {name: _file_name(str(name)) for name in [*dataset.variables, *dataset.dims] if "/" in str(name)}
-    with whole_file(path) as temporary:
-        dataset.rename(names).to_netcdf(temporary, engine="h5netcdf", format="NETCDF4")
-    return path
 
 
 def load(path: Path, model: Any, data: Any) -> Trajectory:
     """Read and check a file; see `load_trajectory`."""
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"there is no file {path}.")
-    dataset = _read(path)
+    dataset = read_netcdf(path)
+    if dataset.attrs.get("format") != _FORMAT:
+        raise UnsoundFile(path, "is not a trajectory file", "give one that `Trajectory.save` wrote")
     try:
-        trajectory = _from_xarray(dataset, model, data)
-        recorded = {name: json.loads(dataset.attrs[name]) for name in ("model", "data")}
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a complete trajectory file ({error}).") from None
+        recorded = _records(dataset)
+        trajectory = _from_xarray(dataset, recorded, model, data)
+    except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError, AttributeError) as error:
+        raise UnsoundFile(path, f"is not a complete trajectory file ({error})") from None
     for name, own in (("model", model and model.spec()), ("data", data and data.fingerprint)):
         if own is not None and recorded[name] is not None and own != recorded[name]:
             raise ValueError(f"{path} was made with another `{name}`: {recorded[name]}, got {own}.")
+    if model is not None and recorded["model"] is not None and trajectory.weights:
+        _check_model(path, trajectory, model)
     return trajectory
 
 
-def _read(path: Path) -> xarray.Dataset:
-    """Read the file into memory; nothing in it can run code or claim more memory than it has bytes."""
-    import xarray
-
-    try:
-        with xarray.open_dataset(path, engine="h5netcdf", decode_cf=False) as dataset:
-            if dataset.attrs.get("format") != _FORMAT or dataset.nbytes > path.stat().st_size:
-                raise ValueError("unknown format")
-            if int(dataset.attrs["format_version"]) > _VERSION:
-                raise ValueError("format of a newer version")
-            return dataset.load()
-    except Exception as error:  # a damaged HDF5 file raises nearly anything
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is not a trajectory file written by this package ({reason}).") from None
+def _check_model(path: Path, trajectory: Trajectory, model: Any) -> None:
+    found = {name: value.shape[1:] for name, value in trajectory.weights.items()}
+    if found != model.weights:
+        raise UnsoundFile(path, f"holds the weights {found} and not the model's {dict(model.weights)}")
 
 
-def _from_xarray(dataset: xarray.Dataset, model: Any, data: Any) -> Trajectory:
-    read = {
-        name: json.loads(dataset.attrs[name]) for name in ("outcome", "statistics", "provenance", "events")
-    }
-    t = np.asarray(dataset["t"].values, dtype=np.float64)
+def _records(dataset: xarray.Dataset) -> dict[str, Any]:
+    """What is kept as JSON, and the texts."""
+    if int(dataset.attrs["format_version"]) != _VERSION:
+        raise ValueError(f"its format is {dataset.attrs['format_version']} and not {_VERSION}")
+    found = {name: json.loads(_text(dataset, name)) for name in _RECORDS}
+    for name in ("outcome", "statistics", "provenance", "events", "weights"):
+        if not isinstance(found[name], dict):
+            raise TypeError(f"its `{name}` is no record")
+    return found | {name: _text(dataset, name) for name in ("kind", "label", "closure")}
+
+
+def _text(dataset: xarray.Dataset, name: str) -> str:
+    if not isinstance(value := dataset.attrs[name], str):
+        raise TypeError(f"its `{name}` is no text")
+    return value
+
+
+def _from_xarray(dataset: xarray.Dataset, recorded: dict[str, Any], model: Any, data: Any) -> Trajectory:
+    t = _numbers("t", dataset.variables["t"], 1)  # of a dimension alone, indexing would make up times
     weights, known = {}, {}
     for name, variable in dataset.data_vars.items():
-        value = np.asarray(variable.values, dtype=np.float64)
         if name == "step":
             continue
+        value = _numbers(str(name), variable)
         if "observable" in variable.attrs:
+            if value.ndim < 1 or len(value) != len(t):
+                raise ValueError(f"{name!r} has not one entry for each of the {len(t)} times")
             known[str(variable.attrs["observable"])] = value
         else:
-            weights[str(name)] = (
-                value if variable.ndim == 3 else np.broadcast_to(value, (len(t), *value.shape))
-            )
+            weights[str(name)] = _weight(str(name), value, t)
+    shapes = {name: list(value.shape[1:]) for name, value in weights.items()}
+    if shapes != recorded["weights"]:
+        raise ValueError(f"its weights are {shapes}, written were {recorded['weights']}")
     trajectory = Trajectory(
         t=t,
-        weights=weights,
-        outcome=Outcome.from_dict(read["outcome"]),
-        kind=str(dataset.attrs["kind"]),
-        label=str(dataset.attrs["label"]),
-        closure=str(dataset.attrs["closure"]),
-        statistics=read["statistics"],
-        provenance=read["provenance"],
-        steps=np.asarray(dataset["step"].values) if "step" in dataset else None,
+        weights={name: weights[name] for name in recorded["weights"]},
+        outcome=Outcome.from_dict(recorded["outcome"]),
+        kind=recorded["kind"],
+        label=recorded["label"],
+        closure=recorded["closure"],
+        statistics=recorded["statistics"],
+        provenance=recorded["provenance"],
+        steps=_steps(dataset["step"], t) if "step" in dataset else None,
         model=model,
         data=data,
-        events={name: np.array(times, dtype=np.float64) for name, times in read["events"].items()},
+        events={str(name): _times(name, times) for name, times in recorded["events"].items()},
     )
     trajectory._known.update(known)
     return trajectory
+
+
+def _numbers(name: str, variable: xarray.DataArray | xarray.Variable, ndim: int | None = None) -> np.ndarray:
+    """Real numbers as float64; times must be finite, values of observables need not."""
+    if variable.dtype.kind not in "fiu" or (ndim is not None and variable.ndim != ndim):
+        raise ValueError(f"{name!r} is {variable.dtype} of {variable.ndim} axes")
+    value = np.asarray(variable.values, dtype=np.float64)
+    if ndim is not None and not np.isfinite(value).all():
+        raise ValueError(f"{name!r} is not finite")
+    return value
+
+
+def _weight(name: str, value: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """A weight over time; what is frozen is stored once."""
+    if value.ndim == 2:
+        value = np.broadcast_to(value, (len(t), *value.shape))
+    if value.ndim != 3 or len(value) != len(t) or not np.isfinite(value).all():
+        raise ValueError(f"weight {name!r} is no finite (n_t, rows, cols) array over the times")
+    return value
+
+
+def _steps(variable: xarray.DataArray, t: np.ndarray) -> np.ndarray:
+    steps = np.asarray(variable.values)
+    if steps.dtype.kind not in "iu" or steps.shape != t.shape or np.any(np.diff(steps) <= 0):
+        raise ValueError("its steps are no increasing integers, one for each time")
+    return steps
+
+
+def _times(name: str, times: Any) -> np.ndarray:
+    if not isinstance(times, list) or not all(
+        type(time) in (int, float) and isfinite(time) for time in times
+    ):
+        raise TypeError(f"its event {name!r} is no list of times")
+    return np.array(times, dtype=np.float64)

@@ -1,0 +1,55 @@
+"""Records: sealed JSON objects, which any reader of JSON can read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .files import write_whole
+from .sealed import BLANK, UnsoundFile, read_sealed, sealed
+
+RECORD_BYTES = 2**26
+SEAL = "seal"  # the last key of every record; readers take it away
+
+
+def record_bytes(values: Mapping[str, Any], *, allow_nan: bool = False) -> bytes:
+    """Return a sealed JSON object.
+
+    Raises
+    ------
+    ValueError
+        If a value is nan or infinite, which JSON has not, unless `allow_nan`: Python reads them.
+    """
+    kept = {key: value for key, value in values.items() if key != SEAL}
+    text = json.dumps({**kept, SEAL: BLANK.decode()}, indent=2, allow_nan=allow_nan)
+    return sealed(text.encode() + b"\n")
+
+
+def write_record(path: Path, values: Mapping[str, Any], *, allow_nan: bool = False) -> None:
+    """Write a sealed JSON object whole or not at all; see `record_bytes`."""
+    write_whole(path, record_bytes(values, allow_nan=allow_nan))
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a sealed JSON object.
+
+    Raises
+    ------
+    UnsoundFile
+        If it is not what was written, or no JSON object.
+    InputError
+        If it is no regular file, or too large.
+    OSError
+        If there is none, or it cannot be read.
+    """
+    content = read_sealed(path, RECORD_BYTES)
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UnsoundFile(path, f"is no record of results ({str(error)[:80]})") from None
+    if not isinstance(found, dict):
+        raise UnsoundFile(path, "is no record of results (it holds no object)")
+    found.pop(SEAL, None)
+    return found
