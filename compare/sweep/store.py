@@ -114,7 +114,9 @@ class Store:
 
     def refresh(self) -> None:
         """Take note of shards written since, by whomever; damaged ones are put aside."""
-        for entry in os.scandir(self.shards):
+        with os.scandir(self.shards) as entries:
+            found = list(entries)
+        for entry in found:
             if entry.name.endswith(".npz") and entry.name not in self._seen and entry.name[0] != ".":
                 self._seen.add(entry.name)
                 if (points := self._sound(Path(entry.path))) is None:

@@ -86,7 +86,7 @@ def staged(target: Path, overwrite: bool = False) -> Iterator[Path]:
     """
     make_folder(target.parent)
     recover(target)
-    staging = temporary(target, "new")
+    staging, older = temporary(target, "new"), temporary(target, "old")
     try:
         staging.mkdir(mode=0o700)
         yield staging
@@ -96,31 +96,31 @@ def staged(target: Path, overwrite: bool = False) -> Iterator[Path]:
         sync(staging)
         staging.chmod(0o777 & ~_umask())
         _check_content(target, overwrite)
-        _replace(staging, target)
-        sync(target.parent)
+        _replace(staging, target, older)
+        sync(target.parent)  # before the older one goes
     finally:
-        remove_tree(staging)
+        for path in (staging, older):
+            if path.exists():
+                remove_tree(path)
 
 
-def _replace(staging: Path, target: Path) -> None:
+def _replace(staging: Path, target: Path, older: Path) -> None:
     """Let the new directory take the place of the old one: in one step where the system has one.
 
-    Elsewhere the older one steps aside and returns on failure; between these two steps it is there under the name
-    that `recover` looks for.
+    Elsewhere the older one steps aside, to `older`, and returns on failure; between these two steps it is there under
+    the name that `recover` looks for.
     """
     if not target.exists():
         staging.rename(target)
         return
     if exchange(staging, target):  # the older one is now `staging`, which goes
         return
-    aside = temporary(target, "old")
-    target.rename(aside)
+    target.rename(older)
     try:
         staging.rename(target)
     except BaseException:
-        aside.rename(target)
+        older.rename(target)
         raise
-    remove_tree(aside)
 
 
 def recover(target: Path) -> None:

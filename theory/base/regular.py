@@ -1,4 +1,4 @@
-"""The one way into a file that somebody names: a regular file of bounded size, or a sentence before anything is read."""
+"""The one way into a file that somebody names: regular and of bounded size, or refused before anything is read."""
 
 from __future__ import annotations
 

@@ -126,11 +126,13 @@ class CrossEntropy(Loss):
         return _mean_series(add(linear, _log_mean_exp(centred, ones, order)), order)
 
     def values(self, logits: np.ndarray, targets: Any) -> np.ndarray:
-        """Log-sum-exp minus the targets' logits."""
-        top = logits.max(axis=1, keepdims=True)
-        log_sum = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
-        fit = targets.multiply(logits) if sparse.issparse(targets) else targets * logits
-        return log_sum - np.asarray(fit.sum(axis=1)).ravel()
+        """Log-sum-exp minus the targets' logits, both from the largest logit: targets sum to one, so it cancels.
+
+        Added to the logarithm it would swallow it: equal logits of 1e100 have a loss of log(outputs), not of 0.
+        """
+        below = logits - logits.max(axis=1, keepdims=True)
+        fit = targets.multiply(below) if sparse.issparse(targets) else targets * below
+        return np.log(np.exp(below).sum(axis=1)) - np.asarray(fit.sum(axis=1)).ravel()
 
 
 def _log_mean_exp(centred: Series, ones: sp.OneMatrix, order: int) -> Series:

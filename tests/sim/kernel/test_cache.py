@@ -122,7 +122,7 @@ def test_a_folder_that_others_may_write_to_is_refused(tmp_path, where):
     _cache._usable(folder)
     shared = tmp_path / "home" / where
     shared.chmod(0o777)
-    with pytest.raises(PermissionError, match="others may write to .*whose files are run: chmod go-w"):
+    with pytest.raises(PermissionError, match=r"others may write to .*whose files are run: chmod go-w"):
         _cache._usable(folder)
     shared.chmod(0o755)
     _cache._usable(folder)
