@@ -1,4 +1,4 @@
-"""The whole table of faults, printed: every writer, call and fault, real kills, and bit flips over every kind of file."""
+"""The table of faults, printed: every writer, call and fault, real kills, and bit flips over every kind of file."""
 
 import subprocess
 import sys

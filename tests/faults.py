@@ -1,8 +1,8 @@
 """A disk that fails on purpose: every call of every writer in turn, as SQLite's tests do it.
 
 `Disk` counts the calls that change a folder, or open, write or sync a file in it, and makes one of them fail: by an
-error of the system, or by a crash, after which no call does anything any more (so that no clean-up runs) and whatever was
-not synced is lost by half. `survive` then asks what a reader sees, and whether the next run puts everything right.
+error of the system, or by a crash, after which no call does anything any more (so that no clean-up runs) and whatever
+was not synced is lost by half. `survive` then asks what a reader sees, and whether the next run puts everything right.
 
     python tests/fault_table.py            the whole table, with real kills and 2,000 bit flips: some minutes
 """

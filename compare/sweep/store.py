@@ -71,7 +71,7 @@ class Store:
         if self.folder.is_dir() and any(p.name[0] != "." for p in self.folder.iterdir()):
             raise InputError(f"{str(self.folder)!r} holds other files and no sweep: choose another --out.")
         make_folder(self.folder)
-        write_record(path, dict(sorted(wanted.items())), allow_nan=True)
+        write_record(path, dict(sorted((wanted or {}).items())), allow_nan=True)
 
     def _read_manifest(self, path: Path) -> dict[str, Any]:
         try:

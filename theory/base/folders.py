@@ -166,7 +166,10 @@ def read_digests(folder: Path) -> dict[str, str]:
 def digest_of(path: Path) -> str:
     """SHA-256 of a file."""
     with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        while part := file.read(2**20):
+            digest.update(part)
+        return digest.hexdigest()
 
 
 def _umask() -> int:
