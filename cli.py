@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from cyclopts import App
-from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
+from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from .theory.base.errors import InputError
 
@@ -99,8 +99,15 @@ def run(argv: list[str]) -> int:
 
 def explained(error: CycloptsError) -> str:
     """Say in one sentence what was wrong with the arguments."""
+    command = " ".join(error.command_chain or ())
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        return f"unexpected argument {error.unused_tokens[0]!r}: a command takes one experiment file."
+        return f"unexpected argument {error.unused_tokens[0]!r}: see smallinit {command} --help."
+    if isinstance(error, UnknownOptionError) and command:
+        from .compare.commands.flags import of_another_command
+
+        flag = (error.token.keyword or error.token.value).partition("=")[0]
+        if said := of_another_command(flag, command):
+            return said
     error.verbose = False
     return str(error)
 

@@ -17,4 +17,3 @@ from .sweep.run_sweep import open_sweep as open_sweep
 from .sweep.run_sweep import run_sweep as run_sweep
 from .training.decoder import Decoder as Decoder
 from .training.train import train as train
-from .training.warmup import WarmupCosine as WarmupCosine

@@ -6,13 +6,23 @@ site is built.
 
 import inspect
 import re
+from html import unescape
 from importlib import import_module
+from pathlib import Path
 
 from smallinit.theory.printing import html as markup
 
 FENCE = re.compile(r"^```python$", re.M)
 PRINTS = re.compile(r"(?<=^```\n)\nprints\n\n```text\n.*?^```\n", re.M | re.S)  # what a cell prints, once
 NOTEBOOK = "---\nfile_format: mystnb\nkernelspec:\n  name: python3\n---\n\n"
+CODE = re.compile(
+    r"^```(?!\{)[^\n]*\n(?P<block>.*?)^```$|(?<!`)(`+)(?!`)(?P<span>.+?)(?<!`)\2(?!`)", re.M | re.S
+)
+MATHS = re.compile(r"\$\$.+?\$\$|(?<![\\\w])\$[^$\n]+\$(?!\w)", re.S)
+NOT_TEXT = re.compile(r"<!--.*?-->|^```\{.*?^```$|\]\([^)\s]*\)|^---\n.*?^---$", re.M | re.S)
+WORD = re.compile(
+    r"\S*[\w)\]}.'][*^]+[\w({\[-]\S*|\S*\w_\w\S*"
+)  # a formula that stands in prose: W_V.T*W_V, eps^3
 OTHERS = "<!-- other pages -->"
 NAMES = re.compile(r"<!-- public names of (smallinit\.\w+) -->")
 
@@ -53,6 +63,43 @@ def documented(module: str) -> str:
     return "```{eval-rst}\n" + "\n".join(blocks) + "```"
 
 
+def formulas(text: str) -> list[str]:
+    """What a page must show letter by letter: its code, and words of prose that are formulas."""
+    text = NOT_TEXT.sub(" ", text)
+    prose = MATHS.sub(" ", CODE.sub(" ", text))
+    words = [word.strip(".,;:()*").replace("\\", "") for word in WORD.findall(prose)]
+    found = [match.groupdict("") for match in CODE.finditer(text)]
+    lines = [line for code in found for line in code["block"].splitlines() if line.strip()]
+    return [*words, *lines, *(code["span"].replace("\\|", "|") for code in found if code["span"])]
+
+
+def lost(text: str, page: str) -> list[str]:
+    """Formulas of a page's source that its HTML does not show."""
+    shown = _squeezed(re.sub(r"<[^>]*>", "", page))
+    gone = [formula for formula in formulas(text) if _squeezed(formula) not in shown]
+    equations = len(MATHS.findall(CODE.sub(" ", NOT_TEXT.sub(" ", text))))
+    if equations > page.count("<math "):
+        gone.append(f"{equations - page.count('<math ')} of {equations} equations")
+    return gone
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r"\s+", "", unescape(text))
+
+
+def look_for_formulas(app, error):
+    """Warn of formulas that the built pages lost; the site's `build-finished`."""
+    if error or app.builder.format != "html":
+        return
+    from sphinx.util import logging
+
+    for docname in sorted(app.env.found_docs):
+        page = Path(app.outdir, f"{docname}.html").read_text(encoding="utf-8")
+        text = Path(app.env.doc2path(docname)).read_text(encoding="utf-8")
+        for formula in lost(PRINTS.sub("", text), page):
+            logging.getLogger(__name__).warning("%s: the page lost %s", docname, formula)
+
+
 def read(app, docname, source):
     """Prepare the text of a page; the site's `source-read`."""
     text = source[0]
@@ -73,6 +120,7 @@ def _math(self, node, display):
 def setup(app):
     """Register with sphinx."""
     app.connect("source-read", read)
+    app.connect("build-finished", look_for_formulas)
     app.add_html_math_renderer(
         "mathml", (lambda s, n: _math(s, n, "inline"), None), (lambda s, n: _math(s, n, "block"), None)
     )

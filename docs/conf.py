@@ -47,6 +47,7 @@ autosummary_generate = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 default_role = "autolink"
+smartquotes = False  # a prime in a formula is no apostrophe
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 

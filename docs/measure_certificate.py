@@ -62,7 +62,7 @@ def measure(seed):
     steps = round(t1 / rate)
     run = train(model, data, start, learning_rate=rate, steps=steps, save_at=np.arange(0, steps + 1, 5))
     times = run.t if closure != "leading" else run.t[run.t < 0.999 * blow_up]
-    true = overlay(integrate(flow, data, start, t1=times[-1], save_at=times), run).horizon(TOL)
+    true = overlay(integrate(flow, data, start, t1=times[-1], save_at=times), run).horizon(TOL, says.weight)
     if true == inf and closure == "leading":
         true = blow_up
     row = {

@@ -17,6 +17,7 @@ from smallinit.compare import overlay, train
 from smallinit.sim import integrate
 from smallinit.sim.trajectory.observables import losses
 from smallinit.theory import CompositeTask, Dataset, EmbMLP, derive
+from smallinit.theory.base.crossings import first_crossing
 
 GAMMAS, SEEDS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0), (0, 1, 2)
 GROUPS = ("memory", "reasoning-train", "reasoning-test")
@@ -31,13 +32,6 @@ DATA = CompositeTask(keys=range(11, 31), **ANCHORS, masked=((6, 8), (8, 6))).dat
 def follow(closure, data, model, start, t):
     """Integrate one closure from `start`, saved at the flow times `t` (or up to its blow-up)."""
     return integrate(derive(model, closure), data, start, t1=t[-1], save_at=t, rtol=1e-8)
-
-
-def first_below(t, values, level):
-    """Return the first flow time at which `values` are below `level` (linear in between), inf if never."""
-    below = values < level
-    j = max(1, np.argmax(below))
-    return np.interp(level, values[[j, j - 1]], t[[j, j - 1]]) if below.any() else inf
 
 
 def pre_activation(run, t):
@@ -66,7 +60,7 @@ def measure(gamma, seed, rates=RATES, blow_ups=5.0):
 
 def of_leading(laid, blow_up):
     """Return horizons of W_E and its errors at fractions of the blow-up time."""
-    horizon, parts = {tol: laid.horizon(tol / 100) for tol in (5, 10)}, (0.1, 0.5, 0.7)
+    horizon, parts = {tol: laid.horizon(tol / 100, "W_E") for tol in (5, 10)}, (0.1, 0.5, 0.7)
     error = np.interp(np.multiply(blow_up, parts), laid.t, laid.relative_error["W_E"])
     row = {"pre-activation": pre_activation(laid.training, 0.0), "T*": blow_up}
     row |= {f"at {part} T*, %": 100 * e for part, e in zip(parts, error, strict=True)}
@@ -78,7 +72,7 @@ def of_leading(laid, blow_up):
 
 def of_softmax(laid, rate):
     """Return horizons, errors and waypoints of the losses, and how their evaluation matters."""
-    theory, training, t, short = laid.theory, laid.training, laid.t, laid.horizon(0.05)
+    theory, training, t, short = laid.theory, laid.training, laid.t, laid.horizon(0.05, "W_E")
     through = losses(theory.model, theory.weights, theory.data, "exact")
     horizons = {"run to": t[-1], "learning rate": rate, "W_E": short}
     largest, last, half, below, evaluated = {}, {}, {}, {}, {}
@@ -91,10 +85,10 @@ def of_softmax(laid, rate):
         own, in_network = 100 * error[-1], 100 * abs(through[name][-1] / theirs[-1] - 1)
         evaluated |= {f"{group}, own": own, f"{group}, tanh": in_network}
         if group != "reasoning-test":
-            middle = [first_below(t, y, (y[0] + y[-1]) / 2) for y in (ours, theirs)]
+            middle = [first_crossing(t, y, (y[0] + y[-1]) / 2) for y in (ours, theirs)]
             half |= waypoint(group, *middle)
-            below |= waypoint(group, *(first_below(t, y, PLATEAU - 0.1) for y in (ours, theirs)))
-    below["memory within 0.1 of it"] = first_below(t, training["loss/memory"], PLATEAU + 0.1)
+            below |= waypoint(group, *(first_crossing(t, y, PLATEAU - 0.1) for y in (ours, theirs)))
+    below["memory within 0.1 of it"] = first_crossing(t, training["loss/memory"], PLATEAU + 0.1)
     horizons["pre-activation at that of W_E"] = pre_activation(training, short)
     horizons["pre-activation at the end"] = pre_activation(training, t[-1])
     rows = {"5 % horizons": horizons, "largest error of the losses": largest, "losses at the end": last}

@@ -41,7 +41,7 @@ def measure(gamma: float, seed: int) -> dict:
         laid = overlay(path, run)
         losses = [laid.relative_error[name] for name in laid.relative_error if name.startswith("loss/")]
         row |= {
-            f"{closure} horizon": min(laid.horizon(TOLERANCE), 1e9),
+            f"{closure} horizon": min(laid.horizon(TOLERANCE, "W_E"), 1e9),
             f"{closure} end": path.outcome.t,
             f"{closure} loss error": float(max(np.max(e) for e in losses)),
             f"{closure} left range": min(1e9, *path.left_range.values()),

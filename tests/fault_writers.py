@@ -11,7 +11,7 @@ import numpy as np
 
 from smallinit.compare.commands.figure_command import kept_state
 from smallinit.compare.sweep.store import Store
-from smallinit.compare.training.checkpoint import State, load_checkpoint, save_checkpoint
+from smallinit.compare.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from smallinit.sim import Outcome, Status, Trajectory, load_trajectory
 from smallinit.theory.base.files import write_whole
 from smallinit.theory.base.folders import recover, staged
@@ -121,7 +121,7 @@ def put_state(root, state):
     """Trainings that a figure keeps until its results are there."""
     with suppress(ZeroDivisionError), kept_state(root / "figure") as kept:
         path = kept.folder / "run.npz"
-        save_checkpoint(path, {"c": 1}, State(state, {"W": np.full((2, 2), float(state))}))
+        save_checkpoint(path, {"c": 1}, TrainingState(state, {"W": np.full((2, 2), float(state))}))
         if state == 1:
             raise ZeroDivisionError  # the figure was not finished
         kept.used.append(path)
@@ -148,7 +148,9 @@ WRITERS = [
     Writer("arrays", lambda r, s: write_npz(r / "a.npz", {"x": np.full(9, s)}), look_npz),
     Writer(
         "a checkpoint",
-        lambda r, s: save_checkpoint(r / "a.npz", {"c": 1}, State(s, {"W": np.full((2, 2), float(s))})),
+        lambda r, s: save_checkpoint(
+            r / "a.npz", {"c": 1}, TrainingState(s, {"W": np.full((2, 2), float(s))})
+        ),
         lambda r: load_checkpoint(r / "a.npz", {"c": 1}).step,
     ),
     Writer(

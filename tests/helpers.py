@@ -1,5 +1,7 @@
 """Shared by the tests: the lists of activations and closures, random data and weights, independent evaluations."""
 
+from dataclasses import replace
+
 import numpy as np
 import sympy as sp
 
@@ -111,3 +113,8 @@ def refused(capsys, *argv: str, code: int = 2) -> str:
     assert err.endswith("\n")
     assert err.count("\n") == 1
     return err
+
+
+def as_theory(run):
+    """A training run in the place of a theory: one whose numbers are known."""
+    return replace(run, kind="theory")

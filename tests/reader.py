@@ -33,11 +33,12 @@ COLUMN = object()  # of ones, where a matrix stands before it
 
 def times(a, b):
     if b is COLUMN:
-        return a * 1.0 if np.ndim(a) == 0 else a @ np.ones((a.shape[1], 1))
-    if isinstance(a, Sized) and isinstance(b, np.ndarray) and b.ndim:
+        return a @ np.ones((a.shape[1], 1)) if np.ndim(a) else a
+    if isinstance(a, Sized) and np.ndim(b):
         return a.of(b.shape[0]) @ b
-    if isinstance(b, Sized) and isinstance(a, np.ndarray) and a.ndim:
-        return a @ np.ones((a.shape[1], 1)) @ b.of(1) if b.make is ROW_OF_ONES.make else a @ b.of(a.shape[1])
+    if isinstance(b, Sized) and np.ndim(a):
+        wide = b.make is ROW_OF_ONES.make  # as wide as what it meets later
+        return Sized(lambda n: a @ b.of(n)) if wide else a @ b.of(a.shape[1])
     if isinstance(a, Sized):
         return Sized(a.make, a.factor * b)
     if isinstance(b, Sized):

@@ -74,7 +74,8 @@ def test_overlay_table_names_closures_groups_and_cost(tiny, capsys):
     for part in (
         "leading",
         "softmax",
-        "horizon W_E",
+        "horizon",
+        " (W_",
         "error loss/memory",
         "5%",
         "training:",
@@ -144,7 +145,7 @@ def test_every_flag_reaches_the_experiment():
         (["--task.masked", "[[1, 2"], ["[[1, 2", "on the command line"]),
         (["--model.d-vocab", "4"], ["`d_vocab`", "at least 13", "4"]),
         (["--preset", "demmo"], ["'demmo'", "did you mean 'demo'?"]),
-        (["another.toml"], ["'another.toml'", "one experiment file"]),
+        (["another.toml"], ["'another.toml'", "see smallinit overlay --help"]),
         (["--task.length", "30"], ["sampled", "sequences"]),
         (["--init.file", "absent.npz"], ["absent.npz", "no file"]),
     ],

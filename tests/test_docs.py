@@ -2,10 +2,13 @@
 
 import importlib
 import importlib.util
+import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(str(p.relative_to(DOCS).with_suffix("")) for p in (*DOCS.glob("*.md"), *DOCS.glob("api/*.md")))
@@ -96,3 +99,34 @@ def test_the_examples_run(page, capsys):
         assert space["both"].horizon(0.05) > 20.0
         assert space["mine_both"].relative_error["W_E"][-1] < 0.1
     assert page == "derive" or capsys.readouterr().out
+
+
+def rendered(text):
+    """A page as Markdown renders it, without the site around it and without its mathematics."""
+    return MarkdownIt("commonmark").enable("table").render(re.sub(r"<!--.*?-->", "", text, flags=re.S))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_formulas_survive_markdown(pages, page):
+    text = (DOCS / f"{page}.md").read_text()
+    assert [gone for gone in pages.lost(text, rendered(text)) if not gone.endswith("equations")] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "gone"),
+    [
+        ("the drift of W_V.T*W_V - W_in*W_in.T is 0", ["W_V.T*W_V", "W_in*W_in.T"]),
+        ("| a | b |\n|---|---|\n| (-1/d)*K*W_E | 1 |", ["-1/d)*K*W_E"]),
+        (r"the drift of W_V.T\*W_V - W_in\*W_in.T is 0", []),
+        ("`a*b*c` and `|W|`, *an aside*, eps^3 of W_E", []),
+        ("| a |\n|---|\n| `\\|x\\|` |", []),
+        ("so $x^2$ and\n\n$$ y = 1 $$", ["2 of 2 equations"]),
+    ],
+)
+def test_a_lost_formula_is_found(pages, text, gone):
+    assert pages.lost(text, rendered(text)) == gone
+
+
+def test_the_claims_page_is_what_was_found():
+    written = runpy.run_path(str(DOCS / "measure_claims.py"))["page"]
+    assert written(json.loads((DOCS / "claims.json").read_text())) == (DOCS / "claims.md").read_text()

@@ -91,7 +91,7 @@ def test_names_are_completed(nouns):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("los", 'did you mean "loss"'),
+        ("los", "did you mean 'loss'"),
         ("W_E", r"is a weight: use `.weights\[\"W_E\"\]`"),
         ("xyz", "observable_names"),
     ],
@@ -103,7 +103,7 @@ def test_a_wrong_name_of_an_observable(nouns, name, words):
 
 
 def test_a_wrong_name_of_an_error(nouns):
-    with pytest.raises(KeyError, match=r'did you mean "W_in"'):
+    with pytest.raises(KeyError, match=r"did you mean 'W_in'"):
         nouns[3].relative_error["W_i"]
     with pytest.raises(KeyError, match=r"there are W_E, W_in"):
         nouns[3].relative_error["zzz"]

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smallinit.compare import overlay
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -22,7 +24,12 @@ def test_readme_example_runs(capsys):
     space = {}
     exec(snippet, space)  # noqa: S102 - our own file
     printed = capsys.readouterr().out
-    assert "dW_E/dt = C.T*diag(omega)*(Y - softmax(C*W_E*W_in*W_out))*W_out.T*W_in.T" in printed
+    for line in ("dW_E/dt = C.T*R*W_out.T*W_in.T", "with p = softmax(f)", "with R = diag(omega)*(Y - p)"):
+        assert line in printed
+    said, weight = re.search(r"last line prints `([\d.]+) \((\w+)\)`", readme).groups()
+    first = overlay(space["theory"], space["run"]).horizon(0.05)
+    assert (first, first.cause) == (pytest.approx(float(said), rel=1e-3), weight)
+    assert f"{first} [" in printed
     assert space["run"]["loss/memory"][-1] == pytest.approx(space["theory"]["loss/memory"][-1], rel=0.05)
 
 
@@ -36,7 +43,7 @@ def run_page(page):
 
 def test_the_check_page(capsys):
     text, _ = run_page("check.md")
-    shown, _ = re.findall(r"```text\n(.*?)```", text, flags=re.S)
+    (shown,) = re.findall(r"```text\n(.*?)```", text, flags=re.S)
     assert capsys.readouterr().out == shown
 
 
@@ -129,7 +136,8 @@ def test_the_sweep_file_of_the_docs():
 
 def test_readme_links_exist():
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
-        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+        prose = re.sub(r"```.*?```|`[^`\n]+`", "", page.read_text(), flags=re.S)
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", prose):
             assert (page.parent / target).exists(), (page.name, target)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DERIVED = ("leading", "softmax", "exact")  # drawn beside a claim
 
 
-@flagged
+@flagged("task", "data", "model")
 def check(
     claim: str,
     experiment: Path | None = None,

@@ -12,10 +12,15 @@ from ...theory.base.errors import InputError
 from ...theory.base.folders import check_folder, staged
 from ..experiment import build as runs
 from ..experiment.layers import Loaded, load
-from ..experiment.writers import equations_tex, writers
+from ..experiment.outputs import equations_tex, writers
 from . import tables as report
 from .flags import Overwrite, flag_values, flagged
 from .terminal import note, on_terminal
+
+# A theory is kept at the flow times of the training's steps, so that the two can be laid over each other.
+SAVED_TIMES = tuple(
+    f"training.{key}" for key in ("learning_rate", "steps", "schedule", "warmup", "cosine_end", "final")
+)
 
 
 def read(experiment: Path | None, preset: str | None, flags: Mapping[str, Any], need: bool = True) -> Loaded:
@@ -48,7 +53,7 @@ def simulate_all(built: runs.Built, flows: Mapping[str, Any]) -> dict[str, Any]:
     return done
 
 
-@flagged
+@flagged()
 def overlay(
     experiment: Path | None = None,
     /,
@@ -90,7 +95,7 @@ def overlay(
     save(folder, overwrite, writers(loaded, flows, theory, training, overlays))
 
 
-@flagged
+@flagged("task.length", "data", "model", "theory.closures")
 def derive(
     experiment: Path | None = None,
     /,
@@ -125,7 +130,7 @@ def derive(
     )
 
 
-@flagged
+@flagged("task", "data", "model", "init", "theory", *SAVED_TIMES)
 def simulate(
     experiment: Path | None = None,
     /,
@@ -158,7 +163,7 @@ def simulate(
     save(folder, overwrite, writers(loaded, flows, theory))
 
 
-@flagged
+@flagged("task", "data", "model", "init", "theory.t1", "theory.points", "training")
 def train(
     experiment: Path | None = None,
     /,

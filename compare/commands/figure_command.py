@@ -25,7 +25,7 @@ from .flags import Overwrite
 from .terminal import note
 
 if TYPE_CHECKING:
-    from ..figures.arguments import State
+    from ..figures.arguments import FigureState
     from ..figures.result import FigureResult
 
 # Each is a module `compare.figures.figure_<name>` with `run(size, seeds, progress, state=)`; 7 takes a text too.
@@ -68,11 +68,11 @@ def figure(
     with kept_state(folder) as state:
         result = import_module(module).run(size, chosen, note, state=state, **options)
         print(f"figure {result.name}: {result.title}\n\n{statistics_table(result)}\n")
-        save(folder, overwrite, writers(result, size, chosen))
+        save(folder, overwrite, figure_writers(result, size, chosen))
 
 
 @contextmanager
-def kept_state(folder: Path) -> Iterator[State]:
+def kept_state(folder: Path) -> Iterator[FigureState]:
     """Give a folder beside the results where trainings keep their state: their files go when the results are there.
 
     A figure that was interrupted is taken up where it was when the same command is run again.
@@ -82,10 +82,10 @@ def kept_state(folder: Path) -> Iterator[State]:
     InputError
         If the folder holds anything else, or the state of other trainings.
     """
-    from ..figures.arguments import State
+    from ..figures.arguments import FigureState
     from ..training.checkpoint import CheckpointError
 
-    state = State(folder.with_name(f"{folder.name}.state"))
+    state = FigureState(folder.with_name(f"{folder.name}.state"))
     make_folder(state.folder)
     remove_leftovers(state.folder)
     if foreign := sorted(path.name for path in state.folder.iterdir() if path.suffix != ".npz"):
@@ -174,7 +174,9 @@ def statistics_table(result: FigureResult) -> str:
     return report.table(["outcome", "value per seed", "claim", "statistic"], rows)
 
 
-def writers(result: FigureResult, size: str, seeds: tuple[int, ...]) -> dict[str, Callable[[Path], Any]]:
+def figure_writers(
+    result: FigureResult, size: str, seeds: tuple[int, ...]
+) -> dict[str, Callable[[Path], Any]]:
     """Map each result file to the function that writes it."""
     import numpy as np
 
@@ -191,7 +193,7 @@ def writers(result: FigureResult, size: str, seeds: tuple[int, ...]) -> dict[str
     text = record_bytes(record)
     return {
         "figure.json": lambda path: path.write_bytes(text),
-        "figure.png": lambda path: draw(result, path, record),
+        "figure.png": lambda path: draw_figure(result, path, record),
         "data.npz": lambda path: write_npz(
             path, {name: np.asarray(value) for name, value in result.arrays.items()}
         ),
@@ -205,7 +207,7 @@ def statistic(s: Any) -> dict[str, Any]:
     return named | {"values": values, "reproduced": bool(s.reproduced)}
 
 
-def draw(result: FigureResult, path: Path, record: Mapping[str, Any]) -> None:
+def draw_figure(result: FigureResult, path: Path, record: Mapping[str, Any]) -> None:
     """Draw all panels to a PNG that names its settings and provenance; equal results give equal files."""
     from matplotlib.figure import Figure
     from matplotlib.style import context

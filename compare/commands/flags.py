@@ -1,4 +1,4 @@
-"""One flag for every key of an experiment."""
+"""One flag for every key of an experiment that means something to a command."""
 
 from __future__ import annotations
 
@@ -25,17 +25,48 @@ Command = TypeVar("Command", bound=Callable[..., int | None])
 Overwrite = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 
-def flagged(function: Command) -> Command:
-    """Give a command one flag per key of an experiment, named ``--section.key``.
+def flagged(*offered: str) -> Callable[[Command], Command]:
+    """Give a command a flag ``--section.key`` for each key of an experiment that means something to it.
 
     Values stay text here: `read_flag` and the schema judge them, by the same rules as those of a file.
+
+    Parameters
+    ----------
+    *offered : str
+        Sections ("model") and single keys ("theory.closures"); all of both if none are given.
     """
-    own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    known = inspect.get_annotations(function, eval_str=True)
-    parameters = [p.replace(annotation=known[p.name]) for p in own] + [_flag(*field) for field in fields()]
-    function.__signature__ = inspect.Signature(parameters)
-    function.__annotations__ = {p.name: p.annotation for p in parameters}
-    return function
+
+    def decorate(function: Command) -> Command:
+        own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        known = inspect.get_annotations(function, eval_str=True)
+        parameters = [p.replace(annotation=known[p.name]) for p in own]
+        parameters += [
+            _flag(section, key, field)
+            for section, key, field in fields()
+            if not offered or section in offered or f"{section}.{key}" in offered
+        ]
+        function.__signature__ = inspect.Signature(parameters)
+        function.__annotations__ = {p.name: p.annotation for p in parameters}
+        return function
+
+    return decorate
+
+
+def flag_names(section: str, key: str) -> tuple[str, ...]:
+    """Spellings of a flag: ``--init.gamma`` and ``--gamma``."""
+    name = f"{section}.{key}"
+    return "--" + name.replace("_", "-"), *SHORT.get(name, ())
+
+
+def of_another_command(flag: str, command: str) -> str | None:
+    """Say what is wrong with a flag that is a key of an experiment, but means nothing to a command; else None."""
+    for section, key, _ in fields():
+        if flag in flag_names(section, key):
+            return (
+                f"`{flag}` means nothing to {command}, which does not look at it: leave it out "
+                f"(smallinit {command} --help lists what it takes)."
+            )
+    return None
 
 
 def _flag(section: str, key: str, field: Any) -> inspect.Parameter:
@@ -44,7 +75,7 @@ def _flag(section: str, key: str, field: Any) -> inspect.Parameter:
     if field.default is not None and not field.is_required() and not isinstance(field.default, tuple):
         shown += f" [{field.default}]"
     parameter = Parameter(
-        name=("--" + name.replace("_", "-"), *SHORT.get(name, ())), help=shown, negative=(), metavar="VALUE",
+        name=flag_names(section, key), help=shown, negative=(), metavar="VALUE",
         group=Group(section, sort_key=10), show_default=False,
     )  # fmt: skip
     repeatable = list[str] if name == "theory.closures" else str

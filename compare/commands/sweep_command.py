@@ -14,7 +14,7 @@ from .flags import Overwrite, flag_values, flagged
 from .terminal import note, on_terminal
 
 
-@flagged
+@flagged()
 def sweep(
     file: Path,
     /,

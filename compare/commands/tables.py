@@ -39,7 +39,7 @@ def overlay_table(overlays: Mapping[str, Overlay], training: Trajectory, toleran
     header = [
         "closure",
         "outcome",
-        "horizon W_E",
+        "horizon",
         *(f"error {name}" for name in groups),
         "seconds",
         "speed-up",
@@ -48,7 +48,7 @@ def overlay_table(overlays: Mapping[str, Overlay], training: Trajectory, toleran
     return "\n".join(
         [
             table(header, rows),
-            f"horizon: first flow time at which the error of the displacement exceeds {tolerance:.0%}; "
+            f"horizon: first flow time at which the displacement of a weight, the one named, is {tolerance:.0%} off; "
             "errors: largest relative error of the group's loss up to the end (a blow-up has none)",
             f"training: {_training(training)}",
         ]
@@ -62,7 +62,7 @@ def _overlay_row(name: str, result: Overlay, groups: Sequence[str], tolerance: f
     return [
         name,
         str(result.theory.outcome),
-        "never" if isinf(horizon) else f"t = {horizon:.4g}",
+        str(horizon) if isinf(horizon) else f"t = {horizon}",
         *("-" if result.blow_up_time else f"{np.max(result.relative_error[g]):.2%}" for g in groups),
         _figure(speed["theory_seconds"], ".2f"),
         _figure(faster, ".0f" if faster and faster >= 10 else ".1f", " x"),

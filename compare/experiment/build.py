@@ -16,12 +16,12 @@ from .schema import Task
 if TYPE_CHECKING:
     import numpy as np
 
+    from ...sim.optimizers.schedule import WarmupCosine
     from ...sim.trajectory.trajectory import Trajectory
     from ...theory.data.dataset import Dataset
     from ...theory.data.tasks import CompositeTask
     from ...theory.flows.flow import Flow
     from ...theory.models.model import Model
-    from ..training.warmup import WarmupCosine
 
 ARRAYS = ("sequences", "labels")
 OPTIONAL_ARRAYS = ("weights", "groups", "held_out")
@@ -100,7 +100,7 @@ class Built:
 
     def schedule(self) -> WarmupCosine | None:
         """How the learning rate changes over the steps; None if it does not."""
-        from ..training.warmup import WarmupCosine
+        from ...sim.optimizers.schedule import WarmupCosine
 
         training = self.loaded.experiment.training
         if training.schedule is None:
@@ -119,9 +119,11 @@ class Built:
 
     def training_times(self) -> np.ndarray:
         """Flow times of the kept steps: the sum of the step sizes before each."""
-        steps, schedule = self.saved_steps(), self.schedule()
-        elapsed = steps if schedule is None else schedule.elapsed(steps)
-        return self.loaded.experiment.training.learning_rate * elapsed
+        from ...sim.optimizers.schedule import Clock
+
+        experiment = self.loaded.experiment
+        clock = Clock.of(experiment.training.learning_rate, self.schedule(), experiment.steps)
+        return clock.times[self.saved_steps()]
 
     def times(self) -> np.ndarray:
         """Flow times of the kept steps up to t1; a step that ends there but for rounding is put at t1."""

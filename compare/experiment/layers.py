@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ...theory.base.errors import FieldError, InputError
 from ...theory.base.names import MODELS
 from ...theory.base.regular import read_regular
-from ...theory.base.validate import did_you_mean, nearest, shown
+from ...theory.base.validate import brief, did_you_mean, nearest
 from .schema import SECTIONS, Experiment, ModelSpec, fields
 
 PRESETS = Path(__file__).with_name("presets")
@@ -101,20 +101,18 @@ def read_preset(name: str) -> dict[str, Any]:
     return read_toml(PRESETS / f"{name}.toml")
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file, refusing what is none."""
+def read_toml(path: Path, what: str = "experiment", remedy: str = "or use --preset demo") -> dict[str, Any]:
+    """Read a TOML file that a command takes for `what`, refusing what is none."""
     try:
         return tomllib.loads(read_regular(path, FILE_BYTES).decode("utf-8"))
     except InputError:
         raise
     except FileNotFoundError:
-        raise InputError(
-            f"there is no experiment file {str(path)!r}: check the path; `smallinit overlay --preset demo` needs none."
-        ) from None
+        raise InputError(f"there is no {what} file {str(path)!r}: check the path, {remedy}.") from None
     except OSError as error:
-        raise InputError(f"cannot read the experiment file {str(path)!r}: {error.strerror}.") from error
+        raise InputError(f"cannot read the {what} file {str(path)!r}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{str(path)!r} is not a text file in UTF-8: give an experiment in TOML.") from error
+        raise InputError(f"{str(path)!r} is not a text file in UTF-8: give a {what} in TOML.") from error
     except (
         ValueError,
         RecursionError,
@@ -188,9 +186,9 @@ def sentence(error: ValidationError, sources: Mapping[str, str]) -> str:
     if kind == "missing":
         return f"`{name}` is missing; set it{tail}"
     if kind in ("model_type", "model_attributes_type"):
-        return f"`{name}` must be a table, written [{name}], got {shown(first['input'])}{tail}"
+        return f"`{name}` must be a table, written [{name}], got {brief(first['input'])}{tail}"
     message = first["msg"].rstrip(".").replace("Input should", "should").replace("Tuple should", "should")
-    return f"`{name}` {message[:1].lower()}{message[1:]}, got {shown(first['input'])}{tail}"
+    return f"`{name}` {message[:1].lower()}{message[1:]}, got {brief(first['input'])}{tail}"
 
 
 def _hint_key(name: str) -> str:

@@ -55,7 +55,7 @@ from .values import (
 COMMON_KEYS = ("name", "loss", "d_vocab")  # of all models
 
 
-def listed(names: Sequence[str]) -> str:
+def alternatives(names: Sequence[str]) -> str:
     """Join names as a sentence does: a, b or c."""
     return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
@@ -97,7 +97,7 @@ class Data(Section):
 class ModelSpec(Section):
     """The network; each model takes some of the keys, and the others are refused."""
 
-    name: ModelName = Field(default="EmbMLP", description=f"{listed(list(MODELS))}.")
+    name: ModelName = Field(default="EmbMLP", description=f"{alternatives(list(MODELS))}.")
     d_model: Size = Field(default=200, description="Embedding width.")
     d_mlp: Size = Field(default=400, description="Hidden width.")
     d_head: Size = Field(default=64, description="Width of keys, queries and values.")
@@ -107,7 +107,7 @@ class ModelSpec(Section):
         default=False, description="Add a learned positional embedding (OneLayerTransformer)."
     )
     activation: Activation = Field(default="tanh", description=f"One of {', '.join(ACTIVATIONS)}.")
-    loss: Loss | None = Field(default=None, description=f"{listed(LOSSES)}; the model's own if absent.")
+    loss: Loss | None = Field(default=None, description=f"{alternatives(LOSSES)}; the model's own if absent.")
     d_vocab: Size | None = Field(
         default=None, description="Vocabulary size; as large as the data need if absent."
     )
@@ -153,7 +153,7 @@ class Theory(Section):
         default=None, description="Absolute tolerance; from the weights' scale if absent."
     )
     method: Method | None = Field(
-        default=None, description=f"{listed(METHODS)}; chosen as the run goes on if absent."
+        default=None, description=f"{alternatives(METHODS)}; chosen as the run goes on if absent."
     )
     points: int = Field(
         default=101, ge=2, le=100_000, description="Times kept, of theory and training alike."
@@ -164,7 +164,7 @@ class Theory(Section):
 class Training(Section):
     """The training run."""
 
-    optimizer: Optimizer = Field(default="gd", description=f"{listed(OPTIMIZERS)}.")
+    optimizer: Optimizer = Field(default="gd", description=f"{alternatives(OPTIMIZERS)}.")
     learning_rate: Positive = Field(
         default=0.1, description="Flow time per step; the largest under a schedule."
     )
@@ -193,11 +193,13 @@ class Training(Section):
         default=None, description="Largest norm of the whole gradient; none if absent."
     )
     seed: Seed = Field(default=0, description="Seed of the minibatches.")
-    dtype: Dtype = Field(default="float64", description=f"{listed(DTYPES)}.")
+    dtype: Dtype = Field(default="float64", description=f"{alternatives(DTYPES)}.")
     device: Device = Field(
-        default="cpu", description=f"{listed(DEVICES)}, which takes a GPU if there is one."
+        default="cpu", description=f"{alternatives(DEVICES)}, which takes a GPU if there is one."
     )
-    keep: Keep = Field(default="weights", description=f"What is kept of every saved step: {listed(KEEPS)}.")
+    keep: Keep = Field(
+        default="weights", description=f"What is kept of every saved step: {alternatives(KEEPS)}."
+    )
     measure_on: File | None = Field(
         default=None, description="An .npz like that of [data], to measure the observables that are kept on."
     )

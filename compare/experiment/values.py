@@ -22,7 +22,7 @@ from ...theory.base.names import (
     OPTIMIZERS,
     SCHEDULES,
 )
-from ...theory.base.validate import did_you_mean, shown
+from ...theory.base.validate import brief, did_you_mean
 
 _PART = rf"({'|'.join(CLOSURE_PARTS)})=(exact|\d\d?)"
 # A cut of the loss, or what is kept of each part, joined by "+" since commas part closures in a flag.
@@ -96,7 +96,7 @@ def check_activation(name: str) -> str:
 
 def _known(name: str, known: tuple[str, ...]) -> str:
     if name not in known:
-        raise ValueError(f"{shown(name)} is unknown; {did_you_mean(name, known, cutoff=0.7).rstrip('.')}")
+        raise ValueError(f"{brief(name)} is unknown; {did_you_mean(name, known).rstrip('.')}")
     return name
 
 

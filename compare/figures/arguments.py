@@ -35,7 +35,7 @@ def tell(progress: Progress, text: str) -> None:
 
 
 @dataclass
-class State:
+class FigureState:
     """Where a figure's trainings keep their state.
 
     Attributes
@@ -50,12 +50,12 @@ class State:
     used: list[Path] = field(default_factory=list)
 
 
-def resumable(state: State | None, *run: object) -> dict[str, Any]:
+def resumable(state: FigureState | None, *run: object) -> dict[str, Any]:
     """Return the arguments of `train` that keep a run's state, and take up what is there.
 
     Parameters
     ----------
-    state : State or None
+    state : FigureState or None
         None keeps nothing.
     run : object
         What tells the run from the figure's others.

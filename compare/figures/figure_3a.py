@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arguments import Progress, State, pick, resumable, tell
-from .parts.anchors import GROUPS, first_time, ratio
+from ...theory.base.crossings import first_crossing
+from .arguments import FigureState, Progress, pick, resumable, tell
+from .parts.anchors import GROUPS, ratio
 from .parts.curves import GROUP_COLOURS, LEARNT, PAPER, SMALL, band, label_entropy
 from .result import FigureResult, Statistic
 
@@ -29,7 +30,7 @@ def run(
     size: str = "small",
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
-    state: State | None = None,
+    state: FigureState | None = None,
 ) -> FigureResult:
     """Train the decoder from three scales, and decide whether memory or reasoning comes first.
 
@@ -41,7 +42,7 @@ def run(
         Of initial weights, data and minibatches.
     progress : callable, optional
         Called with a line of text before every run.
-    state : State, optional
+    state : FigureState, optional
         Where trainings keep their state, to be taken up when the figure is run again.
 
     Returns
@@ -142,7 +143,7 @@ def _times(arrays: Arrays, gamma: float) -> np.ndarray:
     bounds = LEARNT * arrays["label entropy"][:, [0, 1, 1]]  # the test set has reasoning's label law
     losses = [arrays[f"loss/{group}/{gamma}"] for group in GROUPS]
     pairs = [zip(curves, column, strict=True) for curves, column in zip(losses, bounds.T, strict=True)]
-    return np.array([[first_time(arrays["step"], curve, b) for curve, b in group] for group in pairs])
+    return np.array([[first_crossing(arrays["step"], curve, b) for curve, b in group] for group in pairs])
 
 
 def _area(arrays: Arrays, gamma: float) -> np.ndarray:

@@ -16,7 +16,7 @@ from ...theory.models.emb_mlp import EmbMLP
 from ..plots.panels import GROUP_COLOURS
 from ..plots.phase import PART
 from ..training.train import train
-from .arguments import Progress, State, pick, resumable, tell
+from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import GROUPS, escape, half_of_drop, paper_task, ratio
 from .result import FigureResult, Statistic, listed
 
@@ -55,7 +55,7 @@ def run(
     size: str = "small",
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
-    state: State | None = None,
+    state: FigureState | None = None,
 ) -> FigureResult:
     """Train and predict every gamma and seed.
 
@@ -67,7 +67,7 @@ def run(
         Seeds of the initial weights.
     progress : callable, optional
         Told what is going on.
-    state : State, optional
+    state : FigureState, optional
         Where trainings keep their state, to be taken up when the figure is run again.
     """
     task, seeds = pick(TASKS, size, seeds)
@@ -99,7 +99,7 @@ def run(
     )
 
 
-def _pair(model: EmbMLP, data: Any, gamma: float, seed: int, end: float, state: State | None) -> Pair:
+def _pair(model: EmbMLP, data: Any, gamma: float, seed: int, end: float, state: FigureState | None) -> Pair:
     start, steps = model.init(gamma, seed), round(end / RATE)
     kept = resumable(state, gamma, seed)
     trained = train(model, data, start, learning_rate=RATE, steps=steps, save_at=SAVED, **kept)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...theory.data.tasks import CompositeTask
 from ...theory.models.emb_mlp import EmbMLP
-from .arguments import Progress, State, pick, resumable, tell
+from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts import anchors
 from .parts.embeddings import (
     LATE,
@@ -49,7 +49,7 @@ def run(
     size: str = "small",
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
-    state: State | None = None,
+    state: FigureState | None = None,
 ) -> FigureResult:
     """Train every seed at gamma 0.8 and lay the exact label laws beside.
 
@@ -61,7 +61,7 @@ def run(
         Seeds of the initial weights.
     progress : callable, optional
         Told what is going on.
-    state : State, optional
+    state : FigureState, optional
         Where trainings keep their state, to be taken up when the figure is run again.
     """
     chosen, seeds = pick(TASKS, size, seeds)

@@ -11,7 +11,7 @@ import numpy as np
 from ...theory.data.tasks import CompositeTask
 from ...theory.models.one_layer_transformer import OneLayerTransformer
 from ..literature.theorem_one import ANSATZ_WIDTH, bells
-from .arguments import Progress, State, pick, resumable, tell
+from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts import anchors
 from .parts.embeddings import (
     LATE,
@@ -54,7 +54,7 @@ def run(
     size: str = "small",
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
-    state: State | None = None,
+    state: FigureState | None = None,
 ) -> FigureResult:
     """Train every seed at gamma 0.8, and lay three theories of the embedding beside.
 
@@ -67,7 +67,7 @@ def run(
         Seeds of the initial weights, of the ansatz's noise, and of the pairs drawn.
     progress : callable, optional
         Told what is going on.
-    state : State, optional
+    state : FigureState, optional
         Where trainings keep their state, to be taken up when the figure is run again.
     """
     chosen, seeds = pick(TASKS, size, seeds)

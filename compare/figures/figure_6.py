@@ -11,9 +11,10 @@ import torch
 
 from ...sim.forecast.stages import value_direction
 from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.crossings import first_reached
 from ...theory.data.dataset import Dataset
 from ..training.decoder import Decoder, DecoderNetwork
-from .arguments import Progress, State, pick, resumable, tell
+from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import KINDS, direction_cosines, values_from_laws
 from .parts.curves import GROUP_COLOURS, PAPER, band, label_entropy
 from .result import FigureResult, Statistic
@@ -59,7 +60,7 @@ def run(
     size: str = "small",
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
-    state: State | None = None,
+    state: FigureState | None = None,
 ) -> FigureResult:
     """Train the decoder from a small initialisation and look at the first block's attention and values.
 
@@ -71,7 +72,7 @@ def run(
         Of initial weights, data and minibatches.
     progress : callable, optional
         Called with a line of text before every run.
-    state : State, optional
+    state : FigureState, optional
         Where trainings keep their state, to be taken up when the figure is run again.
 
     Returns
@@ -126,8 +127,7 @@ def _look(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
 
 def _early(loss: np.ndarray, data: Dataset) -> int:
     """Saved point at which a network first knows more of reasoning than the frequencies of its labels; -1 if never."""
-    below = np.flatnonzero(loss < label_entropy(data, "reasoning-train"))
-    return int(below[0]) if below.size else -1
+    return int(first_reached(loss < label_entropy(data, "reasoning-train")))
 
 
 def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.arrays import cosine_matrix
+from ...theory.base.crossings import first_crossing
 from ...theory.data.dataset import Dataset
-from ...theory.data.token_similarity import cosine_matrix
 from ..training.decoder import Decoder
-from .arguments import Progress, State, pick, resumable, tell
+from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.curves import train_decoder
 from .parts.text_panels import draw
 from .parts.text_runs import CORPORA, NEARLY_ONE_LAW, Narrative, Prediction, mean, mixture, what_decides
@@ -33,7 +34,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Settings:
+class DecoderStudy:
     """What a size stands for; `documents` per corpus, each the beginning of a window of `n_ctx` words."""
 
     documents: int
@@ -65,8 +66,8 @@ class Settings:
 
 
 SIZES = {
-    "small": Settings(400, 500, 80, 64, 32, 128, 1200, 60, 25, 5e-4, 16),
-    "paper": Settings(10_000, 4000, 80, 200, 64, 800, 20_000, 1000, 41, 1e-4, 100, device="auto"),
+    "small": DecoderStudy(400, 500, 80, 64, 32, 128, 1200, 60, 25, 5e-4, 16),
+    "paper": DecoderStudy(10_000, 4000, 80, 200, 64, 800, 20_000, 1000, 41, 1e-4, 100, device="auto"),
 }
 
 
@@ -75,7 +76,7 @@ def run(
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
     text: str | Path | None = None,
-    state: State | None = None,
+    state: FigureState | None = None,
 ) -> FigureResult:
     """Train on the mixture at every gamma and seed.
 
@@ -89,7 +90,7 @@ def run(
         Told about every run.
     text : path, optional
         A text file for the narrative corpus; its passages of `n_ctx` words stand in for the stories.
-    state : State, optional
+    state : FigureState, optional
         Where trainings keep their state, to be taken up when the figure is run again.
 
     Returns
@@ -132,7 +133,7 @@ def run(
     )
 
 
-def _record(settings: Settings, data: Dataset, narrative: Narrative | None) -> dict[str, Any]:
+def _record(settings: DecoderStudy, data: Dataset, narrative: Narrative | None) -> dict[str, Any]:
     """Everything chosen, JSON-able."""
     return {
         "gammas": list(GAMMAS),
@@ -188,13 +189,7 @@ def _biases(arrays: Arrays, level: float) -> dict[str, np.ndarray]:
 def bias_at_level(arrays: Arrays, level: float) -> np.ndarray:
     """Bias (gamma, seed) when the mean of both losses first reaches a level, interpolated; nan if never."""
     mean = (arrays["loss/narrative"] + arrays["loss/reasoning"]) / 2.0
-    below = mean <= level
-    k = np.maximum(below.argmax(axis=-1), 1)[..., None]
-    late, early = (np.take_along_axis(mean, k - i, -1)[..., 0] for i in (0, 1))
-    after, before = (np.take_along_axis(arrays["bias"], k - i, -1)[..., 0] for i in (0, 1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = before + (after - before) * (early - level) / (early - late)
-    return np.where(below.any(axis=-1), found, np.nan)
+    return first_crossing(arrays["bias"], mean, level, never=np.nan)
 
 
 def _pictured(arrays: Arrays, theory: Prediction) -> dict[str, np.ndarray]:

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.crossings import first_crossing, first_reached
 from ...theory.data.dataset import Dataset
 from ..training.decoder import Decoder, DecoderNetwork
-from .arguments import Progress, State, pick, resumable, tell
-from .parts.anchors import first_time, ratio
+from .arguments import FigureState, Progress, pick, resumable, tell
+from .parts.anchors import ratio
 from .parts.curves import PAPER, SMALL, Regime, band, label_entropy, some_of
 from .parts.memory_task import FIRST, N_RANGES, WIDTH, range_data, range_laws, window_data
 from .result import FigureResult, Statistic, listed
@@ -55,7 +56,7 @@ def run(
     size: str = "small",
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = None,
-    state: State | None = None,
+    state: FigureState | None = None,
 ) -> FigureResult:
     """Train the decoder on memory groups with four label ranges, and on a memory task with narrow label laws.
 
@@ -67,7 +68,7 @@ def run(
         Of initial weights, data and minibatches.
     progress : callable, optional
         Called with a line of text before every run.
-    state : State, optional
+    state : FigureState, optional
         Where trainings keep their state, to be taken up when the figure is run again.
 
     Returns
@@ -90,7 +91,7 @@ def run(
     )
 
 
-def _runs(ranges: Regime, regime: Regime, seed: int, progress: Progress, state: State | None) -> Arrays:
+def _runs(ranges: Regime, regime: Regime, seed: int, progress: Progress, state: FigureState | None) -> Arrays:
     """Curves of one seed."""
     tell(progress, f"figure 8: label ranges, seed {seed}, {ranges.steps} steps")
     data = range_data(ranges, seed)
@@ -132,14 +133,13 @@ def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
 
 def learnt(arrays: Arrays) -> np.ndarray:
     """Saved points at which all ranges are first learnt (n_seeds,); -1 if never."""
-    above = _stacked(arrays, "inside").min(axis=0) > WITHIN
-    return np.where(above.any(axis=1), above.argmax(axis=1), -1)
+    return first_reached(_stacked(arrays, "inside").min(axis=0) > WITHIN)
 
 
 def _of_ranges(arrays: Arrays) -> tuple[Statistic, ...]:
     points = learnt(arrays)
     ranges = np.where(points < 0, np.inf, arrays["step"][points])
-    known = [first_time(arrays["step"], -curve, -KNOWN) for curve in _stacked(arrays, "accuracy").max(axis=0)]
+    known = first_crossing(arrays["step"], _stacked(arrays, "accuracy").max(axis=0), KNOWN, rising=True)
     far, laws = _of_outputs(arrays, points)
     when = f"when the probability within its range is first above {WITHIN} for every group"
     return (
@@ -186,7 +186,7 @@ def _of_outputs(arrays: Arrays, points: np.ndarray) -> np.ndarray:
 def _of_windows(arrays: Arrays) -> Statistic:
     steps = arrays["step/window"]
     uniform, window = (
-        [first_time(steps, -curve, -KNOWN) for curve in arrays[f"accuracy/{kind}"]] for kind in WINDOW_COLOURS
+        first_crossing(steps, arrays[f"accuracy/{kind}"], KNOWN, rising=True) for kind in WINDOW_COLOURS
     )
     return Statistic.within(
         "Memory labels from {z - sum a .. z + sum a} are learnt much faster than uniform ones.",
@@ -244,7 +244,7 @@ def _windows(ax: Any, arrays: Arrays) -> None:
         steps = arrays["step/window"]
         band(ax, steps, arrays[f"loss/{kind}"], colour, f"{kind} labels")
         ax.axhline(arrays[f"entropy/{kind}"].mean(), color=colour, lw=0.8, ls=(0, (1, 1.5)), zorder=0)
-        known = np.median([first_time(steps, -curve, -KNOWN) for curve in arrays[f"accuracy/{kind}"]])
+        known = np.median(first_crossing(steps, arrays[f"accuracy/{kind}"], KNOWN, rising=True))
         if np.isfinite(known):
             ax.axvline(known, color=colour, lw=0.7, ls=(0, (3, 2)), zorder=0)
     ax.set(xlabel="training step", ylabel="memory loss (nats)", ylim=(0, None))

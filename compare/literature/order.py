@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...theory.base.crossings import first_reached
 from ...theory.data.dataset import Dataset
 from ...theory.flows.flow import derive
 from ...theory.models.embed_unembed import EmbedUnembed
@@ -34,8 +35,7 @@ def order_claim(modular: bool, first: str = "rule") -> Claim:
             start = {name: 0.01 * rng.normal(size=shape) for name, shape in model.weights.items()}
             path = integrate(derive(model, "exact"), data, start, t1=2000.0, save_at=201)
             share = np.array([path[f"loss/{group}"] / path[f"loss/{group}"][0] for group in GROUPS])
-            fallen = np.flatnonzero(share.min(axis=0) < FALLEN)
-            runs.append(share[:, fallen[0] if fallen.size else -1])
+            runs.append(share[:, first_reached(share.min(axis=0) < FALLEN)])
         rule, noise = np.mean(runs, axis=0)
         winners = {GROUPS[int(np.argmin(run))] if run.min() < FALLEN else "neither" for run in runs}
         return judged(

@@ -24,7 +24,7 @@ PRIME = 11
 RATE = 2.0 / PRIME**2  # with the unnormalised Fourier transform over the tokens
 SETTING = f"leading flow of TwoTokenMLP, activation square, addition modulo {PRIME}, all pairs"
 EQUAL, DRIFT, QUADRATURE = 1e-12, 1e-10, 1e-9
-Modes = tuple[np.ndarray, np.ndarray, np.ndarray]  # U, V, W: (frequencies, d_mlp), complex
+FourierModes = tuple[np.ndarray, np.ndarray, np.ndarray]  # U, V, W: (frequencies, d_mlp), complex
 Quantity = tuple[
     int, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 ]  # degree, function of U, V, W
@@ -111,7 +111,7 @@ def addition() -> Dataset:
     return Dataset(np.stack([a, b], axis=1), (a + b) % PRIME, PRIME)
 
 
-def modes(weights: Mapping[str, np.ndarray]) -> Modes:
+def modes(weights: Mapping[str, np.ndarray]) -> FourierModes:
     """Fourier coefficients over the tokens, without the constant one: U of W_E1, V of W_E2, W of W_out."""
     W_out = np.swapaxes(weights["W_out"], -1, -2)
     U, V, W = (np.fft.fft(x, axis=-2)[..., 1:, :] for x in (weights["W_E1"], weights["W_E2"], W_out))

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ...theory.base.arrays import cosine_matrix
 from ...theory.data.label_laws import reasoning_label_law
 from ...theory.data.tasks import CompositeTask
 from ...theory.models.one_layer_transformer import OneLayerTransformer
@@ -34,8 +35,7 @@ def moments(laws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def by_distance(rows: np.ndarray) -> np.ndarray:
     """Mean cosine of two rows at distance 0, 1, .."""
-    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.array([np.diagonal(unit @ unit.T, k).mean() for k in range(len(rows))])
+    return np.array([np.diagonal(cosine_matrix(rows), k).mean() for k in range(len(rows))])
 
 
 def bound_claim(

@@ -87,7 +87,7 @@ def align(theory: Trajectory, training: Trajectory) -> Alignment:
     Raises
     ------
     ValueError
-        If models, data, shapes or starts differ, or no time is common.
+        If either is not of its kind, if models, data, shapes or starts differ, or no time is common.
     """
     for name, value in (("theory", theory), ("training", training)):
         if not isinstance(value, Trajectory):
@@ -96,6 +96,7 @@ def align(theory: Trajectory, training: Trajectory) -> Alignment:
             )
         if len(value.t) == 0:
             raise FieldError(name, f"has no saved times ({value.outcome}): save some before its end.")
+        check_role(name, value)
     _refuse_other_shapes(theory, training)
     _refuse_other_problem(theory, training)
     rows, nearest, exact = _common_times(theory.t, training.t)
@@ -113,6 +114,16 @@ def align(theory: Trajectory, training: Trajectory) -> Alignment:
             stacklevel=3,
         )
     return Alignment(theory, training, rows, nearest, exact, _starts(theory, training))
+
+
+def check_role(name: str, trajectory: Trajectory) -> None:
+    """Refuse a trajectory in the place of another kind: `name` is "theory" or "training"."""
+    if trajectory.kind != name:
+        maker, other = ("integrate", "a training run") if name == "theory" else ("train", "a theory")
+        raise FieldError(
+            name,
+            f"is {other} ({trajectory.label!r}): give what `{maker}` returned (theory first, then training).",
+        )
 
 
 def _common_times(theory: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

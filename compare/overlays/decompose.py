@@ -12,6 +12,8 @@ import numpy as np
 from ...sim.integration.integrate import integrate
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
+from ...theory.base.names import OPTIMIZERS
+from ...theory.base.validate import choice, did_you_mean
 from ...theory.flows.flow import derive
 from ..training.train import train
 
@@ -129,13 +131,11 @@ class Decomposition:
 
     def _known(self, name: str) -> str:
         if name not in self.total:
-            raise FieldError("name", f"{name!r} has no parts here: choose one of {', '.join(self.total)}.")
+            raise FieldError("name", f"{name!r} has no parts here: {did_you_mean(name, self.total)}")
         return name
 
     def _part(self, part: str) -> States:
-        if part not in PARTS:
-            raise FieldError("part", f"{part!r} is unknown: choose one of {', '.join(PARTS)}.")
-        return self.parts[part]
+        return self.parts[choice("part", part, PARTS)]
 
 
 def decompose(both: Alignment) -> Decomposition:
@@ -238,9 +238,14 @@ def _parts_of(training: Trajectory) -> tuple[Model, Dataset, np.ndarray, Mapping
         raise FieldError(
             "training", f"was run with `{kept[0]}`: only runs at a constant rate can be decomposed."
         )
-    wanted = ("optimizer", "learning_rate", "batch_size", "dtype", "weight_decay", "betas")
+    wanted = ("optimizer", "learning_rate", "batch_size", "dtype", "weight_decay")
     if missing := [key for key in wanted if key not in record]:
         raise FieldError("training", f"does not say its {missing[0]}: take what `train` returns.")
+    if record["optimizer"] not in OPTIMIZERS:
+        raise FieldError(
+            "training",
+            f"was moved by {record['optimizer']!r}: decompose runs of 'gd', 'sgd' or 'adamw', asked for by name.",
+        )
     return model, data, steps, record
 
 

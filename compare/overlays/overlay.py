@@ -13,9 +13,11 @@ import numpy as np
 
 from ...sim.ode.outcome import Status
 from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.crossings import first_crossing
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import did_you_mean, positive
 from .align import Alignment, align
+from .horizon import BLOW_UP, Horizon
 
 if TYPE_CHECKING:
     from .decompose import Decomposition
@@ -35,7 +37,7 @@ def overlay(theory: Trajectory, training: Trajectory, decompose: bool = False) -
     Parameters
     ----------
     theory, training : Trajectory
-        From the same weights, model and data.
+        What `integrate` and `train` returned, from the same weights, model and data.
     decompose : bool
         Whether to split the distance into what the closure, the step size, the optimiser and the minibatches do, by
         extra runs; the result's ``decomposition`` has them.
@@ -177,8 +179,8 @@ class Overlay:
         """Flow time at which the theory blows up, None if it does not."""
         return self.theory.outcome.t if self.theory.outcome.status is Status.BLOW_UP else None
 
-    def horizon(self, tol: float, name: str = "W_E") -> float:
-        """First flow time at which a relative error exceeds `tol`.
+    def horizon(self, tol: float, name: str | None = None) -> Horizon:
+        """First flow time at which a relative error exceeds `tol`: that of the first weight to leave, or of `name`.
 
         Between saved times the error is taken as linear in time, so the horizon is as fine as the saved times
         are close. A theory that blows up while the training goes on has passed every tolerance by then: its
@@ -188,13 +190,14 @@ class Overlay:
         ----------
         tol : float
             Relative error, positive.
-        name : str
-            A key of `relative_error`.
+        name : str, optional
+            A key of `relative_error`, such as "W_E" or "loss/memory"; all weights if absent.
 
         Returns
         -------
-        float
-            Flow time; inf if the error never exceeds `tol` where the two can be compared.
+        Horizon
+            Flow time, a float, whose ``cause`` says what left first; inf if no error exceeds `tol` where the two can
+            be compared. A weight that the closure keeps at its start (`drive`) leaves at once.
 
         Raises
         ------
@@ -202,10 +205,15 @@ class Overlay:
             If `tol` is not positive or `name` is unknown.
         """
         positive("tol", tol)
-        if name not in self.relative_error:
+        if name is not None and name not in self.relative_error:
             hint = did_you_mean(name, self.relative_error)
             raise FieldError("name", f"{name!r} has no relative error here: {hint}")
-        return min(_crossing(self.t, self.relative_error[name], tol), self._end_of_theory)
+        names = self.theory.weights if name is None else [name]
+        found = {n: float(first_crossing(self.t, self.relative_error[n], tol, rising=True)) for n in names}
+        cause = min(found, key=found.__getitem__)
+        if self._end_of_theory < found[cause]:
+            return Horizon(self._end_of_theory, BLOW_UP)
+        return Horizon(found[cause], cause)
 
     @property
     def _end_of_theory(self) -> float:
@@ -270,17 +278,6 @@ class Overlay:
 def _ratio(difference: np.ndarray, scale: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(difference == 0, 0.0, difference / scale)
-
-
-def _crossing(t: np.ndarray, error: np.ndarray, tol: float) -> float:
-    above = np.flatnonzero(error > tol)
-    if len(above) == 0:
-        return inf
-    j = above[0]
-    if j == 0 or not isfinite(error[j]):
-        return float(t[j])
-    part = (tol - error[j - 1]) / (error[j] - error[j - 1])
-    return float(t[j - 1] + part * (t[j] - t[j - 1]))
 
 
 def _statistics(error: np.ndarray) -> dict[str, float | None]:

@@ -9,10 +9,13 @@ from typing import ClassVar
 import numpy as np
 
 from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.arrays import cosine_matrix
+from ...theory.base.crossings import first_reached
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import fraction, real
 from ...theory.data.dataset import Dataset
-from ...theory.data.token_similarity import cooccurrence_similarity, cosine_matrix, signature_similarity
+from ...theory.data.token_similarity import cooccurrence_similarity, signature_similarity
+from .align import check_role
 
 FIRST_STAGE = 0.9  # of the way from the loss at the start to the entropy of the label frequencies
 LEAST_SHARE = 5e-4  # of all tokens; the label laws of rarer ones are mostly noise
@@ -91,13 +94,13 @@ def first_stage_end(training: Trajectory, part: float = FIRST_STAGE) -> int:
             "training", f"starts at a loss of {loss[0]:.3g}, not above the label entropy {entropy:.3g}."
         )
     level = loss[0] - part * (loss[0] - entropy)
-    below = np.flatnonzero(loss <= level)
-    if not below.size:
+    end = int(first_reached(loss <= level))
+    if end < 0:
         raise FieldError(
             "training",
             f"ends at a loss of {loss[-1]:.3g}, above {level:.3g}, the end of the first stage: train on.",
         )
-    return int(below[0])
+    return end
 
 
 def _label_entropy(training: Trajectory) -> float:
@@ -152,9 +155,10 @@ def similarity_overlay(
     Raises
     ------
     ValueError
-        If there is no W_E, a theory has none of the training's times, fewer than three tokens are frequent enough, or
-        the first stage does not end.
+        If `training` is a theory, there is no W_E, a theory has none of the training's times, fewer than three tokens
+        are frequent enough, or the first stage does not end.
     """
+    check_role("training", training)
     _, data = training.model_and_data()
     for name, trajectory in {"training": training, **theories}.items():
         if "W_E" not in trajectory.weights:

@@ -13,7 +13,7 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ...sim.trajectory.observables import cosines
+from ...theory.base.arrays import cosine_matrix
 from .drawable import DrawableOverlay, DrawableParts
 
 # Okabe and Ito's palette: told apart under every common colour blindness; one colour per quantity.
@@ -165,7 +165,7 @@ def cosine_row(
         pair = grid[0, column].subgridspec(1, 2, wspace=0.06)
         for side, (states, label) in enumerate(((theory, overlay.theory.label), (training, "training"))):
             ax = figure.add_subplot(pair[0, side])
-            ax.imshow(cosines(states[i : i + 1, rows])[0], vmin=-1, vmax=1, cmap="RdBu_r")
+            ax.imshow(cosine_matrix(states[i, rows]), vmin=-1, vmax=1, cmap="RdBu_r")
             ax.set_title(label, pad=2, fontsize=6.5)
             _block_ticks(ax, tokens, left=not axes)
             axes.append(ax)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.crossings import first_crossing
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import fraction
 
@@ -58,14 +59,8 @@ def escape_times(sweep: xarray.Dataset, part: float = PART) -> xarray.DataArray:
 
 def _crossings(loss: np.ndarray, t: np.ndarray, part: float) -> np.ndarray:
     """First time at which rows of `loss` (..., n_t) have lost a part of their start, interpolated."""
-    level = (1.0 - part) * loss[..., :1]
-    below = loss <= level
-    index = np.argmax(below, axis=-1)[..., None]
-    late, early = (np.take_along_axis(loss, np.maximum(index - k, 0), -1)[..., 0] for k in (0, 1))
-    t1, t0 = (np.take_along_axis(t, np.maximum(index - k, 0), -1)[..., 0] for k in (0, 1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = t0 + (t1 - t0) * (early - level[..., 0]) / (early - late)
-    return np.where(np.isnan(loss[..., 0]), np.nan, np.where(below.any(axis=-1), found, np.inf))
+    start = loss[..., 0]
+    return np.where(np.isnan(start), np.nan, first_crossing(t, loss, (1.0 - part) * start))
 
 
 def plot_phases(

@@ -42,7 +42,7 @@ SEARCH = 12  # powers of eps beyond the first that are searched for a missing te
 
 
 @dataclass(frozen=True)
-class Term:
+class ClaimTerm:
     """A term of an equation.
 
     Attributes
@@ -74,13 +74,13 @@ class Verdict:
     status : str
         "exact", "leading order" (true, with terms missing at a higher power), "wrong by a constant factor", "wrong", or
         "undecided": the measured power contradicts the algebra, on random data too.
-    first_missing : Term or None
+    first_missing : ClaimTerm or None
         Derived minus claimed at the lowest power at which they differ.
     factor : float or None
         The constant by which the claim's leading term must be divided, for status "wrong by a constant factor".
-    beyond : tuple of Term
+    beyond : tuple of ClaimTerm
         Claimed terms of higher power than the first missing one: what is dropped already spoils them.
-    derived : Term
+    derived : ClaimTerm
         The leading term of the derived equation.
     predicted_order : float
         Power of eps with which the relative error against the true gradient vanishes, from the series; infinity where
@@ -99,10 +99,10 @@ class Verdict:
     claim: str
     weight: str
     status: str
-    first_missing: Term | None
+    first_missing: ClaimTerm | None
     factor: float | None
-    beyond: tuple[Term, ...]
-    derived: Term
+    beyond: tuple[ClaimTerm, ...]
+    derived: ClaimTerm
     predicted_order: float
     proof: ResidualMeasurement = field(repr=False)
     row_factors: np.ndarray = field(repr=False)
@@ -134,7 +134,7 @@ class Verdict:
         """The verdict with its terms as MathML, for notebooks."""
         from ...theory.printing import html as markup
 
-        def shown(term: Term) -> str:
+        def shown(term: ClaimTerm) -> str:
             return f"eps^{term.power}: {markup.mathml(latex(term.expression), 'inline')}"
 
         parts = [f"derived leading term, {shown(self.derived)}"]
@@ -185,7 +185,7 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
     leading = derived[start]
     rows = draws.row_factors(stated.get(start), leading)
     status, factor = _status(gap, start, stated.get(start), leading, draws)
-    first = None if gap is None else Term(gap[0] - start, _readable(gap[1], model))
+    first = None if gap is None else ClaimTerm(gap[0] - start, _readable(gap[1], model))
     order = float("inf") if first is None else max(first.power, 0)
     proof = draws.proof(claimed, weight.name, order)
     if status in (EXACT, LEADING) and _doubtful(proof, weight.name):
@@ -200,7 +200,7 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
         first_missing=first,
         factor=factor,
         beyond=tuple(_beyond(stated, gap, start, model)),
-        derived=Term(0, _readable(leading, model)),
+        derived=ClaimTerm(0, _readable(leading, model)),
         predicted_order=order,
         proof=proof,
         row_factors=rows[0],
@@ -287,10 +287,10 @@ def _status(
     return (WRONG, None) if factor is None else (FACTOR, factor)
 
 
-def _beyond(stated: Series, gap: tuple[int, Matrix] | None, start: int, model: Model) -> Iterator[Term]:
+def _beyond(stated: Series, gap: tuple[int, Matrix] | None, start: int, model: Model) -> Iterator[ClaimTerm]:
     for power, term in sorted(stated.items()):
         if gap is not None and power > gap[0] > start:
-            yield Term(power - start, _readable(term, model))
+            yield ClaimTerm(power - start, _readable(term, model))
 
 
 def _readable(expr: Matrix, model: Model) -> Matrix:

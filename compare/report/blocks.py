@@ -13,14 +13,14 @@ from ...theory.printing.html import equations, shown
 
 
 @dataclass(frozen=True)
-class Block:
+class PageBlock:
     """A piece of a section; `macro` is the name of the macro that sets it."""
 
     macro: ClassVar[str]
 
 
 @dataclass(frozen=True)
-class VerdictBlock(Block):
+class VerdictBlock(PageBlock):
     """Sentences with a mark: green if True, red if False, neither if None."""
 
     found: Sequence[tuple[bool | None, str]]
@@ -28,7 +28,7 @@ class VerdictBlock(Block):
 
 
 @dataclass(frozen=True)
-class TableBlock(Block):
+class TableBlock(PageBlock):
     """Rows of text under a header, in a box that scrolls on narrow screens."""
 
     header: Sequence[str]
@@ -38,7 +38,7 @@ class TableBlock(Block):
 
 
 @dataclass(frozen=True)
-class PictureBlock(Block):
+class PictureBlock(PageBlock):
     """A PNG with its alternative text and a caption; it stands in the page itself."""
 
     png: bytes
@@ -53,7 +53,7 @@ class PictureBlock(Block):
 
 
 @dataclass(frozen=True)
-class CodeBlock(Block):
+class CodeBlock(PageBlock):
     """Text to copy, in a box that scrolls."""
 
     text: str
@@ -61,7 +61,7 @@ class CodeBlock(Block):
 
 
 @dataclass(frozen=True)
-class NoteBlock(Block):
+class NoteBlock(PageBlock):
     """A paragraph; a soft one stands back."""
 
     text: str
@@ -70,7 +70,7 @@ class NoteBlock(Block):
 
 
 @dataclass(frozen=True)
-class EquationBlock(Block):
+class EquationBlock(PageBlock):
     """The equations of a closure, from their LaTeX, with the powers of their errors and what they conserve."""
 
     closure: str
@@ -86,14 +86,14 @@ class EquationBlock(Block):
 
 
 @dataclass(frozen=True)
-class LetterBlock(Block):
+class LetterBlock(PageBlock):
     """What the letters of equations mean."""
 
     macro = "letters"
 
 
 @dataclass(frozen=True)
-class ReproduceBlock(Block):
+class ReproduceBlock(PageBlock):
     """A file to save, and the command that makes the same results from it."""
 
     what: str
@@ -118,6 +118,6 @@ def _flat(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]
             yield name, shown(value)
 
 
-def some(blocks: Iterable[Block | None]) -> list[Block]:
+def some(blocks: Iterable[PageBlock | None]) -> list[PageBlock]:
     """Keep the blocks that there are."""
     return [block for block in blocks if block is not None]

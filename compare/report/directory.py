@@ -30,7 +30,8 @@ def page_of(folder: Path) -> Page:
         recover(folder.absolute())  # an overwrite that was killed halfway, where the system has no exchange
     if not folder.is_dir():
         raise InputError(
-            f"there is no directory {str(folder)!r}: name one that `overlay`, `sweep` or `figure` wrote."
+            f"there is no directory {str(folder)!r}: name one that `overlay`, `simulate`, `train`, `sweep` "
+            "or `figure` wrote."
         )
     for name, make in kinds.items():
         if (folder / name).is_file():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jinja2
 
-from .blocks import Block
+from .blocks import PageBlock
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -28,7 +28,7 @@ class Page:
 
     title: str
     lead: str
-    sections: Mapping[str, Sequence[Block]]
+    sections: Mapping[str, Sequence[PageBlock]]
 
     def html(self) -> str:
         """The whole document; sections without content are left out."""

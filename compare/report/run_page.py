@@ -12,10 +12,10 @@ from ...theory.base.errors import InputError
 from ...theory.base.regular import inside
 from ...theory.printing.html import shown
 from .blocks import (
-    Block,
     EquationBlock,
     LetterBlock,
     NoteBlock,
+    PageBlock,
     PictureBlock,
     ReproduceBlock,
     TableBlock,
@@ -24,7 +24,7 @@ from .blocks import (
     some,
 )
 from .page import Page
-from .sources import read_json, read_png, read_text
+from .sources import read_json, read_png, read_utf8
 
 if TYPE_CHECKING:
     from ...sim.trajectory.trajectory import Trajectory
@@ -140,7 +140,7 @@ def _figure(folder: Path, summary: Mapping[str, Any]) -> PictureBlock | None:
 
 def _curves(paths: Mapping[str, Path]) -> PictureBlock:
     """Losses by group and norms of the weights, from the files of the trajectories."""
-    from ...sim.trajectory.trajectory import load_trajectory
+    from ...sim.trajectory.loading import load_trajectory
 
     try:
         runs = {name: load_trajectory(path) for name, path in paths.items()}
@@ -173,10 +173,10 @@ def _drawn(runs: Mapping[str, Trajectory]) -> bytes:
     return buffer.getvalue()
 
 
-def _equations(folder: Path, closures: Mapping[str, Any]) -> list[Block]:
+def _equations(folder: Path, closures: Mapping[str, Any]) -> list[PageBlock]:
     path = folder / "equations.tex"
-    blocks: list[Block] = []
-    for name, latex in CLOSURE.findall(read_text(path)) if path.is_file() else ():
+    blocks: list[PageBlock] = []
+    for name, latex in CLOSURE.findall(read_utf8(path)) if path.is_file() else ():
         record = closures.get(name, {})
         orders = record.get("residual_order", {})
         powers = ", ".join(f"{w} {'exact' if o is None else f'eps^{o}'}" for w, o in orders.items())
@@ -184,7 +184,7 @@ def _equations(folder: Path, closures: Mapping[str, Any]) -> list[Block]:
     return [*blocks, LetterBlock()] if blocks else []
 
 
-def _errors(closures: Mapping[str, Any]) -> list[Block]:
+def _errors(closures: Mapping[str, Any]) -> list[PageBlock]:
     rows = []
     for name, record in closures.items():
         overlay = record.get("overlay") or {"error": {}, "horizon": {}}
@@ -222,4 +222,4 @@ def _reproduce(folder: Path, verb: str) -> ReproduceBlock | None:
         return None
     command = f"smallinit {verb} experiment.toml --out {folder.resolve().name}"
     promise = "With the same versions and the same machine the numbers are the same, bit for bit."
-    return ReproduceBlock("experiment", "experiment.toml", read_text(path), command, promise)
+    return ReproduceBlock("experiment", "experiment.toml", read_utf8(path), command, promise)

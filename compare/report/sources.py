@@ -15,7 +15,7 @@ from ...theory.base.sealed import UnsoundFile
 TEXT_BYTES, IMAGE_BYTES = 2**26, 2**26  # what a page may embed of one file
 
 
-def read_text(path: Path) -> str:
+def read_utf8(path: Path) -> str:
     """Read a text file that a page embeds.
 
     Raises

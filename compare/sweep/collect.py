@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .plan import SweepPlan
+from .store import Store
+
 if TYPE_CHECKING:
     import xarray
-
-    from .run_sweep import Sweep
 
 SCALARS = ("outcome", "t_end", "horizon")
 
 
-def to_xarray(sweep: Sweep) -> xarray.Dataset:
-    """Collect a sweep.
+def collected(plan: SweepPlan, store: Store) -> xarray.Dataset:
+    """Collect a sweep from its directory.
 
     Returns
     -------
@@ -32,7 +33,6 @@ def to_xarray(sweep: Sweep) -> xarray.Dataset:
     """
     import xarray
 
-    plan, store = sweep.plan, sweep.store
     points = [point.id for point in plan.points]
     found = store.read([name for name in points if name in store.places])
     if not found:

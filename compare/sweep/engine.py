@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...theory.base.errors import FieldError
-from .plan import Plan, Point
+from .plan import SweepPlan, SweepPoint
 from .point import run_batch, single_threaded
 from .store import Store
 
@@ -60,7 +60,7 @@ class Engine:
 
     Parameters
     ----------
-    plan, store : Plan, Store
+    plan, store : SweepPlan, Store
         What is to be computed, and where it goes.
     submit : callable
         ``submit(configs, run, observables) -> Future``.
@@ -69,7 +69,7 @@ class Engine:
     """
 
     def __init__(
-        self, plan: Plan, store: Store, submit: Callable[..., Future], workers: int, progress: Progress
+        self, plan: SweepPlan, store: Store, submit: Callable[..., Future], workers: int, progress: Progress
     ):
         self.plan, self.store, self.submit, self.workers, self.progress = (
             plan,
@@ -80,10 +80,10 @@ class Engine:
         )
         self.size, self.attempts = 1, dict[str, int]()
 
-    def run(self, points: Sequence[Point]) -> None:
+    def run(self, points: Sequence[SweepPoint]) -> None:
         """Compute points; returns when all are kept or recorded as failed."""
-        queue, halves = deque(points), deque[list[Point]]()
-        under_way: dict[Future, list[Point]] = {}
+        queue, halves = deque(points), deque[list[SweepPoint]]()
+        under_way: dict[Future, list[SweepPoint]] = {}
         try:
             while queue or halves or under_way:
                 while (queue or halves) and len(under_way) < 2 * self.workers:
@@ -97,10 +97,10 @@ class Engine:
             for future in under_way:
                 future.cancel()
 
-    def _take(self, queue: deque[Point]) -> list[Point]:
+    def _take(self, queue: deque[SweepPoint]) -> list[SweepPoint]:
         return [queue.popleft() for _ in range(min(self.size, len(queue)))]
 
-    def _not_done(self, batch: list[Point]) -> list[Point]:
+    def _not_done(self, batch: list[SweepPoint]) -> list[SweepPoint]:
         """Without what another driver has done in the meantime."""
         self.store.refresh()
         left = [point for point in batch if point.id not in self.store.places]
@@ -108,11 +108,11 @@ class Engine:
             self.progress.note(len(batch) - len(left), 0)
         return left
 
-    def _submit(self, batch: list[Point]) -> Future:
+    def _submit(self, batch: list[SweepPoint]) -> Future:
         configs = [(point.id, point.config) for point in batch]
         return self.submit(configs, self.plan.run, self.plan.observables)
 
-    def _finish(self, future: Future, batch: list[Point]) -> list[list[Point]]:
+    def _finish(self, future: Future, batch: list[SweepPoint]) -> list[list[SweepPoint]]:
         """Keep a batch's results; what is to be tried again."""
         try:
             found, seconds = future.result()
@@ -130,7 +130,7 @@ class Engine:
         self.progress.note(len(good), len(found) - len(good))
         return []
 
-    def _again(self, batch: list[Point], error: Exception) -> list[list[Point]]:
+    def _again(self, batch: list[SweepPoint], error: Exception) -> list[list[SweepPoint]]:
         if len(batch) > 1:
             middle = len(batch) // 2
             return [batch[:middle], batch[middle:]]

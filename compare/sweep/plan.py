@@ -23,7 +23,7 @@ SWEEP_KEYS = {"preset", "zip", "run", "observables"}
 
 
 @dataclass(frozen=True)
-class Point:
+class SweepPoint:
     """One setting of the axes.
 
     Attributes
@@ -42,7 +42,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """What a sweep file says.
 
     Attributes
@@ -78,7 +78,7 @@ class Plan:
         return tuple(len(self.axes[names[0]]) for names in self.dimensions)
 
     @cached_property
-    def points(self) -> tuple[Point, ...]:
+    def points(self) -> tuple[SweepPoint, ...]:
         """All points, the last dimension fastest; every one validated.
 
         Raises
@@ -113,7 +113,7 @@ class Plan:
         return "# A resolved sweep of smallinit; run it again with this file.\n\n" + write_tables(tables)
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any], place: str) -> Plan:
+    def from_dict(cls, record: Mapping[str, Any], place: str) -> SweepPlan:
         """Restore what `to_dict` wrote.
 
         Raises
@@ -136,7 +136,7 @@ class Plan:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{place.removeprefix('in ')} is no record of a sweep ({error!r}).") from error
 
-    def _points(self) -> Iterator[Point]:
+    def _points(self) -> Iterator[SweepPoint]:
         for index in product(*(range(n) for n in self.shape)):
             values = {
                 name: self.axes[name][i]
@@ -147,7 +147,7 @@ class Plan:
             config = stack([*layers, (nested(values), f"on the axes {self.place}")]).experiment.model_dump(
                 mode="json"
             )
-            yield Point(self._identity(config), values, config)
+            yield SweepPoint(self._identity(config), values, config)
 
     def _identity(self, config: Mapping[str, Any]) -> str:
         what = {"experiment": config, "run": self.run, "observables": self.observables}
@@ -170,7 +170,7 @@ class Plan:
         }
 
 
-def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Plan:
+def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> SweepPlan:
     """Read a sweep file: an experiment with two more tables, ``[axes]`` and, optionally, ``[sweep]``.
 
     Parameters
@@ -188,7 +188,7 @@ def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Plan
         If the file cannot be read or says something that is no sweep.
     """
     file = Path(file)
-    table, place = read_toml(file), f"in {file}"
+    table, place = read_toml(file, "sweep", "or write one: an experiment with [axes]"), f"in {file}"
     axes = {name: values_of(name, value, place) for name, value in flat(_table(table, "axes", place)).items()}
     spec = _table(table, "sweep", place, needed=False)
     if unknown := sorted(set(spec) - SWEEP_KEYS):
@@ -204,7 +204,7 @@ def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Plan
                 f"`training.checkpoint` does not go with a sweep, whose points would share the file ({words}): "
                 "leave it out, the sweep keeps every point that is done."
             )
-    plan = Plan(
+    plan = SweepPlan(
         layers=tuple(layers),
         axes=axes,
         zipped=_zipped(spec.get("zip", []), axes, place),

@@ -24,7 +24,7 @@ def run_point(config: Mapping[str, Any], run: Sequence[str], observables: Sequen
     -------
     dict
         "RUN|NAME" -> array, with RUN a closure or "training" and NAME an observable, "t", "outcome" or "t_end". A
-        closure trained beside has a "horizon": the flow time at which the first weight is ``output.tolerance`` off.
+        closure trained beside has a "horizon": flow time at which the first weight is ``output.tolerance`` off.
     """
     from ..experiment.build import Built
     from ..experiment.layers import Loaded
@@ -58,7 +58,7 @@ def _horizons(theory: Mapping[str, Any], training: Any, tolerance: float) -> Arr
     from ..overlays.overlay import overlay
 
     return {
-        f"{closure}|horizon": np.array(overlay(path, training).horizon(tolerance, next(iter(path.weights))))
+        f"{closure}|horizon": np.array(overlay(path, training).horizon(tolerance))
         for closure, path in theory.items()
         if len(path.t) > 1 and len(training.t) > 1
     }

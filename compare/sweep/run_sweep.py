@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ...theory.base.errors import FieldError
 from ...theory.base.files import check_file
 from ...theory.base.validate import integer
+from .collect import collected
 from .engine import Engine, Progress, workers_of
-from .plan import Plan as Plan
-from .plan import Point as Point
+from .plan import SweepPlan as SweepPlan
+from .plan import SweepPoint as SweepPoint
 from .plan import read_sweep as read_sweep
 from .store import PLAN, Store
 
@@ -27,13 +28,13 @@ class Sweep:
 
     Attributes
     ----------
-    plan : Plan
+    plan : SweepPlan
         Axes and experiment.
     store : Store
         Its directory.
     """
 
-    plan: Plan
+    plan: SweepPlan
     store: Store
 
     @property
@@ -75,9 +76,7 @@ class Sweep:
 
     def to_xarray(self) -> xarray.Dataset:
         """Collect everything into one dataset; see `smallinit.compare.sweep.collect`."""
-        from .collect import to_xarray
-
-        return to_xarray(self)
+        return collected(self.plan, self.store)
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Collect everything into one netCDF4 file, written whole or not at all; "/" in names becomes "|".
@@ -97,12 +96,12 @@ class Sweep:
         return write_netcdf(self.to_xarray(), Path(path))
 
 
-def _named(point: Point) -> str:
+def _named(point: SweepPoint) -> str:
     return ", ".join(f"{name} = {value!r}" for name, value in point.values.items())
 
 
 def run_sweep(
-    file: str | Path | Plan,
+    file: str | Path | SweepPlan,
     out: str | Path,
     executor: Executor | str | None = None,
     *,
@@ -118,7 +117,7 @@ def run_sweep(
 
     Parameters
     ----------
-    file : path or Plan
+    file : path or SweepPlan
         A sweep file; see `read_sweep`.
     out : path
         Directory for the results; run again to resume, or to extend the axes.
@@ -146,7 +145,7 @@ def run_sweep(
     OSError
         If results cannot be written; those written before stay.
     """
-    plan = file if isinstance(file, Plan) else read_sweep(file, flags)
+    plan = file if isinstance(file, SweepPlan) else read_sweep(file, flags)
     i, n = shard
     if not 1 <= i <= n:
         raise FieldError("shard", f"must be (i, n) with 1 <= i <= n, got {shard!r}.")
@@ -162,7 +161,9 @@ def run_sweep(
     return Sweep(plan, store)
 
 
-def open_sweep(file: str | Path | Plan, out: str | Path, flags: Mapping[str, Any] | None = None) -> Sweep:
+def open_sweep(
+    file: str | Path | SweepPlan, out: str | Path, flags: Mapping[str, Any] | None = None
+) -> Sweep:
     """Open the directory of a sweep, computing nothing.
 
     Raises
@@ -170,7 +171,7 @@ def open_sweep(file: str | Path | Plan, out: str | Path, flags: Mapping[str, Any
     InputError
         If it holds another sweep, or none.
     """
-    plan = file if isinstance(file, Plan) else read_sweep(file, flags)
+    plan = file if isinstance(file, SweepPlan) else read_sweep(file, flags)
     Store(Path(out))  # it must be there
     return Sweep(plan, Store(Path(out), plan.fixed))
 
@@ -184,4 +185,4 @@ def recorded_sweep(out: str | Path) -> Sweep:
         If it holds no sweep, or one that has not recorded its axes.
     """
     store = Store(Path(out))
-    return Sweep(Plan.from_dict(store.recorded(), f"in {store.folder / PLAN}"), store)
+    return Sweep(SweepPlan.from_dict(store.recorded(), f"in {store.folder / PLAN}"), store)

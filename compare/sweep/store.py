@@ -40,7 +40,7 @@ class Store:
     folder : Path
         Created if it is not there.
     fixed : dict
-        What all points share; see `Plan.fixed`. None to open what is there.
+        What all points share; see `SweepPlan.fixed`. None to open what is there.
 
     Raises
     ------

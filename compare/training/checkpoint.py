@@ -26,7 +26,7 @@ class CheckpointError(FieldError):
 
 
 @dataclass
-class State:
+class TrainingState:
     """All that a run needs to go on as if it had never stopped.
 
     Attributes
@@ -56,7 +56,7 @@ class State:
     measured: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: State) -> None:
+def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: TrainingState) -> None:
     """Write a checkpoint to a temporary file, sync and rename it: a kill leaves the old one or the new.
 
     Parameters
@@ -65,7 +65,7 @@ def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: State) -
         File to write; replaced if there.
     config : mapping
         JSON-able settings that a resuming run must share.
-    state : State
+    state : TrainingState
         Where the run is.
     """
     path = Path(path)
@@ -76,7 +76,7 @@ def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: State) -
     write_npz(path, {META: json.dumps(meta).encode(), **members})
 
 
-def load_checkpoint(path: str | Path, config: Mapping[str, Any]) -> State:
+def load_checkpoint(path: str | Path, config: Mapping[str, Any]) -> TrainingState:
     """Read a checkpoint and hold it against the settings of the run that resumes it.
 
     Parameters
@@ -88,7 +88,7 @@ def load_checkpoint(path: str | Path, config: Mapping[str, Any]) -> State:
 
     Returns
     -------
-    State
+    TrainingState
         Where the run was.
 
     Raises
@@ -119,7 +119,7 @@ def load_checkpoint(path: str | Path, config: Mapping[str, Any]) -> State:
     return state
 
 
-def _state(meta: dict[str, Any], members: dict[str, np.ndarray]) -> State:
+def _state(meta: dict[str, Any], members: dict[str, np.ndarray]) -> TrainingState:
     parts: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in KINDS}
     for key, value in members.items():
         kind, _, name = key.partition(":")
@@ -129,7 +129,7 @@ def _state(meta: dict[str, Any], members: dict[str, np.ndarray]) -> State:
         raise ValueError("its saved steps do not increase up to its step")
     if not isinstance(meta["rng"], dict):
         raise ValueError("its state of the generator is none")
-    return State(
+    return TrainingState(
         step=step,
         weights=parts["weight"],
         moments=parts["moment"],
@@ -140,15 +140,20 @@ def _state(meta: dict[str, Any], members: dict[str, np.ndarray]) -> State:
     )
 
 
-def check_fit(state: State, fresh: State, moments: Sequence[str], measured: Sequence[str]) -> None:
+def check_fit(
+    state: TrainingState,
+    fresh: TrainingState,
+    moments: Mapping[str, np.ndarray],
+    measured: Sequence[str],
+) -> None:
     """Refuse a state whose arrays are not those of the run that resumes it: nothing is broadcast or cast.
 
     Parameters
     ----------
-    state, fresh : State
+    state, fresh : TrainingState
         What was read, and the state of the run before its first step.
-    moments : sequence of str
-        What the optimizer keeps of each weight after a step.
+    moments : dict
+        Arrays like those that the optimizer remembers at the step of `state`.
     measured : sequence of str
         Observables that the run measures.
 
@@ -157,19 +162,12 @@ def check_fit(state: State, fresh: State, moments: Sequence[str], measured: Sequ
     CheckpointError
         For the first array that is missing, unknown, of another shape or type, or not finite.
     """
-    n, weights = len(state.saved_steps), fresh.weights
-    kept = {
-        f"{name}/{key}": np.empty(
-            () if key == "step" else value.shape, np.float32 if key == "step" else value.dtype
-        )
-        for name, value in weights.items()
-        for key in (moments if state.step else ())
-    }
-    saved = {name: np.empty((n, *weights[name].shape)) for name in fresh.saved}
+    n = len(state.saved_steps)
+    saved = {name: np.empty((n, *fresh.weights[name].shape)) for name in fresh.saved}
     values = {name: np.empty(n) for name in (measured if n else ())}
     for what, found, wanted in (
-        ("weight", state.weights, weights),
-        ("moment", state.moments, kept),
+        ("weight", state.weights, fresh.weights),
+        ("moment", state.moments, moments),
         ("saved weight", state.saved, saved),
         ("observable", state.measured, values),
     ):

@@ -136,7 +136,7 @@ class LayerNorm(nn.Module):
         return F.layer_norm(x, x.shape[-1:], self.w[0], self.b[0])
 
 
-class Block(nn.Module):
+class DecoderBlock(nn.Module):
     """Causal attention, then a hidden layer, each added to the stream."""
 
     W_Q: Tensor
@@ -187,7 +187,7 @@ class DecoderNetwork(Network):
     """The network of a `Decoder`."""
 
     W_pos: Tensor
-    blocks: Any  # nn.ModuleList of Block
+    blocks: Any  # nn.ModuleList of DecoderBlock
 
     def __init__(self, model: Decoder, start: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> None:
         nn.Module.__init__(self)
@@ -197,7 +197,7 @@ class DecoderNetwork(Network):
             if "." not in name:
                 self.register_parameter(name, nn.Parameter(value))
         inner = [f"blocks.{l}." for l in range(model.n_layers)]
-        self.blocks = nn.ModuleList(Block(model, _below(weights, prefix)) for prefix in inner)
+        self.blocks = nn.ModuleList(DecoderBlock(model, _below(weights, prefix)) for prefix in inner)
         self.ln_final = _norm(weights, "ln_final")
 
     def embed(self, sequences: Tensor) -> Tensor:

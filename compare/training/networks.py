@@ -65,7 +65,7 @@ class Network(nn.Module):
         return {name: p.detach().cpu().numpy().astype(np.float64) for name, p in self.named_parameters()}
 
 
-class EmbMLP(Network):
+class EmbMLPNetwork(Network):
     """Sum of embeddings through one hidden layer: the twin of `smallinit.theory.EmbMLP`."""
 
     def forward(self, sequences: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class EmbMLP(Network):
         return z @ self.W_out  # (n, d_vocab)
 
 
-class EmbedUnembed(Network):
+class EmbedUnembedNetwork(Network):
     """Sum of embeddings, unembedded: the twin of `smallinit.theory.EmbedUnembed`."""
 
     def forward(self, sequences: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class EmbedUnembed(Network):
         return embedding_bag(sequences, self.W_E, mode="sum") @ self.W_U  # (n, d_vocab)
 
 
-class TwoTokenMLP(Network):
+class TwoTokenMLPNetwork(Network):
     """Two untied tokens through one hidden layer: the twin of `smallinit.theory.TwoTokenMLP`."""
 
     W_E1: Tensor
@@ -95,7 +95,7 @@ class TwoTokenMLP(Network):
         return self.activation(h) @ self.W_out  # (n, d_vocab)
 
 
-class OneLayerTransformer(Network):
+class OneLayerTransformerNetwork(Network):
     """Attention at the last position, residual, MLP: the twin of `smallinit.theory.OneLayerTransformer`."""
 
     W_pos: Tensor
@@ -116,7 +116,7 @@ class OneLayerTransformer(Network):
         return f @ self.W_U if self.model.unembed else f
 
 
-class ScalarClassifier(Network):
+class ScalarClassifierNetwork(Network):
     """Attention over one-hot tokens, one output: the twin of `smallinit.theory.ScalarClassifier`."""
 
     def forward(self, sequences: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class ScalarClassifier(Network):
         return self.activation(v @ self.W_in) @ self.W_out  # (n, 1)
 
 
-class AttentionOnly(Network):
+class AttentionOnlyNetwork(Network):
     """Causal attention on a one-hot stream, all positions: the twin of `smallinit.theory.AttentionOnly`."""
 
     def forward(self, sequences: Tensor) -> Tensor:
@@ -178,12 +178,12 @@ def _tensor(array: Any, dtype: torch.dtype) -> Tensor:
 
 
 TWINS: dict[type, type[Network]] = {  # and `decoder.Decoder`, entered where it is defined
-    theory.EmbMLP: EmbMLP,
-    theory.EmbedUnembed: EmbedUnembed,
-    theory.TwoTokenMLP: TwoTokenMLP,
-    theory.OneLayerTransformer: OneLayerTransformer,
-    theory.ScalarClassifier: ScalarClassifier,
-    theory.AttentionOnly: AttentionOnly,
+    theory.EmbMLP: EmbMLPNetwork,
+    theory.EmbedUnembed: EmbedUnembedNetwork,
+    theory.TwoTokenMLP: TwoTokenMLPNetwork,
+    theory.OneLayerTransformer: OneLayerTransformerNetwork,
+    theory.ScalarClassifier: ScalarClassifierNetwork,
+    theory.AttentionOnly: AttentionOnlyNetwork,
 }
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from ...sim.ode.outcome import IntegrationError
+from ...sim.optimizers.optimizer import Optimizer
+from ...sim.optimizers.schedule import Schedule
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import integer
@@ -17,28 +19,27 @@ from ...theory.data.dataset import Dataset
 from ...theory.models.spec import Spec
 from .batches import CHUNK
 from .checkpoint import load_checkpoint
-from .settings import Settings
+from .settings import TrainingSettings
 from .torch_threads import flushed_denormals, torch_threads
-from .training_run import Run
-from .warmup import WarmupCosine
+from .training_run import TrainingRun
 
 
 def train(
     model: Spec,
     data: Dataset,
     start: Mapping[str, Any],
-    optimizer: str = "gd",
-    learning_rate: float = 0.1,
+    optimizer: str | Optimizer = "gd",
+    learning_rate: float | None = None,
     steps: int = 2000,
     save_at: Any = None,
     *,
     batch_size: int | None = None,
     seed: int = 0,
     dtype: str | None = None,
-    weight_decay: float = 0.0,
-    schedule: WarmupCosine | None = None,
+    weight_decay: float | None = None,
+    schedule: Schedule | None = None,
     clip: float | None = None,
-    betas: tuple[float, float] = (0.9, 0.999),
+    betas: tuple[float, float] | None = None,
     device: str = "cpu",
     keep: str = "weights",
     measure_on: Dataset | None = None,
@@ -58,12 +59,12 @@ def train(
         Weighted sequences of the model's vocabulary.
     start : mapping
         Weight name -> initial value of shape ``model.weights[name]``.
-    optimizer : {"gd", "sgd", "adamw"}
-        Full-batch gradient descent; the same on minibatches drawn with replacement from the row weights;
-        AdamW, on minibatches if `batch_size` is given. Flow time belongs to the first two: AdamW is there for
-        contrast.
-    learning_rate : float
-        Step size; flow time = learning_rate x step, or the sum of the step sizes under a `schedule`.
+    optimizer : Optimizer or {"gd", "sgd", "adamw"}
+        What moves the weights: the same object that `integrate` takes, on minibatches if `batch_size` is given. By
+        name: full-batch gradient descent; the same on minibatches drawn with replacement from the row weights; AdamW.
+    learning_rate : float, optional
+        Step size, by default 0.1; flow time = learning_rate x step, or the sum of the step sizes under a `schedule`.
+        This, `weight_decay`, `schedule` and `betas` are for optimizers by name; an Optimizer has its own.
     steps : int
         Number of optimizer steps.
     save_at : None, int or array of int
@@ -75,14 +76,14 @@ def train(
         Of the minibatches.
     dtype : {"float64", "float32"}, optional
         Precision of training, by default float64, and float32 for a `Decoder`; the trajectory is float64 either way.
-    weight_decay : float
-        Decay rate per unit of flow time: decoupled in "adamw", part of the gradient otherwise.
-    schedule : WarmupCosine, optional
+    weight_decay : float, optional
+        Decay rate per unit of flow time, by default 0: decoupled in "adamw", part of the gradient otherwise.
+    schedule : WarmupCosine, Linear or callable, optional
         How the step size changes; by default it does not.
     clip : float, optional
         Largest norm of the gradient of all weights together; longer gradients are scaled down to it.
-    betas : tuple of float
-        Decay of AdamW's two moments per step.
+    betas : tuple of float, optional
+        Decay of AdamW's two moments per step, by default 0.9 and 0.999.
     device : {"cpu", "cuda", "auto"}
         Where to train; "auto" takes a CUDA device if there is one. Runs are repeated and resumed bit for bit on
         the CPU, where also minibatches are always drawn.
@@ -116,7 +117,7 @@ def train(
     IntegrationError
         If the loss stops being finite; its ``trajectory`` holds everything before.
     """
-    settings = Settings.of(
+    settings = TrainingSettings.of(
         optimizer=optimizer,
         learning_rate=learning_rate,
         steps=steps,
@@ -133,6 +134,7 @@ def train(
     )
     path, every = _checkpoint_arguments(checkpoint, checkpoint_every, resume)
     model.check_data(data)
+    settings.rule.of_weights(model.weights)
     if measure_on is not None:
         model.check_data(measure_on)
     # The caller may be inside `torch.no_grad()` or inference mode; both are put back on leaving.
@@ -141,7 +143,7 @@ def train(
     with modes[0], modes[1], modes[2], torch_threads(model, rows):
         weights = model.validate(start)
         _check_range(weights, settings.dtype)
-        run = Run(model, data, weights, settings, path, every, measure_on)
+        run = TrainingRun(model, data, weights, settings, path, every, measure_on)
         if path is not None and path.exists():
             run.restore(load_checkpoint(path, run.config))
         outcome = run.advance(bool(progress))

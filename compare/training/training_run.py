@@ -21,24 +21,23 @@ from ...theory.data.dataset import Dataset
 from ...theory.models.model import Model
 from ...theory.models.spec import Spec
 from .batches import Batches, full_loss, loss_and_gradient
-from .checkpoint import CheckpointError, State, check_fit, save_checkpoint
+from .checkpoint import CheckpointError, TrainingState, check_fit, save_checkpoint
 from .measure import Measure
-from .networks import Network, network
-from .settings import Settings, config_hash
+from .movers import mover
+from .networks import network
+from .settings import TrainingSettings, config_hash
 
 CHECKPOINT_SECONDS = 60.0
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW
-LABELS = {"gd": "GD", "sgd": "SGD", "adamw": "AdamW"}
 
 
-class Run:
+class TrainingRun:
     """Network, optimizer and batches of one run, and the weights it has saved.
 
     Parameters
     ----------
     model, data, start
         As in `train`, validated.
-    settings : Settings
+    settings : TrainingSettings
         Cleaned settings.
     checkpoint : Path or None
         Where to keep the state.
@@ -53,7 +52,7 @@ class Run:
         model: Spec,
         data: Dataset,
         start: dict[str, np.ndarray],
-        settings: Settings,
+        settings: TrainingSettings,
         checkpoint: Path | None,
         every: int | None,
         measure_on: Dataset | None = None,
@@ -65,7 +64,7 @@ class Run:
             self.config["measure_on"] = measure_on.fingerprint
         self.network = network(model, start, dtype).to(device)
         self.batches = Batches(model, data, dtype, settings.batch_size, settings.seed, device)
-        self.optimizer = _adamw(self.network, settings) if settings.adamw else None
+        self.mover = mover(settings.rule, dict(self.network.named_parameters()), settings.clock)
         self.step, self.loss = 0, float("nan")
         self.statistics: dict[str, float] = {}
         self.saved_steps: list[int] = []
@@ -94,7 +93,7 @@ class Run:
         self.statistics |= {"final_loss": self.loss}
         return self._finish()
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: TrainingState) -> None:
         """Take over a checkpoint's state."""
         settings = self.settings
         if state.step > settings.steps:
@@ -109,17 +108,13 @@ class Run:
                 f"({len(state.saved_steps)} steps): give the same steps up to there.",
             )
         measured = [] if self._measure is None else self._measure.observables
-        check_fit(state, self.state(), MOMENTS if settings.adamw else (), measured)
+        check_fit(state, self.state(), self.mover.expected(state.step), measured)
         self._restore_generator(state.rng)
         with torch.no_grad():
             for name, p in self.network.named_parameters():
                 p.copy_(torch.from_numpy(state.weights[name]))
-                if self.optimizer is not None and state.step:
-                    self.optimizer.state[p] = {
-                        key.partition("/")[2]: torch.tensor(value, device=p.device)
-                        for key, value in state.moments.items()
-                        if key.startswith(f"{name}/")
-                    }
+        if state.step:
+            self.mover.restore(state.moments)
         self.step, self.saved_steps = state.step, list(state.saved_steps)
         self.saved = {name: list(value) for name, value in state.saved.items()}
         self.measured = {name: value.tolist() for name, value in state.measured.items()}
@@ -133,19 +128,14 @@ class Run:
                 f"holds no state of this run's generator ({error}): delete it or give another path.",
             ) from None
 
-    def state(self) -> State:
+    def state(self) -> TrainingState:
         """All that a resumed run needs."""
         named = list(self.network.named_parameters())
-        moments = self.optimizer.state if self.optimizer is not None else {}
         shapes = self.model.weights
-        return State(
+        return TrainingState(
             step=self.step,
             weights={name: p.detach().cpu().numpy() for name, p in named},
-            moments={
-                f"{n}/{key}": value.cpu().numpy()
-                for n, p in named
-                for key, value in moments.get(p, {}).items()
-            },
+            moments=self.mover.moments(),
             rng=dict(self.batches.rng.bit_generator.state),
             saved_steps=self.saved_steps,
             saved={name: np.array(kept).reshape(-1, *shapes[name]) for name, kept in self.saved.items()},
@@ -164,7 +154,7 @@ class Run:
             },
             outcome=outcome,
             kind="training",
-            label=f"{LABELS[settings.optimizer]}, learning rate {settings.learning_rate:g}",
+            label=str(settings.rule) if settings.batch_size is None else f"stochastic {settings.rule}",
             statistics=self.statistics,
             provenance=provenance(**self.config, config_hash=config_hash(self.config), steps=settings.steps),
             steps=steps,
@@ -197,21 +187,9 @@ class Run:
         return True
 
     def _update(self) -> None:
-        settings = self.settings
-        rate, decay = settings.learning_rate, settings.weight_decay
-        if settings.schedule is not None:
-            rate *= settings.schedule.factor(self.step)
-        if settings.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
-        if self.optimizer is not None:
-            self.optimizer.param_groups[0]["lr"] = rate
-            self.optimizer.step()
-            return
-        # torch.optim.SGD does just this, but importing torch.optim's machinery costs 1.5 s.
-        with torch.no_grad():
-            for p in self.network.parameters():
-                if p.grad is not None:
-                    p.add_(p.grad if decay == 0 else p.grad.add(p, alpha=decay), alpha=-rate)
+        if self.settings.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
+        self.mover.step(self.step)
 
     def _maybe_checkpoint(self) -> None:
         if self._checkpoint is None:
@@ -233,16 +211,6 @@ class Run:
         if self._checkpoint is not None:
             save_checkpoint(self._checkpoint, self.config, self.state())
         return Outcome(Status.REACHED_END, t)
-
-
-def _adamw(net: Network, settings: Settings) -> torch.optim.AdamW:
-    return torch.optim.AdamW(
-        net.parameters(),
-        settings.learning_rate,
-        settings.betas,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
 
 
 def _warn_of_denormals(start: dict[str, np.ndarray], dtype: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.validate import integer
 from ..integration.integrate import default_atol, fingerprint
 from ..ode.methods import Method
 from ..ode.outcome import IntegrationError, Outcome, Status
@@ -160,11 +161,7 @@ def _members(
 
 
 def _workers(threads: int | None) -> int:
-    if threads is None:
-        return os.cpu_count() or 1
-    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1:
-        raise ValueError(f"`threads` must be a positive integer or None, got {threads!r}.")
-    return int(threads)
+    return os.cpu_count() or 1 if threads is None else integer("threads", threads, 1)
 
 
 def _run(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.crossings import first_crossing
+from ...theory.base.validate import choice, fraction, integer, nonnegative
 from ...theory.flows.flow import derive
 from ..compile.compiler import compile_flow
 from ..integration.integrate import integrate
@@ -134,7 +136,7 @@ def certificate(
             max(looked, float(states.t[-1])),
             closer - 1,
         )
-        horizon = _crossing(states.t, error, SAFETY * tol)
+        horizon = _horizon(states.t, error, SAFETY * tol)
         near = min(states.t[points // 4], 0.4 * states.t[-1])
         if horizon == 0.0 or horizon >= near or not closer:
             break
@@ -238,25 +240,17 @@ def _derivative(problem: Problem, y: np.ndarray) -> np.ndarray:
     return out
 
 
-def _crossing(t: np.ndarray, error: np.ndarray, level: float) -> float:
-    """First time at which the error exceeds `level`, linear in between; infinity if never."""
-    above = np.flatnonzero(~(error <= level))
-    if not above.size:
-        return inf
-    j = above[0]
-    if j == 0:
-        return 0.0
-    if np.isnan(error[j]):  # gone between two points
-        return float(t[j - 1]) if j > 1 else 0.5 * float(t[j])
-    return float(np.interp(level, error[j - 1 : j + 1], t[j - 1 : j + 1]))
+def _horizon(t: np.ndarray, error: np.ndarray, level: float) -> float:
+    """First time at which the error reaches `level`; infinity if never, at the last known point where it is lost."""
+    known = int(np.argmax(np.isnan(error))) if np.isnan(error).any() else len(error)
+    horizon = float(first_crossing(t[:known], error[:known], level, rising=True))
+    if horizon < inf or known == len(error):
+        return horizon
+    return float(t[known - 1]) if known > 1 else 0.5 * float(t[known])
 
 
 def _check(flow: Flow, tol: float, weight: str, learning_rate: float, points: int) -> None:
-    if not 0.0 < tol < 1.0:
-        raise ValueError(f"`tol` must lie between 0 and 1, got {tol!r}.")
-    if weight not in flow.model.weights:
-        raise ValueError(f"`weight` {weight!r} is unknown: choose one of {', '.join(flow.model.weights)}.")
-    if not 0.0 <= learning_rate < inf:
-        raise ValueError(f"`learning_rate` must be finite and not negative, got {learning_rate!r}.")
-    if isinstance(points, bool) or not isinstance(points, int) or points < 9:
-        raise ValueError(f"`points` must be an integer of at least 9, got {points!r}.")
+    fraction("tol", tol)
+    choice("weight", weight, flow.model.weights)
+    nonnegative("learning_rate", learning_rate)
+    integer("points", points, 9)

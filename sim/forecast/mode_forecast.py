@@ -11,6 +11,7 @@ import sympy as sp
 from scipy.special import softmax
 
 from ...theory.algebra.matrices import product
+from ...theory.base.crossings import first_crossing
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import COUNTS, build_inputs, weight
 from ...theory.data.signature_modes import Modes
@@ -61,14 +62,7 @@ def mode_residuals(trajectory: Trajectory, modes: Modes) -> np.ndarray:
 
 def learning_times(trajectory: Trajectory, modes: Modes, share: float = 0.5) -> np.ndarray:
     """Flow time at which the residual of each mode first falls to a share of its strength; infinite if never."""
-    left = mode_residuals(trajectory, modes)
-    times = np.full(left.shape[1], np.inf)
-    for k, residual in enumerate(left.T):
-        below = np.flatnonzero(residual < share)
-        if below.size:
-            near = slice(max(below[0] - 1, 0), below[0] + 1)
-            times[k] = np.interp(-share, -residual[near], trajectory.t[near])
-    return times
+    return first_crossing(trajectory.t, mode_residuals(trajectory, modes).T, share)
 
 
 def mode_blow_ups(modes: Modes, weights: Mapping[str, Any], t1: float) -> np.ndarray:

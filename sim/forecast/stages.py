@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
+from ...theory.base.crossings import first_crossing
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import build_inputs
 from ...theory.exact.closed_forms import key_query
@@ -87,11 +88,7 @@ def onset(trajectory: Trajectory, factor: float = 2.0) -> float:
         raise ValueError(f"`factor` must be above 1, got {factor!r}.")
     size = np.log(np.sqrt(sum(np.sum(trajectory.weights[name] ** 2, axis=(1, 2)) for name in INNER)))
     grown = size - size[0] - np.log(factor)
-    above = np.flatnonzero(grown >= 0.0)
-    if not above.size:
-        return float("inf")
-    near = slice(above[0] - 1, above[0] + 1)  # above[0] > 0: the start has not grown
-    return float(np.interp(0.0, grown[near], trajectory.t[near]))
+    return float(first_crossing(trajectory.t, grown, 0.0, rising=True))
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,17 +22,20 @@ if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
     from ...theory.flows.flow import Flow
     from ..kernel.problem import Problem
+    from ..optimizers.optimizer import Optimizer
     from ..reduced.reduction import Reduction
     from ..trajectory.live_view import LiveView
+
+RTOL = 1e-6
 
 
 def integrate(
     flow: Flow | Reduction,
     data: Dataset,
     start: Mapping[str, Any],
-    t1: float,
+    t1: float | None = None,
     save_at: Any = None,
-    rtol: float = 1e-6,
+    rtol: float = RTOL,
     atol: float | None = None,
     method: str | Method | None = None,
     events: Any = (),
@@ -45,8 +48,10 @@ def integrate(
     max_seconds: float | None = None,
     progress: Callable[[float], None] | None = None,
     observables: Sequence[str] | None = None,
+    optimizer: Optimizer | None = None,
+    steps: int | None = None,
 ) -> Trajectory:
-    """Integrate a flow in flow time (learning_rate x step) from `t0` to `t1`.
+    """Integrate a flow in flow time (learning_rate x step) from `t0` to `t1`, or by the `steps` of an optimizer.
 
     A blow-up in finite time is a regular end: see ``Trajectory.outcome``. Every requested time before it is
     saved.
@@ -85,6 +90,12 @@ def integrate(
         Wall-clock limit.
     progress : callable or None
         Called with t, at most ten times a second.
+    optimizer : Optimizer or None
+        What moves the weights, the same object that `train` takes; None for gradient flow. With it go `steps` in
+        place of `t1`, `save_at` in steps, and as `method` "multirate" (every step's update, the gradient evaluated
+        where its extrapolation is off by more than `rtol`; the default, with 0.01) or "steps" (one evaluation a step).
+    steps : int or None
+        Number of the optimizer's steps.
     observables : sequence of str or None
         Observables to keep in place of the weights, such as "loss" or "norm/W_E", computed as the run goes on: where
         all weights at all saved times would fill the memory.
@@ -101,6 +112,15 @@ def integrate(
     IntegrationError
         After an irregular end if `throw`; its ``trajectory`` holds what was computed.
     """
+    if optimizer is not None or steps is not None:
+        given = {"t1": t1, "t0": t0 or None, "first_step": first_step, "fixed_step": fixed_step, "atol": atol}
+        return _by_optimizer(
+            flow, data, start, optimizer, steps, save_at, given, throw, method=method, events=events,
+            tolerance=None if rtol == RTOL else rtol, max_seconds=max_seconds, progress=progress,
+            observables=observables,
+        )  # fmt: skip
+    if t1 is None:
+        raise FieldError("t1", "is missing: give the end in flow time, or an `optimizer` and its `steps`.")
     from ..compile.compiler import compile_flow
     from ..reduced.balanced import closed_solution
     from ..reduced.reduction import Reduction
@@ -133,6 +153,38 @@ def integrate(
         trajectory = replace(trajectory, model=None, data=None, start=full)
     if throw and not solution.outcome.success:
         raise IntegrationError(str(solution.outcome), trajectory)
+    return trajectory
+
+
+def _by_optimizer(
+    flow: Any, data: Dataset, start: Any, optimizer: Any, steps: Any, save_at: Any, given: dict[str, Any],
+    throw: bool, *, tolerance: float | None, **options: Any,
+) -> Trajectory:  # fmt: skip
+    """The part of `integrate` that counts steps."""
+    from ..optimizers.optimizer import Optimizer
+    from ..reduced.reduction import Reduction
+    from .optimized import TOLERANCE, integrate_steps
+
+    if not isinstance(optimizer, Optimizer):
+        hint = "give one, such as AdamW(learning_rate=1e-3)." if optimizer is None else "use GD, AdamW, ..."
+        raise FieldError("optimizer", f"must be an Optimizer with `steps`, got {optimizer!r}: {hint}")
+    if steps is None:
+        raise FieldError("steps", "is missing: an `optimizer` moves by steps, not to a flow time.")
+    for name, value in given.items():
+        if value is not None:
+            raise FieldError(name, f"is {value!r} beside an `optimizer`, which counts `steps`: leave it out.")
+    if isinstance(flow, Reduction):
+        raise FieldError(
+            "flow", "is reduced: an `optimizer` moves the full weights; integrate the flow itself."
+        )
+    weights = flow.model.validate(start)
+    settings = {"closure": flow.closure, "start": fingerprint(weights), "steps": steps}
+    tolerance = TOLERANCE if tolerance is None else tolerance
+    trajectory, outcome = integrate_steps(
+        flow, data, weights, optimizer, steps, save_at, tolerance=tolerance, settings=settings, **options
+    )
+    if throw and not outcome.success:
+        raise IntegrationError(str(outcome), trajectory)
     return trajectory
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.validate import integer
 from .outcome import Outcome
 
 if TYPE_CHECKING:
     from .events import Watch
     from .stepper import Stepper
 
-Keep = Callable[[np.ndarray], np.ndarray] | None  # (m, n) -> (m, q): what is kept in place of states
+StateMap = Callable[[np.ndarray], np.ndarray] | None  # (m, n) -> (m, q): what is kept in place of states
 
 _CALL_SECONDS = 0.05  # one compiled call lasts about this long, so that Ctrl-C and limits act soon
 
@@ -56,11 +57,10 @@ class Limits:
     def __init__(
         self, max_steps: int, max_seconds: float | None, progress: Callable[[float], None] | None
     ) -> None:
-        if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
-            raise ValueError(f"`max_steps` must be a positive integer, got {max_steps!r}.")
+        steps = integer("max_steps", max_steps, 1)
         if max_seconds is not None and not max_seconds > 0.0:
             raise ValueError(f"`max_seconds` must be positive or None, got {max_seconds!r}.")
-        self.max_steps, self.max_seconds, self.progress = int(max_steps), max_seconds, progress
+        self.max_steps, self.max_seconds, self.progress = steps, max_seconds, progress
         self.budget = 1
         self.start()
 
@@ -87,7 +87,7 @@ class Limits:
 class Record:
     """Saved states, in memory reserved once, and event points; or what a view makes of them."""
 
-    def __init__(self, saves: np.ndarray, n: int, view: Keep = None) -> None:
+    def __init__(self, saves: np.ndarray, n: int, view: StateMap = None) -> None:
         self._saves, self._n, self._view = saves, n, view
         self._states = np.empty((len(saves), n if view is None else 0))
         self._count = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.validate import is_integer
 from ..kernel.blas_threads import blas_threads
 from .automatic import SwitchingStepper
 from .codes import DONE, OUT_OF_STEPS, RUNNING
@@ -15,7 +16,7 @@ from .endings import stuck, used_up
 from .events import Watch, as_events
 from .methods import Method, find_method
 from .outcome import Outcome, Status
-from .record import Keep, Limits, Record, Solution
+from .record import Limits, Record, Solution, StateMap
 from .stepper import StepControl, Stepper
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def solve(
     fixed_step: float | None = None,
     max_seconds: float | None = None,
     progress: Callable[[float], None] | None = None,
-    view: Keep = None,
+    view: StateMap = None,
 ) -> Solution:
     """Integrate ``dy/dt = f(t, y)`` from `t0` to `t1` (flow time = learning_rate x step).
 
@@ -180,7 +181,7 @@ def _state(y0: Any, n: int) -> np.ndarray:
 
 def save_times(save_at: Any, t0: float, t1: float) -> np.ndarray:
     """Times to save, of a number of them or as they are."""
-    if save_at is None or (isinstance(save_at, int | np.integer) and not isinstance(save_at, bool)):
+    if save_at is None or is_integer(save_at):
         number = 101 if save_at is None else int(save_at)
         if number < 1:
             raise ValueError(f"`save_at` must be at least 1 as a number of times, got {number}.")

@@ -48,8 +48,9 @@ class Stepper(ABC):
     """One integration in progress.
 
     `solve`, `Record` and `SwitchingStepper` know this class and no other. A new kind of method is three things: a
-    subclass of this, a `Method` whose `begin` makes one, and its entry in `methods.METHODS`. A stepper keeps nine
-    rules; ``tests/sim/ode/test_stepper.py`` holds every method to them.
+    subclass of this, a `Method` whose `begin` makes one, and its entry in the lists (`methods.METHODS`, and
+    `theory.base.names.METHODS`, which configurations and flags read). A stepper keeps nine rules;
+    ``tests/sim/ode/test_stepper.py`` holds every method to them.
 
     1. **Begin.** It stands at t0 with the given state and no accepted step. A right-hand side that is not finite there
        is refused with `NotFiniteAtStart`.

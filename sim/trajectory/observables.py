@@ -6,7 +6,7 @@ name                            shape        meaning
 ``loss``                        (n_t,)       weighted mean loss of the training sequences (cross-entropy: in nats);
                                              with the logits of the trajectory's closure, which for training
                                              and for the closure "exact" are the network's own
-``loss/<group>``                (n_t,)       weighted mean in one group of sequences, held-out ones included
+``loss/<group>``                (n_t,)       weighted mean in one group of sequences, all trained on or all held out
 ``accuracy``, ``accuracy/...``  (n_t,)       weighted fraction of sequences whose label has the top logit
 ``norm/<weight>``               (n_t,)       Frobenius norm
 ``singular_values/<weight>``    (n_t, k)     in falling order
@@ -26,6 +26,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
+
+from ...theory.base.arrays import cosine_matrix
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
@@ -96,7 +98,7 @@ def observe(
         values = singular_values(weights[rest])
         return {f"singular_values/{rest}": values, f"effective_rank/{rest}": effective_rank(values)}
     if data is not None and kind == "cosine":
-        return {name: cosines(weights["W_E"][:, np.asarray(data.token_groups[rest])])}
+        return {name: cosine_matrix(weights["W_E"][:, np.asarray(data.token_groups[rest])])}
     return {name: invariant_drift(rest, weights)}
 
 
@@ -151,13 +153,6 @@ def effective_rank(values: np.ndarray) -> np.ndarray:
     p = np.divide(values, total, out=np.zeros(values.shape), where=total > 0.0)
     entropy = -np.sum(p * np.log(p, out=np.zeros(p.shape), where=p > 0.0), axis=1)
     return np.where(total[:, 0] > 0.0, np.exp(entropy), 0.0)
-
-
-def cosines(rows: np.ndarray) -> np.ndarray:
-    """Cosines (n_t, m, m) between rows (n_t, m, d); 0 where a row is zero."""
-    norm = np.linalg.norm(rows, axis=2, keepdims=True)
-    unit = np.divide(rows, norm, out=np.zeros(rows.shape), where=norm > 0.0)
-    return unit @ unit.transpose(0, 2, 1)
 
 
 def _invariant_names(weights: Mapping[str, np.ndarray]) -> Iterator[str]:

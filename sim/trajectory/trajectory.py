@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.crossings import first_reached
 from ...theory.base.files import check_file
 from ...theory.base.validate import did_you_mean
 from ..ode.outcome import Outcome
 from . import observables
 
 if TYPE_CHECKING:
+    import pandas
     import xarray
 
     from ...theory.data.dataset import Dataset
@@ -190,10 +192,8 @@ class Trajectory:
         """
         from .left_range import excursions
 
-        return {
-            what: float(self.t[np.argmax(size > 1.0)]) if (size > 1.0).any() else float("inf")
-            for what, size in excursions(self).items()
-        }
+        first = {what: first_reached(size > 1.0) for what, size in excursions(self).items()}
+        return {what: float(self.t[i]) if i >= 0 else float("inf") for what, i in first.items()}
 
     def _unknown(self, name: str) -> str:
         if name.partition("/")[0] in ("loss", "accuracy", "cosine") and (
@@ -210,11 +210,39 @@ class Trajectory:
         """Copy the weights at one saved time: the start of a continued run."""
         return {name: np.array(value[index]) for name, value in self.weights.items()}
 
-    def to_xarray(self) -> xarray.Dataset:
-        """Weights and the observables computed so far as an `xarray.Dataset` with labelled axes and units."""
+    def to_xarray(self, observables: Iterable[str] | None = None) -> xarray.Dataset:
+        """Weights and observables as an `xarray.Dataset`, whatever was computed before.
+
+        Axes of weights are named by the model's dimensions (``d_vocab``, ``d_model``, ..), time is ``t``, and a
+        training run has its ``step``; a weight that stands still has no time axis. Units stand in the attributes.
+
+        Parameters
+        ----------
+        observables : iterable of str, optional
+            Which ones; all of `observable_names` if absent. Spectra of weights with millions of entries take long.
+        """
         from .storage import to_xarray
 
-        return to_xarray(self)
+        return to_xarray(self, self._existing() if observables is None else observables)
+
+    def to_dataframe(self, names: Iterable[str] | None = None) -> pandas.DataFrame:
+        """Observables as a `pandas.DataFrame`: a row per saved time, indexed by ``t``, a column per number.
+
+        A weight in long form is ``trajectory.to_xarray([])["W_E"].to_dataframe()``.
+
+        Parameters
+        ----------
+        names : iterable of str, optional
+            Observables, of which arrays fill a column per entry (``singular_values/W_E[0]``); all that are one number
+            per time if absent. A training run has the column ``step`` besides.
+        """
+        from .frame import to_dataframe
+
+        return to_dataframe(self, names)
+
+    def _existing(self) -> tuple[str, ...]:
+        """Observables that exist: without saved times, those measured."""
+        return self.observable_names if len(self) else tuple(self._known)
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write one netCDF4 file, completely or not at all.
@@ -239,33 +267,10 @@ class Trajectory:
         from .storage import save
 
         check_file(Path(path), overwrite)
-        for name in self.observable_names if len(self) else ():
-            if (
-                name in self._known
-                or not name.startswith(SPECTRA)
-                or self.weights[name.partition("/")[2]][0].size <= SPECTRUM_ENTRIES
-            ):
-                _ = self[name]
-        return save(self, Path(path))
+        return save(self, Path(path), [name for name in self._existing() if self._stored(name)])
 
-
-def load_trajectory(path: str | Path, model: Spec | None = None, data: Dataset | None = None) -> Trajectory:
-    """Load what `Trajectory.save` wrote.
-
-    Parameters
-    ----------
-    path : path
-        A file written by `Trajectory.save`.
-    model, data : Spec, Dataset or None
-        Those of the run, to compute further observables; checked against the record in the file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is not a trajectory, or belongs to another model or data.
-    """
-    from .storage import load
-
-    return load(Path(path), model, data)
+    def _stored(self, name: str) -> bool:
+        """Whether a file is to hold an observable: all but spectra that take long and were not asked for."""
+        weight = self.weights.get(name.partition("/")[2])
+        large = name.startswith(SPECTRA) and weight is not None and weight[0].size > SPECTRUM_ENTRIES
+        return name in self._known or not large

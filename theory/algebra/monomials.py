@@ -19,11 +19,11 @@ from .nodes import Matrix, MatrixFunction, RowSoftmax
 from .rebuild import Rebuild
 from .traversal import rule
 
-LONGEST = 3000  # terms of a product of sums
+LONGEST = 10_000  # terms that one pass may form
 
 
 class TooLongError(ArithmeticError):
-    """A product of sums has more terms than a proof is worth."""
+    """Multiplying out takes more terms than a proof is worth."""
 
 
 class Monomials(Rebuild):
@@ -39,7 +39,7 @@ class Monomials(Rebuild):
     Raises
     ------
     TooLongError
-        When called, if a product of sums would have more than `LONGEST` terms.
+        When called, once more than `LONGEST` terms have been formed.
     """
 
     purpose = "multiplying out to monomials"
@@ -48,7 +48,7 @@ class Monomials(Rebuild):
         super().__init__()
         ones = dict(ones or {})
         self.ones = ones | {transpose(data): transpose(one) for data, one in ones.items()}
-        self.powers = powers
+        self.powers, self.formed = powers, 0
 
     @rule(MatrixFunction)
     def own(self, node: MatrixFunction) -> Matrix:
@@ -93,8 +93,9 @@ class Monomials(Rebuild):
 
     def _spread(self, factors: Iterable[Matrix], combine: Callable[..., Matrix]) -> Matrix:
         sums = [_terms(self(f)) for f in factors]
-        if prod(map(len, sums)) > LONGEST:
-            raise TooLongError(f"a product of sums has more than {LONGEST} terms.")
+        self.formed += prod(map(len, sums))
+        if self.formed > LONGEST:
+            raise TooLongError(f"multiplying out takes more than {LONGEST} terms.")
         return total(*(combine(*chosen) for chosen in choices(*sums)))
 
     def _entrywise(self, *factors: Matrix) -> Matrix:

@@ -13,15 +13,16 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
-from .monomials import Monomials
 from .nodes import Centering, Matrix, RowLogSumExp, RowSoftmax, matrix_symbols
 from .traversal import Traversal, rule
 
 
 def tangent(
-    expr: Matrix, directions: Mapping[sp.MatrixSymbol, Matrix], simplify: Monomials | None = None
+    expr: Matrix,
+    directions: Mapping[sp.MatrixSymbol, Matrix],
+    simplify: Callable[[Matrix], Matrix] | None = None,
 ) -> Matrix:
-    """Derivative of an expression when every symbol W moves along directions[W], as a sum of monomials.
+    """Derivative of an expression when every symbol W moves along directions[W].
 
     Parameters
     ----------
@@ -29,21 +30,23 @@ def tangent(
         Differentiable in the symbols.
     directions : dict
         Symbol -> matrix of its shape; other symbols rest.
-    simplify : Monomials, optional
-        Holds facts about data that may be used.
+    simplify : callable, optional
+        Applied to the derivative of every node, such as `Monomials`.
 
     Raises
     ------
     UnknownNodeError
         If a node that depends on a moving symbol has no rule.
     """
-    return _Tangent(directions, simplify or Monomials())(expr)
+    return _Tangent(directions, simplify or (lambda derivative: derivative))(expr)
 
 
 class _Tangent(Traversal):
     purpose = "forward differentiation"
 
-    def __init__(self, directions: Mapping[sp.MatrixSymbol, Matrix], simplify: Monomials) -> None:
+    def __init__(
+        self, directions: Mapping[sp.MatrixSymbol, Matrix], simplify: Callable[[Matrix], Matrix]
+    ) -> None:
         super().__init__()
         self.directions, self.simplify = directions, simplify
         self.moving = set(directions)

@@ -1,4 +1,4 @@
-"""Validators of arrays, each of which returns the clean array, and exact row codes."""
+"""Validators of arrays, each of which returns the clean array, exact row codes, and cosines of rows."""
 
 from __future__ import annotations
 
@@ -74,3 +74,10 @@ def row_codes(columns: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
         codes = codes * size + column
         radix *= size
     return codes
+
+
+def cosine_matrix(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Cosines (.., m, m) between rows (.., m, d); 0 where a row is zero."""
+    norm = np.linalg.norm(rows, axis=-1, keepdims=True)
+    unit = np.divide(rows, norm, out=np.zeros(rows.shape), where=norm > 0.0)
+    return unit @ np.swapaxes(unit, -1, -2)

@@ -11,14 +11,14 @@ from typing import Any
 from .errors import FieldError
 
 
-def nearest(word: Any, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+def nearest(word: Any, known: Iterable[str], cutoff: float = 0.7) -> str | None:
     """Return the known name that a mistyped one is nearest to, None if there is none near; capitals do not count."""
     names = {name.lower(): name for name in known}
     close = get_close_matches(str(word).lower(), names, 1, cutoff)
     return names[close[0]] if close else None
 
 
-def did_you_mean(word: Any, known: Iterable[str], otherwise: str = "", cutoff: float = 0.6) -> str:
+def did_you_mean(word: Any, known: Iterable[str], otherwise: str = "", cutoff: float = 0.7) -> str:
     """Say the remedy for an unknown name.
 
     Parameters
@@ -58,7 +58,7 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
 
 def unknown(name: str, value: Any, known: Iterable[str], otherwise: str = "") -> FieldError:
     """Make the error of a value that is none of the known names; see `did_you_mean`."""
-    return FieldError(name, f"{shown(value)} is unknown: {did_you_mean(value, known, otherwise)}")
+    return FieldError(name, f"{brief(value)} is unknown: {did_you_mean(value, known, otherwise)}")
 
 
 def is_integer(value: Any) -> bool:
@@ -77,7 +77,7 @@ def integer(name: str, value: Any, least: int) -> int:
         If it is anything else.
     """
     if not is_integer(value) or value < least:
-        raise FieldError(name, f"must be an integer of at least {least}, got {shown(value)}.")
+        raise FieldError(name, f"must be an integer of at least {least}, got {brief(value)}.")
     return int(value)
 
 
@@ -90,7 +90,7 @@ def real(name: str, value: Any) -> float:
         If it is anything else.
     """
     if not isinstance(value, Real) or isinstance(value, bool) or not isfinite(value):
-        raise FieldError(name, f"must be a finite number, got {shown(value)}.")
+        raise FieldError(name, f"must be a finite number, got {brief(value)}.")
     return float(value)
 
 
@@ -103,7 +103,20 @@ def positive(name: str, value: Any) -> float:
         If it is anything else.
     """
     if real(name, value) <= 0:
-        raise FieldError(name, f"must be positive, got {shown(value)}.")
+        raise FieldError(name, f"must be positive, got {brief(value)}.")
+    return float(value)
+
+
+def nonnegative(name: str, value: Any) -> float:
+    """Return `value` as a finite float of at least 0.
+
+    Raises
+    ------
+    FieldError
+        If it is anything else.
+    """
+    if real(name, value) < 0:
+        raise FieldError(name, f"must not be negative, got {brief(value)}.")
     return float(value)
 
 
@@ -116,11 +129,11 @@ def fraction(name: str, value: Any) -> float:
         If it is anything else.
     """
     if not 0.0 < real(name, value) < 1.0:
-        raise FieldError(name, f"must lie between 0 and 1, got {shown(value)}.")
+        raise FieldError(name, f"must lie between 0 and 1, got {brief(value)}.")
     return float(value)
 
 
-def shown(value: Any) -> str:
+def brief(value: Any) -> str:
     """Show a value in one short line."""
     try:
         text = repr(value)

@@ -16,6 +16,7 @@ from scipy.sparse import csr_array
 from ..base.arrays import as_array, matching, row_codes, tokens, weights
 from ..base.errors import FieldError
 from ..base.validate import integer
+from .groups import clean_groups
 from .words import Words, read_text
 
 # The dense signature of a larger vocabulary takes more than 2 GiB.
@@ -41,7 +42,8 @@ class Dataset:
         Positive; scaled so that the rows that are not held out sum to 1 (held-out rows keep the same
         scale). The default counts each row once.
     groups : array_like of str, shape (n,), optional
-        Name of the group of each row, ``"all"`` by default.
+        Name of the group of each row, ``"all"`` by default. A group NAME with training and held-out rows becomes two,
+        NAME-train and NAME-test: no loss or accuracy of a group mixes them.
     held_out : array_like of bool, shape (n,), optional
         Rows that take no part in the loss or in any statistic, none by default.
     token_groups : mapping of str to array_like of int, optional
@@ -74,12 +76,13 @@ class Dataset:
         d_vocab = integer("d_vocab", d_vocab, 1)
         rows = tokens("sequences", sequences, 2, d_vocab)
         n = rows.shape[0]
+        hidden = _clean_held_out(held_out, n)
         columns = {
             "sequences": rows,
             "labels": matching("labels", tokens("labels", labels, 1, d_vocab), n),
             "weights": _clean_weights(weights, n),
-            "groups": _clean_groups(groups, n),
-            "held_out": _clean_held_out(held_out, n),
+            "groups": clean_groups(groups, hidden),
+            "held_out": hidden,
         }
         for name, array in _merge(columns).items():
             array.setflags(write=False)
@@ -245,20 +248,6 @@ def count_tokens(sequences: npt.NDArray[np.int64], d_vocab: int) -> csr_array:
 def _clean_weights(value: Any, n: int) -> npt.NDArray[np.float64]:
     """Return positive weights, ones by default."""
     return np.ones(n) if value is None else weights("weights", value, n, allow_zero=False)
-
-
-def _clean_groups(value: Any, n: int) -> npt.NDArray[np.str_]:
-    """Return the group names, ``"all"`` by default."""
-    if value is None:
-        return np.full(n, "all")
-    array = matching("groups", np.asarray(value, dtype=object), n)
-    odd = [name for name in array if not isinstance(name, str)]
-    if odd:
-        raise FieldError("groups", f"must hold strings, got {odd[0]!r}.")
-    array = array.astype(str)
-    if (array == "").any():
-        raise FieldError("groups", "must hold names, got an empty string.")
-    return array.copy()
 
 
 def _clean_held_out(value: Any, n: int) -> npt.NDArray[np.bool_]:

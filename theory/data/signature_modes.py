@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, svds
 
 from ..base.errors import FieldError
-from ..base.validate import integer
+from ..base.validate import choice, integer
 from ..exact.blow_up_forms import blow_up_bracket
 from .dataset import Dataset
 from .inputs import build_inputs
@@ -113,9 +113,8 @@ def signature_modes(
     """
     everything = tuple(str(g) for g in dict.fromkeys(data.groups[~data.held_out]))
     names = (groups,) if isinstance(groups, str) else everything if groups is None else tuple(groups)
-    for name, choice, known in (("centring", centring, CENTRINGS), ("statistic", statistic, STATISTICS)):
-        if choice not in known:
-            raise FieldError(name, f"must be one of {', '.join(known)}, got {choice!r}.")
+    choice("centring", centring, CENTRINGS)
+    choice("statistic", statistic, STATISTICS)
     n_modes = min(integer("n_modes", n_modes, 1), data.d_vocab)
     weights = _group_weights(data, names)
     phi = build_inputs({statistic}, data.sequences, data.d_vocab)[statistic]

@@ -11,17 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from ..base.errors import FieldError
+from ..base.arrays import cosine_matrix
+from ..base.validate import choice
 from .dataset import Dataset
 from .inputs import build_inputs
 from .signature_modes import STATISTICS
-
-
-def cosine_matrix(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Cosines (.., m, m) between rows (.., m, d); 0 where a row is zero."""
-    norm = np.linalg.norm(rows, axis=-1, keepdims=True)
-    unit = np.divide(rows, norm, out=np.zeros(rows.shape), where=norm > 0.0)
-    return unit @ np.swapaxes(unit, -1, -2)
 
 
 def signature_similarity(data: Dataset, statistic: str = "C") -> npt.NDArray[np.float64]:
@@ -44,8 +38,7 @@ def signature_similarity(data: Dataset, statistic: str = "C") -> npt.NDArray[np.
     ValueError
         If the statistic is unknown.
     """
-    if statistic not in STATISTICS:
-        raise FieldError("statistic", f"must be one of {', '.join(STATISTICS)}, got {statistic!r}.")
+    choice("statistic", statistic, STATISTICS)
     phi = build_inputs({statistic}, data.sequences, data.d_vocab)[statistic]
     pairs = _pairs(phi, data.training_weights, data.label_matrix)
     return cosine_matrix(pairs - pairs.sum(axis=1, keepdims=True) / data.d_vocab)

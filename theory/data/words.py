@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ..base.arrays import tokens
 from ..base.errors import FieldError
 from ..base.regular import read_regular
-from ..base.validate import integer
+from ..base.validate import choice, integer
 
 UNKNOWN = "<unk>"
 # Stride of the windows when none is given: every word once as a label, or once at some position.
@@ -230,8 +230,7 @@ class Words:
 
 def _stride(task: str, stride: int | str | None, n_ctx: int) -> int | None:
     """Tokens from one window to the next; None for a window a line."""
-    if task not in TASKS:
-        raise FieldError("task", f"must be one of {', '.join(map(repr, TASKS))}, got {task!r}.")
+    choice("task", task, TASKS)
     if stride == "line":
         return None
     return TASKS[task](n_ctx) if stride is None else integer("stride", stride, 1)

@@ -6,17 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import elliprf
 
+from ..base.validate import nonnegative, positive
+
 Array = npt.NDArray[np.float64]
-
-
-def positive(name: str, value: float, zero: bool = False) -> float:
-    """A finite number above zero, or at zero where that is allowed."""
-    number = float(value)
-    if not np.isfinite(number) or number < 0.0 or (number == 0.0 and not zero):
-        raise ValueError(
-            f"`{name}` must be a {'non-negative' if zero else 'positive'} number, got {value!r}."
-        )
-    return number
 
 
 def trilinear_blow_up(product: float, c1: float, c2: float, j: float = 0.0, *, growing: bool = True) -> float:
@@ -123,14 +115,14 @@ def decayed_time(t: npt.ArrayLike, rate: float, decay: float) -> Array:
     s = (C / lambda) (1 - exp(-lambda t)) for a trilinear flow of rate C (arXiv 2509.20124); it stays below C / lambda,
     so a blow-up at s* survives only if s* < C / lambda.
     """
-    lam = positive("decay", decay, zero=True)
+    lam = nonnegative("decay", decay)
     times = np.asarray(t, dtype=float)
     return rate * times if lam == 0.0 else -rate / lam * np.expm1(-lam * times)
 
 
 def decayed_blow_up(blow_up: float, rate: float, decay: float) -> float:
     """Blow-up time with weight decay from the one, s*, of the normalised flow; infinity if decay wins."""
-    lam = positive("decay", decay, zero=True)
+    lam = nonnegative("decay", decay)
     if lam == 0.0:
         return blow_up / rate
     return float("inf") if blow_up * lam >= rate else float(-np.log1p(-blow_up * lam / rate) / lam)

@@ -72,10 +72,11 @@ class Flow:
 
         These are the equations to compute with. What pages show is `readable`, with `definitions`.
         """
-        form = distribute if self.kept.softmax != "exact" or self.kept.minimal else factored
         weights, names = self.model.weight_symbols, statistics(self.model)
+        if self.kept.softmax == "exact" and not self.kept.minimal:
+            return {w: substitute_runs(factored(e), names) for w, e in self.right_hand_sides.items()}
         return {
-            w: by_rising_power(substitute_runs(form(e), names), weights)
+            w: by_rising_power(substitute_runs(distribute(e), names), weights)
             for w, e in self.right_hand_sides.items()
         }
 

@@ -86,7 +86,7 @@ def is_conserved(equations: Mapping[str, Matrix], expr: Matrix) -> bool:
 def time_derivative(equations: Mapping[str, Matrix], expr: Matrix) -> Matrix:
     """d/dt of an expression in the weights along dW/dt = equations[W]."""
     speeds = {s: equations[s.name] for s in matrix_symbols(expr) if s.name in equations}
-    return tangent(expr, speeds, Monomials(powers=False))
+    return tangent(expr, speeds)
 
 
 def _is_gradient_flow(model: Model, equations: Mapping[str, Matrix], potential: Matrix) -> bool:

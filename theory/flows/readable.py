@@ -13,27 +13,31 @@ from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
 from ..printing.intermediates import WrittenOut, write_out
 from ..printing.letters import free_name
 from ..printing.substitution import mark_powers
+from ..printing.text import text
 from .powers import model_logits
 
 if TYPE_CHECKING:
     from .flow import Flow
 
 RESERVED = ("Pi", "I", "diag", "softmax", "logsumexp", "eps", "x")  # what a page prints of its own
+SHORT_LINE = 90  # characters of an equation that needs no intermediates
 AGREEMENT = 1e-9  # largest relative difference of two evaluations of the same equation at random arrays
 
 
 def as_printed(flow: Flow) -> WrittenOut:
     """Equations and definitions as they are printed.
 
-    Under a closure that keeps the loss whole, intermediates are named as a network computes them; before that is
-    printed it is evaluated at random arrays and held against the flow's own right-hand sides, which stand as they are
-    if the two differ (a flow that somebody wrote by hand). Polynomials stand in the data's statistics, with eps^k
+    Under a closure that keeps the loss whole, long equations name intermediates as a network computes them. That is
+    evaluated at random arrays first and held against the flow's own right-hand sides, which stand as they are
+    where the two differ (a flow that somebody wrote by hand). Polynomials stand in the data's statistics, with eps^k
     before terms that lie k powers of the weight scale above the first.
     """
     model, kept = flow.model, flow.kept
     own = WrittenOut(flow.equations, flow.statistics)
     if kept.softmax != "exact" or kept.minimal:
         return WrittenOut(_marked(flow), flow.statistics)
+    if all(len(text(e)) <= SHORT_LINE for e in flow.equations.values()):
+        return own
     taken = {*names_in_use(flow), *RESERVED}
     written = write_out(kept.logits(model), model.loss_function.whole, model.weight_symbols, taken)
     return written if agree(written, flow.right_hand_sides) else own

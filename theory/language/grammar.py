@@ -27,6 +27,7 @@ from .claim_text import tokens
 from .claim_values import CALLS, SIZELESS, ParsedClaim, Value, scaled, spread, times
 
 DEEPEST, LARGEST_POWER, DIGITS = 60, 12, 30
+SHORT = 0.6  # names of a letter or two are nearest to others that are less alike
 
 
 def parse(
@@ -260,7 +261,7 @@ class Reader:
             )
         if kind != "name":
             return self._error(f"`claim` needs a name, a number or a bracket here, not {word!r}.", position)
-        hint = did_you_mean(word, [*self.names, *SIZELESS])
+        hint = did_you_mean(word, [*self.names, *SIZELESS], cutoff=SHORT)
         return self._error(f"`claim` has the unknown name {word!r}: {hint}", position)
 
     def _call(self, name: str, position: int) -> Value:
@@ -271,7 +272,7 @@ class Reader:
         self._expect(")")
         wanted = 2 if name == "hadamard" else 1
         if name not in (*CALLS, *self.functions):
-            hint = did_you_mean(name, [*CALLS, *self.functions])
+            hint = did_you_mean(name, [*CALLS, *self.functions], cutoff=SHORT)
             raise self._error(f"`claim` calls the unknown function {name!r}: {hint}", position)
         if len(arguments) != wanted:
             raise self._error(

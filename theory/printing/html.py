@@ -63,13 +63,9 @@ def _lines(latex: str) -> list[str]:
     lines = []
     for term in _terms(latex):
         group = GROUP.fullmatch(term) if len(term) > LONG else None
-        inner = _terms(group[2]) if group else []
-        if group and len(inner) > 1:
-            lines += [
-                f"{group[1]}(\\, {inner[0]}",
-                *(rf"\quad {t}" for t in inner[1:-1]),
-                rf"\quad {inner[-1]} )",
-            ]
+        if group and len(inner := _terms(group[2])) > 1:
+            first, *between, last = inner
+            lines += [rf"{group[1]}(\, {first}", *(rf"\quad {t}" for t in between), rf"\quad {last} )"]
         else:
             lines.append(term)
     return lines

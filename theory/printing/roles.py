@@ -73,7 +73,8 @@ class _Roles(Traversal):
     @rule(sp.HadamardProduct)
     def hadamard_product(self, node: sp.HadamardProduct) -> None:
         for factor in node.args:
-            self.argument(factor, "S" if self.masked(node) else "z")
+            if self.found.get(upright(factor)) not in ("h", "A"):
+                self.argument(factor, "S" if self.masked(node) else "z")
 
     def masked(self, node: Matrix) -> bool:
         """Whether data multiply weights entry by entry, as a base measure does with scores."""

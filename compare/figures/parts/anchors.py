@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....sim.trajectory.observables import singular_values
+from ....theory.base.arrays import cosine_matrix as cosine_matrix
+from ....theory.base.crossings import first_crossing
 from ....theory.data.dataset import Dataset
 from ....theory.data.inputs import build_inputs
 from ....theory.data.label_laws import memory_label_law, reasoning_label_law
 from ....theory.data.tasks import CompositeTask
-from ....theory.data.token_similarity import cosine_matrix as cosine_matrix
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,23 +29,18 @@ def paper_task(length: int) -> CompositeTask:
     )
 
 
-def first_time(t: np.ndarray, loss: np.ndarray, level: float) -> float:
-    """Return the flow time at which `loss` (n_t,) first is at most `level`, linear in between; inf if never."""
-    below = np.flatnonzero(loss <= level)
-    if not below.size:
-        return float("inf")
-    j = below[0]
-    return float(t[0]) if j == 0 else float(np.interp(level, loss[[j, j - 1]], t[[j, j - 1]]))
-
-
 def half_of_drop(t: np.ndarray, loss: np.ndarray) -> float:
     """Return the flow time at which `loss` has lost half of its drop from the first to the last time; inf without."""
-    return first_time(t, loss, 0.5 * float(loss[0] + loss[-1])) if loss[-1] < loss[0] else float("inf")
+    return (
+        float(first_crossing(t, loss, 0.5 * float(loss[0] + loss[-1])))
+        if loss[-1] < loss[0]
+        else float("inf")
+    )
 
 
 def escape(t: np.ndarray, loss: np.ndarray, part: float) -> float:
     """Return the flow time at which a part of the starting loss is gone, as `compare.phase.escape_times` does."""
-    return first_time(t, loss, (1.0 - part) * float(loss[0]))
+    return float(first_crossing(t, loss, (1.0 - part) * float(loss[0])))
 
 
 def ratio(late: Any, early: Any) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from matplotlib.axes import Axes
 
+from ....sim.optimizers.schedule import WarmupCosine
 from ....sim.trajectory.trajectory import Trajectory
 from ....theory.data.dataset import Dataset
 from ....theory.data.interventions import subset
@@ -17,7 +18,6 @@ from ...plots.panels import GROUP_COLOURS as GROUP_COLOURS
 from ...plots.panels import label_entropy as label_entropy
 from ...training.decoder import Decoder
 from ...training.train import train
-from ...training.warmup import WarmupCosine
 
 LEARNT = 0.75  # of the entropy of a group's labels: below it a network knows more than their frequencies
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....sim.integration.integrate import integrate
+from ....theory.base.crossings import first_reached
 from ....theory.flows.flow import derive
 from ...training.train import train
 from ..result import listed
@@ -110,8 +111,8 @@ class Embeddings:
         """Last saved flow time until which every cosine of the closure is within `WITHIN` of training's."""
         pairs = zip(self.theory, self.training, strict=True)
         off = [np.abs(_cosines(a[tokens]) - _cosines(b[tokens])).max() for a, b in pairs]
-        beyond = np.flatnonzero(np.array(off) >= WITHIN)
-        return float(self.t[max(beyond[0] - 1, 0) if beyond.size else -1])
+        beyond = first_reached(np.array(off) >= WITHIN)
+        return float(self.t[max(beyond - 1, 0) if beyond >= 0 else -1])
 
 
 def _cosines(rows: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 
 from ....sim.integration.integrate import integrate
 from ....sim.trajectory.trajectory import Trajectory
+from ....theory.base.arrays import cosine_matrix
+from ....theory.base.crossings import first_reached
 from ....theory.base.folders import digest_of
 from ....theory.data.corpora.reasoning import reasoning_corpus
 from ....theory.data.corpora.stories import story_corpus
@@ -19,7 +21,6 @@ from ....theory.data.lexicon import Lexicon
 from ....theory.data.token_similarity import (
     bigrams,
     cooccurrence_similarity,
-    cosine_matrix,
     signature_similarity,
 )
 from ....theory.data.words import read_text, split_words
@@ -178,8 +179,8 @@ class Prediction:
         flow = integrate(
             derive(model, "softmax"), self.pairs, start, t1=FLOW_END, save_at=times, rtol=1e-4, throw=False
         )
-        reached = [np.flatnonzero(flow["loss"] <= loss) for loss in trained["loss"]]
-        return [cosine_matrix(flow.weights["W_E"][k[0]]) if k.size else None for k in reached]
+        reached = first_reached(flow["loss"] <= trained["loss"][:, None])
+        return [cosine_matrix(flow.weights["W_E"][k]) if k >= 0 else None for k in reached]
 
 
 def _clustered(matrix: np.ndarray) -> np.ndarray:

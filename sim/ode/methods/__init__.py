@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ....theory.base.validate import choice
 from .dop853 import DOP853 as DOP853
 from .euler import EULER as EULER
 from .method import Method as Method
@@ -25,9 +26,7 @@ def find_method(method: str | Method | None, rtol: float) -> Method:
         return default_method(rtol)
     if isinstance(method, Method):
         return method
-    if method not in METHODS:
-        raise ValueError(f"`method` must be one of {', '.join(METHODS)} or None, got {method!r}.")
-    return METHODS[method]
+    return METHODS[choice("method", method, METHODS)]
 
 
 def default_method(rtol: float) -> RungeKutta:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ....theory.base.validate import integer
 from ..outcome import Outcome, Status
 
 CHUNK = 8192  # modes that one task takes; results do not depend on it
@@ -112,9 +113,9 @@ def integrate_modes(
     for name, value, least in (("rtol", rtol, 1e-14), ("atol", atol, 0.0)):
         if not least <= value < 1.0:
             raise ValueError(f"`{name}` must lie in [{least:g}, 1), got {value!r}.")
-    for name, count in (("max_steps", max_steps), ("threads", 1 if threads is None else threads)):
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-            raise ValueError(f"`{name}` must be a positive integer, got {count!r}.")
+    integer("max_steps", max_steps, 1)
+    if threads is not None:
+        integer("threads", threads, 1)
     batch, _, r = y.shape
     order = max(4, math.ceil(-0.5 * math.log(rtol) + 3.0))
     states, times = np.empty_like(y), np.empty((batch, r))

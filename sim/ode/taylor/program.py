@@ -51,7 +51,7 @@ class Program:
         return np.where(self.is_slot, self.ints * stride, self.ints)
 
 
-class Writer:
+class ProgramWriter:
     """Writes the instructions of a program on a state of n numbers."""
 
     def __init__(self, n: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...kernel import operations as op
 from ...kernel._operands import OPERAND
-from .program import Entries, Program, Writer
+from .program import Entries, Program, ProgramWriter
 
 
 def unroll(ints: np.ndarray, floats: np.ndarray, n: int, work_size: int) -> Program:
@@ -24,7 +24,7 @@ def unroll(ints: np.ndarray, floats: np.ndarray, n: int, work_size: int) -> Prog
 
 class _Unroller:
     def __init__(self, ints: np.ndarray, floats: np.ndarray, n: int, work_size: int) -> None:
-        self.table, self.writer = ints, Writer(n)
+        self.table, self.writer = ints, ProgramWriter(n)
         self.ids = [np.arange(n), *(np.full(size, -1) for size in (floats.size, work_size, n))]
         self.values = [np.zeros(n), floats, np.zeros(work_size), np.zeros(n)]
 

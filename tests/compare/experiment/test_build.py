@@ -5,11 +5,11 @@ import pytest
 from helpers import TINY, refused
 
 from smallinit.cli import run
-from smallinit.compare import WarmupCosine, train
+from smallinit.compare import train
 from smallinit.compare.experiment.build import build
 from smallinit.compare.experiment.layers import load, to_toml
 from smallinit.compare.sweep.plan import read_sweep
-from smallinit.sim import load_trajectory
+from smallinit.sim import WarmupCosine, load_trajectory
 from smallinit.theory.base.errors import InputError
 from smallinit.theory.base.names import MODELS
 

@@ -1,5 +1,6 @@
 import copy
 import math
+import re
 import tomllib
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from smallinit.compare.experiment.layers import load, read_preset, to_toml
 from smallinit.compare.experiment.schema import SECTIONS, Experiment, Init, Task, Training, fields
 from smallinit.compare.experiment.values import format_tokens, parse_tokens
 from smallinit.theory.base.errors import InputError
+from smallinit.theory.base.names import MODELS
 
 VALID = read_preset("demo")
 
@@ -238,3 +240,14 @@ def test_any_bytes_are_accepted_or_refused(tmp_path_factory, content):
     except InputError:
         return
     assert Experiment.model_validate(tomllib.loads(to_toml(loaded.experiment))) == loaded.experiment
+
+
+def test_the_page_says_what_there_is():
+    page = (Path(__file__).parents[3] / "docs" / "experiments.md").read_text()
+    for name, keys in MODELS.items():
+        assert f"| `{name}` | {', '.join(f'`{key}`' for key in keys)} |" in page
+    examples = re.findall(r"```toml\n(.*?)```", page, re.S)
+    shown = tomllib.loads(examples[1])["training"]
+    assert set(shown) | {"seed"} == set(Training.model_fields)
+    for text in examples:
+        Experiment.model_validate(tomllib.loads(text))

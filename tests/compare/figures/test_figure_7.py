@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from smallinit.compare.figures import figure_7
 from smallinit.compare.figures.parts.text_runs import CORPORA, Narrative, Prediction, mixture, what_decides
-from smallinit.theory.data.token_similarity import cosine_matrix
+from smallinit.theory.base.arrays import cosine_matrix
 
-TINY = figure_7.Settings(
+TINY = figure_7.DecoderStudy(
     documents=60, vocabulary=500, n_ctx=16, d_model=16, d_head=8, d_mlp=16, steps=48, warmup=4, saved=9,
     learning_rate=1e-2, batch_size=16,
 )  # fmt: skip

@@ -11,7 +11,6 @@ from smallinit.compare.figures import figure_3a, figure_3b, figure_4, figure_5, 
 from smallinit.compare.figures.parts import anchors as _anchors
 from smallinit.compare.figures.parts import embeddings as _embeddings
 from smallinit.compare.figures.result import FigureResult, Statistic
-from smallinit.sim.trajectory.observables import cosines
 from smallinit.theory import CompositeTask
 
 TINY = {"keys": range(5, 9), "memory_anchors": (1, 2), "reasoning_anchors": (3, 4), "masked": ((3, 4),)}
@@ -145,8 +144,6 @@ def test_times_of_a_falling_loss():
     t, loss = np.array([0.0, 1.0, 2.0, 3.0]), np.array([4.0, 4.0, 2.0, 0.0])
     assert _anchors.half_of_drop(t, loss) == 2.0
     assert _anchors.escape(t, loss, 0.25) == 1.5
-    assert _anchors.first_time(t, loss, -1.0) == np.inf
-    assert _anchors.first_time(t, loss, 5.0) == 0.0
     assert _anchors.half_of_drop(t, loss[::-1]) == np.inf
     assert _anchors.half_of_drop(t, 0.0 * loss) == np.inf
     late, early = np.array([4.0, np.inf, np.inf, 4.0, 4.0]), np.array([2.0, 2.0, np.inf, np.inf, 0.0])
@@ -237,7 +234,6 @@ def test_the_laws_are_those_of_the_data():
 
 def test_statistics_of_matrices():
     rows = np.random.default_rng(0).normal(size=(5, 7))
-    np.testing.assert_allclose(_anchors.cosine_matrix(rows), cosines(rows[None])[0], atol=1e-14)
     line = np.outer(np.arange(5.0), rows[0]) + 1.0
     places, shares = _anchors.principal(line)
     assert shares[0] == pytest.approx(1.0)

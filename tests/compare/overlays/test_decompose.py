@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import as_theory
 
 from smallinit.compare import overlay, train
 from smallinit.compare.overlays.decompose import PARTS
@@ -92,14 +93,15 @@ def test_table_and_figure(split, tmp_path):
 
 def test_what_cannot_be_decomposed(model, data, start):
     run = train(model, data, start, steps=10, save_at=6)
-    assert overlay(run, run).decomposition is None
+    theory = as_theory(run)
+    assert overlay(theory, run).decomposition is None
     with pytest.raises(ValueError, match="does not say its optimizer"):
-        overlay(run, replace(run, provenance={}), decompose=True)
+        overlay(theory, replace(run, provenance={}), decompose=True)
     with pytest.raises(ValueError, match="lacks its steps"):
-        overlay(run, replace(run, steps=None), decompose=True)
+        overlay(theory, replace(run, steps=None), decompose=True)
     clipped = train(model, data, start, steps=10, save_at=6, clip=1.0)
     with pytest.raises(ValueError, match="run with `clip`"):
-        overlay(run, clipped, decompose=True)
+        overlay(theory, clipped, decompose=True)
 
 
 def test_a_theory_that_blows_up_is_split_before(model, data, start):

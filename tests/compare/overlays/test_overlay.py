@@ -1,11 +1,16 @@
+import copy
 import json
+import pickle
 from math import inf
 
 import numpy as np
 import pytest
+from helpers import as_theory
 
-from smallinit.compare import overlay, train
+from smallinit.compare import overlay, similarity_overlay, train
+from smallinit.compare.overlays.horizon import Horizon
 from smallinit.sim.ode.outcome import Outcome, Status
+from smallinit.sim.trajectory.trajectory import Trajectory
 from smallinit.theory import CompositeTask, EmbMLP
 
 
@@ -15,7 +20,7 @@ def run(model, data, start):
 
 
 def test_a_trajectory_with_itself_is_exact(run):
-    both = overlay(run, run)
+    both = overlay(as_theory(run), run)
     np.testing.assert_array_equal(both.t, run.t)
     assert {"W_E", "W_in", "W_out", "loss", "loss/memory", "norm/W_E"} <= set(both.relative_error)
     assert all((error == 0).all() for error in both.relative_error.values())
@@ -23,7 +28,7 @@ def test_a_trajectory_with_itself_is_exact(run):
 
 
 def test_errors_of_weights_and_observables(model, data, start, run):
-    other = train(model, data, start, steps=40, save_at=9, weight_decay=0.1)
+    other = as_theory(train(model, data, start, steps=40, save_at=9, weight_decay=0.1))
     both = overlay(other, run)
     moved = run.weights["W_in"][-1] - start["W_in"]
     expected = np.linalg.norm(other.weights["W_in"][-1] - run.weights["W_in"][-1]) / np.linalg.norm(moved)
@@ -40,6 +45,46 @@ def test_horizon_of_a_known_error(synthetic):
     assert both.horizon(0.05, "W") == pytest.approx(5.0)
     assert both.horizon(0.033, "W") == pytest.approx(3.3)  # between saved times
     assert both.horizon(0.2, "W") == inf
+
+
+def two_weights(kind, first, second):
+    """A trajectory of two 1 x 1 weights with these values at the times 0, 1, .."""
+    values = {name: np.reshape(w, (-1, 1, 1)).astype(float) for name, w in (("W_E", first), ("W_Q", second))}
+    end = Outcome(Status.REACHED_END, len(first) - 1.0)
+    return Trajectory(np.arange(len(first), dtype=float), values, end, kind)
+
+
+def test_the_horizon_is_that_of_the_first_weight_to_leave_and_says_which():
+    t = np.arange(9.0)
+    both = overlay(two_weights("theory", t, t + 0.02 * t**2), two_weights("training", t, t))
+    first = both.horizon(0.1)
+    assert both.horizon(0.1, "W_E") == inf
+    assert first == both.horizon(0.1, "W_Q") == pytest.approx(5.0)
+    assert (first.cause, both.horizon(0.1, "W_E").cause) == ("W_Q", "")
+    assert (str(first), f"{first}", f"{first:.1f}") == ("5 (W_Q)", "5 (W_Q)", "5.0")
+    assert str(both.horizon(0.5)) == "never"
+    assert json.loads(json.dumps(first)) == first
+
+
+def test_horizons_travel():
+    for made in (Horizon(2.5, "W_Q"), Horizon(inf, "W_Q")):
+        for twin in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):  # noqa: S301 - our own bytes
+            assert (twin, twin.cause, repr(twin)) == (made, made.cause, repr(made))
+
+
+def test_every_place_has_its_role(synthetic):
+    t = np.linspace(0, 1, 5)
+    theory, run = synthetic(t, t), synthetic(t, t, kind="training", label="gd")
+    with pytest.raises(
+        ValueError, match=r"`theory` is a training run .'gd'.: give what `integrate` returned"
+    ):
+        overlay(run, theory)
+    with pytest.raises(ValueError, match="`theory` is a training run"):
+        overlay(run, run)
+    with pytest.raises(ValueError, match=r"`training` is a theory .''.: give what `train` returned"):
+        overlay(theory, theory)
+    with pytest.raises(ValueError, match="`training` is a theory"):
+        similarity_overlay(theory, {"softmax": theory})
 
 
 def test_between_saved_times_the_theory_is_interpolated(synthetic):
@@ -70,7 +115,8 @@ def test_blow_up_limits_the_comparison_and_the_horizon(synthetic):
     both = overlay(theory, synthetic(t, 0.5 * t, kind="training"))
     assert both.t[-1] == pytest.approx(1.9)
     assert both.blow_up_time == 2.0
-    assert both.horizon(0.1, "W") == 2.0
+    assert both.horizon(0.1, "W") == both.horizon(0.1) == 2.0
+    assert both.horizon(0.1).cause == "blow-up"
     summary = both.summary()
     assert summary["blow_up_time"] == 2.0
     assert summary["compared"]["note"].startswith(
@@ -87,7 +133,7 @@ def test_start_may_be_missing_in_one(synthetic):
 
 
 def test_summary_is_json(run, model, data, start):
-    other = train(model, data, start, steps=40, save_at=9, weight_decay=0.1)
+    other = as_theory(train(model, data, start, steps=40, save_at=9, weight_decay=0.1))
     summary = json.loads(json.dumps(overlay(other, run).summary(), allow_nan=False))
     assert summary["horizon"]["W_E"].keys() == {"1%", "5%", "10%"}
     assert summary["error"]["loss/memory"].keys() == {"max", "median", "last"}
@@ -96,7 +142,7 @@ def test_summary_is_json(run, model, data, start):
 
 
 def test_bad_horizon_arguments(run):
-    both = overlay(run, run)
+    both = overlay(as_theory(run), run)
     with pytest.raises(ValueError, match="`tol` must be positive, got 0"):
         both.horizon(0)
     with pytest.raises(ValueError, match="`name` 'W_e' has no relative error here: did you mean 'W_E'"):
@@ -109,22 +155,22 @@ def test_what_does_not_belong_together_is_refused(run, model, data, start, synth
     with pytest.raises(ValueError, match="`theory` must be a Trajectory, got str"):
         overlay("leading", run)
     with pytest.raises(ValueError, match=r"start from other weights .W_E differs by"):
-        overlay(train(model, data, model.init(0.5, seed=8), steps=4), run)
+        overlay(as_theory(train(model, data, model.init(0.5, seed=8), steps=4)), run)
     wide = EmbMLP(data.d_vocab, 7, 6)
     with pytest.raises(ValueError, match=r"hold other weights .W_E 17 x 7"):
-        overlay(train(wide, data, wide.init(0.5, 0), steps=1), run)
+        overlay(as_theory(train(wide, data, wide.init(0.5, 0), steps=1)), run)
     sine = EmbMLP(data.d_vocab, 5, 6, "sin")
     with pytest.raises(ValueError, match=r"other models .activation is 'sin' against 'tanh'"):
-        overlay(train(sine, data, start, steps=1), run)
+        overlay(as_theory(train(sine, data, start, steps=1)), run)
     other = CompositeTask(
         keys=range(5, 9), memory_anchors=(1, 2), reasoning_anchors=(3, 4), masked=((3, 4),), seed=1
     ).dataset()
     with pytest.raises(ValueError, match="belong to other datasets"):
-        overlay(train(model, other, start, steps=1), run)
+        overlay(as_theory(train(model, other, start, steps=1)), run)
     t = np.linspace(1, 2, 5)
     with pytest.raises(ValueError, match="Neither trajectory holds its start: add 0"):
         overlay(synthetic(t, t), synthetic(t, t, kind="training"))
     with pytest.raises(ValueError, match="no common flow time"):
         overlay(synthetic([0, 1], [0, 1]), synthetic([2, 3], [2, 3], kind="training"))
     with pytest.raises(ValueError, match="`theory` has no saved times"):
-        overlay(synthetic([], [], Outcome(Status.NON_FINITE, 0.0, "nan")), synthetic(t, t))
+        overlay(synthetic([], [], Outcome(Status.NON_FINITE, 0.0, "nan")), synthetic(t, t, kind="training"))

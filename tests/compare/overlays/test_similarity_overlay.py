@@ -18,9 +18,9 @@ from smallinit.theory import (
     read_text,
     signature_similarity,
 )
+from smallinit.theory.base.arrays import cosine_matrix
 from smallinit.theory.data.corpora.reasoning import reasoning_corpus
 from smallinit.theory.data.corpora.stories import story_corpus
-from smallinit.theory.data.token_similarity import cosine_matrix
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_what_cannot_be_compared_is_refused(problem):
         (dict(theories={}, least_share=0.2), "`least_share` = 0.2 leaves . tokens"),
         (dict(theories={}, part=1.0), "`part` must lie between 0 and 1, got 1.0"),
         (dict(theories={}, part=0.9999), "`training` ends at a loss of .* train on"),
-        (dict(theories={}, statistic="Z"), "`statistic` must be one of C, C_mean, X_last, got 'Z'"),
+        (dict(theories={}, statistic="Z"), "`statistic` 'Z' is unknown: choose one of C, C_mean, X_last"),
     ]:
         cut = run if "part" not in arguments else replace(
             run, t=run.t[:5], weights={k: w[:5] for k, w in run.weights.items()}, steps=None

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers import as_theory
 from PIL import Image
 
 from smallinit.compare import overlay, train
@@ -18,7 +19,7 @@ def overlays(model, data, start):
     slow = train(model, data, start, learning_rate=0.05, steps=120)
     fast = train(model, data, start, learning_rate=0.2, steps=10, save_at=11)
     object.__setattr__(fast, "outcome", Outcome(Status.BLOW_UP, 2.1))
-    return [overlay(slow, run), overlay(fast, run)]
+    return [overlay(as_theory(slow), run), overlay(as_theory(fast), run)]
 
 
 def test_equal_figures_are_equal_files(overlays, tmp_path):
@@ -57,7 +58,7 @@ def test_an_existing_figure_is_replaced(overlays, tmp_path):
 def test_data_without_groups_or_anchors_gives_a_smaller_figure(overlays, model, data, start, tmp_path):
     plain = Dataset(data.sequences, data.labels, data.d_vocab)
     run = train(model, plain, start, steps=5)
-    small = overlay(run, run).plot(tmp_path / "a.png", dpi=60)
+    small = overlay(as_theory(run), run).plot(tmp_path / "a.png", dpi=60)
     full = overlays[0].plot(tmp_path / "b.png", dpi=60)
     with Image.open(small) as a, Image.open(full) as b:
         assert a.width == b.width
@@ -71,7 +72,7 @@ def test_diverged_training_is_drawn(weighted, tmp_path):
     run = train(
         model, weighted, model.init(0.0, 0), learning_rate=1e6, steps=9, save_at=range(10), throw=False
     )
-    assert overlay(run, run).plot(tmp_path / "a.png", dpi=60).exists()
+    assert overlay(as_theory(run), run).plot(tmp_path / "a.png", dpi=60).exists()
 
 
 def test_label_entropy_is_that_of_the_labels():
@@ -84,7 +85,7 @@ def test_bad_arguments_are_named(overlays, model, data, start, tmp_path):
     with pytest.raises(ValueError, match="`overlays` must hold 1 to 4 overlays, got 0"):
         plot_overlays([], path)
     other = train(model, data, start, steps=1)
-    mixed = [overlays[0], overlay(other, other)]
+    mixed = [overlays[0], overlay(as_theory(other), other)]
     with pytest.raises(ValueError, match="must share one training run"):
         plot_overlays(mixed, path)
     with pytest.raises(ValueError, match=r"must end in one of .png, .pdf, .svg"):

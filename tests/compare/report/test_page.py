@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from smallinit.cli import run
 from smallinit.compare.figures.result import Statistic
 from smallinit.compare.report.directory import page_of
-from smallinit.compare.sweep.plan import Plan, read_sweep
+from smallinit.compare.sweep.plan import SweepPlan, read_sweep
 from smallinit.compare.sweep.run_sweep import recorded_sweep
 from smallinit.theory import AttentionOnly, EmbMLP, OneLayerTransformer, ScalarClassifier, TwoTokenMLP, derive
 from smallinit.theory.base.errors import InputError
@@ -158,9 +158,12 @@ def test_the_recorded_sweep_is_the_sweep(results, tmp_path):
         "run": ["train"],
         "observables": ["loss"],
     }
-    assert Plan.from_dict(record, "in x").dimensions == (("model.d_model", "model.d_mlp"), ("task.masked",))
+    assert SweepPlan.from_dict(record, "in x").dimensions == (
+        ("model.d_model", "model.d_mlp"),
+        ("task.masked",),
+    )
     with pytest.raises(InputError, match="no record of a sweep"):
-        Plan.from_dict({"axes": 3}, "in x")
+        SweepPlan.from_dict({"axes": 3}, "in x")
 
 
 def test_what_the_page_of_a_figure_says(results):
@@ -323,3 +326,13 @@ def test_indices_of_words_are_words():
     with pytest.raises(ValueError, match="cannot read the LaTeX"):
         markup.mathml("a_b_c")
     assert markup.equations("a_b_c < d") == "<pre>a_b_c &lt; d</pre>"
+
+
+def test_a_long_group_stands_line_by_line():
+    """Terms of `leading` beyond the first power stand in one pair of brackets."""
+    latex = derive(OneLayerTransformer(6, 7, 3, 4, 3, unembed=False), "leading").latex()
+    shown = markup.equations(latex)
+    assert shown.count("<mtr>") > latex.count(" &= ") + 6
+    letters = re.sub(r"<[^>]*>", "", shown)
+    assert letters.count("(") == letters.count(")") == latex.count("(")
+    assert "\N{GREEK SMALL LETTER EPSILON}" in letters or "\N{GREEK LUNATE EPSILON SYMBOL}" in letters

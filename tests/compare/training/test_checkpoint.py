@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 
 from smallinit.compare import train
-from smallinit.compare.training.checkpoint import CheckpointError, State, load_checkpoint, save_checkpoint
+from smallinit.compare.training.checkpoint import (
+    CheckpointError,
+    TrainingState,
+    load_checkpoint,
+    save_checkpoint,
+)
 from smallinit.theory.base.npz import open_sealed_npz, write_npz
 
 OPTIMIZERS = {
@@ -49,13 +54,13 @@ def test_killed_run_goes_on_from_its_last_checkpoint(run, tmp_path, monkeypatch,
             raise KeyboardInterrupt
         return update(self)
 
-    from smallinit.compare.training.training_run import Run
+    from smallinit.compare.training.training_run import TrainingRun
 
-    update = Run._update
-    monkeypatch.setattr(Run, "_update", killed)
+    update = TrainingRun._update
+    monkeypatch.setattr(TrainingRun, "_update", killed)
     with pytest.raises(KeyboardInterrupt):
         run(30, optimizer, checkpoint=path, checkpoint_every=4)
-    monkeypatch.setattr(Run, "_update", update)
+    monkeypatch.setattr(TrainingRun, "_update", update)
     resumed = run(30, optimizer, checkpoint=path, checkpoint_every=4, resume=True)
     assert resumed.statistics["steps"] == 30 - 16
     for name, value in straight.weights.items():
@@ -111,7 +116,7 @@ def test_existing_checkpoint_is_not_overwritten(run, tmp_path):
 
 def test_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "run.npz"
-    state = State(1, {"W": np.ones((2, 2))})
+    state = TrainingState(1, {"W": np.ones((2, 2))})
     save_checkpoint(path, {"a": 1}, state)
 
     def no_space(*_):
@@ -119,7 +124,7 @@ def test_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.replace", no_space)
     with pytest.raises(OSError, match="no space"):
-        save_checkpoint(path, {"a": 1}, State(2, {"W": np.zeros((2, 2))}))
+        save_checkpoint(path, {"a": 1}, TrainingState(2, {"W": np.zeros((2, 2))}))
     assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
     assert load_checkpoint(path, {"a": 1}).step == 1
 
@@ -134,7 +139,7 @@ def members(**changes):
 )
 def test_hostile_files_are_refused(tmp_path, kind):
     path = tmp_path / "run.npz"
-    save_checkpoint(path, {"a": 1}, State(1, {"W": np.arange(4096.0).reshape(64, 64)}))
+    save_checkpoint(path, {"a": 1}, TrainingState(1, {"W": np.arange(4096.0).reshape(64, 64)}))
     content = path.read_bytes()
     if kind == "text":
         path.write_text("not a checkpoint")

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from smallinit.compare import Decoder, WarmupCosine, train
+from smallinit.compare import Decoder, train
 from smallinit.compare.training.networks import network
-from smallinit.sim import load_trajectory
+from smallinit.sim import WarmupCosine, load_trajectory
+from smallinit.sim.optimizers.schedule import Clock
 from smallinit.theory import Dataset, EmbMLP, subset
 
 SIZES = {"d_model": 6, "d_head": 3, "d_mlp": 8, "n_ctx": 3}
@@ -239,7 +240,7 @@ def test_warm_up_and_cosine():
     assert factors[14] == pytest.approx(0.6)  # half way down
     np.testing.assert_allclose(factors[24:], 0.2)
     assert (np.diff(factors[4:25]) < 0).all()
-    np.testing.assert_allclose(schedule.elapsed(np.array([0, 3, 5])), [0.0, 1.5, 3.5])
+    np.testing.assert_allclose(Clock.of(1.0, schedule, 5).times[[0, 3, 5]], [0.0, 1.5, 3.5])
 
 
 def test_schedule_and_clip_act_on_every_step(data, model, start):
@@ -255,7 +256,10 @@ def test_schedule_and_clip_act_on_every_step(data, model, start):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"schedule": "cosine"}, "`schedule` must be a WarmupCosine or None, got 'cosine'."),
+        (
+            {"schedule": "cosine"},
+            "`schedule` must be a WarmupCosine, a Linear, a function of the step or None, got 'cosine'.",
+        ),
         ({"clip": 0.0}, "`clip` must be positive, got 0.0."),
         ({"betas": (0.9, 1.0)}, r"`betas` must lie in \[0, 1\), got 0.9 and 1."),
         ({"betas": 0.9}, "`betas` must be two numbers, got 0.9."),

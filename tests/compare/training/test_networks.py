@@ -4,7 +4,7 @@ import sympy as sp
 import torch
 
 from smallinit import theory
-from smallinit.compare.training.networks import EmbMLP, SymbolicNetwork, network
+from smallinit.compare.training.networks import EmbMLPNetwork, SymbolicNetwork, network
 from smallinit.compare.training.torch_function import torch_function
 from smallinit.sim.compile.logits import logits
 
@@ -51,7 +51,7 @@ def test_unknown_function_and_second_symbol_are_refused():
 
 def test_parameters_are_the_weights(model, start):
     net = network(model, start)
-    assert isinstance(net, EmbMLP)
+    assert isinstance(net, EmbMLPNetwork)
     assert {name: tuple(p.shape) for name, p in net.named_parameters()} == model.weights
     assert all(p.dtype == torch.float64 for p in net.parameters())
     for name, value in net.weights().items():

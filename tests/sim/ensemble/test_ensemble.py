@@ -107,11 +107,11 @@ def test_throw_and_limits():
         ({"save_at": 0}, "`save_at` must be at least 1"),
         ({"save_at": [0.5, 2.0]}, "`save_at` must lie within"),
         ({"observables": ["los"]}, "`observables` must be among loss, .*, got 'los'"),
-        ({"threads": 0}, "`threads` must be a positive integer"),
+        ({"threads": 0}, "`threads` must be an integer of at least 1"),
         ({"method": "euler1"}, "`method`"),
         ({"rtol": 2.0}, "`rtol` must lie in"),
-        ({"max_steps": 2.5}, "`max_steps` must be a positive integer"),
-        ({"max_steps": 0}, "`max_steps` must be a positive integer"),
+        ({"max_steps": 2.5}, "`max_steps` must be an integer of at least 1"),
+        ({"max_steps": 0}, "`max_steps` must be an integer of at least 1"),
     ],
 )
 def test_bad_input(change, message):

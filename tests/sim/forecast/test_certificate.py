@@ -86,7 +86,7 @@ def test_a_blow_up_ends_every_horizon():
 def test_nothing_is_certified_beyond_the_last_look(monkeypatch):
     found = iter((0.01, inf))
     module = sys.modules[certificate.__module__]  # the function has the module's name
-    monkeypatch.setattr(module, "_crossing", lambda t, error, level: next(found))
+    monkeypatch.setattr(module, "_horizon", lambda t, error, level: next(found))
     assert certificate(derive(MODEL, "softmax"), DATA, START, t1=20.0).horizon == pytest.approx(0.02)
 
 
@@ -127,8 +127,8 @@ def test_early_horizons_are_looked_at_closely():
     ("options", "said"),
     [
         ({"tol": 1.5}, "`tol` must lie between 0 and 1, got 1.5"),
-        ({"weight": "W_e"}, "`weight` 'W_e' is unknown: choose one of W_E, W_in, W_out"),
-        ({"learning_rate": -1.0}, "`learning_rate` must be finite and not negative, got -1.0"),
+        ({"weight": "W_e"}, "`weight` 'W_e' is unknown: did you mean 'W_E'"),
+        ({"learning_rate": -1.0}, "`learning_rate` must not be negative, got -1.0"),
         ({"points": 3}, "`points` must be an integer of at least 9, got 3"),
     ],
 )

@@ -52,7 +52,6 @@ def test_empty_trajectory_survives(tmp_path):
 
 
 def test_xarray_has_labels_and_units(trajectory):
-    _ = trajectory["loss/memory"], trajectory["cosine/keys"]
     dataset = trajectory.to_xarray()
     assert dataset["W_E"].dims == ("t", "d_vocab", "d_model")
     assert dataset["W_out"].dims == ("t", "d_mlp", "d_vocab")
@@ -61,6 +60,17 @@ def test_xarray_has_labels_and_units(trajectory):
     assert json.loads(dataset.attrs["outcome"])["status"] == "BLOW_UP"
     assert json.loads(dataset.attrs["provenance"])["seed"] == 1
     assert float(dataset["loss/memory"].sel(t=0.5)) == trajectory["loss/memory"][1]
+
+
+def test_xarray_and_file_do_not_depend_on_what_was_asked_before(trajectory, tmp_path):
+    fresh, asked = replace(trajectory), replace(trajectory)
+    _ = asked["loss"], asked["cosine/keys"]
+    one, other = fresh.to_xarray(), asked.to_xarray()
+    assert set(one.data_vars) == {*trajectory.weights, *trajectory.observable_names} == set(other.data_vars)
+    assert one.identical(other[list(one.data_vars)])
+    assert set(trajectory.to_xarray(["loss"]).data_vars) == {*trajectory.weights, "loss"}
+    empty = Trajectory(np.zeros(0), {"y": np.zeros((0, 2, 1))}, Outcome(Status.REACHED_END, 1.0))
+    assert set(empty.to_xarray().data_vars) == {"y"}
 
 
 def test_axes_of_equal_weights_do_not_clash():
@@ -117,7 +127,7 @@ def foreign_files(tmp_path, trajectory):
     (tmp_path / "truncated").write_bytes(good[: len(good) // 2])
     xarray.Dataset({"x": ("t", np.zeros(3))}).to_netcdf(tmp_path / "other", engine="h5netcdf")
     np.savez(tmp_path / "numbers.npz", x=np.zeros(3))
-    replace(trajectory).to_xarray().to_netcdf(tmp_path / "unsealed", engine="h5netcdf")
+    replace(trajectory).to_xarray([]).to_netcdf(tmp_path / "unsealed", engine="h5netcdf")
     return ["text", "empty", "truncated", "other", "numbers.npz", "unsealed"]
 
 
@@ -135,7 +145,7 @@ def test_files_that_are_not_trajectories(tmp_path, trajectory):
 
 def forged(trajectory, path, change):
     """A file with another content and the right seal."""
-    dataset = change(replace(trajectory).to_xarray()) or replace(trajectory).to_xarray()
+    dataset = change(replace(trajectory).to_xarray([])) or replace(trajectory).to_xarray([])
     names = {name: name.replace("/", "|") for name in dataset.variables if "/" in str(name)}
     strange = any(v.dtype.kind == "c" for v in dataset.variables.values())
     dataset.rename(names).to_netcdf(path, engine="h5netcdf", invalid_netcdf=strange)

@@ -77,12 +77,6 @@ def test_cosines_of_a_token_group(trajectory):
     np.testing.assert_allclose(trajectory["cosine/keys"][1], expected, rtol=1e-13)
 
 
-def test_cosine_of_a_zero_row_is_zero():
-    from smallinit.sim.trajectory.observables import cosines
-
-    np.testing.assert_array_equal(cosines(np.array([[[0.0, 0.0], [0.0, 2.0]]])), [[[0.0, 0.0], [0.0, 1.0]]])
-
-
 def test_drift_of_invariants_is_relative_to_the_start(trajectory):
     a, b = trajectory.weights["W_E"], trajectory.weights["W_in"]
     value = [a[i].T @ a[i] - b[i] @ b[i].T for i in range(3)]

@@ -15,7 +15,7 @@ from smallinit.sim.compile.ordering import CountTerms, multiplied_out
 from smallinit.sim.compile.sampled import Sampler
 from smallinit.theory import AttentionOnly, EmbMLP
 from smallinit.theory.algebra.adjoint import gradients
-from smallinit.theory.algebra.evaluate import at_places, evaluate
+from smallinit.theory.algebra.evaluate import at_places, evaluate, evaluate_all
 from smallinit.theory.algebra.expansion import expand, truncated
 from smallinit.theory.algebra.matrices import (
     apply,
@@ -26,6 +26,7 @@ from smallinit.theory.algebra.matrices import (
     total,
     transpose,
 )
+from smallinit.theory.algebra.monomials import Monomials
 from smallinit.theory.algebra.nodes import (
     Centering,
     MatrixFunction,
@@ -34,6 +35,7 @@ from smallinit.theory.algebra.nodes import (
     StochasticSymbol,
 )
 from smallinit.theory.algebra.rebuild import Rebuild, Substitution, canonical, distribute, factored, normal
+from smallinit.theory.algebra.tangent import tangent
 from smallinit.theory.algebra.traversal import NODES, UnknownNodeError, parts
 from smallinit.theory.language.vocabulary import Vocabulary
 from smallinit.theory.printing.latex import latex
@@ -196,12 +198,15 @@ SAME = {  # passes that keep the value
     "transposition": lambda e: value_of(transpose(e)).T,
     "multiplying out": lambda e: value_of(distribute(e)),
     "factoring": lambda e: value_of(factored(e)),
+    "monomials": lambda e: value_of(Monomials()(e)),
+    "monomials, powers whole": lambda e: value_of(Monomials(powers=False)(e)),
     "normal form": lambda e: value_of(normal(e)),
     "collection": lambda e: value_of(multiplied_out({"E": e}, {"E", "W"})["E"]),
     "claims": lambda e: value_of(Vocabulary.of(EmbMLP(4, 3, 3)).define(e)),
     "truncation": lambda e: value_of(truncated(e, None, None)),
     "long truncation": lambda e: value_of(truncated(e, 31, 14)),
     "evaluation": value_of,
+    "evaluation at once": lambda e: dense(evaluate_all({"e": e}, arrays(), SIZES)["e"]),
     "places": lambda e: at_places(
         e, *(i.ravel() for i in np.indices([int(SIZES.get(d, d)) for d in e.shape])), arrays(), SIZES
     ).reshape([int(SIZES.get(d, d)) for d in e.shape]),
@@ -241,6 +246,21 @@ def test_every_pass_keeps_the_value_or_refuses_by_name(name, kind):
 @pytest.mark.parametrize("kind", NODES, ids=lambda k: k.__name__)
 def test_adjoints_against_differences(kind):
     assert gradient_error(SAMPLES[kind]) < 1e-8
+
+
+@pytest.mark.parametrize("kind", NODES, ids=lambda k: k.__name__)
+def test_tangents_against_differences(kind):
+    rng = np.random.default_rng(2)
+    along = {s: sp.MatrixSymbol(f"d{s}", *s.shape) for s in (E, W)}
+    steps = {s: rng.normal(size=arrays()[s.name].shape) for s in along}
+    values = arrays() | {along[s].name: step for s, step in steps.items()}
+    ends = [
+        value_of(SAMPLES[kind], values | {s.name: values[s.name] + h * steps[s] for s in along})
+        for h in (1e-5, -1e-5)
+    ]
+    expected = (ends[0] - ends[1]) / 2e-5
+    found = np.broadcast_to(value_of(tangent(SAMPLES[kind], along), values), expected.shape)
+    assert found == pytest.approx(expected, rel=1e-8, abs=1e-8)
 
 
 @pytest.mark.parametrize("kind", NODES, ids=lambda k: k.__name__)
@@ -285,6 +305,8 @@ def unknown_passes():
         "multiplying out": lambda: distribute(node),
         "factoring": lambda: factored(node),
         "normal": lambda: normal(node),
+        "monomials": lambda: Monomials()(node),
+        "tangent": lambda: tangent(node, {E: E}),
         "collection": lambda: multiplied_out({"E": node}, {"E"}),
         "counting": lambda: CountTerms()(node),
         "claims": lambda: Vocabulary.of(EmbMLP(4, 3, 3)).define(node),

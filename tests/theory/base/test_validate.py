@@ -5,6 +5,7 @@ import pytest
 
 from smallinit.theory.base.errors import FieldError, InputError
 from smallinit.theory.base.validate import (
+    brief,
     choice,
     did_you_mean,
     fraction,
@@ -12,7 +13,6 @@ from smallinit.theory.base.validate import (
     nearest,
     positive,
     real,
-    shown,
 )
 
 
@@ -66,8 +66,8 @@ def test_nearest_does_not_mind_capitals():
 
 
 def test_values_are_shown_in_one_short_line():
-    assert shown("a" * 100) == repr("a" * 100)[:57] + "..."
-    assert shown(10**5000) == "a huge integer"
+    assert brief("a" * 100) == repr("a" * 100)[:57] + "..."
+    assert brief(10**5000) == "a huge integer"
 
 
 @pytest.mark.parametrize("error", [FieldError("n", "is wrong."), InputError("it is wrong.", ("text", "^"))])

@@ -52,8 +52,15 @@ def test_merging_keeps_first_occurrence_order_and_total_weight(raw):
     sequences, labels, d_vocab, weights, groups, held_out = raw
     data = Dataset(sequences, labels, d_vocab, weights=weights, groups=groups, held_out=held_out)
     total = {}
+    both = {name for name, out in zip(groups, held_out, strict=True) if out} & {
+        name for name, out in zip(groups, held_out, strict=True) if not out
+    }
+    named = [
+        name + ("-test" if out else "-train") * (name in both)
+        for name, out in zip(groups, held_out, strict=True)
+    ]
     for row, weight in zip(
-        zip(map(tuple, sequences), labels, groups, held_out, strict=True), weights, strict=True
+        zip(map(tuple, sequences), labels, named, held_out, strict=True), weights, strict=True
     ):
         total[row] = total.get(row, 0.0) + weight
     merged = zip(

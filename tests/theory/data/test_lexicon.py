@@ -163,7 +163,7 @@ def test_a_missing_file_is_named(tmp_path):
     [
         ({"vocab_size": 99}, "`vocab_size` is 99 but the text has 3 distinct words: give at most 4"),
         ({"vocab_size": 1}, "`vocab_size` must be an integer of at least 2, got 1"),
-        ({"task": "next"}, "`task` must be one of 'last-token', 'next-token', got 'next'"),
+        ({"task": "next"}, "`task` 'next' is unknown: choose one of last-token, next-token"),
         ({"stride": 0}, "`stride` must be an integer of at least 1, got 0"),
         ({"max_sequences": 0}, "`max_sequences` must be an integer of at least 1, got 0"),
         ({"held_out": 1.0}, r"`held_out` must lie in \[0, 1\), got 1.0"),

@@ -28,7 +28,7 @@ def by_hand(data, groups, law):
     return signature
 
 
-@pytest.mark.parametrize("groups", [("a",), ("b",), ("a", "b")])
+@pytest.mark.parametrize("groups", [("a-train",), ("b-train",), ("a-train", "b-train")])
 @pytest.mark.parametrize("centring", ["uniform", "group", "data"])
 def test_modes_rebuild_the_centred_signature(groups, centring):
     data = grouped()
@@ -61,9 +61,9 @@ def test_the_composite_tasks_spectra_are_those_of_the_formula_sheet():
 
 def test_a_large_vocabulary_is_decomposed_by_products_alone(monkeypatch):
     data = grouped(n=300, d_vocab=40)
-    dense = signature_modes(data, "b", n_modes=4)
+    dense = signature_modes(data, "b-train", n_modes=4)
     monkeypatch.setattr(module, "DENSE_ENTRIES", 0)
-    sparse = signature_modes(data, "b", n_modes=4)
+    sparse = signature_modes(data, "b-train", n_modes=4)
     np.testing.assert_allclose(sparse.strengths, dense.strengths, rtol=1e-10)
     np.testing.assert_allclose(sparse.labels, dense.labels, atol=1e-8)
 
@@ -89,16 +89,16 @@ def test_thinning_scales_the_noise_and_keeps_the_share():
 
 def test_shares_scale_a_groups_spectrum():
     data = grouped()
-    share = data.weights[(data.groups == "a") & ~data.held_out].sum()
-    other = subset(data, np.ones(len(data), dtype=bool), {"a": 0.2, "b": 0.8})
-    ratio = signature_modes(other, "a").strengths / signature_modes(data, "a").strengths
+    share = data.weights[data.groups == "a-train"].sum()
+    other = subset(data, np.ones(len(data), dtype=bool), {"a-train": 0.2, "b-train": 0.8})
+    ratio = signature_modes(other, "a-train").strengths / signature_modes(data, "a-train").strengths
     np.testing.assert_allclose(ratio, 0.2 / share, rtol=1e-10)
 
 
 def test_shuffling_keeps_sequences_and_label_frequencies():
     data = grouped()
-    shuffled = shuffle_labels(data, "a", seed=3)
-    train = (data.groups == "a") & ~data.held_out
+    shuffled = shuffle_labels(data, "a-train", seed=3)
+    train = data.groups == "a-train"
     assert sorted(shuffled.labels[train]) == sorted(data.labels[train])
     assert (shuffled.labels[train] != data.labels[train]).any()
     assert (shuffled.labels[~train] == data.labels[~train]).all()
@@ -109,13 +109,16 @@ def test_shuffling_keeps_sequences_and_label_frequencies():
     ("call", "word"),
     [
         (lambda d: signature_modes(d, "c"), "`groups` names 'c'"),
-        (lambda d: signature_modes(d, centring="mean"), "`centring` must be one of"),
-        (lambda d: signature_modes(d, statistic="X"), "`statistic` must be one of"),
+        (
+            lambda d: signature_modes(d, centring="mean"),
+            "`centring` 'mean' is unknown: choose one of uniform",
+        ),
+        (lambda d: signature_modes(d, statistic="X"), "`statistic` 'X' is unknown: choose one of C"),
         (lambda d: signature_modes(d, n_modes=0), "`n_modes`"),
         (lambda d: subset(d, [True]), "`keep` must be 60 booleans"),
-        (lambda d: subset(d, d.groups == "a"), "leaves the group 'b' without"),
+        (lambda d: subset(d, d.groups == "a-train"), "leaves the group 'b-train' without"),
         (lambda d: subset(d, d.groups != "z", {"z": 1.0}), "for 'z'"),
-        (lambda d: subset(d, d.groups != "z", {"a": 0.0}), "positive"),
+        (lambda d: subset(d, d.groups != "z", {"a-train": 0.0}), "positive"),
         (lambda d: shuffle_labels(d, "z"), "`group` 'z'"),
     ],
 )

@@ -151,7 +151,7 @@ def test_condensation():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="`strength` must be a positive number"):
+    with pytest.raises(ValueError, match="`strength` must be positive"):
         exact.linear_mode(1.0, -1.0, 0.1)
     with pytest.raises(ValueError, match="`target` must lie between"):
         exact.deep_linear_time(3.0, 3, 2.0, 0.1)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import sympy as sp
 from helpers import MODELS, data_for, random_data, random_weights, relative
+from random_models import make
 from reader import Latex, Text, letter, read_latex, read_text
 
 from smallinit.theory import Model, RowSoftmax, apply, derive, weight
@@ -89,6 +90,20 @@ def test_every_printed_form_is_the_kernel(name, loss, closure):
     assert worst(evaluated(flow.readable, flow.definitions, model, matrices), expected) < 1e-12
     assert worst(read_text(str(flow), values), expected) < 1e-12
     assert worst(read_latex(flow.latex(), values), expected) < 1e-12
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_printed_forms_of_random_models_are_their_kernels(seed):
+    model, data = make(seed)
+    weights = random_weights(model, seed)
+    values = {k: dense(v) for k, v in model.data_matrices(data).items()} | weights
+    values |= {str(d): float(s) for d, s in model.sizes.items()} | {"n": float(len(values["omega"]))}
+    for closure in ("leading", "exact"):
+        flow = derive(model, closure)
+        flow.__dict__["invariants"] = ()
+        expected = flow.rhs(data, weights)
+        assert worst(read_text(str(flow), values), expected) < 1e-11
+        assert worst(read_latex(flow.latex(), values), expected) < 1e-11
 
 
 FAULTS = {

@@ -50,7 +50,7 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class Problem:
+class ReasoningProblem:
     """A question over premises, with its proof and answer.
 
     Attributes
@@ -100,7 +100,7 @@ def reasoning_corpus(n: int, seed: int = 0, hops: tuple[int, int] = (1, 3)) -> s
     return "\n".join(_write(_problem(rng, int(rng.integers(low, high + 1))), rng) for rng in rngs) + "\n"
 
 
-def _problem(rng: np.random.Generator, hops: int) -> Problem:
+def _problem(rng: np.random.Generator, hops: int) -> ReasoningProblem:
     """Draw a problem whose proof passes `hops` nouns."""
     name = str(rng.choice(NAMES))
     *line, outside = (str(noun) for noun in rng.choice(NOUNS, hops + 1, replace=False))
@@ -114,10 +114,10 @@ def _problem(rng: np.random.Generator, hops: int) -> Problem:
     for rule in rules:
         proof += [rule, Statement(name, rule.positive, rule.predicate)]
     answer = bool(rng.integers(2))
-    return Problem(premises, truth if answer else truth.negated, tuple(proof), answer)
+    return ReasoningProblem(premises, truth if answer else truth.negated, tuple(proof), answer)
 
 
-def _write(problem: Problem, rng: np.random.Generator) -> str:
+def _write(problem: ReasoningProblem, rng: np.random.Generator) -> str:
     """A problem as a line; a rule keeps its wording in the proof."""
     said: dict[Statement, str] = {}
     for s in (*problem.premises, problem.question, *problem.proof):
@@ -146,7 +146,7 @@ _SENTENCE = re.compile(
 )
 
 
-def read_problem(line: str) -> Problem:
+def read_problem(line: str) -> ReasoningProblem:
     """Parse a line of the corpus.
 
     Raises
@@ -161,7 +161,7 @@ def read_problem(line: str) -> Problem:
         tuple(map(_read_sentence, found[part].removesuffix(" . ").split(" . ")))
         for part in ("premises", "proof")
     )
-    return Problem(premises, _read_sentence(found["question"]), proof, found["answer"] == "true")
+    return ReasoningProblem(premises, _read_sentence(found["question"]), proof, found["answer"] == "true")
 
 
 def _read_sentence(sentence: str) -> Statement:
@@ -193,7 +193,7 @@ def consequences(premises: Iterable[Statement]) -> set[Statement]:
     return known
 
 
-def check_problem(problem: Problem) -> None:
+def check_problem(problem: ReasoningProblem) -> None:
     """Hold a problem against the forward chainer.
 
     Raises

@@ -103,8 +103,8 @@ def test_limits_and_trivial_starts():
         ({"starts": np.full((2, 3, 4), np.nan)}, "`starts` must be finite, got 24 nan or inf"),
         ({"rtol": 0.0}, "`rtol` must lie in"),
         ({"atol": -1.0}, "`atol` must lie in"),
-        ({"max_steps": 0}, "`max_steps` must be a positive integer"),
-        ({"threads": 0}, "`threads` must be a positive integer"),
+        ({"max_steps": 0}, "`max_steps` must be an integer of at least 1"),
+        ({"threads": 0}, "`threads` must be an integer of at least 1"),
     ],
 )
 def test_bad_input(change, message):

@@ -1,0 +1,139 @@
+"""Learning rates that change over the steps, and the flow time that goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import cos, pi
+from typing import Any
+
+import numpy as np
+
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import integer, real
+
+
+@dataclass(frozen=True)
+class WarmupCosine:
+    """Linear warm-up to the learning rate, then half a cosine down to a part of it, where it stays.
+
+    Parameters
+    ----------
+    warmup : int
+        Steps of the warm-up; 0 for none.
+    total : int
+        Step at which the cosine ends; a run may stop before or after it.
+    final : float
+        Last rate over the largest, in (0, 1].
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+    """
+
+    warmup: int
+    total: int
+    final: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        integer("warmup", self.warmup, 0)
+        integer("total", self.total, self.warmup + 1)
+        if not 0.0 < real("final", self.final) <= 1.0:
+            raise FieldError("final", f"must lie in (0, 1], got {self.final}.")
+
+    def factor(self, step: int) -> float:
+        """Rate of optimizer step number `step` (from 0) over the largest rate."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        part = min((step - self.warmup) / (self.total - self.warmup), 1.0)
+        return self.final + (1.0 - self.final) * 0.5 * (1.0 + cos(pi * part))
+
+
+@dataclass(frozen=True)
+class Linear:
+    """From the learning rate straight down to a part of it, where it stays.
+
+    Parameters
+    ----------
+    total : int
+        Step at which the last rate is reached.
+    final : float
+        Last rate over the first, in (0, 1].
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+    """
+
+    total: int
+    final: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        integer("total", self.total, 1)
+        if not 0.0 < real("final", self.final) <= 1.0:
+            raise FieldError("final", f"must lie in (0, 1], got {self.final}.")
+
+    def factor(self, step: int) -> float:
+        """Rate of optimizer step number `step` (from 0) over the first."""
+        return 1.0 + (self.final - 1.0) * min(step / self.total, 1.0)
+
+
+Schedule = WarmupCosine | Linear | Callable[[int], float]
+
+
+def checked_schedule(schedule: Any) -> Any:
+    """Return a schedule, or None for a constant rate; anything else is refused."""
+    if schedule is None or hasattr(schedule, "factor") or callable(schedule):
+        return schedule
+    raise FieldError(
+        "schedule", f"must be a WarmupCosine, a Linear, a function of the step or None, got {schedule!r}."
+    )
+
+
+def factors(schedule: Schedule | None, steps: int) -> np.ndarray:
+    """Rates of steps 0 .. `steps` - 1 over the learning rate (steps,).
+
+    Raises
+    ------
+    FieldError
+        If a function of the step gives anything but a positive number: flow time would stand still.
+    """
+    if schedule is None:
+        return np.ones(steps)
+    rate: Callable[[int], float] = getattr(schedule, "factor", schedule)  # pyright: ignore[reportAssignmentType]
+    found = np.array([float(rate(step)) for step in range(steps)])
+    if (bad := ~(np.isfinite(found) & (found > 0.0))).any():
+        step = int(np.argmax(bad))
+        raise FieldError("schedule", f"must give positive numbers, got {found[step]:g} at step {step}.")
+    return found
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Flow time of every step: the sum of the rates of the steps before it.
+
+    Attributes
+    ----------
+    rates : ndarray, shape (steps,)
+        Learning rate of each step.
+    times : ndarray, shape (steps + 1,)
+        Flow time before each step, and after the last.
+    """
+
+    rates: np.ndarray
+    times: np.ndarray
+
+    @classmethod
+    def of(cls, learning_rate: float, schedule: Schedule | None, steps: int) -> Clock:
+        """Tabulate the rates of a run."""
+        rates = learning_rate * factors(schedule, steps)
+        even = learning_rate * np.arange(steps + 1)  # to the last bit the same for training and theory
+        return cls(rates, even if schedule is None else np.concatenate([[0.0], np.cumsum(rates)]))
+
+    def time(self, steps: Any) -> np.ndarray:
+        """Flow time of steps, whole or in between."""
+        return np.interp(steps, np.arange(len(self.times)), self.times)

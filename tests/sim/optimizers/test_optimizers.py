@@ -1,0 +1,202 @@
+"""Optimizers on the side of theory: their steps against an independent recursion, blocks, clocks and refusals."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from helpers import random_data
+
+from smallinit.sim import (
+    GD,
+    AdamW,
+    IntegrationError,
+    Linear,
+    Momentum,
+    SignGD,
+    Spectral,
+    WarmupCosine,
+    integrate,
+)
+from smallinit.theory import EmbMLP, derive
+
+MODEL, DATA = EmbMLP(6, 5, 4), random_data(d_vocab=6, n=25, n_ctx=3)
+START = MODEL.init(0.5, 0)
+EXACT = derive(MODEL, "exact")
+OPTIMIZERS = {
+    "gd": GD(0.3, weight_decay=0.1),
+    "momentum": Momentum(0.1, momentum=0.8),
+    "nesterov": Momentum(0.1, momentum=0.8, nesterov=True, weight_decay=0.05),
+    "adam": AdamW(0.01, weight_decay=0.0),
+    "adamw": AdamW(
+        0.02,
+        betas=(0.8, 0.95),
+        weight_decay=0.2,
+        schedule=WarmupCosine(5, 40, 0.2),
+        rates={"W_E": 0.5},
+        decays={"W_in": 0.0},
+    ),
+    "sign": SignGD(0.004, weight_decay=0.1, schedule=Linear(40)),
+    "smooth sign": SignGD(0.01, eps=1e-3),
+    "spectral": Spectral(0.01, momentum=0.5, rates={"W_out": 2.0}),
+}
+
+
+def by_hand(o, steps):
+    """The definitions, with numpy and nothing of ours but the gradient."""
+    w = {k: v.copy() for k, v in START.items()}
+    m, b, path = {k: 0 * v for k, v in w.items()}, {k: 0 * v for k, v in w.items()}, [dict(w)]
+    for s in range(steps):
+        slope = EXACT.rhs(DATA, w)
+        for k in w:
+            g, kappa, lam = -slope[k], o.rates.get(k, 1.0), o.decays.get(k, o.weight_decay)
+            factor = o.schedule.factor(s) if o.schedule else 1.0
+            eta = kappa * o.learning_rate * factor
+            if isinstance(o, GD):
+                w[k] = w[k] - eta * (g + lam * w[k])
+            elif isinstance(o, Momentum):
+                g = g + lam * w[k]
+                m[k] = o.momentum * m[k] + g
+                w[k] = w[k] - eta * (g + o.momentum * m[k] if o.nesterov else m[k])
+            elif isinstance(o, AdamW):
+                m[k] = o.betas[0] * m[k] + (1 - o.betas[0]) * g
+                b[k] = o.betas[1] * b[k] + (1 - o.betas[1]) * g**2
+                first, second = (1 - beta ** (s + 1) for beta in o.betas)
+                u = (m[k] / first) / (np.sqrt(b[k] / second) + o.eps)
+                w[k] = (1 - eta * lam) * w[k] - eta * u
+            elif isinstance(o, SignGD):
+                w[k] = (1 - eta * lam) * w[k] - eta * np.where(g == 0, 0, g / (abs(g) + o.eps))
+            else:
+                m[k] = o.momentum * m[k] + g
+                u, x, vt = np.linalg.svd(m[k], full_matrices=False)
+                w[k] = (1 - eta * lam) * w[k] - eta * (u * (x / np.sqrt(x**2 + (o.eps * x[0]) ** 2))) @ vt
+        path.append(dict(w))
+    return path
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_steps_are_the_definition(name):
+    path = by_hand(OPTIMIZERS[name], 40)
+    found = integrate(
+        EXACT, DATA, START, steps=40, optimizer=OPTIMIZERS[name], method="steps", save_at=[0, 1, 7, 40]
+    )
+    assert found.steps.tolist() == [0, 1, 7, 40]
+    for k in START:
+        for row, step in enumerate(found.steps):
+            np.testing.assert_allclose(found.weights[k][row], path[step][k], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", [n for n, o in OPTIMIZERS.items() if o.elementwise and n != "sign"])
+def test_blocks_follow_the_steps_with_fewer_gradients(name):
+    o, saves = OPTIMIZERS[name], [0, 13, 29, 40]
+    steps = integrate(EXACT, DATA, START, steps=40, optimizer=o, method="steps", save_at=saves)
+    blocks = integrate(EXACT, DATA, START, steps=40, optimizer=o, save_at=saves, rtol=0.01)
+    assert blocks.statistics["methods"] == "multirate"
+    assert blocks.statistics["rhs_calls"] <= steps.statistics["rhs_calls"]
+    for k in START:
+        moved = np.linalg.norm(steps.weights[k][-1] - START[k])
+        assert np.abs(blocks.weights[k] - steps.weights[k]).max() < 0.01 * moved
+    np.testing.assert_array_equal(blocks.t, steps.t)
+
+
+def test_saving_inside_blocks_changes_nothing():
+    o = GD(0.02)
+    few = integrate(EXACT, DATA, START, steps=100, optimizer=o, save_at=[100])
+    many = integrate(EXACT, DATA, START, steps=100, optimizer=o, save_at=range(101))
+    assert few.statistics["rhs_calls"] < 60
+    for k in START:
+        np.testing.assert_array_equal(few.weights[k][-1], many.weights[k][-1])
+    path = by_hand(o, 100)
+    for k in START:
+        np.testing.assert_allclose(many.weights[k][55], path[55][k], atol=1e-4 * np.abs(path[55][k]).max())
+
+
+def test_flow_time_is_the_sum_of_the_rates():
+    o = GD(0.1, schedule=lambda step: 1.0 / (1 + step))
+    found = integrate(EXACT, DATA, START, steps=4, optimizer=o, save_at=range(5))
+    np.testing.assert_allclose(found.t, 0.1 * np.array([0, 1, 1.5, 1.5 + 1 / 3, 1.5 + 1 / 3 + 0.25]))
+    assert found.kind == "theory"
+    assert found.steps.dtype.kind == "i"
+
+
+def test_plain_gradient_descent_is_euler():
+    steps = integrate(EXACT, DATA, START, steps=50, optimizer=GD(0.1), method="steps", save_at=[50])
+    euler = integrate(EXACT, DATA, START, t1=5.0, method="euler", fixed_step=0.1, save_at=[5.0])
+    for k in START:
+        np.testing.assert_allclose(steps.weights[k][-1], euler.weights[k][-1], rtol=1e-12)
+
+
+def test_events_limits_and_observables():
+    def half(t, weights):
+        return float(np.linalg.norm(weights["W_out"])) - 1.1 * float(np.linalg.norm(START["W_out"]))
+
+    seen = integrate(
+        EXACT, DATA, START, steps=300, optimizer=GD(0.2), method="steps", events=half, save_at=[0, 300]
+    )
+    (time,) = seen.events["half"]
+    assert 0.0 < time < seen.t[-1]
+    row = int(np.argmin(abs(seen.t - time)))
+    assert half(0.0, {k: v[row] for k, v in seen.weights.items()}) == pytest.approx(0.0, abs=1e-3)
+    losses = integrate(EXACT, DATA, START, steps=30, optimizer=AdamW(0.01), observables=["loss"], save_at=4)
+    assert losses["loss"].shape == (4,)
+    assert losses["loss"][-1] < losses["loss"][0]
+
+
+def test_divergence_is_an_outcome_that_names_the_step():
+    with pytest.raises(IntegrationError, match=r"diverged at step \d+; lower `learning_rate`") as error:
+        integrate(derive(MODEL, "leading"), DATA, START, steps=10_000, optimizer=GD(50.0), method="steps")
+    assert np.isfinite(error.value.trajectory.weights["W_E"]).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: GD(0.0), "`learning_rate` must be positive"),
+        (lambda: GD(-1.0), "`learning_rate` must be positive"),
+        (lambda: GD(0.1, weight_decay=-1.0), "`weight_decay` must not be negative"),
+        (lambda: Momentum(0.1, momentum=1.0), r"`momentum` must lie in \[0, 1\)"),
+        (lambda: AdamW(0.1, betas=(0.9, 1.0)), r"`betas` must lie in \[0, 1\)"),
+        (lambda: AdamW(0.1, betas=0.9), "`betas` must be two numbers"),
+        (lambda: AdamW(0.1, eps=-1e-8), "`eps` must not be negative"),
+        (lambda: GD(0.1, schedule=3.0), "`schedule` must be a WarmupCosine"),
+        (lambda: GD(0.1, rates={"W_E": -1.0}), r"`rates\['W_E'\]` must be positive"),
+        (lambda: Linear(0), "`total` must be an integer of at least 1"),
+    ],
+)
+def test_optimizers_refuse_in_one_sentence(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"optimizer": GD(0.1)}, "`steps` is missing"),
+        ({"steps": 10}, "`optimizer` must be an Optimizer"),
+        ({"optimizer": "adamw", "steps": 10}, "`optimizer` must be an Optimizer"),
+        ({"optimizer": GD(0.1), "steps": 10, "t1": 1.0}, "`t1` is 1.0 beside an `optimizer`"),
+        ({"optimizer": GD(0.1), "steps": -1}, "`steps` must be an integer of at least 0"),
+        (
+            {"optimizer": GD(0.1, decays={"W_e": 0.0}), "steps": 3},
+            "`decays` names the weight 'W_e': did you mean 'W_E'",
+        ),
+        ({"optimizer": GD(0.1), "steps": 3, "save_at": [0.5]}, "`save_at` must be None, a count"),
+        ({"optimizer": GD(0.1), "steps": 3, "method": "stepps"}, "`method` 'stepps'"),
+        ({"optimizer": Spectral(0.1), "steps": 3, "method": "multirate"}, "spectral descent does not: use"),
+        ({"optimizer": GD(0.1, schedule=lambda s: 0.0), "steps": 3}, "`schedule` must give positive numbers"),
+        ({}, "`t1` is missing"),
+    ],
+)
+def test_integrate_refuses_in_one_sentence(options, words):
+    with pytest.raises(ValueError, match=words):
+        integrate(EXACT, DATA, START, **options)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers_travel(name):
+    o = OPTIMIZERS[name]
+    for other in (pickle.loads(pickle.dumps(o)), copy.deepcopy(o)):  # noqa: S301 - our own
+        assert other == o
+        assert hash(other) == hash(o)
+        with pytest.raises(TypeError):
+            other.rates["W_E"] = 3.0

@@ -1,0 +1,17 @@
+"""Cosines of rows."""
+
+import numpy as np
+
+from smallinit.theory.base.arrays import cosine_matrix
+
+
+def test_cosines_of_rows_and_of_batches_of_them():
+    rows = np.random.default_rng(0).normal(size=(3, 5, 7))
+    sizes = np.linalg.norm(rows, axis=2)
+    expected = rows @ rows.transpose(0, 2, 1) / (sizes[:, :, None] * sizes[:, None, :])
+    np.testing.assert_allclose(cosine_matrix(rows), expected, rtol=1e-13)
+    np.testing.assert_allclose(cosine_matrix(rows[1]), expected[1], rtol=1e-13)
+
+
+def test_the_cosine_of_a_zero_row_is_zero():
+    np.testing.assert_array_equal(cosine_matrix(np.array([[0.0, 0.0], [0.0, 2.0]])), [[0.0, 0.0], [0.0, 1.0]])
