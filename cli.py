@@ -10,6 +10,7 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from .theory.base.errors import InputError
+from .theory.base.version import package_version
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 130
 
@@ -34,19 +35,13 @@ def build_app() -> App:
         name="smallinit",
         help="What does the theory of small initialisation say this model will do, and does it?",
         help_epilogue="Start with: smallinit overlay --preset demo",
-        version=_version,
+        version=package_version,
         suppress_keyboard_interrupt=False,
     )
     for order, (name, text) in enumerate(COMMANDS.items()):
         module = "experiments" if name in ("overlay", "derive", "simulate", "train") else f"{name}_command"
         app.command(f"{__package__}.compare.commands.{module}:{name}", name=name, help=text, sort_key=order)
     return app
-
-
-def _version() -> str:
-    from . import __version__
-
-    return __version__
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -10,8 +10,8 @@ import faults
 import numpy as np
 from fault_writers import WRITERS, measured
 
+from smallinit.theory.base.disk.sealed import UnsoundFile
 from smallinit.theory.base.errors import InputError
-from smallinit.theory.base.sealed import UnsoundFile
 
 SEALED = ["a record", "a page", "arrays", "a checkpoint", "a trajectory", "a sweep", "new results"]
 
@@ -69,9 +69,9 @@ def refused(path):
     """Read a damaged file by the reader of its format; empty if that says so by its documented exception."""
     from smallinit.compare.training.checkpoint import CheckpointError, load_checkpoint
     from smallinit.sim import load_trajectory
+    from smallinit.theory.base.disk.sealed import read_sealed
     from smallinit.theory.base.npz import open_sealed_npz
     from smallinit.theory.base.records import read_record
-    from smallinit.theory.base.sealed import read_sealed
 
     def arrays(file):
         with open_sealed_npz(file) as archive:

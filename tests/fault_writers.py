@@ -13,11 +13,11 @@ from smallinit.compare.commands.figure_command import kept_state
 from smallinit.compare.sweep.store import Store
 from smallinit.compare.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from smallinit.sim import Outcome, Status, Trajectory, load_trajectory
+from smallinit.theory.base.disk.sealed import html_with_seal, read_sealed
 from smallinit.theory.base.files import write_whole
 from smallinit.theory.base.folders import recover, staged
 from smallinit.theory.base.npz import open_sealed_npz, write_npz
 from smallinit.theory.base.records import read_record, record_bytes, write_record
-from smallinit.theory.base.sealed import read_sealed, sealed_html
 
 
 @dataclass
@@ -142,7 +142,7 @@ WRITERS = [
     Writer("a record", lambda r, s: write_record(r / "a", {"s": s}), lambda r: read_record(r / "a")["s"]),
     Writer(
         "a page",
-        lambda r, s: write_whole(r / "a", sealed_html(f"{s}<p>")),
+        lambda r, s: write_whole(r / "a", html_with_seal(f"{s}<p>")),
         lambda r: int(read_sealed(r / "a", 999)[:1]),
     ),
     Writer("arrays", lambda r, s: write_npz(r / "a.npz", {"x": np.full(9, s)}), look_npz),

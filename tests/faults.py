@@ -14,8 +14,8 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
-from smallinit.theory.base import exchange as exchange_module
-from smallinit.theory.base import owner
+from smallinit.theory.base.disk import exchange as exchange_module
+from smallinit.theory.base.disk import owner
 
 FAULTS = ("crash", "ENOSPC", "EIO", "EMFILE")
 DEAD = 2**22 + 1  # above the largest number that Linux gives to a process

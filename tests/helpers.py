@@ -1,5 +1,7 @@
 """Shared by the tests: the lists of activations and closures, random data and weights, independent evaluations."""
 
+import copy
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +20,13 @@ from smallinit.theory.data.inputs import ROWS
 
 ACTIVATIONS = ("tanh", "sin", "arctan", "softsign", "gelu", "silu", "identity")
 CLOSURES = ("drive", "leading", "softmax", "order=6", "order=7", "order=9", "order=10", "exact")
+
+# Ways out of a process and back, and ways to a second object.
+TRAVELS = {
+    "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),  # noqa: S301 -- our own
+    "deepcopy": copy.deepcopy,
+    "copy": copy.copy,
+}
 
 # Every model in a small size, with the length of the sequences that go with it.
 MODELS = {

@@ -19,7 +19,7 @@ FLOORS = {
         ("ensemble", "forecast"),
     ),
     "compare": (
-        ("training",), ("proof", "overlays", "plots"), ("literature",), ("figures", "experiment"), ("sweep",),
+        ("training", "plots"), ("proof", "overlays"), ("literature",), ("figures", "experiment"), ("sweep",),
         ("report",), ("commands",),
     ),
 }  # fmt: skip

@@ -7,11 +7,8 @@ import layers
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-# The root package is the one facade: it loads its layers on use, and these two look up to it.
-FACADE = {
-    ("theory.flows.flow", "sim"),  # `Flow.rhs` is evaluated by the kernels
-    ("compare.report.page", ""),  # the version
-}
+# The root package is the one facade: it loads its layers on use, and this looks up to it.
+FACADE = {("theory.flows.flow", "sim")}  # `Flow.rhs` is evaluated by the kernels
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,10 @@ def test_readme_example_runs(capsys):
     space = {}
     exec(snippet, space)  # noqa: S102 - our own file
     printed = capsys.readouterr().out
-    for line in ("dW_E/dt = C.T*R*W_out.T*W_in.T", "with p = softmax(f)", "with R = diag(omega)*(Y - p)"):
+    for line in (
+        "dW_E/dt = C.T*diag(omega)*(Y - softmax(C*W_E*W_in*W_out))*W_out.T*W_in.T",
+        "conserved: W_out*1",
+    ):
         assert line in printed
     said, weight = re.search(r"last line prints `([\d.]+) \((\w+)\)`", readme).groups()
     first = overlay(space["theory"], space["run"]).horizon(0.05)

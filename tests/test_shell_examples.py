@@ -39,6 +39,8 @@ STAND_INS = {"make demo": "smallinit overlay --preset demo --out results/demo"}
 SHORTER = {
     "smallinit overlay --preset": SHORT_RUN,
     "smallinit simulate --preset": SHORT_RUN,
+    "smallinit overlay mine.toml": SHORT_RUN,
+    "smallinit train mine.toml": f"{TINY} --t1 2",
     "smallinit sweep": TINY,
     "smallinit check": "--task.n-samples 60",
 }
@@ -85,6 +87,8 @@ def place(tmp_path, monkeypatch):
         assert long in sweep
         sweep = sweep.replace(long, short)
     (tmp_path / "docs").mkdir()
+    experiment = re.search(r"```toml\n(.*?)```", (ROOT / "docs" / "experiments.md").read_text(), re.S)
+    (tmp_path / "mine.toml").write_text(experiment[1])
     for copy in (tmp_path / "phase.toml", tmp_path / "docs" / "phase.toml"):
         copy.write_text(sweep)
     every = literature.claims

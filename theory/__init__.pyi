@@ -1,9 +1,9 @@
 """Symbols: tasks and their statistics, models, and the gradient-flow equations derived from them."""
 
-from .algebra.activations import Activation as Activation
 from .algebra.matrices import apply as apply
 from .algebra.matrices import hadamard as hadamard
 from .algebra.nodes import RowSoftmax as RowSoftmax
+from .algebra.scalars.activations import Activation as Activation
 from .data.dataset import Dataset as Dataset
 from .data.inputs import weight as weight
 from .data.interventions import shuffle_labels as shuffle_labels

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ...theory.base.disk.sealed import html_with_seal
 from ...theory.base.errors import InputError
 from ...theory.base.files import write_whole
-from ...theory.base.sealed import sealed_html
 from .flags import Overwrite
 
 
@@ -43,6 +43,6 @@ def report(
             raise InputError(
                 f"`--out` {str(target)!r} lies in a folder that does not exist: create it first."
             )
-    content = sealed_html(page_of(folder).html())
+    content = html_with_seal(page_of(folder).html())
     write_whole(target, content)
     print(f"wrote {target} ({len(content) / 1e6:.1f} MB)")

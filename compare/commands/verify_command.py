@@ -10,10 +10,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ...theory.base.disk.owner import is_temporary
+from ...theory.base.disk.sealed import is_sealed, open_sealed
 from ...theory.base.errors import InputError
 from ...theory.base.folders import DIGESTS, digest_of, read_digests, recover
-from ...theory.base.owner import is_temporary
-from ...theory.base.sealed import is_sealed, open_sealed
 
 DAMAGED = 3
 

@@ -11,9 +11,9 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
+from ...theory.base.disk.regular import read_regular
 from ...theory.base.errors import FieldError, InputError
 from ...theory.base.names import MODELS
-from ...theory.base.regular import read_regular
 from ...theory.base.validate import brief, did_you_mean, nearest
 from .schema import SECTIONS, Experiment, ModelSpec, fields
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
+from ...theory.base.frozen import FrozenRecord, sealed
 
 # float32 training starts from rounded weights; learning_rate * step is not the float of a typed-in time.
 SAME_START = 1e-6
@@ -21,7 +22,7 @@ ENOUGH_MATCHES = 5  # common saved times from which on nothing is interpolated
 
 
 @dataclass(frozen=True, eq=False)
-class Alignment:
+class Alignment(FrozenRecord):
     """A theory and a training run, and where their times meet.
 
     Attributes
@@ -78,7 +79,7 @@ class Alignment:
 
             spline = CubicSpline(self.theory.t, value, axis=0, extrapolate=False)
             states[~self.exact] = spline(self.t[~self.exact])
-        return states
+        return sealed(states)
 
 
 def align(theory: Trajectory, training: Trajectory) -> Alignment:

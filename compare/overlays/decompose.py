@@ -12,6 +12,7 @@ import numpy as np
 from ...sim.integration.integrate import integrate
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
+from ...theory.base.frozen import FrozenRecord
 from ...theory.base.names import OPTIMIZERS
 from ...theory.base.validate import choice, did_you_mean
 from ...theory.flows.flow import derive
@@ -30,7 +31,7 @@ States = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Decomposition:
+class Decomposition(FrozenRecord):
     """The difference training - theory as a sum of parts over flow time; made by `decompose`.
 
     Every part is the difference of two runs that differ in one respect:

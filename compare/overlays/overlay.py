@@ -15,6 +15,7 @@ from ...sim.ode.outcome import Status
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.crossings import first_crossing
 from ...theory.base.errors import FieldError
+from ...theory.base.frozen import FrozenRecord, sealed
 from ...theory.base.validate import did_you_mean, positive
 from .align import Alignment, align
 from .horizon import BLOW_UP, Horizon
@@ -80,7 +81,7 @@ class RelativeErrors(Mapping[str, np.ndarray]):
                 hint = did_you_mean(name, self._names, f"there are {', '.join(self._names)}.")
                 raise KeyError(f"no error of {name!r}; {hint}")
             weight = name in self._alignment.theory.weights
-            self._known[name] = self._displacement(name) if weight else self._observable(name)
+            self._known[name] = sealed(self._displacement(name) if weight else self._observable(name))
         return self._known[name]
 
     def _ipython_key_completions_(self) -> list[str]:
@@ -117,7 +118,7 @@ class RelativeErrors(Mapping[str, np.ndarray]):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Overlay:
+class Overlay(FrozenRecord):
     """A theory and a training run over common flow times; made by `overlay`.
 
     Attributes

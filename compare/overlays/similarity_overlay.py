@@ -12,6 +12,7 @@ from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.arrays import cosine_matrix
 from ...theory.base.crossings import first_reached
 from ...theory.base.errors import FieldError
+from ...theory.base.frozen import FrozenRecord
 from ...theory.base.validate import fraction, real
 from ...theory.data.dataset import Dataset
 from ...theory.data.token_similarity import cooccurrence_similarity, signature_similarity
@@ -24,7 +25,7 @@ SIGNATURE, BASELINE = "signature", "co-occurrence"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SimilarityOverlay:
+class SimilarityOverlay(FrozenRecord):
     """How well predictions of the token-similarity matrix agree with training, over flow time.
 
     Attributes

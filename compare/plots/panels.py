@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from ...theory.base.arrays import cosine_matrix
 from .drawable import DrawableOverlay, DrawableParts
+from .literal import literal
 
 # Okabe and Ito's palette: told apart under every common colour blindness; one colour per quantity.
 GROUP_COLOURS = {"memory": "#D55E00", "reasoning-train": "#0072B2", "reasoning-test": "#009E73"}
@@ -59,7 +60,7 @@ def norms(above: Axes, below: Axes, overlays: Sequence[DrawableOverlay]) -> None
     _limits(above, [training[f"norm/{name}"] for name in training.weights], log_beyond=0.0)
     gone = [o for o in overlays if o.blow_up_time is not None and o.blow_up_time <= training.t[-1]]
     for row, overlay in enumerate(gone):
-        text = f"{overlay.theory.label} blows up at $t$ = {overlay.blow_up_time:.4g}"
+        text = f"{literal(overlay.theory.label)} blows up at $t$ = {overlay.blow_up_time:.4g}"
         _note(
             above,
             text,
@@ -83,7 +84,7 @@ def parts(ax: Axes, split: DrawableParts, name: str) -> None:
             ax.plot(t, np.where(size > 0, size, np.nan), color=colour, label=part)
     left = split.remainder(name) * whole
     ax.plot(t, np.where(left > 0, left, np.nan), color=GREY, ls=(0, (1, 1)), label="not explained")
-    what = name if name.partition("/")[0] == "loss" else rf"$\Delta$ {name}"
+    what = literal(name) if name.partition("/")[0] == "loss" else rf"$\Delta$ {literal(name)}"
     time = r"flow time $t$ = learning rate $\times$ step"
     ax.set(yscale="log", xlabel=time, ylabel=f"relative to {what} of training")
 
@@ -111,11 +112,11 @@ def finish(above: Axes, below: Axes, overlays: Sequence[DrawableOverlay], tolera
 def style_legend(figure: Figure, overlays: Sequence[DrawableOverlay]) -> None:
     """Say once, above all panels, what lines and markers are."""
     handles = [
-        Line2D([], [], color=GREY, ls=line, label=f"theory: {overlay.theory.label}")
+        Line2D([], [], color=GREY, ls=line, label=f"theory: {literal(overlay.theory.label)}")
         for overlay, line in zip(overlays, LINES, strict=False)
     ]
     marker = {"marker": "o", "ls": "", "mfc": "none", "mec": GREY, "ms": 3.5, "mew": 0.8}
-    handles.append(Line2D([], [], label=f"training: {overlays[0].training.label}", **marker))
+    handles.append(Line2D([], [], label=f"training: {literal(overlays[0].training.label)}", **marker))
     figure.legend(
         handles=handles, loc="upper center", ncols=len(handles), handlelength=2.6, borderaxespad=0.2
     )
@@ -166,7 +167,7 @@ def cosine_row(
         for side, (states, label) in enumerate(((theory, overlay.theory.label), (training, "training"))):
             ax = figure.add_subplot(pair[0, side])
             ax.imshow(cosine_matrix(states[i, rows]), vmin=-1, vmax=1, cmap="RdBu_r")
-            ax.set_title(label, pad=2, fontsize=6.5)
+            ax.set_title(literal(label), pad=2, fontsize=6.5)
             _block_ticks(ax, tokens, left=not axes)
             axes.append(ax)
         axes[-1].annotate(
@@ -215,7 +216,7 @@ def _quantity(
         below.plot(overlay.t, seen, ls=line, color=colour, lw=1.0, zorder=3)
         if not theory.outcome.success:
             above.plot(theory.t[-1], theory[name][-1], "x", color=colour, ms=5, zorder=4)
-    above.plot(training.t[few], training[name][few], zorder=2.5, label=label.replace("$", r"\$"), **hollow)
+    above.plot(training.t[few], training[name][few], zorder=2.5, label=literal(label), **hollow)
     if not training.outcome.success:
         above.plot(training.t[-1], training[name][-1], "x", color=colour, ms=5, zorder=4)
 
@@ -280,7 +281,7 @@ def _steps_on_top(ax: Axes, training: Any) -> None:
 def _block_ticks(ax: Axes, tokens: Mapping[str, np.ndarray], left: bool) -> None:
     ends = np.cumsum([len(group) for group in tokens.values()])
     centres = ends - np.array([len(group) for group in tokens.values()]) / 2 - 0.5
-    names = [name.removesuffix("-anchors") for name in tokens]
+    names = [literal(name.removesuffix("-anchors")) for name in tokens]
     for end in ends[:-1]:
         ax.axhline(end - 0.5, color="black", lw=0.6)
         ax.axvline(end - 0.5, color="black", lw=0.6)

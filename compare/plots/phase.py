@@ -10,6 +10,7 @@ import numpy as np
 from ...theory.base.crossings import first_crossing
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import fraction
+from .literal import literal
 
 if TYPE_CHECKING:
     import xarray
@@ -116,7 +117,7 @@ def plot_phases(
         if horizon:
             _horizons(line[2], values, sweep["horizon"].sel(run=run).transpose(axis, over).values)
         for panel in line:
-            panel.set(xlabel=axis, title=str(run))
+            panel.set(xlabel=literal(axis), title=literal(run))
             if panel.get_legend_handles_labels()[0]:
                 panel.legend(fontsize=8)
     if target is not None:
@@ -151,7 +152,12 @@ def _shares(panel: Axes, values: np.ndarray, times: Any) -> None:
     escaped = np.maximum((first >= 0).sum(axis=-1), 1)
     for k, (colour, group) in enumerate(zip(COLOURS, times.group.values, strict=False)):
         panel.plot(
-            values, (first == k).sum(axis=-1) / escaped, "o-", ms=3, color=colour, label=f"{group} first"
+            values,
+            (first == k).sum(axis=-1) / escaped,
+            "o-",
+            ms=3,
+            color=colour,
+            label=f"{literal(group)} first",
         )
     panel.plot(
         values,
@@ -168,6 +174,6 @@ def band(panel: Axes, values: np.ndarray, members: np.ndarray, colour: str, labe
     known = np.where(np.isnan(members), np.inf, members)
     low, middle, high = np.quantile(known, [0.25, 0.5, 0.75], axis=-1, method="inverted_cdf")
     shown = np.isfinite(middle)
-    panel.plot(values[shown], middle[shown], color=colour, label=label)
+    panel.plot(values[shown], middle[shown], color=colour, label=literal(label))
     top = np.where(np.isfinite(high), high, np.max(known, initial=0.0, where=np.isfinite(known)))
     panel.fill_between(values[shown], low[shown], top[shown], color=colour, alpha=0.25, lw=0)

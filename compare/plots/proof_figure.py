@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import integer
 from .drawable import DrawableProof, DrawableResidual
+from .literal import literal
 from .panels import GREY, MARKERS
 from .saving import STYLE, WIDTH, figure_path, save_figure
 
@@ -71,7 +72,7 @@ def plot_proof(
         rows = figure.subplots(2, len(found), squeeze=False, sharey="row", height_ratios=(2.6, LINE * most))
         for (ax, below), (title, some) in zip(rows.T, found.items(), strict=True):
             _panel(ax, some, weight)
-            ax.set_title(title)
+            ax.set_title(literal(title))
             below.axis("off")
             below.legend(*ax.get_legend_handles_labels(), loc="upper center", borderaxespad=0.0)
         rows[0, 0].set_ylabel(f"relative error of d{weight}/dt against autodiff")
@@ -91,7 +92,7 @@ def _panel(ax: Axes, some: Mapping[str, DrawableResidual], weight: str) -> None:
         eps, error = found.eps, found.errors[weight]
         colour, marker = COLOURS[j], MARKERS[j % len(MARKERS)]
         few = slice(j % EVERY, None, EVERY)
-        label = f"{name}: {_power(found, weight)}"
+        label = f"{literal(name)}: {_power(found, weight)}"
         ax.plot(eps[few], error[few], marker, color=colour, mfc="none", ms=3.5, label=label)
         if (line := _line(eps, error, found.predicted.get(weight, np.nan))) is not None:
             ax.plot(*line, color=colour, lw=0.9)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .drawable import DrawableSimilarity
+from .literal import literal
 from .saving import figure_path, save_figure
 
 COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown")
@@ -37,7 +38,7 @@ def plot_similarity(
     axes = figure.subplots(2, len(overlays), squeeze=False, height_ratios=(1, 1.25))
     for (above, below), (name, members) in zip(axes.T, overlays.items(), strict=True):
         _draw_correlations(above, members)
-        above.set_title(name)
+        above.set_title(literal(name))
         _draw_matrices(below, members[0])
     axes[0, 0].set_ylabel("correlation with the trained similarities")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=4, fontsize=8, loc="outside upper center")
@@ -51,7 +52,7 @@ def _draw_correlations(panel: Axes, members: Sequence[DrawableSimilarity]) -> No
     for k, overlay in enumerate(members):
         for colour, (name, values) in zip(COLOURS, overlay.correlation.items(), strict=False):
             line = "--" if name == overlay.baseline else "-"
-            panel.plot(overlay.t, values, color=colour, lw=1.3, ls=line, label=None if k else name)
+            panel.plot(overlay.t, values, color=colour, lw=1.3, ls=line, label=None if k else literal(name))
         end = overlay.t[overlay.stage_end]
         panel.axvline(end, color="grey", lw=0.8, ls=":", label=None if k else "end of the first stage")
     panel.set(xlabel="flow time (learning rate x step)", ylim=(-0.3, 1.03))
@@ -61,5 +62,5 @@ def _draw_matrices(panel: Axes, overlay: DrawableSimilarity) -> None:
     """The trained matrix above the diagonal, the first theory's below it."""
     name, below = next(iter(overlay.predicted.items()))
     both = np.where(np.triu(np.ones(below.shape, dtype=bool)), overlay.trained, below)
-    panel.set(title=f"above: trained; below: {name}", xlabel="token", xticks=[], yticks=[])
+    panel.set(title=f"above: trained; below: {literal(name)}", xlabel="token", xticks=[], yticks=[])
     panel.imshow(both, vmin=-1.0, vmax=1.0, cmap="RdBu_r", interpolation="nearest")

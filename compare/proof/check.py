@@ -17,6 +17,7 @@ from ...theory.algebra.nodes import Matrix, RowSoftmax
 from ...theory.algebra.rebuild import canonical, distribute
 from ...theory.algebra.series import Series, subtract
 from ...theory.base.errors import FieldError
+from ...theory.base.frozen import FrozenRecord
 from ...theory.data.dataset import Dataset
 from ...theory.flows.powers import derived_exactly, leading_order, loss_series, start_powers
 from ...theory.flows.statistics import statistics
@@ -62,7 +63,7 @@ class ClaimTerm:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(FrozenRecord):
     """What a check found about a claim dW/dt = ...
 
     Attributes

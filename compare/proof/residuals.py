@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ...sim.compile.logits import logits
+from ...theory.base.frozen import FrozenRecord
 from ...theory.data.dataset import Dataset
 from ...theory.flows.flow import Flow
 from ...theory.models.model import Model
@@ -26,7 +27,7 @@ ONE_DECADE = 14  # points of the grid that are computed at least
 
 
 @dataclass(frozen=True)
-class ResidualMeasurement:
+class ResidualMeasurement(FrozenRecord):
     """How fast a flow's right-hand side approaches the true gradient as the weights shrink.
 
     Attributes

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jinja2
 
+from ...theory.base.version import package_version
 from .blocks import PageBlock
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -32,10 +33,8 @@ class Page:
 
     def html(self) -> str:
         """The whole document; sections without content are left out."""
-        from ... import __version__
-
         kept = {heading: blocks for heading, blocks in self.sections.items() if blocks}
-        return _template().render(page=self, sections=kept, version=__version__)
+        return _template().render(page=self, sections=kept, version=package_version())
 
 
 @cache

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...theory.base.disk.regular import inside
 from ...theory.base.errors import InputError
-from ...theory.base.regular import inside
 from ...theory.printing.html import shown
+from ..plots.literal import literal
 from .blocks import (
     EquationBlock,
     LetterBlock,
@@ -159,7 +160,7 @@ def _drawn(runs: Mapping[str, Trajectory]) -> bytes:
         for panel, kind in zip(panels, ("loss/", "norm/"), strict=True):
             shown = [n for n in run.observable_names if n.startswith(kind)]
             for i, observable in enumerate(shown):
-                label = f"{observable.removeprefix(kind)}, {name}"
+                label = literal(f"{observable.removeprefix(kind)}, {name}")
                 panel.plot(run.t, run[observable], style, color=f"C{i % 10}", lw=1.3, label=label)
     for panel, what in zip(panels, ("loss (nats)", "norm of the weight"), strict=True):
         panel.set(xlabel="flow time (learning rate x step)", ylabel=what)

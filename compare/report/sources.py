@@ -6,11 +6,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from ...theory.base.disk.regular import inside, read_regular
+from ...theory.base.disk.sealed import UnsoundFile
 from ...theory.base.errors import InputError
 from ...theory.base.folders import DIGESTS, read_digests
 from ...theory.base.records import read_record
-from ...theory.base.regular import inside, read_regular
-from ...theory.base.sealed import UnsoundFile
 
 TEXT_BYTES, IMAGE_BYTES = 2**26, 2**26  # what a page may embed of one file
 

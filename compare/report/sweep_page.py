@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, simplefilter
 
-from ...theory.base.regular import inside
+from ...theory.base.disk.regular import inside
 from ...theory.printing.html import shown
 from .blocks import PictureBlock, ReproduceBlock, TableBlock, VerdictBlock, facts, some
 from .page import Page

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 from ...theory.base.errors import FieldError
@@ -33,7 +34,7 @@ class Progress:
         self.done += done
         self.failed += failed
         if self.call is not None:
-            self.call(self)
+            self.call(copy(self))  # as it is now: the caller may keep it
 
     @property
     def rate(self) -> float:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ...theory.base.errors import InputError
+from ...theory.base.frozen import FrozenRecord
 from ..experiment.layers import anchored, nested, read_preset, read_toml, stack, write_tables
-from .axes import flat, values_of
+from .sweep_axes import flat, values_of
 
 RUNS = ("simulate", "train")
 OBSERVABLES = ("loss", "loss/*", "norm/*")
@@ -23,7 +24,7 @@ SWEEP_KEYS = {"preset", "zip", "run", "observables"}
 
 
 @dataclass(frozen=True)
-class SweepPoint:
+class SweepPoint(FrozenRecord):
     """One setting of the axes.
 
     Attributes
@@ -42,7 +43,7 @@ class SweepPoint:
 
 
 @dataclass(frozen=True)
-class SweepPlan:
+class SweepPlan(FrozenRecord):
     """What a sweep file says.
 
     Attributes

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,24 @@ from ...theory.base.errors import FieldError
 Arrays = dict[str, np.ndarray]
 
 
-def run_point(config: Mapping[str, Any], run: Sequence[str], observables: Sequence[str]) -> Arrays:
+def run_point(
+    config: Mapping[str, Any],
+    run: Sequence[str],
+    observables: Sequence[str],
+    read: dict[str, str] | None = None,
+) -> Arrays:
     """Simulate and train one experiment.
+
+    Parameters
+    ----------
+    config : dict
+        The experiment.
+    run : sequence of str
+        "simulate", "train" or both.
+    observables : sequence of str
+        Names or patterns of what is kept.
+    read : dict, optional
+        Data file -> hash of its content, of the files that this batch has met: a batch reads each once.
 
     Returns
     -------
@@ -31,7 +49,7 @@ def run_point(config: Mapping[str, Any], run: Sequence[str], observables: Sequen
     from ..experiment.schema import Experiment
 
     experiment = Experiment.model_validate(config)
-    data, model, flows = _shared(_setup(config))
+    data, model, flows = _shared(_setup(config), _content(config, {} if read is None else read))
     init = experiment.init
     loaded = Loaded(experiment, {})
     start = model.init(init.gamma, init.seed) if init.file is None else _read_start(init.file, model)
@@ -69,11 +87,11 @@ def run_batch(
 ) -> tuple[dict[str, Arrays | str], float]:
     """Run some points; id -> arrays, or what was wrong, and the seconds it took."""
     done: dict[str, Arrays | str] = {}
-    began = time.perf_counter()
+    began, read = time.perf_counter(), dict[str, str]()
     with single_threaded("train" in run):
         for name, config in configs:
             try:
-                done[name] = run_point(config, run, observables)
+                done[name] = run_point(config, run, observables, read)
             except Exception as error:  # one bad point must not take the others with it
                 done[name] = f"{type(error).__name__}: {error}"
     return done, time.perf_counter() - began
@@ -104,9 +122,23 @@ def _setup(config: Mapping[str, Any]) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
+def _content(config: Mapping[str, Any], read: dict[str, str]) -> str:
+    """Hash of the data file, if there is one: another file may lie at the same place by now."""
+    file = (config.get("data") or {}).get("file")
+    if file is None:
+        return ""
+    if file not in read:
+        path = Path(file)
+        read[file] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
+    return read[file]
+
+
 @lru_cache(maxsize=8)
-def _shared(setup: str) -> tuple[Any, Any, Any]:
-    """Data, model and flows, the same objects for all points that share them: kernels are kept by them."""
+def _shared(setup: str, content: str) -> tuple[Any, Any, Any]:
+    """Data, model and flows, the same objects for all points that share them: kernels are kept by them.
+
+    `content` tells apart what `setup` only names: the data file.
+    """
     from ..experiment.build import build_data, build_model, derive_flows
     from ..experiment.layers import Loaded
     from ..experiment.schema import Experiment
@@ -120,8 +152,6 @@ def _shared(setup: str) -> tuple[Any, Any, Any]:
 
 
 def _read_start(file: str, model: Any) -> dict[str, np.ndarray]:
-    from pathlib import Path
-
     from ...theory.base.npz import read_arrays
 
     return model.validate(read_arrays(Path(file), (), tuple(model.weights)))

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.base.disk.owner import remove_leftovers
+from ...theory.base.disk.regular import read_regular
+from ...theory.base.disk.sealed import UnsoundFile
 from ...theory.base.errors import InputError
 from ...theory.base.files import make_folder, write_whole
 from ...theory.base.npz import open_sealed_npz, write_npz
-from ...theory.base.owner import remove_leftovers
 from ...theory.base.records import read_record, record_bytes, write_record
-from ...theory.base.regular import read_regular
-from ...theory.base.sealed import UnsoundFile
 from .identity import code_hash
 
 Arrays = dict[str, np.ndarray]

@@ -101,7 +101,8 @@ def _signs(logits: Tensor, labels: Tensor) -> Tensor:
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cross_entropy": lambda f, labels: nn.functional.cross_entropy(f, labels, reduction="none"),
     "exponential": lambda f, labels: torch.exp(-_signs(f, labels) * f).sum(dim=1),
-    "logistic": lambda f, labels: nn.functional.softplus(-_signs(f, labels) * f).sum(dim=1),
+    # not softplus, which is cut off where it is within 2e-9 of a line
+    "logistic": lambda f, labels: -nn.functional.logsigmoid(_signs(f, labels) * f).sum(dim=1),
     "mse": lambda f, labels: 0.5 * ((f - _targets(f, labels)) ** 2).sum(dim=1),
 }
 

@@ -153,23 +153,26 @@ class SymbolicNetwork(Network):
         super().__init__(model, start, dtype)
         self.dtype = dtype
         self._expression = model_logits(model)
-        self._seen: dict[int, tuple[Tensor, dict[str, Tensor], dict]] = {}
+        self._seen: dict[int, tuple[Tensor, Tensor, dict[str, Tensor], dict]] = {}
 
     def forward(self, sequences: Tensor) -> Tensor:
         """Return the logits (rows, outputs)."""
-        _, values, sizes = self._inputs(sequences)
+        values, sizes = self._inputs(sequences)
         return evaluate(self._expression, values | dict(self.named_parameters()), sizes)
 
-    def _inputs(self, sequences: Tensor) -> tuple[Tensor, dict[str, Tensor], dict]:
+    def _inputs(self, sequences: Tensor) -> tuple[dict[str, Tensor], dict]:
         """Data matrices of a batch; those of the same tensor are built once (full batches come again every step)."""
-        if (key := id(sequences)) not in self._seen:
-            arrays = self.model.inputs(sequences.cpu().numpy())
+        seen = self._seen.get(id(sequences))
+        if seen is None or not torch.equal(seen[1], sequences):  # somebody may have written to the tensor
+            kept = sequences.clone()
+            arrays = self.model.inputs(np.array(kept.cpu().numpy()))  # a copy: `inputs` is the user's own
             values = {name: _tensor(a, self.dtype).to(sequences.device) for name, a in arrays.items()}
             sizes = self.model.sizes | dimension_sizes(self._expression, arrays)
             if len(self._seen) > 64:  # minibatches never come again
                 self._seen.clear()
-            self._seen[key] = (sequences, values, sizes)  # the tensor is kept, so that its id stays its own
-        return self._seen[key]
+            seen = (sequences, kept, values, sizes)  # the tensor is kept, so that its id stays its own
+            self._seen[id(sequences)] = seen
+        return seen[2:]
 
 
 def _tensor(array: Any, dtype: torch.dtype) -> Tensor:

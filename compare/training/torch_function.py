@@ -9,32 +9,52 @@ import sympy as sp
 import torch
 from torch import Tensor
 
+from ...theory.algebra.scalars.functions import expit, softplus
+from ...theory.algebra.scalars.pieces import Piece
+from ...theory.algebra.scalars.stable import stable_pieces
+from ...theory.algebra.traversal import Traversal, UnknownNodeError, rule
 from ...theory.base.errors import FieldError
 
+
+def _gamma(x: Tensor) -> Tensor:
+    """The gamma function; below zero its sign changes from one whole number to the next."""
+    sign = torch.where((x < 0.0) & (torch.floor(x) % 2 != 0), -1.0, 1.0)
+    return sign * torch.lgamma(x).exp()
+
+
+# One entry for each function that kernels know.
 UNARY: dict[type, Callable[[Tensor], Tensor]] = {
-    sp.tanh: torch.tanh,
-    sp.sinh: torch.sinh,
-    sp.cosh: torch.cosh,
+    sp.exp: torch.exp,
+    sp.log: torch.log,
     sp.sin: torch.sin,
     sp.cos: torch.cos,
     sp.tan: torch.tan,
-    sp.asinh: torch.asinh,
+    sp.asin: torch.asin,
+    sp.acos: torch.acos,
     sp.atan: torch.atan,
-    sp.exp: torch.exp,
-    sp.log: torch.log,
+    sp.sinh: torch.sinh,
+    sp.cosh: torch.cosh,
+    sp.tanh: torch.tanh,
+    sp.asinh: torch.asinh,
+    sp.acosh: torch.acosh,
+    sp.atanh: torch.atanh,
     sp.erf: torch.erf,
     sp.erfc: torch.erfc,
+    sp.gamma: _gamma,
+    sp.loggamma: torch.lgamma,
+    expit: torch.sigmoid,
+    softplus: lambda x: -torch.nn.functional.logsigmoid(-x),
 }
-Values = dict[sp.Basic, Tensor | float]
+Function = Callable[[Tensor], Tensor]
 
 
-def torch_function(expr: sp.Expr, symbol: sp.Symbol) -> Callable[[Tensor], Tensor]:
+def torch_function(expr: sp.Expr, symbol: sp.Symbol) -> Function:
     """Turn an expression of one symbol into a function of torch tensors, entry by entry.
 
     Parameters
     ----------
     expr : sympy.Expr
-        The function, for example ``x / sqrt(1 + x**2)``.
+        The function, for example ``x / sqrt(1 + x**2)``; it may be given piece by piece.
     symbol : sympy.Symbol
         Its variable.
 
@@ -52,65 +72,70 @@ def torch_function(expr: sp.Expr, symbol: sp.Symbol) -> Callable[[Tensor], Tenso
         raise FieldError(
             "activation", f"must depend on {symbol} alone, got {expr}: give numbers to the other symbols."
         )
-    _refuse_unknown(expr)
+    try:
+        parts = stable_pieces(expr, symbol)
+    except UnknownNodeError as error:
+        raise FieldError("activation", f"cannot be {expr}: {error}") from error
+    return _smooth(parts[0].expr, symbol) if len(parts) == 1 else _by_pieces(parts, symbol)
+
+
+def _by_pieces(parts: tuple[Piece, ...], symbol: sp.Symbol) -> Function:
+    """Every piece is evaluated at places of its own interval alone, so that no gradient comes from elsewhere."""
+    functions = [_smooth(part.expr, symbol) for part in parts]
+    edges = [(float(part.low), float(part.high)) for part in parts]
+
+    def activation(z: Tensor) -> Tensor:
+        found = torch.full_like(z, torch.nan)
+        for function, (low, high) in zip(functions, edges, strict=True):
+            found = torch.where((z > low) & (z <= high), function(z.clamp(low, high)), found)
+        return found
+
+    return activation
+
+
+def _smooth(expr: sp.Expr, symbol: sp.Symbol) -> Function:
     shared, (body,) = sp.cse(expr, symbols=sp.numbered_symbols("_shared"))
 
     def activation(z: Tensor) -> Tensor:
-        values: Values = {symbol: z}
+        values: dict[sp.Basic, Tensor | float] = {symbol: z}
         for name, part in shared:
-            values[name] = _evaluate(part, values)
-        return torch.as_tensor(_evaluate(body, values), dtype=z.dtype).expand_as(z)
+            values[name] = _Value(values)(part)
+        return torch.as_tensor(_Value(values)(body), dtype=z.dtype).expand_as(z)
 
     # The usual case costs one torch call per step and nothing else.
     return UNARY[type(body)] if not shared and body.args == (symbol,) and type(body) in UNARY else activation
 
 
-def _refuse_unknown(expr: sp.Expr) -> None:
-    for node in sp.preorder_traversal(expr):
-        if not (
-            node.is_number or isinstance(node, (sp.Symbol, sp.Add, sp.Mul, sp.Pow)) or type(node) in UNARY
-        ):
-            known = ", ".join(sorted(kind.__name__ for kind in UNARY))
-            raise FieldError(
-                "activation",
-                f"uses {node}, which has no torch counterpart here: build it from + - * / ** and {known}.",
-            )
+class _Value(Traversal):
+    """Tensor of an expression, or a number where it holds no variable."""
 
+    purpose = "functions in torch"
 
-def _evaluate(expr: sp.Basic, values: Values) -> Tensor | float:
-    if expr in values:
-        return values[expr]
-    if expr.is_number:
-        return float(expr)
-    if isinstance(expr, sp.Pow):
-        return _power(expr, values)
-    arguments = [_evaluate(a, values) for a in expr.args]
-    if isinstance(expr, sp.Add):
-        return reduce(lambda a, b: a + b, arguments)
-    if isinstance(expr, sp.Mul):
-        return reduce(lambda a, b: a * b, arguments)
-    return UNARY[type(expr)](torch.as_tensor(arguments[0]))
+    def __init__(self, values: dict[sp.Basic, Tensor | float]) -> None:
+        super().__init__()
+        self.known |= values
 
+    def __call__(self, node: sp.Basic) -> Tensor | float:
+        return float(node) if node.is_number else super().__call__(node)
 
-def _power(expr: sp.Pow, values: Values) -> Tensor:
-    base, exponent = expr.args
-    if exponent.is_number and (logistic := _logistic(base, values)) is not None:
-        return logistic ** float(-exponent)
-    value = torch.as_tensor(_evaluate(base, values))
-    if exponent == sp.Rational(-1, 2):
-        return value.rsqrt()
-    if exponent == sp.Rational(1, 2):
-        return value.sqrt()
-    return value ** (int(exponent) if exponent.is_Integer else _evaluate(exponent, values))
+    @rule(sp.Add)
+    def add(self, node: sp.Add) -> Tensor | float:
+        return reduce(lambda a, b: a + b, map(self, node.args))
 
+    @rule(sp.Mul)
+    def mul(self, node: sp.Mul) -> Tensor | float:
+        return reduce(lambda a, b: a * b, map(self, node.args))
 
-def _logistic(base: sp.Basic, values: Values) -> Tensor | None:
-    # 1 / (1 + exp(u)) as sigmoid(-u): the naive gradient is 0 * inf = nan once exp(u) overflows.
-    if (
-        isinstance(base, sp.Add)
-        and len(base.args) == 2
-        and base.args[0] == 1
-        and isinstance(base.args[1], sp.exp)
-    ):
-        return torch.sigmoid(-torch.as_tensor(_evaluate(base.args[1].args[0], values)))
-    return None
+    @rule(sp.Pow)
+    def power(self, node: sp.Pow) -> Tensor:
+        base, exponent = node.args
+        value = torch.as_tensor(self(base))
+        if exponent == sp.Rational(-1, 2):
+            return value.rsqrt()
+        if exponent == sp.Rational(1, 2):
+            return value.sqrt()
+        return value ** (int(exponent) if exponent.is_Integer else self(exponent))
+
+    @rule(*UNARY)
+    def function(self, node: sp.Function) -> Tensor:
+        return UNARY[type(node)](torch.as_tensor(self(node.args[0])))

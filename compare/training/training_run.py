@@ -17,6 +17,7 @@ from ...sim.ode.outcome import Outcome, Status
 from ...sim.trajectory.provenance import provenance
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
+from ...theory.base.frozen import sealed
 from ...theory.data.dataset import Dataset
 from ...theory.models.model import Model
 from ...theory.models.spec import Spec
@@ -149,7 +150,7 @@ class TrainingRun:
         return Trajectory(
             t=settings.times(steps),
             weights={
-                name: np.array(kept).reshape(-1, *self.model.weights[name])
+                name: sealed(np.array(kept).reshape(-1, *self.model.weights[name]))
                 for name, kept in self.saved.items()
             },
             outcome=outcome,

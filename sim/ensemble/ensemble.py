@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.frozen import FrozenRecord, sealed
 from ..ode.outcome import Outcome
 from ..trajectory.trajectory import Trajectory
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Ensemble:
+class Ensemble(FrozenRecord):
     """Trajectories of one flow from many starts.
 
     ``ensemble[i]`` is member i as a `Trajectory`; ``ensemble["loss"]`` an observable of all, if it was asked for.
@@ -82,7 +83,7 @@ class Ensemble:
         there = self.reached[key]
         return Trajectory(
             t=self.t[key][there],
-            weights={name: w[key][there] for name, w in self.weights.items()},
+            weights={name: sealed(w[key][there]) for name, w in self.weights.items()},
             outcome=self.outcomes[key],
             label=self.flow.closure,
             closure=self.flow.closure,
@@ -120,4 +121,4 @@ def _stacked(parts: list[dict[str, np.ndarray]], n_times: int) -> dict[str, np.n
         for row, part in zip(stacked[name], parts, strict=True):
             if name in part:
                 row[: len(part[name])] = part[name]
-    return stacked
+    return {name: sealed(value) for name, value in stacked.items()}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.frozen import sealed
 from ...theory.base.validate import integer
 from ..integration.integrate import default_atol, fingerprint
 from ..ode.methods import Method
@@ -205,7 +206,7 @@ class _Kept:
     keep_weights: bool
 
     def __call__(self, member: dict[str, Any]) -> dict[str, Any]:
-        weights = {name: member["weights"][name] for name in self.flow.model.weights}
+        weights = {name: sealed(member["weights"][name]) for name in self.flow.model.weights}
         found = {}
         if member["n"] and self.observables:
             path = Trajectory(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.crossings import first_crossing
+from ...theory.base.frozen import FrozenRecord
 from ...theory.base.validate import choice, fraction, integer, nonnegative
 from ...theory.flows.flow import derive
 from ..compile.compiler import compile_flow
@@ -33,7 +34,7 @@ RTOL, TINY = 1e-3, np.finfo(float).tiny
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Certificate:
+class Certificate(FrozenRecord):
     """Up to which flow time a theory's relative error stays below a tolerance; made by `certificate`.
 
     Attributes

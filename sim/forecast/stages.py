@@ -15,9 +15,10 @@ import numpy as np
 from scipy.optimize import brentq
 
 from ...theory.base.crossings import first_crossing
+from ...theory.base.frozen import FrozenRecord
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import build_inputs
-from ...theory.exact.closed_forms import key_query
+from ...theory.exact.keys_and_queries import key_query
 from ...theory.flows.flow import derive
 from ...theory.models.model import Model
 from ...theory.models.spec import Spec
@@ -92,7 +93,7 @@ def onset(trajectory: Trajectory, factor: float = 2.0) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Stages:
+class Stages(FrozenRecord):
     """What separated time scales predict from the start alone.
 
     Attributes

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.errors import FieldError
+from ...theory.base.frozen import sealed
 from ..ode.events import as_events
 from ..ode.methods import Method
 from ..ode.outcome import IntegrationError
@@ -150,7 +151,9 @@ def integrate(
     settings |= {"method": solution.statistics.get("methods", ""), "atol": atol}
     trajectory = _trajectory(solution, problem, flow, data, settings, view)
     if reduced:
-        trajectory = replace(trajectory, model=None, data=None, start=full)
+        trajectory = replace(
+            trajectory, model=None, data=None, start=full and {n: sealed(w) for n, w in full.items()}
+        )
     if throw and not solution.outcome.success:
         raise IntegrationError(str(solution.outcome), trajectory)
     return trajectory
@@ -253,6 +256,8 @@ def _trajectory(
     settings: dict,
     view: LiveView | None,
 ) -> Trajectory:
+    sealed(solution.t)
+    sealed(solution.y)
     named = problem.unpack(solution.y) if view is None else {}
     return Trajectory(
         t=solution.t,

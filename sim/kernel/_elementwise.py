@@ -13,8 +13,9 @@ from .operations import FUNCTIONS
 STRETCH = 2048
 SIDE = 32
 (
-    _POWER, _EXP, _LOG, _SIN, _COS, _TAN, _ASIN, _ACOS, _ATAN, _SINH, _COSH, _TANH, _ASINH, _ACOSH, _ATANH, _ERF, _ERFC,
-    _GAMMA, _LOGGAMMA,
+    _POWER, _ABOVE, _AT_LEAST, _AT_MOST,
+    _EXP, _LOG, _SIN, _COS, _TAN, _ASIN, _ACOS, _ATAN, _SINH, _COSH, _TANH, _ASINH, _ACOSH, _ATANH, _ERF, _ERFC,
+    _GAMMA, _LOGGAMMA, _EXPIT, _SOFTPLUS,
 ) = range(len(FUNCTIONS))  # fmt: skip
 
 
@@ -109,9 +110,22 @@ def apply(buffers, ints, floats, p):
     elif code == _ERF:
         for i in range(x.size):
             out[i] = math.erf(scale * x[i])
+    elif code <= _AT_MOST:
+        for i in range(x.size):
+            out[i] = _compared(code, scale * x[i], parameter)
     else:
         for i in range(x.size):
             out[i] = _value(code, scale * x[i])
+
+
+# What is no number stays none, so that a failure is seen.
+@njit(nogil=True, error_model="numpy")
+def _compared(code, x, p):
+    if code == _ABOVE:
+        return 1.0 if x > p else 0.0
+    if code == _AT_LEAST:
+        return p if x < p else x
+    return p if x > p else x
 
 
 @njit(nogil=True, error_model="numpy")
@@ -151,4 +165,9 @@ def _rarer(code, x):
         return math.gamma(x)
     if code == _LOGGAMMA:
         return math.lgamma(x)
+    small = math.exp(-abs(x))
+    if code == _EXPIT:
+        return 1.0 / (1.0 + small) if x >= 0.0 else small / (1.0 + small)
+    if code == _SOFTPLUS:
+        return max(x, 0.0) + math.log1p(small)
     return np.nan

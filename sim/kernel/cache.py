@@ -11,7 +11,6 @@ from __future__ import annotations
 import atexit
 import functools
 import hashlib
-import importlib.metadata
 import os
 import shutil
 import stat
@@ -23,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
+
+from ...theory.base.version import package_version
 
 LOCK = threading.RLock()
 
@@ -36,13 +37,6 @@ def source_hash() -> str:
         if b"numba" in text:  # an edited observable must not recompile the step loop
             digest.update(path.relative_to(layer).as_posix().encode() + b"\0" + text)
     return digest.hexdigest()[:12]
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("smallinit")
-    except importlib.metadata.PackageNotFoundError:
-        return "source"
 
 
 def _base() -> Path:
@@ -95,7 +89,7 @@ def cache_dir() -> Path:
     is removed at exit, with one warning.
     """
     try:
-        path = _base() / f"{_version()}-{source_hash()}"
+        path = _base() / f"{package_version()}-{source_hash()}"
         _usable(path)
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
         path = Path(tempfile.mkdtemp(prefix="smallinit-"))

@@ -10,8 +10,10 @@ SDDMM, GATHER, GATHER_COLUMN, SEGMENT_SOFTMAX, PATTERN_DOT, DENSIFY = range(9, 1
 # Buffers: state, folded data, scratch memory, result.
 Y, FLOATS, WORK, OUT = range(4)
 
-# Scalar functions, f(scale * x); "power" raises to a real exponent.
+# Scalar functions, f(scale * x). Some have a parameter p: "power" is the p-th, "above" 1 where more than p and else 0,
+# "at_least" and "at_most" the nearest number on that side of p.
+PARAMETRIC = ("power", "above", "at_least", "at_most")
 FUNCTIONS = (
-    "power", "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh",
-    "atanh", "erf", "erfc", "gamma", "loggamma",
+    *PARAMETRIC, "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh",
+    "atanh", "erf", "erfc", "gamma", "loggamma", "expit", "softplus",
 )  # fmt: skip

@@ -74,11 +74,14 @@ class Problem:
 
     @classmethod
     def from_function(cls, f: Any, n: int) -> Problem:
-        """Wrap a plain ``f(t, y, out)`` that numba can compile; its state is one weight "y" of shape (n, 1)."""
+        """Wrap a plain ``f(t, y, out)`` that numba can compile; its state is one weight "y" of shape (n, 1).
+
+        It is given a copy of the state: what it does to `y` changes no trajectory.
+        """
         inner: Any = njit(f)
 
         def rhs(t, y, out, floats, ints, work):
-            inner(t, y, out)
+            inner(t, y.copy(), out)
 
         compiled = njit(RHS_SIGNATURE, error_model="numpy", nogil=True)(rhs)  # pyright: ignore[reportCallIssue]
         return cls(rhs=compiled, layout={"y": (0, (n, 1))})

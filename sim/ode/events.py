@@ -1,31 +1,40 @@
-"""Events: zeros of functions of the weights along a trajectory, located on the dense output."""
+"""Events: zeros of functions of the weights along a trajectory, and changes of conditions, located on the dense output.
+
+A function sees a copy of the weights that nobody can write to: what it does cannot change the trajectory, and what it
+keeps stays as it was at its time.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
 
+from ...theory.base.errors import FieldError
+from ...theory.base.frozen import sealed
+from ...theory.base.validate import brief, is_integer
+
 
 @dataclass(frozen=True)
 class Event:
-    """A zero of ``function(t, weights)`` to be located.
+    """A zero of ``function(t, weights)`` to be located, or the time at which a condition changes.
 
-    A crossing is seen if the sign differs between the two ends of a step; two crossings within one step
+    A crossing is seen if the sign, or the truth, differs between the two ends of a step; two crossings within one step
     cancel.
 
     Attributes
     ----------
     function : callable
-        ``(t, {name: array}) -> float``, continuous; t is flow time.
+        ``(t, {name: array}) -> float``, continuous, or ``-> bool``: the first time at which that is otherwise is found
+        by bisection, to the resolution of flow time. t is flow time; the arrays are copies, to be read only.
     terminal : bool
         Whether the integration ends at the first zero.
     direction : int
-        1 sees only zeros from below, -1 only from above, 0 both.
+        1 sees only zeros from below, or a condition that comes true, -1 only the other way, 0 both.
     name : str
         Key of its times in ``Trajectory.events``; the function's own name by default.
     """
@@ -44,11 +53,15 @@ class Event:
             If the function cannot be called or the direction is none of -1, 0, 1.
         """
         if not callable(self.function):
-            raise ValueError(f"`function` of an event must be callable, got {self.function!r}.")
-        if self.direction not in (-1, 0, 1):
-            raise ValueError(f"`direction` of an event must be -1, 0 or 1, got {self.direction!r}.")
+            raise FieldError("function", f"of an event must be callable, got {brief(self.function)}.")
+        if not isinstance(self.terminal, bool | np.bool_):
+            raise FieldError("terminal", f"of an event must be True or False, got {brief(self.terminal)}.")
+        if not is_integer(self.direction) or self.direction not in (-1, 0, 1):
+            raise FieldError("direction", f"of an event must be -1, 0 or 1, got {brief(self.direction)}.")
+        if not isinstance(self.name, str):
+            raise FieldError("name", f"of an event must be text, got {brief(self.name)}.")
         if not self.name:
-            object.__setattr__(self, "name", getattr(self.function, "__name__", "event"))
+            object.__setattr__(self, "name", str(getattr(self.function, "__name__", "event")))
 
     def crosses(self, before: float, after: float) -> bool:
         """Whether values at the ends of a step (before, after] enclose a zero of the right direction."""
@@ -64,13 +77,15 @@ def as_events(events: Any) -> tuple[Event, ...]:
     ValueError
         If two events have the same name.
     """
+    if not isinstance(events, Event | Iterable) and not callable(events):
+        raise FieldError("events", f"must be functions of t and the weights, got {brief(events)}.")
     items: tuple[Any, ...] = (events,) if isinstance(events, Event) or callable(events) else tuple(events)
     result = tuple(item if isinstance(item, Event) else Event(item) for item in items)
     names = [event.name for event in result]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(
-                f"`events` must have different names, got {name!r} twice; pass Event(..., name=...)."
+            raise FieldError(
+                "events", f"must have different names, got {name!r} twice; pass Event(..., name=...)."
             )
     return result
 
@@ -85,17 +100,23 @@ class Watch:
         self._size = 0
 
     def value(self, event: Event, t: float, y: np.ndarray) -> float:
-        """Value of the event's function.
+        """Value of the event's function; of a condition 1 where it holds, else -1.
 
         Raises
         ------
         ValueError
-            If it is not one finite number.
+            If it is neither one finite real number nor a boolean.
         """
-        value = np.asarray(event.function(t, self._unpack(y)), dtype=np.float64)
-        if value.size != 1 or not math.isfinite(value.item()):
-            raise ValueError(f"event `{event.name}` must return one finite number, got {value} at t = {t:g}.")
-        return value.item()
+        found = event.function(t, self._unpack(sealed(np.array(y))))
+        value = np.asarray(found)
+        if value.size == 1 and value.dtype.kind == "b":
+            return 1.0 if value.item() else -1.0
+        if value.size != 1 or value.dtype.kind not in "iuf" or not math.isfinite(value.item()):
+            raise ValueError(
+                f"event `{event.name}` must return one finite number, or True or False, got {brief(found)} at "
+                f"t = {t:g}."
+            )
+        return float(value.item())
 
     def start(self, t: float, y: np.ndarray) -> None:
         """Note the values at the start; a zero right there is no crossing."""
@@ -126,10 +147,18 @@ class Watch:
             dense(np.array([t]), y)
             return self.value(event, t, y[0])
 
-        t = (
-            t1
-            if after == 0.0
-            else float(brentq(value, t0, t1, xtol=4e-16 * max(abs(t0), abs(t1)), rtol=8.9e-16))
-        )
+        if after == 0.0:
+            t = t1
+        elif {before, after} == {-1.0, 1.0}:  # a condition, or as good as one: where it is first otherwise
+            t = _switch(value, t0, t1, after)
+        else:
+            t = float(brentq(value, t0, t1, xtol=4e-16 * max(abs(t0), abs(t1)), rtol=8.9e-16))
         dense(np.array([t]), y)
         return t, event, y[0]
+
+
+def _switch(value: Callable[[float], float], low: float, high: float, after: float) -> float:
+    """Bisect down to the first number at which a condition is as it is `after`."""
+    while low < (middle := 0.5 * (low + high)) < high:
+        low, high = (low, middle) if (value(middle) > 0.0) == (after > 0.0) else (middle, high)
+    return high

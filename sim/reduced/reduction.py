@@ -17,6 +17,7 @@ import scipy.sparse as sparse
 from ...theory.algebra.evaluate import evaluate
 from ...theory.algebra.matrices import product, split
 from ...theory.algebra.nodes import Centering
+from ...theory.base.frozen import FrozenRecord, sealed
 from ...theory.data.inputs import N_CTX, ROWS
 from ...theory.flows.projection import MODES, Projection, project
 from ..compile.compiler import compile_sides, distinct_rows
@@ -33,7 +34,7 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class Signature:
+class Signature(FrozenRecord):
     """The signature matrix as it is applied: sparse, its rows centred or not; never written out.
 
     Attributes
@@ -78,7 +79,7 @@ class Signature:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Reduction:
+class Reduction(FrozenRecord):
     """A flow on the singular modes of its signature matrix.
 
     Attributes
@@ -188,7 +189,7 @@ class Reduction:
         return replace(
             trajectory,
             t=trajectory.t[pick],
-            weights=full,
+            weights={name: sealed(value) for name, value in full.items()},
             label=label,
             model=self.model,
             data=self.data,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.base.sealed import UnsoundFile
+from ...theory.base.disk.sealed import UnsoundFile
+from ...theory.base.frozen import sealed
 from ..ode.outcome import Outcome
 from .netcdf import read_netcdf
 from .storage import FORMAT, VERSION
@@ -126,7 +127,7 @@ def _numbers(name: str, variable: xarray.DataArray | xarray.Variable, ndim: int 
     value = np.asarray(variable.values, dtype=np.float64)
     if ndim is not None and not np.isfinite(value).all():
         raise ValueError(f"{name!r} is not finite")
-    return value
+    return sealed(value)
 
 
 def _weight(name: str, value: np.ndarray, t: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...theory.base.crossings import first_reached
 from ...theory.base.files import check_file
+from ...theory.base.frozen import FrozenRecord, read_only, sealed
 from ...theory.base.validate import did_you_mean
 from ..ode.outcome import Outcome
 from . import observables
@@ -30,7 +31,7 @@ SPECTRUM_ENTRIES = 10**6  # larger weights take seconds per saved time to decomp
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Trajectory:
+class Trajectory(FrozenRecord):
     """Weights over flow time (learning_rate x step), with the outcome of the run and where it came from.
 
     ``trajectory["loss"]`` and the other `observable_names` are computed on first use and kept.
@@ -67,7 +68,7 @@ class Trajectory:
     """
 
     t: np.ndarray
-    weights: dict[str, np.ndarray]
+    weights: Mapping[str, np.ndarray]
     outcome: Outcome
     kind: str = "theory"
     label: str = ""
@@ -90,6 +91,7 @@ class Trajectory:
         ValueError
             If the times do not increase, a length differs from that of `t`, or `kind` is unknown.
         """
+        super().__post_init__()
         if self.kind not in ("theory", "training"):
             raise ValueError(f'`kind` must be "theory" or "training", got {self.kind!r}.')
         if self.t.ndim != 1 or np.any(np.diff(self.t) <= 0.0):
@@ -110,6 +112,22 @@ class Trajectory:
                     f"measured `{name}` must have one entry for each of the {len(self.t)} times, got {len(value)}."
                 )
         self._known.update(self.measured)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields and the observables computed so far; of a weight that stands still, one row."""
+        weights = {
+            name: (w[:1], len(w)) if len(w) > 1 and w.strides[0] == 0 else (w, len(w))
+            for name, w in self.weights.items()
+        }
+        return super().__getstate__() | {"weights": weights, "_known": dict(self._known)}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Set them."""
+        parts = state["weights"].items()
+        weights = {n: w if len(w) == m else np.broadcast_to(w[0], (m, *w.shape[1:])) for n, (w, m) in parts}
+        known = {name: read_only(value) for name, value in state["_known"].items()}
+        super().__setstate__({**state, "weights": weights, "_known": ()})
+        object.__setattr__(self, "_known", known)
 
     def __repr__(self) -> str:
         """Origin, times, shapes and outcome in one line."""
@@ -164,7 +182,8 @@ class Trajectory:
         if name not in self._known:
             if name not in self.observable_names:
                 raise KeyError(self._unknown(name))
-            self._known.update(observables.observe(name, self.weights, self.model, self.data, self.closure))
+            found = observables.observe(name, self.weights, self.model, self.data, self.closure)
+            self._known.update({each: sealed(value) for each, value in found.items()})
         return self._known[name]
 
     def model_and_data(self) -> tuple[Model, Dataset]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .chain import Operand, plan_chain
 from .nodes import Centering, Matrix, RowLogSumExp, RowSoftmax
+from .scalars.numpy_values import numpy_function
 from .sizes import scalar_value
 from .traversal import Traversal, rule
 
@@ -240,9 +240,3 @@ def _multiply(a: Array, b: Array) -> Array:
 
 def _dense(x: Array) -> np.ndarray:
     return x.toarray() if sparse.issparse(x) else np.asarray(x)
-
-
-@lru_cache(maxsize=256)
-def numpy_function(function: sp.Lambda) -> Any:
-    """A scalar sympy function as a numpy function of arrays."""
-    return sp.lambdify(function.variables, function.expr, ["scipy", "numpy"])

@@ -8,10 +8,10 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from .activations import taylor
 from .matrices import diagonal, hadamard, hadamard_power, product, total, transpose
 from .nodes import Centering, Matrix, RowSoftmax, matrix_symbols
 from .rebuild import Rebuild
+from .scalars.taylor import taylor
 from .series import Series, add, compose, multiply, power, softmax
 from .traversal import Traversal, rule
 

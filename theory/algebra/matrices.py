@@ -15,8 +15,8 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from .activations import Activation
 from .nodes import Centering, Matrix, MatrixFunction, RowSoftmax, StochasticSymbol
+from .scalars.activations import Activation
 from .traversal import Traversal, rule
 
 

@@ -8,7 +8,6 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from .activations import X
 from .matrices import (
     apply,
     constant_along_rows,
@@ -22,6 +21,7 @@ from .matrices import (
     transpose,
 )
 from .nodes import Centering, Matrix, MatrixFunction, RowSoftmax
+from .scalars.functions import X
 from .traversal import LEAVES, Traversal, UnknownNodeError, rule
 
 

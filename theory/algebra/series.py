@@ -10,9 +10,9 @@ from math import factorial
 
 import sympy as sp
 
-from .activations import taylor
 from .matrices import diagonal, hadamard, product, total
 from .nodes import Matrix, RowSoftmax
+from .scalars.taylor import taylor
 
 Series = dict[int, Matrix]
 

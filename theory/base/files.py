@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .owner import remove_leftovers, temporary
+from .disk.owner import remove_leftovers, temporary
 
 
 def check_file(path: Path, overwrite: bool) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .disk.exchange import exchange
+from .disk.owner import leftovers, remove_tree, temporary
+from .disk.regular import open_regular
+from .disk.sealed import UnsoundFile
 from .errors import InputError
-from .exchange import exchange
 from .files import make_folder, sync
-from .owner import leftovers, remove_tree, temporary
 from .records import read_record, write_record
-from .regular import open_regular
-from .sealed import UnsoundFile
 
 DIGESTS = "digests.json"  # name -> SHA-256 of every file that was written with it
 # Everything that a command writes; `--overwrite` replaces a directory that holds nothing else.

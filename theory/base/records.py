@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .disk.sealed import BLANK, UnsoundFile, read_sealed, with_seal
 from .files import write_whole
-from .sealed import BLANK, UnsoundFile, read_sealed, sealed
 
 RECORD_BYTES = 2**26
 SEAL = "seal"  # the last key of every record; readers take it away
@@ -24,7 +24,7 @@ def record_bytes(values: Mapping[str, Any], *, allow_nan: bool = False) -> bytes
     """
     kept = {key: value for key, value in values.items() if key != SEAL}
     text = json.dumps({**kept, SEAL: BLANK.decode()}, indent=2, allow_nan=allow_nan)
-    return sealed(text.encode() + b"\n")
+    return with_seal(text.encode() + b"\n")
 
 
 def write_record(path: Path, values: Mapping[str, Any], *, allow_nan: bool = False) -> None:

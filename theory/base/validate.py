@@ -7,8 +7,11 @@ from difflib import get_close_matches
 from math import isfinite
 from numbers import Integral, Real
 from typing import Any
+from unicodedata import category
 
 from .errors import FieldError
+
+LONGEST_NAME = 200  # netCDF's own limit is 256, with what stands before it
 
 
 def nearest(word: Any, known: Iterable[str], cutoff: float = 0.7) -> str | None:
@@ -131,6 +134,27 @@ def fraction(name: str, value: Any) -> float:
     if not 0.0 < real(name, value) < 1.0:
         raise FieldError(name, f"must lie between 0 and 1, got {brief(value)}.")
     return float(value)
+
+
+def name_of(field: str, value: Any) -> str:
+    """Return a name for a group, a label or an event: one line that any file and figure can show.
+
+    Raises
+    ------
+    FieldError
+        If it is empty, too long, or has characters that are no text: controls, breaks of lines, halves of pairs.
+    """
+    if not isinstance(value, str) or not value:
+        raise FieldError(field, f"must be a name, got {brief(value)}.")
+    if len(value) > LONGEST_NAME:
+        raise FieldError(
+            field, f"must be a name of at most {LONGEST_NAME} characters, got {len(value)}: {brief(value)}."
+        )
+    if wrong := [c for c in value if category(c) in ("Cc", "Cs", "Zl", "Zp")]:
+        raise FieldError(
+            field, f"must be a name of one line of text, got {brief(value)} with {wrong[0]!a} in it."
+        )
+    return value
 
 
 def brief(value: Any) -> str:

@@ -15,7 +15,8 @@ from scipy.sparse import csr_array
 
 from ..base.arrays import as_array, matching, row_codes, tokens, weights
 from ..base.errors import FieldError
-from ..base.validate import integer
+from ..base.frozen import FrozenRecord, frozen, sealed
+from ..base.validate import integer, name_of
 from .groups import clean_groups
 from .words import Words, read_text
 
@@ -24,11 +25,12 @@ _DENSE_LIMIT = 2**31
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
-class Dataset:
+class Dataset(FrozenRecord):
     """Distinct weighted sequences with labels, groups and a held-out mask.
 
     Rows that agree in sequence, label, group and held-out flag merge into one, their weights added, in the
-    order of first occurrence; so a weighted mean over the rows is the mean over the data as given.
+    order of first occurrence; so a weighted mean over the rows is the mean over the data as given. Nothing of it can be
+    written to.
 
     Parameters
     ----------
@@ -61,7 +63,7 @@ class Dataset:
     weights: npt.NDArray[np.float64]
     groups: npt.NDArray[np.str_]
     held_out: npt.NDArray[np.bool_]
-    token_groups: dict[str, npt.NDArray[np.int64]]
+    token_groups: Mapping[str, npt.NDArray[np.int64]]
 
     def __init__(
         self,
@@ -85,8 +87,7 @@ class Dataset:
             "held_out": hidden,
         }
         for name, array in _merge(columns).items():
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
+            object.__setattr__(self, name, sealed(array))
         object.__setattr__(self, "d_vocab", d_vocab)
         object.__setattr__(self, "token_groups", _clean_token_groups(token_groups, d_vocab))
 
@@ -136,21 +137,19 @@ class Dataset:
     @cached_property
     def counts(self) -> csr_array:
         """How often each token occurs in each row: sparse (n, d_vocab) float64, all rows."""
-        return count_tokens(self.sequences, self.d_vocab)
+        return sealed(count_tokens(self.sequences, self.d_vocab))
 
     @cached_property
     def label_matrix(self) -> csr_array:
         """One-hot labels: sparse (n, d_vocab) float64, all rows."""
         n = len(self)
         entries = (np.ones(n), self.labels.copy(), np.arange(n + 1, dtype=np.int64))
-        return csr_array(entries, shape=(n, self.d_vocab))
+        return sealed(csr_array(entries, shape=(n, self.d_vocab)))
 
     @cached_property
     def training_weights(self) -> npt.NDArray[np.float64]:
         """Weights with held-out rows set to 0, shape (n,): they sum to 1."""
-        array = np.where(self.held_out, 0.0, self.weights)
-        array.setflags(write=False)
-        return array
+        return sealed(np.where(self.held_out, 0.0, self.weights))
 
     @cached_property
     def occurrences(self) -> npt.NDArray[np.float64]:
@@ -158,7 +157,7 @@ class Dataset:
 
         A token that stands twice in a sequence counts twice.
         """
-        return self.counts.T @ self.training_weights
+        return sealed(self.counts.T @ self.training_weights)
 
     @cached_property
     def _pair_weights(self) -> csr_array:
@@ -173,7 +172,7 @@ class Dataset:
             ),
             shape=counts.shape,
         )
-        return csr_array(scaled.T @ self.label_matrix[train])
+        return sealed(csr_array(scaled.T @ self.label_matrix[train]))
 
     def signature_parts(self) -> tuple[csr_array, npt.NDArray[np.float64]]:
         """Return the signature matrix without forming it.
@@ -262,15 +261,13 @@ def _clean_held_out(value: Any, n: int) -> npt.NDArray[np.bool_]:
     return array.copy()
 
 
-def _clean_token_groups(value: Any, d_vocab: int) -> dict[str, npt.NDArray[np.int64]]:
+def _clean_token_groups(value: Any, d_vocab: int) -> Mapping[str, npt.NDArray[np.int64]]:
     """Return the named token sets, none by default."""
     clean: dict[str, npt.NDArray[np.int64]] = {}
     for name, members in dict(value or {}).items():
-        if not isinstance(name, str):
-            raise FieldError("token_groups", f"must map names to tokens, got the key {name!r}.")
+        name_of("token_groups", name)
         clean[name] = tokens(f"token_groups[{name!r}]", members, 1, d_vocab)
-        clean[name].setflags(write=False)
-    return clean
+    return frozen({name: sealed(members) for name, members in clean.items()})
 
 
 def _merge(columns: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ..base.arrays import matching
 from ..base.errors import FieldError
+from ..base.validate import name_of
 
 
 def clean_groups(value: Any, held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.str_]:
@@ -29,7 +30,7 @@ def clean_groups(value: Any, held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.
     Raises
     ------
     FieldError
-        If a name is empty or no string, or if a split would take the name of another group.
+        If a name is no line of text (see `name_of`), or if a split would take the name of another group.
     """
     names = np.full(len(held_out), "all") if value is None else _names(value, len(held_out))
     both = np.intersect1d(names[held_out], names[~held_out])
@@ -46,10 +47,6 @@ def clean_groups(value: Any, held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.
 
 def _names(value: Any, n: int) -> npt.NDArray[np.str_]:
     array = matching("groups", np.asarray(value, dtype=object), n)
-    odd = [name for name in array if not isinstance(name, str)]
-    if odd:
-        raise FieldError("groups", f"must hold strings, got {odd[0]!r}.")
-    array = array.astype(str)
-    if (array == "").any():
-        raise FieldError("groups", "must hold names, got an empty string.")
-    return array
+    for name in dict.fromkeys(array.tolist()) if all(isinstance(n, str) for n in array) else array:
+        name_of("groups", name)
+    return array.astype(str)

@@ -32,6 +32,7 @@ import sympy as sp
 from ..algebra.matrices import product, transpose
 from ..algebra.nodes import Matrix, StochasticSymbol
 from ..base.errors import FieldError
+from ..base.weight_names import weight_name
 from .dataset import count_tokens
 
 
@@ -43,7 +44,7 @@ def dimension(name: str) -> sp.Symbol:
 def weight(name: str, rows: str | sp.Symbol, cols: str | sp.Expr | int) -> sp.MatrixSymbol:
     """Symbol of a weight; its dimensions are named like the model's fields, such as "d_vocab"."""
     shape = (dimension(d) if isinstance(d, str) else sp.sympify(d) for d in (rows, cols))
-    return sp.MatrixSymbol(name, *shape)
+    return sp.MatrixSymbol(weight_name(name), *shape)
 
 
 ROWS, D_VOCAB, D_MODEL = dimension("n"), dimension("d_vocab"), dimension("d_model")

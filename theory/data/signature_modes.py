@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, svds
 
 from ..base.errors import FieldError
+from ..base.frozen import FrozenRecord
 from ..base.validate import choice, integer
 from ..exact.blow_up_forms import blow_up_bracket
 from .dataset import Dataset
@@ -29,7 +30,7 @@ DENSE_ENTRIES = 2**22  # larger signatures are decomposed by products with vecto
 
 
 @dataclass(frozen=True, eq=False)
-class Modes:
+class Modes(FrozenRecord):
     """Leading singular modes of ``M_g = sum_{i in g} w_i phi(X_i)^T (y_i - law)``.
 
     The weights w are those of the whole training set (their sum over all groups is 1), so the signatures of all

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base.arrays import tokens
+from ..base.disk.regular import read_regular
 from ..base.errors import FieldError
-from ..base.regular import read_regular
 from ..base.validate import choice, integer
 
 UNKNOWN = "<unk>"

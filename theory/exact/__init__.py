@@ -9,10 +9,10 @@ from .blow_up_forms import trilinear_blow_up as trilinear_blow_up
 from .closed_forms import ascent_blow_up as ascent_blow_up
 from .closed_forms import ascent_mode as ascent_mode
 from .closed_forms import condensation_cosine as condensation_cosine
-from .closed_forms import deep_linear_mode as deep_linear_mode
-from .closed_forms import deep_linear_time as deep_linear_time
 from .closed_forms import escape_time as escape_time
-from .closed_forms import key_query as key_query
-from .closed_forms import key_query_ratio as key_query_ratio
 from .closed_forms import linear_mode as linear_mode
 from .closed_forms import unbalanced_mode as unbalanced_mode
+from .deep_linear import deep_linear_mode as deep_linear_mode
+from .deep_linear import deep_linear_time as deep_linear_time
+from .keys_and_queries import key_query as key_query
+from .keys_and_queries import key_query_ratio as key_query_ratio

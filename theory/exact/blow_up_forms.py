@@ -1,14 +1,25 @@
-"""Blow-up times in closed form, part of `smallinit.theory.exact`."""
+"""Blow-up times in closed form, part of `smallinit.theory.exact`.
+
+Like the forms of `closed_forms` they are right to some 12 digits for arguments of any size from 1e-30 to 1e30, and
+infinite where they are larger than the largest float.
+"""
 
 from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import elliprf
 
-from ..base.validate import nonnegative, positive
+from ..base.errors import FieldError
+from ..base.validate import integer, positive, real
+from .closed_forms import quotient_of_power
+from .precision import Array, decayed, digits, times
 
-Array = npt.NDArray[np.float64]
+ROUNDED = 1e-12  # by how much of their size conserved quantities may miss a state, for they were rounded
+FAR = 1e-50  # ratio of sizes from which on only the sum of the two least counts
 
 
 def trilinear_blow_up(product: float, c1: float, c2: float, j: float = 0.0, *, growing: bool = True) -> float:
@@ -29,34 +40,69 @@ def trilinear_blow_up(product: float, c1: float, c2: float, j: float = 0.0, *, g
     Returns
     -------
     float
-        T(u0) = int_u0^inf du / (2 sqrt(u (u + c1) (u + c2) - J^2)) as Carlson's R_F of the cubic's roots, or
-        2 T(u_min) - T(u0) from a state that first falls to u_min; infinity where the integral diverges.
+        T(u0) = int_u0^inf du / (2 sqrt(u (u + c1) (u + c2) - J^2)) as Carlson's R_F of u0 less the cubic's roots, or
+        2 T(u_min) - T(u0) from a state that first falls to u_min; infinity where the integral diverges, which is
+        decided exactly: where two of the squared sizes are zero, or falls to zero together.
 
     Raises
     ------
     ValueError
-        If the cubic is negative at or beyond u0: no such state exists.
+        If the cubic is negative at or beyond u0, by more than rounding: no such state exists.
     """
-    u0, J = float(product), float(j)
-    roots = np.roots([1.0, c1 + c2, c1 * c2, -J * J])
-    args = u0 - roots
-    real = args[np.abs(args.imag) < 1e-12 * max(1.0, float(np.abs(args).max()))].real
-    scale = max(abs(u0), abs(c1), abs(c2), 1e-300)
-    if (real < -1e-9 * scale).any():
-        raise ValueError(
-            f"`product` {u0:g} lies below a zero of u (u + c1) (u + c2) - J^2: no such state exists."
+    numbers = real("product", product), real("c1", c1), real("c2", c2), real("j", j)
+    mp = digits(_bits(numbers))
+    u0, d1, d2, phase = map(mp.mpf, numbers)
+    sizes = sorted((u0, u0 + d1, u0 + d2))
+    near = [u0 + d + ROUNDED * max(u0, abs(d)) for d in (0, d1, d2)]
+    if u0 < 0 or min(near) < 0 or near[0] * near[1] * near[2] < phase**2:
+        raise FieldError(
+            "product", f"{product:g} lies below a zero of u (u + c1) (u + c2) - J^2: no such state exists."
         )
-    args = np.where(args.real < 0.0, np.where(np.abs(args.imag) < 1e-9 * scale, 0.0, args), args)
-    if np.sum(np.abs(args) < 1e-14 * scale) > 1:
+    least, *others = _less_the_roots(mp, sizes, phase)
+    turned = [0.0j, *(complex(mp.sqrt(other - least)) for other in others)]
+    if least < 0:  # a rounded state lies at the zero itself
+        return _carlson(turned)
+    time = _carlson([complex(mp.sqrt(x)) for x in (least, *others)])
+    return time if growing or time == float("inf") else 2.0 * _carlson(turned) - time
+
+
+def _bits(numbers: tuple[float, ...]) -> int:
+    """Bits that hold the products of three sums of these numbers to the last."""
+    exponents = [np.frexp(x)[1] for x in numbers if x]
+    return 400 + 4 * (max(exponents) - min(exponents)) if exponents else 400
+
+
+def _less_the_roots(mp: Any, sizes: list[Any], phase: Any) -> list[Any]:
+    """u0 less the roots of u (u + c1) (u + c2) - J^2, the least (which is real) first.
+
+    They are the zeros e of (A - e) (B - e) (C - e) - J^2 with A <= B <= C the squared sizes. Left of A it falls and is
+    convex, and at A - |J|^(2/3) it is not negative: Newton's method climbs from there to the least zero.
+    """
+    if phase == 0:
+        return sizes
+    a, b, c = sizes
+    least = a - mp.cbrt(phase**2)
+    while True:
+        x, y, z = a - least, b - least, c - least
+        step = (x * y * z - phase**2) / (x * y + y * z + z * x)
+        least += step
+        if step <= mp.ldexp(x + y + z, 32 - mp.prec):
+            break
+    half = (a + b + c - least) / 2
+    root = mp.sqrt(half**2 - (a * b + b * c + c * a - 2 * least * half))
+    return [least, half - root, half + root]
+
+
+def _carlson(roots: list[complex]) -> float:
+    """R_F of the squares of three numbers; infinity if two are zero."""
+    first, second, last = sorted(roots, key=abs)
+    if second == 0.0:
         return float("inf")
-    time = float(np.real(elliprf(*args.astype(complex))))
-    if growing:
-        return time
-    level = np.isclose(np.imag(args), 0.0, atol=1e-12 * scale)
-    turned = args - float(np.min(np.real(args[level])))
-    if np.sum(np.abs(turned) < 1e-14 * scale) > 1:
-        return float("inf")
-    return 2.0 * float(np.real(elliprf(*turned.astype(complex)))) - time
+    scale = abs(last)
+    first, second, last = first / scale, second / scale, last / scale
+    if abs(second) < FAR:
+        return float(np.log(4.0 / (first + second).real)) / scale
+    return float(np.real(elliprf(first**2, second**2, last**2))) / scale
 
 
 def three_factor_blow_up(a: float, b: float, c: float, strength: float = 1.0) -> float:
@@ -67,12 +113,17 @@ def three_factor_blow_up(a: float, b: float, c: float, strength: float = 1.0) ->
     Raises
     ------
     ValueError
-        If `strength` is zero.
+        If a number is not finite, or `strength` is zero.
     """
-    if strength == 0.0:
-        raise ValueError("`strength` must not be zero: nothing moves.")
-    u = a * a
-    return trilinear_blow_up(u, b * b - u, c * c - u, growing=a * b * c * strength >= 0.0) / abs(strength)
+    signed = [real("a", a), real("b", b), real("c", c), real("strength", strength)]
+    if signed[-1] == 0.0:
+        raise FieldError("strength", "must not be zero: nothing moves.")
+    least, *others = sorted(map(abs, signed[:3]))
+    time = _carlson([complex(x) for x in (least, *others)])
+    if np.prod(np.sign(signed)) < 0.0:
+        turned = [0.0j, *(complex(np.sqrt(x - least) * np.sqrt(x + least)) for x in others)]
+        time = 2.0 * _carlson(turned) - time
+    return time / abs(signed[-1])
 
 
 def blow_up_bracket(theta: npt.ArrayLike, energy: float) -> tuple[float, float]:
@@ -85,11 +136,20 @@ def blow_up_bracket(theta: npt.ArrayLike, energy: float) -> tuple[float, float]:
         in it. Time is in units of 1 / |mean of y x|.
     energy : float
         E at the start; the upper bound is infinite unless it is positive (arXiv 2510.06954).
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite.
     """
-    norm = float(np.linalg.norm(np.ravel(np.asarray(theta, dtype=float))))
-    if norm == 0.0:
+    values, E = np.ravel(np.asarray(theta, dtype=float)), real("energy", energy)
+    if not np.isfinite(values).all():
+        raise FieldError("theta", "must hold finite numbers.")
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest == 0.0:
         return float("inf"), float("inf")
-    return np.sqrt(3.0) / norm, energy ** (-1.0 / 3.0) if energy > 0.0 else float("inf")
+    low = np.sqrt(3.0) / float(np.linalg.norm(values / largest)) / largest
+    return low, 1.0 / float(np.cbrt(E)) if E > 0.0 else float("inf")
 
 
 def homogeneous_blow_up(degree: int, value: float, radius: float) -> float:
@@ -103,10 +163,14 @@ def homogeneous_blow_up(degree: int, value: float, radius: float) -> float:
         N, the function on the unit sphere in that direction; for f = <M, W1 W2 W3> it is sigma_1(M) / 3^(3/2).
     radius : float
         Norm r0 of the weights at the start.
+
+    Raises
+    ------
+    ValueError
+        If the degree is below 3 or a number is not positive.
     """
-    return 1.0 / (
-        degree * (degree - 2) * positive("value", value) * positive("radius", radius) ** (degree - 2)
-    )
+    L, N, r0 = integer("degree", degree, 3), positive("value", value), positive("radius", radius)
+    return quotient_of_power(L * (L - 2) * N, r0, L - 2)
 
 
 def decayed_time(t: npt.ArrayLike, rate: float, decay: float) -> Array:
@@ -114,15 +178,38 @@ def decayed_time(t: npt.ArrayLike, rate: float, decay: float) -> Array:
 
     s = (C / lambda) (1 - exp(-lambda t)) for a trilinear flow of rate C (arXiv 2509.20124); it stays below C / lambda,
     so a blow-up at s* survives only if s* < C / lambda.
+
+    Raises
+    ------
+    ValueError
+        If a time or the decay is negative, or the rate is not positive.
     """
-    lam = nonnegative("decay", decay)
-    times = np.asarray(t, dtype=float)
-    return rate * times if lam == 0.0 else -rate / lam * np.expm1(-lam * times)
+    return positive("rate", rate) * decayed(times(t), _decay(decay))
 
 
 def decayed_blow_up(blow_up: float, rate: float, decay: float) -> float:
-    """Blow-up time with weight decay from the one, s*, of the normalised flow; infinity if decay wins."""
-    lam = nonnegative("decay", decay)
+    """Blow-up time with weight decay from the one, s*, of the normalised flow; infinity if decay wins.
+
+    Raises
+    ------
+    ValueError
+        If `blow_up` or the decay is negative, or the rate is not positive.
+    """
+    C, lam = positive("rate", rate), _decay(decay)
+    if blow_up == float("inf"):
+        return blow_up
+    s = float(times(blow_up, name="blow_up"))
     if lam == 0.0:
-        return blow_up / rate
-    return float("inf") if blow_up * lam >= rate else float(-np.log1p(-blow_up * lam / rate) / lam)
+        return s / C
+    share = Fraction(s) * Fraction(lam) / Fraction(C)  # of the way to C / lambda, exactly
+    if share >= 1:
+        return float("inf")
+    if share < 1e-8:
+        return s / C * (1.0 + 0.5 * float(share))
+    return float(-np.log1p(-float(share)) if share < 0.5 else -np.log(float(1 - share))) / lam
+
+
+def _decay(decay: float) -> float:
+    if real("decay", decay) < 0.0:
+        raise FieldError("decay", f"must not be negative, got {decay:g}.")
+    return float(decay)

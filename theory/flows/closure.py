@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import sympy as sp
 
@@ -16,6 +15,7 @@ from ..algebra.series import Series, subtract
 from ..base.errors import FieldError
 from ..base.names import CLOSURE_PARTS, CLOSURES
 from ..base.validate import is_integer, unknown
+from ..models.content import kept_by_content
 from ..models.model import Model
 from .powers import (
     distributed,
@@ -106,7 +106,7 @@ class Closure:
         """Whether the weight moves at all."""
         return self.name != "drive" or weight.name in model.driven
 
-    @lru_cache(maxsize=256)  # noqa: B019 -- closures and models are small values
+    @kept_by_content(256)
     def logits(self, model: Model) -> Matrix:
         """The logits that the closure works with: truncated at its order, linearised, or the network's own."""
         if self.minimal:

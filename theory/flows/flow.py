@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from math import inf
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from ..algebra.adjoint import gradients
 from ..algebra.matrices import product, total
 from ..algebra.nodes import Matrix
 from ..algebra.rebuild import distribute, factored
+from ..base.frozen import FrozenDict, FrozenRecord
 from ..models.model import Model
 from ..printing.intermediates import WrittenOut
 from ..printing.latex import latex
@@ -36,7 +36,7 @@ MARK = "{eps}^k marks the terms that lie k powers of the weight scale above the 
 
 
 @dataclass(frozen=True, eq=False)
-class Flow:
+class Flow(FrozenRecord):
     """dW/dt = -grad L of a closure, for every weight; t is flow time (learning rate x step), L the weighted mean.
 
     Attributes
@@ -57,34 +57,32 @@ class Flow:
     right_hand_sides: Mapping[str, Matrix] = field(repr=False)
     moving: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        """Freeze the equations: kernels are cached by flow."""
-        object.__setattr__(self, "right_hand_sides", MappingProxyType(dict(self.right_hand_sides)))
-
     @cached_property
     def kept(self) -> Closure:
         """The closure as an object that knows its parts."""
         return Closure.of(self.closure, self.model)
 
     @cached_property
-    def equations(self) -> dict[str, Matrix]:
+    def equations(self) -> Mapping[str, Matrix]:
         """Weight name -> right-hand side as a sympy expression, with `statistics` standing for data products.
 
         These are the equations to compute with. What pages show is `readable`, with `definitions`.
         """
         weights, names = self.model.weight_symbols, statistics(self.model)
         if self.kept.softmax == "exact" and not self.kept.minimal:
-            return {w: substitute_runs(factored(e), names) for w, e in self.right_hand_sides.items()}
-        return {
-            w: by_rising_power(substitute_runs(distribute(e), names), weights)
-            for w, e in self.right_hand_sides.items()
-        }
+            sides = {w: substitute_runs(factored(e), names) for w, e in self.right_hand_sides.items()}
+        else:
+            sides = {
+                w: by_rising_power(substitute_runs(distribute(e), names), weights)
+                for w, e in self.right_hand_sides.items()
+            }
+        return FrozenDict(sides)
 
     @cached_property
-    def statistics(self) -> dict[str, Matrix]:
+    def statistics(self) -> Mapping[str, Matrix]:
         """Definitions of the data symbols that stand in `equations` (M: signature matrix, K: co-occurrence, ...)."""
         symbols = set().union(*(e.free_symbols for e in self.equations.values()))
-        return {str(s): e for s, e in statistics(self.model).items() if s in symbols}
+        return FrozenDict({str(s): e for s, e in statistics(self.model).items() if s in symbols})
 
     @cached_property
     def _page(self) -> WrittenOut:
@@ -97,12 +95,12 @@ class Flow:
         Where the loss is kept whole, these are the intermediates of docs/notation.md (scores S, attention A, ...);
         elsewhere the statistics, and a scalar eps, to be put 1, whose powers mark terms beyond the first.
         """
-        return self._page.equations
+        return FrozenDict(self._page.equations)
 
     @property
     def definitions(self) -> Mapping[str, Matrix]:
         """Name -> definition of what stands in `readable`, each in terms of weights, data and names before it."""
-        return self._page.definitions
+        return FrozenDict(self._page.definitions)
 
     @cached_property
     def dropped(self) -> tuple[tuple[int, Matrix], ...]:
@@ -110,7 +108,7 @@ class Flow:
         return tuple(islice(self.kept.dropped(self.model), 3))
 
     @cached_property
-    def residual_order(self) -> dict[str, float]:
+    def residual_order(self) -> Mapping[str, float]:
         """Weight name -> predicted power of eps of the relative error of its right-hand side.
 
         0 for a weight that the closure freezes, infinity where nothing is dropped. Special data can make the first
@@ -118,9 +116,9 @@ class Flow:
         """
         dropped = self.kept.first_dropped(self.model)
         if all(power == inf for power in dropped.values()):  # nothing dropped: no series is asked for
-            return {w: inf if w in self.moving else 0 for w in self.model.weights}
+            return FrozenDict({w: inf if w in self.moving else 0 for w in self.model.weights})
         starts = start_powers(self.model)
-        return {w: dropped[w] - starts[w] if w in self.moving else 0 for w in self.model.weights}
+        return FrozenDict({w: dropped[w] - starts[w] if w in self.moving else 0 for w in self.model.weights})
 
     @cached_property
     def invariants(self) -> tuple[Invariant, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import sympy as sp
 
 from ..algebra.adjoint import gradients
@@ -12,30 +10,31 @@ from ..algebra.matrices import product, terms_of, total
 from ..algebra.nodes import Matrix, matrix_symbols
 from ..algebra.rebuild import canonical, distribute
 from ..algebra.series import Series
+from ..models.content import kept_by_content
 from ..models.model import Model
 
 SEARCH_DEPTH = 24  # powers searched for the first term that holds a weight
 
 
-@lru_cache(maxsize=64)
+@kept_by_content(64)
 def model_logits(model: Model) -> Matrix:
     """Logits of a model in canonical form."""
     return canonical(model.logits)
 
 
-@lru_cache(maxsize=256)
+@kept_by_content(256)
 def logit_series(model: Model, order: int) -> Series:
     """Logits of a model by powers of the weight scale, up to eps^order."""
     return expand(model_logits(model), model.weight_symbols, order)
 
 
-@lru_cache(maxsize=64)
+@kept_by_content(64)
 def loss_series(model: Model, order: int) -> Series:
     """Loss of the model by powers of the weight scale, up to eps^order, without its constant."""
     return model.loss_function.series(logit_series(model, order), order)
 
 
-@lru_cache(maxsize=64)
+@kept_by_content(64)
 def start_powers(model: Model) -> dict[str, int]:
     """Weight name -> lowest power of eps in the logits, hence in the loss, of a term that holds it."""
     starts: dict[str, int] = {}

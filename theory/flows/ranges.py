@@ -11,9 +11,12 @@ import numpy as np
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
-from ..algebra.activations import X, taylor
 from ..algebra.expansion import leading_degree, truncated
 from ..algebra.nodes import Matrix, RowSoftmax
+from ..algebra.scalars.functions import X
+from ..algebra.scalars.numpy_values import numpy_function
+from ..algebra.scalars.pieces import pieces
+from ..algebra.scalars.taylor import taylor
 from ..models.model import Model
 from .closure import EXACT, Closure
 from .powers import leading_order, model_logits
@@ -99,9 +102,8 @@ def _power(part: int | str) -> int | None:
 @lru_cache(maxsize=256)
 def truncation_limit(function: sp.Lambda, degree: int) -> float:
     """Largest z with |p(+-z) - f(+-z)| <= 10 % of |f(+-z)|, p the Taylor polynomial; infinity if there is no end."""
-    (x,) = function.variables
     coefficients = np.array([float(c) for c in taylor(function, degree)])
-    exact = sp.lambdify(x, function.expr, ["scipy", "numpy"])
+    exact = numpy_function(function)
 
     def wrong(z: float) -> bool:
         points = np.array([-z, z])
@@ -121,16 +123,20 @@ def truncation_limit(function: sp.Lambda, degree: int) -> float:
 
 @lru_cache(maxsize=64)
 def radius(function: sp.Lambda) -> float:
-    """Radius of convergence of the Taylor series at 0, from the growth of its coefficients."""
+    """How far the Taylor series at 0 reaches: by the growth of its coefficients, at most to a joint of pieces."""
     import mpmath as mp
 
     (x,) = function.variables
+    around = [part for part in pieces(function.expr, x) if part.low <= 0 <= part.high]
+    if len(around) > 1:
+        return 0.0
+    reach = float(min(-around[0].low, around[0].high))
     with mp.workdps(250):  # derivatives are taken by differences: most digits are lost
-        c = mp.taylor(sp.lambdify(x, function.expr, "mpmath"), 0, TERMS)
+        c = mp.taylor(sp.lambdify(x, around[0].expr, "mpmath"), 0, TERMS)
         sizes = [(k, abs(v)) for k, v in enumerate(c) if k and abs(v) > mp.mpf(10) ** -90]
     ratios = [(b, float((u / v) ** (mp.mpf(1) / (b - a)))) for (a, u), (b, v) in pairwise(sizes)]
     if len(ratios) < 4:
-        return inf  # a polynomial
+        return reach  # a polynomial
     (k, early), (m, late) = ratios[len(ratios) // 2], ratios[-1]
     # Ratios approach the radius like 1/k, so two of them give it; those of entire functions grow without end.
-    return (m * late - k * early) / (m - k) if late < 1.2 * early else inf
+    return min(reach, (m * late - k * early) / (m - k)) if late < 1.2 * early else reach

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import combinations_with_replacement
 
 import sympy as sp
@@ -10,6 +9,7 @@ import sympy as sp
 from ..algebra.matrices import diagonal, hadamard, product, transpose
 from ..algebra.nodes import Matrix, matrix_symbols
 from ..data.inputs import ROW_WEIGHTS, ROWS
+from ..models.content import kept_by_content
 from ..models.model import Model
 from ..printing.letters import free_name
 from .powers import model_logits
@@ -18,7 +18,7 @@ from .powers import model_logits
 SUFFIXES = {"C": "", "X": "", "C_mean": "mean", "X_last": "last", "X_1": "1", "X_2": "2"}
 
 
-@lru_cache(maxsize=64)
+@kept_by_content(64)
 def statistics(model: Model) -> dict[sp.MatrixSymbol, Matrix]:
     """Statistics of a model's data, of theory.md (0.1) and (0.3), by name.
 

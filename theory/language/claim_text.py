@@ -23,11 +23,15 @@ class ClaimError(ValueError):
     """
 
     def __init__(self, reason: str, text: str, position: int) -> None:
-        self.reason, self.position = reason, position
+        self.reason, self.text, self.position = reason, text, position
         start = max(0, position - 60)
         shown = "".join(c if c.isprintable() else " " for c in text[start : start + 100])
         self.picture = (f"  {shown}", f"  {' ' * (position - start)}^")
         super().__init__("\n".join([reason, *self.picture]))
+
+    def __reduce__(self) -> tuple[type[ClaimError], tuple[str, str, int]]:
+        """Restore from the parts: an error must survive its way out of a worker process."""
+        return type(self), (self.reason, self.text, self.position)
 
 
 def tokens(text: str) -> Iterator[tuple[str, str, int]]:

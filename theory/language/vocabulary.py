@@ -10,10 +10,10 @@ import scipy.sparse as sparse
 import sympy as sp
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from ..algebra.activations import Activation
 from ..algebra.matrices import diagonal, product, transpose
 from ..algebra.nodes import Matrix, StochasticSymbol
 from ..algebra.rebuild import Substitution, canonical
+from ..algebra.scalars.activations import Activation
 from ..algebra.traversal import rule
 from ..data.inputs import COUNTS, D_VOCAB, N_CTX, ROW_WEIGHTS, ROWS
 from ..flows.powers import model_logits

@@ -14,9 +14,10 @@ import numpy as np
 import scipy.sparse as sparse
 import sympy as sp
 
-from ..algebra.activations import X, taylor
 from ..algebra.matrices import apply, hadamard, product, total, transpose
 from ..algebra.nodes import Centering, Matrix, RowLogSumExp, StochasticSymbol
+from ..algebra.scalars.functions import X
+from ..algebra.scalars.taylor import taylor
 from ..algebra.series import Series, add, multiply, powers
 from ..base.validate import choice
 from ..data.inputs import ROW_WEIGHTS, ROWS, one_hot
@@ -126,13 +127,14 @@ class CrossEntropy(Loss):
         return _mean_series(add(linear, _log_mean_exp(centred, ones, order)), order)
 
     def values(self, logits: np.ndarray, targets: Any) -> np.ndarray:
-        """Log-sum-exp minus the targets' logits, both from the largest logit: targets sum to one, so it cancels.
-
-        Added to the logarithm it would swallow it: equal logits of 1e100 have a loss of log(outputs), not of 0.
-        """
-        below = logits - logits.max(axis=1, keepdims=True)
+        """Log-sum-exp minus the targets' logits, both counted from the row's largest, so that nothing large cancels."""
+        rows = np.arange(len(logits))
+        top = logits.argmax(axis=1)
+        below = logits - logits[rows, top][:, None]
+        rest = np.exp(below)
+        rest[rows, top] = 0.0  # of the sum of exponentials this is the 1
         fit = targets.multiply(below) if sparse.issparse(targets) else targets * below
-        return np.log(np.exp(below).sum(axis=1)) - np.asarray(fit.sum(axis=1)).ravel()
+        return np.log1p(rest.sum(axis=1)) - np.asarray(fit.sum(axis=1)).ravel()
 
 
 def _log_mean_exp(centred: Series, ones: sp.OneMatrix, order: int) -> Series:
@@ -184,8 +186,9 @@ class Exponential(_MarginLoss):
     expr = sp.exp(-X)
 
     def values(self, logits: np.ndarray, targets: Any) -> np.ndarray:
-        """exp(-y f)."""
-        return np.exp(-targets * logits).sum(axis=1)
+        """exp(-y f), infinity beyond the largest float."""
+        with np.errstate(over="ignore"):
+            return np.exp(-targets * logits).sum(axis=1)
 
 
 class Logistic(_MarginLoss):

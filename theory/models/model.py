@@ -5,16 +5,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy as sp
 
-from ..algebra.activations import Activation
 from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
+from ..algebra.scalars.activations import Activation
 from ..base.errors import FieldError
+from ..base.frozen import FrozenDict
+from ..base.weight_names import weight_name
 from ..data.inputs import build_inputs, dimension
+from .content import Content
 from .spec import Spec
 
 ROW_SUM = 1e-9  # how far the sum of a row of averages may be from one
@@ -77,7 +80,19 @@ class Model(Spec):
     @property
     def weights(self) -> dict[str, tuple[int, int]]:
         """Shape of every weight, by name."""
-        return dict(_shapes(self))
+        return self._shapes
+
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[int, int]]:
+        symbols = self.weight_symbols
+        check_symbols(symbols, {f.name for f in fields(self)}, self.logits)
+        sizes = self.sizes
+        return FrozenDict({w.name: (_size(w.rows, sizes), _size(w.cols, sizes)) for w in symbols})
+
+    @cached_property
+    def content(self) -> Content:
+        """What the equations say, as a key for what is derived from them."""
+        return Content(self)
 
     @property
     def sizes(self) -> dict[sp.Symbol, int]:
@@ -111,6 +126,26 @@ class Model(Spec):
         }
 
 
+def check_symbols(symbols: tuple[sp.MatrixSymbol, ...], own: set[str], logits: Matrix) -> None:
+    """Refuse weights whose names would clash with one another, with the model's fields, with data or with our words.
+
+    Raises
+    ------
+    FieldError
+        Naming the first that does.
+    """
+    names = [weight_name(w.name) for w in symbols]
+    for name, w in zip(names, symbols, strict=True):
+        if names.count(name) > 1 or any(s.name == name and s != w for s in matrix_symbols(logits)):
+            raise FieldError(
+                "weight_symbols", f"have two symbols called {name!r}: give every one a name of its own."
+            )
+        if name in own:
+            raise FieldError(
+                "weight_symbols", f"have a weight called {name!r}, which is a field of the model: rename it."
+            )
+
+
 def _check_premises(logits: Matrix, inputs: Mapping[str, Any]) -> None:
     """Refuse data whose rows do not sum to one where derivations take that for granted."""
     for symbol in matrix_symbols(logits):
@@ -124,17 +159,11 @@ def _check_premises(logits: Matrix, inputs: Mapping[str, Any]) -> None:
                 )
 
 
-@lru_cache(maxsize=256)
-def _shapes(model: Model) -> dict[str, tuple[int, int]]:
-    sizes = model.sizes
-    return {w.name: (_size(w.rows, sizes), _size(w.cols, sizes)) for w in model.weight_symbols}
-
-
 def _size(dimension: sp.Expr, sizes: Mapping[sp.Symbol, int]) -> int:
     number = sp.sympify(sp.sympify(dimension).xreplace(sizes))
-    if not number.is_Integer:
+    if not number.is_Integer or number < 1:
         raise FieldError(
             "weight_symbols",
-            f"use the dimension {dimension}, which is no integer field of the model: add it.",
+            f"use the dimension {dimension}, which is no positive integer field of the model: add it.",
         )
     return int(number)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from ..algebra.activations import Activation
 from ..algebra.matrices import apply, product, total, transpose
 from ..algebra.nodes import Matrix, RowSoftmax
+from ..algebra.scalars.activations import Activation
 from ..data.inputs import C_MEAN, C_PAIR, D_HEAD, P_LAST, P_PAIR, T_PAIR, X_LAST, weight
 from .model import Model
 

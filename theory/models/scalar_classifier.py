@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
-from ..algebra.activations import Activation
 from ..algebra.matrices import apply, product, transpose
 from ..algebra.nodes import Matrix, RowSoftmax
+from ..algebra.scalars.activations import Activation
 from ..base.errors import FieldError
 from ..data.inputs import C_MEAN, X_LAST, weight
 from .model import Model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..base.errors import FieldError
+from ..base.frozen import FrozenRecord, frozen
 from ..base.validate import integer, real
 from .losses import Loss, find_loss
 
@@ -17,8 +19,25 @@ if TYPE_CHECKING:
     from ..data.dataset import Dataset
 
 
+class _Fields(FrozenRecord):
+    """Refuses attributes that are no fields: models are told apart, copied and recorded by their fields alone."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse; fields of frozen dataclasses are refused before.
+
+        Raises
+        ------
+        FieldError
+            Always.
+        """
+        raise FieldError(
+            name,
+            f"is no field of {type(self).__name__}: declare it in the class, under `@dataclass(frozen=True)`.",
+        )
+
+
 @dataclass(frozen=True)
-class Spec(ABC):
+class Spec(_Fields, ABC):
     """Frozen description of a network that can be trained.
 
     `Model` adds symbolic logits, and with them everything that the theory says.
@@ -42,6 +61,8 @@ class Spec(ABC):
                 object.__setattr__(self, f.name, integer(f.name, value, 1))
             elif f.type in ("bool", bool) and not isinstance(value, (bool, np.bool_)):
                 raise FieldError(f.name, f"must be True or False, got {value!r}.")
+            else:
+                object.__setattr__(self, f.name, frozen(value))  # an array of the user's is his to change
         find_loss(self.loss)
 
     @property
@@ -179,10 +200,15 @@ class Spec(ABC):
 
     def spec(self) -> dict[str, Any]:
         """Class name and fields as JSON-able values."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {"name": self.name} | {
-            k: v if isinstance(v, (int, type(None))) else str(v) for k, v in values.items()
-        }
+        return {"name": self.name} | {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+
+def _plain(value: Any) -> Any:
+    """A field as a JSON-able value; an array by its content, which its text leaves out."""
+    if isinstance(value, np.ndarray):
+        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
+        return f"{value.dtype} {value.shape} {digest}"
+    return value if isinstance(value, (int, type(None))) else str(value)
 
 
 def _real_array(name: str, value: Any) -> np.ndarray:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from ..algebra.activations import Activation
 from ..algebra.matrices import apply, product, total
 from ..algebra.nodes import Matrix
+from ..algebra.scalars.activations import Activation
 from ..data.inputs import X_1, X_2, weight
 from .model import Model
 

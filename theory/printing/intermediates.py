@@ -50,8 +50,8 @@ class WrittenOut:
         Name -> what it stands for, each in terms of weights, data and the names before it.
     """
 
-    equations: dict[str, Matrix]
-    definitions: dict[str, Matrix]
+    equations: Mapping[str, Matrix]
+    definitions: Mapping[str, Matrix]
 
 
 def write_out(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ....theory.base.frozen import FrozenRecord
 from ....theory.base.validate import integer
 from ..outcome import Outcome, Status
 
@@ -19,7 +20,7 @@ CHUNK = 8192  # modes that one task takes; results do not depend on it
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ModeEnsemble:
+class ModeEnsemble(FrozenRecord):
     """End states of an ensemble of modes.
 
     Attributes

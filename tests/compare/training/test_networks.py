@@ -43,7 +43,7 @@ def test_sigmoid_form_has_finite_gradients_far_out():
 
 
 def test_unknown_function_and_second_symbol_are_refused():
-    with pytest.raises(ValueError, match=r"uses besselj.*no torch counterpart.*tanh"):
+    with pytest.raises(ValueError, match=r"no numerical form is known of the function besselj.*tanh"):
         torch_function(sp.besselj(1, x), x)
     with pytest.raises(ValueError, match="must depend on x alone"):
         torch_function(x * sp.Symbol("a"), x)
@@ -82,3 +82,24 @@ def test_a_model_of_ones_own_gets_its_twin_from_its_logits(data, model, start):
     tokens = torch.tensor(data.sequences)
     expected = network(model, start)(tokens)
     torch.testing.assert_close(ours(tokens), expected, rtol=1e-12, atol=1e-14)
+
+
+class OneBased(theory.EmbMLP):
+    """A user's model whose tokens count from one; it works in place, as one does in a notebook."""
+
+    def inputs(self, sequences):
+        sequences -= 1
+        return super().inputs(sequences)
+
+
+def test_a_network_of_symbols_sees_what_is_written_to_its_batch_and_lets_nobody_write_to_it():
+    model = OneBased(5, 3, 4)
+    start = model.init(0.5, 0)
+    net = SymbolicNetwork(model, start)
+    batch = torch.tensor([[1, 2], [3, 3]])
+    before = net(batch)
+    assert batch.tolist() == [[1, 2], [3, 3]]
+    batch[0, 0] = 4  # the same tensor, other tokens
+    expected = SymbolicNetwork(model, start)(torch.tensor([[4, 2], [3, 3]]))
+    assert torch.equal(net(batch), expected)
+    assert not torch.equal(before, expected)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from helpers import MODELS, data_for, random_weights
+from numba import njit
 
 from smallinit.sim import check_flow
-from smallinit.sim.kernel.problem import Problem
+from smallinit.sim.kernel.problem import RHS_SIGNATURE, Problem
 from smallinit.theory import derive
 
 
@@ -18,11 +19,6 @@ def test_derived_flows_keep_the_contract(name, closure):
 
 def skips(t, y, out):
     out[0] = y[0]
-
-
-def writes_state(t, y, out):
-    y[1] = 0.0
-    out[0], out[1] = y[0], y[1]
 
 
 def adds(t, y, out):
@@ -38,7 +34,6 @@ def not_finite(t, y, out):
     ("function", "message"),
     [
         (skips, "leaves entry 1 of `out` unwritten"),
-        (writes_state, "changes entry 1 of the state"),
         (adds, "other numbers at entry 1 when it is called again"),
         (not_finite, "nan or inf at entry 1"),
     ],
@@ -46,6 +41,18 @@ def not_finite(t, y, out):
 def test_broken_rules_are_named(function, message):
     with pytest.raises(ValueError, match=message):
         check_flow(Problem.from_function(function, 2), np.ones(2))
+
+
+@njit(RHS_SIGNATURE)
+def writes_state(t, y, out, floats, ints, work):
+    y[1] = 0.0
+    out[0], out[1] = y[0], y[1]
+
+
+def test_a_kernel_that_writes_to_the_state_is_named():
+    """A plain function cannot: it is given a copy."""
+    with pytest.raises(ValueError, match="changes entry 1 of the state"):
+        check_flow(Problem(writes_state, {"y": (0, (2, 1))}), np.ones(2))
 
 
 def test_shapes_and_data():

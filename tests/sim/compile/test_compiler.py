@@ -19,8 +19,8 @@ from smallinit.sim.compile.graph import Graph, Ref
 from smallinit.sim.compile.scalar import apply_function
 from smallinit.sim.kernel._interpreter import rhs
 from smallinit.theory import Dataset, EmbMLP, derive
-from smallinit.theory.algebra.activations import X
 from smallinit.theory.algebra.evaluate import evaluate
+from smallinit.theory.algebra.scalars.functions import X
 from smallinit.theory.data.inputs import ROWS
 
 TINY = {"sizes": (3, 2, 2), "n": 4}  # sympy writes every entry out
@@ -92,7 +92,7 @@ def test_every_function_equals_sympys_value(function, flipped):
 
 
 def test_a_function_without_a_kernel_is_named():
-    with pytest.raises(TypeError, match="no kernel for the function besselj"):
+    with pytest.raises(TypeError, match="no numerical form is known of the function besselj"):
         apply_function(Graph(), sp.Lambda(X, sp.besselj(0, X)), 1.0, Ref(0))
 
 

@@ -9,7 +9,7 @@ from helpers import MODELS, data_for, random_data, random_weights, relative
 from smallinit.sim import Outcome, Status, Trajectory, alignment, integrate, onset, predict_stages
 from smallinit.sim.forecast.stages import coupling, value_direction
 from smallinit.theory import Dataset, EmbMLP, ScalarClassifier, derive
-from smallinit.theory.exact.closed_forms import key_query
+from smallinit.theory.exact.keys_and_queries import key_query
 
 
 def classifier(eps, seed=0):

@@ -6,7 +6,7 @@ import pytest
 import xarray
 
 from smallinit.sim.trajectory.netcdf import read_netcdf, write_netcdf
-from smallinit.theory.base.sealed import UnsoundFile, append_seal
+from smallinit.theory.base.disk.sealed import UnsoundFile, append_seal
 
 
 @pytest.fixture

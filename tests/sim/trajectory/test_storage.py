@@ -9,8 +9,8 @@ import pytest
 
 from smallinit.sim import Outcome, Status, Trajectory, load_trajectory
 from smallinit.theory import Dataset, EmbMLP
+from smallinit.theory.base.disk.sealed import UnsoundFile, append_seal
 from smallinit.theory.base.errors import InputError
-from smallinit.theory.base.sealed import UnsoundFile, append_seal
 
 
 def test_file_holds_everything(trajectory, model, data, tmp_path):

@@ -6,9 +6,9 @@ from dataclasses import fields
 
 from smallinit import theory
 from smallinit.compare.training.networks import TWINS
-from smallinit.compare.training.training_run import LABELS
+from smallinit.compare.training.settings import RULES
 from smallinit.sim.ode.methods import METHODS
-from smallinit.theory.algebra.activations import BEYOND, KNOWN_BAD, NAMED
+from smallinit.theory.algebra.scalars.activations import BEYOND, KNOWN_BAD, NAMED
 from smallinit.theory.base import names
 from smallinit.theory.flows.closure import Closure
 from smallinit.theory.models.losses import LOSSES
@@ -19,7 +19,7 @@ def test_names_are_those_of_the_registries():
     assert tuple(KNOWN_BAD) == names.BAD_ACTIVATIONS
     assert tuple(LOSSES) == names.LOSSES
     assert tuple(METHODS) == names.METHODS
-    assert tuple(LABELS) == names.OPTIMIZERS
+    assert tuple(RULES) == names.OPTIMIZERS
     assert [f.name for f in fields(Closure)] == [*names.CLOSURE_PARTS, "name"]
 
 

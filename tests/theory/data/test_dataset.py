@@ -204,14 +204,14 @@ BAD = [
     ({"weights": [1]}, r"`weights` must have shape \(2,\)"),
     ({"weights": ["a", "b"]}, "`weights` must hold real numbers"),
     ({"groups": ["a"]}, r"`groups` must have shape \(2,\)"),
-    ({"groups": [1, 2]}, "`groups` must hold strings, got 1"),
-    ({"groups": ["a", ""]}, "`groups` must hold names, got an empty string"),
+    ({"groups": [1, 2]}, "`groups` must be a name, got 1"),
+    ({"groups": ["a", ""]}, "`groups` must be a name, got ''"),
     ({"held_out": [True, True]}, "`held_out` must leave at least one training sequence, got all 2"),
     ({"held_out": [0, 1]}, "`held_out` must hold booleans, got dtype int64"),
     ({"held_out": [True]}, r"`held_out` must have shape \(2,\)"),
     ({"token_groups": {"x": [2]}}, r"`token_groups\['x'\]` must lie in"),
     ({"token_groups": {"x": []}}, r"`token_groups\['x'\]` must not be empty"),
-    ({"token_groups": {1: [0]}}, "`token_groups` must map names to tokens, got the key 1"),
+    ({"token_groups": {1: [0]}}, "`token_groups` must be a name, got 1"),
 ]
 
 

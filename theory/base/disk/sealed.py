@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import InputError
+from ..errors import InputError
 from .regular import open_regular
 
 BLANK = b"smallinit-seal sha256 " + b"0" * 64
@@ -49,16 +49,16 @@ class UnsoundFile(InputError):
         return type(self), (self.path, self.reason, self.remedy)
 
 
-def sealed(content: bytes) -> bytes:
+def with_seal(content: bytes) -> bytes:
     """Fill in the blank seal that `content` ends with."""
     place = _digits(content, 0)
     digest = hashlib.sha256(content).hexdigest().encode()
     return content[: place[0]] + digest + content[place[1] :]
 
 
-def sealed_html(text: str) -> bytes:
+def html_with_seal(text: str) -> bytes:
     """Return a page with a seal in a comment at its end."""
-    return sealed(text.encode() + b"<!-- " + BLANK + b" -->\n")
+    return with_seal(text.encode() + b"<!-- " + BLANK + b" -->\n")
 
 
 def seal_file(path: Path) -> None:

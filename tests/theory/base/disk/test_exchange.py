@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from smallinit.theory.base import exchange as module
-from smallinit.theory.base.exchange import exchange
+from smallinit.theory.base.disk import exchange as module
+from smallinit.theory.base.disk.exchange import exchange
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has this call")

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
+from smallinit.theory.base.disk.regular import inside, open_regular, read_regular
 from smallinit.theory.base.errors import InputError
-from smallinit.theory.base.regular import inside, open_regular, read_regular
 
 
 def test_regular_files_are_read(tmp_path):

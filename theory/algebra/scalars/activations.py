@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import sympy as sp
 
-from ..base.errors import FieldError
-from ..base.validate import unknown
-
-X = sp.Symbol("x", real=True)
+from ...base.errors import FieldError
+from ...base.validate import unknown
+from ..traversal import UnknownNodeError
+from .functions import X
+from .pieces import Piece, joined, pieces
+from .singular import singularity
+from .stable import stable_pieces
 
 # GELU and SiLU have slope 1/2 at the origin, so they are rescaled by 2; SiLU is written with tanh, which cannot
 # overflow. The usual softsign x/(1+|x|) has no second derivative at 0: its smooth form stands under that name.
@@ -27,14 +29,14 @@ NAMED = {
 # Beyond Assumption 1, by name only: its first Taylor term is the second, which is what joins two tokens at
 # leading order in a `TwoTokenMLP`.
 BEYOND = {"square": X**2}
-KINKED = (sp.Max, sp.Min, sp.Abs, sp.Piecewise, sp.sign, sp.Heaviside, sp.floor, sp.ceiling)
-PROBES = np.linspace(-4.0, 4.0, 161)  # pre-activations at which an activation must be real and finite
 KNOWN_BAD = {"relu": sp.Max(0, X), "leaky_relu": sp.Max(X / 100, X), "sigmoid": 1 / (1 + sp.exp(-X))}
+REACH = 4.0  # pre-activations up to this size must have a value, a slope and a curvature
+DIGITS, EQUAL = 30, 1e-15  # numbers are compared by their first digits; coefficients may be floats
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A scalar function s with s(0) = 0, s'(0) = 1, twice differentiable.
+    """A scalar function s with s(0) = 0, s'(0) = 1, twice differentiable, if need be piece by piece.
 
     Attributes
     ----------
@@ -76,26 +78,6 @@ class Activation:
         return sp.Lambda(self.symbol, self.expr)
 
 
-@lru_cache(maxsize=256)
-def taylor(function: sp.Lambda, order: int) -> tuple[sp.Expr, ...]:
-    """Taylor coefficients c_0 .. c_order of a function of one variable at 0.
-
-    Raises
-    ------
-    ValueError
-        If the function has no Taylor series there.
-    """
-    (x,) = function.variables
-    series = sp.series(function.expr, x, 0, order + 1).removeO()
-    poly = sp.expand(series)
-    found = tuple(poly.coeff(x, j) for j in range(order + 1))
-    if sp.expand(poly - sum(c * x**j for j, c in enumerate(found))) != 0:
-        raise ValueError(
-            f"the function {function.expr} has no Taylor series at 0, which every closure but 'exact' needs."
-        )
-    return tuple(map(sp.nsimplify, found))
-
-
 def _named(name: str) -> sp.Expr:
     expr = NAMED.get(name, KNOWN_BAD.get(name))
     if expr is None:
@@ -110,33 +92,62 @@ def _in_standard_symbol(expr: sp.Expr) -> sp.Expr:
     return expr.subs(free.pop(), X)
 
 
+@lru_cache(maxsize=256)
 def _checked(name: str, expr: sp.Expr) -> sp.Expr:
+    """The expression, its pieces in order, if Assumption 1 holds at pre-activations up to `REACH`.
+
+    No limit is taken and nothing is simplified or solved for, so that there is always an answer.
+    """
     refusal = f"`activation` {name!r} breaks Assumption 1 (s twice differentiable, s(0) = 0, s'(0) = 1): "
-    if expr.has(*KINKED):
-        raise ValueError(refusal + "it has a kink; use a smooth activation such as 'tanh' or 'gelu'.")
-    value, slope, bend = (sp.simplify(sp.limit(expr.diff(X, k), X, 0)) for k in range(3))
-    if not all(v.is_finite for v in (value, slope, bend)):
-        raise ValueError(refusal + "its first two derivatives at 0 are not finite; use a smooth activation.")
-    if value != 0:
-        raise ValueError(refusal + f"s(0) = {value}; subtract that constant.")
-    if slope != 1:
-        raise ValueError(refusal + f"s'(0) = {slope}; divide by it (or absorb it in the weights).")
-    _check_numerically(refusal, expr)
-    return expr
-
-
-def _check_numerically(refusal: str, expr: sp.Expr) -> None:
-    """Refuse what cannot be compiled, or is not real and finite at pre-activations that occur."""
     try:
-        for derivative in (expr, sp.diff(expr, X)):
-            sp.pycode(derivative)
-            with np.errstate(all="ignore"):
-                values = sp.lambdify(X, derivative, ["scipy", "numpy"])(PROBES)
-            values = np.broadcast_to(np.asarray(values), PROBES.shape)
-            if np.iscomplexobj(values) or not np.isfinite(values).all():
-                raise ValueError(refusal + f"it is not real and finite on {PROBES[0]:g} .. {PROBES[-1]:g}.")
-    except (NotImplementedError, NameError, TypeError) as error:
-        name = str(expr)
-        raise FieldError(
-            "activation", f"{name!r} uses a function that has no numerical form: use another."
-        ) from error
+        parts = pieces(expr, X)
+    except ValueError as error:
+        raise ValueError(refusal + str(error)) from error
+    jets = [_jet(name, part) for part in parts]
+    for left, here, beyond in zip(parts, jets, jets[1:], strict=False):
+        _check_joint(refusal, left.high, here, beyond)
+    for part, jet in zip(parts, jets, strict=True):
+        if found := _first_singularity(part, jet):
+            raise ValueError(refusal + f"it is not real and finite on {-REACH:g} .. {REACH:g}: {found}.")
+    at_zero = next(jet for part, jet in zip(parts, jets, strict=True) if part.low <= 0 <= part.high)
+    value, slope = (derivative.subs(X, 0) for derivative in at_zero[:2])
+    if not _equal(value, sp.S.Zero):
+        raise ValueError(refusal + f"s(0) = {value}; subtract that constant.")
+    if not _equal(slope, sp.S.One):
+        raise ValueError(refusal + f"s'(0) = {slope}; divide by it (or absorb it in the weights).")
+    return joined(parts, X)
+
+
+Jet = tuple[sp.Expr, sp.Expr, sp.Expr]  # value, slope and curvature
+
+
+def _jet(name: str, part: Piece) -> Jet:
+    jet = part.expr, part.expr.diff(X), part.expr.diff(X, 2)
+    try:
+        for derivative in jet:
+            stable_pieces(derivative, X)
+    except UnknownNodeError as error:
+        raise FieldError("activation", f"cannot be {name!r}: {error}") from error
+    return jet
+
+
+def _first_singularity(part: Piece, jet: Jet) -> str | None:
+    low, high = max(-REACH, float(part.low)), min(REACH, float(part.high))
+    if low >= high:
+        return None
+    return next((found for derivative in jet if (found := singularity(derivative, low, high))), None)
+
+
+def _check_joint(refusal: str, joint: sp.Expr, left: Jet, right: Jet) -> None:
+    for name, a, b in zip(("value", "slope", "curvature"), left, right, strict=True):
+        before, after = a.subs(X, joint), b.subs(X, joint)
+        if not _equal(before, after):
+            raise ValueError(
+                refusal + f"it has a kink at x = {joint}, where its {name} jumps from {before} to {after}; "
+                "use a smooth activation such as 'tanh' or 'gelu'."
+            )
+
+
+def _equal(a: sp.Expr, b: sp.Expr) -> bool:
+    gap = sp.N(a - b, DIGITS)
+    return bool(gap.is_finite) and abs(gap) <= EQUAL * max(1, abs(sp.N(b, DIGITS)))

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from smallinit.theory.base import owner
-from smallinit.theory.base.owner import is_temporary, leftovers, remove_leftovers, temporary
+from smallinit.theory.base.disk import owner
+from smallinit.theory.base.disk.owner import is_temporary, leftovers, remove_leftovers, temporary
 
 
 @pytest.fixture

@@ -8,17 +8,17 @@ import zipfile
 import numpy as np
 import pytest
 
-from smallinit.theory.base.npz import open_sealed_npz, write_npz
-from smallinit.theory.base.records import read_record, record_bytes, write_record
-from smallinit.theory.base.sealed import (
+from smallinit.theory.base.disk.sealed import (
     UnsoundFile,
     append_seal,
+    html_with_seal,
     is_sealed,
     open_sealed,
     read_sealed,
-    sealed,
-    sealed_html,
+    with_seal,
 )
+from smallinit.theory.base.npz import open_sealed_npz, write_npz
+from smallinit.theory.base.records import read_record, record_bytes, write_record
 
 
 def record(path):
@@ -38,7 +38,7 @@ KINDS = {
     "record": record,
     "arrays": arrays,
     "appended": appended,
-    "page": lambda p: p.write_bytes(sealed_html("<p>")),
+    "page": lambda p: p.write_bytes(html_with_seal("<p>")),
 }
 
 
@@ -95,7 +95,7 @@ def test_a_seal_in_the_content_is_content(tmp_path):
     )
     assert list(read_record(path)) == ["quoted"]
     with pytest.raises(LookupError):
-        sealed(b"no seal")
+        with_seal(b"no seal")
     assert is_sealed(path)
     (tmp_path / "b").write_bytes(b"")
     assert not is_sealed(tmp_path / "b")

@@ -1,0 +1,109 @@
+"""Nobody's arrays are shared: what we are given we copy, what we hand out cannot be written to."""
+
+import numpy as np
+import pytest
+from helpers import random_data, small_case
+
+from smallinit.sim import Outcome, Status, Trajectory, integrate, integrate_ensemble
+from smallinit.theory import Dataset, derive
+
+
+@pytest.fixture
+def run():
+    data, model, start = small_case()
+    return integrate(derive(model, "softmax"), data, start, 1.0, 5)
+
+
+def test_arrays_given_to_a_trajectory_are_copied():
+    t, weights = np.array([0.0, 1.0]), {"W": np.ones((2, 3, 4))}
+    steps, zeros, measured = np.array([0, 5]), {"half": np.array([0.5])}, {"loss": np.ones(2)}
+    path = Trajectory(
+        t, weights, Outcome(Status.REACHED_END, 1.0), steps=steps, events=zeros, measured=measured,
+        statistics={"seconds": 1.0, "parts": [1, 2]},
+    )  # fmt: skip
+    for array in (t, weights["W"], steps, zeros["half"], measured["loss"]):
+        array[...] = -1
+    weights["V"] = measured["other"] = t
+    assert path.t.tolist() == [0.0, 1.0]
+    assert path.steps.tolist() == [0, 5]
+    assert path.events["half"].tolist() == [0.5]
+    assert path["loss"].tolist() == [1.0, 1.0]
+    assert (path.weights["W"] == 1.0).all()
+    assert list(path.weights) == ["W"]
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda run: run.t,
+        lambda run: run.weights["W_E"],
+        lambda run: run.weights["W_out"][0],
+        lambda run: run["loss"],
+        lambda run: run["singular_values/W_E"],
+        lambda run: run.to_xarray()["W_E"].values,
+        lambda run: run.data.weights,
+        lambda run: run.data.counts.data,
+        lambda run: run.data.label_matrix.indices,
+        lambda run: run.data.occurrences,
+        lambda run: run.data.training_weights,
+    ],
+)
+def test_arrays_handed_out_cannot_be_written_to(run, take):
+    before = np.array(take(run))
+    with pytest.raises(ValueError, match="read-only"):
+        take(run)[...] = 0
+    np.testing.assert_array_equal(take(run), before)
+
+
+@pytest.mark.parametrize("part", ["weights", "events", "statistics", "provenance", "measured"])
+def test_mappings_handed_out_cannot_be_changed(run, part):
+    with pytest.raises(TypeError, match="cannot be changed"):
+        getattr(run, part)["W_E"] = 0
+
+
+def test_what_is_copied_out_is_the_callers(run):
+    state = run.state()
+    state["W_E"][:] = 0.0
+    parts, occurrences = run.data.signature_parts()
+    parts.data[:] = occurrences[:] = 0.0
+    assert run.state()["W_E"].any()
+    assert run.data.signature_parts()[0].data.all()
+
+
+def test_token_groups_are_the_data_sets_own():
+    tokens, groups = np.array([0, 1]), {}
+    groups["few"] = tokens
+    data = Dataset([[0, 1]], [1], 3, token_groups=groups)
+    before = data.fingerprint
+    tokens[:] = 2
+    groups["more"] = tokens
+    assert data.token_groups["few"].tolist() == [0, 1]
+    assert list(data.token_groups) == ["few"]
+    with pytest.raises(TypeError, match="cannot be changed"):
+        data.token_groups["more"] = tokens
+    assert Dataset([[0, 1]], [1], 3, token_groups={"few": [0, 1]}).fingerprint == before
+
+
+def test_starts_are_read_and_left_alone():
+    data, model, start = small_case()
+    flow = derive(model, "leading")
+    given = {name: np.stack([value, 2.0 * value]) for name, value in start.items()}
+    kept = {name: value.copy() for name, value in (start | {f"{n}s": v for n, v in given.items()}).items()}
+    first = integrate(flow, data, start, 1.0, 3)
+    many = integrate_ensemble(flow, data, given, 1.0, 3)
+    for name, value in start.items():
+        np.testing.assert_array_equal(value, kept[name])
+        np.testing.assert_array_equal(given[name], kept[f"{name}s"])
+        value[:] = given[name][:] = 0.0
+    assert first.weights["W_E"].any()
+    assert many.weights["W_E"].any()
+    with pytest.raises(ValueError, match="read-only"):
+        many.weights["W_E"][0] = 0.0
+
+
+def test_a_kernel_does_not_hear_of_data_changed_by_force():
+    """Statistics that a data set keeps are closed too: a kernel compiled later sees the same data."""
+    data = random_data()
+    pairs = data._pair_weights
+    with pytest.raises(ValueError, match="read-only"):
+        pairs.data *= 2.0

@@ -1,0 +1,6 @@
+import smallinit
+from smallinit.theory.base.version import package_version
+
+
+def test_the_version_is_one():
+    assert package_version() == smallinit.__version__

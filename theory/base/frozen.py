@@ -1,0 +1,108 @@
+"""What is handed out stays as it was: arrays that nobody can write to, mappings without setters, records that travel.
+
+An array that a record holds is either nobody's to change or the record's own copy; what leaves it can be read, kept and
+sent to another process, and is there what it was here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+import scipy.sparse as sparse
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class FrozenDict(dict[K, V]):
+    """A dict that cannot be changed; ``{**it}`` and ``it | other`` are plain dicts again. It can be pickled."""
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(
+            "this mapping is part of a finished result and cannot be changed: copy it, dict(...)."
+        )
+
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse  # pyright: ignore
+
+    def __reduce__(self) -> tuple[type, tuple[dict[K, V]]]:
+        """Restore in one go: entries cannot be set one by one."""
+        return type(self), (dict(self),)
+
+
+def sealed(array: Any) -> Any:
+    """Close an array of our own, with all that it is a view of, to writing; `read_only` takes it as it is then.
+
+    Of a sparse array, its three parts; equal entries are summed before, since they cannot be later.
+    """
+    if sparse.issparse(array):
+        array.sum_duplicates()
+        for part in (array.data, array.indices, array.indptr):
+            sealed(part)
+        return array
+    for part in _holders(array):
+        part.setflags(write=False)
+    return array
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Give the numbers of an array so that nobody can change them: itself if it is `sealed`, else a copy.
+
+    One row that is broadcast along the first axis stays one row.
+    """
+    if not any(part.flags.writeable for part in _holders(array)):
+        return array
+    if array.ndim and len(array) > 1 and array.strides[0] == 0:
+        return sealed(np.broadcast_to(sealed(np.array(array[0])), array.shape))
+    return sealed(np.array(array))
+
+
+def _holders(array: np.ndarray) -> Iterator[np.ndarray]:
+    """An array and those whose memory it shows."""
+    part: Any = array
+    while isinstance(part, np.ndarray):
+        yield part
+        part = part.base
+
+
+def frozen(value: Any) -> Any:
+    """Give a value that cannot be changed, with all its parts: arrays, sparse arrays, mappings and lists."""
+    if isinstance(value, np.ndarray):
+        return read_only(value)
+    if sparse.issparse(value):
+        return sealed(sparse.csr_array(value, copy=True))
+    if isinstance(value, Mapping):
+        return FrozenDict({key: frozen(part) for key, part in value.items()})
+    if type(value) in (list, tuple):
+        return tuple(frozen(part) for part in value)
+    return value
+
+
+class FrozenRecord:
+    """Base of frozen dataclasses that hold arrays or mappings: nobody changes them, here or where they are sent.
+
+    Arrays that somebody else can write to are copied when a record is made; `sealed` ones are taken. Pickled and copied
+    it has equal fields, again closed to writing. What is computed from the fields and kept beside them does not travel;
+    it is computed again.
+    """
+
+    def __post_init__(self) -> None:
+        """Close all fields to writing."""
+        for name in _parameters(self):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields that a record is made of."""
+        return {name: getattr(self, name) for name in _parameters(self)}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Set the fields; arrays come out of a pickle writable."""
+        for name, value in state.items():
+            object.__setattr__(self, name, frozen(value))
+
+
+def _parameters(record: Any) -> list[str]:
+    """Names of the fields that a record is made of."""
+    return [f.name for f in fields(record) if f.init]
