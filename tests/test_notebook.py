@@ -107,3 +107,10 @@ def test_a_wrong_name_of_an_error(nouns):
         nouns[3].relative_error["W_i"]
     with pytest.raises(KeyError, match=r"there are W_E, W_in"):
         nouns[3].relative_error["zzz"]
+
+
+def test_cards_have_no_colours_of_their_own(nouns):
+    """Dark or light: what a notebook shows takes the colours of the page around it."""
+    flow, theory, _, both, data, model = nouns
+    for thing in (flow, theory, both, check("dW_E = M @ W_out.T @ W_in.T", model, data)):
+        assert re.findall(r"(?:[;\"\s]color|background[-\w]*|fill|bgcolor)\s*[:=]", thing._repr_html_()) == []

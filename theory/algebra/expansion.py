@@ -11,7 +11,7 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 from .matrices import diagonal, hadamard, hadamard_power, product, total, transpose
 from .nodes import Centering, Matrix, RowSoftmax, matrix_symbols
 from .rebuild import Rebuild
-from .scalars.taylor import taylor
+from .scalars.series_at_zero import taylor
 from .series import Series, add, compose, multiply, power, softmax
 from .traversal import Traversal, rule
 

@@ -12,7 +12,7 @@ import sympy as sp
 
 from .matrices import diagonal, hadamard, product, total
 from .nodes import Matrix, RowSoftmax
-from .scalars.taylor import taylor
+from .scalars.series_at_zero import taylor
 
 Series = dict[int, Matrix]
 

@@ -16,7 +16,7 @@ from ..algebra.nodes import Matrix, RowSoftmax
 from ..algebra.scalars.functions import X
 from ..algebra.scalars.numpy_values import numpy_function
 from ..algebra.scalars.pieces import pieces
-from ..algebra.scalars.taylor import taylor
+from ..algebra.scalars.series_at_zero import taylor
 from ..models.model import Model
 from .closure import EXACT, Closure
 from .powers import leading_order, model_logits

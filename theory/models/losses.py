@@ -17,7 +17,7 @@ import sympy as sp
 from ..algebra.matrices import apply, hadamard, product, total, transpose
 from ..algebra.nodes import Centering, Matrix, RowLogSumExp, StochasticSymbol
 from ..algebra.scalars.functions import X
-from ..algebra.scalars.taylor import taylor
+from ..algebra.scalars.series_at_zero import taylor
 from ..algebra.series import Series, add, multiply, powers
 from ..base.validate import choice
 from ..data.inputs import ROW_WEIGHTS, ROWS, one_hot

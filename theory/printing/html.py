@@ -105,6 +105,8 @@ def _converted(latex: str) -> str:
 def _serialised(element: Element) -> str:
     """Write an element from what is allowed, everything else as its text."""
     children = list(element)
+    if name := _name(element):
+        return name
     if element.tag in ("msub", "msubsup") and len(children) > 1:
         children[1] = _word(children[1])
     inner = escape(unescape(element.text or "")) + "".join(map(_serialised, children))
@@ -113,6 +115,15 @@ def _serialised(element: Element) -> str:
     kept = "".join(f' {k}="{escape(v)}"' for k, v in element.attrib.items() if k in ATTRIBUTES)
     bold = ' style="font-weight:bold"' if element.get("mathvariant") == "bold" else ""
     return f"<{element.tag}{kept}{bold}>{inner}</{element.tag}>"
+
+
+def _name(element: Element) -> str:
+    """Write the letters of an upright or typewriter name as one word, which no reader takes for a product; else ""."""
+    variants = {part.get("mathvariant") for part in element}
+    if element.tag != "mrow" or len(element) < 2 or variants not in ({"normal"}, {"monospace"}):
+        return ""
+    text = escape("".join(unescape(part.text or "") for part in element))
+    return f"<mi>{text}</mi>" if variants == {"normal"} else f'<mi style="font-family:monospace">{text}</mi>'
 
 
 def _word(index: Element) -> Element:

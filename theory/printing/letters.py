@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from itertools import count
 
@@ -35,7 +36,7 @@ def letters(symbols: Iterable[sp.Basic]) -> dict[str, str]:
     r"""LaTeX of every symbol by name, no two alike.
 
     A letter of the paper gives way to a symbol that already prints like it, and what sympy would print like another
-    name (``W1`` and ``W_1``) stands in typewriter.
+    name (``W1`` and ``W_1``) stands in typewriter. A name of several letters is upright: ``gain`` is no product.
 
     Parameters
     ----------
@@ -50,10 +51,14 @@ def letters(symbols: Iterable[sp.Basic]) -> dict[str, str]:
     shown, used = {}, {_bare(r) for r in RESERVED}
     for name in sorted({str(s) for s in symbols}, key=lambda name: (name in PAPER_LETTERS, name)):
         options = [PAPER_LETTERS[name]] if name in PAPER_LETTERS else []
-        options += [sp.latex(sp.Symbol(name)), rf"\mathtt{{{name.replace('_', chr(92) + '_')}}}"]
+        options += [_one_word(sp.latex(sp.Symbol(name))), rf"\mathtt{{{name.replace('_', chr(92) + '_')}}}"]
         shown[name] = next((o for o in options if _bare(o) not in used), options[-1])
         used.add(_bare(shown[name]))
     return shown
+
+
+def _one_word(latex: str) -> str:
+    return re.sub(r"^[A-Za-z]{2,}", r"\\mathrm{\g<0>}", latex)
 
 
 def _bare(latex: str) -> str:

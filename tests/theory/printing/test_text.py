@@ -104,6 +104,7 @@ def test_names_are_free():
         (["W_E", "d_vocab"], {"W_E": "W^{E}", "d_vocab": "V"}),
         (["V", "d_vocab"], {"V": "V", "d_vocab": "d_{vocab}"}),
         (["W1", "W_1"], {"W1": "W_{1}", "W_1": r"\mathtt{W\_1}"}),
+        (["gain", "g", "gain_1"], {"gain": r"\mathrm{gain}", "g": "g", "gain_1": r"\mathrm{gain}_{1}"}),
         (["e", "Pi"], {"e": r"\mathtt{e}", "Pi": r"\mathtt{Pi}"}),
         (["d_m", "d_model"], {"d_m": "d_{m}", "d_model": "d_{model}"}),
     ],

@@ -8,7 +8,7 @@ from helpers import ACTIVATIONS
 
 from smallinit.compare.proof.residuals import autodiff_gradient, measure_residual
 from smallinit.theory import Activation, Dataset, EmbMLP, derive
-from smallinit.theory.algebra.scalars.taylor import taylor
+from smallinit.theory.algebra.scalars.series_at_zero import taylor
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

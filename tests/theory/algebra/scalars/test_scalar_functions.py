@@ -15,9 +15,9 @@ from smallinit.sim.kernel.operations import FUNCTIONS, PARAMETRIC
 from smallinit.theory.algebra.scalars.functions import KNOWN, RECIPROCAL, X, expit, softplus
 from smallinit.theory.algebra.scalars.numpy_values import numpy_function
 from smallinit.theory.algebra.scalars.pieces import joined, pieces
+from smallinit.theory.algebra.scalars.series_at_zero import taylor
 from smallinit.theory.algebra.scalars.singular import singularity
 from smallinit.theory.algebra.scalars.stable import stable_pieces
-from smallinit.theory.algebra.scalars.taylor import taylor
 from smallinit.theory.algebra.traversal import UnknownNodeError
 
 
