@@ -11,6 +11,7 @@ from .disk.sealed import BLANK, UnsoundFile, read_sealed, with_seal
 from .files import write_whole
 
 RECORD_BYTES = 2**26
+DEPTH = 50  # of values in values; whoever walks through a record may recurse
 SEAL = "seal"  # the last key of every record; readers take it away
 
 
@@ -51,5 +52,18 @@ def read_record(path: Path) -> dict[str, Any]:
         raise UnsoundFile(path, f"is no record of results ({str(error)[:80]})") from None
     if not isinstance(found, dict):
         raise UnsoundFile(path, "is no record of results (it holds no object)")
+    if not _shallow(found):
+        raise UnsoundFile(path, f"is no record of results (it is nested more than {DEPTH} deep)")
     found.pop(SEAL, None)
     return found
+
+
+def _shallow(value: Any) -> bool:
+    """Whether values lie at most `DEPTH` deep in one another."""
+    level = [value]
+    for _ in range(DEPTH):
+        parts = (v.values() if isinstance(v, dict) else v for v in level)
+        level = [inner for part in parts for inner in part if isinstance(inner, dict | list)]
+        if not level:
+            return True
+    return False
