@@ -1,4 +1,7 @@
-"""Set up `.venv` and run a task in it: ``python bootstrap.py [setup|demo|test|test-oldest|test-newest|lint|docs|clean] [arguments]``.
+"""Set up `.venv` and run a task in it: ``python bootstrap.py [TASK] [arguments]``.
+
+Tasks: setup, demo, test, test-oldest, test-newest, lint, docs, clean; the two about versions have environments of their
+own.
 
 Standard library only. The first call makes a virtual environment and installs the package with the
 versions of constraints.txt; later calls find the stamp unchanged and start the task at once.
@@ -262,17 +265,9 @@ def docs(builder="html", *arguments):
 
 
 def clean():
-    """Remove the environment, the caches and the demo's results."""
-    for name in (
-        ".venv",
-        ".venv-oldest",
-        ".venv-newest",
-        "build",
-        ".pytest_cache",
-        ".ruff_cache",
-        ".hypothesis",
-        "smallinit.egg-info",
-    ):
+    """Remove the environments, the caches and the demo's results."""
+    environments = (".venv", ".venv-oldest", ".venv-newest")
+    for name in (*environments, "build", ".pytest_cache", ".ruff_cache", ".hypothesis", "smallinit.egg-info"):
         shutil.rmtree(str(ROOT / name), ignore_errors=True)
     for cache in ROOT.rglob("__pycache__"):
         shutil.rmtree(str(cache), ignore_errors=True)

@@ -25,6 +25,7 @@ COMMANDS = {
     "sweep": "Simulate and train over axes of an experiment; run again to resume.",
     "figure": "Compute a figure of the paper, and decide its claims by numbers.",
     "report": "Turn a directory of results into one self-contained HTML page.",
+    "verify": "Check that results are what was written, byte by byte.",
     "check": "Hold a claimed equation against the derived one: true to which order, and what it drops.",
     "claims": "Put the statements of the papers to the test, one by one.",
 }

@@ -1,10 +1,9 @@
-"""Theory moved by optimizers beside training, on the demo's task; writes the tables of docs/optimizers.md.
+"""Theory moved by optimizers beside training, on the demo's task: prints tables, writes docs/optimizers.json.
 
 `python docs/measure_optimizers.py` (about ten minutes; ``--quick``: one seed, nothing written).
 """
 
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -144,18 +143,13 @@ def table(rows):
 
 
 def main():
-    """Measure; write the tables between their marks, and the numbers."""
+    """Measure, print and keep."""
     quick = "--quick" in sys.argv
     seeds = (0,) if quick else (0, 1, 2)
     found = {f.__name__: list(f(seeds)) for f in (exactly, fewer, closures)}
-    page = (HERE / "optimizers.md").read_text()
-    for name, rows in found.items():
+    for rows in found.values():
         print(table(rows), end="\n\n")
-        page = re.sub(
-            rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", rf"\g<1>{table(rows)}\g<2>", page, flags=re.S
-        )
     if not quick:
-        (HERE / "optimizers.md").write_text(page)
         (HERE / "optimizers.json").write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -20,7 +20,7 @@ from smallinit.compare import run_sweep
 from smallinit.sim import integrate
 from smallinit.theory import CompositeTask, EmbMLP, derive
 
-data = CompositeTask(keys=range(5, 9), memory_anchors=(1, 2), reasoning_anchors=(3, 4)).dataset()
+data = CompositeTask(keys=range(5, 9), memory_anchors=(1, 2), reasoning_anchors=(3, 4), masked=()).dataset()
 model = EmbMLP(data.d_vocab, 4, 3)
 for closure in ("leading", "softmax", "exact"):
     path = integrate(derive(model, closure), data, model.init(0.8, seed=0), t1=2.0, save_at=3)

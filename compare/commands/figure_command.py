@@ -10,8 +10,12 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ...theory.base.disk.owner import remove_leftovers
 from ...theory.base.errors import InputError
+from ...theory.base.files import make_folder
 from ...theory.base.folders import check_folder
+from ...theory.base.npz import write_npz
+from ...theory.base.records import record_bytes
 from ...theory.base.validate import did_you_mean
 from ..experiment.values import parse_tokens
 from . import tables as report
@@ -84,7 +88,8 @@ def kept_state(folder: Path, accept_changes: bool = False) -> Iterator[FigureSta
     from ..training.checkpoint import CheckpointError
 
     state = FigureState(folder.with_name(f"{folder.name}.state"), accept_changes)
-    state.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(state.folder)
+    remove_leftovers(state.folder)
     if foreign := sorted(path.name for path in state.folder.iterdir() if path.suffix != ".npz"):
         raise InputError(f"{str(state.folder)!r} holds {foreign[0]!r}: remove it, or choose another --out.")
     try:
@@ -199,11 +204,13 @@ def figure_writers(
     }
     if changes:
         record["provenance"]["accepted_changes"] = list(changes)
-    text = json.dumps(record, indent=2, allow_nan=False)
+    text = record_bytes(record)
     return {
-        "figure.json": lambda path: path.write_text(text + "\n", encoding="utf-8"),
+        "figure.json": lambda path: path.write_bytes(text),
         "figure.png": lambda path: draw_figure(result, path, record),
-        "data.npz": lambda path: np.savez(path, **dict(result.arrays)),
+        "data.npz": lambda path: write_npz(
+            path, {name: np.asarray(value) for name, value in result.arrays.items()}
+        ),
     }
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from ...theory.base.owner import leftovers, temporary
+from ...theory.base.disk.owner import leftovers, temporary
 
 BEAT = 2.0  # seconds between signs of life
 EXPIRY = 120.0  # without one, a driver on another host counts as dead

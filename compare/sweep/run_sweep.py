@@ -92,7 +92,7 @@ class Sweep:
         ValueError
             If no point is done yet.
         """
-        from ...sim.trajectory.storage import write_netcdf
+        from ...sim.trajectory.netcdf import write_netcdf
 
         check_file(Path(path), overwrite)
         return write_netcdf(self.to_xarray(), Path(path))

@@ -1,17 +1,15 @@
 """The directory of a sweep: a manifest, shards of finished points, what failed, what was damaged.
 
-A shard is an .npz file written under another name, synced, then renamed: it is there whole or not at all. A point is
-done if a sound shard holds it; there are no locks and no index to fall out of step. Claims (see
-`point_claims`) only spare work.
+A shard is a sealed .npz file written under another name, synced, then renamed: it is there whole or not at all. A point
+is done if a sound shard holds it; there are no locks and no index to fall out of step. Claims (see `point_claims`) only
+spare work.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,14 +17,19 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.base.disk.owner import remove_leftovers
+from ...theory.base.disk.regular import read_regular
+from ...theory.base.disk.sealed import UnsoundFile
 from ...theory.base.errors import InputError
-from ...theory.base.files import write_whole
-from ...theory.base.npz import open_npz
+from ...theory.base.files import make_folder, write_whole
+from ...theory.base.npz import open_sealed_npz, write_npz
+from ...theory.base.records import read_record, record_bytes, write_record
 from .surroundings import Surroundings
 
 Arrays = dict[str, np.ndarray]
 SHARD_BYTES = 2**31
 ACCEPTED = "accepted_changes"  # of a point: what was not as when the sweep was begun, with the user's consent
+POINTS = "points.json"  # member of a shard: its points, in the order of the arrays' numbers
 PLAN = (
     "sweep.json"  # axes and experiment of the last run, for readers; what must not change is in the manifest
 )
@@ -66,7 +69,8 @@ class Store:
         self.surroundings, self.accepted = surroundings, ""
         self._open(None if fixed is None else dict(fixed))
         for part in (self.shards, self.failed) if surroundings is not None else ():
-            part.mkdir(exist_ok=True)
+            make_folder(part)
+            remove_leftovers(part)
         self.refresh()
 
     def _open(self, wanted: dict[str, Any] | None) -> None:
@@ -80,7 +84,7 @@ class Store:
             raise InputError(f"{str(self.folder)!r} holds no sweep: there is no manifest.json.")
         if self.folder.is_dir() and any(p.name[0] != "." for p in self.folder.iterdir()):
             raise InputError(f"{str(self.folder)!r} holds other files and no sweep: choose another --out.")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         self._write_manifest(path, (wanted or {}) | self.surroundings.to_dict())
 
     def _compare(self, path: Path, found: dict[str, Any], wanted: dict[str, Any] | None) -> None:
@@ -101,18 +105,13 @@ class Store:
             self._write_manifest(path, found | merged.to_dict())
 
     def _write_manifest(self, path: Path, content: Mapping[str, Any]) -> None:
-        write_whole(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+        write_record(path, dict(sorted(content.items())), allow_nan=True)
 
     def _read_manifest(self, path: Path) -> dict[str, Any]:
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(
-                f"{str(path)!r} is damaged ({error}): restore it, or choose another --out."
-            ) from None
-        if not isinstance(found, dict):
-            raise InputError(f"{str(path)!r} is not the manifest of a sweep: choose another --out.")
-        return found
+            return read_record(path)
+        except UnsoundFile as error:
+            raise UnsoundFile(path, error.reason, "restore it, or choose another --out") from None
 
     def _difference(self, found: dict[str, Any], wanted: dict[str, Any]) -> str:
         keys = sorted(k for k in found.keys() | wanted.keys() if found.get(k) != wanted.get(k))
@@ -122,9 +121,12 @@ class Store:
 
     def record(self, plan: Mapping[str, Any]) -> None:
         """Keep the axes and the experiment beside the results."""
-        content = (json.dumps(plan, indent=1, sort_keys=True) + "\n").encode()
-        path = self.folder / PLAN
-        if not path.is_file() or path.read_bytes() != content:
+        content, path = record_bytes(plan, allow_nan=True), self.folder / PLAN
+        try:
+            known = path.is_file() and read_regular(path, len(content)) == content
+        except InputError:
+            known = False
+        if not known:
             write_whole(path, content)
 
     def recorded(self) -> dict[str, Any]:
@@ -152,7 +154,8 @@ class Store:
             If a shard cannot be read, which says nothing about it.
         """
         try:
-            entries = list(os.scandir(self.shards))
+            with os.scandir(self.shards) as found:
+                entries = list(found)
         except FileNotFoundError:  # a driver has got no further
             return
         for entry in entries:
@@ -168,12 +171,15 @@ class Store:
     def _points_of(self, path: Path) -> list[str]:
         """Points of a shard, every byte of which is what was written under that name."""
         try:
-            with open_npz(path, SHARD_BYTES) as archive:
-                archive.check()
-                points = json.loads(archive["points.json"].tobytes())
-            if _shard_name(points) == path.name:
+            with open_sealed_npz(path, SHARD_BYTES) as archive:
+                points = json.loads(archive[POINTS].tobytes())
+                named = isinstance(points, list) and all(isinstance(point, str) for point in points)
+                sound = named and _shard_name(points) == path.name
+                for key in archive:
+                    sound = sound and (key == POINTS or _place(key)[0] < len(points))
+            if sound:
                 return points
-        except (LookupError, TypeError, ValueError):  # no shard of ours, or damaged
+        except (ValueError, LookupError, RecursionError):  # no shard of ours, or damaged
             pass
         raise UnsoundShard(path.name)
 
@@ -190,18 +196,14 @@ class Store:
 
     def write(self, found: Mapping[str, Arrays]) -> None:
         """Keep the arrays of some points in one shard."""
-        buffer = io.BytesIO()
         points = sorted(found)
-        with zipfile.ZipFile(buffer, "w") as archive:
-            _add(archive, "points.json", json.dumps(points).encode())
-            told = {ACCEPTED: np.array(self.accepted)} if self.accepted else {}
-            for i, point in enumerate(points):
-                for name, value in sorted((found[point] | told).items()):
-                    raw = io.BytesIO()
-                    np.lib.format.write_array(raw, np.asarray(value), allow_pickle=False)
-                    _add(archive, f"{i}|{name}.npy", raw.getvalue())
+        told = {ACCEPTED: np.array(self.accepted)} if self.accepted else {}
+        members: dict[str, np.ndarray | bytes] = {POINTS: json.dumps(points).encode()}
+        for i, point in enumerate(points):
+            arrays = sorted((found[point] | told).items())
+            members |= {f"{i}|{name}": np.asarray(value) for name, value in arrays}
         name = _shard_name(points)
-        write_whole(self.shards / name, buffer.getvalue())
+        write_npz(self.shards / name, members)
         self._seen.add(name)
         self.places |= dict.fromkeys(points, name)
         for point in points:
@@ -209,7 +211,7 @@ class Store:
 
     def write_failure(self, point: str, reason: str) -> None:
         """Record that a point could not be computed."""
-        write_whole(self.failed / f"{point}.json", json.dumps({"reason": reason}))
+        write_record(self.failed / f"{point}.json", {"reason": reason})
 
     def failure_stamps(self) -> dict[str, int]:
         """Point -> when it was last recorded as failed, by the clock of the files."""
@@ -223,9 +225,9 @@ class Store:
             return None
 
     def failures(self) -> dict[str, str]:
-        """Point -> why it could not be computed."""
+        """Point -> why it could not be computed; what is damaged says so."""
         return {
-            path.stem: str(json.loads(path.read_text())["reason"])
+            path.stem: _reason(path)
             for path in sorted(self.failed.glob("[0-9a-f]*.json"))
             if path.stem not in self.places
         }
@@ -235,12 +237,11 @@ class Store:
         wanted = set(points)
         found: dict[str, Arrays] = {}
         for shard in sorted({self.places[p] for p in points}):
-            with open_npz(self.shards / shard, SHARD_BYTES) as arrays:
-                names = json.loads(arrays["points.json"].tobytes())
+            with open_sealed_npz(self.shards / shard, SHARD_BYTES) as arrays:
+                names = json.loads(arrays[POINTS].tobytes())
                 for key in arrays:
-                    index, _, name = key.partition("|")
-                    if name and names[int(index)] in wanted:
-                        found.setdefault(names[int(index)], {})[name] = arrays[key]
+                    if key != POINTS and names[(place := _place(key))[0]] in wanted:
+                        found.setdefault(names[place[0]], {})[place[1]] = arrays[key]
         return found
 
     @property
@@ -253,6 +254,16 @@ def _shard_name(points: list[str]) -> str:
     return hashlib.sha256("".join(points).encode()).hexdigest()[:32] + ".npz"
 
 
-def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    """Add a member with no time stamp: equal results are equal files."""
-    archive.writestr(zipfile.ZipInfo(name), content)
+def _place(key: str) -> tuple[int, str]:
+    """Index of the point and name of the array that a member holds."""
+    index, _, name = key.partition("|")
+    if not index.isdecimal() or not name:
+        raise ValueError(f"member {key!r} belongs to no point")
+    return int(index), name
+
+
+def _reason(path: Path) -> str:
+    try:
+        return str(read_record(path).get("reason", "it is not said why"))
+    except (InputError, FileNotFoundError) as error:
+        return f"it is not known why: {error}"

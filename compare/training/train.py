@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ...sim.ode.outcome import IntegrationError
@@ -149,7 +150,9 @@ def train(
     rows = min(CHUNK, settings.batch_size or len(data.labels)) * model.positions_read
     modes = (torch.inference_mode(False), torch.enable_grad(), flushed_denormals(settings.dtype))
     with modes[0], modes[1], modes[2], torch_threads(model, rows):
-        run = TrainingRun(model, data, model.validate(start), settings, path, every, measure_on)
+        weights = model.validate(start)
+        _check_range(weights, settings.dtype)
+        run = TrainingRun(model, data, weights, settings, path, every, measure_on)
         if path is not None and path.exists():
             run.restore(load_checkpoint(path, run.config, accept_changes))
         outcome = run.advance(bool(progress), max_seconds)
@@ -157,6 +160,15 @@ def train(
     if throw and not outcome.success:
         raise IntegrationError(str(outcome), trajectory)
     return trajectory
+
+
+def _check_range(start: Mapping[str, np.ndarray], dtype: str) -> None:
+    """Refuse weights that the precision of training would take for infinite."""
+    for name, value in start.items():
+        if (largest := np.abs(value).max(initial=0.0)) > np.finfo(dtype).max:
+            raise FieldError(
+                f"start[{name!r}]", f'reaches {largest:.0e}, which {dtype} cannot hold: use dtype="float64".'
+            )
 
 
 def _checkpoint_arguments(checkpoint: Any, every: Any, resume: bool) -> tuple[Path | None, int | None]:

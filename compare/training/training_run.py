@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import isfinite, prod
 from pathlib import Path
@@ -22,7 +22,7 @@ from ...theory.data.dataset import Dataset
 from ...theory.models.model import Model
 from ...theory.models.spec import Spec
 from .batches import Batches, full_loss, loss_and_gradient
-from .checkpoint import TrainingState, save_checkpoint
+from .checkpoint import CheckpointError, TrainingState, check_fit, save_checkpoint
 from .measure import Measure
 from .movers import mover
 from .networks import network
@@ -113,6 +113,9 @@ class TrainingRun:
                 f"differs from what the checkpoint saved up to step {state.step} "
                 f"({len(state.saved_steps)} steps): give the same steps up to there.",
             )
+        measured = [] if self._measure is None else self._measure.observables
+        check_fit(state, self.state(), self.mover.expected(state.step), measured)
+        self._restore_generator(state.rng)
         with torch.no_grad():
             for name, p in self.network.named_parameters():
                 p.copy_(torch.from_numpy(state.weights[name]))
@@ -121,7 +124,15 @@ class TrainingRun:
         self.step, self.saved_steps, self.changes = state.step, list(state.saved_steps), list(state.changes)
         self.saved = {name: list(value) for name, value in state.saved.items()}
         self.measured = {name: value.tolist() for name, value in state.measured.items()}
-        self.batches.rng.bit_generator.state = dict(state.rng)
+
+    def _restore_generator(self, state: Mapping[str, Any]) -> None:
+        try:
+            self.batches.rng.bit_generator.state = dict(state)
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+            raise CheckpointError(
+                "checkpoint",
+                f"holds no state of this run's generator ({error}): delete it or give another path.",
+            ) from None
 
     def state(self) -> TrainingState:
         """All that a resumed run needs."""

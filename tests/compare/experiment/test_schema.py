@@ -178,7 +178,7 @@ def test_files_that_are_no_toml(tmp_path, content, reason):
 def test_missing_files_and_directories(tmp_path):
     with pytest.raises(InputError, match="there is no experiment file"):
         load(tmp_path / "absent.toml")
-    with pytest.raises(InputError, match="Is a directory"):
+    with pytest.raises(InputError, match="is a folder"):
         load(tmp_path)
 
 

@@ -7,7 +7,13 @@ import pytest
 
 from smallinit.compare import train
 from smallinit.compare.training import checkpoint
-from smallinit.compare.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from smallinit.compare.training.checkpoint import (
+    CheckpointError,
+    TrainingState,
+    load_checkpoint,
+    save_checkpoint,
+)
+from smallinit.theory.base.npz import open_sealed_npz, write_npz
 
 OPTIMIZERS = {
     "gd": {},
@@ -208,3 +214,54 @@ def test_a_run_that_is_out_of_time_is_kept(run, tmp_path):
         np.testing.assert_array_equal(resumed.weights[name], value)
     with pytest.raises(ValueError, match="`max_seconds` must be positive"):
         run(30, max_seconds=0.0)
+
+
+def forge(path, **changes):
+    """Change members of a checkpoint and seal it anew."""
+    with open_sealed_npz(path) as archive:
+        content = dict(archive)
+    meta = json.loads(content.pop("meta.json").tobytes()) | changes.pop("meta", {})
+    write_npz(path, {"meta.json": json.dumps(meta).encode(), **content, **changes})
+
+
+FORGED = {
+    "a weight that would be broadcast": {"weight:W_in": np.ones((1, 1))},
+    "a scalar weight": {"weight:W_in": np.array(1.0)},
+    "integers": {"weight:W_in": np.ones((4, 6), dtype=np.int64)},
+    "another precision": {"weight:W_in": np.ones((4, 6), dtype=np.float32)},
+    "nan": {"weight:W_in": np.full((4, 6), np.nan)},
+    "unknown weight": {"weight:W_X": np.ones((4, 6))},
+    "unknown moment": {"moment:W_in/exp_avg": np.ones((1, 1))},
+    "snapshots of another shape": {"saved:W_in": np.ones((4, 1, 1))},
+    "fewer snapshots": {"saved:W_in": np.ones((1, 4, 6))},
+    "unknown observable": {"measured:loss": np.ones(4)},
+    "unknown kind": {"wish:W_in": np.ones((4, 6))},
+    "complex": {"weight:W_in": np.ones((4, 6), dtype=complex)},
+    "no generator": {"meta": {"rng": []}},
+    "another generator": {"meta": {"rng": {"bit_generator": "MT19937"}}},
+    "half a generator": {"meta": {"rng": {"bit_generator": "PCG64", "state": {"state": -1, "inc": "x"}}}},
+    "steps that fall": {"meta": {"saved_steps": [5, 0, 12, 20]}},
+    "steps of text": {"meta": {"saved_steps": "abc"}},
+    "no step": {"meta": {"step": None}},
+    "an infinite step": {"meta": {"step": float("inf")}},
+    "no settings": {"meta": {"config": 3}},
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_forged_checkpoints_with_the_right_seal_are_refused(run, tmp_path, kind):
+    path = tmp_path / "run.npz"
+    run(20, "sgd", checkpoint=path)
+    forge(path, **FORGED[kind])
+    with pytest.raises(
+        CheckpointError, match=r"is not a whole checkpoint|does not fit this run|holds no state"
+    ):
+        run(30, "sgd", checkpoint=path, resume=True)
+
+
+def test_moments_of_other_shapes_are_refused(run, tmp_path):
+    path = tmp_path / "run.npz"
+    run(20, "adamw", checkpoint=path)
+    forge(path, **{"moment:W_in/exp_avg": np.ones((1, 1))})
+    with pytest.raises(CheckpointError, match="moment 'W_in/exp_avg' is float64"):
+        run(30, "adamw", checkpoint=path, resume=True)
