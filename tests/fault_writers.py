@@ -11,6 +11,7 @@ import numpy as np
 
 from smallinit.compare.commands.figure_command import kept_state
 from smallinit.compare.sweep.store import Store
+from smallinit.compare.sweep.surroundings import Surroundings
 from smallinit.compare.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from smallinit.sim import Outcome, Status, Trajectory, load_trajectory
 from smallinit.theory.base.disk.sealed import html_with_seal, read_sealed
@@ -97,7 +98,7 @@ def look_results(root):
 
 def put_sweep(root, state):
     """A sweep of two shards and a failed point; the older one has the first shard."""
-    store = Store(root / "sweep", {"fixed": 1})
+    store = Store(root / "sweep", {"fixed": 1}, Surroundings({"code": "1"}, {}))
     store.record({"axes": state})
     for point in ("aa", "bb")[:state]:
         if point not in store.places:

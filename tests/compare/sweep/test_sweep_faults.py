@@ -238,15 +238,18 @@ def test_drivers_in_one_directory_share_the_work(tmp_path, drivers):
 def test_troubles_of_the_system_are_no_damage(tmp_path, monkeypatch, trouble):
     file, out = write(tmp_path), tmp_path / "out"
     run_sweep(file, out)
-    before, original = listing(out), builtins.open
+    before = listing(out)
 
-    def refuse(path, *arguments, **options):
-        if str(path).endswith(".npz"):
-            raise trouble
-        return original(path, *arguments, **options)
+    def troubled(original):
+        def refuse(path, *arguments, **options):
+            if str(path).endswith(".npz"):
+                raise trouble
+            return original(path, *arguments, **options)
+
+        return refuse
 
     for module in (builtins, io, os):
-        monkeypatch.setattr(module, "open", refuse)
+        monkeypatch.setattr(module, "open", troubled(module.open))
     for read in (open_sweep, run_sweep):
         with pytest.raises(type(trouble)):
             read(file, out)

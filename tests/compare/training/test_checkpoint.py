@@ -183,7 +183,7 @@ def test_other_sources_versions_or_processors_are_refused_or_said(run, tmp_path,
     (said,) = resumed.provenance["accepted_changes"]
     assert said.startswith(f"from step 12: {name} was ")
     again = run(30, checkpoint=path, resume=True)  # asked once, said for ever
-    assert again.provenance["accepted_changes"] == [said]
+    assert list(again.provenance["accepted_changes"]) == [said]
     assert "accepted_changes" not in run(12).provenance
 
 
