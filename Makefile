@@ -3,7 +3,13 @@ PYTHON ?= python3
 
 .PHONY: demo test test-oldest test-newest lint docs linkcheck setup clean
 
-demo test test-oldest test-newest lint docs setup clean:
+demo test lint docs setup clean:
+	@$(PYTHON) bootstrap.py $@
+
+test-oldest:
+	@$(PYTHON) bootstrap.py $@
+
+test-newest:
 	@$(PYTHON) bootstrap.py $@
 
 linkcheck:

@@ -8,6 +8,7 @@ from helpers import TINY
 
 from smallinit.cli import run
 from smallinit.compare.sweep.store import Store
+from smallinit.compare.sweep.surroundings import Surroundings
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_missing_mixed_and_foreign_files(results, capsys):
 
 
 def test_a_sweep(tmp_path, capsys):
-    store = Store(tmp_path / "sweep", {"fixed": 1})
+    store = Store(tmp_path / "sweep", {"fixed": 1}, Surroundings({"code": "1"}, {}))
     store.write({"aa": {"x": np.zeros(3)}})
     store.write_failure("bb", "no")
     assert verified(tmp_path, capsys) == (0, "3 files are what was written, 0 are not.\n")

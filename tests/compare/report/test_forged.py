@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from smallinit.cli import run
 from smallinit.compare.report.directory import page_of
 from smallinit.compare.sweep.store import Store
+from smallinit.compare.sweep.surroundings import Surroundings
 from smallinit.theory.base.errors import InputError
 from smallinit.theory.base.records import write_record
 
@@ -92,7 +93,7 @@ def test_runs_and_sweeps(tmp_path):
 
 
 def test_failures(tmp_path):
-    store = Store(tmp_path / "sweep", {"fixed": 1})
+    store = Store(tmp_path / "sweep", {"fixed": 1}, Surroundings({"code": "1"}, {}))
     store.write_failure("aa", "no")
     for changed in mutants({"reason": "no", "more": {}}, 40):
         write_record(store.failed / "aa.json", changed, allow_nan=True)
