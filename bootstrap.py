@@ -1,4 +1,7 @@
-"""Set up `.venv` and run a task in it: ``python bootstrap.py [setup|demo|test|lint|docs|clean] [arguments]``.
+"""Set up `.venv` and run a task in it: ``python bootstrap.py [TASK] [arguments]``.
+
+Tasks: setup, demo, test, test-oldest, test-newest, lint, docs, clean; the two about versions have environments of their
+own.
 
 Standard library only. The first call makes a virtual environment and installs the package with the
 versions of constraints.txt; later calls find the stamp unchanged and start the task at once.
@@ -21,6 +24,17 @@ STAMP = VENV / "smallinit-stamp"
 UNFINISHED = VENV / "smallinit-unfinished"
 DOCS_STAMP = VENV / "smallinit-docs-stamp"
 DEMO = ROOT / "results" / "demo"
+# What the tests of other versions run: enough to know that they carry the package, not the whole suite.
+CORE = (
+    "tests/theory/data",
+    "tests/theory/models",
+    "tests/sim",
+    "tests/compare/training",
+    "tests/compare/experiment",
+    "tests/compare/sweep/test_run_sweep.py",
+    "tests/test_torch_free.py",
+    "tests/test_cli.py",
+)
 MINIMUM = (3, 11)
 # What torch requires, at times by exact version: a torch that the user chose decides these, not our pins.
 TORCH_DECIDES = {
@@ -171,6 +185,53 @@ def test(*arguments):
     return run("pytest", *parallel, *arguments)
 
 
+def newest_pins():
+    """Pins for the newest versions of all but torch, whose newest builds bring GBs along."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return "".join(line + "\n" for line in lines if line.startswith("torch=="))
+
+
+def test_versions(kind, pins, *arguments):
+    """Run the core of the suite in an environment of its own, `.venv-KIND`, made afresh when the pins change."""
+    place = ROOT / f".venv-{kind}"
+    python, stamp, kept = place / PYTHON.relative_to(VENV), place / "smallinit-stamp", place / "pins.txt"
+    wanted = fingerprint() + pins
+    if not (stamp.is_file() and stamp.read_text() == wanted):
+        print(f"setting up .venv-{kind} (a few minutes) ...", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
+        kept.write_text(pins)
+        command = [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-input",
+            "-c",
+            str(kept),
+            "-e",
+            f"{ROOT}[test]",
+        ]
+        index = os.environ.get("TORCH_INDEX")
+        if index:
+            command += ["--find-links" if Path(index).is_dir() else "--extra-index-url", index]
+        if subprocess.run(command, cwd=str(ROOT), check=False).returncode:
+            raise Refused("pip failed, its own lines are above.")
+        stamp.write_text(wanted)
+    command = [str(python), "-P", "-m", "pytest", "-q", "-n", "2", *(arguments or CORE)]
+    return subprocess.run(command, cwd=str(ROOT), check=False).returncode
+
+
+def test_oldest(*arguments):
+    """Run the core of the suite on the oldest versions that pyproject.toml allows."""
+    return test_versions("oldest", (ROOT / "constraints-oldest.txt").read_text(), *arguments)
+
+
+def test_newest(*arguments):
+    """Run the core of the suite on the newest versions that there are."""
+    return test_versions("newest", newest_pins(), *arguments)
+
+
 def lint(*arguments):
     """Run every checker, so that one failure does not hide the next."""
     checks = [
@@ -204,8 +265,9 @@ def docs(builder="html", *arguments):
 
 
 def clean():
-    """Remove the environment, the caches and the demo's results."""
-    for name in (".venv", "build", ".pytest_cache", ".ruff_cache", ".hypothesis", "smallinit.egg-info"):
+    """Remove the environments, the caches and the demo's results."""
+    environments = (".venv", ".venv-oldest", ".venv-newest")
+    for name in (*environments, "build", ".pytest_cache", ".ruff_cache", ".hypothesis", "smallinit.egg-info"):
         shutil.rmtree(str(ROOT / name), ignore_errors=True)
     for cache in ROOT.rglob("__pycache__"):
         shutil.rmtree(str(cache), ignore_errors=True)
@@ -214,7 +276,16 @@ def clean():
     return 0
 
 
-TASKS = {"setup": lambda: 0, "demo": demo, "test": test, "lint": lint, "docs": docs, "clean": clean}
+TASKS = {
+    "setup": lambda: 0,
+    "demo": demo,
+    "test": test,
+    "test-oldest": test_oldest,
+    "test-newest": test_newest,
+    "lint": lint,
+    "docs": docs,
+    "clean": clean,
+}
 
 
 def main(arguments):
@@ -224,7 +295,9 @@ def main(arguments):
         print("usage: python bootstrap.py [{}] [arguments]".format("|".join(TASKS)), file=sys.stderr)
         return 2
     try:
-        if name != "clean":
+        if name.startswith("test-"):
+            check_interpreter()
+        elif name != "clean":
             setup()
         return TASKS[name](*rest)
     except Refused as error:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
-from .theory.base.errors import InputError
+from .theory.base.errors import InputError, Interrupted
 from .theory.base.version import package_version
 
-BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 130
+BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 128  # and the number of the signal: 130 for Ctrl-C
 
 # Commands stand here by name only: what they need loads when they are called.
 COMMANDS = {
@@ -23,6 +25,7 @@ COMMANDS = {
     "sweep": "Simulate and train over axes of an experiment; run again to resume.",
     "figure": "Compute a figure of the paper, and decide its claims by numbers.",
     "report": "Turn a directory of results into one self-contained HTML page.",
+    "verify": "Check that results are what was written, byte by byte.",
     "check": "Hold a claimed equation against the derived one: true to which order, and what it drops.",
     "claims": "Put the statements of the papers to the test, one by one.",
 }
@@ -54,10 +57,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises
     ------
     SystemExit
-        With 2 for bad input, 3 for a run that failed, 130 for an interrupt.
+        With 2 for bad input, 3 for a run that failed, 130 for an interrupt, 143 for SIGTERM, 129 for SIGHUP.
     """
+    if argv is None:
+        end_like_interrupts()
     code = run(sys.argv[1:] if argv is None else list(argv))
-    if code == INTERRUPTED and argv is None:
+    if code > INTERRUPTED and argv is None:
         # CPython ends the process by the signal if the interrupt fell into an `exec`, handled or not; imports do that.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -66,14 +71,29 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(code)
 
 
+def end_like_interrupts() -> None:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, unless whoever started it has them ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise Interrupted(signal=number)
+
+
 def run(argv: list[str]) -> int:
     """Run the command line and return the exit status; errors go to stderr as one line."""
     try:
         code = build_app()(argv, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except KeyboardInterrupt:
-        return _fail("interrupted; no result was written.", INTERRUPTED)
+    except KeyboardInterrupt as error:
+        end = error if isinstance(error, Interrupted) else Interrupted()
+        return _fail(f"interrupted; {end.kept}.", INTERRUPTED + end.signal)
     except BrokenPipeError:  # `smallinit derive | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -14,7 +14,7 @@ from smallinit.sim import IntegrationError, load_trajectory
 
 ALL = {
     "overlay.png", "summary.json", "theory-leading.nc", "theory-softmax.nc", "training.nc", "experiment.toml",
-    "equations.tex",
+    "equations.tex", "digests.json",
 }  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def test_overwrite_spares_what_no_command_wrote(tiny, capsys):
 def test_train_writes_training_only_under_the_default_name(tiny):
     assert run(["train", str(tiny), "--training.optimizer", "sgd", "--training.batch-size", "4"]) == 0
     written = {p.name for p in (tiny.parent / "results" / "tiny").iterdir()}
-    assert written == {"training.nc", "summary.json", "experiment.toml"}
+    assert written == {"training.nc", "summary.json", "experiment.toml", "digests.json"}
 
 
 def test_derive_prints_equations_orders_and_invariants(capsys):

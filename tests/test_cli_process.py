@@ -2,13 +2,18 @@
 
 import io
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from sweeps import TINY as SWEEP
+from sweeps import write
 
 from smallinit.cli import COMMANDS, run
+from smallinit.compare import open_sweep
 from smallinit.compare.commands import experiments as commands
 
 
@@ -74,31 +79,85 @@ def test_module_runs_and_fails_without_a_traceback(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_interrupt_of_a_process_exits_130(tmp_path):
-    import signal
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
+
+def interrupted(folder, number, ready, *argv):
+    """Exit status and error of a command that is sent a signal once ``ready(process)`` returns."""
     # A shell that starts jobs in the background has them ignore interrupts: not so this one.
     listen = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
-    listen += "from smallinit.cli import main; main(sys.argv[1:])"
-    command = [sys.executable, "-c", listen, "train", "--preset", "paper", "--training.steps", "100000000"]
+    listen += "signal.signal(signal.SIGHUP, signal.SIG_DFL);"
+    listen += "from smallinit.cli import main; sys.argv = ['smallinit', *sys.argv[1:]]; main()"
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-c", listen, *argv],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     try:
-        process.stdout.readline()  # the heading: everything is imported and built, training comes next
+        ready(process)
         time.sleep(1.0)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=100)
     finally:
         process.kill()
-    assert process.returncode == 130
+    return process.returncode, err
+
+
+def heading(process):
+    process.stdout.readline()  # everything is imported and built, training comes next
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_a_signal_ends_a_command_without_a_traceback(tmp_path, number, status):
+    long = ("train", "--preset", "paper", "--training.steps", "100000000")
+    code, err = interrupted(tmp_path, number, heading, *long)
+    assert code == status
     assert err == "smallinit: interrupted; no result was written.\n"
     assert os.listdir(tmp_path) == []
+
+
+def test_an_interrupted_training_says_where_its_state_is(tmp_path):
+    kept = tmp_path / "run.npz"
+
+    def ready(process):
+        heading(process)
+        until = time.monotonic() + 100.0
+        while not kept.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+
+    long = ("train", "--preset", "demo", "--training.steps", "100000000")
+    long += ("--training.checkpoint", str(kept), "--training.checkpoint-every", "10")
+    code, err = interrupted(tmp_path, signal.SIGTERM, ready, *long)
+    assert code == 143
+    state = f"the training's state is in {kept}: the same command goes on from there; no result was written"
+    assert err == f"smallinit: interrupted; {state}.\n"
+
+
+@pytest.mark.parametrize(
+    ("executor", "number", "status"), [*(("threads", *ended) for ended in SIGNALS), ("process", *SIGNALS[1])]
+)
+def test_an_interrupted_sweep_says_what_it_has_kept_and_goes_on(tmp_path, executor, number, status):
+    file = write(tmp_path, SWEEP.replace('"0-2"', '"0-1999"'))
+    shards = tmp_path / "out" / "shards"
+
+    def ready(process):
+        until = time.monotonic() + 200.0
+        while not (shards.is_dir() and len(os.listdir(shards)) > 1) and time.monotonic() < until:
+            time.sleep(0.05)
+
+    command = ("sweep", str(file), "--out", "out", "--executor", executor)
+    code, err = interrupted(tmp_path, number, ready, *command)
+    assert code == status
+    said = re.fullmatch(
+        r"smallinit: interrupted; (\d+) of 4000 points are kept in out: the same command computes the rest\.\n",
+        err,
+    )
+    assert said, err
+    assert not (tmp_path / "out" / "claims").exists()
+    assert open_sweep(file, tmp_path / "out").done == int(said[1]) > 0
 
 
 def test_closed_pipe_is_no_error():

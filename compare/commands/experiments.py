@@ -14,8 +14,8 @@ from ..experiment import build as runs
 from ..experiment.layers import Loaded, load
 from ..experiment.outputs import equations_tex, writers
 from . import tables as report
-from .flags import Overwrite, flag_values, flagged
-from .terminal import note, on_terminal
+from .flags import AcceptChanges, Overwrite, flag_values, flagged
+from .terminal import checkpoint_kept, interruptible, note, on_terminal
 
 # A theory is kept at the flow times of the training's steps, so that the two can be laid over each other.
 SAVED_TIMES = tuple(
@@ -61,6 +61,7 @@ def overlay(
     preset: str | None = None,
     out: Path | None = None,
     overwrite: Overwrite = False,
+    accept_changes: AcceptChanges = False,
     **flags: Any,
 ) -> None:
     """Derive, integrate, train, and lay theory over training: the whole path.
@@ -75,6 +76,8 @@ def overlay(
         Directory for the results; results/NAME if absent.
     overwrite
         Replace a former result.
+    accept_changes
+        Go on with kept work although inputs, sources or versions are others; the provenance says so.
     """
     loaded = read(experiment, preset, flags)
     if loaded.experiment.training.keep != "weights":
@@ -87,7 +90,8 @@ def overlay(
     flows = built.flows()
     print(report.heading(built), *flows.values(), sep="\n\n")
     theory = simulate_all(built, flows)
-    training = built.train(progress=on_terminal())
+    with interruptible(lambda: checkpoint_kept(loaded.experiment.training.checkpoint)):
+        training = built.train(progress=on_terminal(), accept_changes=accept_changes)
     from ..overlays.overlay import overlay as lay_over
 
     overlays = {name: lay_over(trajectory, training) for name, trajectory in theory.items()}
@@ -171,6 +175,7 @@ def train(
     preset: str | None = None,
     out: Path | None = None,
     overwrite: Overwrite = False,
+    accept_changes: AcceptChanges = False,
     **flags: Any,
 ) -> None:
     """Train the torch twin; nothing is derived.
@@ -185,11 +190,14 @@ def train(
         Directory for the results; results/NAME if absent.
     overwrite
         Replace a former result.
+    accept_changes
+        Go on with kept work although inputs, sources or versions are others; the provenance says so.
     """
     loaded = read(experiment, preset, flags)
     folder = target(out, experiment, preset, overwrite)
     built = runs.build(loaded)
     print(report.heading(built))
-    training = built.train(progress=on_terminal())
+    with interruptible(lambda: checkpoint_kept(loaded.experiment.training.checkpoint)):
+        training = built.train(progress=on_terminal(), accept_changes=accept_changes)
     print("\n" + report.run_table({training.label: training}) + "\n")
     save(folder, overwrite, writers(loaded, {}, {}, training))

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ...theory.base.disk.owner import remove_leftovers
 from ...theory.base.errors import InputError
+from ...theory.base.files import make_folder
 from ...theory.base.folders import check_folder
+from ...theory.base.npz import write_npz
+from ...theory.base.records import record_bytes
 from ...theory.base.validate import did_you_mean
 from ..experiment.values import parse_tokens
 from . import tables as report
 from .experiments import save
-from .flags import Overwrite
-from .terminal import note
+from .flags import AcceptChanges, Overwrite
+from .terminal import interruptible, note
 
 if TYPE_CHECKING:
     from ..figures.arguments import FigureState
@@ -37,6 +40,7 @@ def figure(
     text: Path | None = None,
     out: Path | None = None,
     overwrite: Overwrite = False,
+    accept_changes: AcceptChanges = False,
 ) -> None:
     """Compute a figure of the paper, and decide its claims by numbers.
 
@@ -56,19 +60,21 @@ def figure(
         Directory for the results; results/figure-NAME if absent.
     overwrite
         Replace a former result.
+    accept_changes
+        Go on with kept trainings although inputs, sources or versions are others; the provenance says so.
     """
     chosen = parse_seeds(seeds)
     module = figure_module(name)
     options = {} if text is None else {"text": narrative_file(name, text)}
     folder = check_folder(out if out is not None else Path("results") / f"figure-{name}", overwrite)
-    with kept_state(folder) as state:
+    with kept_state(folder, accept_changes) as state:
         result = import_module(module).run(size, chosen, note, state=state, **options)
         print(f"figure {result.name}: {result.title}\n\n{statistics_table(result)}\n")
-        save(folder, overwrite, figure_writers(result, size, chosen))
+        save(folder, overwrite, figure_writers(result, size, chosen, changes_of(state)))
 
 
 @contextmanager
-def kept_state(folder: Path) -> Iterator[FigureState]:
+def kept_state(folder: Path, accept_changes: bool = False) -> Iterator[FigureState]:
     """Give a folder beside the results where trainings keep their state: their files go when the results are there.
 
     A figure that was interrupted is taken up where it was when the same command is run again.
@@ -81,25 +87,36 @@ def kept_state(folder: Path) -> Iterator[FigureState]:
     from ..figures.arguments import FigureState
     from ..training.checkpoint import CheckpointError
 
-    state = FigureState(folder.with_name(f"{folder.name}.state"))
-    state.folder.mkdir(parents=True, exist_ok=True)
+    state = FigureState(folder.with_name(f"{folder.name}.state"), accept_changes)
+    make_folder(state.folder)
+    remove_leftovers(state.folder)
     if foreign := sorted(path.name for path in state.folder.iterdir() if path.suffix != ".npz"):
         raise InputError(f"{str(state.folder)!r} holds {foreign[0]!r}: remove it, or choose another --out.")
     try:
-        yield state
+        with interruptible(lambda: _said(state)):
+            yield state
     except CheckpointError as error:
         remedy = f"delete {str(state.folder)!r}, or choose another --out"
         raise InputError(f"the kept trainings do not fit: {error} Here: {remedy}.") from error
-    except KeyboardInterrupt:
-        if any(state.folder.iterdir()):
-            print(f"trainings are kept in {state.folder}: the same command takes them up.", file=sys.stderr)
-        raise
     else:
         for path in state.used:
             path.unlink(missing_ok=True)
     finally:
         with suppress(OSError):
             state.folder.rmdir()  # only if nothing is kept
+
+
+def _said(state: FigureState) -> str | None:
+    kept = any(path.suffix == ".npz" for path in state.folder.iterdir())
+    where = f"trainings are kept in {state.folder}: the same command takes them up"
+    return f"{where}; no result was written" if kept else None
+
+
+def changes_of(state: FigureState) -> list[str]:
+    """What has changed on the way of a figure's trainings, with the user's consent."""
+    from ..training.checkpoint import accepted_changes
+
+    return [f"{path.stem}, {change}" for path in state.used for change in accepted_changes(path)]
 
 
 def figure_module(name: str) -> str:
@@ -170,7 +187,7 @@ def statistics_table(result: FigureResult) -> str:
 
 
 def figure_writers(
-    result: FigureResult, size: str, seeds: tuple[int, ...]
+    result: FigureResult, size: str, seeds: tuple[int, ...], changes: Sequence[str] = ()
 ) -> dict[str, Callable[[Path], Any]]:
     """Map each result file to the function that writes it."""
     import numpy as np
@@ -185,11 +202,15 @@ def figure_writers(
         "settings": dict(result.settings),
         "provenance": provenance(figure=result.name, size=size, seeds=list(seeds)),
     }
-    text = json.dumps(record, indent=2, allow_nan=False)
+    if changes:
+        record["provenance"]["accepted_changes"] = list(changes)
+    text = record_bytes(record)
     return {
-        "figure.json": lambda path: path.write_text(text + "\n", encoding="utf-8"),
+        "figure.json": lambda path: path.write_bytes(text),
         "figure.png": lambda path: draw_figure(result, path, record),
-        "data.npz": lambda path: np.savez(path, allow_pickle=False, **dict(result.arrays)),
+        "data.npz": lambda path: write_npz(
+            path, {name: np.asarray(value) for name, value in result.arrays.items()}
+        ),
     }
 
 

@@ -23,6 +23,7 @@ SHORT = {
 }
 Command = TypeVar("Command", bound=Callable[..., int | None])
 Overwrite = Annotated[bool, Parameter(negative=(), show_default=False)]
+AcceptChanges = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 
 def flagged(*offered: str) -> Callable[[Command], Command]:

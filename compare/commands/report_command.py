@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ...theory.base.disk.sealed import html_with_seal
 from ...theory.base.errors import InputError
 from ...theory.base.files import write_whole
 from .flags import Overwrite
@@ -42,6 +43,6 @@ def report(
             raise InputError(
                 f"`--out` {str(target)!r} lies in a folder that does not exist: create it first."
             )
-    content = page_of(folder).html()
+    content = html_with_seal(page_of(folder).html())
     write_whole(target, content)
-    print(f"wrote {target} ({len(content.encode()) / 1e6:.1f} MB)")
+    print(f"wrote {target} ({len(content) / 1e6:.1f} MB)")

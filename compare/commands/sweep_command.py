@@ -10,8 +10,8 @@ from cyclopts import Parameter
 
 from ...theory.base.errors import InputError
 from ...theory.base.files import check_file
-from .flags import Overwrite, flag_values, flagged
-from .terminal import note, on_terminal
+from .flags import AcceptChanges, Overwrite, flag_values, flagged
+from .terminal import interruptible, note, on_terminal
 
 
 @flagged()
@@ -27,6 +27,8 @@ def sweep(
     collect: Path | None = None,
     picture: Path | None = None,
     overwrite: Overwrite = False,
+    max_seconds: float | None = None,
+    accept_changes: AcceptChanges = False,
     **flags: Any,
 ) -> int:
     """Simulate and train over axes of an experiment; run again to resume.
@@ -51,6 +53,10 @@ def sweep(
         Also draw medians over init.seed against the first other axis, to this PNG.
     overwrite
         Replace existing files of --collect and --picture.
+    max_seconds
+        Wall-clock limit of one point; one that takes longer is a failed point.
+    accept_changes
+        Go on although inputs, sources or versions are not those that began; the points say so.
     """
     from ..sweep.plan import read_sweep
     from ..sweep.run_sweep import open_sweep, run_sweep
@@ -66,7 +72,11 @@ def sweep(
         else:
             watch = (lambda p: print(f"\r{p}\x1b[K", end="", file=sys.stderr)) if on_terminal() else None
             engine = None if executor == "threads" else executor
-            done = run_sweep(plan, folder, engine, workers=workers, shard=_part(shard), progress=watch)
+            with interruptible(lambda: _kept(plan, folder)):
+                done = run_sweep(
+                    plan, folder, engine, workers=workers, shard=_part(shard), max_seconds=max_seconds,
+                    accept_changes=accept_changes, progress=watch,
+                )  # fmt: skip
             note("")
         if collect is not None:
             done.save(collect, overwrite)
@@ -84,6 +94,19 @@ def sweep(
     for point, reason in list(done.failures.items())[:10]:
         print(f"failed: {point}: {reason}", file=sys.stderr)
     return 3 if done.failures and not status else 0
+
+
+def _kept(plan: Any, folder: Path) -> str:
+    """Say what an interrupted sweep has kept."""
+    from ..sweep.run_sweep import open_sweep
+
+    try:
+        found = open_sweep(plan, folder)
+    except (OSError, ValueError):
+        return "no point was computed yet"
+    return (
+        f"{found.done} of {len(plan.points)} points are kept in {folder}: the same command computes the rest"
+    )
 
 
 def _picture_axis(plan: Any, picture: Path) -> str:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...theory.base.errors import Interrupted
 
 
 def on_terminal() -> bool:
@@ -14,3 +19,23 @@ def note(text: str) -> None:
     """Tell somebody at a terminal what is going on."""
     if on_terminal():
         print(text, file=sys.stderr)
+
+
+@contextmanager
+def interruptible(kept: Callable[[], str | None]) -> Iterator[None]:
+    """Say what is kept if the block is interrupted: a sentence without its stop, or None if that is nothing."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        signal = getattr(error, "signal", 2)
+        said = kept()
+        raise Interrupted(signal=signal) if said is None else Interrupted(said, signal) from None
+
+
+def checkpoint_kept(checkpoint: Path | str | None) -> str | None:
+    """Say what an interrupted training has kept."""
+    if checkpoint is None or not Path(checkpoint).is_file():
+        return None
+    return (
+        f"the training's state is in {checkpoint}: the same command goes on from there; no result was written"
+    )

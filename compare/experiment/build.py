@@ -50,8 +50,8 @@ class Built:
         """Derive every closure."""
         return derive_flows(self.loaded, self.model)
 
-    def integrate(self, flow: Flow, throw: bool = True) -> Trajectory:
-        """Integrate one flow over the flow times at which training is saved."""
+    def integrate(self, flow: Flow, throw: bool = True, max_seconds: float | None = None) -> Trajectory:
+        """Integrate one flow over the flow times at which training is saved, within a wall-clock limit."""
         from ...sim.integration.integrate import integrate
 
         theory = self.loaded.experiment.theory
@@ -59,10 +59,17 @@ class Built:
             return integrate(
                 flow, self.data, self.start, t1=theory.t1, save_at=self.times(), rtol=theory.rtol,
                 atol=theory.atol, method=theory.method, max_steps=theory.max_steps, throw=throw,
+                max_seconds=max_seconds,
             )  # fmt: skip
 
-    def train(self, progress: bool = False, throw: bool = True) -> Trajectory:
-        """Train the torch twin from the same start, going on from its checkpoint if it is there."""
+    def train(
+        self,
+        progress: bool = False,
+        throw: bool = True,
+        accept_changes: bool = False,
+        max_seconds: float | None = None,
+    ) -> Trajectory:
+        """Train the torch twin from the same start, going on from its checkpoint if it is there; see `train`."""
         from ..training.train import train
 
         training = self.loaded.experiment.training
@@ -84,7 +91,11 @@ class Built:
             if training.measure_on is not None:
                 options["measure_on"] = read_dataset(training.measure_on, self.model.d_vocab)
             if training.checkpoint is not None:
-                options |= {"checkpoint": training.checkpoint, "resume": True}
+                options |= {
+                    "checkpoint": training.checkpoint,
+                    "resume": True,
+                    "accept_changes": accept_changes,
+                }
                 options["checkpoint_every"] = training.checkpoint_every
             return train(
                 self.model,
@@ -93,6 +104,7 @@ class Built:
                 steps=self.loaded.experiment.steps,
                 save_at=self.saved_steps(),
                 schedule=self.schedule(),
+                max_seconds=max_seconds,
                 progress=progress,
                 throw=throw,
                 **options,

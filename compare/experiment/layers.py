@@ -11,6 +11,7 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
+from ...theory.base.disk.regular import read_regular
 from ...theory.base.errors import FieldError, InputError
 from ...theory.base.names import MODELS
 from ...theory.base.validate import brief, did_you_mean, nearest
@@ -103,9 +104,9 @@ def read_preset(name: str) -> dict[str, Any]:
 def read_toml(path: Path, what: str = "experiment", remedy: str = "or use --preset demo") -> dict[str, Any]:
     """Read a TOML file that a command takes for `what`, refusing what is none."""
     try:
-        if path.is_file() and path.stat().st_size > FILE_BYTES:
-            raise InputError(f"{str(path)!r} is larger than {FILE_BYTES:,} bytes: it is no {what} file.")
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(read_regular(path, FILE_BYTES).decode("utf-8-sig"))
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"there is no {what} file {str(path)!r}: check the path, {remedy}.") from None
     except OSError as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...theory.base.records import record_bytes
 from .layers import Loaded, to_toml
 
 if TYPE_CHECKING:
@@ -73,10 +73,10 @@ def writers(
     overlays: Mapping[str, Overlay] | None = None,
 ) -> dict[str, Callable[[Path], Any]]:
     """Map each result file to the function that writes it; what can fail in computing is done here."""
-    report = json.dumps(summary(loaded, flows, theory, training, overlays), indent=2, allow_nan=False)
-    files = {
+    report = record_bytes(summary(loaded, flows, theory, training, overlays))
+    files: dict[str, Callable[[Path], Any]] = {
         "experiment.toml": _text(to_toml(loaded.experiment)),
-        "summary.json": _text(report + "\n"),
+        "summary.json": lambda path: path.write_bytes(report),
         **{f"theory-{name}.nc": trajectory.save for name, trajectory in theory.items()},
     }
     if flows:

@@ -42,11 +42,14 @@ class FigureState:
     ----------
     folder : path
         A folder that exists.
+    accept_changes : bool
+        Go on from kept states although inputs, sources or versions are others; see `train`.
     used : list of path
         Files that the figure's trainings have been given so far.
     """
 
     folder: Path
+    accept_changes: bool = False
     used: list[Path] = field(default_factory=list)
 
 
@@ -63,4 +66,4 @@ def resumable(state: FigureState | None, *run: object) -> dict[str, Any]:
     if state is None:
         return {}
     state.used.append(state.folder / f"{'-'.join(map(str, run))}.npz")
-    return {"checkpoint": state.used[-1], "resume": True}
+    return {"checkpoint": state.used[-1], "resume": True, "accept_changes": state.accept_changes}

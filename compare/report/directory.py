@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...theory.base.errors import InputError
+from ...theory.base.folders import recover
 from .figure_page import figure_page
 from .page import Page
 from .run_page import run_page
@@ -25,6 +26,8 @@ def page_of(folder: Path) -> Page:
         "manifest.json": sweep_page,
         "figure.json": figure_page,
     }
+    if not folder.exists():
+        recover(folder.absolute())  # an overwrite that was killed halfway, where the system has no exchange
     if not folder.is_dir():
         raise InputError(
             f"there is no directory {str(folder)!r}: name one that `overlay`, `simulate`, `train`, `sweep` "

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...theory.base.disk.regular import inside
 from ...theory.base.errors import InputError
 from ...theory.printing.html import shown
 from ..plots.literal import literal
@@ -133,8 +134,8 @@ def _figure(folder: Path, summary: Mapping[str, Any]) -> PictureBlock | None:
         )
         return PictureBlock(read_png(picture), alt, caption)
     files = {name: folder / f"theory-{name}.nc" for name in summary["closures"] if "/" not in name}
-    paths = {name: path for name, path in files.items() if path.is_file()}
-    paths |= {p.stem: p for p in folder.glob("training.nc")}
+    files["training"] = folder / "training.nc"
+    paths = {name: inside(folder, path) for name, path in files.items() if path.exists()}
     return _curves(paths) if paths else None
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from ...theory.base.disk.regular import inside, read_regular
+from ...theory.base.disk.sealed import UnsoundFile
 from ...theory.base.errors import InputError
+from ...theory.base.folders import DIGESTS, read_digests
+from ...theory.base.records import read_record
 
 TEXT_BYTES, IMAGE_BYTES = 2**26, 2**26  # what a page may embed of one file
 
@@ -37,26 +41,36 @@ def read_png(path: Path) -> bytes:
 
 
 def _read(path: Path, limit: int) -> bytes:
+    """Content of a file of a results folder, what it was when the folder was written."""
     try:
-        if path.stat().st_size > limit:
-            raise InputError(f"{str(path)!r} is larger than {limit:,} bytes: no report embeds it.")
-        return path.read_bytes()
+        content = read_regular(inside(path.parent, path), limit)
+        if (path.parent / DIGESTS).exists():
+            _check_digest(path, content)
+        return content
     except OSError as error:
-        raise InputError(f"cannot read {str(path)!r}: {error.strerror}.") from error
+        raise _unreadable(path, error) from error
+
+
+def _check_digest(path: Path, content: bytes) -> None:
+    written = read_digests(path.parent).get(path.name)
+    if written != sha256(content).hexdigest():
+        what = "is damaged: its SHA-256 is not what was written"
+        raise UnsoundFile(path, what if written else f"was not written with the other results (by {DIGESTS})")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+    """Read a sealed record of a results folder.
 
     Raises
     ------
     InputError
-        If it is none.
+        If it is none, or not what was written.
     """
     try:
-        found = json.loads(read_utf8(path))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{str(path)!r} is damaged ({str(error)[:80]}): make the results again.") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{str(path)!r} holds no record of results: make them again.")
-    return found
+        return read_record(inside(path.parent, path))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(f"cannot read {str(path)!r}: {error.strerror}.")

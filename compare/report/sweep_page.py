@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, simplefilter
 
+from ...theory.base.disk.regular import inside
 from ...theory.printing.html import shown
 from .blocks import PictureBlock, ReproduceBlock, TableBlock, VerdictBlock, facts, some
 from .page import Page
@@ -26,6 +27,8 @@ def sweep_page(folder: Path) -> Page:
     """Make the page of a directory that `sweep` wrote."""
     from ..sweep.run_sweep import recorded_sweep
 
+    for path in folder.rglob("*"):
+        inside(folder, path)
     sweep = recorded_sweep(folder)
     data = sweep.to_xarray() if sweep.done else None
     failures = sweep.failures

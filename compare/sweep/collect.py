@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .plan import SweepPlan
-from .store import Store
+from .store import ACCEPTED, Store
 
 if TYPE_CHECKING:
     import xarray
@@ -23,8 +23,9 @@ def collected(plan: SweepPlan, store: Store) -> xarray.Dataset:
     -------
     xarray.Dataset
         Dimensions: one per axis (zipped axes share one), ``run`` (closures, "training") and ``time``. Variables: the
-        observables, ``t`` in flow time, ``outcome`` (name of the `Status`; "" where there is no result), ``t_end`` and,
-        of closures trained beside, ``horizon``; nan where a run did not get, or a point is missing or failed.
+        observables, ``t`` in flow time, ``outcome`` (name of the `Status`; "" where there is no result), ``t_end``, of
+        closures trained beside ``horizon``, and where there are any ``accepted_changes``; nan where a run did not get,
+        or a point is missing or failed.
 
     Raises
     ------
@@ -34,9 +35,13 @@ def collected(plan: SweepPlan, store: Store) -> xarray.Dataset:
     import xarray
 
     points = [point.id for point in plan.points]
+    told: dict[str, str] = {}
     found = store.read([name for name in points if name in store.places])
     if not found:
         raise ValueError("no point of the sweep is done yet: run it first.")
+    for name, arrays in found.items():
+        if (change := arrays.pop(ACCEPTED, None)) is not None:
+            told[name] = str(change)
     runs = list(dict.fromkeys(key.partition("|")[0] for arrays in found.values() for key in arrays))
     dims = [
         "_".join(names).replace(".", "_") if len(names) > 1 else "".join(names) for names in plan.dimensions
@@ -54,6 +59,9 @@ def collected(plan: SweepPlan, store: Store) -> xarray.Dataset:
                     filled[corner] = value
         extra = [] if name in SCALARS else ["time", *(f"{name}_{k}" for k in range(1, len(shape)))]
         variables[name] = ([*dims, "run", *extra], filled.reshape(plan.shape + filled.shape[1:]))
+    if told:
+        texts = np.array([told.get(point, "") for point in points])
+        variables[ACCEPTED] = (dims, texts.reshape(plan.shape))
     coordinates: dict[str, Any] = {"run": runs}
     for dim, names in zip(dims, plan.dimensions, strict=True):
         for name in names:

@@ -12,12 +12,17 @@ from copy import copy
 from typing import Any
 
 from ...theory.base.errors import FieldError
+from .clock import too_slow
+from .input_files import files_of
 from .plan import SweepPlan, SweepPoint
-from .point import run_batch, single_threaded
+from .point import WrongWorker, run_batch, single_threaded
+from .point_claims import BEAT, PointClaims
 from .store import Store
 
 BATCH_SECONDS = 1.0  # what a batch should last: an engine's milliseconds per task then do not count
 LARGEST_BATCH = 256
+PAUSE = 0.2  # seconds between looks at what other drivers are about
+STARTUP_SECONDS = 60.0  # a process may take for its imports and the first compilation, besides its points
 ATTEMPTS = 2  # of a point that was alone when its worker died
 
 
@@ -56,15 +61,16 @@ class Progress:
 class Engine:
     """Runs batches of points and keeps what they return.
 
-    A worker that dies takes its batch with it: the batch is cut in half and tried again until the point that kills
-    workers stands alone, and that one is recorded as failed.
+    Points are claimed before they are computed, so that several drivers in one directory share the work. A worker that
+    dies takes its batch with it: the batch is cut in half and tried again until the point that kills workers stands
+    alone, and that one is recorded as failed. So is a point that hangs, where workers can be ended from outside.
 
     Parameters
     ----------
     plan, store : SweepPlan, Store
         What is to be computed, and where it goes.
     submit : callable
-        ``submit(configs, run, observables) -> Future``.
+        ``submit(configs, run, observables, ...) -> Future``; see `run_batch`.
     workers : int
         Batches under way at once are twice that.
     """
@@ -80,45 +86,96 @@ class Engine:
             progress,
         )
         self.size, self.attempts = 1, dict[str, int]()
+        self.claims = PointClaims(store.folder / "claims")
+        self._failed_before = store.failure_stamps()
 
     def run(self, points: Sequence[SweepPoint]) -> None:
-        """Compute points; returns when all are kept or recorded as failed."""
+        """Compute points; returns when all are kept or recorded as failed, by this driver or another."""
         queue, halves = deque(points), deque[list[SweepPoint]]()
         under_way: dict[Future, list[SweepPoint]] = {}
         try:
             while queue or halves or under_way:
-                while (queue or halves) and len(under_way) < 2 * self.workers:
-                    batch = halves.popleft() if halves else self._take(queue)
-                    if batch := self._not_done(batch):
-                        under_way[self._submit(batch)] = batch
-                done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                self._fill(under_way, queue, halves)
+                self.claims.beat()
+                if not under_way:  # all that is left is under way elsewhere
+                    time.sleep(PAUSE)
+                    continue
+                done, _ = wait(under_way, timeout=BEAT, return_when=FIRST_COMPLETED)
                 for future in done:
                     halves.extend(self._finish(future, under_way.pop(future)))
         finally:
             for future in under_way:
                 future.cancel()
+            self.claims.close()
 
-    def _take(self, queue: deque[SweepPoint]) -> list[SweepPoint]:
-        return [queue.popleft() for _ in range(min(self.size, len(queue)))]
+    def _fill(
+        self,
+        under_way: dict[Future, list[SweepPoint]],
+        queue: deque[SweepPoint],
+        halves: deque[list[SweepPoint]],
+    ) -> None:
+        """Submit batches until enough are under way; what other drivers hold goes to the end of the queue."""
+        left = len(queue)
+        while (left or halves) and len(under_way) < 2 * self.workers:
+            if halves:
+                batch = halves.popleft()
+            else:
+                looked, batch = self._take(queue, left)
+                left -= looked
+            if batch := self._not_settled(batch):
+                under_way[self._submit(batch)] = batch
 
-    def _not_done(self, batch: list[SweepPoint]) -> list[SweepPoint]:
-        """Without what another driver has done in the meantime."""
+    def _take(self, queue: deque[SweepPoint], left: int) -> tuple[int, list[SweepPoint]]:
+        """Claim points for one batch; how many were looked at, and those that are ours."""
+        batch: list[SweepPoint] = []
+        for looked in range(left):
+            if len(batch) == self.size:
+                return looked, batch
+            point = queue.popleft()
+            if self.claims.take(point.id):
+                batch.append(point)
+            else:
+                queue.append(point)
+        return left, batch
+
+    def _not_settled(self, batch: list[SweepPoint]) -> list[SweepPoint]:
+        """Without what another driver has kept, or recorded as failed, in the meantime; asked once it is claimed."""
+        if not batch:
+            return batch
         self.store.refresh()
-        left = [point for point in batch if point.id not in self.store.places]
-        if len(left) < len(batch):
-            self.progress.note(len(batch) - len(left), 0)
-        return left
+        kept = [point for point in batch if point.id in self.store.places]
+        rest = [point for point in batch if point.id not in self.store.places]
+        failed = [point for point in rest if self._failed_elsewhere(point.id)]
+        for point in (*kept, *failed):
+            self.claims.release(point.id)
+        if kept or failed:
+            self.progress.note(len(kept), len(failed))
+        return [point for point in rest if point not in failed] if failed else rest
+
+    def _failed_elsewhere(self, name: str) -> bool:
+        """Whether another driver has recorded a failure since this one began."""
+        stamp = self.store.failure_stamp(name)
+        return name not in self.attempts and stamp is not None and stamp != self._failed_before.get(name)
 
     def _submit(self, batch: list[SweepPoint]) -> Future:
         configs = [(point.id, point.config) for point in batch]
-        return self.submit(configs, self.plan.run, self.plan.observables)
+        plan, now = self.plan, self.store.surroundings
+        expected = None if now is None or self.store.accepted else dict(now.environment)
+        inputs = (
+            {}
+            if now is None
+            else {n: now.inputs[n] for p in batch for n in files_of(p.config) if n in now.inputs}
+        )
+        return self.submit(configs, plan.run, plan.observables, plan.max_seconds, inputs, expected)
 
     def _finish(self, future: Future, batch: list[SweepPoint]) -> list[list[SweepPoint]]:
         """Keep a batch's results; what is to be tried again."""
         try:
             found, seconds = future.result()
         except Exception as error:
-            if isinstance(error, (BrokenExecutor, OSError)) and not _worker_died(error):
+            if isinstance(error, (BrokenExecutor, OSError, MemoryError, WrongWorker)) and not _worker_lost(
+                error
+            ):
                 raise
             return self._again(batch, error)
         self._adapt(len(batch), seconds)
@@ -128,6 +185,8 @@ class Engine:
         for name, value in found.items():
             if isinstance(value, str):
                 self.store.write_failure(name, value)
+        for name in found:
+            self.claims.release(name)
         self.progress.note(len(good), len(found) - len(good))
         return []
 
@@ -137,9 +196,14 @@ class Engine:
             return [batch[:middle], batch[middle:]]
         name = batch[0].id
         self.attempts[name] = self.attempts.get(name, 0) + 1
-        if self.attempts[name] < ATTEMPTS:
+        slow = isinstance(error, TimeoutError)
+        if self.attempts[name] < ATTEMPTS and not slow:
             return [batch]
-        self.store.write_failure(name, f"its worker died: {type(error).__name__}: {error}")
+        why = f"its worker died: {type(error).__name__}: {error}"
+        if slow:
+            why = too_slow(self.plan.max_seconds or 0.0, "its worker had to be ended")
+        self.store.write_failure(name, why)
+        self.claims.release(name)
         self.progress.note(0, 1)
         return []
 
@@ -149,8 +213,9 @@ class Engine:
         self.size = max(1, min(2 * self.size, fitting, LARGEST_BATCH))
 
 
-def _worker_died(error: Exception) -> bool:
-    return type(error).__name__ in ("ProcessExpired", "KilledWorker")
+def _worker_lost(error: Exception) -> bool:
+    """Whether a worker has died, or was ended because its time was up: an error of its batch, not of the system."""
+    return type(error).__name__ in ("ProcessExpired", "KilledWorker") or type(error) is TimeoutError
 
 
 @contextmanager
@@ -165,11 +230,11 @@ def workers_of(executor: Executor | str | None, workers: int | None, train: bool
     number = workers or os.cpu_count() or 1
     if executor is None:
         # The limits around all batches: a batch that ends must not lift those of another that still runs.
-        with single_threaded(train), ThreadPoolExecutor(number) as pool:
+        with single_threaded(train), _thread_pool(number) as pool:
             yield (lambda *args: pool.submit(run_batch, *args)), number
     elif executor == "process":
         with _process_pool(number) as pool:
-            yield (lambda *args: pool.schedule(run_batch, args=args)), number
+            yield (lambda *args: pool.schedule(run_batch, args=args, timeout=_limit(*args))), number
     elif isinstance(executor, Executor):
         own = getattr(executor, "_max_workers", None) or workers or os.cpu_count() or 1
         yield (lambda *args: executor.submit(run_batch, *args)), int(own)
@@ -178,6 +243,25 @@ def workers_of(executor: Executor | str | None, workers: int | None, train: bool
             "executor",
             f'must be None (threads), "process" or a concurrent.futures.Executor, got {executor!r}.',
         )
+
+
+def _limit(
+    configs: Sequence[Any], run: Any, observables: Any, max_seconds: float | None, *rest: Any
+) -> float | None:
+    """Seconds after which a process is ended with its batch: all that its points may take, and time to start."""
+    return None if max_seconds is None else STARTUP_SECONDS + len(configs) * max_seconds
+
+
+@contextmanager
+def _thread_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads of our own; an interrupt does not wait for what they have begun, which nobody would keep."""
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 @contextmanager

@@ -16,12 +16,13 @@ from ...theory.base.errors import InputError
 from ...theory.base.frozen import FrozenRecord
 from ...theory.base.validate import brief
 from ..experiment.layers import anchored, nested, read_preset, read_toml, stack, write_tables
+from .input_files import FILES
 from .sweep_axes import flat, values_of
 
 RUNS = ("simulate", "train")
 OBSERVABLES = ("loss", "loss/*", "norm/*")
 MOST_POINTS = 10**7
-SWEEP_KEYS = {"preset", "zip", "run", "observables"}
+SWEEP_KEYS = {"preset", "zip", "run", "observables", "max_seconds"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class SweepPlan(FrozenRecord):
         "simulate", "train" or both.
     observables : tuple of str
         Names or patterns of what is kept of each trajectory.
+    max_seconds : float or None
+        Wall-clock limit of one point; no part of what the sweep is, so that slow points may be given more.
     """
 
     layers: tuple[tuple[dict[str, Any], str], ...]
@@ -66,6 +69,7 @@ class SweepPlan(FrozenRecord):
     zipped: tuple[tuple[str, ...], ...] = ()
     run: tuple[str, ...] = ("simulate",)
     observables: tuple[str, ...] = OBSERVABLES
+    max_seconds: float | None = field(default=None, compare=False)
     place: str = field(default="in the sweep", compare=False)
 
     @cached_property
@@ -188,7 +192,7 @@ def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Swee
     file : path
         TOML. ``[axes]`` maps "section.key" to a list, to a range ``"0-99"``, or to ``{start, stop, num}`` (even, or
         with ``log = true`` in ratio). ``[sweep]`` may hold ``preset``, ``zip`` (lists of axes that move together),
-        ``run`` ("simulate", "train") and ``observables`` (names or patterns).
+        ``run`` ("simulate", "train"), ``max_seconds`` (limit of one point) and ``observables`` (names or patterns).
     flags : dict, optional
         "section.key" -> value; overrides the file's experiment.
 
@@ -199,14 +203,16 @@ def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Swee
     """
     file = Path(file)
     table, place = read_toml(file, "sweep", "or write one: an experiment with [axes]"), f"in {file}"
-    axes = {name: values_of(name, value, place) for name, value in flat(_table(table, "axes", place)).items()}
+    listed = flat(_table(table, "axes", place)).items()
+    folder = file.absolute().parent
+    axes = {name: _placed(name, values_of(name, value, place), folder) for name, value in listed}
     spec = _table(table, "sweep", place, needed=False)
     if unknown := sorted(set(spec) - SWEEP_KEYS):
         raise InputError(
             f"[sweep] has an unknown key {unknown[0]!r} ({place}): it may hold {', '.join(sorted(SWEEP_KEYS))}."
         )
     layers = [(read_preset(spec["preset"]), f"in preset {spec['preset']}")] if "preset" in spec else []
-    layers.append((anchored(table, file.absolute().parent), place))
+    layers.append((anchored(table, folder), place))
     layers.append((anchored(nested(flags or {}), Path.cwd()), "on the command line"))
     for layer, words in [*layers, (nested(axes), f"on the axes {place}")]:
         if "checkpoint" in layer.get("training", {}):
@@ -220,6 +226,7 @@ def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Swee
         zipped=_zipped(spec.get("zip", []), axes, place),
         run=_words("run", spec.get("run", ["simulate"]), place, RUNS),
         observables=_words("observables", spec.get("observables", list(OBSERVABLES)), place),
+        max_seconds=_seconds(spec.get("max_seconds"), place),
         place=place,
     )
     if (total := prod(plan.shape)) > MOST_POINTS:
@@ -244,6 +251,21 @@ def _written(values: tuple[Any, ...]) -> Any:
     if whole and len(values) > 1 and values == tuple(range(values[0], values[-1] + 1)):
         return f"{values[0]}-{values[-1]}"
     return values
+
+
+def _placed(name: str, values: tuple[Any, ...], folder: Path) -> tuple[Any, ...]:
+    """Make file names on an axis absolute: they are relative to the sweep's file, as all in it."""
+    if tuple(name.split(".")) not in FILES:
+        return values
+    return tuple(str(folder / value) if isinstance(value, str) else value for value in values)
+
+
+def _seconds(value: Any, place: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise InputError(f"`max_seconds` must be a positive number of seconds, got {value!r} ({place}).")
+    return float(value)
 
 
 def _zipped(value: Any, axes: Mapping[str, tuple[Any, ...]], place: str) -> tuple[tuple[str, ...], ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,15 +14,23 @@ from typing import Any
 import numpy as np
 
 from ...theory.base.errors import FieldError
+from ..training.identity import differences, environment
+from .clock import Clock
+from .input_files import BatchFiles
 
 Arrays = dict[str, np.ndarray]
+
+
+class WrongWorker(RuntimeError):
+    """A worker whose results may have other bits than those of the driver and the other workers."""
 
 
 def run_point(
     config: Mapping[str, Any],
     run: Sequence[str],
     observables: Sequence[str],
-    read: dict[str, str] | None = None,
+    max_seconds: float | None = None,
+    files: BatchFiles | None = None,
 ) -> Arrays:
     """Simulate and train one experiment.
 
@@ -31,12 +38,12 @@ def run_point(
     ----------
     config : dict
         The experiment.
-    run : sequence of str
-        "simulate", "train" or both.
-    observables : sequence of str
-        Names or patterns of what is kept.
-    read : dict, optional
-        Data file -> hash of its content, of the files that this batch has met: a batch reads each once.
+    run, observables : sequence of str
+        What to do and what to keep; see `SweepPlan`.
+    max_seconds : float or None
+        Wall-clock limit, looked at between the steps of integration and training.
+    files : BatchFiles, optional
+        Files that this batch has met, and what they must be.
 
     Returns
     -------
@@ -49,21 +56,27 @@ def run_point(
     from ..experiment.schema import Experiment
 
     experiment = Experiment.model_validate(config)
-    data, model, flows = _shared(_setup(config), _content(config, {} if read is None else read))
+    files = BatchFiles() if files is None else files
+    files.check(config)
+    data, model, flows = _shared(_setup(config), files.data(config))
+    clock = Clock(max_seconds)  # what points share is nobody's own time
     init = experiment.init
     loaded = Loaded(experiment, {})
     start = model.init(init.gamma, init.seed) if init.file is None else _read_start(init.file, model)
     built = Built(loaded, data, model, start)
     found: Arrays = {}
     theory = (
-        {name: built.integrate(flow, throw=False) for name, flow in flows.items()}
+        {
+            name: clock.check(built.integrate(flow, throw=False, max_seconds=clock.left))
+            for name, flow in flows.items()
+        }
         if "simulate" in run
         else {}
     )
     for closure, path in theory.items():
         found |= _kept(closure, path, built.times(), observables)
     if "train" in run:
-        training = built.train(throw=False)
+        training = clock.check(built.train(throw=False, max_seconds=clock.left))
         found |= _kept("training", training, built.training_times(), observables)
         if (
             experiment.training.keep == "weights"
@@ -83,15 +96,31 @@ def _horizons(theory: Mapping[str, Any], training: Any, tolerance: float) -> Arr
 
 
 def run_batch(
-    configs: Sequence[tuple[str, Mapping[str, Any]]], run: Sequence[str], observables: Sequence[str]
+    configs: Sequence[tuple[str, Mapping[str, Any]]],
+    run: Sequence[str],
+    observables: Sequence[str],
+    max_seconds: float | None = None,
+    inputs: Mapping[str, str] | None = None,
+    expected: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Arrays | str], float]:
-    """Run some points; id -> arrays, or what was wrong, and the seconds it took."""
+    """Run some points; id -> arrays, or what was wrong, and the seconds it took.
+
+    Raises
+    ------
+    WrongWorker
+        If the driver runs other sources or versions than this process does, or on another processor.
+    """
+    if expected is not None and (changed := differences(expected, environment("train" in run))):
+        raise WrongWorker(
+            f"a worker is not like the driver of the sweep ({'; '.join(changed)}): give workers the driver's "
+            "sources, versions and processor, or go on with accept_changes=True (--accept-changes)."
+        )
     done: dict[str, Arrays | str] = {}
-    began, read = time.perf_counter(), dict[str, str]()
+    began, files = time.perf_counter(), BatchFiles(inputs)
     with single_threaded("train" in run):
         for name, config in configs:
             try:
-                done[name] = run_point(config, run, observables, read)
+                done[name] = run_point(config, run, observables, max_seconds, files)
             except Exception as error:  # one bad point must not take the others with it
                 done[name] = f"{type(error).__name__}: {error}"
     return done, time.perf_counter() - began
@@ -116,17 +145,6 @@ def _setup(config: Mapping[str, Any]) -> str:
     parts = {key: config[key] for key in ("task", "data", "model")}
     parts["theory"] = {"closures": config["theory"]["closures"]}
     return json.dumps(parts, sort_keys=True)
-
-
-def _content(config: Mapping[str, Any], read: dict[str, str]) -> str:
-    """Hash of the data file, if there is one: another file may lie at the same place by now."""
-    file = (config.get("data") or {}).get("file")
-    if file is None:
-        return ""
-    if file not in read:
-        path = Path(file)
-        read[file] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
-    return read[file]
 
 
 @lru_cache(maxsize=8)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...theory.base.errors import FieldError
 from ...theory.base.files import check_file
-from ...theory.base.validate import integer
+from ...theory.base.validate import integer, positive
 from .collect import collected
 from .engine import Engine, Progress, workers_of
 from .plan import SweepPlan as SweepPlan
 from .plan import SweepPoint as SweepPoint
 from .plan import read_sweep as read_sweep
 from .store import PLAN, Store
+from .surroundings import Surroundings
 
 if TYPE_CHECKING:
     import xarray
@@ -54,7 +55,8 @@ class Sweep:
         total, failed = len(self.plan.points), len(self.failures)
         parts = [f"{self.done} of {total} points done"]
         parts += [f"{failed} of {total} failed"] if failed else []
-        parts += [f"{self.store.n_damaged} damaged shards put aside"] if self.store.n_damaged else []
+        if n := self.store.n_damaged:
+            parts.append(f"{n} damaged {'shard' if n == 1 else 'shards'}, whose points count as missing")
         return ", ".join(parts)
 
     def __repr__(self) -> str:
@@ -90,7 +92,7 @@ class Sweep:
         ValueError
             If no point is done yet.
         """
-        from ...sim.trajectory.storage import write_netcdf
+        from ...sim.trajectory.netcdf import write_netcdf
 
         check_file(Path(path), overwrite)
         return write_netcdf(self.to_xarray(), Path(path))
@@ -108,6 +110,8 @@ def run_sweep(
     flags: Mapping[str, Any] | None = None,
     workers: int | None = None,
     shard: tuple[int, int] = (1, 1),
+    max_seconds: float | None = None,
+    accept_changes: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Sweep:
     """Compute all points of a sweep that its directory does not hold yet.
@@ -130,6 +134,12 @@ def run_sweep(
         Threads or processes; None takes one per core.
     shard : (i, n)
         Compute only the i-th of n parts (from 1): for clusters without an engine, all into one directory.
+    max_seconds : float or None
+        Wall-clock limit of one point, in place of the file's; one that takes longer is a failed point. Integration and
+        training look at the clock between their steps; a process that does not get that far is ended.
+    accept_changes : bool
+        Go on with a directory that was begun with other inputs, sources, versions or another processor; see
+        ``accepted_changes`` of the points that are computed from then on.
     progress : callable or None
         Called with a `Progress` after every batch.
 
@@ -141,9 +151,10 @@ def run_sweep(
     Raises
     ------
     InputError, ValueError
-        For input that is wrong, or a directory that holds something else, before any work.
-    OSError
-        If results cannot be written; those written before stay.
+        For input that is wrong, or a directory that holds something else or was begun by something else, before any
+        work.
+    OSError, MemoryError
+        If results cannot be written or read; those written before stay.
     """
     plan = file if isinstance(file, SweepPlan) else read_sweep(file, flags)
     i, n = shard
@@ -151,9 +162,11 @@ def run_sweep(
         raise FieldError("shard", f"must be (i, n) with 1 <= i <= n, got {shard!r}.")
     if workers is not None:
         integer("workers", workers, 1)
+    if max_seconds is not None:
+        plan = replace(plan, max_seconds=positive("max_seconds", max_seconds))
     points = plan.points[i - 1 :: n]
     with workers_of(executor, workers, "train" in plan.run) as (submit, number):
-        store = Store(Path(out), plan.fixed)
+        store = Store(Path(out), plan.fixed, Surroundings.of(plan, accept_changes))
         store.record(plan.to_dict())
         missing = [point for point in points if point.id not in store.places]
         count = Progress(len(missing), progress)
@@ -164,7 +177,7 @@ def run_sweep(
 def open_sweep(
     file: str | Path | SweepPlan, out: str | Path, flags: Mapping[str, Any] | None = None
 ) -> Sweep:
-    """Open the directory of a sweep, computing nothing.
+    """Open the directory of a sweep, computing and changing nothing.
 
     Raises
     ------
@@ -172,7 +185,6 @@ def open_sweep(
         If it holds another sweep, or none.
     """
     plan = file if isinstance(file, SweepPlan) else read_sweep(file, flags)
-    Store(Path(out))  # it must be there
     return Sweep(plan, Store(Path(out), plan.fixed))
 
 

@@ -35,14 +35,17 @@ class Measure:
         self._size = CHUNK_PER_POSITION if model.per_position else CHUNK
         self._loss = LOSSES[model.loss]
 
+    @property
+    def observables(self) -> list[str]:
+        """Names of what is returned."""
+        return [f"{kind}{name}" for kind in ("loss", "accuracy") for name in self.names]
+
     @torch.no_grad()
     def __call__(self, network: Network) -> dict[str, float]:
         """Return ``loss``, ``accuracy`` and those of the groups."""
         parts = zip(self._sequences.split(self._size), self._labels.split(self._size), strict=True)
         rows = np.concatenate([self._rows(network, *part) for part in parts], axis=1)  # (2, n)
-        loss, accuracy = rows @ self._shares.T
-        found = {f"loss{name}": float(value) for name, value in zip(self.names, loss, strict=True)}
-        return found | {f"accuracy{name}": float(v) for name, v in zip(self.names, accuracy, strict=True)}
+        return dict(zip(self.observables, (rows @ self._shares.T).ravel().tolist(), strict=True))
 
     def _rows(self, network: Network, sequences: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
         """Mean loss and accuracy (2, m) of each sequence."""

@@ -40,6 +40,10 @@ class Mover(ABC):
     def moments(self) -> Moments:
         """What is remembered from step to step."""
 
+    def expected(self, step: int) -> Moments:
+        """Arrays of the names, shapes and types that `moments` gives before step `step`."""
+        return self.moments()
+
     @abstractmethod
     def restore(self, moments: Mapping[str, np.ndarray]) -> None:
         """Take up what `moments` gave."""
@@ -64,6 +68,14 @@ class _AdamWMover(Mover):
             for name, p in self.parameters.items()
             for key, value in self.torch.state.get(p, {}).items()
         }
+
+    def expected(self, step: int) -> Moments:
+        found: Moments = {}
+        for name, p in self.parameters.items() if step else ():
+            like = p.detach().cpu().numpy()
+            found |= {f"{name}/step": np.zeros((), np.float32)}
+            found |= {f"{name}/exp_avg": like, f"{name}/exp_avg_sq": like}
+        return found
 
     def restore(self, moments: Mapping[str, np.ndarray]) -> None:
         for name, p in self.parameters.items():

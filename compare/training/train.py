@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ...sim.ode.outcome import IntegrationError
@@ -13,7 +14,7 @@ from ...sim.optimizers.optimizer import Optimizer
 from ...sim.optimizers.schedule import Schedule
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import integer
+from ...theory.base.validate import integer, positive
 from ...theory.data.dataset import Dataset
 from ...theory.models.spec import Spec
 from .batches import CHUNK
@@ -45,6 +46,8 @@ def train(
     checkpoint: str | Path | None = None,
     checkpoint_every: int | None = None,
     resume: bool = False,
+    accept_changes: bool = False,
+    max_seconds: float | None = None,
     progress: bool | None = None,
     throw: bool = True,
 ) -> Trajectory:
@@ -99,6 +102,11 @@ def train(
     resume : bool
         Go on from `checkpoint` if it is there, bit for bit as if never stopped (same machine and versions).
         The settings must be the same; only `steps` may grow.
+    accept_changes : bool
+        Go on although the checkpoint was begun with other data, another start, other sources, versions or another
+        processor, which is refused otherwise; what changed, and from which step on, is in the provenance.
+    max_seconds : float, optional
+        Wall-clock limit; what was computed until then is kept, in the checkpoint too.
     progress : bool, optional
         Show a progress bar.
     throw : bool
@@ -114,7 +122,7 @@ def train(
     ValueError
         If an argument is out of range, or the checkpoint belongs to other settings.
     IntegrationError
-        If the loss stops being finite; its ``trajectory`` holds everything before.
+        If the loss stops being finite, or the time is used up; its ``trajectory`` holds everything before.
     """
     settings = TrainingSettings.of(
         optimizer=optimizer,
@@ -132,6 +140,8 @@ def train(
         keep=keep,
     )
     path, every = _checkpoint_arguments(checkpoint, checkpoint_every, resume)
+    if max_seconds is not None:
+        positive("max_seconds", max_seconds)
     model.check_data(data)
     settings.rule.of_weights(model.weights)
     if measure_on is not None:
@@ -140,14 +150,25 @@ def train(
     rows = min(CHUNK, settings.batch_size or len(data.labels)) * model.positions_read
     modes = (torch.inference_mode(False), torch.enable_grad(), flushed_denormals(settings.dtype))
     with modes[0], modes[1], modes[2], torch_threads(model, rows):
-        run = TrainingRun(model, data, model.validate(start), settings, path, every, measure_on)
+        weights = model.validate(start)
+        _check_range(weights, settings.dtype)
+        run = TrainingRun(model, data, weights, settings, path, every, measure_on)
         if path is not None and path.exists():
-            run.restore(load_checkpoint(path, run.config))
-        outcome = run.advance(bool(progress))
+            run.restore(load_checkpoint(path, run.config, accept_changes))
+        outcome = run.advance(bool(progress), max_seconds)
         trajectory = run.trajectory(outcome)  # in here, where its provenance sees the threads that were used
     if throw and not outcome.success:
         raise IntegrationError(str(outcome), trajectory)
     return trajectory
+
+
+def _check_range(start: Mapping[str, np.ndarray], dtype: str) -> None:
+    """Refuse weights that the precision of training would take for infinite."""
+    for name, value in start.items():
+        if (largest := np.abs(value).max(initial=0.0)) > np.finfo(dtype).max:
+            raise FieldError(
+                f"start[{name!r}]", f'reaches {largest:.0e}, which {dtype} cannot hold: use dtype="float64".'
+            )
 
 
 def _checkpoint_arguments(checkpoint: Any, every: Any, resume: bool) -> tuple[Path | None, int | None]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import isfinite, prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from ...theory.data.dataset import Dataset
 from ...theory.models.model import Model
 from ...theory.models.spec import Spec
 from .batches import Batches, full_loss, loss_and_gradient
-from .checkpoint import TrainingState, save_checkpoint
+from .checkpoint import CheckpointError, TrainingState, check_fit, save_checkpoint
 from .measure import Measure
 from .movers import mover
 from .networks import network
@@ -65,7 +66,8 @@ class TrainingRun:
         self.network = network(model, start, dtype).to(device)
         self.batches = Batches(model, data, dtype, settings.batch_size, settings.seed, device)
         self.mover = mover(settings.rule, dict(self.network.named_parameters()), settings.clock)
-        self.step, self.loss = 0, float("nan")
+        self.step, self.loss, self.late = 0, float("nan"), False
+        self.changes: list[str] = []
         self.statistics: dict[str, float] = {}
         self.saved_steps: list[int] = []
         kept = start if settings.keep == "weights" else ()
@@ -78,8 +80,9 @@ class TrainingRun:
         if isinstance(model, Model):  # of a network with residual paths the product says nothing
             _warn_of_denormals(start, settings.dtype)
 
-    def advance(self, progress: bool) -> Outcome:
-        """Train to the last step, or to the first loss that is not finite."""
+    def advance(self, progress: bool, max_seconds: float | None = None) -> Outcome:
+        """Train to the last step, to the first loss that is not finite, or until the time is used up."""
+        self.late, until = False, time.perf_counter() + (max_seconds or float("inf"))
         began, first, last = time.perf_counter(), self.step, self.settings.steps
         wanted = set(self.settings.save_at.tolist())
         with _bar(progress, last) as show:
@@ -88,10 +91,13 @@ class TrainingRun:
                 self.step += 1
                 show(self.step, self.loss)
                 self._maybe_checkpoint()
+                self.late = time.perf_counter() > until
+                if self.late:
+                    break
         seconds, taken = time.perf_counter() - began, self.step - first
         self.statistics = {"steps": taken, "seconds": seconds, "seconds_per_step": seconds / max(taken, 1)}
         self.statistics |= {"final_loss": self.loss}
-        return self._finish()
+        return self._finish(max_seconds)
 
     def restore(self, state: TrainingState) -> None:
         """Take over a checkpoint's state."""
@@ -107,15 +113,26 @@ class TrainingRun:
                 f"differs from what the checkpoint saved up to step {state.step} "
                 f"({len(state.saved_steps)} steps): give the same steps up to there.",
             )
+        measured = [] if self._measure is None else self._measure.observables
+        check_fit(state, self.state(), self.mover.expected(state.step), measured)
+        self._restore_generator(state.rng)
         with torch.no_grad():
             for name, p in self.network.named_parameters():
                 p.copy_(torch.from_numpy(state.weights[name]))
         if state.step:
             self.mover.restore(state.moments)
-        self.step, self.saved_steps = state.step, list(state.saved_steps)
+        self.step, self.saved_steps, self.changes = state.step, list(state.saved_steps), list(state.changes)
         self.saved = {name: list(value) for name, value in state.saved.items()}
         self.measured = {name: value.tolist() for name, value in state.measured.items()}
-        self.batches.rng.bit_generator.state = dict(state.rng)
+
+    def _restore_generator(self, state: Mapping[str, Any]) -> None:
+        try:
+            self.batches.rng.bit_generator.state = dict(state)
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+            raise CheckpointError(
+                "checkpoint",
+                f"holds no state of this run's generator ({error}): delete it or give another path.",
+            ) from None
 
     def state(self) -> TrainingState:
         """All that a resumed run needs."""
@@ -129,6 +146,7 @@ class TrainingRun:
             saved_steps=self.saved_steps,
             saved={name: np.array(kept).reshape(-1, *shapes[name]) for name, kept in self.saved.items()},
             measured={name: np.array(values) for name, values in self.measured.items()},
+            changes=self.changes,
         )
 
     def trajectory(self, outcome: Outcome) -> Trajectory:
@@ -145,11 +163,17 @@ class TrainingRun:
             kind="training",
             label=str(settings.rule) if settings.batch_size is None else f"stochastic {settings.rule}",
             statistics=self.statistics,
-            provenance=provenance(**self.config, config_hash=config_hash(self.config), steps=settings.steps),
+            provenance=self._provenance(),
             steps=steps,
             model=self.model,
             data=self.data,
             measured={name: np.array(values) for name, values in self.measured.items()},
+        )
+
+    def _provenance(self) -> dict[str, Any]:
+        own = {"config_hash": config_hash(self.config), "steps": self.settings.steps}
+        return provenance(
+            **self.config, **own, **({"accepted_changes": self.changes} if self.changes else {})
         )
 
     def _evaluate(self) -> bool:
@@ -188,7 +212,7 @@ class TrainingRun:
             save_checkpoint(self._checkpoint, self.config, self.state())
             self._written = time.monotonic()
 
-    def _finish(self) -> Outcome:
+    def _finish(self, max_seconds: float | None) -> Outcome:
         rate, (t,) = self.settings.learning_rate, self.settings.times(np.array([self.step]))
         if not isfinite(self.loss):
             return Outcome(
@@ -199,6 +223,9 @@ class TrainingRun:
             )
         if self._checkpoint is not None:
             save_checkpoint(self._checkpoint, self.config, self.state())
+        if self.late:
+            used = f"{max_seconds:g} s came before step {self.settings.steps}, at step {self.step}"
+            return Outcome(Status.MAX_SECONDS, t, f"{used}; raise `max_seconds` or lower `steps`")
         return Outcome(Status.REACHED_END, t)
 
 

@@ -11,6 +11,7 @@ from ...theory.algebra.evaluate import evaluate
 from ...theory.algebra.nodes import Matrix
 from ...theory.algebra.sizes import dimension_sizes
 from ...theory.flows.closure import Closure
+from ...theory.flows.powers import model_logits
 from ...theory.models.model import Model
 
 CHUNK_NUMBERS = 2**24  # intermediate arrays of a chunk of sequences stay below this many numbers
@@ -57,5 +58,5 @@ def value(
 ) -> np.ndarray:
     """Value of an expression in a model's weights and data matrices."""
     values = {name: np.asarray(weights[name]) for name in model.weights} | dict(matrices)
-    sizes = dimension_sizes(model.logits, values) | dimension_sizes(expr, values)
+    sizes = dimension_sizes(model_logits(model), values) | dimension_sizes(expr, values)
     return evaluate(expr, values, model.sizes | sizes)

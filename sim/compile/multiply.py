@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
 
-from ...theory.algebra.chain import INFEASIBLE, Operand, plan_chain
+from ...theory.algebra.chain import INFEASIBLE, Operand, Plan, plan_chain
 from ...theory.algebra.matrices import product
 from ...theory.algebra.nodes import Centering, Matrix
 from .graph import Ref
@@ -39,20 +40,24 @@ class Multiplier:
         if plans[0, len(refs)].cost == INFEASIBLE:
             return self.multiply(*self._with_a_dense_factor(factors, refs))
 
-        def build(i: int, j: int) -> Ref:
-            if j == i + 1:
-                return refs[i]
-            known = self._known(tuple(refs[i:j]))
-            if known is not None:
-                return known
-            split_at = plans[i, j].split
-            if split_at is None:
-                return self.host.data(product(*factors[i:j]))
-            ref = graph.matmul(build(i, split_at), build(split_at, j))
-            graph.products[tuple(refs[i:j])] = ref
-            return ref
+        return self._build(factors, refs, plans, 0, len(refs))
 
-        return build(0, len(refs))
+    def _build(
+        self, factors: list[Any], refs: list[Ref], plans: Mapping[tuple[int, int], Plan], i: int, j: int
+    ) -> Ref:
+        """Product of the factors from i up to j; no closure that calls itself, a cycle that would keep the graph."""
+        if j == i + 1:
+            return refs[i]
+        known = self._known(tuple(refs[i:j]))
+        if known is not None:
+            return known
+        split_at = plans[i, j].split
+        if split_at is None:
+            return self.host.data(product(*factors[i:j]))
+        left = self._build(factors, refs, plans, i, split_at)
+        ref = self.graph.matmul(left, self._build(factors, refs, plans, split_at, j))
+        self.graph.products[tuple(refs[i:j])] = ref
+        return ref
 
     def _with_a_dense_factor(self, factors: list[Any], refs: list[Ref]) -> tuple[list[Any], list[Ref]]:
         """Give a chain a kernel: join a diagonal factor with a sparse one, or write the smallest out."""

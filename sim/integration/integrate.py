@@ -208,7 +208,16 @@ def default_atols(problem: Problem, starts: np.ndarray, rtol: float) -> np.ndarr
     named = problem.unpack(starts)
     sizes = np.stack([_rms(named[name]) for name in problem.layout])
     smallest = np.where(sizes > 0.0, sizes, np.inf).min(axis=0)
-    return np.maximum(1e-3 * rtol * np.where(np.isfinite(smallest), smallest, 1.0), LEAST_ATOL)
+    chosen = 1e-3 * rtol * np.where(np.isfinite(smallest), smallest, 1.0)
+    if (chosen < LEAST_ATOL).any():
+        member = int(np.argmin(smallest))
+        name = min(problem.layout, key=lambda n: _rms(named[n])[member] or np.inf)
+        raise FieldError(
+            f"start[{name!r}]",
+            f"has entries of about {smallest[member]:.0e}, which float64 cannot follow to a relative accuracy of "
+            f"rtol = {rtol:g}: start at 1e-290 or above, or set `atol`.",
+        )
+    return chosen
 
 
 def _rms(w: np.ndarray) -> np.ndarray:

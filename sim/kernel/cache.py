@@ -13,6 +13,7 @@ import functools
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import threading
 import warnings
@@ -49,11 +50,35 @@ def _base() -> Path:
 
 
 def _usable(path: Path) -> None:
-    """Create `path` and make sure that it can be written and belongs to this user: its files are executed."""
+    """Create `path` and make sure that this user alone decides what lies in it: its files are executed."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
-        raise PermissionError(f"{path} belongs to another user")
+    if hasattr(os, "getuid"):
+        for folder in (path, path.parent):
+            if folder.stat().st_uid != os.getuid():
+                raise PermissionError(f"{folder} belongs to another user")
+        for folder in (path, *path.resolve().parents):
+            if _others_write(folder.stat()):
+                raise PermissionError(f"others may write to {folder}, whose files are run: chmod go-w")
     tempfile.TemporaryFile(dir=path).close()
+
+
+def _others_write(found: os.stat_result) -> bool:
+    """Whether others may put files of theirs, or a folder of theirs, in the place of ours."""
+    if found.st_mode & stat.S_ISVTX and found.st_uid in (0, os.getuid()):
+        return False  # such as /tmp: nobody renames what is another's
+    shared_group = found.st_mode & stat.S_IWGRP and not _own_group(found.st_gid)
+    return bool(shared_group or found.st_mode & stat.S_IWOTH)
+
+
+def _own_group(gid: int) -> bool:
+    """Whether a group is this user's own and has no other members: many systems give everyone such a one."""
+    import grp
+
+    try:
+        others = [name for name in grp.getgrgid(gid).gr_mem if name != os.environ.get("USER")]
+    except KeyError:
+        return False
+    return gid == os.getgid() and not others
 
 
 @functools.cache

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.disk.sealed import UnsoundFile
 from ...theory.base.frozen import sealed
 from ..ode.outcome import Outcome
-from .storage import read_netcdf
+from .netcdf import read_netcdf
+from .storage import FORMAT, VERSION
 from .trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
     from ...theory.data.dataset import Dataset
     from ...theory.models.spec import Spec
+
+_RECORDS = ("outcome", "statistics", "provenance", "events", "weights", "model", "data")  # as JSON
 
 
 def load_trajectory(path: str | Path, model: Spec | None = None, data: Dataset | None = None) -> Trajectory:
@@ -35,52 +40,115 @@ def load_trajectory(path: str | Path, model: Spec | None = None, data: Dataset |
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not a trajectory, or belongs to another model or data.
+        If the file is not what was written, is not a trajectory, or belongs to another model or data.
+    OSError
+        If it cannot be read.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"there is no file {path}.")
     dataset = read_netcdf(path)
+    if dataset.attrs.get("format") != FORMAT:
+        raise UnsoundFile(path, "is not a trajectory file", "give one that `Trajectory.save` wrote")
     try:
-        trajectory = _from_xarray(dataset, model, data)
-        recorded = {name: json.loads(dataset.attrs[name]) for name in ("model", "data")}
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a complete trajectory file ({error}).") from None
+        recorded = _records(dataset)
+        trajectory = _from_xarray(dataset, recorded, model, data)
+    except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError, AttributeError) as error:
+        raise UnsoundFile(path, f"is not a complete trajectory file ({error})") from None
     for name, own in (("model", model and model.spec()), ("data", data and data.fingerprint)):
         if own is not None and recorded[name] is not None and own != recorded[name]:
             raise ValueError(f"{path} was made with another `{name}`: {recorded[name]}, got {own}.")
+    if model is not None and recorded["model"] is not None and trajectory.weights:
+        _check_model(path, trajectory, model)
     return trajectory
 
 
-def _from_xarray(dataset: xarray.Dataset, model: Any, data: Any) -> Trajectory:
-    read = {
-        name: json.loads(dataset.attrs[name]) for name in ("outcome", "statistics", "provenance", "events")
-    }
-    t = np.asarray(dataset["t"].values, dtype=np.float64)
+def _check_model(path: Path, trajectory: Trajectory, model: Any) -> None:
+    found = {name: value.shape[1:] for name, value in trajectory.weights.items()}
+    if found != model.weights:
+        raise UnsoundFile(path, f"holds the weights {found} and not the model's {dict(model.weights)}")
+
+
+def _records(dataset: xarray.Dataset) -> dict[str, Any]:
+    """What is kept as JSON, and the texts."""
+    if int(dataset.attrs["format_version"]) != VERSION:
+        raise ValueError(f"its format is {dataset.attrs['format_version']} and not {VERSION}")
+    found = {name: json.loads(_text(dataset, name)) for name in _RECORDS}
+    for name in ("outcome", "statistics", "provenance", "events", "weights"):
+        if not isinstance(found[name], dict):
+            raise TypeError(f"its `{name}` is no record")
+    return found | {name: _text(dataset, name) for name in ("kind", "label", "closure")}
+
+
+def _text(dataset: xarray.Dataset, name: str) -> str:
+    if not isinstance(value := dataset.attrs[name], str):
+        raise TypeError(f"its `{name}` is no text")
+    return value
+
+
+def _from_xarray(dataset: xarray.Dataset, recorded: dict[str, Any], model: Any, data: Any) -> Trajectory:
+    t = _numbers("t", dataset.variables["t"], 1)  # of a dimension alone, indexing would make up times
     weights, known = {}, {}
     for name, variable in dataset.data_vars.items():
-        value = sealed(np.asarray(variable.values, dtype=np.float64))
         if name == "step":
             continue
+        value = _numbers(str(name), variable)
         if "observable" in variable.attrs:
+            if value.ndim < 1 or len(value) != len(t):
+                raise ValueError(f"{name!r} has not one entry for each of the {len(t)} times")
             known[str(variable.attrs["observable"])] = value
         else:
-            weights[str(name)] = (
-                value if variable.ndim == 3 else np.broadcast_to(value, (len(t), *value.shape))
-            )
+            weights[str(name)] = _weight(str(name), value, t)
+    shapes = {name: list(value.shape[1:]) for name, value in weights.items()}
+    if shapes != recorded["weights"]:
+        raise ValueError(f"its weights are {shapes}, written were {recorded['weights']}")
     trajectory = Trajectory(
         t=t,
-        weights=weights,
-        outcome=Outcome.from_dict(read["outcome"]),
-        kind=str(dataset.attrs["kind"]),
-        label=str(dataset.attrs["label"]),
-        closure=str(dataset.attrs["closure"]),
-        statistics=read["statistics"],
-        provenance=read["provenance"],
-        steps=np.asarray(dataset["step"].values) if "step" in dataset else None,
+        weights={name: weights[name] for name in recorded["weights"]},
+        outcome=Outcome.from_dict(recorded["outcome"]),
+        kind=recorded["kind"],
+        label=recorded["label"],
+        closure=recorded["closure"],
+        statistics=recorded["statistics"],
+        provenance=recorded["provenance"],
+        steps=_steps(dataset["step"], t) if "step" in dataset else None,
         model=model,
         data=data,
-        events={name: np.array(times, dtype=np.float64) for name, times in read["events"].items()},
+        events={str(name): _times(name, times) for name, times in recorded["events"].items()},
     )
     trajectory._known.update(known)
     return trajectory
+
+
+def _numbers(name: str, variable: xarray.DataArray | xarray.Variable, ndim: int | None = None) -> np.ndarray:
+    """Real numbers as float64; times must be finite, values of observables need not."""
+    if variable.dtype.kind not in "fiu" or (ndim is not None and variable.ndim != ndim):
+        raise ValueError(f"{name!r} is {variable.dtype} of {variable.ndim} axes")
+    value = np.asarray(variable.values, dtype=np.float64)
+    if ndim is not None and not np.isfinite(value).all():
+        raise ValueError(f"{name!r} is not finite")
+    return sealed(value)
+
+
+def _weight(name: str, value: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """A weight over time; what is frozen is stored once."""
+    if value.ndim == 2:
+        value = np.broadcast_to(value, (len(t), *value.shape))
+    if value.ndim != 3 or len(value) != len(t) or not np.isfinite(value).all():
+        raise ValueError(f"weight {name!r} is no finite (n_t, rows, cols) array over the times")
+    return value
+
+
+def _steps(variable: xarray.DataArray, t: np.ndarray) -> np.ndarray:
+    steps = np.asarray(variable.values)
+    if steps.dtype.kind not in "iu" or steps.shape != t.shape or np.any(np.diff(steps) <= 0):
+        raise ValueError("its steps are no increasing integers, one for each time")
+    return steps
+
+
+def _times(name: str, times: Any) -> np.ndarray:
+    if not isinstance(times, list) or not all(
+        type(time) in (int, float) and isfinite(time) for time in times
+    ):
+        raise TypeError(f"its event {name!r} is no list of times")
+    return np.array(times, dtype=np.float64)

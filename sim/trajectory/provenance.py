@@ -22,11 +22,11 @@ def provenance(**extra: Any) -> dict[str, Any]:
         JSON-able: versions, ``git_commit`` (of this package's checkout, or None), ``cpu``, ``threads``,
         ``dtype``, and `extra`.
     """
-    record: dict[str, Any] = {"python": platform.python_version(), **_versions()}
+    record: dict[str, Any] = dict(versions())
     record |= {
         "git_commit": git_commit(Path(__file__).parents[2]),
         "platform": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cpu_count": os.cpu_count(),
         "threads": _threads(),
         "dtype": "float64",
@@ -35,8 +35,9 @@ def provenance(**extra: Any) -> dict[str, Any]:
 
 
 @cache
-def _versions() -> dict[str, str]:
-    found = {}
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide bits."""
+    found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
@@ -62,7 +63,8 @@ def git_commit(root: Path) -> str | None:
 
 
 @cache
-def _cpu() -> str:
+def cpu() -> str:
+    """Name of the processor's model."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -73,9 +75,19 @@ def _cpu() -> str:
 
 def _threads() -> dict[str, int]:
     """Threads of the BLAS libraries loaded now, and of torch if that is loaded."""
-    from threadpoolctl import threadpool_info
-
-    found = {str(pool["internal_api"]): int(pool["num_threads"]) for pool in threadpool_info()}
+    pools = _pools("scipy.linalg" in sys.modules, "torch" in sys.modules).info()
+    found = {str(pool["internal_api"]): int(pool["num_threads"]) for pool in pools}
     if "torch" in sys.modules:
         found["torch"] = int(sys.modules["torch"].get_num_threads())
     return found
+
+
+@cache
+def _pools(scipy: bool, torch: bool) -> Any:
+    """Libraries with threads of their own, looked for again once one of these has brought its own along.
+
+    A look takes milliseconds, and leaves a cycle of references behind.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

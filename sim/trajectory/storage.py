@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.base.files import whole_file
 from .dimensions import weight_axes
+from .netcdf import write_netcdf
 from .observables import units
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .trajectory import Trajectory
 
-_FORMAT, _VERSION = "smallinit trajectory", 1
+FORMAT, VERSION = "smallinit trajectory", 2
 _TIME = {"long_name": "flow time", "units": "learning_rate x step"}
 
 
@@ -51,12 +51,13 @@ def _attributes(trajectory: Trajectory) -> dict[str, Any]:
         "statistics": dict(trajectory.statistics),
         "provenance": dict(trajectory.provenance),
         "events": {name: np.asarray(times).tolist() for name, times in trajectory.events.items()},
+        "weights": {name: value.shape[1:] for name, value in trajectory.weights.items()},
         "model": None if model is None else model.spec(),
         "data": None if data is None else data.fingerprint,
     }
     plain = {
-        "format": _FORMAT,
-        "format_version": _VERSION,
+        "format": FORMAT,
+        "format_version": VERSION,
         "kind": trajectory.kind,
         "label": trajectory.label,
         "closure": trajectory.closure,
@@ -69,35 +70,6 @@ def _jsonable(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
 
 
-def _file_name(name: str) -> str:
-    """Encode an observable's name for netCDF, which takes / for a folder."""
-    return name.replace("%", "%25").replace("|", "%7C").replace("/", "|")
-
-
 def save(trajectory: Trajectory, path: Path, observables: Iterable[str]) -> Path:
-    """Write to a temporary file beside `path`, flush it to the disk and rename it; see `Trajectory.save`."""
+    """Write a sealed file beside `path`, flush it to the disk and rename it; see `Trajectory.save`."""
     return write_netcdf(to_xarray(trajectory, observables), path)
-
-
-def write_netcdf(dataset: xarray.Dataset, path: Path) -> Path:
-    """Write a dataset whole or not at all; "/" in names becomes "|", which netCDF allows."""
-    names = {name: _file_name(str(name)) for name in [*dataset.variables, *dataset.dims] if "/" in str(name)}
-    with whole_file(path) as temporary:
-        dataset.rename(names).to_netcdf(temporary, engine="h5netcdf", format="NETCDF4")
-    return path
-
-
-def read_netcdf(path: Path) -> xarray.Dataset:
-    """Read the file into memory; nothing in it can run code or claim more memory than it has bytes."""
-    import xarray
-
-    try:
-        with xarray.open_dataset(path, engine="h5netcdf", decode_cf=False) as dataset:
-            if dataset.attrs.get("format") != _FORMAT or dataset.nbytes > path.stat().st_size:
-                raise ValueError("unknown format")
-            if int(dataset.attrs["format_version"]) > _VERSION:
-                raise ValueError("format of a newer version")
-            return dataset.load()
-    except Exception as error:  # a damaged HDF5 file raises nearly anything
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is not a trajectory file written by this package ({reason}).") from None

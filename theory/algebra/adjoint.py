@@ -50,18 +50,19 @@ def gradients(scalar: Matrix, weights: Sequence[sp.MatrixSymbol]) -> dict[sp.Mat
 def _postorder(root: Matrix, wanted: set[sp.MatrixSymbol]) -> list[Matrix]:
     """Distinct sub-expressions that depend on a weight, children first."""
     order: dict[Matrix, None] = {}
-
-    def visit(node: Matrix) -> None:
-        if node in order or not matrix_symbols(node) & wanted:
-            return
-        if isinstance(node, RowSoftmax) and node.base is not None and matrix_symbols(node.base) & wanted:
-            raise ValueError(f"the base measure {node.base} of a softmax holds a weight: it must be data.")
-        for child in parts(node):  # a diagonal factor of a product stands for its column
-            visit(child.args[0] if isinstance(node, sp.MatMul) and isinstance(child, DiagMatrix) else child)
-        order[node] = None
-
-    visit(root)
+    _visit(root, wanted, order)
     return list(order)
+
+
+def _visit(node: Matrix, wanted: set[sp.MatrixSymbol], order: dict[Matrix, None]) -> None:
+    if node in order or not matrix_symbols(node) & wanted:
+        return
+    if isinstance(node, RowSoftmax) and node.base is not None and matrix_symbols(node.base) & wanted:
+        raise ValueError(f"the base measure {node.base} of a softmax holds a weight: it must be data.")
+    for child in parts(node):  # a diagonal factor of a product stands for its column
+        inner = child.args[0] if isinstance(node, sp.MatMul) and isinstance(child, DiagMatrix) else child
+        _visit(inner, wanted, order)
+    order[node] = None
 
 
 class _Pullback(Dispatch):

@@ -11,7 +11,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from .chain import Operand, plan_chain
+from .chain import Operand, Plan, plan_chain
 from .nodes import Centering, Matrix, RowLogSumExp, RowSoftmax
 from .scalars.numpy_values import numpy_function
 from .sizes import scalar_value
@@ -211,13 +211,19 @@ def _chain(factors: list[Array]) -> Array:
 
     plans = plan_chain(operands, sparse_run)
 
-    def build(i: int, j: int) -> Array:
-        if j == i + 1:
-            return factors[i]
-        split = plans[i, j].split or i + 1
-        return _multiply(build(i, split), build(split, j))
+    return _multiplied(factors, plans, 0, len(factors))
 
-    return build(0, len(factors))
+
+def _multiplied(factors: list[Array], plans: Mapping[tuple[int, int], Plan], i: int, j: int) -> Array:
+    """Product of the factors from i up to j.
+
+    No function within a function: one that calls itself is a cycle of references, which would keep the factors until
+    the next collection.
+    """
+    if j == i + 1:
+        return factors[i]
+    split = plans[i, j].split or i + 1
+    return _multiply(_multiplied(factors, plans, i, split), _multiplied(factors, plans, split, j))
 
 
 def _operand(factor: Array) -> Operand:

@@ -41,3 +41,19 @@ class InputError(ValueError):
     def __reduce__(self) -> tuple[type[InputError], tuple[str, tuple[str, ...]]]:
         """Restore from both parts: an error must survive its way out of a worker process."""
         return type(self), (self.sentence, self.picture)
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user or the system wants the program to end.
+
+    Parameters
+    ----------
+    kept : str
+        What is kept and how to go on, or that nothing is: "no result was written".
+    signal : int
+        Number of the signal; 2 is that of Ctrl-C.
+    """
+
+    def __init__(self, kept: str = "no result was written", signal: int = 2) -> None:
+        self.kept, self.signal = kept, signal
+        super().__init__(kept)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from uuid import uuid4
+
+from .disk.owner import remove_leftovers, temporary
 
 
 def check_file(path: Path, overwrite: bool) -> None:
@@ -31,7 +32,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Give the name of a temporary file that takes the place of `path` when the block ends without an error.
 
     It lies in the same folder; file and folder are on the disk when the block has ended. After an error or an
-    interrupt the old file is as it was, and nothing is left behind.
+    interrupt the old file is as it was, and nothing is left behind; what killed processes left behind is removed.
 
     Parameters
     ----------
@@ -43,20 +44,30 @@ def whole_file(path: Path) -> Iterator[Path]:
     OSError
         If it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
+    remove_leftovers(path.parent)
+    written = temporary(path, "tmp")
     try:
-        yield temporary
-        sync(temporary)
-        os.replace(temporary, path)
+        yield written
+        sync(written)
+        os.replace(written, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # that of the block says more; what stays is removed by the next run
+            written.unlink(missing_ok=True)
     sync(path.parent)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all; text as UTF-8, line ends as they are. See `whole_file`."""
-    with whole_file(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    with whole_file(path) as written:
+        written.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, if they are not there, and bring their names to the disk."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync(folder.parent)
 
 
 def sync(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,10 @@ from typing import IO
 
 import numpy as np
 
+from .disk.regular import open_regular
+from .disk.sealed import BLANK, UnsoundFile, open_sealed, seal_file
 from .errors import InputError
+from .files import whole_file
 
 ARRAY_BYTES = 2**31  # larger files are refused before they are unpacked
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -29,6 +33,8 @@ class Archive(Mapping[str, np.ndarray]):
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
         self._members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        if len(self._members) < len(archive.infolist()):
+            raise DamagedArchive("two members have one name")
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Read one array to its end, which checks its sum.
@@ -69,7 +75,7 @@ class Archive(Mapping[str, np.ndarray]):
 
 @contextmanager
 def open_npz(path: Path, limit: int = ARRAY_BYTES) -> Iterator[Archive]:
-    """Open an .npz file, refusing what is none.
+    """Open an .npz file of whatever origin, refusing what is none.
 
     Parameters
     ----------
@@ -82,11 +88,69 @@ def open_npz(path: Path, limit: int = ARRAY_BYTES) -> Iterator[Archive]:
     ------
     DamagedArchive
         If it is no .npz file, or too large.
+    InputError
+        If it is no regular file.
     FileNotFoundError
         If there is no such file.
     """
+    with open_regular(path) as file, _opened(file, limit) as archive:
+        yield archive
+
+
+@contextmanager
+def open_sealed_npz(path: Path, limit: int = ARRAY_BYTES) -> Iterator[Archive]:
+    """Open what `write_npz` wrote, once the digest of all its bytes is found right.
+
+    Raises
+    ------
+    UnsoundFile
+        If the file is not what was written, or no .npz file of plain arrays, or too large.
+    InputError
+        If it is no regular file.
+    OSError
+        If there is none, or it cannot be read.
+    """
+    with open_sealed(path) as file:
+        try:
+            with _opened(file, limit) as archive:
+                yield archive
+        except DamagedArchive as error:
+            raise UnsoundFile(path, f"is no archive of plain arrays ({error})") from None
+
+
+def write_npz(path: Path, members: Mapping[str, np.ndarray | bytes]) -> None:
+    """Write a sealed .npz file whole or not at all; equal members give equal files.
+
+    Parameters
+    ----------
+    path : Path
+        File to write; replaced if there.
+    members : mapping
+        Name -> array, or bytes for a member that is no array and keeps its name.
+    """
+    with whole_file(path) as written:
+        with zipfile.ZipFile(written, "w") as archive:
+            for name, value in members.items():
+                _write_member(archive, name, value)
+            archive.comment = BLANK
+        seal_file(written)
+
+
+def _write_member(archive: zipfile.ZipFile, name: str, value: np.ndarray | bytes) -> None:
+    plain = isinstance(value, bytes)
+    info = zipfile.ZipInfo(name if plain else f"{name}.npy")  # without a time stamp
+    info.external_attr = 0o600 << 16
+    with archive.open(info, "w", force_zip64=True) as file:
+        if plain:
+            file.write(value)
+        else:
+            np.lib.format.write_array(file, np.asanyarray(value), allow_pickle=False)
+
+
+@contextmanager
+def _opened(file: IO[bytes], limit: int) -> Iterator[Archive]:
     with _damage_named():
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(file)
     with archive:
         size = sum(member.file_size for member in archive.infolist())
         if size > limit:
@@ -98,10 +162,14 @@ def open_npz(path: Path, limit: int = ARRAY_BYTES) -> Iterator[Archive]:
 def _damage_named() -> Iterator[None]:
     try:
         yield
-    except (DamagedArchive, FileNotFoundError):
+    except (DamagedArchive, MemoryError):
         raise
     # A damaged archive fails in many ways: zipfile, zlib, struct, numpy's parser of headers.
     except Exception as error:
+        if (
+            isinstance(error, OSError) and error.errno != errno.EINVAL
+        ):  # the system's own troubles are no damage
+            raise
         detail = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise DamagedArchive(detail) from error
 
@@ -143,7 +211,7 @@ def read_arrays(path: Path, needed: tuple[str, ...], optional: tuple[str, ...] =
     InputError
         If the file is missing, is no .npz, lacks an array, has an unknown or pickled one, or is too large.
     """
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"there is no file {str(path)!r}: give the path of an .npz file.")
     try:
         with open_npz(path) as arrays:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base.arrays import tokens
+from ..base.disk.regular import read_regular
 from ..base.errors import FieldError
 from ..base.validate import choice, integer
 from .splitting import has_words, split_words
@@ -43,11 +44,11 @@ def read_text(path: str | Path) -> str:
         If it is too large, binary or not UTF-8, or has no words in it.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"there is no file {path}: give the path of a text file.")
     if path.stat().st_size > _BYTE_LIMIT:
         raise ValueError(f"{path} has {path.stat().st_size:,} bytes: split it, the limit is {_BYTE_LIMIT:,}.")
-    raw = path.read_bytes()
+    raw = read_regular(path, _BYTE_LIMIT)
     if (zero := raw.find(b"\0")) >= 0:
         raise ValueError(f"{path} is binary (a zero byte at offset {zero}): give a plain text file in UTF-8.")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from ....sim.integration.integrate import integrate
 from ....sim.trajectory.trajectory import Trajectory
 from ....theory.base.arrays import cosine_matrix
 from ....theory.base.crossings import first_reached
+from ....theory.base.folders import digest_of
 from ....theory.data.corpora.reasoning import reasoning_corpus
 from ....theory.data.corpora.stories import story_corpus
 from ....theory.data.dataset import Dataset
@@ -67,7 +67,7 @@ class Narrative:
             raise ValueError(
                 f"{path} has {len(words)} words, too few to train on: give a text of {FEWEST_WORDS} or more."
             )
-        return cls(Path(path).name, hashlib.sha256(Path(path).read_bytes()).hexdigest(), words)
+        return cls(Path(path).name, digest_of(Path(path)), words)
 
     def passages(self, length: int, most: int) -> str:
         """At most so many passages of `length` words, evenly spaced over the text, one a line."""

@@ -78,7 +78,8 @@ def test_a_training_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     assert again.statistics["steps"] == 0
     np.testing.assert_array_equal(again.weights["W_E"], whole.weights["W_E"])
     with pytest.raises(
-        InputError, match=r"\[training\] `checkpoint` .* other settings .*\(on the command line\)"
+        InputError,
+        match=r"\[training\] `checkpoint` .* other inputs, sources or versions .*\(on the command line\)",
     ):
         of({"training.checkpoint": "run.npz", "init.seed": 3}, tmp_path=tmp_path).train()
 

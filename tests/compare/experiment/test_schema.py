@@ -185,7 +185,7 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path):
 def test_missing_files_and_directories(tmp_path):
     with pytest.raises(InputError, match="there is no experiment file"):
         load(tmp_path / "absent.toml")
-    with pytest.raises(InputError, match="Is a directory"):
+    with pytest.raises(InputError, match="is a folder"):
         load(tmp_path)
 
 

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from dataclasses import asdict
 from html.parser import HTMLParser
 
@@ -16,6 +17,7 @@ from smallinit.compare.sweep.plan import SweepPlan, read_sweep
 from smallinit.compare.sweep.run_sweep import recorded_sweep
 from smallinit.theory import AttentionOnly, EmbMLP, OneLayerTransformer, ScalarClassifier, TwoTokenMLP, derive
 from smallinit.theory.base.errors import InputError
+from smallinit.theory.base.records import write_record
 from smallinit.theory.printing import html as markup
 
 SWEEP = """
@@ -57,7 +59,7 @@ def make_figure(folder, text="losses of memory and reasoning"):
         "statistics": [asdict(c) for c in claims],
         "provenance": {"numpy": "2", "size": "paper", "seeds": [0, 2]},
     }  # fmt: skip
-    (folder / "figure.json").write_text(json.dumps(record))
+    write_record(folder / "figure.json", record)
 
 
 class Parsed(HTMLParser):
@@ -177,7 +179,7 @@ def test_a_claim_keeps_its_dots_and_the_folder_its_name(tmp_path, monkeypatch):
     record = json.loads((tmp_path / "figure.json").read_text())
     record["statistics"][0]["claim"] = "within z - a .. z + a."
     del record["provenance"]
-    (tmp_path / "figure.json").write_text(json.dumps(record))
+    write_record(tmp_path / "figure.json", record)
     monkeypatch.chdir(tmp_path)
     assert run(["report", "."]) == 0
     text = (tmp_path / "report.html").read_text()
@@ -193,7 +195,7 @@ def test_a_damaged_summary_is_refused_in_one_sentence(results, tmp_path, capsys,
     else:
         for closure in summary["closures"].values():
             closure["overlay"]["horizon_at_tolerance"] = {}
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    write_record(tmp_path / "summary.json", summary)
     assert run(["report", str(tmp_path)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -219,14 +221,17 @@ def test_hostile_content_is_only_text(tmp_path):
     [
         (None, None, "holds none of"),
         ("summary.json", "{", "damaged"),
-        ("summary.json", "[]", "no record"),
-        ("summary.json", '{"closures": 3}', "lacks what a report needs"),
-        ("manifest.json", "{}", "does not say what its axes are"),
-        ("figure.json", '{"statistics": []}', "lacks what a report needs"),
+        ("summary.json", "[" * 100_000, "damaged"),
+        ("summary.json", '{"closures": {}}', "damaged"),
+        ("summary.json", {"closures": 3}, "lacks what a report needs"),
+        ("manifest.json", {}, "does not say what its axes are"),
+        ("figure.json", {"statistics": []}, "lacks what a report needs"),
     ],
 )
 def test_other_directories_are_refused_in_one_sentence(tmp_path, capsys, name, content, words):
-    if name:
+    if isinstance(content, dict):
+        write_record(tmp_path / name, content)
+    elif name:
         (tmp_path / name).write_text(content)
     assert run(["report", str(tmp_path)]) == 2
     out, err = capsys.readouterr()
@@ -234,6 +239,37 @@ def test_other_directories_are_refused_in_one_sentence(tmp_path, capsys, name, c
     assert err.count("\n") == 1
     assert words in err
     assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("name", ["overlay.png", "equations.tex", "experiment.toml", "summary.json"])
+def test_no_page_is_made_of_damaged_files(results, tmp_path, capsys, name):
+    folder = tmp_path / "run"
+    shutil.copytree(results / "overlay", folder)
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    assert run(["report", str(folder), "--overwrite"]) == 2
+    assert f"{name}' is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["overlay.png", "equations.tex", "summary.json"])
+def test_a_page_follows_no_link_out_of_its_folder(results, tmp_path, capsys, name):
+    folder = tmp_path / "run"
+    shutil.copytree(results / "overlay", folder)
+    (folder / name).rename(tmp_path / name)
+    (folder / name).symlink_to(tmp_path / name)
+    assert run(["report", str(folder), "--overwrite"]) == 2
+    assert f"{name}' is a link out of its folder" in capsys.readouterr().err
+
+
+def test_a_page_of_a_sweep_follows_no_link_out_of_its_folder(results, tmp_path):
+    folder = tmp_path / "sweep"
+    shutil.copytree(results / "sweep", folder)
+    shard = next((folder / "shards").iterdir())
+    shard.rename(tmp_path / shard.name)
+    shard.symlink_to(tmp_path / shard.name)
+    with pytest.raises(InputError, match="is a link out of its folder"):
+        page_of(folder)
 
 
 def test_targets(results, tmp_path, capsys):

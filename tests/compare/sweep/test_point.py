@@ -38,7 +38,8 @@ def test_a_batch_reads_its_data_file_once(tmp_path, monkeypatch):
     save(tmp_path / "own.npz", [0, 1])
     plan, met = read_sweep(write(tmp_path, OWN)), []
     monkeypatch.setattr(
-        "smallinit.compare.sweep.point.run_point", lambda config, run, names, read: met.append(id(read)) or {}
+        "smallinit.compare.sweep.point.run_point",
+        lambda config, run, names, seconds, files: met.append(id(files)) or {},
     )
     run_batch([(point.id, point.config) for point in plan.points], plan.run, plan.observables)
     assert len(met) == 2
@@ -46,10 +47,8 @@ def test_a_batch_reads_its_data_file_once(tmp_path, monkeypatch):
 
 
 def test_points_of_one_task_share_data_and_flows(tmp_path):
-    from smallinit.compare.sweep.point import _content, _setup, _shared
+    from smallinit.compare.sweep.point import _setup, _shared
 
     plan = read_sweep(write(tmp_path, TINY))
-    first, last = (
-        _shared(_setup(p.config), _content(p.config, {})) for p in (plan.points[0], plan.points[-1])
-    )
+    first, last = (_shared(_setup(p.config), "") for p in (plan.points[0], plan.points[-1]))
     assert all(a is b for a, b in zip(first, last, strict=True))

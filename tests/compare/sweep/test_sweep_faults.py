@@ -1,16 +1,22 @@
 """The faults that a sweep survives: killed workers and drivers, damaged shards, a full disk, other code."""
 
+import builtins
+import errno
+import io
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sweeps import TINY, same, write
 
-import smallinit.compare.sweep.store as store_module
 from smallinit.compare import open_sweep, run_sweep
+from smallinit.compare.report.directory import page_of
+from smallinit.compare.sweep import engine
+from smallinit.compare.sweep.run_sweep import recorded_sweep
 from smallinit.theory.base import files
 from smallinit.theory.base.errors import InputError
 
@@ -29,16 +35,21 @@ EmbMLP.init = init
 """
 
 
-@pytest.mark.parametrize("always", [False, True])
-def test_a_process_worker_that_is_killed(tmp_path, monkeypatch, always):
-    """Once: nothing is lost. Always: that point fails, all others are there; a later run makes it good."""
+def in_workers(tmp_path, monkeypatch, code):
+    """Run some code in every spawned process before anything else."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(
         "import multiprocessing, sys\n"
         "if 'from multiprocessing.spawn' in ' '.join(sys.orig_argv):\n"
-        + "".join(f"    {x}\n" for x in KILLER.splitlines())
+        + "".join(f"    {x}\n" for x in code.splitlines())
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_a_process_worker_that_is_killed(tmp_path, monkeypatch, always):
+    """Once: nothing is lost. Always: that point fails, all others are there; a later run makes it good."""
+    in_workers(tmp_path, monkeypatch, KILLER)
     monkeypatch.setenv("KILL_MARK", str(tmp_path / "mark"))
     if always:
         monkeypatch.setenv("KILL_ALWAYS", "1")
@@ -133,13 +144,21 @@ def damage(kind, shards):
     return 2 if kind == "swapped" else 1
 
 
+def listing(folder):
+    return {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
 @pytest.mark.parametrize("kind", ["truncated", "empty", "flipped", "swapped"])
 def test_damaged_shards_are_put_aside_and_computed_again(tmp_path, kind):
     file, out = write(tmp_path), tmp_path / "out"
     whole = run_sweep(file, out).to_xarray()
     n = damage(kind, out / "shards")
-    assert f"{n} damaged shards put aside" in open_sweep(file, out).status
+    before = listing(out)
+    assert f"{n} damaged shard" in open_sweep(file, out).status
+    assert listing(out) == before  # a reader moves nothing
     again = run_sweep(file, out)
+    assert again.store.n_damaged == n
+    assert len(list((out / "damaged").iterdir())) == n
     assert again.done == 6
     same(whole, again.to_xarray())
 
@@ -150,7 +169,9 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
 
     def fsync(handle):
         calls.append(handle)
-        if len(calls) == 7:  # each file and its folder: the manifest, the plan, a shard, and half of the next
+        if (
+            len(calls) == 10
+        ):  # three folders; each file and its folder: manifest, plan, a shard, half of the next
             raise OSError(28, "No space left on device")
         original(handle)
 
@@ -164,7 +185,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     assert run_sweep(file, out).done == 6
 
 
-def test_another_configuration_or_other_code_is_refused(tmp_path, monkeypatch):
+def test_another_configuration_is_refused(tmp_path):
     file, out = write(tmp_path), tmp_path / "out"
     run_sweep(file, out)
     changed = write(
@@ -174,21 +195,128 @@ def test_another_configuration_or_other_code_is_refused(tmp_path, monkeypatch):
         InputError, match=r"another sweep: model.d_mlp was 3 and is 2; theory.t1 was 5.0 and is 6.0"
     ):
         run_sweep(changed, out)
-    monkeypatch.setattr(store_module, "code_hash", lambda: "0" * 16)
-    with pytest.raises(InputError, match="other code"):
-        run_sweep(file, out)
 
 
-def test_two_drivers_in_one_directory(tmp_path):
-    text = TINY.replace('"0-2"', '"0-9"')
-    file, out = write(tmp_path, text), tmp_path / "out"
+LOGGER = """
+import os, sys
+import smallinit.compare.sweep.engine as engine
+import smallinit.compare.sweep.point as point
+from smallinit.compare import run_sweep
+original = point.run_batch
+def run_batch(configs, *rest):
+    with open(f"{sys.argv[3]}/{os.getpid()}", "a") as log:
+        log.writelines(name + "\\n" for name, _ in configs)
+    return original(configs, *rest)
+engine.run_batch, engine.BATCH_SECONDS = run_batch, 0.05
+if __name__ == "__main__":
+    run_sweep(sys.argv[1], sys.argv[2], workers=2)
+"""
+
+
+@pytest.mark.parametrize("drivers", [2, 4])
+def test_drivers_in_one_directory_share_the_work(tmp_path, drivers):
+    """By the recorded history of who computed what: every point, none of them twice."""
+    text = TINY.replace('"0-2"', '"0-29"')
+    file, out, log = write(tmp_path, text), tmp_path / "out", tmp_path / "log"
+    log.mkdir()
     script = tmp_path / "driver.py"
-    script.write_text(DRIVER)
-    both = [subprocess.Popen([sys.executable, "-P", str(script), str(file), str(out)]) for _ in range(2)]
-    assert [process.wait(120) for process in both] == [0, 0]
+    script.write_text(LOGGER)
+    command = [sys.executable, "-P", str(script), str(file), str(out), str(log)]
+    several = [subprocess.Popen(command) for _ in range(drivers)]
+    assert [process.wait(200) for process in several] == [0] * drivers
     sweep = open_sweep(file, out)
-    assert sweep.done == 20
+    assert sweep.done == 60
+    computed = [name for history in log.iterdir() for name in history.read_text().split()]
+    assert sorted(computed) == sorted(point.id for point in sweep.plan.points)
+    assert not (out / "claims").exists()
     same(sweep.to_xarray(), run_sweep(file, tmp_path / "one").to_xarray())
+
+
+@pytest.mark.parametrize(
+    "trouble", [OSError(errno.EMFILE, "too many"), OSError(errno.EIO, "io"), MemoryError()]
+)
+def test_troubles_of_the_system_are_no_damage(tmp_path, monkeypatch, trouble):
+    file, out = write(tmp_path), tmp_path / "out"
+    run_sweep(file, out)
+    before = listing(out)
+
+    def troubled(original):
+        def refuse(path, *arguments, **options):
+            if str(path).endswith(".npz"):
+                raise trouble
+            return original(path, *arguments, **options)
+
+        return refuse
+
+    for module in (builtins, io, os):
+        monkeypatch.setattr(module, "open", troubled(module.open))
+    for read in (open_sweep, run_sweep):
+        with pytest.raises(type(trouble)):
+            read(file, out)
+    monkeypatch.undo()
+    assert not (out / "damaged").exists()
+    after = listing(out)
+    assert {path: after[path] for path in before if path.suffix} == {
+        p: t for p, t in before.items() if p.suffix
+    }
+    assert open_sweep(file, out).done == 6
+
+
+def refused_in(folder, method):
+    def guarded(path, *arguments, **options):
+        if path.is_relative_to(folder):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return method(path, *arguments, **options)
+
+    return guarded
+
+
+def test_a_read_only_archive_with_a_bad_shard_can_be_read(tmp_path, monkeypatch):
+    file, out = write(tmp_path), tmp_path / "out"
+    run_sweep(file, out)
+    damage("truncated", out / "shards")
+    before = listing(out)
+
+    for name in ("mkdir", "replace", "rename", "unlink", "touch", "write_bytes", "write_text"):
+        monkeypatch.setattr(Path, name, refused_in(out, getattr(Path, name)))
+    sweep = open_sweep(file, out)
+    assert "1 damaged shard, whose points count as missing" in sweep.status
+    assert sweep.done < 6
+    assert len(recorded_sweep(out).to_xarray()["loss"]) == 2
+    page_of(out)
+    assert listing(out) == before
+
+
+@pytest.mark.parametrize("executor", [None, "process"])
+def test_a_point_that_is_too_slow_is_a_failed_point(tmp_path, executor):
+    text = TINY + '[sweep]\nrun = ["simulate", "train"]\nmax_seconds = 1e-9\n'
+    file, out = write(tmp_path, text), tmp_path / "out"
+    sweep = run_sweep(file, out, executor, workers=2)
+    assert len(sweep.failures) == 6
+    assert all("it took longer than 1e-09 s" in reason for reason in sweep.failures.values())
+    again = run_sweep(file, out, workers=2, max_seconds=100.0)
+    assert again.status == "6 of 6 points done"
+
+
+HANGER = """
+import time
+from smallinit.theory import EmbMLP
+original = EmbMLP.init
+def init(self, gamma, seed):
+    if gamma == 0.8 and seed == 1:
+        time.sleep(10**6)
+    return original(self, gamma, seed)
+EmbMLP.init = init
+"""
+
+
+def test_a_point_that_hangs_ends_with_its_process(tmp_path, monkeypatch):
+    in_workers(tmp_path, monkeypatch, HANGER)
+    monkeypatch.setattr(engine, "STARTUP_SECONDS", 20.0)
+    sweep = run_sweep(write(tmp_path), tmp_path / "out", "process", workers=2, max_seconds=10.0)
+    assert list(sweep.failures) == ["init.gamma = 0.8, init.seed = 1"]
+    assert "took longer than 10 s (its worker had to be ended)" in next(iter(sweep.failures.values()))
+    assert sweep.done == 5
 
 
 def test_a_point_that_cannot_be_computed(tmp_path):

@@ -1,11 +1,19 @@
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from smallinit.compare import train
-from smallinit.compare.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from smallinit.compare.training import checkpoint
+from smallinit.compare.training.checkpoint import (
+    CheckpointError,
+    TrainingState,
+    load_checkpoint,
+    save_checkpoint,
+)
+from smallinit.theory.base.npz import open_sealed_npz, write_npz
 
 OPTIMIZERS = {
     "gd": {},
@@ -76,17 +84,19 @@ def test_resume_without_a_file_starts_afresh(run, tmp_path):
 def test_other_settings_are_refused_by_name(run, tmp_path, start):
     path = tmp_path / "run.npz"
     run(5, "sgd", checkpoint=path)
-    with pytest.raises(ValueError, match=r"learning_rate was 0.05, now 0.1, seed was 0, now 1") as caught:
+    with pytest.raises(ValueError, match=r"learning_rate was 0.05 and is 0.1, seed was 0 and is 1") as caught:
         run(5, "sgd", checkpoint=path, resume=True, learning_rate=0.1, seed=1)
     assert "batch_size" not in str(caught.value)
-    with pytest.raises(ValueError, match="optimizer was 'sgd', now 'gd'"):
+    with pytest.raises(ValueError, match="optimizer was 'sgd' and is 'gd'"):
         run(5, checkpoint=path, resume=True)
 
 
 def test_other_start_and_other_model_are_refused(model, data, start, tmp_path):
     path = tmp_path / "run.npz"
     train(model, data, start, steps=2, checkpoint=path)
-    with pytest.raises(ValueError, match="start differs"):
+    with pytest.raises(
+        ValueError, match=r"other inputs, sources or versions \(start was '[0-9a-f]{64}' and is"
+    ):
         train(model, data, model.init(0.5, seed=9), steps=2, checkpoint=path, resume=True)
 
 
@@ -157,3 +167,101 @@ def test_hostile_files_are_refused(tmp_path, kind):
             archive.writestr("meta.npy", prefix + header + b"\n")
     with pytest.raises(ValueError, match=r"is not a whole checkpoint .*delete it or give another path"):
         load_checkpoint(path, {"a": 1})
+
+
+@pytest.mark.parametrize("name", ["code", "python", "numpy", "scipy", "sympy", "numba", "torch", "cpu"])
+def test_other_sources_versions_or_processors_are_refused_or_said(run, tmp_path, monkeypatch, name):
+    path = tmp_path / "run.npz"
+    run(12, checkpoint=path)
+    original = checkpoint.environment
+    monkeypatch.setattr(checkpoint, "environment", lambda torch: original(torch) | {name: "another"})
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=rf"{name} was '.*' and is 'another'.*accept_changes=True"):
+        run(30, checkpoint=path, resume=True)
+    assert path.read_bytes() == before
+    resumed = run(20, checkpoint=path, resume=True, accept_changes=True)
+    (said,) = resumed.provenance["accepted_changes"]
+    assert said.startswith(f"from step 12: {name} was ")
+    again = run(30, checkpoint=path, resume=True)  # asked once, said for ever
+    assert list(again.provenance["accepted_changes"]) == [said]
+    assert "accepted_changes" not in run(12).provenance
+
+
+def test_other_data_are_refused_or_said_and_other_settings_always_refused(run, model, data, start, tmp_path):
+    path = tmp_path / "run.npz"
+    run(12, checkpoint=path)
+    other = replace(data, weights=data.weights * np.linspace(1.0, 2.0, len(data.weights)))
+    more = {"learning_rate": 0.05, "save_at": SAVES, "steps": 30, "checkpoint": path, "resume": True}
+    with pytest.raises(ValueError, match=r"\(data was '[0-9a-f]+' and is '[0-9a-f]+'\)"):
+        train(model, other, start, **more)
+    with pytest.raises(ValueError, match=r"other settings \(learning_rate was 0.05 and is 0.1\)"):
+        train(model, data, start, **more | {"learning_rate": 0.1}, accept_changes=True)
+    resumed = train(model, other, start, **more, accept_changes=True)
+    assert "data was" in resumed.provenance["accepted_changes"][0]
+
+
+def test_a_run_that_is_out_of_time_is_kept(run, tmp_path):
+    path = tmp_path / "run.npz"
+    with pytest.raises(
+        RuntimeError, match=r"`max_seconds` used up at t = 0\.05.*came before step 30, at step 1"
+    ):
+        run(30, checkpoint=path, max_seconds=1e-9)
+    cut = run(30, max_seconds=1e-9, throw=False)
+    assert cut.outcome.status.name == "MAX_SECONDS"
+    assert cut.steps.tolist() == [0]
+    resumed, straight = run(30, checkpoint=path, resume=True), run(30)
+    for name, value in straight.weights.items():
+        np.testing.assert_array_equal(resumed.weights[name], value)
+    with pytest.raises(ValueError, match="`max_seconds` must be positive"):
+        run(30, max_seconds=0.0)
+
+
+def forge(path, **changes):
+    """Change members of a checkpoint and seal it anew."""
+    with open_sealed_npz(path) as archive:
+        content = dict(archive)
+    meta = json.loads(content.pop("meta.json").tobytes()) | changes.pop("meta", {})
+    write_npz(path, {"meta.json": json.dumps(meta).encode(), **content, **changes})
+
+
+FORGED = {
+    "a weight that would be broadcast": {"weight:W_in": np.ones((1, 1))},
+    "a scalar weight": {"weight:W_in": np.array(1.0)},
+    "integers": {"weight:W_in": np.ones((4, 6), dtype=np.int64)},
+    "another precision": {"weight:W_in": np.ones((4, 6), dtype=np.float32)},
+    "nan": {"weight:W_in": np.full((4, 6), np.nan)},
+    "unknown weight": {"weight:W_X": np.ones((4, 6))},
+    "unknown moment": {"moment:W_in/exp_avg": np.ones((1, 1))},
+    "snapshots of another shape": {"saved:W_in": np.ones((4, 1, 1))},
+    "fewer snapshots": {"saved:W_in": np.ones((1, 4, 6))},
+    "unknown observable": {"measured:loss": np.ones(4)},
+    "unknown kind": {"wish:W_in": np.ones((4, 6))},
+    "complex": {"weight:W_in": np.ones((4, 6), dtype=complex)},
+    "no generator": {"meta": {"rng": []}},
+    "another generator": {"meta": {"rng": {"bit_generator": "MT19937"}}},
+    "half a generator": {"meta": {"rng": {"bit_generator": "PCG64", "state": {"state": -1, "inc": "x"}}}},
+    "steps that fall": {"meta": {"saved_steps": [5, 0, 12, 20]}},
+    "steps of text": {"meta": {"saved_steps": "abc"}},
+    "no step": {"meta": {"step": None}},
+    "an infinite step": {"meta": {"step": float("inf")}},
+    "no settings": {"meta": {"config": 3}},
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_forged_checkpoints_with_the_right_seal_are_refused(run, tmp_path, kind):
+    path = tmp_path / "run.npz"
+    run(20, "sgd", checkpoint=path)
+    forge(path, **FORGED[kind])
+    with pytest.raises(
+        CheckpointError, match=r"is not a whole checkpoint|does not fit this run|holds no state"
+    ):
+        run(30, "sgd", checkpoint=path, resume=True)
+
+
+def test_moments_of_other_shapes_are_refused(run, tmp_path):
+    path = tmp_path / "run.npz"
+    run(20, "adamw", checkpoint=path)
+    forge(path, **{"moment:W_in/exp_avg": np.ones((1, 1))})
+    with pytest.raises(CheckpointError, match="moment 'W_in/exp_avg' is float64"):
+        run(30, "adamw", checkpoint=path, resume=True)

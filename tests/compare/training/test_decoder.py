@@ -212,7 +212,7 @@ def test_resumed_decoder_equals_straight_run_bit_for_bit(data, small, tmp_path, 
     np.testing.assert_array_equal(resumed.t, straight.t)
     for name, value in (straight.measured | straight.weights).items():
         np.testing.assert_array_equal((resumed.measured | resumed.weights)[name], value)
-    with pytest.raises(ValueError, match=r"clip was 0.5, now 0.7"):
+    with pytest.raises(ValueError, match=r"clip was 0.5 and is 0.7"):
         train(
             small,
             data,

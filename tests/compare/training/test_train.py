@@ -201,3 +201,19 @@ def test_data_and_start_must_fit_the_model(model, data, weighted, start):
         train(model, weighted, start)
     with pytest.raises(ValueError, match="lacks the weight 'W_out'"):
         train(model, data, {name: start[name] for name in ("W_E", "W_in")})
+
+
+@pytest.mark.parametrize("size", [1e10, 1e100])
+def test_equal_logits_have_the_loss_of_a_guess_however_large(weighted, size):
+    model = EmbMLP(6, 4, 5)
+    start = {name: np.full(shape, size if name == "W_out" else 1.0) for name, shape in model.weights.items()}
+    path = train(model, weighted, start, steps=0)
+    assert path["loss"][0] == pytest.approx(np.log(6), rel=1e-14)
+    assert path.statistics["final_loss"] == pytest.approx(np.log(6), rel=1e-14)
+
+
+def test_weights_that_the_precision_cannot_hold_are_refused(weighted):
+    model = EmbMLP(6, 4, 5)
+    start = model.init(0.5, seed=0) | {"W_in": np.full((4, 5), 1e100)}
+    with pytest.raises(ValueError, match=r"`start\['W_in'\]` reaches 1e\+100, which float32 cannot hold"):
+        train(model, weighted, start, steps=1, dtype="float32")

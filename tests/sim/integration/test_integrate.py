@@ -169,3 +169,11 @@ def test_observables_are_distinct_names(case, names):
     model, data, start = case
     with pytest.raises(ValueError, match="`observables` must be distinct names, at least one"):
         integrate(derive(model, "leading"), data, start, t1=1.0, observables=names)
+
+
+def test_a_start_too_small_to_follow_is_refused_by_its_own_name(case):
+    model, data, start = case
+    tiny = start | {"W_in": np.full_like(start["W_in"], 1e-320)}
+    with pytest.raises(ValueError, match=r"`start\['W_in'\]` has entries of about 1e-320.* or set `atol`"):
+        integrate(derive(model, "leading"), data, tiny, t1=1.0)
+    assert integrate(derive(model, "leading"), data, tiny, t1=0.1, atol=1e-9).outcome.success

@@ -116,6 +116,21 @@ def test_unusable_folder_costs_one_warning(process, tmp_path):
     assert not Path(folder).exists()  # removed at exit
 
 
+@pytest.mark.parametrize("where", ["cache", "cache/version", "."])
+def test_a_folder_that_others_may_write_to_is_refused(tmp_path, where):
+    folder = tmp_path / "home" / "cache" / "version"
+    _cache._usable(folder)
+    shared = tmp_path / "home" / where
+    shared.chmod(0o777)
+    with pytest.raises(PermissionError, match=r"others may write to .*whose files are run: chmod go-w"):
+        _cache._usable(folder)
+    shared.chmod(0o755)
+    _cache._usable(folder)
+    if where == ".":
+        shared.chmod(0o1777)  # as /tmp is
+        _cache._usable(folder)
+
+
 def test_user_without_home(process):
     code = f"""
     import os

@@ -9,6 +9,8 @@ import pytest
 
 from smallinit.sim import Outcome, Status, Trajectory, load_trajectory
 from smallinit.theory import Dataset, EmbMLP
+from smallinit.theory.base.disk.sealed import UnsoundFile, append_seal
+from smallinit.theory.base.errors import InputError
 
 
 def test_file_holds_everything(trajectory, model, data, tmp_path):
@@ -125,37 +127,106 @@ def foreign_files(tmp_path, trajectory):
     (tmp_path / "truncated").write_bytes(good[: len(good) // 2])
     xarray.Dataset({"x": ("t", np.zeros(3))}).to_netcdf(tmp_path / "other", engine="h5netcdf")
     np.savez(tmp_path / "numbers.npz", x=np.zeros(3))
-    newer = replace(trajectory).to_xarray([]).rename({})
-    newer.attrs["format_version"] = 99
-    newer.to_netcdf(tmp_path / "newer", engine="h5netcdf")
-    return ["text", "empty", "truncated", "other", "numbers.npz", "newer"]
+    replace(trajectory).to_xarray([]).to_netcdf(tmp_path / "unsealed", engine="h5netcdf")
+    return ["text", "empty", "truncated", "other", "numbers.npz", "unsealed"]
 
 
 def test_files_that_are_not_trajectories(tmp_path, trajectory):
     for name in foreign_files(tmp_path, trajectory):
-        with pytest.raises(ValueError, match=f"{name} is not a trajectory file") as caught:
+        with pytest.raises(ValueError, match=f"{name}' is damaged or was not written by smallinit") as caught:
             load_trajectory(tmp_path / name)
         assert "\n" not in str(caught.value)
     with pytest.raises(FileNotFoundError, match=r"there is no file .*absent\.nc"):
         load_trajectory(tmp_path / "absent.nc")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="is a pipe"):
+        load_trajectory(tmp_path / "pipe")
 
 
-def test_file_that_claims_more_than_it_holds_is_not_read(tmp_path, trajectory):
-    h5py = pytest.importorskip("h5py")
-    path = trajectory.save(tmp_path / "bomb.nc")
-    with h5py.File(path, "a") as file:
-        file.create_dataset("huge", shape=(10**6, 10**6), dtype="f8", chunks=(1000, 1000))
-    with pytest.raises(ValueError, match="is not a trajectory file"):
+def forged(trajectory, path, change):
+    """A file with another content and the right seal."""
+    dataset = change(replace(trajectory).to_xarray([])) or replace(trajectory).to_xarray([])
+    names = {name: name.replace("/", "|") for name in dataset.variables if "/" in str(name)}
+    strange = any(v.dtype.kind == "c" for v in dataset.variables.values())
+    dataset.rename(names).to_netcdf(path, engine="h5netcdf", invalid_netcdf=strange)
+    append_seal(path)
+    return path
+
+
+def attribute(name, value):
+    def change(dataset):
+        dataset.attrs[name] = value
+        return dataset
+
+    return change
+
+
+def values(name, value):
+    def change(dataset):
+        return dataset.assign({name: (dataset[name].dims, value(dataset[name].values), dataset[name].attrs)})
+
+    return change
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+FORGED = {
+    "nan times": values("t", lambda t: t * np.nan),
+    "falling times": values("t", lambda t: t[::-1]),
+    "complex times": values("t", lambda t: t + 1j),
+    "complex weights": values("W_E", lambda w: w + 1j),
+    "infinite weights": values("W_E", lambda w: w * np.inf),
+    "missing weight": lambda d: d.drop_vars("W_E"),
+    "renamed weight": lambda d: d.rename(W_E="W_X"),
+    "another shape": lambda d: d.isel(d_model=slice(None, -1)),
+    "one time too few": lambda d: d.assign(W_E=(("less", *d["W_E"].dims[1:]), d["W_E"].values[:-1])),
+    "no times": lambda d: d.drop_vars(["t", "step"]),
+    "falling steps": values("step", lambda s: s[::-1].copy()),
+    "fractional steps": values("step", lambda s: s + 0.5),
+    "text weights": values("W_E", lambda w: np.full(w.shape, "x")),
+    "deep record": attribute("provenance", DEEP),
+    "no record": attribute("statistics", "[]"),
+    "no outcome": attribute("outcome", "{}"),
+    "nan event": attribute("events", '{"half": [NaN]}'),
+    "event of text": attribute("events", '{"half": "x"}'),
+    "event of lists": attribute("events", '{"half": [[]]}'),
+    "kind": attribute("kind", "wish"),
+    "kind of numbers": attribute("kind", 3.0),
+    "label of numbers": attribute("label", np.zeros(2)),
+    "newer version": attribute("format_version", 99),
+    "version of text": attribute("format_version", "two"),
+    "weights of none": attribute("weights", "null"),
+    "another format": attribute("format", "something else"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:You are writing invalid netcdf")
+@pytest.mark.parametrize("kind", FORGED)
+def test_forged_contents_with_the_right_seal_are_refused(tmp_path, trajectory, kind):
+    path = forged(trajectory, tmp_path / "a.nc", FORGED[kind])
+    with pytest.raises(
+        UnsoundFile, match=r"is not a (complete )?trajectory file|is no netCDF file"
+    ) as caught:
         load_trajectory(path)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_model_says_which_weights_there_must_be(tmp_path, trajectory, model):
+    def without(dataset):
+        shapes = json.loads(dataset.attrs["weights"])
+        dataset.attrs["weights"] = json.dumps({name: shapes[name] for name in ("W_in", "W_out")})
+        return dataset.drop_vars("W_E")
+
+    path = forged(trajectory, tmp_path / "a.nc", without)
+    assert set(load_trajectory(path).weights) == {"W_in", "W_out"}
+    with pytest.raises(UnsoundFile, match="and not the model's"):
+        load_trajectory(path, model=model)
 
 
 @pytest.mark.parametrize("record", ["outcome", "statistics", "model"])
 def test_incomplete_file_is_refused(tmp_path, trajectory, record):
-    dataset = replace(trajectory).to_xarray([])
-    dataset.attrs[record] = "{not json"
-    dataset.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    path = forged(trajectory, tmp_path / "a.nc", attribute(record, "{not json"))
     with pytest.raises(ValueError, match="is not a complete trajectory file"):
-        load_trajectory(tmp_path / "a.nc")
+        load_trajectory(path)
 
 
 def test_files_hold_the_observables(tmp_path, trajectory):

@@ -41,7 +41,7 @@ def test_staged_replaces_stale_files_too(tmp_path):
     for name in ("training.nc", "summary.json"):
         with staged(tmp_path / "out", overwrite=True) as staging:
             (staging / name).write_text(name)
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["summary.json"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["digests.json", "summary.json"]
 
 
 def test_check_folder_leaves_nothing(tmp_path):

@@ -75,7 +75,13 @@ class Activation:
 
     def lambda_(self) -> sp.Lambda:
         """S as a sympy Lambda, to be applied element by element."""
-        return sp.Lambda(self.symbol, self.expr)
+        return _lambda(self.symbol, self.expr)
+
+
+@lru_cache(maxsize=256)
+def _lambda(symbol: sp.Symbol, expr: sp.Expr) -> sp.Lambda:
+    """Made once each: sympy leaves cycles of references behind whenever it makes one."""
+    return sp.Lambda(symbol, expr)
 
 
 def _named(name: str) -> sp.Expr:

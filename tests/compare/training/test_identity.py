@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sweeps import TINY, write
 
-from smallinit.compare.sweep.identity import LAYERS, PRESENTATION, ROOT, code_hash, hash_of, sources
 from smallinit.compare.sweep.plan import read_sweep
+from smallinit.compare.training.identity import LAYERS, PRESENTATION, ROOT, code_hash, hash_of, sources
 
 ROOMS = sorted(
     {path.parent.relative_to(ROOT).as_posix() for layer in LAYERS for path in (ROOT / layer).rglob("*.py")}

@@ -1,0 +1,54 @@
+"""What needs no torch runs without it: nothing of theory, simulation and simulated sweeps imports it."""
+
+import subprocess
+import sys
+
+from sweeps import write
+
+BLOCK = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(f"no module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocked())  # as if it were not installed
+"""
+PROGRAM = """
+from smallinit.compare import run_sweep
+from smallinit.sim import integrate
+from smallinit.theory import CompositeTask, EmbMLP, derive
+
+data = CompositeTask(keys=range(5, 9), memory_anchors=(1, 2), reasoning_anchors=(3, 4), masked=()).dataset()
+model = EmbMLP(data.d_vocab, 4, 3)
+for closure in ("leading", "softmax", "exact"):
+    path = integrate(derive(model, closure), data, model.init(0.8, seed=0), t1=2.0, save_at=3)
+    assert path["loss"].shape == (3,)
+print(run_sweep(sys.argv[1], sys.argv[2]).status)
+"""
+
+
+def test_deriving_integrating_and_simulated_sweeps(tmp_path):
+    command = [sys.executable, "-P", "-c", BLOCK + PROGRAM, str(write(tmp_path)), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "6 of 6 points done\n"
+
+
+def test_commands_that_train_nothing(tmp_path):
+    program = (
+        "from smallinit.cli import run;"
+        "flags = ['--theory.t1', '2', '--theory.points', '3', '--closure', 'softmax'];"
+        "assert run(['derive', '--preset', 'demo']) == 0;"
+        "assert run(['simulate', '--preset', 'demo', '--out', 'out', *flags]) == 0;"
+        "assert run(['report', 'out']) == 0"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", BLOCK + program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
