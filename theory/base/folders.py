@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path

@@ -30,7 +30,7 @@ def clean_groups(value: Any, held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.
     Raises
     ------
     FieldError
-        If a name is empty or no string, or if a split would take the name of another group.
+        If a name is no line of text (see `name_of`), or if a split would take the name of another group.
     """
     names = np.full(len(held_out), "all") if value is None else _names(value, len(held_out))
     both = np.intersect1d(names[held_out], names[~held_out])
@@ -47,7 +47,6 @@ def clean_groups(value: Any, held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.
 
 def _names(value: Any, n: int) -> npt.NDArray[np.str_]:
     array = matching("groups", np.asarray(value, dtype=object), n)
-    texts = all(isinstance(name, str) for name in array)
-    for name in dict.fromkeys(array.tolist()) if texts else array:  # each once, where they can be told apart
+    for name in dict.fromkeys(array.tolist()) if all(isinstance(n, str) for n in array) else array:
         name_of("groups", name)
     return array.astype(str)

@@ -97,7 +97,9 @@ def test_events_that_cannot_be(problem):
         Event(position, direction=2)
     with pytest.raises(ValueError, match="must be callable, got 3"):
         solve(f, [1.0, 0.0], t1=1.0, events=[3])
-    with pytest.raises(ValueError, match="must return one finite number, or True or False, got nan"):
+    with pytest.raises(
+        ValueError, match="event `bad` must return one finite number, or True or False, got nan at t = 0"
+    ):
         solve(f, [1.0, 0.0], t1=1.0, events=Event(lambda t, w: np.nan, name="bad"))
 
 
