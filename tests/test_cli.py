@@ -195,7 +195,7 @@ def test_diverged_training_exits_3(tiny, capsys):
     ],
 )
 def test_every_failure_is_one_line(tiny, capsys, monkeypatch, error, code):
-    def fail(self, progress=False):
+    def fail(self, *args, **kwargs):
         raise error
 
     monkeypatch.setattr(runs.Built, "train", fail)
@@ -205,7 +205,7 @@ def test_every_failure_is_one_line(tiny, capsys, monkeypatch, error, code):
 
 
 def test_a_bug_is_not_dressed_up_as_bad_input(tiny, monkeypatch):
-    def fail(self, progress=False):
+    def fail(self, *args, **kwargs):
         raise RuntimeError("bug")
 
     monkeypatch.setattr(runs.Built, "train", fail)

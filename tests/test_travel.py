@@ -114,7 +114,7 @@ NAMES = (
 def parts(thing, path=""):
     """Everything inside: (path, what) of every leaf."""
     if is_dataclass(thing) and not isinstance(thing, type):
-        inside = {f.name: getattr(thing, f.name) for f in fields(thing)}
+        inside = {f.name: getattr(thing, f.name) for f in fields(thing) if f.name[0] != "_"}  # none is a cache
     elif sparse.issparse(thing):
         inside = {"data": thing.data, "indices": thing.indices, "indptr": thing.indptr}
     elif isinstance(thing, Mapping):
@@ -219,6 +219,7 @@ def test_errors_travel(travel):
         "CheckpointError": ("checkpoint", "is damaged."),
         "InputError": ("no such file.", ("a", "b")),
         "NotFiniteAtStart": (0.5,),
+        "UnsoundFile": ("theory.nc", "ends early"),
     }
     kinds = errors()
     assert {"FieldError", "InputError", "IntegrationError", "ClaimError"} <= {e.__name__ for e in kinds}

@@ -12,12 +12,12 @@ from copy import copy
 from typing import Any
 
 from ...theory.base.errors import FieldError
-from .clock import too_slow
 from .input_files import files_of
 from .plan import SweepPlan, SweepPoint
 from .point import WrongWorker, run_batch, single_threaded
 from .point_claims import BEAT, PointClaims
 from .store import Store
+from .time_limit import too_slow
 
 BATCH_SECONDS = 1.0  # what a batch should last: an engine's milliseconds per task then do not count
 LARGEST_BATCH = 256

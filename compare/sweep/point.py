@@ -15,8 +15,8 @@ import numpy as np
 
 from ...theory.base.errors import FieldError
 from ..training.identity import differences, environment
-from .clock import Clock
 from .input_files import BatchFiles
+from .time_limit import TimeLimit
 
 Arrays = dict[str, np.ndarray]
 
@@ -59,7 +59,7 @@ def run_point(
     files = BatchFiles() if files is None else files
     files.check(config)
     data, model, flows = _shared(_setup(config), files.data(config))
-    clock = Clock(max_seconds)  # what points share is nobody's own time
+    limit = TimeLimit(max_seconds)  # what points share is nobody's own time
     init = experiment.init
     loaded = Loaded(experiment, {})
     start = model.init(init.gamma, init.seed) if init.file is None else _read_start(init.file, model)
@@ -67,7 +67,7 @@ def run_point(
     found: Arrays = {}
     theory = (
         {
-            name: clock.check(built.integrate(flow, throw=False, max_seconds=clock.left))
+            name: limit.check(built.integrate(flow, throw=False, max_seconds=limit.left))
             for name, flow in flows.items()
         }
         if "simulate" in run
@@ -76,7 +76,7 @@ def run_point(
     for closure, path in theory.items():
         found |= _kept(closure, path, built.times(), observables)
     if "train" in run:
-        training = clock.check(built.train(throw=False, max_seconds=clock.left))
+        training = limit.check(built.train(throw=False, max_seconds=limit.left))
         found |= _kept("training", training, built.training_times(), observables)
         if (
             experiment.training.keep == "weights"

@@ -80,11 +80,11 @@ def test_trainings_on_two_threads_leave_torch_as_it_was(two_threads, monkeypatch
     run = __import__("smallinit.compare.training.train", fromlist=["TrainingRun"]).TrainingRun
     advance = run.advance
 
-    def slow(self, progress):
+    def slow(self, *args):
         turns["inside"].wait(60)
         if self.settings.steps == 2:
             turns["first out"].wait(60)
-        return advance(self, progress)
+        return advance(self, *args)
 
     monkeypatch.setattr(run, "advance", slow)
     first, second = (

@@ -21,7 +21,7 @@ from smallinit.theory.flows.quantities import (
 )
 
 A, B = weight("A", "d", "h"), weight("B", "h", "d")
-C, BIAS = weight("C", "d", "h"), weight("b", 1, "h")
+G, BIAS = weight("G", "d", "h"), weight("b", 1, "h")
 SIZES = {s: n for s, n in zip(A.shape, (4, 3), strict=True)}
 LEVELS = [level for order in ORDERS for level in order]
 
@@ -33,9 +33,9 @@ def quantity(level, *terms):
 @pytest.mark.parametrize(
     ("made", "name"),
     [
-        (quantity(WHOLE, (A, False, 1), (C, False, -1)), "A - C"),
+        (quantity(WHOLE, (A, False, 1), (G, False, -1)), "A - G"),
         (quantity(AXIS, (A, False, 1)), "A*1"),
-        (quantity(AXIS, (A, True, 1), (C, True, -3)), "1.T*A - 3*1.T*C"),
+        (quantity(AXIS, (A, True, 1), (G, True, -3)), "1.T*A - 3*1.T*G"),
         (quantity(AXIS, (A, True, 1), (B, False, 1)), "A.T*1 + B*1"),
         (quantity(AXIS, (A, True, 1), (BIAS, True, -1)), "1.T*A - b"),
         (quantity(SUM, (A, False, 2)), "2*1.T*A*1"),
@@ -72,7 +72,7 @@ def test_rate_is_the_derivative_of_the_value(level, flipped):
     term = Term(A, flipped)
     made = Quantity(level, ((term, 1),))
     rate = level.rate(term.turned(a), term.turned(slope))
-    change = evaluate(tangent(made.expression, {A: C}), {"A": a, "C": slope}, SIZES)
+    change = evaluate(tangent(made.expression, {A: G}), {"A": a, "G": slope}, SIZES)
     assert np.ravel(rate) == pytest.approx(np.ravel(change), rel=1e-12)
     columns = {
         s.name: rng.normal(size=(SIZES[s.rows], 1))
@@ -91,7 +91,7 @@ def test_terms_share_a_space_where_their_shapes_agree():
     d, h = A.shape
     assert GRAM.spaces([A, B]) == {(h,): [Term(A), Term(B, True)], (d,): [Term(A, True), Term(B)]}
     assert TRACE.spaces([A, B]) == {(): [Term(A), Term(B)]}
-    assert WHOLE.spaces([A, B, C]) == {(d, h): [Term(A), Term(C)], (h, d): [Term(B)]}
+    assert WHOLE.spaces([A, B, G]) == {(d, h): [Term(A), Term(G)], (h, d): [Term(B)]}
 
 
 def test_what_follows_from_a_conserved_sum():

@@ -242,7 +242,7 @@ class TokensAndPosition(Model):
     def weight_symbols(self):
         return (
             weight("E", "d_vocab", "d_model"),
-            weight("P", "n_ctx", "d_model"),
+            weight("W_pos", "n_ctx", "d_model"),
             weight("U", "d_model", "d_vocab"),
         )
 

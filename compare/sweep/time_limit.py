@@ -10,7 +10,7 @@ class TooSlow(RuntimeError):
     """A point that took longer than it may."""
 
 
-class Clock:
+class TimeLimit:
     """What is left of the seconds that a point has.
 
     Parameters
