@@ -114,7 +114,9 @@ NAMES = (
 def parts(thing, path=""):
     """Everything inside: (path, what) of every leaf."""
     if is_dataclass(thing) and not isinstance(thing, type):
-        inside = {f.name: getattr(thing, f.name) for f in fields(thing) if f.name[0] != "_"}  # none is a cache
+        inside = {
+            f.name: getattr(thing, f.name) for f in fields(thing) if f.name[0] != "_"
+        }  # none is a cache
     elif sparse.issparse(thing):
         inside = {"data": thing.data, "indices": thing.indices, "indptr": thing.indptr}
     elif isinstance(thing, Mapping):
