@@ -17,9 +17,13 @@ from . import tables as report
 from .flags import AcceptChanges, Overwrite, flag_values, flagged
 from .terminal import checkpoint_kept, interruptible, note, on_terminal
 
-# A theory is kept at the flow times of the training's steps, so that the two can be laid over each other.
+# A theory is kept where training is, so that the two can be laid over each other, and moved by the same optimizer.
 SAVED_TIMES = tuple(
-    f"training.{key}" for key in ("learning_rate", "steps", "schedule", "warmup", "cosine_end", "final")
+    f"training.{key}" for key in ("learning_rate", "steps", "schedule", "warmup", "schedule_end", "final")
+)
+MOVED = tuple(
+    f"training.{key}"
+    for key in ("optimizer", "weight_decay", "betas", "eps", "momentum", "nesterov", "rates", "decays")
 )
 
 
@@ -46,9 +50,11 @@ def save(folder: Path, overwrite: bool, files: Mapping[str, Callable[[Path], Any
 
 def simulate_all(built: runs.Built, flows: Mapping[str, Any]) -> dict[str, Any]:
     """Integrate every closure."""
-    done = {}
+    experiment, done = built.loaded.experiment, {}
+    steps = f"step {experiment.steps} of {built.optimizer()}"
+    end = steps if experiment.moved_by == "optimizer" else f"t = {experiment.theory.t1:g}"
     for name, flow in flows.items():
-        note(f"integrating {name} to t = {built.loaded.experiment.theory.t1:g} ...")
+        note(f"integrating {name} to {end} ...")
         done[name] = built.integrate(flow)
     return done
 
@@ -134,7 +140,7 @@ def derive(
     )
 
 
-@flagged("task", "data", "model", "init", "theory", *SAVED_TIMES)
+@flagged("task", "data", "model", "init", "theory", *SAVED_TIMES, *MOVED)
 def simulate(
     experiment: Path | None = None,
     /,

@@ -16,7 +16,8 @@ from .schema import Task
 if TYPE_CHECKING:
     import numpy as np
 
-    from ...sim.optimizers.schedule import WarmupCosine
+    from ...sim.optimizers.optimizer import Optimizer
+    from ...sim.optimizers.schedule import Linear, WarmupCosine
     from ...sim.trajectory.trajectory import Trajectory
     from ...theory.data.dataset import Dataset
     from ...theory.data.tasks import CompositeTask
@@ -51,16 +52,36 @@ class Built:
         return derive_flows(self.loaded, self.model)
 
     def integrate(self, flow: Flow, throw: bool = True, max_seconds: float | None = None) -> Trajectory:
-        """Integrate one flow over the flow times at which training is saved, within a wall-clock limit."""
+        """Move the weights by one flow, saved where training is, within a wall-clock limit."""
         from ...sim.integration.integrate import integrate
 
-        theory = self.loaded.experiment.theory
+        experiment = self.loaded.experiment
+        theory, options = experiment.theory, {}
+        if theory.rtol is not None:
+            options["rtol"] = theory.rtol
+        if experiment.moved_by == "optimizer":
+            options |= {
+                "optimizer": self.optimizer(),
+                "steps": experiment.steps,
+                "save_at": self.saved_steps(),
+            }
+        else:
+            options |= {
+                "t1": theory.t1,
+                "save_at": self.times(),
+                "atol": theory.atol,
+                "max_steps": theory.max_steps,
+            }
         with refused(self.loaded, "theory"):
             return integrate(
-                flow, self.data, self.start, t1=theory.t1, save_at=self.times(), rtol=theory.rtol,
-                atol=theory.atol, method=theory.method, max_steps=theory.max_steps, throw=throw,
+                flow,
+                self.data,
+                self.start,
+                method=theory.method,
+                throw=throw,
                 max_seconds=max_seconds,
-            )  # fmt: skip
+                **options,
+            )
 
     def train(
         self,
@@ -70,23 +91,15 @@ class Built:
         max_seconds: float | None = None,
     ) -> Trajectory:
         """Train the torch twin from the same start, going on from its checkpoint if it is there; see `train`."""
+        from ..training.settings import DEFAULT_BATCH
         from ..training.train import train
 
         training = self.loaded.experiment.training
-        same = (
-            "optimizer",
-            "learning_rate",
-            "batch_size",
-            "seed",
-            "dtype",
-            "weight_decay",
-            "clip",
-            "device",
-            "keep",
-        )
+        same = ("batch_size", "seed", "dtype", "clip", "device", "keep")
         options: dict[str, Any] = {key: getattr(training, key) for key in same}
-        if training.betas is not None:
-            options["betas"] = training.betas
+        options["optimizer"] = self.optimizer()
+        if training.optimizer == "sgd" and training.batch_size is None:
+            options["batch_size"] = DEFAULT_BATCH
         with refused(self.loaded, "training"):
             if training.measure_on is not None:
                 options["measure_on"] = read_dataset(training.measure_on, self.model.d_vocab)
@@ -103,23 +116,36 @@ class Built:
                 self.start,
                 steps=self.loaded.experiment.steps,
                 save_at=self.saved_steps(),
-                schedule=self.schedule(),
                 max_seconds=max_seconds,
                 progress=progress,
                 throw=throw,
                 **options,
             )
 
-    def schedule(self) -> WarmupCosine | None:
-        """How the learning rate changes over the steps; None if it does not."""
-        from ...sim.optimizers.schedule import WarmupCosine
+    def optimizer(self) -> Optimizer:
+        """What moves the weights, of training and, unless gradient flow does, of theory."""
+        from ..training.settings import RULES
 
         training = self.loaded.experiment.training
-        if training.schedule is None:
-            return None
-        end = training.cosine_end or self.loaded.experiment.steps
+        own = ("betas", "eps", "momentum", "nesterov", "rates", "decays")
+        given = {key: value for key in own if (value := getattr(training, key)) is not None}
+        with refused(self.loaded, "training"):
+            optimizer = RULES[training.optimizer](
+                training.learning_rate, schedule=self.schedule(), weight_decay=training.weight_decay, **given
+            )
+            optimizer.of_weights(self.model.weights)
+        return optimizer
+
+    def schedule(self) -> WarmupCosine | Linear | None:
+        """How the learning rate changes over the steps; None if it does not."""
+        from ...sim.optimizers.schedule import Linear, WarmupCosine
+
+        training = self.loaded.experiment.training
+        end = training.schedule_end or self.loaded.experiment.steps
         shape = {} if training.final is None else {"final": training.final}
-        return WarmupCosine(training.warmup or 0, end, **shape)
+        if training.schedule == "linear":
+            return Linear(end, **shape)
+        return None if training.schedule is None else WarmupCosine(training.warmup or 0, end, **shape)
 
     def saved_steps(self) -> np.ndarray:
         """Training steps that are kept, evenly spaced, the first being 0."""
@@ -138,9 +164,14 @@ class Built:
         return clock.times[self.saved_steps()]
 
     def times(self) -> np.ndarray:
-        """Flow times of the kept steps up to t1; a step that ends there but for rounding is put at t1."""
+        """Flow times at which closures are saved: of the kept steps, for a flow those up to t1.
+
+        A step that ends at t1 but for rounding is put there.
+        """
         import numpy as np
 
+        if self.loaded.experiment.moved_by == "optimizer":
+            return self.training_times()
         t1, times = self.loaded.experiment.theory.t1, self.training_times()
         return np.unique(np.minimum(times[times <= t1 * (1 + 1e-12)], t1))
 

@@ -27,6 +27,7 @@ from ...theory.base.names import (
     METHODS,
     MODELS,
     OPTIMIZERS,
+    STEP_METHODS,
 )
 from .values import (
     STEP_LIMIT,
@@ -35,15 +36,18 @@ from .values import (
     Closures,
     Device,
     Dtype,
+    Factors,
     File,
     Keep,
     Loss,
     Masked,
     Method,
     ModelName,
+    MovedBy,
     Optimizer,
     Positions,
     Positive,
+    Probability,
     Schedule,
     Seed,
     Size,
@@ -52,6 +56,12 @@ from .values import (
     Tolerance,
 )
 
+OWN_KEYS = {  # of some optimizers alone
+    "betas": ("adamw",),
+    "eps": ("adamw", "signgd", "spectral"),
+    "momentum": ("momentum", "spectral"),
+    "nesterov": ("momentum",),
+}
 COMMON_KEYS = ("name", "loss", "d_vocab")  # of all models
 
 
@@ -147,13 +157,21 @@ class Theory(Section):
         default=("leading", "softmax"),
         description=f"Any of {', '.join(CLOSURES)}, order=k, activation=j+attention=m; repeatable.",
     )
+    moved_by: MovedBy | None = Field(
+        default=None,
+        description='"flow": gradient flow; "optimizer": the steps of [training]\'s optimizer. If absent, flow for gd '
+        "and sgd alone, else optimizer.",
+    )
     t1: Positive = Field(default=200.0, description="End, in flow time.")
-    rtol: Tolerance = Field(default=1e-6, description="Relative tolerance.")
+    rtol: Tolerance | None = Field(
+        default=None, description="Relative tolerance; 1e-6 for a flow and 0.01 for steps if absent."
+    )
     atol: Positive | None = Field(
         default=None, description="Absolute tolerance; from the weights' scale if absent."
     )
     method: Method | None = Field(
-        default=None, description=f"{alternatives(METHODS)}; chosen as the run goes on if absent."
+        default=None,
+        description=f"{alternatives(METHODS)}; for steps {alternatives(STEP_METHODS)}; chosen if absent.",
     )
     points: int = Field(
         default=101, ge=2, le=100_000, description="Times kept, of theory and training alike."
@@ -174,20 +192,35 @@ class Training(Section):
     betas: Betas | None = Field(
         default=None, description="Decay of adamw's moments per step; [0.9, 0.999] if absent."
     )
+    eps: Positive | None = Field(
+        default=None,
+        description="What adamw, signgd and spectral add to what they divide by; their own if absent.",
+    )
+    momentum: Probability | None = Field(
+        default=None, description="Of momentum and spectral; 0.9 and 0 if absent."
+    )
+    nesterov: bool | None = Field(default=None, description="Whether momentum looks ahead; not if absent.")
+    rates: Factors | None = Field(
+        default=None, description='Weights with factors of the learning rate: "W_E=0.5,W_U=2".'
+    )
+    decays: Factors | None = Field(
+        default=None, description='Weights with decays in place of weight_decay: "W_E=0".'
+    )
     schedule: Schedule | None = Field(
-        default=None, description="cosine: warm-up, then half a cosine; a constant learning rate if absent."
+        default=None,
+        description="cosine: warm-up, then half a cosine; linear: straight down; a constant learning rate if absent.",
     )
     warmup: int | None = Field(
         default=None, ge=0, le=STEP_LIMIT, description="Steps of the warm-up; 0 if absent."
     )
-    cosine_end: Steps | None = Field(
-        default=None, description="Step at which the cosine ends; the last if absent."
+    schedule_end: Steps | None = Field(
+        default=None, description="Step at which the schedule ends; the last if absent."
     )
     final: float | None = Field(
         default=None,
         gt=0,
         le=1,
-        description="Learning rate after the cosine over the largest; 0.1 if absent.",
+        description="Learning rate after the schedule over the largest; 0.1 if absent.",
     )
     clip: Positive | None = Field(
         default=None, description="Largest norm of the whole gradient; none if absent."
@@ -218,8 +251,12 @@ class Training(Section):
             raise FieldError(
                 "batch_size", "does not go with the full-batch optimizer 'gd'; use 'sgd' or leave it out"
             )
-        if self.optimizer != "adamw" and "betas" in set_keys:
-            raise FieldError("betas", f"are adamw's and the optimizer is {self.optimizer!r}; leave them out")
+        for key, owners in OWN_KEYS.items():
+            if key in set_keys and self.optimizer not in owners:
+                raise FieldError(
+                    key,
+                    f"goes with {alternatives(owners)} and the optimizer is {self.optimizer!r}; leave it out",
+                )
         if self.keep != "observables" and "measure_on" in set_keys:
             raise FieldError("measure_on", "needs keep = 'observables'; weights say all losses themselves")
         if "checkpoint" not in set_keys and "checkpoint_every" in set_keys:
@@ -229,14 +266,16 @@ class Training(Section):
 
     def _check_schedule(self, set_keys: set[str]) -> None:
         if self.schedule is None:
-            for key in ("warmup", "cosine_end", "final"):
+            for key in ("warmup", "schedule_end", "final"):
                 if key in set_keys:
                     raise FieldError(key, "belongs to a schedule; set schedule = 'cosine' or leave it out")
             return
+        if self.schedule == "linear" and "warmup" in set_keys:
+            raise FieldError("warmup", "belongs to the cosine and the schedule is 'linear'; leave it out")
         if self.steps is None:
             raise FieldError("steps", "is missing; with a schedule it does not follow from t1, so set it")
-        if (self.warmup or 0) >= (end := self.cosine_end or self.steps):
-            raise FieldError("warmup", f"must end before the cosine does at step {end}, got {self.warmup}")
+        if (self.warmup or 0) >= (end := self.schedule_end or self.steps):
+            raise FieldError("warmup", f"must end before the schedule does at step {end}, got {self.warmup}")
 
 
 class Output(Section):
@@ -277,6 +316,31 @@ class Experiment(Section):
                 f"{self.theory.t1:g} / {self.training.learning_rate:g}; change one of them",
             )
         return self
+
+    @model_validator(mode="after")
+    def _one_clock(self) -> Experiment:
+        """Refuse a method that is not of what moves the closures."""
+        methods = STEP_METHODS if self.moved_by == "optimizer" else METHODS
+        if self.theory.method not in (None, *methods):
+            raise FieldError(
+                "theory.method",
+                f"{self.theory.method!r} is none for closures moved by the {self.moved_by}; use "
+                f"{alternatives(methods)}, or set theory.moved_by",
+            )
+        if self.moved_by == "optimizer" and self.theory.atol is not None:
+            raise FieldError("theory.atol", "means nothing to the steps of an optimizer; leave it out")
+        return self
+
+    @property
+    def moved_by(self) -> str:
+        """What moves the closures: "flow", the limit of small steps of gradient descent, or "optimizer"."""
+        if self.theory.moved_by is not None:
+            return self.theory.moved_by
+        training = self.training
+        plain = training.optimizer in ("gd", "sgd") and not (
+            training.weight_decay or training.rates or training.decays
+        )
+        return "flow" if plain else "optimizer"
 
     @property
     def steps(self) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
+from ...theory.base.frozen import FrozenDict
 from ...theory.base.names import (
     ACTIVATIONS,
     BAD_ACTIVATIONS,
@@ -19,8 +20,10 @@ from ...theory.base.names import (
     LOSSES,
     METHODS,
     MODELS,
+    MOVED_BY,
     OPTIMIZERS,
     SCHEDULES,
+    STEP_METHODS,
 )
 from ...theory.base.validate import brief, did_you_mean
 
@@ -64,6 +67,19 @@ def format_tokens(tokens: tuple[int, ...]) -> str:
     edges = [0, *breaks, len(tokens)]
     runs = ((tokens[a], tokens[b - 1]) for a, b in pairwise(edges) if b > a)
     return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in runs)
+
+
+def parse_factors(value: Any) -> Any:
+    """Read ``"W_E=0.5, W_U=2"``, or a table of names and numbers."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",")]
+    try:
+        return {name.strip(): float(number) for name, _, number in pairs}
+    except ValueError:
+        raise ValueError(
+            f'must give weights their numbers as in "W_E=0.5,W_U=2", got {value[:40]!r}'
+        ) from None
 
 
 def parse_closures(value: Any) -> Any:
@@ -126,13 +142,20 @@ Size = Annotated[int, Field(ge=1, le=2**20)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0)]
 Tolerance = Annotated[float, Field(gt=0, lt=1)]
+Factors = Annotated[
+    dict[str, Annotated[float, Field(ge=0, strict=False)]],
+    BeforeValidator(parse_factors),
+    AfterValidator(FrozenDict),
+    PlainSerializer(dict),
+]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Betas = Annotated[tuple[Probability, Probability], Field(strict=False)]
 Steps = Annotated[int, Field(ge=1, le=STEP_LIMIT)]
 File = Annotated[str, Field(min_length=1)]
 ModelName = Annotated[str, _one_of(tuple(MODELS))]
 Loss = Annotated[str, _one_of(LOSSES)]
-Method = Annotated[str, _one_of(METHODS)]
+Method = Annotated[str, _one_of((*METHODS, *STEP_METHODS))]
+MovedBy = Annotated[str, _one_of(MOVED_BY)]
 Optimizer = Annotated[str, _one_of(OPTIMIZERS)]
 Schedule = Annotated[str, _one_of(SCHEDULES)]
 Dtype = Annotated[str, _one_of(DTYPES)]

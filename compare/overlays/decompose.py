@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...sim.integration.integrate import integrate
+from ...sim.optimizers.optimizer import GD
+from ...sim.optimizers.specs import optimizer_of
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
-from ...theory.base.names import OPTIMIZERS
 from ...theory.base.validate import choice, did_you_mean
 from ...theory.flows.flow import derive
 from ..training.train import train
@@ -44,7 +45,11 @@ class Decomposition(FrozenRecord):
     sampling        training minus the same on the full batch
     ==============  ==========================================================================================
 
-    The discretisation does not know the exact flow, so that the parts adding up is a test and no identity:
+    For a theory that an optimizer moves in steps itself, the closure is that of the exact flow moved likewise, the
+    discretisation is full-batch training minus that (nothing but rounding for ``method="steps"``), and the optimiser
+    is no part of the difference. Any schedule goes with it.
+
+    For gradient flow the discretisation does not know the exact flow: the parts adding up is a test and no identity.
     `remainder` is what they leave unexplained, of second order in the learning rate, of third where the step was
     halved twice.
 
@@ -59,7 +64,7 @@ class Decomposition(FrozenRecord):
     scale : dict
         Name -> Frobenius norm of the weight's displacement in training, or the loss of training (n_t,).
     halvings : int
-        How often the step was halved, 1 or 2.
+        How often the step was halved: 1 or 2, and 0 beside a theory in steps.
     seconds : float
         Wall-clock time of the extra runs.
     """
@@ -168,7 +173,7 @@ def decompose(both: Alignment) -> Decomposition:
     starts = {name: pair[1] for name, pair in both.starts.items()}
     runs = _runs_between(both, starts)
     parts = _parts(both, theory, starts, runs)
-    if any(
+    if "descent" in runs and any(
         parts.remainder(name)[-1] > ADDS_UP or parts.remainder(name).max() > LARGEST for name in parts.total
     ):
         parts = _parts(both, theory, starts, runs | {"quartered": _descent(both, starts, 4)})
@@ -182,71 +187,90 @@ def _parts(both: Alignment, theory: States, starts: States, runs: Mapping[str, T
     trained = values["training"]
     names = [name for name in theory if name in trained]
 
-    def step(*terms: tuple[float, States]) -> dict[str, np.ndarray]:
-        return {name: np.sum([factor * run[name] for factor, run in terms], axis=0) for name in names}
+    def step(*terms: tuple[float, str]) -> dict[str, np.ndarray]:
+        return {name: np.sum([factor * values[run][name] for factor, run in terms], axis=0) for name in names}
 
-    twice = "quartered" in values
-    size = (
-        [(2 / 3, "descent"), (2.0, "halved"), (-8 / 3, "quartered")]
-        if twice
-        else [(2.0, "descent"), (-2.0, "halved")]
-    )
+    values["theory"] = dict(theory)
     return Decomposition(
         both.t,
         {
-            "closure": step((1.0, values["flow"]), (-1.0, theory)),
-            "discretisation": step(*((factor, values[run]) for factor, run in size)),
-            "optimiser": step((1.0, values["whole"]), (-1.0, values["descent"])),
-            "sampling": step((1.0, trained), (-1.0, values["whole"])),
+            "closure": step((1.0, "flow"), (-1.0, "theory")),
+            "discretisation": step(*_discretisation(runs)),
+            "optimiser": step((1.0, "whole"), (-1.0, "descent" if "descent" in runs else "whole")),
+            "sampling": step((1.0, "training"), (-1.0, "whole")),
         },
-        step((1.0, trained), (-1.0, theory)),
+        step((1.0, "training"), (-1.0, "theory")),
         {name: _norm(trained[name] - starts.get(name, 0.0)) for name in names},
-        1 + twice,
+        1 + ("quartered" in runs) if "descent" in runs else 0,
         float(sum(run.statistics["seconds"] for run in set(runs.values()) - {training})),
     )
 
 
+def _discretisation(runs: Mapping[str, Trajectory]) -> list[tuple[float, str]]:
+    """What finite steps do, as a sum over runs; with its steps, the exact flow is known itself."""
+    if "descent" not in runs:
+        return [(1.0, "whole"), (-1.0, "flow")]
+    if "quartered" in runs:
+        return [(2 / 3, "descent"), (2.0, "halved"), (-8 / 3, "quartered")]
+    return [(2.0, "descent"), (-2.0, "halved")]
+
+
 def _runs_between(both: Alignment, start: States) -> dict[str, Trajectory]:
-    """Run the flow, GD with the training's step and with half of it, and its optimiser on the full batch."""
-    training = both.training
-    model, data, _, settings = _parts_of(training)
-    full = settings["batch_size"] is None
-    own = {key: settings[key] for key in ("optimizer", "dtype", "weight_decay")}
-    own["optimizer"] = "adamw" if own["optimizer"] == "adamw" else "gd"
-    plain = own == {"optimizer": "gd", "dtype": "float64", "weight_decay": 0.0}
-    own |= {"betas": tuple(settings["betas"])} if own["optimizer"] == "adamw" else {}
-    exact = derive(model, "exact")
+    """Run what lies between: the exact flow, GD with the training's step and half of it, training on the full batch."""
+    training, moved = both.training, both.theory.provenance.get("optimizer")
+    model, data, steps, record = _parts_of(training)
+    rule, full, exact = optimizer_of(record["rule"]), record["batch_size"] is None, derive(model, "exact")
+    own = {"optimizer": rule, "dtype": record["dtype"]}
+    if moved:
+        saved = steps[both.rows]
+        how = {key: both.theory.provenance[key] for key in ("method", "rtol")}
+        flow = integrate(
+            exact,
+            data,
+            start,
+            steps=int(saved[-1]),
+            optimizer=optimizer_of(moved),
+            save_at=saved,
+            **how,
+        )
+        return {"training": training, "flow": flow, "whole": training if full else _whole(both, start, own)}
+    if rule.schedule is not None:
+        raise FieldError(
+            "training",
+            "was run with a schedule, beside gradient flow: move the theory by the same `optimizer`, or train at a "
+            "constant rate.",
+        )
     flow = integrate(exact, data, start, t1=float(both.t[-1]), save_at=both.t, rtol=RTOL)
+    plain = rule == GD(rule.learning_rate) and record["dtype"] == "float64"
     runs = {"training": training, "flow": flow, "halved": _descent(both, start, 2)}
     runs["descent"] = training if plain and full else _descent(both, start, 1)
-    runs["whole"] = training if full else runs["descent"] if plain else _descent(both, start, 1, **own)
+    runs["whole"] = training if full else runs["descent"] if plain else _whole(both, start, own)
     return runs
 
 
-def _descent(both: Alignment, start: States, factor: int, **own: Any) -> Trajectory:
-    """Train on the full batch with the training's step divided by a factor, to the same flow times."""
-    model, data, steps, settings = _parts_of(both.training)
+def _descent(both: Alignment, start: States, factor: int) -> Trajectory:
+    """Plain descent on the full batch with the training's step divided by a factor, to the same flow times."""
+    model, data, steps, record = _parts_of(both.training)
     steps = factor * steps[both.rows]
-    rate = settings["learning_rate"] / factor
-    return train(model, data, start, learning_rate=rate, steps=int(steps[-1]), save_at=steps, **own)
+    rate = record["learning_rate"] / factor
+    return train(model, data, start, learning_rate=rate, steps=int(steps[-1]), save_at=steps)
+
+
+def _whole(both: Alignment, start: States, own: Mapping[str, Any]) -> Trajectory:
+    """The training's own optimizer on the full batch."""
+    model, data, steps, _ = _parts_of(both.training)
+    saved = steps[both.rows]
+    return train(model, data, start, steps=int(saved[-1]), save_at=saved, **own)
 
 
 def _parts_of(training: Trajectory) -> tuple[Model, Dataset, np.ndarray, Mapping[str, Any]]:
     (model, data), steps, record = training.model_and_data(), training.steps, training.provenance
     if steps is None:
         raise FieldError("training", "lacks its steps: take what `train` returns.")
-    if kept := [key for key in ("schedule", "clip") if record.get(key) is not None]:
-        raise FieldError(
-            "training", f"was run with `{kept[0]}`: only runs at a constant rate can be decomposed."
-        )
-    wanted = ("optimizer", "learning_rate", "batch_size", "dtype", "weight_decay")
-    if missing := [key for key in wanted if key not in record]:
+    if record.get("clip") is not None:
+        raise FieldError("training", "was run with `clip`, which no theory knows: train without it.")
+    if missing := [key for key in ("rule", "learning_rate", "batch_size", "dtype") if key not in record]:
         raise FieldError("training", f"does not say its {missing[0]}: take what `train` returns.")
-    if record["optimizer"] not in OPTIMIZERS:
-        raise FieldError(
-            "training",
-            f"was moved by {record['optimizer']!r}: decompose runs of 'gd', 'sgd' or 'adamw', asked for by name.",
-        )
     return model, data, steps, record
 
 

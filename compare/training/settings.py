@@ -12,7 +12,7 @@ import numpy as np
 
 from ...sim.integration.integrate import fingerprint
 from ...sim.integration.save_steps import save_steps
-from ...sim.optimizers.optimizer import GD, AdamW, Optimizer
+from ...sim.optimizers.optimizer import GD, AdamW, Momentum, Optimizer, SignGD, Spectral
 from ...sim.optimizers.schedule import Clock
 from ...theory.base.errors import FieldError
 from ...theory.base.names import DEVICES, DTYPES, KEEPS, OPTIMIZERS
@@ -95,9 +95,9 @@ class TrainingSettings:
         """
         left_out = ("steps", "save_at", "rule", "clock")
         config = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
-        config |= {k: v for k, v in self.rule.spec().items() if k != "name"} | {
-            "rule": type(self.rule).__name__
-        }
+        # By whatever name it was asked for: "sgd" is "gd" with a batch size.
+        config |= self.rule.spec() | {"optimizer": type(self.rule).__name__.lower()}
+        del config["name"]
         config |= {f"model.{key}": value for key, value in model.spec().items()}
         return config | {"data": data.fingerprint, "start": fingerprint(start)}
 
@@ -117,7 +117,14 @@ def _batch_size(optimizer: str, batch_size: int | None) -> int | None:
     return integer("batch_size", batch_size, 1)
 
 
-RULES: dict[str, type[Optimizer]] = {"gd": GD, "sgd": GD, "adamw": AdamW}
+RULES: dict[str, type[Optimizer]] = {
+    "gd": GD,
+    "sgd": GD,
+    "momentum": Momentum,
+    "adamw": AdamW,
+    "signgd": SignGD,
+    "spectral": Spectral,
+}
 PLAIN = {
     "learning_rate": 0.1,
     "weight_decay": 0.0,

@@ -61,7 +61,7 @@ def train(
         Weighted sequences of the model's vocabulary.
     start : mapping
         Weight name -> initial value of shape ``model.weights[name]``.
-    optimizer : Optimizer or {"gd", "sgd", "adamw"}
+    optimizer : Optimizer or {"gd", "sgd", "momentum", "adamw", "signgd", "spectral"}
         What moves the weights: the same object that `integrate` takes, on minibatches if `batch_size` is given. By
         name: full-batch gradient descent; the same on minibatches drawn with replacement from the row weights; AdamW.
     learning_rate : float, optional
@@ -73,7 +73,7 @@ def train(
         Steps at which weights are kept: None for step 0 and about 100 evenly spaced ones; a count k > 1 for k
         even ones from 0 to `steps`, 1 for the last; or the steps themselves.
     batch_size : int, optional
-        Sequences per minibatch; by default 100 for "sgd" and all of them for "gd" and "adamw".
+        Sequences per minibatch; by default 100 for "sgd" and all of them for the others.
     seed : int
         Of the minibatches.
     dtype : {"float64", "float32"}, optional

@@ -172,9 +172,8 @@ class TrainingRun:
 
     def _provenance(self) -> dict[str, Any]:
         own = {"config_hash": config_hash(self.config), "steps": self.settings.steps}
-        return provenance(
-            **self.config, **own, **({"accepted_changes": self.changes} if self.changes else {})
-        )
+        own["rule"] = self.settings.rule.spec()
+        return provenance(**self.config | own, **({"accepted_changes": self.changes} if self.changes else {}))
 
     def _evaluate(self) -> bool:
         # The last step needs no gradient, and a minibatch drawn for it would be missing when the run is

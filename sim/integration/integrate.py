@@ -184,8 +184,8 @@ def _by_optimizer(
             "flow", "is reduced: an `optimizer` moves the full weights; integrate the flow itself."
         )
     weights = flow.model.validate(start)
-    settings = {"closure": flow.closure, "start": fingerprint(weights), "steps": steps}
     tolerance = TOLERANCE if tolerance is None else tolerance
+    settings = {"closure": flow.closure, "start": fingerprint(weights), "steps": steps, "rtol": tolerance}
     trajectory, outcome = integrate_steps(
         flow, data, weights, optimizer, steps, save_at, tolerance=tolerance, settings=settings, **options
     )

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import did_you_mean, nonnegative, positive, real
-from .schedule import Clock, Schedule, checked_schedule
+from .schedule import Clock, Schedule, checked_schedule, described
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,7 @@ class Optimizer(ABC):
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain |= {"rates": dict(self.rates), "decays": dict(self.decays)}
         if self.schedule is not None:
-            named = hasattr(self.schedule, "factor")
-            plain["schedule"] = (
-                repr(self.schedule) if named else getattr(self.schedule, "__name__", "function")
-            )
+            plain["schedule"] = described(self.schedule)
         if "betas" in plain:
             plain["betas"] = list(plain["betas"])
         return {"name": type(self).__name__, **plain}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
+from hashlib import sha256
 from math import cos, pi
 from typing import Any
 
@@ -92,6 +93,21 @@ def checked_schedule(schedule: Any) -> Any:
     raise FieldError(
         "schedule", f"must be a WarmupCosine, a Linear, a function of the step or None, got {schedule!r}."
     )
+
+
+def described(schedule: Schedule) -> dict[str, Any]:
+    """Name and settings of a schedule as JSON-able values; of a function its name and a digest of its code."""
+    if is_dataclass(schedule):
+        return {"name": type(schedule).__name__, **asdict(schedule)}
+    code = getattr(schedule, "__code__", None)
+    held = [cell.cell_contents for cell in getattr(schedule, "__closure__", None) or ()]
+    words = (
+        (code.co_code, code.co_consts, code.co_names, getattr(schedule, "__defaults__", None), held)
+        if code
+        else ()
+    )
+    digest = sha256(repr(words).encode()).hexdigest()
+    return {"function": getattr(schedule, "__qualname__", type(schedule).__name__), "code": digest}
 
 
 def factors(schedule: Schedule | None, steps: int) -> np.ndarray:

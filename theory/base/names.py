@@ -16,8 +16,10 @@ CLOSURE_PARTS = (
 )  # what a closure may cut, as in activation=3,attention=0
 LOSSES = ("cross_entropy", "exponential", "logistic", "mse")
 METHODS = ("tsit5", "dop853", "rkc", "euler", "taylor")
-OPTIMIZERS = ("gd", "sgd", "adamw")
-SCHEDULES = ("cosine",)  # of the learning rate; it is constant without one
+OPTIMIZERS = ("gd", "sgd", "momentum", "adamw", "signgd", "spectral")
+STEP_METHODS = ("multirate", "steps")  # of a closure moved by an optimizer
+MOVED_BY = ("flow", "optimizer")
+SCHEDULES = ("cosine", "linear")  # of the learning rate; it is constant without one
 DTYPES = ("float64", "float32")
 DEVICES = ("cpu", "cuda", "auto")
 KEEPS = ("weights", "observables")

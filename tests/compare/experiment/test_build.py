@@ -23,7 +23,7 @@ def of(flags, text=TINY, tmp_path=None):
 
 OPTIONS = {
     "schedule": (
-        {"steps": 12, "schedule": "cosine", "warmup": 3, "cosine_end": 9, "final": 0.25},
+        {"steps": 12, "schedule": "cosine", "warmup": 3, "schedule_end": 9, "final": 0.25},
         {"steps": 12, "schedule": WarmupCosine(3, 9, 0.25)},
     ),
     "whole schedule": ({"steps": 12, "schedule": "cosine"}, {"steps": 12, "schedule": WarmupCosine(0, 12)}),
