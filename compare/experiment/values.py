@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
-from ...theory.base.frozen import FrozenDict
+from ...theory.base.frozen_dict import FrozenDict
 from ...theory.base.names import (
     ACTIVATIONS,
     BAD_ACTIVATIONS,

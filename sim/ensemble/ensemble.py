@@ -41,6 +41,8 @@ class Ensemble(FrozenRecord):
         What was integrated.
     provenance : dict
         JSON-able record of what it was made with.
+    steps : ndarray or None, shape (n_t,)
+        Steps of the optimizer that were asked for, of all members.
     """
 
     t: np.ndarray
@@ -52,6 +54,7 @@ class Ensemble(FrozenRecord):
     flow: Flow
     data: Dataset
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    steps: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Return the number of members."""
@@ -91,10 +94,13 @@ class Ensemble(FrozenRecord):
             provenance={**self.provenance, "member": int(key)},
             model=self.flow.model,
             data=self.data,
+            steps=None if self.steps is None else self.steps[there],
         )
 
 
-def gather(found: list[dict[str, Any]], flow: Flow, data: Dataset, record: dict) -> Ensemble:
+def gather(
+    found: list[dict[str, Any]], flow: Flow, data: Dataset, record: dict, steps: np.ndarray | None = None
+) -> Ensemble:
     """Stack what was kept of the members."""
     t = np.stack([member["t"] for member in found])
     reached = np.arange(t.shape[1]) < np.array([member["n"] for member in found])[:, None]
@@ -109,6 +115,7 @@ def gather(found: list[dict[str, Any]], flow: Flow, data: Dataset, record: dict)
         flow=flow,
         data=data,
         provenance=record,
+        steps=None if steps is None else sealed(steps),
     )
 
 

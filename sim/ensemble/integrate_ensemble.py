@@ -16,6 +16,7 @@ from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
 from ...theory.base.validate import brief, integer
 from ..integration.integrate import default_atol, fingerprint
+from ..integration.step_plan import StepPlan
 from ..kernel.blas_threads import one_blas_thread
 from ..ode.methods import Method
 from ..ode.outcome import IntegrationError, Outcome, Status
@@ -32,13 +33,14 @@ if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
     from ...theory.flows.flow import Flow
     from ..kernel.problem import Problem
+    from ..optimizers.optimizer import Optimizer
 
 
 def integrate_ensemble(
     flow: Flow,
     data: Dataset,
     starts: Mapping[str, Any],
-    t1: Any,
+    t1: Any = None,
     save_at: Any = 1,
     rtol: float = 1e-6,
     atol: float | None = None,
@@ -52,6 +54,8 @@ def integrate_ensemble(
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     throw: bool = False,
+    optimizer: Optimizer | None = None,
+    steps: int | None = None,
 ) -> Ensemble:
     """Integrate one flow from many starts, on threads that each take one member, or eight in SIMD lanes, at a time.
 
@@ -85,6 +89,9 @@ def integrate_ensemble(
         Called with (members done, members) after each.
     throw : bool
         Whether an irregular end of any member raises, after all are done.
+    optimizer, steps
+        What moves the weights in place of gradient flow, and by how many steps, as in `integrate`: `save_at` then
+        counts steps, and `method` is one of the optimizer's. Neither `t1`, `t0` nor `atol` goes with it.
 
     Raises
     ------
@@ -97,6 +104,13 @@ def integrate_ensemble(
 
     Limits(max_steps, max_seconds, None)  # refuses what is no limit, before any work
     checked_tolerances(rtol, 1.0 if atol is None else atol)
+    plan = None
+    if optimizer is not None or steps is not None:
+        plan = StepPlan.of(
+            optimizer, steps, save_at, method, rtol, {"t1": t1, "t0": t0 or None, "atol": atol}
+        )
+        plan.optimizer.of_weights(flow.model.weights)
+        t1, save_at, max_steps = float(plan.steps), plan.saves.astype(np.float64), plan.steps + 2
     members, ends, identity = _members(flow, starts, t1)
     for end in set(ends.tolist()):
         save_times(save_at, *interval(t0, end, empty=False))
@@ -104,7 +118,7 @@ def integrate_ensemble(
     if unknown := [name for name in observables if name not in known]:
         raise ValueError(f"`observables` must be among {', '.join(known)}, got {unknown[0]!r}.")
     problem = compile_flow(flow, data, members[0], fold=False)
-    table = choose(method, rtol, problem)
+    table = choose(method, rtol, problem) if plan is None else plan.method
     settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "method": table}
     settings |= {"max_steps": max_steps, "max_seconds": max_seconds}
     keep = _Kept(flow, data, tuple(observables), keep_weights)
@@ -115,8 +129,8 @@ def integrate_ensemble(
     def run(i: int) -> dict[str, Any]:
         if not hasattr(own, "problem"):
             own.problem = replace(problem, work=np.empty_like(problem.work))
-        member = _run(own.problem, members[i], float(ends[i]), atol, settings)
-        kept = keep(member)
+        member = _run(own.problem, members[i], float(ends[i]), 1.0 if plan else atol, settings)
+        kept = keep(plan.in_time(member) if plan else member)
         report()
         return kept
 
@@ -127,8 +141,8 @@ def integrate_ensemble(
         with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
             found = list(pool.map(run, range(len(members))))
     record = {"method": table.name, "rtol": rtol, "atol": atol, "closure": flow.closure}
-    record |= {"starts": identity}
-    ensemble = gather(found, flow, data, provenance(**record))
+    record |= {"starts": identity} | ({"optimizer": plan.optimizer.spec()} if plan else {})
+    ensemble = gather(found, flow, data, provenance(**record), plan.saves if plan else None)
     irregular = [i for i, o in enumerate(ensemble.outcomes) if not o.success]
     if throw and irregular:
         raise IntegrationError(

@@ -52,7 +52,7 @@ def integrate_steps(
     steps = integer("steps", steps, 0)
     saves = save_steps(save_at, steps)
     optimizer.of_weights(flow.model.weights)
-    chosen = _method(method, optimizer, tolerance)
+    chosen = method_of(optimizer, method, tolerance)
     clock = optimizer.clock(steps)
     problem = compile_flow(flow, data, weights)
     view = None if observables is None else LiveView(flow, data, problem, observables)
@@ -62,7 +62,7 @@ def integrate_steps(
         max_seconds=max_seconds, progress=None if progress is None else lambda s: progress(float(clock.time(s))),
         view=view,
     )  # fmt: skip
-    outcome = _outcome(solution.outcome, clock, optimizer)
+    outcome = outcome_in_time(solution.outcome, clock, optimizer)
     sealed(solution.y)
     named = problem.unpack(solution.y) if view is None else {}
     return Trajectory(
@@ -82,7 +82,7 @@ def integrate_steps(
     ), outcome
 
 
-def _method(method: str | None, optimizer: Optimizer, tolerance: float) -> Method:
+def method_of(optimizer: Optimizer, method: str | None, tolerance: float) -> Method:
     """What was asked for; by default the fewest gradients that the optimizer allows."""
     name = ("multirate" if optimizer.elementwise else "steps") if method is None else method
     if choice("method", name, METHODS) == "steps":
@@ -96,7 +96,7 @@ def _in_flow_time(event: Event, clock: Clock) -> Event:
     return replace(event, function=lambda s, weights: function(float(clock.time(s)), weights))
 
 
-def _outcome(outcome: Outcome, clock: Clock, optimizer: Optimizer) -> Outcome:
+def outcome_in_time(outcome: Outcome, clock: Clock, optimizer: Optimizer) -> Outcome:
     """Where the run ended, in flow time; a recursion does not blow up, it diverges at a step."""
     t = float(clock.time(outcome.t))
     if outcome.status in (Status.NON_FINITE, Status.STEP_UNDERFLOW, Status.BLOW_UP):

@@ -8,28 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
 
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class FrozenDict(dict[K, V]):
-    """A dict that cannot be changed; ``{**it}`` and ``it | other`` are plain dicts again. It can be pickled."""
-
-    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError(
-            "this mapping is part of a finished result and cannot be changed: copy it, dict(...)."
-        )
-
-    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse  # pyright: ignore
-
-    def __reduce__(self) -> tuple[type, tuple[dict[K, V]]]:
-        """Restore in one go: entries cannot be set one by one."""
-        return type(self), (dict(self),)
+from .frozen_dict import FrozenDict
 
 
 def sealed(array: Any) -> Any:

@@ -16,7 +16,8 @@ from ..algebra.adjoint import gradients
 from ..algebra.matrices import product, total
 from ..algebra.nodes import Matrix
 from ..algebra.rebuild import distribute, factored
-from ..base.frozen import FrozenDict, FrozenRecord
+from ..base.frozen import FrozenRecord
+from ..base.frozen_dict import FrozenDict
 from ..models.model import Model
 from ..printing.intermediates import WrittenOut
 from ..printing.latex import latex

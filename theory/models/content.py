@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ..base.frozen import FrozenDict
+from ..base.frozen_dict import FrozenDict
 
 if TYPE_CHECKING:
     from .model import Model

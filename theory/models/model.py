@@ -14,7 +14,7 @@ import sympy as sp
 from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
 from ..algebra.scalars.activations import Activation
 from ..base.errors import FieldError
-from ..base.frozen import FrozenDict
+from ..base.frozen_dict import FrozenDict
 from ..base.weight_names import size_name, weight_name
 from ..data.inputs import build_inputs, dimension
 from .content import Content

@@ -10,6 +10,7 @@ from smallinit.compare.experiment.build import build
 from smallinit.compare.experiment.layers import load, to_toml
 from smallinit.compare.sweep.plan import read_sweep
 from smallinit.sim import WarmupCosine, load_trajectory
+from smallinit.sim.optimizers.specs import optimizer_of
 from smallinit.theory.base.errors import InputError
 from smallinit.theory.base.names import MODELS
 
@@ -88,10 +89,10 @@ REFUSED = {
     "warmup = 3": ["`warmup` belongs to a schedule", "schedule = 'cosine'"],
     "schedule = 'cosine'": ["`steps` is missing"],
     "schedule = 'cosine'\nsteps = 5\nwarmup = 5": [
-        "`warmup` must end before the cosine does at step 5, got 5"
+        "`warmup` must end before the schedule does at step 5, got 5"
     ],
     "schedule = 'cosin'": ["`training.schedule` 'cosin' is unknown; did you mean 'cosine'?"],
-    "betas = [0.9, 0.99]": ["`betas` are adamw's", "'gd'"],
+    "betas = [0.9, 0.99]": ["`betas` goes with adamw", "'gd'"],
     "optimizer = 'adamw'\nbetas = [0.9]": ["`training.betas"],
     "optimizer = 'adamw'\nbetas = [0.9, 1.0]": ["`training.betas[1]`", "less than 1"],
     "clip = 0": ["`training.clip`", "greater than 0"],
@@ -179,3 +180,57 @@ def test_a_sweep_keeps_no_checkpoint(tmp_path, place):
     (tmp_path / "s.toml").write_text(f"[axes]\n{axes}\n{TINY}{key}")
     with pytest.raises(InputError, match=r"`training\.checkpoint` does not go with a sweep"):
         read_sweep(tmp_path / "s.toml", {"training.checkpoint": "a.npz"} if place == "flag" else None)
+
+
+MOVERS = {
+    "adamw": {
+        "optimizer": "adamw", "learning_rate": 0.01, "steps": 12, "schedule": "cosine", "warmup": 3, "eps": 1e-6,
+        "weight_decay": 0.1, "decays": {"W_E": 0.0}, "rates": "W_E=0.5, W_out=2",
+    },
+    "momentum": {"optimizer": "momentum", "momentum": 0.5, "nesterov": True, "learning_rate": 0.1, "steps": 12},
+    "signgd": {"optimizer": "signgd", "eps": 1e-3, "schedule": "linear", "final": 0.5, "steps": 12},
+    "spectral": {"optimizer": "spectral", "momentum": 0.5, "learning_rate": 0.01, "steps": 12},
+    "decay": {"weight_decay": 0.5, "steps": 12},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MOVERS)
+def test_optimizers_move_theory_and_training_alike(tmp_path, name):
+    said = {f"training.{key}": value for key, value in MOVERS[name].items()}
+    built = of(said | {"theory.closures": "exact", "theory.method": "steps"}, tmp_path=tmp_path)
+    assert built.loaded.experiment.moved_by == "optimizer"
+    theory, training = built.integrate(built.flows()["exact"]), built.train()
+    np.testing.assert_array_equal(theory.steps, training.steps)
+    np.testing.assert_array_equal(theory.t, training.t)
+    np.testing.assert_array_equal(built.times(), training.t)
+    for weight, value in training.weights.items():
+        np.testing.assert_allclose(
+            theory.weights[weight], value, rtol=1e-7, atol=1e-9
+        )  # signs amplify rounding
+    again = load_text(to_toml(built.loaded.experiment), tmp_path)
+    assert again == built.loaded.experiment
+    assert optimizer_of(training.provenance["rule"]) == built.optimizer()
+
+
+def load_text(text, tmp_path):
+    (tmp_path / "again.toml").write_text(text)
+    return load(tmp_path / "again.toml", None, {}).experiment
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ({"training.eps": 1e-3}, "eps"),
+        ({"training.momentum": 0.5}, "momentum or spectral"),
+        ({"training.nesterov": True, "training.optimizer": "adamw"}, "leave it out"),
+        ({"training.rates": "W_E:1"}, 'as in "W_E=0.5,W_U=2"'),
+        ({"training.rates": "W_Z=1"}, "W_Z"),
+        ({"theory.method": "steps"}, "moved by the flow"),
+        ({"theory.method": "tsit5", "training.optimizer": "adamw"}, "moved by the optimizer"),
+        ({"theory.atol": 1e-9, "training.optimizer": "adamw"}, "means nothing"),
+        ({"training.schedule": "linear", "training.warmup": 2, "training.steps": 9}, "belongs to the cosine"),
+    ],
+)
+def test_optimizers_that_do_not_fit_are_refused(tmp_path, said, says):
+    with pytest.raises(InputError, match=says):
+        of(said, tmp_path=tmp_path).optimizer()

@@ -6,7 +6,7 @@ from helpers import as_theory
 
 from smallinit.compare import overlay, train
 from smallinit.compare.overlays.decompose import PARTS
-from smallinit.sim import integrate
+from smallinit.sim import AdamW, Momentum, WarmupCosine, integrate
 from smallinit.theory import derive
 
 
@@ -74,6 +74,38 @@ def test_weight_decay_counts_as_part_of_the_optimiser(split):
     assert parts.remainder()[-1] < 0.1
 
 
+def in_steps(model, data, start, closure, optimizer, method=None, batch_size=None):
+    how = {"steps": 60, "optimizer": optimizer, "save_at": 7}
+    theory = integrate(derive(model, closure), data, start, method=method, **how)
+    return overlay(
+        theory, train(model, data, start, batch_size=batch_size, **how), decompose=True
+    ).decomposition
+
+
+ADAM = AdamW(3e-3, schedule=WarmupCosine(5, 60), weight_decay=0.1, decays={"W_E": 0.0})
+
+
+@pytest.mark.parametrize("optimizer", [ADAM, Momentum(0.1)], ids=["AdamW", "momentum"])
+def test_a_theory_in_steps_parts_from_training_by_its_closure_alone(model, data, start, optimizer):
+    exact = in_steps(model, data, start, "exact", optimizer, "steps")
+    assert exact.distance()[-1] < 1e-9
+    parts = in_steps(model, data, start, "softmax", optimizer, "steps")
+    for name in parts.total:
+        np.testing.assert_allclose(parts.remainder(name)[1:], 0.0, atol=1e-6)
+        assert parts.size("discretisation", name)[-1] < 1e-9
+        assert parts.share("closure", name)[-1] == pytest.approx(1.0, abs=1e-6)
+        assert not parts.size("optimiser", name).any()
+        assert not parts.size("sampling", name).any()
+    assert parts.halvings == 0
+
+
+def test_blocks_and_batches_are_told_apart_from_the_closure(model, data, start):
+    parts = in_steps(model, data, start, "softmax", ADAM, batch_size=4)
+    assert 0 < parts.size("discretisation")[-1] < 0.05
+    assert parts.size("sampling")[-1] > 0
+    assert sum(parts.share(part)[-1] for part in PARTS) == pytest.approx(1.0, abs=1e-6)
+
+
 def test_table_and_figure(split, tmp_path):
     parts = split()
     table = parts.table(30.0).splitlines()
@@ -95,7 +127,7 @@ def test_what_cannot_be_decomposed(model, data, start):
     run = train(model, data, start, steps=10, save_at=6)
     theory = as_theory(run)
     assert overlay(theory, run).decomposition is None
-    with pytest.raises(ValueError, match="does not say its optimizer"):
+    with pytest.raises(ValueError, match="does not say its rule"):
         overlay(theory, replace(run, provenance={}), decompose=True)
     with pytest.raises(ValueError, match="lacks its steps"):
         overlay(theory, replace(run, steps=None), decompose=True)

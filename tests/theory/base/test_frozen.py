@@ -5,7 +5,8 @@ import pytest
 import scipy.sparse as sparse
 from helpers import TRAVELS
 
-from smallinit.theory.base.frozen import FrozenDict, frozen, read_only, sealed
+from smallinit.theory.base.frozen import frozen, read_only, sealed
+from smallinit.theory.base.frozen_dict import FrozenDict
 
 
 def test_a_frozen_dict_reads_as_a_dict_and_refuses_every_change():

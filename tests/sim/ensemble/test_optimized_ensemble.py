@@ -1,0 +1,72 @@
+"""Ensembles moved by optimizers: every member is what `integrate` makes of it alone."""
+
+import numpy as np
+import pytest
+
+from smallinit.sim import GD, AdamW, Spectral, WarmupCosine, integrate, integrate_ensemble
+from smallinit.sim.optimizers.specs import optimizer_of
+from smallinit.theory import CompositeTask, EmbMLP, derive
+
+DATA = CompositeTask(range(5, 9), (3, 4), (1, 2), masked=((1, 2),)).dataset()
+MODEL = EmbMLP(DATA.d_vocab, 5, 6)
+FLOW = derive(MODEL, "softmax")
+STARTS = {name: np.stack([MODEL.init(0.8, seed)[name] for seed in range(3)]) for name in MODEL.weights}
+
+
+@pytest.mark.parametrize("method", [None, "steps"])
+def test_members_are_what_they_are_alone(method):
+    adam = AdamW(1e-2, schedule=WarmupCosine(3, 20), decays={"W_E": 0.0})
+    found = integrate_ensemble(
+        FLOW,
+        DATA,
+        STARTS,
+        optimizer=adam,
+        steps=20,
+        save_at=[0, 7, 20],
+        observables=["loss"],
+        method=method,
+        threads=2,
+    )
+    for i in range(3):
+        alone = integrate(
+            FLOW,
+            DATA,
+            {n: w[i] for n, w in STARTS.items()},
+            optimizer=adam,
+            steps=20,
+            save_at=[0, 7, 20],
+            method=method,
+        )
+        member = found[i]
+        np.testing.assert_array_equal(member.steps, [0, 7, 20])
+        np.testing.assert_array_equal(member.t, alone.t)
+        np.testing.assert_array_equal(found["loss"][i], alone["loss"])
+        for name, value in alone.weights.items():
+            np.testing.assert_array_equal(member.weights[name], value)
+        assert member.statistics["rhs_calls"] == alone.statistics["rhs_calls"]
+    assert optimizer_of(found.provenance["optimizer"]) == adam
+
+
+def test_a_member_that_diverges_ends_alone():
+    starts = {n: w * np.array([1.0, 1e4, 1.0])[:, None, None] for n, w in STARTS.items()}
+    found = integrate_ensemble(FLOW, DATA, starts, optimizer=GD(0.5), steps=30, save_at=4, threads=1)
+    assert [o.success for o in found.outcomes] == [True, False, True]
+    assert "diverged at step" in str(found.outcomes[1])
+    assert "lower `learning_rate`" in str(found.outcomes[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"optimizer": GD(0.1)}, "`steps` is missing"),
+        ({"steps": 3}, "`optimizer` must be an Optimizer"),
+        ({"optimizer": GD(0.1), "steps": 3, "t1": 2.0}, "`t1` is 2.0 beside an `optimizer`"),
+        ({"optimizer": GD(0.1), "steps": 3, "method": "tsit5"}, "`method` 'tsit5' is unknown"),
+        ({"optimizer": Spectral(0.1), "steps": 3, "method": "multirate"}, "spectral"),
+        ({"optimizer": GD(0.1, rates={"W_X": 1.0}), "steps": 3}, "`rates` names the weight 'W_X'"),
+        ({"optimizer": GD(0.1), "steps": 3, "save_at": [4]}, "`save_at` must lie in"),
+    ],
+)
+def test_bad_input_is_one_sentence(options, says):
+    with pytest.raises(ValueError, match=says):
+        integrate_ensemble(FLOW, DATA, STARTS, **options)
