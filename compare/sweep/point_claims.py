@@ -60,9 +60,12 @@ class PointClaims:
             (self.folder / point).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Give all back."""
-        for point in list(self.mine):
-            self.release(point)
+        """Give all back, also what an interrupt kept from being counted as ours."""
+        for path in self.folder.glob("[!.]*"):
+            with suppress(FileNotFoundError):
+                if path.read_text(encoding="utf-8") == self.driver.name:
+                    path.unlink()
+        self.mine.clear()
         self.driver.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()  # only if nobody else is at work
@@ -72,8 +75,12 @@ class PointClaims:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             return False
-        with os.fdopen(handle, "w") as file:
-            file.write(self.driver.name)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(self.driver.name)
+        except BaseException:  # an interrupt: nobody's claim would hold up all drivers until it expires
+            path.unlink(missing_ok=True)
+            raise
         return True
 
     def _put_away(self, path: Path) -> bool:

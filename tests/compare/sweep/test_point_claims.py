@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from smallinit.compare.sweep.point_claims import EXPIRY, PointClaims
 
 
@@ -21,6 +23,30 @@ def test_a_claim_is_had_once_until_it_is_released(tmp_path):
     assert (tmp_path / "claims").is_dir()
     second.close()
     assert not (tmp_path / "claims").exists()
+
+
+def test_interrupts_while_a_claim_is_made_leave_none(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    claims, other = PointClaims(tmp_path / "claims"), PointClaims(tmp_path / "claims")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "fdopen", interrupt)
+        claims.take("a")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(claims, "mine", Interrupting())
+        claims.take("b")
+    claims.mine = set()
+    assert other.take("c")
+    claims.close()
+    assert {p.name for p in (tmp_path / "claims").iterdir()} == {"c", other.driver.name}
+    other.close()
+    assert not (tmp_path / "claims").exists()
+
+
+class Interrupting(set):
+    def add(self, point):
+        raise KeyboardInterrupt
 
 
 def test_a_driver_that_gives_no_sign_of_life_loses_its_claims(tmp_path):
