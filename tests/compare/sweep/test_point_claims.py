@@ -26,15 +26,13 @@ def test_a_claim_is_had_once_until_it_is_released(tmp_path):
 
 
 def test_interrupts_while_a_claim_is_made_leave_none(tmp_path, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
     claims, other = PointClaims(tmp_path / "claims"), PointClaims(tmp_path / "claims")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(os, "fdopen", interrupt)
+    monkeypatch.setattr(os, "fdopen", interrupt)
+    with pytest.raises(KeyboardInterrupt):
         claims.take("a")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(claims, "mine", Interrupting())
+    monkeypatch.undo()
+    claims.mine = Interrupting()
+    with pytest.raises(KeyboardInterrupt):
         claims.take("b")
     claims.mine = set()
     assert other.take("c")
@@ -44,9 +42,12 @@ def test_interrupts_while_a_claim_is_made_leave_none(tmp_path, monkeypatch):
     assert not (tmp_path / "claims").exists()
 
 
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
 class Interrupting(set):
-    def add(self, point):
-        raise KeyboardInterrupt
+    add = interrupt
 
 
 def test_a_driver_that_gives_no_sign_of_life_loses_its_claims(tmp_path):
