@@ -20,6 +20,8 @@ from ...theory.flows.flow import derive
 from ..training.train import train
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+
     from ...theory.data.dataset import Dataset
     from ...theory.models.model import Model
     from .align import Alignment
@@ -69,7 +71,7 @@ class Decomposition(FrozenRecord):
         Wall-clock time of the extra runs.
     """
 
-    t: np.ndarray
+    t: Float[np.ndarray, " n_t"]
     parts: Mapping[str, States]
     total: States
     scale: States
@@ -84,15 +86,15 @@ class Decomposition(FrozenRecord):
             f"Decomposition({name} at t = {self.t[-1]:g}: {shares}; remainder {self.remainder(name)[-1]:.1%})"
         )
 
-    def distance(self, name: str = "W_E") -> np.ndarray:
+    def distance(self, name: str = "W_E") -> Float[np.ndarray, " n_t"]:
         """Norm of training minus theory (n_t,), in units of the weight, or nats."""
         return _norm(self.total[self._known(name)])
 
-    def size(self, part: str, name: str = "W_E") -> np.ndarray:
+    def size(self, part: str, name: str = "W_E") -> Float[np.ndarray, " n_t"]:
         """Norm of one part (n_t,), relative to the displacement of the weight or to the loss of training."""
         return _quotient(_norm(self._part(part)[self._known(name)]), self.scale[name])
 
-    def share(self, part: str, name: str = "W_E") -> np.ndarray:
+    def share(self, part: str, name: str = "W_E") -> Float[np.ndarray, " n_t"]:
         """Share of one part in the distance (n_t,): its projection on the total, signed.
 
         Shares of all parts and of the remainder's projection sum to 1 at every time.
@@ -101,7 +103,7 @@ class Decomposition(FrozenRecord):
         along = (self._part(part)[name] * total).reshape(len(self.t), -1).sum(axis=1)
         return _quotient(along, self.distance(name) ** 2)
 
-    def remainder(self, name: str = "W_E") -> np.ndarray:
+    def remainder(self, name: str = "W_E") -> Float[np.ndarray, " n_t"]:
         """Norm of the total minus the sum of all parts (n_t,), relative to the distance."""
         left = self.total[self._known(name)] - sum(self.parts[part][name] for part in PARTS)
         return _quotient(_norm(left), self.distance(name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from ...theory.base.validate import fraction, real
 from ...theory.data.dataset import Dataset
 from ...theory.data.token_similarity import cooccurrence_similarity, signature_similarity
 from .align import check_role
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 FIRST_STAGE = 0.9  # of the way from the loss at the start to the entropy of the label frequencies
 LEAST_SHARE = 5e-4  # of all tokens; the label laws of rarer ones are mostly noise
@@ -49,14 +52,14 @@ class SimilarityOverlay(FrozenRecord):
         Predictor -> (m, m): the same, predicted, for the predictors that reach it.
     """
 
-    t: np.ndarray
-    loss: np.ndarray
+    t: Float[np.ndarray, " n_t"]
+    loss: Float[np.ndarray, " n_t"]
     stage_end: int
-    tokens: np.ndarray
-    correlation: Mapping[str, np.ndarray]
-    mean_cosine: np.ndarray
-    trained: np.ndarray
-    predicted: Mapping[str, np.ndarray]
+    tokens: Int[np.ndarray, " m"]
+    correlation: Mapping[str, Float[np.ndarray, " n_t"]]
+    mean_cosine: Float[np.ndarray, " n_t"]
+    trained: Float[np.ndarray, "m m"]
+    predicted: Mapping[str, Float[np.ndarray, "m m"]]
     baseline: ClassVar[str] = BASELINE
 
     @property

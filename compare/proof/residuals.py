@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from ...theory.models.model import Model
 from ..training.batches import CHUNK, Batches, loss_and_gradient
 from ..training.networks import network
 from ..training.torch_threads import torch_threads
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 # Relative errors below LARGEST_ROUNDING may be rounding, whose size is read off the plateau at small eps. Towards large
 # eps further powers bend the line: of all ceilings the one is taken that leaves the least doubt.
@@ -49,14 +53,14 @@ class ResidualMeasurement(FrozenRecord):
     predicted: dict[str, float]
     measured: dict[str, float]
     decades: dict[str, float]
-    eps: np.ndarray
-    errors: dict[str, np.ndarray]
-    direction: Mapping[str, np.ndarray] = field(repr=False)
+    eps: Float[np.ndarray, " k"]
+    errors: dict[str, Float[np.ndarray, " k"]]
+    direction: Mapping[str, Float[np.ndarray, "rows cols"]] = field(repr=False)
 
 
 def autodiff_gradient(
-    model: Model, data: Dataset, weights: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+    model: Model, data: Dataset, weights: Mapping[str, Float[np.ndarray, "rows cols"]]
+) -> dict[str, Float[np.ndarray, "rows cols"]]:
     """Gradient of the weighted mean loss by torch's autodiff, float64.
 
     Returns
@@ -70,7 +74,9 @@ def autodiff_gradient(
     return {name: p.grad.numpy().copy() for name, p in net.named_parameters() if p.grad is not None}
 
 
-def measure_residual(flow: Flow, data: Dataset, direction: Mapping[str, np.ndarray]) -> ResidualMeasurement:
+def measure_residual(
+    flow: Flow, data: Dataset, direction: Mapping[str, Float[np.ndarray, "rows cols"]]
+) -> ResidualMeasurement:
     """Measure the power of eps with which a flow's residual vanishes at weights eps * direction.
 
     The residual is split into its parts even and odd in eps, since neighbouring powers bend the line where float64

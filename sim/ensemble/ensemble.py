@@ -13,6 +13,8 @@ from ..ode.outcome import Outcome
 from ..trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int, Shaped
+
     from ...theory.data.dataset import Dataset
     from ...theory.flows.flow import Flow
 
@@ -45,16 +47,16 @@ class Ensemble(FrozenRecord):
         Steps of the optimizer that were asked for, of all members.
     """
 
-    t: np.ndarray
-    reached: np.ndarray
-    weights: dict[str, np.ndarray]
-    observables: dict[str, np.ndarray]
+    t: Float[np.ndarray, "batch n_t"]
+    reached: Bool[np.ndarray, "batch n_t"]
+    weights: dict[str, Float[np.ndarray, "batch n_t rows cols"]]
+    observables: dict[str, Float[np.ndarray, "batch n_t ..."]]
     outcomes: tuple[Outcome, ...]
-    statistics: dict[str, np.ndarray]
+    statistics: dict[str, Shaped[np.ndarray, " batch"]]
     flow: Flow
     data: Dataset
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    steps: np.ndarray | None = None
+    steps: Int[np.ndarray, " n_t"] | None = None
 
     def __len__(self) -> int:
         """Return the number of members."""

@@ -20,6 +20,8 @@ from ..ode.outcome import IntegrationError, Status
 from ..trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+
     from ...theory.data.dataset import Dataset
     from ...theory.flows.flow import Flow
     from ..kernel.problem import Problem
@@ -60,9 +62,9 @@ class Certificate(FrozenRecord):
     horizon: float
     tol: float
     weight: str
-    t: np.ndarray
-    error: np.ndarray
-    residual: np.ndarray
+    t: Float[np.ndarray, " n_t"]
+    error: Float[np.ndarray, " n_t"]
+    residual: Float[np.ndarray, " n_t"]
     t1: float
     evaluations: int
     seconds: float

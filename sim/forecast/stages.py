@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -26,10 +26,13 @@ from ..integration.integrate import integrate
 from ..ode.outcome import Status
 from ..trajectory.trajectory import Trajectory
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 INNER = ("W_Q", "W_K")
 
 
-def value_direction(model: Spec, data: Dataset, weights: Mapping[str, Any]) -> np.ndarray:
+def value_direction(model: Spec, data: Dataset, weights: Mapping[str, Any]) -> Float[np.ndarray, " d_vocab"]:
     """Direction v in which the values grow first: the top left singular vector of ``W_E^T M``, or of M one-hot.
 
     M is the signature of the mean token, ``sum_i w_i (c(X_i)/L)^T g_i``, with g the labels' pull on the logits at zero
@@ -55,7 +58,7 @@ def _pull(model: Spec, labels: np.ndarray) -> np.ndarray:
     return unit - 1.0 / model.outputs if model.loss == "cross_entropy" else unit
 
 
-def alignment(trajectory: Trajectory) -> np.ndarray:
+def alignment(trajectory: Trajectory) -> Float[np.ndarray, " n_t"]:
     """Share of W_V that lies along v, ``|v^T W_V| / |W_V|`` with v of that time, shape (n_t,).
 
     1 once every column is a multiple of v (`value_direction`).
@@ -111,8 +114,8 @@ class Stages(FrozenRecord):
     """
 
     blow_up: float
-    plateau: dict[str, np.ndarray]
-    coupling: np.ndarray
+    plateau: dict[str, Float[np.ndarray, "rows cols"]]
+    coupling: Float[np.ndarray, "d_vocab d_vocab"]
     onset: float
     factor: float
 

@@ -22,6 +22,7 @@ from . import observables
 if TYPE_CHECKING:
     import pandas
     import xarray
+    from jaxtyping import Float, Int
 
     from ...theory.data.dataset import Dataset
     from ...theory.models.model import Model
@@ -69,20 +70,20 @@ class Trajectory(FrozenRecord):
         Observables measured during the run, time axis first; they take precedence over what could be computed.
     """
 
-    t: np.ndarray
-    weights: Mapping[str, np.ndarray]
+    t: Float[np.ndarray, " n_t"]
+    weights: Mapping[str, Float[np.ndarray, "n_t rows cols"]]
     outcome: Outcome
     kind: str = "theory"
     label: str = ""
     closure: str = "exact"
     statistics: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    steps: np.ndarray | None = None
+    steps: Int[np.ndarray, " n_t"] | Float[np.ndarray, " n_t"] | None = None
     model: Spec | None = None
     data: Dataset | None = None
-    events: Mapping[str, np.ndarray] = field(default_factory=dict)
-    start: Mapping[str, np.ndarray] | None = None
-    measured: Mapping[str, np.ndarray] = field(default_factory=dict)
+    events: Mapping[str, Float[np.ndarray, " n_found"]] = field(default_factory=dict)
+    start: Mapping[str, Float[np.ndarray, "rows cols"]] | None = None
+    measured: Mapping[str, Float[np.ndarray, "n_t ..."]] = field(default_factory=dict)
     _known: dict[str, np.ndarray] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -179,7 +180,7 @@ class Trajectory(FrozenRecord):
         computable = observables.observable_names(self.weights, self.model, self.data)
         return tuple(dict.fromkeys([*computable, *self._known]))
 
-    def __getitem__(self, name: str) -> np.ndarray:
+    def __getitem__(self, name: str) -> Float[np.ndarray, "n_t ..."]:
         """Return an observable over time, time axis first; meanings in `sim.trajectory.observables`.
 
         Raises
@@ -233,7 +234,7 @@ class Trajectory(FrozenRecord):
             f"no observable {name!r}; {did_you_mean(name, self.observable_names, 'see `observable_names`.')}"
         )
 
-    def state(self, index: int = -1) -> dict[str, np.ndarray]:
+    def state(self, index: int = -1) -> dict[str, Float[np.ndarray, "rows cols"]]:
         """Copy the weights at one saved time: the start of a continued run."""
         return {name: np.array(value[index]) for name, value in self.weights.items()}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from ..base.frozen import FrozenRecord, frozen, sealed
 from ..base.validate import integer, name_of
 from .groups import clean_groups
 from .words import Words, read_text
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int, Shaped
 
 # The dense signature of a larger vocabulary takes more than 2 GiB.
 _DENSE_LIMIT = 2**31
@@ -57,13 +60,13 @@ class Dataset(FrozenRecord):
         If an array is empty, mis-shaped, of the wrong kind or out of range, or if no row is for training.
     """
 
-    sequences: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
+    sequences: Int[np.ndarray, "n n_ctx"]
+    labels: Int[np.ndarray, " n"]
     d_vocab: int
-    weights: npt.NDArray[np.float64]
-    groups: npt.NDArray[np.str_]
-    held_out: npt.NDArray[np.bool_]
-    token_groups: Mapping[str, npt.NDArray[np.int64]]
+    weights: Float[np.ndarray, " n"]
+    groups: Shaped[np.ndarray, " n"]
+    held_out: Bool[np.ndarray, " n"]
+    token_groups: Mapping[str, Int[np.ndarray, " m"]]
 
     def __init__(
         self,
@@ -147,12 +150,12 @@ class Dataset(FrozenRecord):
         return sealed(csr_array(entries, shape=(n, self.d_vocab)))
 
     @cached_property
-    def training_weights(self) -> npt.NDArray[np.float64]:
+    def training_weights(self) -> Float[np.ndarray, " n"]:
         """Weights with held-out rows set to 0, shape (n,): they sum to 1."""
         return sealed(np.where(self.held_out, 0.0, self.weights))
 
     @cached_property
-    def occurrences(self) -> npt.NDArray[np.float64]:
+    def occurrences(self) -> Float[np.ndarray, " d_vocab"]:
         """Weighted number of occurrences of each token per training sequence (A5's r), shape (d_vocab,).
 
         A token that stands twice in a sequence counts twice.
@@ -186,7 +189,7 @@ class Dataset(FrozenRecord):
         """
         return self._pair_weights.copy(), self.occurrences.copy()
 
-    def signature(self) -> npt.NDArray[np.float64]:
+    def signature(self) -> Float[np.ndarray, "d_vocab d_vocab"]:
         """Return the signature matrix ``M = mean_i c(X_i)^T (y_i - 1/V)`` (A5), dense.
 
         Row ``s`` is ``r_s (P^s - 1/V)``. Only training rows take part.
@@ -209,7 +212,7 @@ class Dataset(FrozenRecord):
         pairs, occurrences = self.signature_parts()
         return pairs.toarray() - occurrences[:, None] / self.d_vocab
 
-    def label_law(self, token: int) -> npt.NDArray[np.float64]:
+    def label_law(self, token: int) -> Float[np.ndarray, " d_vocab"]:
         """Return the law ``P^s`` of the labels of the training sequences that contain `token`.
 
         Sequences count as often as the token occurs in them (A5).

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ from ..base.validate import choice, integer
 from ..exact.blow_up_forms import blow_up_bracket
 from .dataset import Dataset
 from .inputs import build_inputs
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 CENTRINGS = ("uniform", "group", "data")
 STATISTICS = ("C", "C_mean", "X_last")
@@ -54,9 +57,9 @@ class Modes(FrozenRecord):
     groups: tuple[str, ...]
     centring: str
     statistic: str
-    strengths: npt.NDArray[np.float64]
-    tokens: npt.NDArray[np.float64]
-    labels: npt.NDArray[np.float64]
+    strengths: Float[np.ndarray, " n_modes"]
+    tokens: Float[np.ndarray, "d_vocab n_modes"]
+    labels: Float[np.ndarray, "d_vocab n_modes"]
 
     def overlap(self, other: Modes, n_modes: int) -> npt.NDArray[np.float64]:
         """Norm of the part of each label vector that lies in the span of the other's first ones, shape (k,)."""

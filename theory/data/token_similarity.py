@@ -8,6 +8,8 @@ whatever the seed. The flow itself, integrated from the weights of a seed, says 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
@@ -18,8 +20,11 @@ from .dataset import Dataset
 from .inputs import build_inputs
 from .signature_modes import STATISTICS
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
-def signature_similarity(data: Dataset, statistic: str = "C") -> npt.NDArray[np.float64]:
+
+def signature_similarity(data: Dataset, statistic: str = "C") -> Float[np.ndarray, "d_vocab d_vocab"]:
     """Cosines between the rows ``r_s (P^s - 1/V)`` of the signature matrix.
 
     Parameters
@@ -78,7 +83,7 @@ def bigrams(data: Dataset) -> Dataset:
     )
 
 
-def cooccurrence_similarity(data: Dataset) -> npt.NDArray[np.float64]:
+def cooccurrence_similarity(data: Dataset) -> Float[np.ndarray, "d_vocab d_vocab"]:
     """Cosines between the rows of the raw co-occurrence counts: what one would guess without any theory.
 
     Entry (s, u) counts the pairs of different positions of a training sequence that hold s and u.

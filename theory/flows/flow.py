@@ -31,6 +31,8 @@ from .readable import as_printed, scale_symbol
 from .statistics import statistics
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+
     from ..data.dataset import Dataset
 
 MARK = "{eps}^k marks the terms that lie k powers of the weight scale above the first of their equation"
@@ -131,7 +133,7 @@ class Flow(FrozenRecord):
         """
         return find_invariants(self.model, self.right_hand_sides, self.kept.loss(self.model))
 
-    def rhs(self, data: Dataset, weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def rhs(self, data: Dataset, weights: Mapping[str, Any]) -> dict[str, Float[np.ndarray, "rows cols"]]:
         """Evaluate dW/dt (per unit of flow time) with the compiled kernel that `integrate` uses.
 
         Parameters
