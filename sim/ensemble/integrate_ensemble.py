@@ -15,7 +15,8 @@ from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
 from ...theory.base.validate import brief, integer
-from ..integration.integrate import default_atol, fingerprint
+from ..integration.absolute import default_atol
+from ..integration.integrate import fingerprint
 from ..kernel.blas_threads import one_blas_thread
 from ..ode.methods import Method
 from ..ode.outcome import IntegrationError, Outcome, Status

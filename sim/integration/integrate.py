@@ -15,9 +15,10 @@ from ..ode.events import as_events
 from ..ode.methods import Method
 from ..ode.outcome import IntegrationError
 from ..ode.record import Limits, Solution
-from ..ode.solve import LEAST_ATOL, checked_tolerances, interval, relative_tolerance, save_times, solve
+from ..ode.solve import checked_tolerances, interval, relative_tolerance, save_times, solve
 from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
+from .absolute import default_atol
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
@@ -51,6 +52,7 @@ def integrate(
     observables: Sequence[str] | None = None,
     optimizer: Optimizer | None = None,
     steps: int | None = None,
+    discrete_start: int | None = None,
 ) -> Trajectory:
     """Integrate a flow in flow time (learning_rate x step) from `t0` to `t1`, or by the `steps` of an optimizer.
 
@@ -94,9 +96,12 @@ def integrate(
     optimizer : Optimizer or None
         What moves the weights, the same object that `train` takes; None for gradient flow. With it go `steps` in
         place of `t1`, `save_at` in steps, and as `method` "multirate" (every step's update, the gradient evaluated
-        where its extrapolation is off by more than `rtol`; the default, with 0.01) or "steps" (one evaluation a step).
+        where its extrapolation is off by more than `rtol`; the default, with 0.01), "steps" (one evaluation a step) or
+        "flow" (the limit of small rates as an ODE in the step, integrated to `rtol`, 1e-5 unless said).
     steps : int or None
         Number of the optimizer's steps.
+    discrete_start : int or None
+        How many steps the method "flow" takes one by one before it goes on as an ODE; None for 20.
     observables : sequence of str or None
         Observables to keep in place of the weights, such as "loss" or "norm/W_E", computed as the run goes on: where
         all weights at all saved times would fill the memory.
@@ -118,8 +123,10 @@ def integrate(
         return _by_optimizer(
             flow, data, start, optimizer, steps, save_at, given, throw, method=method, events=events,
             tolerance=None if rtol == RTOL else rtol, max_seconds=max_seconds, progress=progress,
-            observables=observables,
+            observables=observables, max_steps=max_steps, discrete_start=discrete_start,
         )  # fmt: skip
+    if discrete_start is not None:
+        raise FieldError("discrete_start", 'belongs to an `optimizer` and its method "flow": leave it out.')
     if t1 is None:
         raise FieldError("t1", "is missing: give the end in flow time, or an `optimizer` and its `steps`.")
     from ..compile.compiler import compile_flow
@@ -164,12 +171,12 @@ def integrate(
 
 def _by_optimizer(
     flow: Any, data: Dataset, start: Any, optimizer: Any, steps: Any, save_at: Any, given: dict[str, Any],
-    throw: bool, *, tolerance: float | None, **options: Any,
+    throw: bool, **options: Any,
 ) -> Trajectory:  # fmt: skip
     """The part of `integrate` that counts steps."""
     from ..optimizers.optimizer import Optimizer
     from ..reduced.reduction import Reduction
-    from .optimized import TOLERANCE, integrate_steps
+    from .optimized import integrate_steps
 
     if not isinstance(optimizer, Optimizer):
         hint = "give one, such as AdamW(learning_rate=1e-3)." if optimizer is None else "use GD, AdamW, ..."
@@ -185,47 +192,12 @@ def _by_optimizer(
         )
     weights = flow.model.validate(start)
     settings = {"closure": flow.closure, "start": fingerprint(weights), "steps": steps}
-    tolerance = TOLERANCE if tolerance is None else tolerance
     trajectory, outcome = integrate_steps(
-        flow, data, weights, optimizer, steps, save_at, tolerance=tolerance, settings=settings, **options
+        flow, data, weights, optimizer, steps, save_at, settings=settings, **options
     )
     if throw and not outcome.success:
         raise IntegrationError(str(outcome), trajectory)
     return trajectory
-
-
-def default_atol(problem: Problem, y0: np.ndarray, rtol: float) -> float:
-    """Absolute tolerance 1e-3 rtol x the RMS entry of the smallest moving weight that is not zero.
-
-    Entries of a random matrix that happen to be near zero need no relative accuracy of their own; the
-    matrix does.
-    """
-    return float(default_atols(problem, y0[None], rtol)[0])
-
-
-def default_atols(problem: Problem, starts: np.ndarray, rtol: float) -> np.ndarray:
-    """`default_atol` of each of many states (batch, n)."""
-    named = problem.unpack(starts)
-    sizes = np.stack([_rms(named[name]) for name in problem.layout])
-    smallest = np.where(sizes > 0.0, sizes, np.inf).min(axis=0)
-    chosen = 1e-3 * rtol * np.where(np.isfinite(smallest), smallest, 1.0)
-    if (chosen < LEAST_ATOL).any():
-        member = int(np.argmin(smallest))
-        name = min(problem.layout, key=lambda n: _rms(named[n])[member] or np.inf)
-        raise FieldError(
-            f"start[{name!r}]",
-            f"has entries of about {smallest[member]:.0e}, which float64 cannot follow to a relative accuracy of "
-            f"rtol = {rtol:g}: start at 1e-290 or above, or set `atol`.",
-        )
-    return chosen
-
-
-def _rms(w: np.ndarray) -> np.ndarray:
-    """Root mean square of each of many matrices, scaled so that squares of tiny or huge entries survive."""
-    rows = np.ascontiguousarray(w).reshape(len(w), -1)
-    top = np.abs(rows).max(axis=1, initial=0.0)
-    scaled = rows / np.where(top > 0.0, top, 1.0)[:, None]
-    return top * np.sqrt(np.mean(scaled**2, axis=1))
 
 
 def fingerprint(weights: Mapping[str, np.ndarray]) -> str:
