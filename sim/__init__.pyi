@@ -31,6 +31,7 @@ from .ode.record import Solution as Solution
 from .ode.solve import solve as solve
 from .ode.taylor.mode_ensemble import ModeEnsemble as ModeEnsemble
 from .ode.taylor.mode_ensemble import integrate_modes as integrate_modes
+from .optimizers.equations import StepEquations as StepEquations
 from .optimizers.optimizer import GD as GD
 from .optimizers.optimizer import AdamW as AdamW
 from .optimizers.optimizer import Momentum as Momentum

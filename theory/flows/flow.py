@@ -24,8 +24,9 @@ from ..printing.letters import letters
 from ..printing.substitution import by_rising_power, substitute_runs
 from ..printing.text import text
 from .closure import Closure
-from .invariants import Invariant, find_invariants
+from .invariants import Invariant, symmetries, weighted_invariants
 from .powers import start_powers
+from .quantities import Quantity
 from .readable import as_printed, scale_symbol
 from .statistics import statistics
 
@@ -128,7 +129,29 @@ class Flow(FrozenRecord):
         over both; their Gram matrices W^T W and W W^T, the diagonals and traces of these. Left out is what follows from
         others in the list, and what only holds weights that rest.
         """
-        return find_invariants(self.model, self.right_hand_sides, self.kept.loss(self.model))
+        return tuple(Invariant(q.name, q.expression, proved) for q, proved in self._symmetries)
+
+    @cached_property
+    def _symmetries(self) -> tuple[tuple[Quantity, bool], ...]:
+        return symmetries(self.model, self.right_hand_sides, self.kept.loss(self.model))
+
+    def weighted_invariants(
+        self, rates: Mapping[str, float], decays: Mapping[str, float]
+    ) -> tuple[Invariant, ...]:
+        """What gradient descent in the limit of small rates conserves with a rate and a decay for every weight.
+
+        Parameters
+        ----------
+        rates, decays : dict
+            Weight name -> kappa and lambda in dW/dt = -kappa (dL/dW + lambda W), of all weights.
+
+        Returns
+        -------
+        tuple of Invariant
+            Proved ones: kappa_l^-1 W_l^T W_l - kappa_(l+1)^-1 W_(l+1) W_(l+1)^T and the like, times a whole number;
+            with the rate at which decay lets them fall.
+        """
+        return weighted_invariants(self._symmetries, rates, decays)
 
     def rhs(self, data: Dataset, weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Evaluate dW/dt (per unit of flow time) with the compiled kernel that `integrate` uses.
