@@ -31,7 +31,6 @@ from .ode.record import Solution as Solution
 from .ode.solve import solve as solve
 from .ode.taylor.mode_ensemble import ModeEnsemble as ModeEnsemble
 from .ode.taylor.mode_ensemble import integrate_modes as integrate_modes
-from .optimizers.equations import StepEquations as StepEquations
 from .optimizers.optimizer import GD as GD
 from .optimizers.optimizer import AdamW as AdamW
 from .optimizers.optimizer import Momentum as Momentum
@@ -40,6 +39,7 @@ from .optimizers.optimizer import SignGD as SignGD
 from .optimizers.optimizer import Spectral as Spectral
 from .optimizers.schedule import Linear as Linear
 from .optimizers.schedule import WarmupCosine as WarmupCosine
+from .optimizers.step_equations import StepEquations as StepEquations
 from .reduced.balanced import balanced_start as balanced_start
 from .reduced.reduction import Reduction as Reduction
 from .reduced.reduction import reduce as reduce

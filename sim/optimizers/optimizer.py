@@ -11,15 +11,11 @@ from abc import ABC
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import did_you_mean, nonnegative, positive, real
 from .schedule import Clock, Schedule, checked_schedule
-
-if TYPE_CHECKING:
-    from ...theory.flows.flow import Flow
-    from .equations import StepEquations
 
 
 @dataclass(frozen=True)
@@ -101,19 +97,6 @@ class Optimizer(ABC):
     def clock(self, steps: int) -> Clock:
         """Rates and flow times of a run of this many steps."""
         return Clock.of(self.learning_rate, self.schedule, steps)
-
-    def equations(self, flow: Flow) -> StepEquations:
-        """The equations of weights and moments in the limit of small rates, with the flow's gradient, to be printed.
-
-        Parameters
-        ----------
-        flow : Flow
-            Derived equations; a rate or decay for a weight that it lacks is refused.
-        """
-        from .equations import StepEquations
-
-        self.of_weights(flow.model.weights)
-        return StepEquations(flow, self)
 
     def spec(self) -> dict[str, Any]:
         """Name and settings as JSON-able values."""

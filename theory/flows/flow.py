@@ -31,6 +31,8 @@ from .readable import as_printed, scale_symbol
 from .statistics import statistics
 
 if TYPE_CHECKING:
+    from ...sim.optimizers.optimizer import Optimizer
+    from ...sim.optimizers.step_equations import StepEquations
     from ..data.dataset import Dataset
 
 MARK = "{eps}^k marks the terms that lie k powers of the weight scale above the first of their equation"
@@ -176,6 +178,28 @@ class Flow(FrozenRecord):
         from ... import sim  # the one door upwards, which loads on use: theory itself imports no numba
 
         return sim.evaluate_flow(self, data, weights)
+
+    def under(self, optimizer: Optimizer) -> StepEquations:
+        """The equations of weights and moments under an optimizer in the limit of small rates, to be printed.
+
+        Parameters
+        ----------
+        optimizer : Optimizer
+            For example ``smallinit.sim.AdamW(learning_rate=1e-3)``.
+
+        Returns
+        -------
+        StepEquations
+            With this flow's right-hand sides as minus the gradient, and with what is conserved.
+
+        Raises
+        ------
+        ValueError
+            If the optimizer has a rate or a decay for a weight that the model lacks.
+        """
+        from ... import sim
+
+        return sim.StepEquations(self, optimizer)
 
     def latex(self) -> str:
         r"""Equations in the letters of arXiv 2502.04375, as lines of an ``aligned`` environment."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import sympy as sp
 
 from ...theory.algebra.matrices import apply, hadamard, hadamard_power, product, total
+from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
 from ...theory.flows.readable import names_in_use
 from ...theory.printing import html as markup
@@ -44,6 +45,14 @@ class StepEquations(FrozenRecord):
 
     flow: Flow
     optimizer: Optimizer
+
+    def __post_init__(self) -> None:
+        """Refuse what is no optimizer, and rates and decays of weights that there are not."""
+        if not isinstance(self.optimizer, Optimizer):
+            raise FieldError(
+                "optimizer", f"must be one such as AdamW(learning_rate=1e-3), got {self.optimizer!r}."
+            )
+        self.optimizer.of_weights(self.flow.model.weights)
 
     @cached_property
     def _rates(self) -> dict[str, tuple[float, float]]:
@@ -107,7 +116,7 @@ class StepEquations(FrozenRecord):
         if isinstance(o, Spectral):
             ahead = {w.name: product(pace, total(self._named("u", w), decay))}
             return ahead | {k: e for k, e in self._rolled(w, g, pace).items() if k != w.name}
-        raise TypeError(f"no equations for {type(o).__name__}; add them to sim/optimizers/equations.py.")
+        raise TypeError(f"no equations for {type(o).__name__}; add them to sim/optimizers/step_equations.py.")
 
     def _rolled(self, w: sp.MatrixSymbol, g: Matrix, pace: sp.Expr) -> dict[str, Matrix]:
         """Momentum: v' = -log(mu) (g/(1 - mu) - v)."""
