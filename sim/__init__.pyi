@@ -39,6 +39,7 @@ from .optimizers.optimizer import SignGD as SignGD
 from .optimizers.optimizer import Spectral as Spectral
 from .optimizers.schedule import Linear as Linear
 from .optimizers.schedule import WarmupCosine as WarmupCosine
+from .optimizers.step_equations import StepEquations as StepEquations
 from .reduced.balanced import balanced_start as balanced_start
 from .reduced.reduction import Reduction as Reduction
 from .reduced.reduction import reduce as reduce

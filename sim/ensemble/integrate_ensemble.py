@@ -15,8 +15,9 @@ from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
 from ...theory.base.validate import brief, integer
-from ..integration.integrate import default_atol, fingerprint
+from ..integration.integrate import fingerprint
 from ..integration.step_plan import StepPlan
+from ..integration.tolerances import default_atol
 from ..kernel.blas_threads import one_blas_thread
 from ..ode.methods import Method
 from ..ode.outcome import IntegrationError, Outcome, Status
@@ -110,7 +111,7 @@ def integrate_ensemble(
             optimizer, steps, save_at, method, rtol, {"t1": t1, "t0": t0 or None, "atol": atol}
         )
         plan.optimizer.of_weights(flow.model.weights)
-        t1, save_at, max_steps = float(plan.steps), plan.saves.astype(np.float64), plan.steps + 2
+        t1, save_at, rtol = float(plan.steps), plan.saves.astype(np.float64), plan.rtol
     members, ends, identity = _members(flow, starts, t1)
     for end in set(ends.tolist()):
         save_times(save_at, *interval(t0, end, empty=False))
@@ -129,8 +130,12 @@ def integrate_ensemble(
     def run(i: int) -> dict[str, Any]:
         if not hasattr(own, "problem"):
             own.problem = replace(problem, work=np.empty_like(problem.work))
-        member = _run(own.problem, members[i], float(ends[i]), 1.0 if plan else atol, settings)
-        kept = keep(plan.in_time(member) if plan else member)
+        start = own.problem.pack(members[i])
+        limits = plan.limits(own.problem, start, max_steps) if plan else {"atol": atol}
+        member = _run(own.problem, start, float(ends[i]), settings | limits)
+        if plan:
+            member |= {"t": plan.time(member["t"]), "outcome": plan.in_time(member["outcome"])}
+        kept = keep(member)
         report()
         return kept
 
@@ -183,13 +188,10 @@ def _workers(threads: int | None) -> int:
     return os.cpu_count() or 1 if threads is None else integer("threads", threads, 1)
 
 
-def _run(
-    problem: Problem, start: dict[str, np.ndarray], t1: float, atol: float | None, settings: dict
-) -> dict:
+def _run(problem: Problem, y0: np.ndarray, t1: float, settings: dict) -> dict:
     """Solve one member; a start that cannot be continued is an outcome too."""
-    y0 = problem.pack(start)
-    rtol = settings["rtol"]
-    limit = default_atol(problem, y0, rtol) if atol is None else atol
+    atol = settings.get("atol", 1.0)  # which means nothing to the steps of an optimizer
+    limit = default_atol(problem, y0, settings["rtol"]) if atol is None else atol
     asked = save_times(settings["save_at"], settings["t0"], t1)
     try:
         solution = solve(problem, y0, **(settings | {"t1": t1, "save_at": asked, "atol": limit}))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..integration.integrate import default_atols
+from ..integration.tolerances import default_atols
 from ..ode.methods import Method, find_method
 from ..ode.solve import checked_tolerances, save_times
 

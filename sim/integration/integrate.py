@@ -15,9 +15,10 @@ from ..ode.events import as_events
 from ..ode.methods import Method
 from ..ode.outcome import IntegrationError
 from ..ode.record import Limits, Solution
-from ..ode.solve import LEAST_ATOL, checked_tolerances, interval, relative_tolerance, save_times, solve
+from ..ode.solve import checked_tolerances, interval, relative_tolerance, save_times, solve
 from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
+from .tolerances import RTOL, default_atol
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from ..optimizers.optimizer import Optimizer
     from ..reduced.reduction import Reduction
     from ..trajectory.live_view import LiveView
-
-RTOL = 1e-6
+    from .step_plan import StepPlan
 
 
 def integrate(
@@ -51,6 +51,7 @@ def integrate(
     observables: Sequence[str] | None = None,
     optimizer: Optimizer | None = None,
     steps: int | None = None,
+    discrete_start: int | None = None,
 ) -> Trajectory:
     """Integrate a flow in flow time (learning_rate x step) from `t0` to `t1`, or by the `steps` of an optimizer.
 
@@ -94,9 +95,12 @@ def integrate(
     optimizer : Optimizer or None
         What moves the weights, the same object that `train` takes; None for gradient flow. With it go `steps` in
         place of `t1`, `save_at` in steps, and as `method` "multirate" (every step's update, the gradient evaluated
-        where its extrapolation is off by more than `rtol`; the default, with 0.01) or "steps" (one evaluation a step).
+        where its extrapolation is off by more than `rtol`; the default, with 0.01), "steps" (one evaluation a step) or
+        "flow" (the limit of small rates as an ODE in the step, integrated to `rtol`, 1e-5 unless said).
     steps : int or None
         Number of the optimizer's steps.
+    discrete_start : int or None
+        How many steps the method "flow" takes one by one before it goes on as an ODE; None for 20.
     observables : sequence of str or None
         Observables to keep in place of the weights, such as "loss" or "norm/W_E", computed as the run goes on: where
         all weights at all saved times would fill the memory.
@@ -114,12 +118,16 @@ def integrate(
         After an irregular end if `throw`; its ``trajectory`` holds what was computed.
     """
     if optimizer is not None or steps is not None:
+        from .step_plan import StepPlan
+
         given = {"t1": t1, "t0": t0 or None, "first_step": first_step, "fixed_step": fixed_step, "atol": atol}
+        plan = StepPlan.of(optimizer, steps, save_at, method, rtol, given, discrete_start)
         return _by_optimizer(
-            flow, data, start, optimizer, steps, save_at, given, throw, method=method, events=events,
-            tolerance=None if rtol == RTOL else rtol, max_seconds=max_seconds, progress=progress,
-            observables=observables,
+            flow, data, start, plan, throw, events=events, max_seconds=max_seconds, progress=progress,
+            observables=observables, max_steps=max_steps,
         )  # fmt: skip
+    if discrete_start is not None:
+        raise FieldError("discrete_start", 'belongs to an `optimizer` and its method "flow": leave it out.')
     if t1 is None:
         raise FieldError("t1", "is missing: give the end in flow time, or an `optimizer` and its `steps`.")
     from ..compile.compiler import compile_flow
@@ -163,69 +171,22 @@ def integrate(
 
 
 def _by_optimizer(
-    flow: Any, data: Dataset, start: Any, optimizer: Any, steps: Any, save_at: Any, given: dict[str, Any],
-    throw: bool, *, tolerance: float | None, **options: Any,
-) -> Trajectory:  # fmt: skip
+    flow: Any, data: Dataset, start: Any, plan: StepPlan, throw: bool, **options: Any
+) -> Trajectory:
     """The part of `integrate` that counts steps."""
-    from ..optimizers.optimizer import Optimizer
     from ..reduced.reduction import Reduction
-    from .optimized import TOLERANCE, integrate_steps
+    from .optimized import integrate_steps
 
-    if not isinstance(optimizer, Optimizer):
-        hint = "give one, such as AdamW(learning_rate=1e-3)." if optimizer is None else "use GD, AdamW, ..."
-        raise FieldError("optimizer", f"must be an Optimizer with `steps`, got {optimizer!r}: {hint}")
-    if steps is None:
-        raise FieldError("steps", "is missing: an `optimizer` moves by steps, not to a flow time.")
-    for name, value in given.items():
-        if value is not None:
-            raise FieldError(name, f"is {value!r} beside an `optimizer`, which counts `steps`: leave it out.")
     if isinstance(flow, Reduction):
         raise FieldError(
             "flow", "is reduced: an `optimizer` moves the full weights; integrate the flow itself."
         )
     weights = flow.model.validate(start)
-    tolerance = TOLERANCE if tolerance is None else tolerance
-    settings = {"closure": flow.closure, "start": fingerprint(weights), "steps": steps, "rtol": tolerance}
-    trajectory, outcome = integrate_steps(
-        flow, data, weights, optimizer, steps, save_at, tolerance=tolerance, settings=settings, **options
-    )
+    settings = {"closure": flow.closure, "start": fingerprint(weights)}
+    trajectory, outcome = integrate_steps(flow, data, weights, plan, settings=settings, **options)
     if throw and not outcome.success:
         raise IntegrationError(str(outcome), trajectory)
     return trajectory
-
-
-def default_atol(problem: Problem, y0: np.ndarray, rtol: float) -> float:
-    """Absolute tolerance 1e-3 rtol x the RMS entry of the smallest moving weight that is not zero.
-
-    Entries of a random matrix that happen to be near zero need no relative accuracy of their own; the
-    matrix does.
-    """
-    return float(default_atols(problem, y0[None], rtol)[0])
-
-
-def default_atols(problem: Problem, starts: np.ndarray, rtol: float) -> np.ndarray:
-    """`default_atol` of each of many states (batch, n)."""
-    named = problem.unpack(starts)
-    sizes = np.stack([_rms(named[name]) for name in problem.layout])
-    smallest = np.where(sizes > 0.0, sizes, np.inf).min(axis=0)
-    chosen = 1e-3 * rtol * np.where(np.isfinite(smallest), smallest, 1.0)
-    if (chosen < LEAST_ATOL).any():
-        member = int(np.argmin(smallest))
-        name = min(problem.layout, key=lambda n: _rms(named[n])[member] or np.inf)
-        raise FieldError(
-            f"start[{name!r}]",
-            f"has entries of about {smallest[member]:.0e}, which float64 cannot follow to a relative accuracy of "
-            f"rtol = {rtol:g}: start at 1e-290 or above, or set `atol`.",
-        )
-    return chosen
-
-
-def _rms(w: np.ndarray) -> np.ndarray:
-    """Root mean square of each of many matrices, scaled so that squares of tiny or huge entries survive."""
-    rows = np.ascontiguousarray(w).reshape(len(w), -1)
-    top = np.abs(rows).max(axis=1, initial=0.0)
-    scaled = rows / np.where(top > 0.0, top, 1.0)[:, None]
-    return top * np.sqrt(np.mean(scaled**2, axis=1))
 
 
 def fingerprint(weights: Mapping[str, np.ndarray]) -> str:

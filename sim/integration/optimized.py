@@ -9,64 +9,56 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.frozen import sealed
-from ...theory.base.validate import choice, integer
 from ..compile.compiler import compile_flow
 from ..ode.events import Event, as_events
-from ..ode.methods import Method
-from ..ode.outcome import Outcome, Status
+from ..ode.outcome import Outcome
 from ..ode.solve import solve
-from ..optimizers.multirate import Multirate
-from ..optimizers.optimizer import Optimizer
-from ..optimizers.recursion import Steps
-from ..optimizers.schedule import Clock
 from ..trajectory.live_view import LiveView
 from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
-from .save_steps import save_steps
+from .step_plan import StepPlan
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
     from ...theory.flows.flow import Flow
-
-METHODS = ("multirate", "steps")
-TOLERANCE = 0.01  # of extrapolated gradients
 
 
 def integrate_steps(
     flow: Flow,
     data: Dataset,
     weights: Mapping[str, np.ndarray],
-    optimizer: Optimizer,
-    steps: int,
-    save_at: Any,
-    method: str | None,
+    plan: StepPlan,
     *,
-    tolerance: float,
     events: Any,
     max_seconds: float | None,
     progress: Callable[[float], None] | None,
     observables: Sequence[str] | None,
     settings: Mapping[str, Any],
+    max_steps: int,
 ) -> tuple[Trajectory, Outcome]:
-    """Move a flow's weights by an optimizer; arguments as in `integrate`, validated weights."""
-    steps = integer("steps", steps, 0)
-    saves = save_steps(save_at, steps)
-    optimizer.of_weights(flow.model.weights)
-    chosen = method_of(optimizer, method, tolerance)
-    clock = optimizer.clock(steps)
+    """Move a flow's weights by the steps of a plan; arguments as in `integrate`, validated weights."""
+    plan.optimizer.of_weights(flow.model.weights)
+    time, optimizer = plan.time, plan.optimizer
     problem = compile_flow(flow, data, weights)
     view = None if observables is None else LiveView(flow, data, problem, observables)
+    y0 = problem.pack(weights)
     solution = solve(
-        problem, problem.pack(weights), t0=0.0, t1=float(steps), method=chosen, save_at=saves.astype(np.float64),
-        events=[_in_flow_time(e, clock) for e in as_events(events)], max_steps=max(steps, 1) + 1,
-        max_seconds=max_seconds, progress=None if progress is None else lambda s: progress(float(clock.time(s))),
-        view=view,
+        problem, y0, t0=0.0, t1=float(plan.steps), method=plan.method, save_at=plan.saves.astype(np.float64),
+        events=[_in_flow_time(e, time) for e in as_events(events)], max_seconds=max_seconds, view=view,
+        progress=None if progress is None else lambda s: progress(float(time(s))),
+        **plan.limits(problem, y0, max_steps),
     )  # fmt: skip
-    outcome = outcome_in_time(solution.outcome, clock, optimizer)
+    outcome = plan.in_time(solution.outcome)
     sealed(solution.y)
     named = problem.unpack(solution.y) if view is None else {}
+    record = {
+        "steps": plan.steps,
+        "rtol": plan.rtol,
+        "method": plan.method.name,
+        "optimizer": optimizer.spec(),
+    }
     return Trajectory(
-        t=clock.time(solution.t),
+        t=time(solution.t),
         weights={name: named[name] for name in flow.model.weights if name in named},
         measured={} if view is None else view.named(solution.y),
         outcome=outcome,
@@ -74,34 +66,15 @@ def integrate_steps(
         label=f"{flow.closure}, {optimizer}",
         closure=flow.closure,
         statistics=solution.statistics,
-        provenance=provenance(**settings, method=chosen.name, optimizer=optimizer.spec()),
+        provenance=provenance(**settings, **record),
         steps=solution.t if np.any(solution.t % 1.0) else solution.t.astype(np.int64),
         model=flow.model,
         data=data,
-        events={name: clock.time(times) for name, times in solution.events.items()},
+        events={name: time(times) for name, times in solution.events.items()},
     ), outcome
 
 
-def method_of(optimizer: Optimizer, method: str | None, tolerance: float) -> Method:
-    """What was asked for; by default the fewest gradients that the optimizer allows."""
-    name = ("multirate" if optimizer.elementwise else "steps") if method is None else method
-    if choice("method", name, METHODS) == "steps":
-        return Steps(optimizer)
-    return Multirate(optimizer, tolerance)
-
-
-def _in_flow_time(event: Event, clock: Clock) -> Event:
+def _in_flow_time(event: Event, time: Callable[[float], Any]) -> Event:
     """An event sees flow time, as everywhere."""
     function = event.function
-    return replace(event, function=lambda s, weights: function(float(clock.time(s)), weights))
-
-
-def outcome_in_time(outcome: Outcome, clock: Clock, optimizer: Optimizer) -> Outcome:
-    """Where the run ended, in flow time; a recursion does not blow up, it diverges at a step."""
-    t = float(clock.time(outcome.t))
-    if outcome.status in (Status.NON_FINITE, Status.STEP_UNDERFLOW, Status.BLOW_UP):
-        detail = (
-            f"diverged at step {int(outcome.t)}; lower `learning_rate` (it is {optimizer.learning_rate:g})"
-        )
-        return Outcome(Status.NON_FINITE, t, detail)
-    return replace(outcome, t=t)
+    return replace(event, function=lambda s, weights: function(float(time(s)), weights))

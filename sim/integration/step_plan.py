@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import integer
+from ...theory.base.validate import choice, integer
+from ..kernel.problem import Problem
 from ..ode.methods import Method
+from ..ode.outcome import Outcome, Status
+from ..ode.solve import relative_tolerance
+from ..optimizers.multirate import Multirate
 from ..optimizers.optimizer import Optimizer
+from ..optimizers.recursion import Steps
 from ..optimizers.schedule import Clock
-from .integrate import RTOL
-from .optimized import TOLERANCE, method_of, outcome_in_time
+from ..optimizers.smooth import DISCRETE, Smooth
 from .save_steps import save_steps
+from .tolerances import RTOL, default_atol
+
+# What `rtol` is unless said, where gradient flow has RTOL: of extrapolated gradients, and of the ODE.
+TOLERANCES = {"multirate": 0.01, "steps": 0.01, "flow": 1e-5}
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,9 @@ class StepPlan:
     saves : ndarray of int
         Steps to keep.
     method : Method
-        How they are taken.
+        How they are taken: "steps", "multirate" or "flow".
+    rtol : float
+        Its tolerance.
     clock : Clock
         Flow times of the steps.
     """
@@ -40,12 +50,14 @@ class StepPlan:
     steps: int
     saves: np.ndarray
     method: Method
+    rtol: float
     clock: Clock
 
     @classmethod
     def of(
-        cls, optimizer: Any, steps: Any, save_at: Any, method: Any, rtol: float, beside: Mapping[str, Any]
-    ) -> StepPlan:
+        cls, optimizer: Any, steps: Any, save_at: Any, method: Any, rtol: Any, beside: Mapping[str, Any],
+        discrete_start: int | None = None,
+    ) -> StepPlan:  # fmt: skip
         """Check what was asked for; `beside` are arguments that do not go with it, by name.
 
         Raises
@@ -66,16 +78,40 @@ class StepPlan:
                     name, f"is {value!r} beside an `optimizer`, which counts `steps`: leave it out."
                 )
         count = integer("steps", steps, 0)
-        tolerance = TOLERANCE if rtol == RTOL else rtol
-        return cls(
-            optimizer,
-            count,
-            save_steps(save_at, count),
-            method_of(optimizer, method, tolerance),
-            optimizer.clock(count),
-        )
+        # The fewest gradients that the optimizer allows, unless said.
+        name = ("multirate" if optimizer.elementwise else "steps") if method is None else method
+        name = choice("method", name, tuple(TOLERANCES))
+        tolerance = TOLERANCES[name] if rtol == RTOL else relative_tolerance(rtol)
+        if discrete_start is not None and name != "flow":
+            raise FieldError(
+                "discrete_start", f'belongs to the method "flow", not to {name!r}: leave it out.'
+            )
+        discrete = DISCRETE if discrete_start is None else integer("discrete_start", discrete_start, 0)
+        chosen = _method(name, optimizer, tolerance, discrete)
+        return cls(optimizer, count, save_steps(save_at, count), chosen, tolerance, optimizer.clock(count))
 
-    def in_time(self, member: Mapping[str, Any]) -> dict[str, Any]:
-        """What was found of one member, with flow times in place of steps."""
-        outcome = outcome_in_time(member["outcome"], self.clock, self.optimizer)
-        return {**member, "t": self.clock.time(member["t"]), "outcome": outcome}
+    @property
+    def time(self) -> Callable[[Any], Any]:
+        """Flow time of steps, whole or in between."""
+        return self.clock.smooth_time if isinstance(self.method, Smooth) else self.clock.time
+
+    def limits(self, problem: Problem, y0: np.ndarray, max_steps: int) -> dict[str, Any]:
+        """What bounds the work: tolerances of the ODE; the other methods have none in that sense."""
+        if isinstance(self.method, Smooth):
+            return {"rtol": self.rtol, "atol": default_atol(problem, y0, self.rtol), "max_steps": max_steps}
+        return {"max_steps": max(self.steps, 1) + 1}
+
+    def in_time(self, outcome: Outcome) -> Outcome:
+        """Where the run ended, in flow time; a recursion does not blow up, it diverges at a step."""
+        t = float(self.time(outcome.t))
+        irregular = (Status.NON_FINITE, Status.STEP_UNDERFLOW, Status.BLOW_UP)
+        if outcome.status in irregular and not isinstance(self.method, Smooth):
+            rate = f"lower `learning_rate` (it is {self.optimizer.learning_rate:g})"
+            return Outcome(Status.NON_FINITE, t, f"diverged at step {int(outcome.t)}; {rate}")
+        return replace(outcome, t=t)
+
+
+def _method(name: str, optimizer: Optimizer, tolerance: float, discrete: int) -> Method:
+    if name == "flow":
+        return Smooth(optimizer, discrete)
+    return Steps(optimizer) if name == "steps" else Multirate(optimizer, tolerance)

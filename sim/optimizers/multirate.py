@@ -41,10 +41,10 @@ class MultirateStepper(RecursionStepper):
         self.tolerance, self.block, self.length = tolerance, 1, 0
         self._ago, self._last_gradient = (
             0,
-            self._gradient,
+            self.gradient,
         )  # steps since the evaluation before, and what it gave
         self._moments_before = [m.copy() for m in self.moments]
-        self._path = Polynomial(self._gradient)
+        self._path = Polynomial(self.gradient)
         self._trial = np.empty_like(y0)
         self.blocks, self.refused = 0, 0
         self._slices = [slice(low, high) for low, high, *_ in self.updates.parts]
@@ -72,7 +72,7 @@ class MultirateStepper(RecursionStepper):
 
     def _take_block(self, h: int) -> bool:
         while True:
-            path = self._line() if h > 1 else Polynomial(self._gradient)
+            path = self._line() if h > 1 else Polynomial(self.gradient)
             new = self._gradient_at_end(path, h)
             error = self._error(new, path if h > 1 else self._line(), h) if self._ago or h > 1 else np.inf
             if h == 1 or error <= self.tolerance:
@@ -86,22 +86,22 @@ class MultirateStepper(RecursionStepper):
         self.block = (
             max(1, min(int(GROWTH * h), self._next(error, h, self._ago))) if np.isfinite(error) else 1
         )
-        self._last_gradient, self._gradient, self._ago = self._gradient, new, h
+        self._last_gradient, self.gradient, self._ago = self.gradient, new, h
         return True
 
     def _line(self) -> Polynomial:
         """Extrapolation straight through the last two evaluations; constant before there are two."""
         if not self._ago:
-            return Polynomial(self._gradient)
-        return Polynomial(self._gradient, (self._gradient - self._last_gradient) / self._ago)
+            return Polynomial(self.gradient)
+        return Polynomial(self.gradient, (self.gradient - self._last_gradient) / self._ago)
 
     def _parabola(self, new: np.ndarray, h: int) -> Polynomial:
         """Through the last two evaluations and the new one, h steps ahead."""
-        ahead = (new - self._gradient) / h
+        ahead = (new - self.gradient) / h
         if not self._ago:
-            return Polynomial(self._gradient, ahead)
-        bend = (ahead - (self._gradient - self._last_gradient) / self._ago) / (h + self._ago)
-        return Polynomial(self._gradient, ahead - h * bend, bend)
+            return Polynomial(self.gradient, ahead)
+        bend = (ahead - (self.gradient - self._last_gradient) / self._ago) / (h + self._ago)
+        return Polynomial(self.gradient, ahead - h * bend, bend)
 
     def _gradient_at_end(self, path: Polynomial, h: int) -> np.ndarray:
         np.copyto(self._trial, self._y)

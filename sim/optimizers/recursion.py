@@ -32,8 +32,8 @@ class RecursionStepper(Stepper):
         self.moments = self.updates.start(len(y0))
         self.calls, self._from = 0, self.step
         self._slope = np.empty_like(y0)
-        self._gradient = self._evaluate(self._y)
-        if not np.isfinite(self._gradient).all():
+        self.gradient = self._evaluate(self._y)
+        if not np.isfinite(self.gradient).all():
             raise NotFiniteAtStart(t0)
 
     def _evaluate(self, y: np.ndarray) -> np.ndarray:
@@ -73,13 +73,13 @@ class RecursionStepper(Stepper):
             if self.step - self._from >= limit:
                 return OUT_OF_STEPS
             np.copyto(self._before, self._y)
-            self.updates.take(self._y, self.moments, self.step, 1, Polynomial(self._gradient))
-            gradient = self._evaluate(self._y) if np.isfinite(self._y).all() else self._gradient * np.nan
+            self.updates.take(self._y, self.moments, self.step, 1, Polynomial(self.gradient))
+            gradient = self._evaluate(self._y) if np.isfinite(self._y).all() else self.gradient * np.nan
             if not np.isfinite(gradient).all():
                 np.copyto(self._y, self._before)
                 self._bad = True
                 return UNDERFLOW
-            self._gradient, self.step, taken = gradient, self.step + 1, taken + 1
+            self.gradient, self.step, taken = gradient, self.step + 1, taken + 1
         return DONE if self.step >= self.last else RUNNING
 
     def dense(self, times: np.ndarray, out: np.ndarray) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
+from functools import cached_property
 from hashlib import sha256
 from math import cos, pi
 from typing import Any
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import integer, real
@@ -153,3 +155,20 @@ class Clock:
     def time(self, steps: Any) -> np.ndarray:
         """Flow time of steps, whole or in between."""
         return np.interp(steps, np.arange(len(self.times)), self.times)
+
+    @cached_property
+    def _curve(self) -> PchipInterpolator:
+        """Flow time as a smooth function of the step, through all of the table; it rises as the table does."""
+        return PchipInterpolator(np.arange(len(self.times)), self.times)
+
+    def smooth_time(self, steps: Any) -> np.ndarray:
+        """Flow time of steps by the rates of `parabolas`; at whole steps that of the table, to the bit."""
+        steps = np.asarray(steps, dtype=np.float64)
+        if len(self.times) == 1:
+            return self.time(steps)
+        return np.where(steps == np.rint(steps), self.time(steps), self._curve(steps))
+
+    def parabolas(self) -> np.ndarray:
+        """Rate within each step, c0 + x (c1 + x c2) at a part x of it: its integral is the step's rate (steps, 3)."""
+        cubic, square, linear, _ = self._curve.c
+        return np.stack([linear, 2.0 * square, 3.0 * cubic], axis=-1)

@@ -15,7 +15,7 @@ from scipy.integrate import solve_ivp
 
 from smallinit.sim import integrate_ensemble
 from smallinit.sim.compile.compiler import compile_flow
-from smallinit.sim.integration.integrate import default_atol
+from smallinit.sim.integration.tolerances import default_atol
 from smallinit.sim.ode.taylor.polynomial import polynomial_program
 from smallinit.theory import Dataset, EmbMLP, derive
 

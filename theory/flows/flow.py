@@ -25,14 +25,17 @@ from ..printing.letters import letters
 from ..printing.substitution import by_rising_power, substitute_runs
 from ..printing.text import text
 from .closure import Closure
-from .invariants import Invariant, find_invariants
+from .invariants import Invariant, symmetries, weighted_invariants
 from .powers import start_powers
+from .quantities import Quantity
 from .readable import as_printed, scale_symbol
 from .statistics import statistics
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from ...sim.optimizers.optimizer import Optimizer
+    from ...sim.optimizers.step_equations import StepEquations
     from ..data.dataset import Dataset
 
 MARK = "{eps}^k marks the terms that lie k powers of the weight scale above the first of their equation"
@@ -131,7 +134,29 @@ class Flow(FrozenRecord):
         over both; their Gram matrices W^T W and W W^T, the diagonals and traces of these. Left out is what follows from
         others in the list, and what only holds weights that rest.
         """
-        return find_invariants(self.model, self.right_hand_sides, self.kept.loss(self.model))
+        return tuple(Invariant(q.name, q.expression, proved) for q, proved in self._symmetries)
+
+    @cached_property
+    def _symmetries(self) -> tuple[tuple[Quantity, bool], ...]:
+        return symmetries(self.model, self.right_hand_sides, self.kept.loss(self.model))
+
+    def weighted_invariants(
+        self, rates: Mapping[str, float], decays: Mapping[str, float]
+    ) -> tuple[Invariant, ...]:
+        """What gradient descent in the limit of small rates conserves with a rate and a decay for every weight.
+
+        Parameters
+        ----------
+        rates, decays : dict
+            Weight name -> kappa and lambda in dW/dt = -kappa (dL/dW + lambda W), of all weights.
+
+        Returns
+        -------
+        tuple of Invariant
+            Proved ones: kappa_l^-1 W_l^T W_l - kappa_(l+1)^-1 W_(l+1) W_(l+1)^T and the like, times a whole number;
+            with the rate at which decay lets them fall.
+        """
+        return weighted_invariants(self._symmetries, rates, decays)
 
     def rhs(self, data: Dataset, weights: Mapping[str, Any]) -> dict[str, Float[np.ndarray, "rows cols"]]:
         """Evaluate dW/dt (per unit of flow time) with the compiled kernel that `integrate` uses.
@@ -156,6 +181,28 @@ class Flow(FrozenRecord):
         from ... import sim  # the one door upwards, which loads on use: theory itself imports no numba
 
         return sim.evaluate_flow(self, data, weights)
+
+    def under(self, optimizer: Optimizer) -> StepEquations:
+        """The equations of weights and moments under an optimizer in the limit of small rates, to be printed.
+
+        Parameters
+        ----------
+        optimizer : Optimizer
+            For example ``smallinit.sim.AdamW(learning_rate=1e-3)``.
+
+        Returns
+        -------
+        StepEquations
+            With this flow's right-hand sides as minus the gradient, and with what is conserved.
+
+        Raises
+        ------
+        ValueError
+            If the optimizer has a rate or a decay for a weight that the model lacks.
+        """
+        from ... import sim
+
+        return sim.StepEquations(self, optimizer)
 
     def latex(self) -> str:
         r"""Equations in the letters of arXiv 2502.04375, as lines of an ``aligned`` environment."""

@@ -13,8 +13,10 @@ loss for what a softmax does not see.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from math import gcd, lcm
 
 import sympy as sp
 
@@ -42,11 +44,14 @@ class Invariant:
         The conserved matrix in the weights: a column for sums over an axis and for diagonals, (1, 1) for numbers.
     proved : bool
         Whether a symmetry proves it; else its time derivative vanished to rounding wherever it was evaluated.
+    decay : float
+        Under weight decay, the rate at which it falls: it is its start times exp(-decay x flow time).
     """
 
     name: str
     expression: Matrix
     proved: bool = True
+    decay: float = 0.0
 
     def __str__(self) -> str:
         """The name, marked if there is no proof."""
@@ -73,9 +78,53 @@ def find_invariants(
         Without what follows from others in the list (the diagonal of a conserved matrix, sums of invariants), and
         without weights that rest.
     """
+    return tuple(Invariant(q.name, q.expression, p) for q, p in symmetries(model, equations, potential))
+
+
+def symmetries(
+    model: Model, equations: Mapping[str, Matrix], potential: Matrix
+) -> tuple[tuple[Quantity, bool], ...]:
+    """The quantities of `find_invariants`, each with whether a symmetry of the potential proves it."""
     found = conserved(model, equations)
     descends = bool(found) and _is_gradient_flow(model, equations, potential)
-    return tuple(Invariant(q.name, q.expression, descends and _is_symmetry(potential, q)) for q in found)
+    return tuple((q, descends and _is_symmetry(potential, q)) for q in found)
+
+
+def weighted_invariants(
+    found: Iterable[tuple[Quantity, bool]], rates: Mapping[str, float], decays: Mapping[str, float]
+) -> tuple[Invariant, ...]:
+    """What stays under dW/dt = -kappa_W (dPhi/dW + lambda_W W), by the symmetries of Phi.
+
+    Where sum <dPhi/dW, D_W> vanishes, D_W = c W s s^T, the sum of c/kappa_W W^T W changes by decay alone, by
+    -2 c lambda_W W^T W from each weight: it falls as a whole, as exp(-2 kappa lambda t), where kappa_W lambda_W is the
+    same for all of its weights. Of quantities linear in the weights the exponent is half of that.
+
+    Parameters
+    ----------
+    found : iterable of (Quantity, bool)
+        What `symmetries` found; what is not proved is left out.
+    rates, decays : dict
+        Weight name -> kappa and lambda, of all weights.
+
+    Returns
+    -------
+    tuple of Invariant
+        With whole coefficients; without those whose weights decay at different rates.
+    """
+    kept = []
+    for quantity, proved in found:
+        falls = {rates[t.weight.name] * decays[t.weight.name] for t, _ in quantity.terms}
+        if not proved or max(falls) - min(falls) > 1e-12 * max(falls):
+            continue
+        parts = {t: Fraction(c) / Fraction(repr(float(rates[t.weight.name]))) for t, c in quantity.terms}
+        whole = lcm(*(part.denominator for part in parts.values()))
+        shared = gcd(*(int(part * whole) for part in parts.values()))
+        weighted = Quantity(
+            quantity.level, tuple((t, int(part * whole) // shared) for t, part in parts.items())
+        )
+        decay = quantity.degree * max(falls)
+        kept.append(Invariant(weighted.name, weighted.expression, decay=decay))
+    return tuple(kept)
 
 
 def is_conserved(equations: Mapping[str, Matrix], expr: Matrix) -> bool:

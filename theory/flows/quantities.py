@@ -164,6 +164,11 @@ class Quantity:
         return f"1.T*{name}" if rows else self.level.shown(*names)
 
     @property
+    def degree(self) -> int:
+        """Power of the weights: 1 or 2."""
+        return 1 if self.level in ORDERS[0] else 2
+
+    @property
     def expression(self) -> Matrix:
         """The quantity as an expression: a matrix, a column (also of a diagonal) or a (1, 1) matrix."""
         return total(*(product(c, self.level.value(t.matrix)) for t, c in self.terms))

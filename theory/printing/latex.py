@@ -13,6 +13,12 @@ from .letters import letters
 from .writer import Writer
 
 
+class _Scalars(LatexPrinter):
+    def _print_Abs(self, expr: sp.Abs, exp: str | None = None) -> str:
+        shown = rf"\operatorname{{abs}}\left({self._print(expr.args[0])}\right)"
+        return shown if exp is None else f"{shown}^{{{exp}}}"
+
+
 class _Latex(Writer):
     purpose = "printing as LaTeX"
     SIGNS: ClassVar = {
@@ -40,7 +46,7 @@ class _Latex(Writer):
     def value(self, expr: sp.Expr, variable: sp.Symbol, inner: str) -> str:
         """By sympy's printer."""
         place = sp.Symbol("x", real=True)
-        return LatexPrinter({"symbol_names": {place: inner}}).doprint(expr.xreplace({variable: place}))
+        return _Scalars({"symbol_names": {place: inner}}).doprint(expr.xreplace({variable: place}))
 
     def flip(self, inner: str) -> str:
         """A superscript T, outside brackets where there is a superscript already."""
@@ -52,7 +58,7 @@ class _Latex(Writer):
 
     def _print(self, value: sp.Expr) -> str:
         named = {s: self.shown[str(s)] for s in value.free_symbols}
-        return LatexPrinter({"symbol_names": named}).doprint(value)
+        return _Scalars({"symbol_names": named}).doprint(value)
 
 
 def _closed(inner: str) -> str:

@@ -42,9 +42,14 @@ class _Text(Writer):
         return f"{base}^o{exponent}" if whole else f"{base}^o({plain(exponent)})"
 
 
+class _Plain(StrPrinter):
+    def _print_Abs(self, expr: sp.Abs) -> str:
+        return f"abs({self._print(expr.args[0])})"
+
+
 def plain(value: sp.Expr) -> str:
     """A scalar as text, ``^`` for powers."""
-    return StrPrinter().doprint(value).replace("**", "^")
+    return _Plain().doprint(value).replace("**", "^")
 
 
 def text(expr: Matrix) -> str:

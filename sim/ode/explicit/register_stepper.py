@@ -22,7 +22,8 @@ STIFF = 2.5  # step x spectral radius from which a used-up limit is put down to 
 
 
 @lru_cache(maxsize=64)
-def _addresses(rhs: Any) -> tuple[int, int]:
+def addresses(rhs: Any) -> tuple[int, int]:
+    """What compiled code calls a right-hand side by; see `registers.as_rhs`."""
     from numba.experimental.function_type import _get_jit_address, _get_wrapper_address
 
     return _get_wrapper_address(rhs, RHS_SIGNATURE), _get_jit_address(rhs, RHS_SIGNATURE)
@@ -57,7 +58,7 @@ class RegisterStepper(Stepper):
         self, problem: Problem, y0: np.ndarray, t0: float, t1: float, method: Any, control: StepControl, slopes: int
     ) -> None:  # fmt: skip
         self.name, self.method, self.problem = method.name, method, problem
-        self._rhs = (*_addresses(problem.rhs), problem.floats, problem.ints, problem.work)
+        self._rhs = (*addresses(problem.rhs), problem.floats, problem.ints, problem.work)
         self._y = np.empty((2, problem.n))
         self._y[0] = y0
         self._k = np.zeros((slopes, problem.n))

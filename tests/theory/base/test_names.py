@@ -7,6 +7,7 @@ from dataclasses import fields
 from smallinit import theory
 from smallinit.compare.training.networks import TWINS
 from smallinit.compare.training.settings import RULES
+from smallinit.sim.integration.step_plan import TOLERANCES
 from smallinit.sim.ode.methods import METHODS
 from smallinit.theory.algebra.scalars.activations import BEYOND, KNOWN_BAD, NAMED
 from smallinit.theory.base import names
@@ -19,6 +20,7 @@ def test_names_are_those_of_the_registries():
     assert tuple(KNOWN_BAD) == names.BAD_ACTIVATIONS
     assert tuple(LOSSES) == names.LOSSES
     assert tuple(METHODS) == names.METHODS
+    assert tuple(TOLERANCES) == names.STEP_METHODS
     assert tuple(RULES) == names.OPTIMIZERS
     assert [f.name for f in fields(Closure)] == [*names.CLOSURE_PARTS, "name"]
 
