@@ -14,7 +14,8 @@ import numpy as np
 from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
-from ...theory.base.validate import brief, integer
+from ...theory.base.validate import brief, callback, flag, integer, kind_of, names
+from ...theory.flows.flow import Flow
 from ..integration.integrate import default_atol, fingerprint
 from ..kernel.blas_threads import one_blas_thread
 from ..ode.methods import Method
@@ -30,7 +31,6 @@ from .lane_ensemble import choose, in_lanes
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
-    from ...theory.flows.flow import Flow
     from ..kernel.problem import Problem
 
 
@@ -95,19 +95,24 @@ def integrate_ensemble(
     """
     from ..compile.compiler import compile_flow
 
+    kind_of("flow", flow, Flow, "`derive` makes one")
+    flow.model.check_data(data)
     Limits(max_steps, max_seconds, None)  # refuses what is no limit, before any work
+    callback("progress", progress)
+    wanted = names("observables", observables)
+    flag("throw", throw), flag("keep_weights", keep_weights)
     checked_tolerances(rtol, 1.0 if atol is None else atol)
     members, ends, identity = _members(flow, starts, t1)
     for end in set(ends.tolist()):
         save_times(save_at, *interval(t0, end, empty=False))
     known = observable_names({w: v[None] for w, v in members[0].items()}, flow.model, data)
-    if unknown := [name for name in observables if name not in known]:
+    if unknown := [name for name in wanted if name not in known]:
         raise ValueError(f"`observables` must be among {', '.join(known)}, got {unknown[0]!r}.")
     problem = compile_flow(flow, data, members[0], fold=False)
     table = choose(method, rtol, problem)
     settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "method": table}
     settings |= {"max_steps": max_steps, "max_seconds": max_seconds}
-    keep = _Kept(flow, data, tuple(observables), keep_weights)
+    keep = _Kept(flow, data, wanted, keep_weights)
     workers = _workers(threads)
     report = _Progress(progress, len(members))
     own = threading.local()

@@ -11,6 +11,8 @@ import numpy as np
 
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
+from ...theory.base.validate import brief, flag, kind_of
+from ...theory.flows.flow import Flow
 from ..ode.events import as_events
 from ..ode.methods import Method
 from ..ode.outcome import IntegrationError
@@ -21,13 +23,12 @@ from ..trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
-    from ...theory.flows.flow import Flow
     from ..kernel.problem import Problem
     from ..optimizers.optimizer import Optimizer
     from ..reduced.reduction import Reduction
     from ..trajectory.live_view import LiveView
 
-RTOL = 1e-6
+RTOL, MAX_STEPS = 1e-6, 100_000
 
 
 def integrate(
@@ -40,7 +41,7 @@ def integrate(
     atol: float | None = None,
     method: str | Method | None = None,
     events: Any = (),
-    max_steps: int = 100_000,
+    max_steps: int = MAX_STEPS,
     throw: bool = True,
     *,
     t0: float = 0.0,
@@ -113,8 +114,16 @@ def integrate(
     IntegrationError
         After an irregular end if `throw`; its ``trajectory`` holds what was computed.
     """
+    from ..reduced.reduction import Reduction
+
+    kind_of("flow", flow, (Flow, Reduction), "`derive` makes one")
+    flow.model.check_data(data)
+    flag("throw", throw)
+    relative_tolerance(rtol)  # and all else that can be refused before the work
+    Limits(max_steps, max_seconds, progress)
     if optimizer is not None or steps is not None:
         given = {"t1": t1, "t0": t0 or None, "first_step": first_step, "fixed_step": fixed_step, "atol": atol}
+        given["max_steps"] = None if max_steps == MAX_STEPS else max_steps
         return _by_optimizer(
             flow, data, start, optimizer, steps, save_at, given, throw, method=method, events=events,
             tolerance=None if rtol == RTOL else rtol, max_seconds=max_seconds, progress=progress,
@@ -124,16 +133,13 @@ def integrate(
         raise FieldError("t1", "is missing: give the end in flow time, or an `optimizer` and its `steps`.")
     from ..compile.compiler import compile_flow
     from ..reduced.balanced import closed_solution
-    from ..reduced.reduction import Reduction
 
-    relative_tolerance(rtol)  # and all else that can be refused before the work
     save_times(save_at, *interval(t0, t1))
     watched = as_events(events)
-    Limits(max_steps, max_seconds, progress)
     reduced = isinstance(flow, Reduction)
     weights = flow.model.validate(start)
     settings = {"rtol": rtol, "closure": flow.closure, "start": fingerprint(weights)}
-    settings |= {"modes": flow.modes} if reduced else {}
+    settings |= {"modes": flow.modes, "mark": flow.mark} if reduced else {}
     problem = flow.compile(data, weights) if reduced else compile_flow(flow, data, weights)
     y0 = problem.pack(flow._project(weights) if reduced else weights)
     view = _view(flow, data, problem, observables)
@@ -141,7 +147,7 @@ def integrate(
     del weights  # of a large vocabulary, each copy counts
     atol = default_atol(problem, y0, rtol) if atol is None else atol
     checked_tolerances(rtol, atol)
-    solution, own_steps = None, (method, first_step, fixed_step) != (None, None, None)
+    solution, own_steps = None, any(x is not None for x in (method, first_step, fixed_step))
     if reduced and not own_steps and view is None and not watched:
         solution = closed_solution(flow, problem, y0, save_times(save_at, *interval(t0, t1)), t0, t1)
     held = [y0]
@@ -169,23 +175,24 @@ def _by_optimizer(
     """The part of `integrate` that counts steps."""
     from ..optimizers.optimizer import Optimizer
     from ..reduced.reduction import Reduction
-    from .optimized import TOLERANCE, integrate_steps
+    from .optimized import integrate_steps
 
     if not isinstance(optimizer, Optimizer):
         hint = "give one, such as AdamW(learning_rate=1e-3)." if optimizer is None else "use GD, AdamW, ..."
-        raise FieldError("optimizer", f"must be an Optimizer with `steps`, got {optimizer!r}: {hint}")
+        raise FieldError("optimizer", f"must be an Optimizer with `steps`, got {brief(optimizer)}: {hint}")
     if steps is None:
         raise FieldError("steps", "is missing: an `optimizer` moves by steps, not to a flow time.")
     for name, value in given.items():
         if value is not None:
-            raise FieldError(name, f"is {value!r} beside an `optimizer`, which counts `steps`: leave it out.")
+            raise FieldError(
+                name, f"is {brief(value)} beside an `optimizer`, which counts `steps`: leave it out."
+            )
     if isinstance(flow, Reduction):
         raise FieldError(
             "flow", "is reduced: an `optimizer` moves the full weights; integrate the flow itself."
         )
     weights = flow.model.validate(start)
     settings = {"closure": flow.closure, "start": fingerprint(weights), "steps": steps}
-    tolerance = TOLERANCE if tolerance is None else tolerance
     trajectory, outcome = integrate_steps(
         flow, data, weights, optimizer, steps, save_at, tolerance=tolerance, settings=settings, **options
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
 from ...theory.base.validate import choice, integer
 from ..compile.compiler import compile_flow
@@ -22,7 +23,7 @@ from ..optimizers.schedule import Clock
 from ..trajectory.live_view import LiveView
 from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
-from .save_steps import save_steps
+from .save_steps import MOST_STEPS, save_steps
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
@@ -41,7 +42,7 @@ def integrate_steps(
     save_at: Any,
     method: str | None,
     *,
-    tolerance: float,
+    tolerance: float | None,
     events: Any,
     max_seconds: float | None,
     progress: Callable[[float], None] | None,
@@ -49,7 +50,7 @@ def integrate_steps(
     settings: Mapping[str, Any],
 ) -> tuple[Trajectory, Outcome]:
     """Move a flow's weights by an optimizer; arguments as in `integrate`, validated weights."""
-    steps = integer("steps", steps, 0)
+    steps = integer("steps", steps, 0, MOST_STEPS)
     saves = save_steps(save_at, steps)
     optimizer.of_weights(flow.model.weights)
     chosen = _method(method, optimizer, tolerance)
@@ -82,12 +83,17 @@ def integrate_steps(
     ), outcome
 
 
-def _method(method: str | None, optimizer: Optimizer, tolerance: float) -> Method:
+def _method(method: str | None, optimizer: Optimizer, tolerance: float | None) -> Method:
     """What was asked for; by default the fewest gradients that the optimizer allows."""
     name = ("multirate" if optimizer.elementwise else "steps") if method is None else method
-    if choice("method", name, METHODS) == "steps":
-        return Steps(optimizer)
-    return Multirate(optimizer, tolerance)
+    if choice("method", name, METHODS) == "multirate":
+        return Multirate(optimizer, TOLERANCE if tolerance is None else tolerance)
+    if tolerance is not None:
+        raise FieldError(
+            "rtol",
+            f"is {tolerance:g}, but each of the optimizer's own steps is taken as it is: leave it out.",
+        )
+    return Steps(optimizer)
 
 
 def _in_flow_time(event: Event, clock: Clock) -> Event:

@@ -110,10 +110,11 @@ class MultirateStepper(RecursionStepper):
 
     def _error(self, new: np.ndarray, path: Polynomial, h: int) -> float:
         """Relative error of the extrapolated gradient, RMS over the weights; infinity if it is not finite."""
-        gap = new - path.at(h)
-        sizes = [(np.linalg.norm(gap[s]), np.linalg.norm(new[s])) for s in self._slices]
-        parts = [a / b for a, b in sizes if b > 0.0]
-        error = float(np.sqrt(np.mean(np.square(parts)))) if parts else 0.0
+        with np.errstate(all="ignore"):  # of a run that diverges
+            gap = new - path.at(h)
+            sizes = [(np.linalg.norm(gap[s]), np.linalg.norm(new[s])) for s in self._slices]
+            parts = [a / b for a, b in sizes if b > 0.0]
+            error = float(np.sqrt(np.mean(np.square(parts)))) if parts else 0.0
         return error if np.isfinite(error) else np.inf
 
     def _next(self, error: float, h: int, before: int) -> int:

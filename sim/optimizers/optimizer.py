@@ -7,6 +7,7 @@ what torch calls a parameter group, whose learning rate is ``kappa_W learning_ra
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
@@ -14,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import did_you_mean, nonnegative, positive, real
+from ...theory.base.validate import brief, did_you_mean, flag, is_integer, nonnegative, positive, real
 from .schedule import Clock, Schedule, checked_schedule
 
 
@@ -59,7 +60,7 @@ class Optimizer(ABC):
         for name, check in (("rates", positive), ("decays", nonnegative)):
             given = getattr(self, name)
             if not isinstance(given, Mapping):
-                raise FieldError(name, f"must map weight names to numbers, got {given!r}.")
+                raise FieldError(name, f"must map weight names to numbers, got {brief(given)}.")
             clean = {str(w): check(f"{name}[{w!r}]", value) for w, value in given.items()}
             object.__setattr__(self, name, MappingProxyType(clean))
 
@@ -95,7 +96,14 @@ class Optimizer(ABC):
         return {w: (self.rates.get(w, 1.0), self.decays.get(w, self.weight_decay)) for w in names}
 
     def clock(self, steps: int) -> Clock:
-        """Rates and flow times of a run of this many steps."""
+        """Rates and flow times of a run of this many steps; says so if the schedule ends before."""
+        end = getattr(self.schedule, "total", steps)
+        if is_integer(end) and end < steps:
+            rate = self.learning_rate * getattr(self.schedule, "final", 1.0)
+            warnings.warn(
+                f"`schedule` ends at step {end} of {steps}: the rate stays at {rate:g} from there.",
+                stacklevel=4,
+            )
         return Clock.of(self.learning_rate, self.schedule, steps)
 
     def spec(self) -> dict[str, Any]:
@@ -142,8 +150,7 @@ class Momentum(Optimizer):
         """Check the numbers."""
         super().__post_init__()
         object.__setattr__(self, "momentum", _below_one("momentum", self.momentum))
-        if not isinstance(self.nesterov, bool):
-            raise FieldError("nesterov", f"must be True or False, got {self.nesterov!r}.")
+        object.__setattr__(self, "nesterov", flag("nesterov", self.nesterov))
 
 
 @dataclass(frozen=True)
@@ -164,12 +171,17 @@ class AdamW(Optimizer):
         try:
             first, second = self.betas
         except (TypeError, ValueError):
-            raise FieldError("betas", f"must be two numbers, got {self.betas!r}.") from None
+            raise FieldError("betas", f"must be two numbers, got {brief(self.betas)}.") from None
         first, second = real("betas", first), real("betas", second)
         if not (0.0 <= first < 1.0 and 0.0 <= second < 1.0):
             raise FieldError("betas", f"must lie in [0, 1), got {first:g} and {second:g}.")
         object.__setattr__(self, "betas", (first, second))
-        object.__setattr__(self, "eps", nonnegative("eps", self.eps))
+        if real("eps", self.eps) <= 0.0:
+            raise FieldError(
+                "eps",
+                f"must be positive, got {brief(self.eps)}: entries whose gradients are 0 would move by 0/0.",
+            )
+        object.__setattr__(self, "eps", float(self.eps))
 
 
 @dataclass(frozen=True)
