@@ -308,11 +308,8 @@ def test_one_sentence_for_objects_of_other_kinds(entrance):
     call, right = OBJECTS[entrance]
     for place in range(len(right)):
         for wrong in ("leading", None, 5, DATA, MODEL, START, [1.0]):
-            if (
-                wrong is right[place]
-                or wrong == right[place]
-                or (entrance, place, wrong) == ("check_flow", 2, None)
-            ):
+            same = wrong is right[place] or (isinstance(wrong, str) and wrong == right[place])
+            if same or (entrance, place) == ("integrate_ensemble", 2):
                 continue
             given = [*right[:place], wrong, *right[place + 1 :]]
             with pytest.raises(ValueError, match=r"^[^\n]{1,400}$"):

@@ -13,7 +13,7 @@ import numpy as np
 from ...sim.integration.integrate import fingerprint
 from ...sim.integration.save_steps import MOST_STEPS, save_steps
 from ...sim.optimizers.optimizer import GD, AdamW, Optimizer
-from ...sim.optimizers.schedule import Clock
+from ...sim.optimizers.schedule import Clock, warn_of_end
 from ...theory.base.errors import FieldError
 from ...theory.base.names import DEVICES, DTYPES, KEEPS, OPTIMIZERS
 from ...theory.base.validate import brief, choice, integer, is_integer, positive
@@ -66,6 +66,7 @@ class TrainingSettings:
         rule = _rule(optimizer, of_rule)
         name = rule.label if isinstance(optimizer, Optimizer) else optimizer
         count = integer("steps", steps, 0, MOST_STEPS)
+        warn_of_end(rule.learning_rate, rule.schedule, count)
         return cls(
             optimizer=name,
             rule=rule,
@@ -91,18 +92,18 @@ class TrainingSettings:
         return self.clock.times[steps]
 
     def going_on_from(self, saved_steps: list[int], step: int, t: float) -> TrainingSettings:
-        """Settings of a run that goes on from a checkpoint: what was saved stands, the rest is saved as asked for.
+        """Settings of a run that goes on from a checkpoint: what was saved stands, the rest follows `save_at`.
 
         Raises
         ------
         FieldError
-            If the schedule up to `step` is another, or if the steps to save are listed and those up to there are others.
+            If the schedule up to `step` is another, or the steps to save are listed and those up to there are others.
         """
         if not np.isclose(t, self.clock.times[step], rtol=1e-12, atol=0.0):
             raise FieldError(
                 "schedule",
-                f"takes {self.clock.times[step]:g} of flow time to step {step}, the checkpoint's took {t:g}: give the same "
-                "function of the step.",
+                f"takes {self.clock.times[step]:g} of flow time to step {step}, the checkpoint's took {t:g}: give the "
+                "same function of the step.",
             )
         if not self.listed:  # so many steps, evenly spaced: of a longer run, they are others
             return replace(

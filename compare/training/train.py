@@ -154,7 +154,7 @@ def train(
     if batch_size is not None and batch_size > number:
         raise FieldError(
             "batch_size",
-            f"is {brief(batch_size)}, but the data have {number} rows to train on: take fewer, or None for all of them.",
+            f"is {brief(batch_size)}, but the data have {number} rows to train on: take fewer, or None for all.",
         )
     if measure_on is not None:
         kind_of("measure_on", measure_on, Dataset, "leave it out to measure on all of `data`")

@@ -100,7 +100,8 @@ def integrate_ensemble(
     Limits(max_steps, max_seconds, None)  # refuses what is no limit, before any work
     callback("progress", progress)
     wanted = names("observables", observables)
-    flag("throw", throw), flag("keep_weights", keep_weights)
+    for name, value in (("throw", throw), ("keep_weights", keep_weights)):
+        flag(name, value)
     checked_tolerances(rtol, 1.0 if atol is None else atol)
     members, ends, identity = _members(flow, starts, t1)
     for end in set(ends.tolist()):

@@ -19,7 +19,7 @@ from ..ode.solve import solve
 from ..optimizers.multirate import Multirate
 from ..optimizers.optimizer import Optimizer
 from ..optimizers.recursion import Steps
-from ..optimizers.schedule import Clock
+from ..optimizers.schedule import Clock, warn_of_end
 from ..trajectory.live_view import LiveView
 from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
@@ -55,6 +55,7 @@ def integrate_steps(
     optimizer.of_weights(flow.model.weights)
     chosen = _method(method, optimizer, tolerance)
     clock = optimizer.clock(steps)
+    warn_of_end(optimizer.learning_rate, optimizer.schedule, steps)
     problem = compile_flow(flow, data, weights)
     view = None if observables is None else LiveView(flow, data, problem, observables)
     solution = solve(

@@ -7,7 +7,6 @@ what torch calls a parameter group, whose learning rate is ``kappa_W learning_ra
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
@@ -15,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import brief, did_you_mean, flag, is_integer, nonnegative, positive, real
+from ...theory.base.validate import brief, did_you_mean, flag, nonnegative, positive, real
 from .schedule import Clock, Schedule, checked_schedule
 
 
@@ -96,14 +95,7 @@ class Optimizer(ABC):
         return {w: (self.rates.get(w, 1.0), self.decays.get(w, self.weight_decay)) for w in names}
 
     def clock(self, steps: int) -> Clock:
-        """Rates and flow times of a run of this many steps; says so if the schedule ends before."""
-        end = getattr(self.schedule, "total", steps)
-        if is_integer(end) and end < steps:
-            rate = self.learning_rate * getattr(self.schedule, "final", 1.0)
-            warnings.warn(
-                f"`schedule` ends at step {end} of {steps}: the rate stays at {rate:g} from there.",
-                stacklevel=4,
-            )
+        """Rates and flow times of a run of this many steps."""
         return Clock.of(self.learning_rate, self.schedule, steps)
 
     def spec(self) -> dict[str, Any]:

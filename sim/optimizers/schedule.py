@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
@@ -93,6 +94,16 @@ def checked_schedule(schedule: Any) -> Any:
         "schedule",
         f"must be a WarmupCosine, a Linear, a function of the step or None, got {brief(schedule)}.",
     )
+
+
+def warn_of_end(learning_rate: float, schedule: Schedule | None, steps: int) -> None:
+    """Say what happens when a run goes on after the end of its schedule."""
+    if isinstance(schedule, WarmupCosine | Linear) and schedule.total < steps:
+        rate = learning_rate * schedule.final
+        warnings.warn(
+            f"`schedule` ends at step {schedule.total} of {steps}: the rate stays at {rate:g} from there.",
+            stacklevel=5,
+        )
 
 
 def factors(schedule: Schedule | None, steps: int) -> np.ndarray:
