@@ -6,7 +6,7 @@ import scipy.sparse as sparse
 import torch
 from helpers import random_data, random_weights
 
-from smallinit.compare import train
+from smallinit.compare import overlay, train
 from smallinit.compare.proof.residuals import autodiff_gradient
 from smallinit.compare.training.networks import network
 from smallinit.sim import (
@@ -24,7 +24,7 @@ from smallinit.sim import (
 from smallinit.sim.kernel.problem import Problem
 from smallinit.theory import Dataset, EmbedUnembed, EmbMLP, OneLayerTransformer, derive, signature_modes
 from smallinit.theory.base.arrays import real_array
-from smallinit.theory.base.errors import FieldError
+from smallinit.theory.base.errors import FieldError, InputError
 from smallinit.theory.exact import linear_mode
 
 
@@ -73,8 +73,8 @@ REDUCTION = reduce(derive(PAIR), DATA, 2)
 STAGED = OneLayerTransformer(7, 4, 3, 5, 3)
 
 
-def stacked(start):
-    return {n: v if n == "W_E" else np.stack([v, v]) for n, v in start.items()}
+def stacked(start, whole=False):
+    return {n: v if n == "W_E" and not whole else np.stack([v, v]) for n, v in start.items()}
 
 
 # Every public function that takes weights: called with a changed W_E and the others as they should be.
@@ -188,6 +188,18 @@ SCALARS = [
     ({"max_steps": 10.0}, "`max_steps` must be an integer"),
     ({"progress": 3}, "`progress` must be a function or None, got 3"),
     ({"save_at": "5"}, "`save_at` must be an array of real numbers, got <U1"),
+    ({"rtol": 10**400}, "`rtol` must lie in .0, 1., got"),
+    ({"atol": 10**400}, "`atol` must be positive and finite, got"),
+    ({"max_steps": 10**400}, "`max_steps` must be an integer of at most"),
+    ({"save_at": 10**400}, "`save_at` must be from 1 to 10,000,000 as a number of times"),
+    ({"save_at": 0}, "`save_at` must be from 1 to 10,000,000 as a number of times, got 0"),
+    ({"first_step": [1.0]}, r"`first_step` must be a positive flow time or None, got \[1.0\]"),
+    ({"first_step": np.ones(2)}, "`first_step` must be a positive flow time or None, got array"),
+    ({"method": np.ones(2)}, r"`method` array\(\[1., 1.\]\) is unknown"),
+    ({"throw": "no"}, "`throw` must be True or False, got 'no'"),
+    ({"observables": 5}, "`observables` must be distinct names, such as"),
+    ({"observables": "loss"}, "`observables` must be distinct names, such as .*, got 'loss'"),
+    ({"observables": []}, "`observables` must be at least one"),
     ({"save_at": [0.5, 1.0 + 1e-9]}, r"`save_at` must lie within \[t0, t1\]"),
 ]
 
@@ -212,3 +224,103 @@ def test_save_times_that_rounding_put_past_the_ends_are_taken():
 def test_starts_of_an_ensemble_that_map_nothing(starts):
     with pytest.raises(FieldError, match="`starts` must map weight names to arrays, got"):
         integrate_ensemble(FLOW, DATA, starts, 1.0)
+
+
+NO_NUMBERS = ["5", [1.0], np.ones(2), 1 + 2j, float("nan"), -1.5, object(), b"1", (), {}]
+SOFTMAX = derive(PAIR, "softmax")
+THEORY = integrate(SOFTMAX, DATA, random_weights(PAIR), 1.0, save_at=6)
+RUN = train(PAIR, DATA, random_weights(PAIR), steps=5, learning_rate=0.2)
+PROBLEM = Problem.from_function(still, 3)
+NUMBERS = {  # every public function that takes numbers, and which of its arguments are
+    "integrate": (
+        lambda **k: integrate(FLOW, DATA, START, **({"t1": 0.1} | k)),
+        "t1 t0 rtol atol max_steps first_step fixed_step max_seconds optimizer steps method progress throw observables",
+    ),
+    "integrate_ensemble": (
+        lambda **k: integrate_ensemble(FLOW, DATA, stacked(START, True), **({"t1": 0.1} | k)),
+        "t0 rtol atol max_steps max_seconds threads method progress throw keep_weights observables",
+    ),
+    "train": (
+        lambda **k: train(MODEL, DATA, START, **({"steps": 1} | k)),
+        "learning_rate steps batch_size seed dtype weight_decay schedule clip betas device keep measure_on checkpoint "
+        "checkpoint_every resume accept_changes max_seconds progress throw optimizer",
+    ),
+    "reduce": (lambda **k: reduce(derive(PAIR), DATA, **k), "modes seed"),
+    "certificate": (
+        lambda **k: certificate(SOFTMAX, DATA, random_weights(PAIR), **({"t1": 0.1} | k)),
+        "t1 tol weight learning_rate points",
+    ),
+    "overlay": (lambda **k: overlay(THEORY, RUN, **k), "decompose"),
+    "solve": (
+        lambda **k: solve(PROBLEM, [1.0] * 3, **({"t1": 0.1} | k)),
+        "t1 t0 rtol atol max_steps first_step fixed_step max_seconds method progress view",
+    ),
+    "init": (lambda **k: MODEL.init(**({"gamma": 0.8, "seed": 0} | k)), "gamma seed"),
+}
+TAKEN = {  # what means something there
+    *{("integrate", name, -1.5) for name in ("t0",)}, ("integrate_ensemble", "t0", -1.5), ("solve", "t0", -1.5),
+    ("init", "gamma", -1.5), ("train", "checkpoint", "5"),
+    *{(f, "observables", "()") for f in ("integrate_ensemble",)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("entrance", "field"), [(e, f) for e, (_, fields) in NUMBERS.items() for f in fields.split()]
+)
+def test_one_sentence_names_the_argument_that_is_no_number(entrance, field, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for value in [
+        *NO_NUMBERS,
+        10**400 if field not in ("seed", "threads", "max_seconds", "optimizer") else "x",
+    ]:
+        told = value if isinstance(value, float | str) else repr(value)
+        if (entrance, field, told) in TAKEN:
+            continue
+        with pytest.raises((FieldError, InputError)) as caught:
+            NUMBERS[entrance][0](**{field: value})
+        sentence = str(caught.value)
+        assert field in sentence or (field, "steps") == ("optimizer", "steps")
+        assert len(sentence) < 400
+        assert "\n" not in sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+OBJECTS = {  # every public function that takes objects of ours: called with them in their places
+    "integrate": (lambda flow, data, start: integrate(flow, data, start, 0.1), (FLOW, DATA, START)),
+    "integrate_ensemble": (
+        lambda flow, data, start: integrate_ensemble(flow, data, start, 0.1),
+        (FLOW, DATA, stacked(START, True)),
+    ),
+    "certificate": (
+        lambda flow, data, start: certificate(flow, data, start, 0.1),
+        (SOFTMAX, DATA, random_weights(PAIR)),
+    ),
+    "reduce": (reduce, (derive(PAIR), DATA)),
+    "train": (lambda model, data, start: train(model, data, start, steps=1), (MODEL, DATA, START)),
+    "overlay": (overlay, (THEORY, RUN)),
+    "derive": (derive, (MODEL, "leading")),
+    "check_flow": (check_flow, (FLOW, START, DATA)),
+}
+
+
+@pytest.mark.parametrize("entrance", OBJECTS)
+def test_one_sentence_for_objects_of_other_kinds(entrance):
+    call, right = OBJECTS[entrance]
+    for place in range(len(right)):
+        for wrong in ("leading", None, 5, DATA, MODEL, START, [1.0]):
+            same = wrong is right[place] or (isinstance(wrong, str) and wrong == right[place])
+            if same or (entrance, place) == ("integrate_ensemble", 2):
+                continue
+            given = [*right[:place], wrong, *right[place + 1 :]]
+            with pytest.raises(ValueError, match=r"^[^\n]{1,400}$"):
+                call(*given)
+
+
+@pytest.mark.parametrize("gamma", [-500, 500, 1e308, {"W_E": 1.0, "W_in": -500.0, "W_out": 1.0}])
+def test_a_scale_that_floats_cannot_hold_is_refused(gamma):
+    with pytest.raises(
+        FieldError, match=r"`gamma` is .*, which gives the \d rows of 'W_\w+' entries of about 10\^"
+    ):
+        MODEL.init(gamma, 0)
+    small = MODEL.init(100, 0)
+    assert all(np.all(w != 0.0) for w in small.values())

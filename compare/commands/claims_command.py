@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from ...theory.base.disk.destination import file_destination
 from ...theory.base.errors import InputError
 from ...theory.base.files import write_whole
 
@@ -29,7 +30,7 @@ def claims(*, json: Annotated[Path | None, Parameter(show_default=False)] = None
     """
     from ..literature.claims import claims as all_claims
 
-    if json is not None and not json.absolute().parent.is_dir():
+    if json is not None and not file_destination(json).parent.is_dir():
         raise InputError(f"`--json` {str(json)!r} lies in a folder that does not exist: create it first.")
     print("\n".join([*_lines(HEADER), "  ".join("-" * width for width in WIDTHS)]), flush=True)
     rows = []

@@ -10,6 +10,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ...theory.base.disk.destination import folder_destination
 from ...theory.base.disk.owner import remove_leftovers
 from ...theory.base.errors import InputError
 from ...theory.base.files import make_folder
@@ -87,7 +88,7 @@ def kept_state(folder: Path, accept_changes: bool = False) -> Iterator[FigureSta
     from ..figures.arguments import FigureState
     from ..training.checkpoint import CheckpointError
 
-    state = FigureState(folder.with_name(f"{folder.name}.state"), accept_changes)
+    state = FigureState(folder_destination(folder.with_name(f"{folder.name}.state")), accept_changes)
     make_folder(state.folder)
     remove_leftovers(state.folder)
     if foreign := sorted(path.name for path in state.folder.iterdir() if path.suffix != ".npz"):

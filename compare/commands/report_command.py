@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ...theory.base.disk.destination import file_destination
 from ...theory.base.disk.sealed import html_with_seal
 from ...theory.base.errors import InputError
 from ...theory.base.files import write_whole
@@ -35,11 +36,10 @@ def report(
 
     target = out if out is not None else folder / "report.html"
     if folder.is_dir():  # else `page_of` says what is wrong
-        if target.is_dir():
-            raise InputError(f"`--out` {str(target)!r} is a directory: name a file, such as report.html.")
+        parent = file_destination(target).parent
         if target.exists() and not overwrite:
             raise InputError(f"{str(target)!r} exists: add --overwrite or name another file with --out.")
-        if not target.absolute().parent.is_dir():
+        if not parent.is_dir():
             raise InputError(
                 f"`--out` {str(target)!r} lies in a folder that does not exist: create it first."
             )

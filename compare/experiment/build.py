@@ -115,7 +115,7 @@ class Built:
                 self.data,
                 self.start,
                 steps=self.loaded.experiment.steps,
-                save_at=self.saved_steps(),
+                save_at=self.loaded.experiment.theory.points,  # a number, so that a checkpoint's run can be prolonged
                 max_seconds=max_seconds,
                 progress=progress,
                 throw=throw,

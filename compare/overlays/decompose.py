@@ -226,6 +226,7 @@ def _runs_between(both: Alignment, start: States) -> dict[str, Trajectory]:
     if moved:
         saved = steps[both.rows]
         how = {key: both.theory.provenance[key] for key in ("method", "rtol")}
+        how = {key: value for key, value in how.items() if value}
         flow = integrate(
             exact,
             data,

@@ -16,7 +16,7 @@ from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.crossings import first_crossing
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord, sealed
-from ...theory.base.validate import did_you_mean, positive
+from ...theory.base.validate import did_you_mean, flag, positive
 from .align import Alignment, align
 from .horizon import BLOW_UP, Horizon
 
@@ -53,6 +53,7 @@ def overlay(theory: Trajectory, training: Trajectory, decompose: bool = False) -
     ValueError
         If the two cannot be compared or, with `decompose`, the training lacks its settings; the sentence says why.
     """
+    flag("decompose", decompose)
     both = align(theory, training)
     if not decompose:
         return Overlay(theory, training, both)

@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
+from ...theory.base.disk.destination import file_destination
 from ...theory.base.errors import FieldError
 from ...theory.base.files import whole_file
 
@@ -45,12 +46,12 @@ def figure_path(path: str | Path) -> Path:
     Raises
     ------
     ValueError
-        If it does not end in .png, .pdf or .svg, or its folder is missing.
+        If it does not end in .png, .pdf or .svg, its folder is missing, or its name is too long.
     """
     path = Path(path)
     if path.suffix.lower() not in METADATA:
         raise FieldError("path", f"{str(path)!r} must end in one of {', '.join(METADATA)}.")
-    if not path.parent.is_dir():
+    if not file_destination(path).parent.is_dir():
         raise FieldError("path", f"{str(path)!r} lies in a folder that does not exist: create it first.")
     return path
 

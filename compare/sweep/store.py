@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.base.disk.destination import folder_destination
 from ...theory.base.disk.owner import remove_leftovers
 from ...theory.base.disk.regular import read_regular
 from ...theory.base.disk.sealed import UnsoundFile
@@ -61,7 +62,7 @@ class Store:
     def __init__(
         self, folder: Path, fixed: Mapping[str, Any] | None = None, surroundings: Surroundings | None = None
     ) -> None:
-        self.folder = folder
+        folder = self.folder = folder_destination(folder)
         self.shards, self.failed, self.damaged = (folder / name for name in ("shards", "failed", "damaged"))
         self.places: dict[str, str] = {}  # point -> shard
         self._seen: set[str] = set()

@@ -17,7 +17,7 @@ from ...theory.base.validate import integer
 from .identity import differences, environment
 from .settings import config_hash
 
-FORMAT = 3
+FORMAT = 4
 META = "meta.json"
 KINDS = ("weight", "moment", "saved", "measured")
 INPUTS = (
@@ -41,6 +41,8 @@ class TrainingState:
         Optimizer steps taken.
     weights : dict
         Weight name -> current value.
+    t : float
+        Flow time: what the schedule made of the steps.
     moments : dict
         "weight/moment" -> optimizer state; empty for gd and sgd.
     rng : dict
@@ -57,6 +59,7 @@ class TrainingState:
 
     step: int
     weights: Mapping[str, np.ndarray]
+    t: float = 0.0
     moments: Mapping[str, np.ndarray] = field(default_factory=dict)
     rng: Mapping[str, Any] = field(default_factory=dict)
     saved_steps: list[int] = field(default_factory=list)
@@ -78,7 +81,13 @@ def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: Training
         Where the run is.
     """
     path = Path(path)
-    meta = {"format": FORMAT, "config": dict(config), "hash": config_hash(dict(config)), "step": state.step}
+    meta = {
+        "format": FORMAT,
+        "config": dict(config),
+        "hash": config_hash(dict(config)),
+        "step": state.step,
+        "t": state.t,
+    }
     meta |= {"rng": dict(state.rng), "saved_steps": list(state.saved_steps)}
     meta |= {"environment": environment(torch=True), "changes": list(state.changes)}
     parts = zip(KINDS, (state.weights, state.moments, state.saved, state.measured), strict=True)
@@ -143,6 +152,7 @@ def _state(meta: dict[str, Any], members: dict[str, np.ndarray]) -> TrainingStat
     return TrainingState(
         step=step,
         weights=parts["weight"],
+        t=float(meta["t"]),
         moments=parts["moment"],
         rng=meta["rng"],
         saved_steps=saved_steps,

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
 from ...sim.integration.integrate import fingerprint
-from ...sim.integration.save_steps import save_steps
+from ...sim.integration.save_steps import MOST_STEPS, save_steps
 from ...sim.optimizers.optimizer import GD, AdamW, Momentum, Optimizer, SignGD, Spectral
-from ...sim.optimizers.schedule import Clock
+from ...sim.optimizers.schedule import Clock, warn_of_end
 from ...theory.base.errors import FieldError
 from ...theory.base.names import DEVICES, DTYPES, KEEPS, OPTIMIZERS
-from ...theory.base.validate import choice, integer, positive
+from ...theory.base.validate import brief, choice, integer, is_integer, positive
 
 DEFAULT_BATCH = 100  # the paper's batch size (theory A3)
 
@@ -26,7 +26,7 @@ class TrainingSettings:
     """What `train` was asked for, cleaned.
 
     `rule` moves the weights; `optimizer` is the name that it was asked for by. `save_at` is an increasing array of
-    steps; `batch_size` is None for the full batch.
+    steps, `listed` whether they were asked for one by one; `batch_size` is None for the full batch.
 
     Raises
     ------
@@ -39,6 +39,7 @@ class TrainingSettings:
     clock: Clock
     steps: int
     save_at: np.ndarray
+    listed: bool
     batch_size: int | None
     seed: int
     dtype: str
@@ -64,13 +65,15 @@ class TrainingSettings:
         """Check every setting and resolve the defaults; `of_rule` are those that an Optimizer brings along."""
         rule = _rule(optimizer, of_rule)
         name = rule.label if isinstance(optimizer, Optimizer) else optimizer
-        count = integer("steps", steps, 0)
+        count = integer("steps", steps, 0, MOST_STEPS)
+        warn_of_end(rule.learning_rate, rule.schedule, count)
         return cls(
             optimizer=name,
             rule=rule,
             clock=rule.clock(count),
             steps=count,
             save_at=save_steps(save_at, count),
+            listed=save_at is not None and not is_integer(save_at),
             batch_size=_batch_size(name, batch_size),
             seed=integer("seed", seed, 0),
             dtype=choice("dtype", dtype, DTYPES),
@@ -88,12 +91,41 @@ class TrainingSettings:
         """Flow times of steps: the sum of the step sizes before each."""
         return self.clock.times[steps]
 
+    def going_on_from(self, saved_steps: list[int], step: int, t: float) -> TrainingSettings:
+        """Settings of a run that goes on from a checkpoint: what was saved stands, the rest follows `save_at`.
+
+        Raises
+        ------
+        FieldError
+            If the schedule up to `step` is another, or the steps to save are listed and those up to there are others.
+        """
+        if not np.isclose(t, self.clock.times[step], rtol=1e-12, atol=0.0):
+            raise FieldError(
+                "schedule",
+                f"takes {self.clock.times[step]:g} of flow time to step {step}, the checkpoint's took {t:g}: give the "
+                "same function of the step.",
+            )
+        if not self.listed:  # so many steps, evenly spaced: of a longer run, they are others
+            return replace(
+                self,
+                save_at=np.array(
+                    [*saved_steps, *self.save_at[self.save_at > step - (step not in saved_steps)]]
+                ),
+            )
+        if saved_steps != [s for s in self.save_at.tolist() if s < step + (step in saved_steps)]:
+            raise FieldError(
+                "save_at",
+                f"differs from what the checkpoint saved up to step {step} ({len(saved_steps)} steps): give the same "
+                "steps up to there.",
+            )
+        return self
+
     def identity(self, model: Any, data: Any, start: dict[str, np.ndarray]) -> dict[str, Any]:
         """Return what a checkpoint must share with the run that resumes it, as JSON-able values.
 
         `steps` and `save_at` are left out: a run may be prolonged, as long as it saved the same steps so far.
         """
-        left_out = ("steps", "save_at", "rule", "clock")
+        left_out = ("steps", "save_at", "listed", "rule", "clock")
         config = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         # By whatever name it was asked for: "sgd" is "gd" with a batch size.
         config |= self.rule.spec() | {"optimizer": type(self.rule).__name__.lower()}
@@ -112,7 +144,7 @@ def _batch_size(optimizer: str, batch_size: int | None) -> int | None:
         return DEFAULT_BATCH if optimizer == "sgd" else None
     if optimizer == "gd":
         raise FieldError(
-            "batch_size", f"is {batch_size!r} but 'gd' takes the full batch: use 'sgd' or leave it None."
+            "batch_size", f"is {brief(batch_size)} but 'gd' takes the full batch: use 'sgd' or leave it None."
         )
     return integer("batch_size", batch_size, 1)
 
@@ -140,7 +172,7 @@ def _rule(optimizer: Any, given: Mapping[str, Any]) -> Optimizer:
             if value is not None:
                 raise FieldError(
                     name,
-                    f"is {value!r} beside {type(optimizer).__name__}(...), which has its own: leave it out.",
+                    f"is {brief(value)} beside {type(optimizer).__name__}(...), which has its own: leave it out.",
                 )
         return optimizer
     settings = PLAIN | {name: value for name, value in given.items() if value is not None}

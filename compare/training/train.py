@@ -13,8 +13,9 @@ from ...sim.ode.outcome import IntegrationError
 from ...sim.optimizers.optimizer import Optimizer
 from ...sim.optimizers.schedule import Schedule
 from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.disk.destination import file_destination
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import integer, positive
+from ...theory.base.validate import brief, flag, integer, kind_of, positive
 from ...theory.data.dataset import Dataset
 from ...theory.models.spec import Spec
 from .batches import CHUNK
@@ -101,7 +102,8 @@ def train(
         Steps between checkpoints; by default one a minute. One is written at the end in any case.
     resume : bool
         Go on from `checkpoint` if it is there, bit for bit as if never stopped (same machine and versions).
-        The settings must be the same; only `steps` may grow.
+        The settings must be the same; only `steps` may grow. What was saved stays; from there on steps are saved as
+        `save_at` says for the whole run (a list must hold the steps saved so far).
     accept_changes : bool
         Go on although the checkpoint was begun with other data, another start, other sources, versions or another
         processor, which is refused otherwise; what changed, and from which step on, is in the provenance.
@@ -124,6 +126,11 @@ def train(
     IntegrationError
         If the loss stops being finite, or the time is used up; its ``trajectory`` holds everything before.
     """
+    kind_of("model", model, Spec, "such as EmbMLP(...)")
+    model.check_data(data)
+    for name, value in (("throw", throw), ("resume", resume), ("accept_changes", accept_changes)):
+        flag(name, value)
+    flag("progress", progress is not None and progress)
     settings = TrainingSettings.of(
         optimizer=optimizer,
         learning_rate=learning_rate,
@@ -142,9 +149,15 @@ def train(
     path, every = _checkpoint_arguments(checkpoint, checkpoint_every, resume)
     if max_seconds is not None:
         positive("max_seconds", max_seconds)
-    model.check_data(data)
     settings.rule.of_weights(model.weights)
+    number = int(np.count_nonzero(~data.held_out))
+    if batch_size is not None and batch_size > number:
+        raise FieldError(
+            "batch_size",
+            f"is {brief(batch_size)}, but the data have {number} rows to train on: take fewer, or None for all.",
+        )
     if measure_on is not None:
+        kind_of("measure_on", measure_on, Dataset, "leave it out to measure on all of `data`")
         model.check_data(measure_on)
     # The caller may be inside `torch.no_grad()` or inference mode; both are put back on leaving.
     rows = min(CHUNK, settings.batch_size or len(data.labels)) * model.positions_read
@@ -179,8 +192,10 @@ def _checkpoint_arguments(checkpoint: Any, every: Any, resume: bool) -> tuple[Pa
             asked = "resume" if resume else "checkpoint_every"
             raise FieldError("checkpoint", f"is None although `{asked}` is set: give the checkpoint's path.")
         return None, None
+    if not isinstance(checkpoint, str | Path):
+        raise FieldError("checkpoint", f"must be a path, got {brief(checkpoint)}.")
     path = Path(checkpoint)
-    if not path.parent.is_dir():
+    if not file_destination(path).parent.is_dir():
         raise FieldError(
             "checkpoint", f"{str(path)!r} lies in a folder that does not exist: create it first."
         )

@@ -106,13 +106,7 @@ class TrainingRun:
             raise FieldError(
                 "steps", f"is {settings.steps} but the checkpoint is at step {state.step}: ask for more."
             )
-        reached = state.step + (state.saved_steps[-1:] == [state.step])
-        if state.saved_steps != [step for step in settings.save_at.tolist() if step < reached]:
-            raise FieldError(
-                "save_at",
-                f"differs from what the checkpoint saved up to step {state.step} "
-                f"({len(state.saved_steps)} steps): give the same steps up to there.",
-            )
+        self.settings = settings.going_on_from(state.saved_steps, state.step, state.t)
         measured = [] if self._measure is None else self._measure.observables
         check_fit(state, self.state(), self.mover.expected(state.step), measured)
         self._restore_generator(state.rng)
@@ -140,6 +134,7 @@ class TrainingRun:
         shapes = self.model.weights
         return TrainingState(
             step=self.step,
+            t=float(self.settings.clock.times[self.step]),
             weights={name: p.detach().cpu().numpy() for name, p in named},
             moments=self.mover.moments(),
             rng=dict(self.batches.rng.bit_generator.state),

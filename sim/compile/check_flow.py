@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.arrays import real_array
+from ...theory.base.validate import kind_of
+from ...theory.flows.flow import Flow
 from ..kernel.problem import Problem
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ def _prepared(flow: Any, start: Any, data: Any) -> tuple[Problem, np.ndarray]:
         if y.shape != (flow.n,):
             raise ValueError(f"`start` must have shape ({flow.n},) for this problem, got {y.shape}.")
         return replace(flow, work=flow.work.copy()), y
+    kind_of("flow", flow, Flow, "`derive` makes one")
     if data is None:
         raise ValueError("`data` must be given with a flow: its equations hold statistics of the data.")
     from .compiler import compile_flow

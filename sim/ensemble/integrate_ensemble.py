@@ -14,10 +14,11 @@ import numpy as np
 from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
-from ...theory.base.validate import brief, integer
+from ...theory.base.validate import brief, callback, flag, integer, kind_of, names
+from ...theory.flows.flow import Flow
 from ..integration.integrate import fingerprint
 from ..integration.step_plan import StepPlan
-from ..integration.tolerances import default_atol
+from ..integration.tolerances import RTOL, default_atol
 from ..kernel.blas_threads import one_blas_thread
 from ..ode.methods import Method
 from ..ode.outcome import IntegrationError, Outcome, Status
@@ -32,7 +33,6 @@ from .lane_ensemble import choose, in_lanes
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
-    from ...theory.flows.flow import Flow
     from ..kernel.problem import Problem
     from ..optimizers.optimizer import Optimizer
 
@@ -103,7 +103,13 @@ def integrate_ensemble(
     """
     from ..compile.compiler import compile_flow
 
+    kind_of("flow", flow, Flow, "`derive` makes one")
+    flow.model.check_data(data)
     Limits(max_steps, max_seconds, None)  # refuses what is no limit, before any work
+    callback("progress", progress)
+    wanted = names("observables", observables)
+    for name, value in (("throw", throw), ("keep_weights", keep_weights)):
+        flag(name, value)
     checked_tolerances(rtol, 1.0 if atol is None else atol)
     plan = None
     if optimizer is not None or steps is not None:
@@ -111,18 +117,18 @@ def integrate_ensemble(
             optimizer, steps, save_at, method, rtol, {"t1": t1, "t0": t0 or None, "atol": atol}
         )
         plan.optimizer.of_weights(flow.model.weights)
-        t1, save_at, rtol = float(plan.steps), plan.saves.astype(np.float64), plan.rtol
+        t1, save_at, rtol = float(plan.steps), plan.saves.astype(np.float64), plan.rtol or RTOL
     members, ends, identity = _members(flow, starts, t1)
     for end in set(ends.tolist()):
         save_times(save_at, *interval(t0, end, empty=False))
     known = observable_names({w: v[None] for w, v in members[0].items()}, flow.model, data)
-    if unknown := [name for name in observables if name not in known]:
+    if unknown := [name for name in wanted if name not in known]:
         raise ValueError(f"`observables` must be among {', '.join(known)}, got {unknown[0]!r}.")
     problem = compile_flow(flow, data, members[0], fold=False)
     table = choose(method, rtol, problem) if plan is None else plan.method
     settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "method": table}
     settings |= {"max_steps": max_steps, "max_seconds": max_seconds}
-    keep = _Kept(flow, data, tuple(observables), keep_weights)
+    keep = _Kept(flow, data, wanted, keep_weights)
     workers = _workers(threads)
     report = _Progress(progress, len(members))
     own = threading.local()

@@ -12,21 +12,22 @@ import numpy as np
 
 from ...theory.base.crossings import first_crossing
 from ...theory.base.frozen import FrozenRecord
-from ...theory.base.validate import choice, fraction, integer, nonnegative
-from ...theory.flows.flow import derive
+from ...theory.base.validate import choice, fraction, integer, kind_of, nonnegative
+from ...theory.flows.flow import Flow, derive
 from ..compile.compiler import compile_flow
 from ..integration.integrate import integrate
 from ..ode.outcome import IntegrationError, Status
+from ..ode.solve import interval
 from ..trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
     from ...theory.data.dataset import Dataset
-    from ...theory.flows.flow import Flow
     from ..kernel.problem import Problem
 
 SAFETY = 0.8  # part of the tolerance that the estimated error may use up
+MOST_POINTS = 10**6
 POINTS = 65  # states kept of the closure's trajectory
 CLOSER = (
     12  # looks at most: again, up to twice the horizon, while it lies within the first quarter of the points
@@ -128,6 +129,8 @@ def certificate(
     IntegrationError
         If the closure cannot be integrated.
     """
+    kind_of("flow", flow, Flow, "`derive` makes one")
+    interval(0.0, t1, empty=False)
     _check(flow, tol, weight, learning_rate, points)
     began, evaluations, end, looked, closer = time.perf_counter(), 0, t1, 0.0, CLOSER
     while True:
@@ -256,4 +259,4 @@ def _check(flow: Flow, tol: float, weight: str, learning_rate: float, points: in
     fraction("tol", tol)
     choice("weight", weight, flow.model.weights)
     nonnegative("learning_rate", learning_rate)
-    integer("points", points, 9)
+    integer("points", points, 9, MOST_POINTS)

@@ -11,6 +11,8 @@ import numpy as np
 
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
+from ...theory.base.validate import flag, kind_of
+from ...theory.flows.flow import Flow
 from ..ode.events import as_events
 from ..ode.methods import Method
 from ..ode.outcome import IntegrationError
@@ -22,12 +24,13 @@ from .tolerances import RTOL, default_atol
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
-    from ...theory.flows.flow import Flow
     from ..kernel.problem import Problem
     from ..optimizers.optimizer import Optimizer
     from ..reduced.reduction import Reduction
     from ..trajectory.live_view import LiveView
     from .step_plan import StepPlan
+
+MAX_STEPS = 100_000
 
 
 def integrate(
@@ -40,7 +43,7 @@ def integrate(
     atol: float | None = None,
     method: str | Method | None = None,
     events: Any = (),
-    max_steps: int = 100_000,
+    max_steps: int = MAX_STEPS,
     throw: bool = True,
     *,
     t0: float = 0.0,
@@ -117,10 +120,18 @@ def integrate(
     IntegrationError
         After an irregular end if `throw`; its ``trajectory`` holds what was computed.
     """
+    from ..reduced.reduction import Reduction
+
+    kind_of("flow", flow, (Flow, Reduction), "`derive` makes one")
+    flow.model.check_data(data)
+    flag("throw", throw)
+    relative_tolerance(rtol)  # and all else that can be refused before the work
+    Limits(max_steps, max_seconds, progress)
     if optimizer is not None or steps is not None:
         from .step_plan import StepPlan
 
         given = {"t1": t1, "t0": t0 or None, "first_step": first_step, "fixed_step": fixed_step, "atol": atol}
+        given["max_steps"] = None if max_steps == MAX_STEPS or method == "flow" else max_steps
         plan = StepPlan.of(optimizer, steps, save_at, method, rtol, given, discrete_start)
         return _by_optimizer(
             flow, data, start, plan, throw, events=events, max_seconds=max_seconds, progress=progress,
@@ -132,16 +143,13 @@ def integrate(
         raise FieldError("t1", "is missing: give the end in flow time, or an `optimizer` and its `steps`.")
     from ..compile.compiler import compile_flow
     from ..reduced.balanced import closed_solution
-    from ..reduced.reduction import Reduction
 
-    relative_tolerance(rtol)  # and all else that can be refused before the work
     save_times(save_at, *interval(t0, t1))
     watched = as_events(events)
-    Limits(max_steps, max_seconds, progress)
     reduced = isinstance(flow, Reduction)
     weights = flow.model.validate(start)
     settings = {"rtol": rtol, "closure": flow.closure, "start": fingerprint(weights)}
-    settings |= {"modes": flow.modes} if reduced else {}
+    settings |= {"modes": flow.modes, "mark": flow.mark} if reduced else {}
     problem = flow.compile(data, weights) if reduced else compile_flow(flow, data, weights)
     y0 = problem.pack(flow._project(weights) if reduced else weights)
     view = _view(flow, data, problem, observables)
@@ -149,7 +157,7 @@ def integrate(
     del weights  # of a large vocabulary, each copy counts
     atol = default_atol(problem, y0, rtol) if atol is None else atol
     checked_tolerances(rtol, atol)
-    solution, own_steps = None, (method, first_step, fixed_step) != (None, None, None)
+    solution, own_steps = None, any(x is not None for x in (method, first_step, fixed_step))
     if reduced and not own_steps and view is None and not watched:
         solution = closed_solution(flow, problem, y0, save_times(save_at, *interval(t0, t1)), t0, t1)
     held = [y0]

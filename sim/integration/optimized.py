@@ -13,6 +13,7 @@ from ..compile.compiler import compile_flow
 from ..ode.events import Event, as_events
 from ..ode.outcome import Outcome
 from ..ode.solve import solve
+from ..optimizers.schedule import warn_of_end
 from ..trajectory.live_view import LiveView
 from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
@@ -38,6 +39,7 @@ def integrate_steps(
 ) -> tuple[Trajectory, Outcome]:
     """Move a flow's weights by the steps of a plan; arguments as in `integrate`, validated weights."""
     plan.optimizer.of_weights(flow.model.weights)
+    warn_of_end(plan.optimizer.learning_rate, plan.optimizer.schedule, plan.steps)
     time, optimizer = plan.time, plan.optimizer
     problem = compile_flow(flow, data, weights)
     view = None if observables is None else LiveView(flow, data, problem, observables)

@@ -9,6 +9,9 @@ import numpy as np
 from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, integer, is_integer
+from ..ode.solve import MOST_TIMES
+
+MOST_STEPS = 10**8  # of which every one has a rate and a time in memory
 
 
 def save_steps(save_at: Any, steps: int) -> np.ndarray:
@@ -21,7 +24,7 @@ def save_steps(save_at: Any, steps: int) -> np.ndarray:
     if save_at is None:
         return np.unique(np.rint(np.linspace(0, steps, 101)).astype(np.int64))
     if is_integer(save_at):
-        count = integer("save_at", save_at, 1)
+        count = integer("save_at", save_at, 1, MOST_TIMES)
         return np.unique(np.rint(np.linspace(0, steps, count) if count > 1 else [steps]).astype(np.int64))
     return _listed_steps(save_at, steps)
 

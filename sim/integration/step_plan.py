@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import choice, integer
+from ...theory.base.validate import brief, choice, integer
 from ..kernel.problem import Problem
 from ..ode.methods import Method
 from ..ode.outcome import Outcome, Status
@@ -19,11 +19,11 @@ from ..optimizers.optimizer import Optimizer
 from ..optimizers.recursion import Steps
 from ..optimizers.schedule import Clock
 from ..optimizers.smooth import DISCRETE, Smooth
-from .save_steps import save_steps
+from .save_steps import MOST_STEPS, save_steps
 from .tolerances import RTOL, default_atol
 
 # What `rtol` is unless said, where gradient flow has RTOL: of extrapolated gradients, and of the ODE.
-TOLERANCES = {"multirate": 0.01, "steps": 0.01, "flow": 1e-5}
+TOLERANCES = {"multirate": 0.01, "steps": 0.0, "flow": 1e-5}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class StepPlan:
     method : Method
         How they are taken: "steps", "multirate" or "flow".
     rtol : float
-        Its tolerance.
+        Its tolerance; 0 for "steps", which has none.
     clock : Clock
         Flow times of the steps.
     """
@@ -69,19 +69,25 @@ class StepPlan:
             hint = (
                 "give one, such as AdamW(learning_rate=1e-3)." if optimizer is None else "use GD, AdamW, ..."
             )
-            raise FieldError("optimizer", f"must be an Optimizer with `steps`, got {optimizer!r}: {hint}")
+            raise FieldError(
+                "optimizer", f"must be an Optimizer with `steps`, got {brief(optimizer)}: {hint}"
+            )
         if steps is None:
             raise FieldError("steps", "is missing: an `optimizer` moves by steps, not to a flow time.")
         for name, value in beside.items():
             if value is not None:
                 raise FieldError(
-                    name, f"is {value!r} beside an `optimizer`, which counts `steps`: leave it out."
+                    name, f"is {brief(value)} beside an `optimizer`, which counts `steps`: leave it out."
                 )
-        count = integer("steps", steps, 0)
+        count = integer("steps", steps, 0, MOST_STEPS)
         # The fewest gradients that the optimizer allows, unless said.
         name = ("multirate" if optimizer.elementwise else "steps") if method is None else method
         name = choice("method", name, tuple(TOLERANCES))
         tolerance = TOLERANCES[name] if rtol == RTOL else relative_tolerance(rtol)
+        if name == "steps" and tolerance:
+            raise FieldError(
+                "rtol", f"is {rtol:g}, but each of the optimizer's own steps is taken as it is: leave it out."
+            )
         if discrete_start is not None and name != "flow":
             raise FieldError(
                 "discrete_start", f'belongs to the method "flow", not to {name!r}: leave it out.'

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
-from ...theory.base.validate import brief, integer, is_real
+from ...theory.base.validate import brief, callback, integer, is_real
 from .outcome import Outcome
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 StateMap = Callable[[np.ndarray], np.ndarray] | None  # (m, n) -> (m, q): what is kept in place of states
 
+MOST_SECONDS = 1e300  # of integers that no float holds
+MOST_STEPS = 2**62  # that a compiled loop can count to
 _CALL_SECONDS = 0.05  # one compiled call lasts about this long, so that Ctrl-C and limits act soon
 
 
@@ -61,12 +63,12 @@ class Limits:
     def __init__(
         self, max_steps: int, max_seconds: float | None, progress: Callable[[float], None] | None
     ) -> None:
-        steps = integer("max_steps", max_steps, 1)
+        steps = integer("max_steps", max_steps, 1, MOST_STEPS)
         if max_seconds is not None and not (is_real(max_seconds) and max_seconds > 0.0):
             raise FieldError("max_seconds", f"must be positive or None, got {brief(max_seconds)}.")
-        if progress is not None and not callable(progress):
-            raise FieldError("progress", f"must be a function or None, got {brief(progress)}.")
-        self.max_steps, self.max_seconds, self.progress = steps, max_seconds, progress
+        callback("progress", progress)
+        self.max_steps, self.progress = steps, progress
+        self.max_seconds = None if max_seconds is None else float(min(max_seconds, MOST_SECONDS))
         self.budget = 1
         self.start()
 

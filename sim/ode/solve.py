@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import brief, is_integer, is_real, positive, real
+from ...theory.base.validate import brief, callback, is_integer, is_real, positive, real
 from ..kernel.blas_threads import blas_threads
 from .automatic import SwitchingStepper
 from .codes import DONE, OUT_OF_STEPS, RUNNING
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from ..kernel.problem import Problem
 
 # Below, an error estimate is the rounding of its own sum, and a step that keeps to it may be none at all.
+MOST, MOST_TIMES = float(np.finfo(np.float64).max), 10**7
 LEAST_RTOL, LEAST_ATOL = 1e-14, float(np.finfo(np.float64).tiny)
 LOOK = 21  # evaluations that a look at the stiffness takes
 ROUNDING = 8.0 * float(np.finfo(np.float64).eps)  # of a flow time that was computed: 0.1 * 3 is not 0.3
@@ -99,6 +99,7 @@ def solve(
     saves = save_times(save_at, t0, t1)
     y0 = _state(y0, problem.n)
     limits = Limits(max_steps, max_seconds, progress)
+    callback("view", view)
     first_step, fixed_step = _step("first_step", first_step), _step("fixed_step", fixed_step)
     watch = Watch(as_events(events), problem.unpack)
     record = Record(saves, problem.n, view)
@@ -190,7 +191,7 @@ def _step(name: str, value: Any) -> float | None:
 
 def relative_tolerance(rtol: Any) -> float:
     """`rtol` as a number that float64 arithmetic can keep to."""
-    if not is_real(rtol) or not 0.0 < float(rtol) < 1.0:
+    if not is_real(rtol) or not 0.0 < rtol < 1.0:
         raise FieldError("rtol", f"must lie in (0, 1), got {brief(rtol)}.")
     if float(rtol) < LEAST_RTOL:
         raise FieldError(
@@ -202,7 +203,7 @@ def relative_tolerance(rtol: Any) -> float:
 
 def checked_tolerances(rtol: Any, atol: Any) -> tuple[float, float]:
     """Tolerances as numbers."""
-    if not is_real(atol) or not 0.0 < float(atol) < math.inf:
+    if not is_real(atol) or not 0.0 < atol <= MOST:
         raise FieldError("atol", f"must be positive and finite, got {brief(atol)}.")
     if float(atol) < LEAST_ATOL:
         raise FieldError(
@@ -221,9 +222,7 @@ def _state(y0: Any, n: int) -> np.ndarray:
 def save_times(save_at: Any, t0: float, t1: float) -> np.ndarray:
     """Times to save, of a number of them or as they are."""
     if save_at is None or is_integer(save_at):
-        number = 101 if save_at is None else int(save_at)
-        if number < 1:
-            raise FieldError("save_at", f"must be at least 1 as a number of times, got {number}.")
+        number = 101 if save_at is None else _number_of_times(save_at)
         return np.linspace(t0, t1, number) if t1 > t0 and number > 1 else np.array([t1])
     times = real_array("save_at", save_at, finite=False)
     if times.ndim != 1 or not np.all(np.isfinite(times)):
@@ -235,6 +234,14 @@ def save_times(save_at: Any, t0: float, t1: float) -> np.ndarray:
         outside = times[0] if times[0] < t0 else times[-1]
         raise FieldError("save_at", f"must lie within [t0, t1] = [{t0!r}, {t1!r}], got {float(outside)!r}.")
     return times
+
+
+def _number_of_times(number: Any) -> int:
+    if not 1 <= number <= MOST_TIMES:
+        raise FieldError(
+            "save_at", f"must be from 1 to {MOST_TIMES:,} as a number of times, got {brief(number)}."
+        )
+    return int(number)
 
 
 def _within(times: np.ndarray, t0: float, t1: float) -> np.ndarray:

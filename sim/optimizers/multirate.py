@@ -110,7 +110,7 @@ class MultirateStepper(RecursionStepper):
 
     def _error(self, new: np.ndarray, path: Polynomial, h: int) -> float:
         """Relative error of the extrapolated gradient, RMS over the weights; infinity if it is not finite."""
-        with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverges
+        with np.errstate(all="ignore"):  # of a run that diverges
             gap = new - path.at(h)
             sizes = [(np.linalg.norm(gap[s]), np.linalg.norm(new[s])) for s in self._slices]
             parts = [a / b for a, b in sizes if b > 0.0]

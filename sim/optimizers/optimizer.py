@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import did_you_mean, nonnegative, positive, real
+from ...theory.base.validate import brief, did_you_mean, flag, nonnegative, positive, real
 from .schedule import Clock, Schedule, checked_schedule, described
 
 
@@ -59,7 +59,7 @@ class Optimizer(ABC):
         for name, check in (("rates", positive), ("decays", nonnegative)):
             given = getattr(self, name)
             if not isinstance(given, Mapping):
-                raise FieldError(name, f"must map weight names to numbers, got {given!r}.")
+                raise FieldError(name, f"must map weight names to numbers, got {brief(given)}.")
             clean = {str(w): check(f"{name}[{w!r}]", value) for w, value in given.items()}
             object.__setattr__(self, name, MappingProxyType(clean))
 
@@ -139,8 +139,7 @@ class Momentum(Optimizer):
         """Check the numbers."""
         super().__post_init__()
         object.__setattr__(self, "momentum", _below_one("momentum", self.momentum))
-        if not isinstance(self.nesterov, bool):
-            raise FieldError("nesterov", f"must be True or False, got {self.nesterov!r}.")
+        object.__setattr__(self, "nesterov", flag("nesterov", self.nesterov))
 
 
 @dataclass(frozen=True)
@@ -161,12 +160,17 @@ class AdamW(Optimizer):
         try:
             first, second = self.betas
         except (TypeError, ValueError):
-            raise FieldError("betas", f"must be two numbers, got {self.betas!r}.") from None
+            raise FieldError("betas", f"must be two numbers, got {brief(self.betas)}.") from None
         first, second = real("betas", first), real("betas", second)
         if not (0.0 <= first < 1.0 and 0.0 <= second < 1.0):
             raise FieldError("betas", f"must lie in [0, 1), got {first:g} and {second:g}.")
         object.__setattr__(self, "betas", (first, second))
-        object.__setattr__(self, "eps", nonnegative("eps", self.eps))
+        if real("eps", self.eps) <= 0.0:
+            raise FieldError(
+                "eps",
+                f"must be positive, got {brief(self.eps)}: entries whose gradients are 0 would move by 0/0.",
+            )
+        object.__setattr__(self, "eps", float(self.eps))
 
 
 @dataclass(frozen=True)

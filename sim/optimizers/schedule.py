@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import integer, real
+from ...theory.base.validate import brief, integer, is_real, real
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def checked_schedule(schedule: Any) -> Any:
     if schedule is None or hasattr(schedule, "factor") or callable(schedule):
         return schedule
     raise FieldError(
-        "schedule", f"must be a WarmupCosine, a Linear, a function of the step or None, got {schedule!r}."
+        "schedule",
+        f"must be a WarmupCosine, a Linear, a function of the step or None, got {brief(schedule)}.",
     )
 
 
@@ -112,6 +114,16 @@ def described(schedule: Schedule) -> dict[str, Any]:
     return {"function": getattr(schedule, "__qualname__", type(schedule).__name__), "code": digest}
 
 
+def warn_of_end(learning_rate: float, schedule: Schedule | None, steps: int) -> None:
+    """Say what happens when a run goes on after the end of its schedule."""
+    if isinstance(schedule, WarmupCosine | Linear) and schedule.total < steps:
+        rate = learning_rate * schedule.final
+        warnings.warn(
+            f"`schedule` ends at step {schedule.total} of {steps}: the rate stays at {rate:g} from there.",
+            stacklevel=5,
+        )
+
+
 def factors(schedule: Schedule | None, steps: int) -> np.ndarray:
     """Rates of steps 0 .. `steps` - 1 over the learning rate (steps,).
 
@@ -123,11 +135,26 @@ def factors(schedule: Schedule | None, steps: int) -> np.ndarray:
     if schedule is None:
         return np.ones(steps)
     rate: Callable[[int], float] = getattr(schedule, "factor", schedule)  # pyright: ignore[reportAssignmentType]
-    found = np.array([float(rate(step)) for step in range(steps)])
+    found = np.array([_factor(rate, step, steps) for step in range(steps)])
     if (bad := ~(np.isfinite(found) & (found > 0.0))).any():
         step = int(np.argmax(bad))
         raise FieldError("schedule", f"must give positive numbers, got {found[step]:g} at step {step}.")
     return found
+
+
+def _factor(rate: Callable[[int], float], step: int, steps: int) -> float:
+    """What a function gives for a step; whatever goes wrong in it is said with the step."""
+    try:
+        found = rate(step)
+    except Exception as error:  # the user's function may raise anything, a table's end for instance
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        if is_real(found):
+            return float(found)
+        reason = f"it gives {brief(found)}"
+    raise FieldError(
+        "schedule", f"must give a number for each of the {steps} steps, not so at step {step} ({reason})."
+    )
 
 
 @dataclass(frozen=True)
@@ -148,9 +175,22 @@ class Clock:
     @classmethod
     def of(cls, learning_rate: float, schedule: Schedule | None, steps: int) -> Clock:
         """Tabulate the rates of a run."""
-        rates = learning_rate * factors(schedule, steps)
-        even = learning_rate * np.arange(steps + 1)  # to the last bit the same for training and theory
-        return cls(rates, even if schedule is None else np.concatenate([[0.0], np.cumsum(rates)]))
+        with np.errstate(over="ignore"):
+            rates = learning_rate * factors(schedule, steps)
+        with np.errstate(over="ignore"):
+            even = learning_rate * np.arange(steps + 1)  # to the last bit the same for training and theory
+            times = even if schedule is None else np.concatenate([[0.0], np.cumsum(rates)])
+        if not np.isfinite(times[-1]):
+            raise FieldError(
+                "learning_rate",
+                f"is {learning_rate:g}, with which {steps} steps take no finite flow time: lower it.",
+            )
+        if np.any(np.diff(times) <= 0.0):
+            raise FieldError(
+                "schedule",
+                f"gives steps too small to be added to the flow time of {times[-1]:g}: raise its last values.",
+            )
+        return cls(rates, times)
 
     def time(self, steps: Any) -> np.ndarray:
         """Flow time of steps, whole or in between."""

@@ -17,8 +17,11 @@ import scipy.sparse as sparse
 from ...theory.algebra.evaluate import evaluate
 from ...theory.algebra.matrices import product, split
 from ...theory.algebra.nodes import Centering
+from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord, sealed
+from ...theory.base.validate import brief, integer, kind_of
 from ...theory.data.inputs import N_CTX, ROWS
+from ...theory.flows.flow import Flow
 from ...theory.flows.projection import MODES, Projection, project
 from ..compile.compiler import compile_sides, distinct_rows
 from ..kernel.problem import Problem
@@ -26,10 +29,10 @@ from ..trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
-    from ...theory.flows.flow import Flow
     from ...theory.models.model import Model
 
 DENSE = 3000  # signature matrices up to this size are decomposed densely
+MARK_ERROR = 1e-6  # between two decompositions of one matrix
 Array = np.ndarray
 
 
@@ -141,6 +144,21 @@ class Reduction(FrozenRecord):
             inside[name] = inside[name] @ self.V
         return inside
 
+    @property
+    def mark(self) -> list[float]:
+        """One number for each mode that changes with its sign and its place: by it trajectories know their basis."""
+        return (np.linspace(1.0, 2.0, len(self.U)) @ self.U).tolist()
+
+    def made(self, trajectory: Trajectory) -> bool:
+        """Whether `integrate` made a trajectory of this reduction, or of one on the same modes."""
+        start, mark = trajectory.start, trajectory.provenance.get("mark", ())
+        if start is None or {n: w.shape for n, w in start.items()} != self.model.weights:
+            return False
+        same = len(mark) == self.modes and np.allclose(mark, self.mark, rtol=0.0, atol=MARK_ERROR)
+        return same and all(
+            trajectory.weights[n].shape[1:] == w.shape for n, w in self._project(start).items()
+        )
+
     def compile(self, data: Dataset, weights: Mapping[str, Array]) -> Problem:
         """Compile the projected equations; weights that the closure freezes enter as constants.
 
@@ -174,13 +192,14 @@ class Reduction(FrozenRecord):
         Raises
         ------
         ValueError
-            If the trajectory is not one of a reduction of these shapes.
+            If the trajectory is not one of this reduction, made here or loaded from a file.
         """
         start = trajectory.start
-        if start is None or any(
-            trajectory.weights[w].shape[1:] != v.shape for w, v in self._project(start).items()
-        ):
-            raise ValueError("`trajectory` must be one that `integrate` made of this reduction.")
+        if start is None or not self.made(trajectory):
+            raise ValueError(
+                "`trajectory` must be one that `integrate` made of this reduction: reduce the same flow and data "
+                "with the same `modes` and `seed`."
+            )
         pick = slice(None) if at is None else at
         inside = {w: v[pick] for w, v in trajectory.weights.items()}
         full = dict(inside)
@@ -219,7 +238,7 @@ class Reduction(FrozenRecord):
         """
         from .truncation import truncation_bound
 
-        if not self.projection.chain or trajectory.start is None:
+        if not self.projection.chain or not self.made(trajectory):
             raise ValueError(
                 '`error_bound` needs a reduced trajectory of a loss -<M, W_1 ... W_p>, such as closure "leading".'
             )
@@ -250,6 +269,10 @@ def reduce(flow: Flow, data: Dataset, modes: int | None = None, *, seed: int = 0
     ValueError
         If the flow does not close on those spaces, or M is too large to keep all its modes.
     """
+    kind_of("flow", flow, Flow, "`derive` makes one")
+    if modes is not None:
+        integer("modes", modes, 1)
+    integer("seed", seed, 0)
     projection = project(flow)
     flow.model.check_data(data)
     signature = _signature(flow, data, projection)
@@ -259,8 +282,8 @@ def reduce(flow: Flow, data: Dataset, modes: int | None = None, *, seed: int = 0
             f"`modes` must be given for a signature matrix of {signature.sparse.shape}: "
             f"all are found only up to a size of {DENSE}."
         )
-    if modes is not None and (isinstance(modes, bool) or int(modes) != modes or not 1 <= modes < smaller):
-        raise ValueError(f"`modes` must be a whole number in 1 .. {smaller - 1} or None, got {modes!r}.")
+    if modes is not None and modes >= smaller:
+        raise FieldError("modes", f"must be below {smaller}, or None for all, got {brief(modes)}.")
     U, s, V = signature.svd(modes, seed)
     kept = len(s) if modes is None else min(int(modes), len(s))
     tail = float(s[kept]) if len(s) > kept else 0.0

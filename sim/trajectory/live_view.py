@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import names as distinct
 from ..ode.outcome import Outcome, Status
 from .observables import observable_names
 from .trajectory import Trajectory
@@ -29,11 +31,9 @@ class LiveView:
     """
 
     def __init__(self, flow: Flow, data: Dataset, problem: Problem, names: Sequence[str]) -> None:
-        if isinstance(names, str) or not names or len(set(names)) < len(names):
-            raise ValueError(
-                f'`observables` must be distinct names, at least one, such as ["loss"], got {names!r}.'
-            )
-        self.flow, self.data, self.problem, self.names = flow, data, problem, tuple(names)
+        self.flow, self.data, self.problem, self.names = flow, data, problem, distinct("observables", names)
+        if not self.names:
+            raise FieldError("observables", 'must be at least one, such as ["loss"], got none.')
         self.shapes: dict[str, tuple[int, ...]] = {}
         weights = {name: np.empty((0, *shape)) for name, shape in flow.model.weights.items()}
         known = observable_names(weights, flow.model, data)

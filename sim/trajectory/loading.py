@@ -88,9 +88,12 @@ def _text(dataset: xarray.Dataset, name: str) -> str:
 
 def _from_xarray(dataset: xarray.Dataset, recorded: dict[str, Any], model: Any, data: Any) -> Trajectory:
     t = _numbers("t", dataset.variables["t"], 1)  # of a dimension alone, indexing would make up times
-    weights, known = {}, {}
+    weights, known, start = {}, {}, {}
     for name, variable in dataset.data_vars.items():
         if name == "step":
+            continue
+        if "start" in variable.attrs:
+            start[str(variable.attrs["start"])] = _numbers(str(name), variable, 2)
             continue
         value = _numbers(str(name), variable)
         if "observable" in variable.attrs:
@@ -115,6 +118,7 @@ def _from_xarray(dataset: xarray.Dataset, recorded: dict[str, Any], model: Any, 
         model=model,
         data=data,
         events={str(name): _times(name, times) for name, times in recorded["events"].items()},
+        start=start or None,
     )
     trajectory._known.update(known)
     return trajectory

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .trajectory import Trajectory
 
 FORMAT, VERSION = "smallinit trajectory", 2
+START = "start/"  # of the full weights that a reduced trajectory started from
 _TIME = {"long_name": "flow time", "units": "learning_rate x step"}
 
 
@@ -38,6 +39,9 @@ def to_xarray(trajectory: Trajectory, observables: Iterable[str]) -> xarray.Data
         value = trajectory[name]
         axes = tuple(f"{name} axis {i}" for i in range(1, value.ndim))
         variables[name] = (("t", *axes), value, {"units": units(name), "observable": name})
+    for name, value in (trajectory.start or {}).items():
+        key = f"{START}{name}"
+        variables[key] = ((f"{key} row", f"{key} col"), value, {"units": "weight", "start": name})
     coordinates: dict[str, Any] = {"t": ("t", trajectory.t, _TIME)}
     if trajectory.steps is not None:
         coordinates["step"] = ("t", np.asarray(trajectory.steps, dtype=np.int64), {"units": "training steps"})

@@ -105,14 +105,6 @@ def softmax(inner: Series, base: Matrix, order: int) -> Series:
             f"the rows of the softmax base {base} are not known to sum to one, so there is no series about it: take "
             "an average such as C_mean, or a StochasticSymbol of your own."
         )
-    if 0 in inner:  # exp(B + S) against a base is exp(S) against the softmax of B
-        base = RowSoftmax(inner[0], base)
-        inner = {d: t for d, t in inner.items() if d > 0}
-    if product(base, sp.OneMatrix(base.cols, 1)) != sp.OneMatrix(base.rows, 1):
-        raise ValueError(
-            f"the rows of the softmax base {base} are not known to sum to one, so there is no series about it: take "
-            "an average such as C_mean, or a StochasticSymbol of your own."
-        )
     if min(inner, default=1) < 1:
         raise ValueError("a softmax is taken of scores that do not vanish with the weights: no series at 0.")
     rise: Series = {}

@@ -8,23 +8,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .disk.destination import file_destination, folder_destination
 from .disk.owner import remove_leftovers, temporary
 
 
 def check_file(path: Path, overwrite: bool) -> None:
-    """Refuse a path that cannot be written, before anything is computed.
+    """Refuse a path that cannot be written, before anything is computed; of a link, what it points at is written.
 
     Raises
     ------
+    InputError
+        If it is no file, or its name is too long.
     FileExistsError
         If the file exists and `overwrite` is False.
     FileNotFoundError
         If its folder does not exist.
     """
-    if path.exists() and not overwrite:
+    target = file_destination(path)
+    if target.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; pass overwrite=True or choose another name.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist; create it first.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"the folder {_shown(path, target).parent} does not exist; create it first.")
+    if not os.access(target.parent, os.W_OK):
+        raise PermissionError(
+            f"the folder {_shown(path, target).parent} cannot be written to; choose another."
+        )
+
+
+def _shown(path: Path, target: Path) -> Path:
+    """The name as it was given, unless it is a link."""
+    return target if path.is_symlink() else path
 
 
 @contextmanager
@@ -37,13 +50,16 @@ def whole_file(path: Path) -> Iterator[Path]:
     Parameters
     ----------
     path : Path
-        File to write; replaced if there. Its folder must exist.
+        File to write; replaced if there. Its folder must exist. A link stays, and what it points at is written.
 
     Raises
     ------
+    InputError
+        If it is a folder, a pipe or a device, or its name is too long.
     OSError
         If it cannot be written.
     """
+    path = file_destination(path)
     remove_leftovers(path.parent)
     written = temporary(path, "tmp")
     try:
@@ -64,6 +80,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, if they are not there, and bring their names to the disk."""
+    path = folder_destination(path)
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .disk.destination import folder_destination
 from .disk.exchange import exchange
 from .disk.owner import leftovers, remove_tree, temporary
 from .disk.regular import open_regular
@@ -36,18 +37,18 @@ def check_folder(target: Path, overwrite: bool) -> Path:
     ------
     InputError
         If results are there already and `overwrite` is not set, if the directory holds anything that no
-        command wrote, or if it cannot be created.
+        command wrote, if its name is too long, or if it cannot be created.
     """
+    target = folder_destination(target)
     try:
-        target = target.resolve()
         recover(target)
         _check_content(target, overwrite)
         parent = next(p for p in target.parents if p.exists())
         trial = temporary(parent / target.name, "new")
         trial.mkdir(mode=0o700)
         trial.rmdir()
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-        reason = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        reason = error.strerror or str(error)
         raise InputError(f"cannot write to the output directory {str(target)!r}: {reason}.") from error
     return target
 
@@ -85,6 +86,7 @@ def staged(target: Path, overwrite: bool = False) -> Iterator[Path]:
     InputError
         If the target has meanwhile been filled by somebody else.
     """
+    target = folder_destination(target)
     make_folder(target.parent)
     recover(target)
     staging, older = temporary(target, "new"), temporary(target, "old")

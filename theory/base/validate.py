@@ -76,8 +76,8 @@ def is_real(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def integer(name: str, value: Any, least: int) -> int:
-    """Return `value` as a Python int of at least `least`; booleans and floats are refused.
+def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """Return `value` as a Python int from `least` to `most`; booleans and floats are refused.
 
     Raises
     ------
@@ -86,7 +86,63 @@ def integer(name: str, value: Any, least: int) -> int:
     """
     if not is_integer(value) or value < least:
         raise FieldError(name, f"must be an integer of at least {least}, got {brief(value)}.")
+    if most is not None and value > most:
+        raise FieldError(name, f"must be an integer of at most {most:,}, got {brief(value)}.")
     return int(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return `value` if it is true or false, and not something that merely counts as it.
+
+    Raises
+    ------
+    FieldError
+        If it is anything else.
+    """
+    if type(value).__name__ not in ("bool", "bool_"):  # numpy's is another type
+        raise FieldError(name, f"must be True or False, got {brief(value)}.")
+    return bool(value)
+
+
+def callback(name: str, value: Any) -> Any:
+    """Return a function, or None.
+
+    Raises
+    ------
+    FieldError
+        If it is anything else.
+    """
+    if value is not None and not callable(value):
+        raise FieldError(name, f"must be a function or None, got {brief(value)}.")
+    return value
+
+
+def names(field: str, value: Any) -> tuple[str, ...]:
+    """Return names of observables, each once.
+
+    Raises
+    ------
+    FieldError
+        If they are anything else, one alone included.
+    """
+    listed = isinstance(value, list | tuple)
+    if not listed or not all(isinstance(name, str) for name in value) or len(set(value)) < len(value):
+        raise FieldError(field, f'must be distinct names, such as ["loss"], got {brief(value)}.')
+    return tuple(value)
+
+
+def kind_of(name: str, value: Any, kinds: type | tuple[type, ...], remedy: str) -> Any:
+    """Return `value` if it is one of our own objects.
+
+    Raises
+    ------
+    FieldError
+        If it is anything else.
+    """
+    if not isinstance(value, kinds):
+        wanted = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+        raise FieldError(name, f"must be a {wanted}, got {type(value).__name__}: {remedy}.")
+    return value
 
 
 def real(name: str, value: Any) -> float:

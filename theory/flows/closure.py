@@ -14,7 +14,7 @@ from ..algebra.nodes import Matrix, matrix_symbols
 from ..algebra.series import Series, subtract
 from ..base.errors import FieldError
 from ..base.names import CLOSURE_PARTS, CLOSURES
-from ..base.validate import is_integer, unknown
+from ..base.validate import brief, is_integer, unknown
 from ..models.content import kept_by_content
 from ..models.model import Model
 from .powers import (
@@ -29,6 +29,7 @@ from .powers import (
 )
 
 EXACT = "exact"
+HIGHEST = 10**6  # that a closure can name; what it would cost is another matter
 LOGIT_DEPTH = 60  # highest power of eps up to which the logits are searched for what a truncation drops
 
 
@@ -63,8 +64,10 @@ class Closure:
         """Check the parts and name the closure."""
         for part, lowest in zip(CLOSURE_PARTS, (1, 1, 0), strict=True):
             value = getattr(self, part)
-            if value != EXACT and not (is_integer(value) and value >= lowest):
-                raise FieldError(part, f"must be 'exact' or an integer of at least {lowest}, got {value!r}.")
+            if value != EXACT and not (is_integer(value) and lowest <= value <= HIGHEST):
+                raise FieldError(
+                    part, f"must be 'exact' or an integer from {lowest} to {HIGHEST}, got {brief(value)}."
+                )
         if not self.name:
             object.__setattr__(self, "name", self._own_name())
 
@@ -221,9 +224,11 @@ def _read(name: str) -> Closure:
     if name in ("softmax", "exact"):
         return Closure(EXACT, 1, 0) if name == "softmax" else Closure()
     if isinstance(name, str):
-        if match := re.fullmatch(r"order=(\d+)", name):
+        if match := re.fullmatch(r"order=(\d{1,9})", name):
             return Closure(softmax=int(match[1]))
-        if match := re.fullmatch(r"(softmax|activation|attention)=(exact|\d+)(,\w+=\w+)*", name):
+        if match := re.fullmatch(
+            r"(softmax|activation|attention)=(exact|\d{1,9})(,\w+=(exact|\d{1,9}))*", name
+        ):
             parts = dict(part.split("=") for part in name.split(","))
             if set(parts) <= set(CLOSURE_PARTS):
                 softmax, activation, attention = (_part(parts.get(part, EXACT)) for part in CLOSURE_PARTS)

@@ -24,6 +24,7 @@ from ..printing.latex import latex
 from ..printing.letters import letters
 from ..printing.substitution import by_rising_power, substitute_runs
 from ..printing.text import text
+from .affordable import affordable
 from .closure import Closure
 from .invariants import Invariant, symmetries, weighted_invariants
 from .powers import start_powers
@@ -281,11 +282,11 @@ def derive(model: Model, closure: str | Closure = "leading") -> Flow:
     Raises
     ------
     ValueError
-        If the closure is unknown or keeps nothing.
+        If the closure is unknown, keeps nothing, or would take more than a minute or so to derive.
     """
     if not isinstance(model, Model):
         raise ValueError(f"`model` must be a Model such as EmbMLP(...), got {type(model).__name__}.")
-    kept = Closure.of(closure, model)
+    kept = affordable(Closure.of(closure, model), model)
     ascent = gradients(total(product(-1, kept.loss(model))), model.weight_symbols)
     moving = tuple(str(w) for w in model.weight_symbols if kept.moves(w, model))
     sides = {str(w): factored(g) if str(w) in moving else sp.ZeroMatrix(*w.shape) for w, g in ascent.items()}

@@ -34,10 +34,13 @@ class Loss(ABC):
         What the expression leaves out of the loss, where it does not depend on the number of outputs.
     endless : bool
         Whether its series in the logits goes on for ever; a quadratic loss ends.
+    logarithmic : bool
+        Whether it is the logarithm of a series, which is a series of that series.
     """
 
     name: str
     endless = True
+    logarithmic = False
     linear_in_labels = (
         True  # so that sequences a model cannot tell apart may be merged, their labels averaged
     )
@@ -88,6 +91,7 @@ class CrossEntropy(Loss):
     """Softmax cross-entropy, in nats; the constant left out is log(outputs)."""
 
     name = "cross_entropy"
+    logarithmic = True
 
     def labels(self, outputs: sp.Expr) -> sp.MatrixSymbol:
         """Symbol Y (n, outputs) of the label laws: rows sum to one."""

@@ -6,18 +6,19 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from math import log10
+from typing import Any
 
 import numpy as np
 
 from ..base.arrays import real_array
 from ..base.errors import FieldError
 from ..base.frozen import FrozenRecord, frozen
-from ..base.validate import integer, real
+from ..base.validate import integer, kind_of, real
+from ..data.dataset import Dataset
 from .losses import Loss, find_loss
 
-if TYPE_CHECKING:
-    from ..data.dataset import Dataset
+DIGITS = 150  # of a weight's size, so that its square is still a number
 
 
 class _Fields(FrozenRecord):
@@ -124,13 +125,14 @@ class Spec(_Fields, ABC):
         Raises
         ------
         ValueError
-            If an exponent is not finite, a block has none or is unknown, or `seed` is negative.
+            If an exponent is not finite or beyond what floats can hold, a block has none or is unknown, or `seed` is
+            negative.
         """
         shapes = self.weights
         exponents = self._exponents(gamma)
         streams = np.random.SeedSequence(integer("seed", seed, 0)).spawn(len(shapes))
         return {
-            name: np.random.default_rng(stream).normal(0.0, float(shape[0]) ** -exponents[name], shape)
+            name: np.random.default_rng(stream).normal(0.0, _scale(name, shape[0], exponents[name]), shape)
             for stream, (name, shape) in zip(streams, shapes.items(), strict=True)
         }
 
@@ -178,6 +180,7 @@ class Spec(_Fields, ABC):
 
     def check_data(self, data: Dataset) -> None:
         """Raise ValueError unless vocabulary, labels and sequence length of the data are the model's."""
+        kind_of("data", data, Dataset, "give the training data")
         if data.d_vocab != self.d_vocab:
             raise ValueError(
                 f"`data.d_vocab` is {data.d_vocab} but the model's `d_vocab` is {self.d_vocab}: make them equal."
@@ -202,6 +205,18 @@ class Spec(_Fields, ABC):
     def spec(self) -> dict[str, Any]:
         """Class name and fields as JSON-able values."""
         return {"name": self.name} | {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+
+def _scale(name: str, rows: int, gamma: float) -> float:
+    """Standard deviation of a weight's entries: one whose squares are neither zero nor infinite."""
+    digits = -gamma * log10(rows)
+    if abs(digits) > DIGITS:
+        raise FieldError(
+            "gamma",
+            f"is {gamma:g}, which gives the {rows} rows of {name!r} entries of about 10^({digits:.3g}): choose one "
+            f"between {-DIGITS / log10(rows):.0f} and {DIGITS / log10(rows):.0f}, such as 0.8.",
+        )
+    return float(rows) ** -gamma
 
 
 def _plain(value: Any) -> Any:

@@ -265,3 +265,39 @@ def test_moments_of_other_shapes_are_refused(run, tmp_path):
     forge(path, **{"moment:W_in/exp_avg": np.ones((1, 1))})
     with pytest.raises(CheckpointError, match="moment 'W_in/exp_avg' is float64"):
         run(30, "adamw", checkpoint=path, resume=True)
+
+
+@pytest.mark.parametrize("save_at", [None, 4, 101])
+@pytest.mark.parametrize(("first", "more"), [(20, 30), (250, 500), (7, 7), (0, 9)])
+def test_a_longer_run_saves_what_was_saved_and_then_its_own_steps(
+    model, data, start, tmp_path, save_at, first, more
+):
+    options = {"learning_rate": 0.05, "save_at": save_at}
+    short = train(model, data, start, steps=first, checkpoint=tmp_path / "run.npz", **options)
+    resumed = train(model, data, start, steps=more, checkpoint=tmp_path / "run.npz", resume=True, **options)
+    straight = train(model, data, start, steps=more, **options)
+    later = straight.steps[straight.steps > first]
+    assert resumed.steps.tolist() == [*short.steps.tolist(), *later.tolist()]
+    np.testing.assert_array_equal(resumed.weights["W_E"][: len(short)], short.weights["W_E"])
+    np.testing.assert_array_equal(
+        resumed.weights["W_E"][len(short) :], straight.weights["W_E"][straight.steps > first]
+    )
+
+
+def test_a_killed_run_of_evenly_saved_steps_goes_on_as_one(model, data, start, tmp_path):
+    straight = train(model, data, start, steps=300, learning_rate=0.05)
+    with pytest.raises(Exception, match="s came before step 300"):
+        train(
+            model,
+            data,
+            start,
+            steps=300,
+            learning_rate=0.05,
+            checkpoint=tmp_path / "run.npz",
+            max_seconds=1e-9,
+        )
+    resumed = train(
+        model, data, start, steps=300, learning_rate=0.05, checkpoint=tmp_path / "run.npz", resume=True
+    )
+    np.testing.assert_array_equal(resumed.steps, straight.steps)
+    np.testing.assert_array_equal(resumed.weights["W_E"], straight.weights["W_E"])

@@ -89,9 +89,47 @@ def test_names_and_objects_are_the_same_runs():
         ({"optimizer": GD(0.1), "learning_rate": 0.2}, r"`learning_rate` is 0.2 beside GD\(...\)"),
         ({"optimizer": GD(0.1), "weight_decay": 0.0}, r"`weight_decay` is 0.0 beside GD\(...\)"),
         ({"optimizer": GD(0.1, rates={"W_Q": 1.0})}, "`rates` names the weight 'W_Q'"),
+        ({"optimizer": GD(0.1, decays={"W_X": 1.0})}, "`decays` names the weight 'W_X'"),
+        ({"optimizer": GD(0.1), "batch_size": 10**6}, "`batch_size` is 1000000, but the data have"),
+        ({"optimizer": "sgd", "batch_size": 10**6}, "`batch_size` is 1000000, but the data have"),
+        ({"optimizer": GD(0.1), "batch_size": 0}, "`batch_size` must be an integer of at least 1, got 0"),
+        ({"optimizer": GD(0.1), "betas": (0.9, 0.9)}, r"`betas` is \(0.9, 0.9\) beside GD"),
+        ({"optimizer": GD(0.1), "schedule": lambda s: 1.0}, "`schedule` is .* beside GD"),
+        (
+            {"optimizer": GD(0.1, schedule=[1.0].__getitem__)},
+            "`schedule` must give a number for each of the 3",
+        ),
+        ({"optimizer": AdamW}, "`optimizer` <class .* is unknown"),
         ({"optimizer": "adm"}, "`optimizer` 'adm'|`optimizer` must be"),
     ],
 )
 def test_refusals(options, words):
     with pytest.raises(ValueError, match=words):
         train(MODEL, DATA, START, steps=3, **options)
+
+
+def test_a_schedule_that_ends_before_the_steps_says_what_happens():
+    with pytest.warns(
+        UserWarning, match="`schedule` ends at step 2 of 5: the rate stays at 0.02 from there"
+    ) as told:
+        train(MODEL, DATA, START, steps=5, optimizer=GD(0.1, schedule=Linear(2, 0.2)))
+    assert len(told) == 1
+
+
+def test_a_run_is_not_taken_up_with_another_function_of_the_step(tmp_path):
+    path = tmp_path / "state.npz"
+    train(MODEL, DATA, START, steps=5, optimizer=GD(0.1, schedule=lambda s: 1.0), checkpoint=path)
+    with pytest.raises(
+        ValueError, match=r"`schedule` takes 0.25 of flow time to step 5, the checkpoint's took 0.5"
+    ):
+        train(
+            MODEL,
+            DATA,
+            START,
+            steps=8,
+            optimizer=GD(0.1, schedule=lambda s: 0.5),
+            checkpoint=path,
+            resume=True,
+        )
+    again = GD(0.1, schedule=lambda s: 1.0)
+    assert train(MODEL, DATA, START, steps=8, optimizer=again, checkpoint=path, resume=True).steps[-1] == 8

@@ -157,7 +157,19 @@ def test_divergence_is_an_outcome_that_names_the_step():
         (lambda: Momentum(0.1, momentum=1.0), r"`momentum` must lie in \[0, 1\)"),
         (lambda: AdamW(0.1, betas=(0.9, 1.0)), r"`betas` must lie in \[0, 1\)"),
         (lambda: AdamW(0.1, betas=0.9), "`betas` must be two numbers"),
-        (lambda: AdamW(0.1, eps=-1e-8), "`eps` must not be negative"),
+        (lambda: AdamW(0.1, eps=-1e-8), "`eps` must be positive, got -1e-08"),
+        (lambda: AdamW(0.1, eps=0.0), "`eps` must be positive, got 0.0: entries whose gradients are 0"),
+        (lambda: AdamW(0.1, betas=(-0.1, 0.9)), r"`betas` must lie in \[0, 1\)"),
+        (lambda: AdamW(0.1, betas=(True, 0.9)), "`betas` must be a finite number, got True"),
+        (lambda: AdamW("0.1"), "`learning_rate` must be a finite number, got '0.1'"),
+        (lambda: Momentum(0.1, nesterov=1), "`nesterov` must be True or False, got 1"),
+        (lambda: SignGD(0.1, eps=-1.0), "`eps` must not be negative"),
+        (lambda: Spectral(0.1, eps=0.0), "`eps` must be positive"),
+        (lambda: GD(0.1, decays={"W_E": -1.0}), r"`decays\['W_E'\]` must not be negative"),
+        (lambda: GD(0.1, rates={"W_E": 0.0}), r"`rates\['W_E'\]` must be positive"),
+        (lambda: GD(0.1, rates=5), "`rates` must map weight names to numbers, got 5"),
+        (lambda: WarmupCosine(5, 5), "`total` must be an integer of at least 6"),
+        (lambda: WarmupCosine(0, 5, 0.0), r"`final` must lie in \(0, 1\]"),
         (lambda: GD(0.1, schedule=3.0), "`schedule` must be a WarmupCosine"),
         (lambda: GD(0.1, rates={"W_E": -1.0}), r"`rates\['W_E'\]` must be positive"),
         (lambda: Linear(0), "`total` must be an integer of at least 1"),
@@ -185,11 +197,52 @@ def test_optimizers_refuse_in_one_sentence(make, words):
         ({"optimizer": Spectral(0.1), "steps": 3, "method": "multirate"}, "spectral descent does not: use"),
         ({"optimizer": GD(0.1, schedule=lambda s: 0.0), "steps": 3}, "`schedule` must give positive numbers"),
         ({}, "`t1` is missing"),
+        ({"optimizer": GD(0.1, rates={"W_X": 1.0}), "steps": 3}, "`rates` names the weight 'W_X'"),
+        ({"optimizer": GD(0.1), "steps": 3, "max_steps": 5}, "`max_steps` is 5 beside an `optimizer`"),
+        ({"optimizer": GD(0.1), "steps": 3, "max_steps": "5"}, "`max_steps` must be an integer"),
+        ({"optimizer": GD(0.1), "steps": 3, "rtol": "x"}, r"`rtol` must lie in \(0, 1\), got 'x'"),
+        ({"optimizer": GD(0.1), "steps": 3, "rtol": 2.0}, r"`rtol` must lie in \(0, 1\), got 2.0"),
+        (
+            {"optimizer": GD(0.1), "steps": 3, "rtol": 0.1, "method": "steps"},
+            "`rtol` is 0.1, but each of the optimizer's own",
+        ),
+        ({"optimizer": GD(0.1), "steps": 3, "progress": 5}, "`progress` must be a function or None, got 5"),
+        ({"optimizer": GD(0.1), "steps": 10**9}, "`steps` must be an integer of at most 100,000,000"),
+        (
+            {"optimizer": GD(1e308), "steps": 3},
+            r"`learning_rate` is 1e\+308, with which 3 steps take no finite",
+        ),
+        ({"optimizer": GD(0.1, schedule=[1.0, 0.5].__getitem__), "steps": 3}, "not so at step 2 .IndexError"),
+        ({"optimizer": GD(0.1, schedule=lambda s: "x"), "steps": 3}, "not so at step 0 .it gives 'x'"),
+        ({"optimizer": GD(0.1, schedule=lambda s: None), "steps": 3}, "not so at step 0 .it gives None"),
+        ({"optimizer": GD(0.1, schedule=lambda: 1.0), "steps": 3}, "not so at step 0 .TypeError"),
+        ({"optimizer": GD(0.1, schedule=WarmupCosine), "steps": 3}, "not so at step 0 .TypeError"),
+        (
+            {"optimizer": GD(0.1, schedule=lambda s: 0.1 ** (9 * s)), "steps": 9},
+            "`schedule` gives steps too small",
+        ),
     ],
 )
 def test_integrate_refuses_in_one_sentence(options, words):
     with pytest.raises(ValueError, match=words):
         integrate(EXACT, DATA, START, **options)
+
+
+@pytest.mark.parametrize("schedule", [WarmupCosine(1, 3), Linear(3)])
+def test_a_schedule_that_ends_before_the_steps_says_what_happens(schedule):
+    o = GD(0.1, schedule=schedule)
+    with pytest.warns(
+        UserWarning, match=r"^`schedule` ends at step 3 of 9: the rate stays at 0.01 from there\.$"
+    ) as told:
+        path = integrate(EXACT, DATA, START, steps=9, optimizer=o, save_at=[0, 3, 8, 9])
+    assert len(told) == 1
+    assert path.t[3] - path.t[2] == pytest.approx(0.01)
+
+
+def test_a_run_that_diverges_warns_of_nothing_else(recwarn):
+    found = integrate(derive(MODEL, "leading"), DATA, START, steps=50, optimizer=GD(1e6), throw=False)
+    assert "diverged at step" in str(found.outcome)
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -1,12 +1,15 @@
 """Reduction: the projected flow is the whole one, cut-off flows stay within their bound, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sympy as sp
 from helpers import MODELS, random_data, random_weights, relative
 
-from smallinit.sim import integrate, reduce
+from smallinit.sim import integrate, load_trajectory, reduce
 from smallinit.theory import Dataset, EmbedUnembed, EmbMLP, derive
+from smallinit.theory.base.errors import FieldError
 from smallinit.theory.flows.projection import project
 from smallinit.theory.flows.statistics import statistics
 
@@ -125,9 +128,11 @@ def test_a_flow_whose_complement_moves_is_refused():
         project.__wrapped__(flow)
 
 
-@pytest.mark.parametrize("modes", [0, 7, -1, 2.5, True])
+@pytest.mark.parametrize("modes", [0, 7, -1, 2.5, True, [1.0], "3", float("nan"), 10**400])
 def test_bad_numbers_of_modes(modes):
-    with pytest.raises(ValueError, match=r"`modes` must be a whole number in 1 \.\. 6 or None"):
+    with pytest.raises(
+        FieldError, match=r"`modes` must be (an integer of at least 1|below 7, or None for all), got"
+    ):
         reduce(derive(EmbMLP(7, 5, 4), "leading"), random_data(), modes=modes)
 
 
@@ -142,3 +147,33 @@ def test_other_data_and_other_trajectories_are_refused():
         small.lift(whole)
     with pytest.raises(ValueError, match="needs a reduced trajectory"):
         small.error_bound(whole)
+
+
+@pytest.mark.parametrize("closure", ["leading", "drive"])
+def test_a_reduced_trajectory_that_was_saved_can_be_lifted(closure, tmp_path):
+    model, data = EmbMLP(7, 5, 4), random_data()
+    small = reduce(derive(model, closure), data, modes=3)
+    path = integrate(small, data, random_weights(model), t1=0.5, save_at=3)
+    loaded = load_trajectory(path.save(tmp_path / "a.nc"))
+    here, there = small.lift(path), reduce(derive(model, closure), data, modes=3).lift(loaded)
+    for name in model.weights:
+        np.testing.assert_array_equal(there.weights[name], here.weights[name])
+    np.testing.assert_array_equal(there["loss"], here["loss"])
+    if closure == "leading":
+        bounds = small.error_bound(path)
+        for name, bound in small.error_bound(loaded).items():
+            np.testing.assert_array_equal(bound, bounds[name])
+
+
+def test_a_reduction_on_other_modes_of_the_same_shapes_lifts_nothing(tmp_path):
+    model, data = EmbMLP(7, 5, 4), random_data()
+    flow, start = derive(model, "leading"), random_weights(model)
+    small = reduce(flow, data, modes=3)
+    path = integrate(small, data, start, t1=0.5, save_at=3)
+    other = reduce(flow, random_data(seed=5), modes=3)
+    turned = replace(small, U=-small.U, V=-small.V)  # as another seed may find them
+    loaded = load_trajectory(path.save(tmp_path / "a.nc"))
+    for reduction in (other, turned, reduce(flow, data, modes=2)):
+        for trajectory in (path, loaded):
+            with pytest.raises(ValueError, match="`trajectory` must be one that `integrate` made of this"):
+                reduction.lift(trajectory)

@@ -69,9 +69,13 @@ def inside(folder: Path, path: Path) -> Path:
     return path
 
 
+def kind_of(found: os.stat_result) -> str | None:
+    """Say what is no regular file; None for one."""
+    return None if stat.S_ISREG(found.st_mode) else _KINDS.get(stat.S_IFMT(found.st_mode), "no regular file")
+
+
 def _check(path: str | Path, found: os.stat_result, limit: int | None) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "no regular file")
+    if (kind := kind_of(found)) is not None:
         raise InputError(f"{str(path)!r} is {kind}: give the path of a file.")
     if limit is not None and found.st_size > limit:
         raise _too_large(path, limit)

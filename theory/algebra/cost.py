@@ -1,0 +1,129 @@
+"""What an expansion would cost, counted before it is made: products of terms, from the powers of eps alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import sympy as sp
+from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
+from sympy.matrices.expressions.diagonal import DiagMatrix
+
+from .nodes import Centering, Matrix, RowSoftmax, matrix_symbols
+from .scalars.series_at_zero import taylor
+from .traversal import Traversal, rule
+
+Powers = set[int]
+PARITY = 6  # Taylor coefficients that show whether a function is odd or even
+# Measured on one core: products take longer as terms grow, which they do with the order.
+PRODUCT_SECONDS, SQUARE_SECONDS = 6e-4, 1.6e-3
+
+
+class ExpansionCost(Traversal):
+    """Powers of eps that an expression has up to an order, and how many products of two terms find their matrices.
+
+    It follows `expansion.expand` rule by rule; what that refuses costs nothing.
+
+    Parameters
+    ----------
+    weights : collection of MatrixSymbol
+        What is of power 1.
+    order : int
+        Highest power kept.
+
+    Attributes
+    ----------
+    products, squares : int
+        Products counted so far, and the squares of the degrees of the Taylor series of functions.
+    """
+
+    purpose = "the cost of an expansion"
+
+    def __init__(self, weights: Collection[sp.MatrixSymbol], order: int) -> None:
+        super().__init__()
+        self.weights, self.order, self.products, self.squares = set(weights), order, 0, 0
+
+    def __call__(self, node: Matrix) -> Powers:
+        """Powers; what holds no weight is of power 0."""
+        return super().__call__(node) if matrix_symbols(node) & self.weights else {0}
+
+    @property
+    def seconds(self) -> float:
+        """What has been counted, in seconds of derivation."""
+        return PRODUCT_SECONDS * self.products * self.order + SQUARE_SECONDS * self.squares
+
+    def product(self, a: Powers, b: Powers) -> Powers:
+        """Powers of a product of two series."""
+        kept = [i + j for i in a for j in b if i + j <= self.order]
+        self.products += len(kept)
+        return set(kept)
+
+    def raised(self, a: Powers) -> list[Powers]:
+        """Powers of a series raised to 1, 2, .., as far as anything is left."""
+        found, last = [], {i for i in a if i <= self.order}
+        while last and min(a) > 0:
+            found.append(last)
+            last = self.product(last, a)
+        return found
+
+    @rule(sp.MatrixSymbol)
+    def weight(self, node: sp.MatrixSymbol) -> Powers:
+        """One power."""
+        return {1}
+
+    @rule(sp.Identity, sp.ZeroMatrix, sp.OneMatrix, Centering)
+    def constant(self, node: Matrix) -> Powers:
+        """None."""
+        return {0}
+
+    @rule(sp.MatMul)
+    def mat_mul(self, node: sp.MatMul) -> Powers:
+        """Those of the factors, one after the other."""
+        return self._all([sp.Identity(node.rows), *node.as_coeff_matrices()[1]])  # as `expand` begins
+
+    @rule(sp.MatAdd)
+    def mat_add(self, node: sp.MatAdd) -> Powers:
+        """Those of all terms."""
+        return set().union(*map(self, node.args))
+
+    @rule(sp.Transpose, DiagMatrix)
+    def turned(self, node: Matrix) -> Powers:
+        """Those of what is turned."""
+        return self(node.args[0])
+
+    @rule(sp.HadamardProduct)
+    def hadamard_product(self, node: sp.HadamardProduct) -> Powers:
+        """As of a product."""
+        return self._all(node.args)
+
+    @rule(sp.HadamardPower)
+    def power(self, node: sp.HadamardPower) -> Powers:
+        """As of a product with itself."""
+        return self._all([node.base] * int(node.exp))
+
+    @rule(ElementwiseApplyFunction)
+    def function(self, node: ElementwiseApplyFunction) -> Powers:
+        """Those of the Taylor series, which is odd or even if its first terms are."""
+        inner = self(node.expr)
+        self.squares += max(self.order // max(min(inner), 1), 1) ** 2
+        shown = [i for i, c in enumerate(taylor(node.function, PARITY)) if i and c != 0]
+        odd, even = all(i % 2 for i in shown), not any(i % 2 for i in shown)
+        raised = enumerate(self.raised(inner), start=1)
+        return set().union(
+            *(found for i, found in raised if not (odd and i % 2 == 0) and not (even and i % 2))
+        )
+
+    @rule(RowSoftmax)
+    def softmax(self, node: RowSoftmax) -> Powers:
+        """Those of the scores' softmax."""
+        return self.normalised(self(node.args[0]) - {0})
+
+    def normalised(self, scores: Powers) -> Powers:
+        """Powers of a softmax of scores."""
+        rise = set().union(*self.raised(scores))
+        return {0} | rise | self.product(set().union(*self.raised(rise)), {0} | rise)
+
+    def _all(self, factors: Iterable[Matrix]) -> Powers:
+        first, *rest = map(self, factors)
+        for found in rest:
+            first = self.product(first, found)
+        return first
