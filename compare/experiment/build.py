@@ -16,6 +16,7 @@ from .schema import Task
 if TYPE_CHECKING:
     import numpy as np
 
+    from ...sim.optimizers.optimizer import Optimizer
     from ...sim.optimizers.schedule import WarmupCosine
     from ...sim.trajectory.trajectory import Trajectory
     from ...theory.data.dataset import Dataset
@@ -110,6 +111,15 @@ class Built:
                 **options,
             )
 
+    def optimizer(self) -> Optimizer:
+        """What moves the weights in training, as an object that theory takes too."""
+        from ..training.settings import rule_of
+
+        training = self.loaded.experiment.training
+        named = {key: getattr(training, key) for key in ("learning_rate", "weight_decay", "betas")}
+        with refused(self.loaded, "training"):
+            return rule_of(training.optimizer, named | {"schedule": self.schedule()})
+
     def schedule(self) -> WarmupCosine | None:
         """How the learning rate changes over the steps; None if it does not."""
         from ...sim.optimizers.schedule import WarmupCosine
@@ -172,7 +182,7 @@ def build(loaded: Loaded) -> Built:
     init = loaded.experiment.init
     with refused(loaded, "init"):
         if init.file is None:
-            return Built(loaded, data, model, model.init(init.gamma, init.seed))
+            return Built(loaded, data, model, model.init(init.gamma, init.seed, init.convention))
         # Which names it must hold is for `validate` to say: it names the missing weight with its shape.
         return Built(
             loaded, data, model, model.validate(read_arrays(Path(init.file), (), tuple(model.weights)))

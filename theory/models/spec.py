@@ -13,7 +13,9 @@ import numpy as np
 from ..base.arrays import real_array
 from ..base.errors import FieldError
 from ..base.frozen import FrozenRecord, frozen
-from ..base.validate import integer, real
+from ..base.names import CONVENTIONS
+from ..base.validate import choice, integer, real
+from .conventions import DEVIATIONS, Place
 from .losses import Loss, find_loss
 
 if TYPE_CHECKING:
@@ -105,8 +107,37 @@ class Spec(_Fields, ABC):
         """Block that a weight belongs to, for `init`: each weight is one of its own."""
         return name
 
-    def init(self, gamma: float | Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
-        """Draw initial weights, each entry from N(0, (rows^-gamma)^2), by A2 of arXiv 2502.04375.
+    def role(self, name: str) -> str:
+        """What a weight does.
+
+        "embed" reads one-hot tokens or positions, "inner" the stream; "residual" adds to it, "unembed" gives logits.
+        """
+        return "embed" if name.startswith(("W_E", "W_pos")) else "unembed" if name == "W_U" else "inner"
+
+    def width(self, name: str) -> int:
+        """Number of entries of a weight's input, or of the vector that it looks up if it reads one-hot rows."""
+        rows, cols = self.weights[name]
+        return cols if self.role(name) == "embed" else rows
+
+    @property
+    def stream_width(self) -> int:
+        """Width of the stream: the field d_model, or else the columns of the first weight."""
+        return getattr(self, "d_model", next(iter(self.weights.values()))[1])
+
+    def signals(
+        self, weights: Mapping[str, np.ndarray], sequences: np.ndarray
+    ) -> dict[tuple[str, str], np.ndarray]:
+        """Values in a forward pass, by (block, kind), of a network that has no symbolic logits; see `sim.scales`."""
+        return {}
+
+    def gradient(self, data: Dataset, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Gradient of the loss by weight, of a network that has no symbolic logits; none if it is not known."""
+        return {}
+
+    def init(
+        self, gamma: float | Mapping[str, float], seed: int, convention: str = "rows"
+    ) -> dict[str, np.ndarray]:
+        """Draw initial weights, by default each entry from N(0, (rows^-gamma)^2), A2 of arXiv 2502.04375.
 
         Parameters
         ----------
@@ -115,6 +146,10 @@ class Spec(_Fields, ABC):
             own, for every block of the model.
         seed : int
             Each weight draws from a stream of its own, keyed by the seed and its position.
+        convention : {"rows", "d_model", "gpt2", "mup"}
+            What standard deviations are powers of, see `theory.models.conventions`: its own number of rows; the width
+            of the stream, as the paper's group has it; that inside, and 0.02 elsewhere; or the maximal update
+            parametrisation, to which gamma = 0.5 belongs.
 
         Returns
         -------
@@ -124,13 +159,19 @@ class Spec(_Fields, ABC):
         Raises
         ------
         ValueError
-            If an exponent is not finite, a block has none or is unknown, or `seed` is negative.
+            If an exponent is not finite, a block has none or is unknown, `seed` is negative or the convention unknown.
         """
         shapes = self.weights
         exponents = self._exponents(gamma)
+        deviation = DEVIATIONS[choice("convention", convention, CONVENTIONS)]
+        roles = {name: self.role(name) for name in shapes}
+        n_residual = max(1, list(roles.values()).count("residual"))
+        places = {
+            name: Place(role, shapes[name][0], self.stream_width, n_residual) for name, role in roles.items()
+        }
         streams = np.random.SeedSequence(integer("seed", seed, 0)).spawn(len(shapes))
         return {
-            name: np.random.default_rng(stream).normal(0.0, float(shape[0]) ** -exponents[name], shape)
+            name: np.random.default_rng(stream).normal(0.0, deviation(places[name], exponents[name]), shape)
             for stream, (name, shape) in zip(streams, shapes.items(), strict=True)
         }
 
