@@ -41,7 +41,7 @@ MOST_STEPS, MOST_TIMES, SECONDS = (
     15.0,
 )  # looked for: steps, time over the time scale of the start
 HOLDS = 0.1  # relative gap of gradients up to which a closure holds
-LOOKS, AN_ESCAPE = 3, 4  # escapes up to which that is looked for, and how often between two
+LOOKS, AN_ESCAPE = 2, 4  # escapes up to which that is looked for, and how often between two
 MOST_NUMBERS, ROWS_LOOKED_AT, TINY = (
     10**7,
     4096,
@@ -113,7 +113,12 @@ class Escape(FrozenRecord):
 
 
 def predict_escape(
-    model: Model, data: Dataset, start: Mapping[str, np.ndarray], optimizer: Optimizer | None = None
+    model: Model,
+    data: Dataset,
+    start: Mapping[str, np.ndarray],
+    optimizer: Optimizer | None = None,
+    *,
+    when_only: bool = False,
 ) -> Escape:
     """Predict the first escape from a start by the softmax closure.
 
@@ -127,6 +132,8 @@ def predict_escape(
         Initial weights, validated.
     optimizer : Optimizer or None
         What will move the weights; None for gradient flow.
+    when_only : bool
+        Leave out what is learnt first and how long the closure holds.
     """
     flow, unit = derive(model, CLOSURE), _flow_time_a_step(optimizer)
     mover = None if unit else optimizer
@@ -136,9 +143,9 @@ def predict_escape(
     escaped, t = path.outcome.status is Status.EVENT, float(path.outcome.t)
     steps = _steps(t, optimizer, unit)
     fallen, shared, held, past = {}, nan, nan, False
-    if escaped:
+    if escaped and not when_only:
         fallen, shared = _fallen(path, data), _shared(path, model, data)
-    if escaped and sum(w.size for w in start.values()) <= MOST_NUMBERS:
+    if escaped and not when_only and sum(w.size for w in start.values()) <= MOST_NUMBERS:
         held, past = _holds(_onwards(flow, data, start, mover, steps if mover else t), model, data)
         held = held / unit if unit else held
     return Escape(
@@ -175,7 +182,7 @@ def _decay_wins(
     decay, degree = optimizer.weight_decay, leading_order(model)
     if decay == 0.0 or degree < 3:
         return False
-    free = predict_escape(model, data, start).t
+    free = predict_escape(model, data, start, when_only=True).t
     return free < inf and decayed_blow_up(free, 1.0, (degree - 2) * decay) == inf
 
 

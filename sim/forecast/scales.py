@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
 
 GPT2_WIDTH = 768  # to which exponents are translated
+NO_MATTER = 0.02  # decay times flow time up to which decay cannot delay an escape much
 ADDED = "eps of the optimizer"
 HEADERS = {
     "weight": ("weight", "std", "std x sqrt(width)", f"gamma at width {GPT2_WIDTH}", "spectral norm"),
@@ -239,18 +240,16 @@ def scales(
 def _look(
     model: Spec, weights: dict[str, np.ndarray], data: Dataset, optimizer: Optimizer | None, steps: int | None
 ) -> Start:
+    escape = free = None
     if isinstance(model, Model):
         slopes = evaluate_flow(derive(model, "exact"), data, weights)
         gradient = {name: -slope for name, slope in slopes.items()}
         escape = free = predict_escape(model, data, weights, optimizer)
+        if optimizer is not None and _strongest_decay(optimizer) * escape.t > NO_MATTER:
+            freed = replace(optimizer, weight_decay=0.0, decays={})
+            free = predict_escape(model, data, weights, freed, when_only=True)
     else:
-        gradient, escape, free = model.gradient(data, weights), None, None
-    if (
-        isinstance(model, Model)
-        and optimizer is not None
-        and (optimizer.weight_decay or any(optimizer.decays.values()))
-    ):
-        free = predict_escape(model, data, weights, replace(optimizer, weight_decay=0.0, decays={}))
+        gradient = model.gradient(data, weights)
     gains = {
         name: float(np.std(w)) * sqrt(model.width(name))
         for name, w in weights.items()
@@ -259,6 +258,10 @@ def _look(
     return Start(
         model, weights, gains, signals(model, weights, data), gradient, optimizer, steps, escape, free
     )
+
+
+def _strongest_decay(optimizer: Optimizer) -> float:
+    return max(optimizer.weight_decay, *optimizer.decays.values(), 0.0)
 
 
 def _rows(start: Start) -> Iterator[ScaleRow]:

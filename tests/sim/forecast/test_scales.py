@@ -3,6 +3,7 @@
 import json
 import re
 from math import inf, isnan
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,3 +129,14 @@ def test_malformed_input_is_refused(change, sentence):
     given = {"model": MODEL, "start": START, "data": DATA} | change
     with pytest.raises(ValueError, match=sentence):
         scales(**given)
+
+
+def test_the_page_holds_what_was_measured():
+    docs = Path(__file__).resolve().parents[3] / "docs"
+    page, rows = (docs / "scales.md").read_text(), json.loads((docs / "scales.json").read_text())
+    assert len(rows) == 18
+    for row in rows:
+        low, high = row["predicted / trained"]
+        assert f"| {row['optimizer']} | {row['gamma']} | " in page
+        assert f" | {low:.3f} .. {high:.3f} | {row['first group right']} |" in page
+        assert 0.88 < low <= high < 1.0 if row["gamma"] == 0.5 else 0.988 <= low <= high < 1.0
