@@ -22,6 +22,7 @@ COMMANDS = {
     "derive": "Print the equations, the predicted order of their residual and what they conserve.",
     "simulate": "Derive and integrate every closure; nothing is trained.",
     "train": "Train the torch twin; nothing is derived.",
+    "scales": "Say how large a start is, when it is left, what binds, and which number to change.",
     "sweep": "Simulate and train over axes of an experiment; run again to resume.",
     "figure": "Compute a figure of the paper, and decide its claims by numbers.",
     "report": "Turn a directory of results into one self-contained HTML page.",

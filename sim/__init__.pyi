@@ -9,6 +9,8 @@ from .forecast.certificate import certificate as certificate
 from .forecast.mode_forecast import learning_times as learning_times
 from .forecast.mode_forecast import mode_blow_ups as mode_blow_ups
 from .forecast.mode_forecast import mode_residuals as mode_residuals
+from .forecast.scales import Scales as Scales
+from .forecast.scales import scales as scales
 from .forecast.stages import Stages as Stages
 from .forecast.stages import alignment as alignment
 from .forecast.stages import onset as onset

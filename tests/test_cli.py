@@ -239,7 +239,7 @@ def test_read_flag(text, value):
 
 
 def test_tables_align():
-    assert report.table(["a", "bb"], [["ccc", "d"]]).splitlines() == ["a    bb", "ccc  d"]
+    assert report.aligned(["a", "bb"], [["ccc", "d"]]).splitlines() == ["a    bb", "ccc  d"]
 
 
 def test_one_line_is_one_printable_line():

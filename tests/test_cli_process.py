@@ -55,6 +55,7 @@ READ = {  # sections and keys that a command reads; the others take no experimen
     "simulate": ("task", "data", "model", "init", "theory", "training.steps"),
     "train": ("task", "data", "model", "init", "theory.t1", "training"),
     "check": ("task", "data", "model"),
+    "scales": ("task", "data", "model", "init", "theory.t1", "training"),
 }
 
 

@@ -184,7 +184,7 @@ def statistics_table(result: FigureResult) -> str:
         ]
         for s in result.statistics
     ]
-    return report.table(["outcome", "value per seed", "claim", "statistic"], rows)
+    return report.aligned(["outcome", "value per seed", "claim", "statistic"], rows)
 
 
 def figure_writers(

@@ -9,23 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.columns import aligned
+
 if TYPE_CHECKING:
     from ...sim.trajectory.trajectory import Trajectory
     from ..experiment.build import Built
     from ..overlays.overlay import Overlay
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Set rows under a header in aligned columns."""
-    lines = [tuple(header), *map(tuple, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-
-
 def heading(built: Built) -> str:
     """Describe the experiment in two lines."""
     init = built.loaded.experiment.init
     start = f"weights from {init.file}" if init.file else f"gamma {init.gamma:g}, seed {init.seed}"
+    start += f", convention {init.convention}" if init.file is None and init.convention != "rows" else ""
     shapes = ", ".join(f"{name} {rows} x {cols}" for name, (rows, cols) in built.model.weights.items())
     spec = ", ".join(f"{key} {value}" for key, value in built.model.spec().items() if key != "name")
     groups, counts = np.unique(built.data.groups, return_counts=True)
@@ -47,7 +43,7 @@ def overlay_table(overlays: Mapping[str, Overlay], training: Trajectory, toleran
     rows = [_overlay_row(name, result, groups, tolerance) for name, result in overlays.items()]
     return "\n".join(
         [
-            table(header, rows),
+            aligned(header, rows),
             f"horizon: first flow time at which the displacement of a weight, the one named, is {tolerance:.0%} off; "
             "errors: largest relative error of the group's loss up to the end (a blow-up has none)",
             f"training: {_training(training)}",
@@ -81,7 +77,7 @@ def run_table(trajectories: Mapping[str, Trajectory]) -> str:
         ]
         for label, t in trajectories.items()
     ]
-    return table(["run", "outcome", *(f"last {n}" for n in names), "seconds"], rows)
+    return aligned(["run", "outcome", *(f"last {n}" for n in names), "seconds"], rows)
 
 
 def _training(training: Trajectory) -> str:

@@ -203,7 +203,7 @@ def build(loaded: Loaded) -> Built:
     init = loaded.experiment.init
     with refused(loaded, "init"):
         if init.file is None:
-            return Built(loaded, data, model, model.init(init.gamma, init.seed))
+            return Built(loaded, data, model, model.init(init.gamma, init.seed, init.convention))
         # Which names it must hold is for `validate` to say: it names the missing weight with its shape.
         return Built(
             loaded, data, model, model.validate(read_arrays(Path(init.file), (), tuple(model.weights)))

@@ -20,6 +20,7 @@ from ...theory.base.errors import FieldError
 from ...theory.base.names import (
     ACTIVATIONS,
     CLOSURES,
+    CONVENTIONS,
     DEVICES,
     DTYPES,
     KEEPS,
@@ -34,6 +35,7 @@ from .values import (
     Activation,
     Betas,
     Closures,
+    Convention,
     Device,
     Dtype,
     Factors,
@@ -144,9 +146,12 @@ class Init(Section):
     """The initial weights."""
 
     gamma: float = Field(
-        default=0.8, ge=0, le=100, description="Entries have standard deviation rows^-gamma."
+        default=0.8, ge=0, le=100, description="Exponent of standard deviations, rows^-gamma by default."
     )
     seed: Seed = Field(default=0, description="Seed of the initial weights.")
+    convention: Convention = Field(
+        default="rows", description=f"What standard deviations are powers of: {alternatives(CONVENTIONS)}."
+    )
     file: File | None = Field(default=None, description="An .npz with the weights, in place of a draw.")
 
 

@@ -14,6 +14,7 @@ from ...theory.base.names import (
     BAD_ACTIVATIONS,
     CLOSURE_PARTS,
     CLOSURES,
+    CONVENTIONS,
     DEVICES,
     DTYPES,
     KEEPS,
@@ -161,3 +162,4 @@ Schedule = Annotated[str, _one_of(SCHEDULES)]
 Dtype = Annotated[str, _one_of(DTYPES)]
 Device = Annotated[str, _one_of(DEVICES)]
 Keep = Annotated[str, _one_of(KEEPS)]
+Convention = Annotated[str, _one_of(CONVENTIONS)]

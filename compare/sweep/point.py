@@ -62,7 +62,11 @@ def run_point(
     limit = TimeLimit(max_seconds)  # what points share is nobody's own time
     init = experiment.init
     loaded = Loaded(experiment, {})
-    start = model.init(init.gamma, init.seed) if init.file is None else _read_start(init.file, model)
+    start = (
+        model.init(init.gamma, init.seed, init.convention)
+        if init.file is None
+        else _read_start(init.file, model)
+    )
     built = Built(loaded, data, model, start)
     found: Arrays = {}
     theory = (

@@ -7,7 +7,7 @@ biases there are none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...theory.base.validate import choice
+from ...theory.base.validate import choice, positive
+from ...theory.data.dataset import Dataset
 from ...theory.models.spec import Spec
+from .batches import Batches, loss_and_gradient
 from .networks import TWINS, Network
 
 LAYER_NORMS = ("pre", "post")
@@ -43,6 +45,8 @@ class Decoder(Spec):
     next_token : bool
         Whether the loss is the mean over all positions, each predicting the next token and the last one the label;
         by default it is that of the label at the last position.
+    layer_norm_eps : float
+        What a LayerNorm adds to the variance that it divides by; with small weights it may outweigh it.
     loss : str
         See `Spec`.
 
@@ -62,6 +66,7 @@ class Decoder(Spec):
     positions: bool = True
     activation: str = "gelu"
     next_token: bool = False
+    layer_norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
         """Check the dimensions and the choices."""
@@ -69,6 +74,7 @@ class Decoder(Spec):
         choice("activation", self.activation, tuple(ACTIVATIONS))
         if self.layer_norm is not None:
             choice("layer_norm", self.layer_norm, LAYER_NORMS)
+        object.__setattr__(self, "layer_norm_eps", positive("layer_norm_eps", self.layer_norm_eps))
 
     @property
     def weights(self) -> dict[str, tuple[int, int]]:
@@ -112,9 +118,15 @@ class Decoder(Spec):
         first, *rest = name.split(".")
         return outer[first] if first in outer else f"{first}.{rest[0]}"
 
-    def init(self, gamma: float | Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
-        """Draw initial weights by A2, see `Spec.init`; LayerNorms start at gain 1 and shift 0."""
-        drawn = super().init(gamma, seed)
+    def role(self, name: str) -> str:
+        """W_O and W_out of each block add to the residual stream."""
+        return "residual" if name.endswith((".W_O", ".W_out")) else super().role(name)
+
+    def init(
+        self, gamma: float | Mapping[str, float], seed: int, convention: str = "rows"
+    ) -> dict[str, np.ndarray]:
+        """Draw initial weights, see `Spec.init`; LayerNorms start at gain 1 and shift 0."""
+        drawn = super().init(gamma, seed, convention)
         constant = {"w": 1.0, "b": 0.0}
         return {
             name: np.full(value.shape, constant[kind])
@@ -123,17 +135,30 @@ class Decoder(Spec):
             for name, value in drawn.items()
         }
 
+    def signals(
+        self, weights: Mapping[str, np.ndarray], sequences: np.ndarray
+    ) -> dict[tuple[str, str], np.ndarray]:
+        """Values in a forward pass by (block, kind), in float64; see `smallinit.sim.scales`."""
+        found = DecoderNetwork(self, weights, torch.float64).signals(torch.tensor(sequences))
+        return {place: values.numpy() for place, values in found.items()}
+
+    def gradient(self, data: Dataset, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Gradient of the training loss by weight, in float64."""
+        network = DecoderNetwork(self, weights, torch.float64)
+        loss_and_gradient(network, Batches(self, data, torch.float64, None, 0).full())
+        return {name: p.grad.numpy().copy() for name, p in network.named_parameters() if p.grad is not None}
+
 
 class LayerNorm(nn.Module):
     """Normalise each position, then scale and shift."""
 
-    def __init__(self, w: Tensor, b: Tensor) -> None:
+    def __init__(self, w: Tensor, b: Tensor, eps: float) -> None:
         super().__init__()
-        self.w, self.b = nn.Parameter(w), nn.Parameter(b)
+        self.w, self.b, self.eps = nn.Parameter(w), nn.Parameter(b), eps
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., d_model) to the same shape."""
-        return F.layer_norm(x, x.shape[-1:], self.w[0], self.b[0])
+        return F.layer_norm(x, x.shape[-1:], self.w[0], self.b[0], self.eps)
 
 
 class DecoderBlock(nn.Module):
@@ -151,7 +176,7 @@ class DecoderBlock(nn.Module):
         self.model, self.activation = model, ACTIVATIONS[model.activation]
         for name in ("W_Q", "W_K", "W_V", "W_O", "W_in", "W_out"):
             self.register_parameter(name, nn.Parameter(weights[name]))
-        self.ln1, self.ln2 = (_norm(weights, name) for name in ("ln1", "ln2"))
+        self.ln1, self.ln2 = (_norm(model, weights, name) for name in ("ln1", "ln2"))
         self.pre, self.post = model.layer_norm == "pre", model.layer_norm == "post"
 
     def forward(self, x: Tensor, last: bool = False) -> Tensor:
@@ -172,11 +197,30 @@ class DecoderBlock(nn.Module):
 
     def pattern(self, x: Tensor) -> Tensor:
         """Attention weights (n, n_heads, T, T) on a stream (n, T, d_model)."""
-        h = self.ln1(x) if self.pre else x
+        scores, future = self.scores(self.ln1(x) if self.pre else x)
+        return torch.softmax(scores.masked_fill(future, -torch.inf), dim=3)
+
+    def scores(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (n, n_heads, T, T) of what attention reads (n, T, d_model), and which of them lie ahead (T, T)."""
         q, k = self.heads(h @ self.W_Q), self.heads(h @ self.W_K)
         scores = q @ k.transpose(2, 3) / self.model.d_head**0.5  # (n, n_heads, T, T)
-        future = torch.ones(scores.shape[2:], dtype=torch.bool, device=x.device).triu(1)
-        return torch.softmax(scores.masked_fill(future, -torch.inf), dim=3)
+        return scores, torch.ones(scores.shape[2:], dtype=torch.bool, device=h.device).triu(1)
+
+    def signals(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Kind and values of what a stream (n, T, d_model) meets on its way; variances before they are divided by."""
+        scores, future = self.scores(self.ln1(x) if self.pre else x)
+        shares = (~future).to(x.dtype) / (~future).sum(dim=1, keepdim=True)
+        yield "stream", x
+        yield "scores", (scores - (shares * scores).sum(dim=3, keepdim=True))[..., ~future]
+        middle = x + self.attention(self.ln1(x) if self.pre else x, last=False)
+        normed = (x, middle) if self.pre else (middle,) if self.post else ()
+        middle = self.ln1(middle) if self.post else middle
+        hidden = (self.ln2(middle) if self.pre else middle) @ self.W_in
+        yield "pre-activations", hidden
+        if self.post:
+            normed = (*normed, middle + self.activation(hidden) @ self.W_out)
+        if normed:
+            yield "variance", torch.stack([v.var(dim=2, unbiased=False) for v in normed])
 
     def heads(self, y: Tensor) -> Tensor:
         """Split (n, T, n_heads d_head) into (n, n_heads, T, d_head)."""
@@ -198,7 +242,7 @@ class DecoderNetwork(Network):
                 self.register_parameter(name, nn.Parameter(value))
         inner = [f"blocks.{l}." for l in range(model.n_layers)]
         self.blocks = nn.ModuleList(DecoderBlock(model, _below(weights, prefix)) for prefix in inner)
-        self.ln_final = _norm(weights, "ln_final")
+        self.ln_final = _norm(model, weights, "ln_final")
 
     def embed(self, sequences: Tensor) -> Tensor:
         """Map tokens (n, T) to the stream before the first block (n, T, d_model)."""
@@ -215,6 +259,18 @@ class DecoderNetwork(Network):
         return x.flatten(0, 1) @ self.W_U
 
     @torch.no_grad()
+    def signals(self, sequences: Tensor) -> dict[tuple[str, str], Tensor]:
+        """Values in a forward pass over sequences (n, T), by block and kind, see `smallinit.sim.scales`."""
+        x = self.embed(sequences)
+        found = {("ends", "embedding"): F.embedding(sequences, self.W_E)}
+        for l, block in enumerate(self.blocks):
+            found |= {(f"blocks.{l}", kind): values for kind, values in block.signals(x)}
+            x = block(x)
+        if self.model.layer_norm == "pre":
+            found["ends", "variance"] = x.var(dim=2, unbiased=False)
+        return found | {("ends", "logits"): self(sequences)}
+
+    @torch.no_grad()
     def patterns(self, sequences: Tensor) -> list[np.ndarray]:
         """Attention weights of every block on sequences (n, T), each (n, n_heads, T, T)."""
         x, found = self.embed(sequences), []
@@ -229,10 +285,10 @@ def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
 
 
-def _norm(weights: Mapping[str, Tensor], name: str) -> nn.Module:
+def _norm(model: Decoder, weights: Mapping[str, Tensor], name: str) -> nn.Module:
     """The LayerNorm of that name, or nothing where there is none."""
     found = _below(weights, f"{name}.")
-    return LayerNorm(**found) if found else nn.Identity()
+    return LayerNorm(**found, eps=model.layer_norm_eps) if found else nn.Identity()
 
 
 TWINS[Decoder] = DecoderNetwork

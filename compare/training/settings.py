@@ -63,7 +63,7 @@ class TrainingSettings:
         **of_rule: Any,
     ) -> TrainingSettings:
         """Check every setting and resolve the defaults; `of_rule` are those that an Optimizer brings along."""
-        rule = _rule(optimizer, of_rule)
+        rule = rule_of(optimizer, of_rule)
         name = rule.label if isinstance(optimizer, Optimizer) else optimizer
         count = integer("steps", steps, 0, MOST_STEPS)
         warn_of_end(rule.learning_rate, rule.schedule, count)
@@ -165,7 +165,7 @@ PLAIN = {
 }  # what `train` leaves open
 
 
-def _rule(optimizer: Any, given: Mapping[str, Any]) -> Optimizer:
+def rule_of(optimizer: Any, given: Mapping[str, Any]) -> Optimizer:
     """The optimizer as an object; one that is given brings its own rate, schedule and decay."""
     if isinstance(optimizer, Optimizer):
         for name, value in given.items():

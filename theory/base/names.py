@@ -23,6 +23,7 @@ SCHEDULES = ("cosine", "linear")  # of the learning rate; it is constant without
 DTYPES = ("float64", "float32")
 DEVICES = ("cpu", "cuda", "auto")
 KEEPS = ("weights", "observables")
+CONVENTIONS = ("rows", "d_model", "gpt2", "mup")  # of initialisation
 
 # Model -> what is its own to choose beside the loss and the sizes of the data (d_vocab, n_ctx): its other fields.
 MODELS: dict[str, tuple[str, ...]] = {

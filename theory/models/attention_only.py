@@ -62,6 +62,11 @@ class AttentionOnly(Model):
         )
         return (*(w for layer in per_layer for w in layer), weight("W_U", "d_vocab", "d_vocab"))
 
+    def role(self, name: str) -> str:
+        """The stream is as wide as the vocabulary: what a weight does shows in its name, not in its dimensions."""
+        kinds = {"W_QK": "inner", "w_pos": "embed", "W_OV": "residual"}
+        return kinds.get(name.rpartition("_")[0], "unembed")
+
     @property
     def logits(self) -> Matrix:
         """h_L W_U."""

@@ -16,7 +16,7 @@ from ..algebra.scalars.activations import Activation
 from ..base.errors import FieldError
 from ..base.frozen_dict import FrozenDict
 from ..base.weight_names import size_name, weight_name
-from ..data.inputs import build_inputs, dimension
+from ..data.inputs import D_VOCAB, N_CTX, build_inputs, dimension
 from .content import Content
 from .spec import Spec
 
@@ -90,6 +90,13 @@ class Model(Spec):
             size_name(str(size))
         sizes = self.sizes
         return FrozenDict({w.name: (_size(w.rows, sizes), _size(w.cols, sizes)) for w in symbols})
+
+    def role(self, name: str) -> str:
+        """As `Spec.role`, told from the dimensions: the vocabulary or the positions are read, the logits given."""
+        symbol = next(w for w in self.weight_symbols if w.name == name)
+        if symbol.rows in (D_VOCAB, N_CTX):
+            return "embed"
+        return "unembed" if symbol.cols == self.logits.cols else "inner"
 
     @cached_property
     def content(self) -> Content:

@@ -62,6 +62,10 @@ class OneLayerTransformer(Model):
             *([weight("W_pos", "n_ctx", "d_model")] if self.positions else []),
         )
 
+    def role(self, name: str) -> str:
+        """W_O and W_out add to the residual stream."""
+        return "residual" if name in ("W_O", "W_out") else super().role(name)
+
     @property
     def logits(self) -> Matrix:
         """s(u W_in) W_out + u, unembedded if asked."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from math import log10
 from typing import Any
@@ -14,8 +14,10 @@ import numpy as np
 from ..base.arrays import real_array
 from ..base.errors import FieldError
 from ..base.frozen import FrozenRecord, frozen
-from ..base.validate import integer, kind_of, real
+from ..base.names import CONVENTIONS
+from ..base.validate import choice, integer, kind_of, real
 from ..data.dataset import Dataset
+from .conventions import DEVIATIONS, Place
 from .losses import Loss, find_loss
 
 DIGITS = 150  # of a weight's size, so that its square is still a number
@@ -106,8 +108,37 @@ class Spec(_Fields, ABC):
         """Block that a weight belongs to, for `init`: each weight is one of its own."""
         return name
 
-    def init(self, gamma: float | Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
-        """Draw initial weights, each entry from N(0, (rows^-gamma)^2), by A2 of arXiv 2502.04375.
+    def role(self, name: str) -> str:
+        """What a weight does.
+
+        "embed" reads one-hot tokens or positions, "inner" the stream; "residual" adds to it, "unembed" gives logits.
+        """
+        return "embed" if name.startswith(("W_E", "W_pos")) else "unembed" if name == "W_U" else "inner"
+
+    def width(self, name: str) -> int:
+        """Number of entries of a weight's input, or of the vector that it looks up if it reads one-hot rows."""
+        rows, cols = self.weights[name]
+        return cols if self.role(name) == "embed" else rows
+
+    @property
+    def stream_width(self) -> int:
+        """Width of the stream: the field d_model, or else the columns of the first weight."""
+        return getattr(self, "d_model", next(iter(self.weights.values()))[1])
+
+    def signals(
+        self, weights: Mapping[str, np.ndarray], sequences: np.ndarray
+    ) -> dict[tuple[str, str], np.ndarray]:
+        """Values in a forward pass, by (block, kind), of a network that has no symbolic logits; see `sim.scales`."""
+        return {}
+
+    def gradient(self, data: Dataset, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Gradient of the loss by weight, of a network that has no symbolic logits; none if it is not known."""
+        return {}
+
+    def init(
+        self, gamma: float | Mapping[str, float], seed: int, convention: str = "rows"
+    ) -> dict[str, np.ndarray]:
+        """Draw initial weights, by default each entry from N(0, (rows^-gamma)^2), A2 of arXiv 2502.04375.
 
         Parameters
         ----------
@@ -116,6 +147,10 @@ class Spec(_Fields, ABC):
             own, for every block of the model.
         seed : int
             Each weight draws from a stream of its own, keyed by the seed and its position.
+        convention : {"rows", "d_model", "gpt2", "mup"}
+            What standard deviations are powers of, see `theory.models.conventions`: its own number of rows; the width
+            of the stream, as the paper's group has it; that inside, and 0.02 elsewhere; or the maximal update
+            parametrisation, to which gamma = 0.5 belongs.
 
         Returns
         -------
@@ -125,14 +160,23 @@ class Spec(_Fields, ABC):
         Raises
         ------
         ValueError
-            If an exponent is not finite or beyond what floats can hold, a block has none or is unknown, or `seed` is
-            negative.
+            If an exponent is not finite or beyond what floats can hold, a block has none or is unknown, `seed` is
+            negative, or the convention is unknown.
         """
         shapes = self.weights
         exponents = self._exponents(gamma)
+        deviation = DEVIATIONS[choice("convention", convention, CONVENTIONS)]
+        roles = {name: self.role(name) for name in shapes}
+        n_residual = max(1, list(roles.values()).count("residual"))
+        places = {
+            name: Place(role, shapes[name][0], self.stream_width, n_residual) for name, role in roles.items()
+        }
+        scales = {name: _scale(name, deviation, place, exponents[name]) for name, place in places.items()}
         streams = np.random.SeedSequence(integer("seed", seed, 0)).spawn(len(shapes))
         return {
-            name: np.random.default_rng(stream).normal(0.0, _scale(name, shape[0], exponents[name]), shape)
+            name: np.random.default_rng(stream).normal(
+                0.0, _scale(name, deviation, places[name], exponents[name]), shape
+            )
             for stream, (name, shape) in zip(streams, shapes.items(), strict=True)
         }
 
@@ -207,16 +251,16 @@ class Spec(_Fields, ABC):
         return {"name": self.name} | {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
 
-def _scale(name: str, rows: int, gamma: float) -> float:
+def _scale(name: str, deviation: Callable[[Place, float], float], place: Place, gamma: float) -> float:
     """Standard deviation of a weight's entries: one whose squares are neither zero nor infinite."""
-    digits = -gamma * log10(rows)
-    if abs(digits) > DIGITS:
+    size = log10(max(2, place.rows, place.d_model))
+    if abs(gamma) * size > DIGITS:
         raise FieldError(
             "gamma",
-            f"is {gamma:g}, which gives the {rows} rows of {name!r} entries of about 10^({digits:.3g}): choose one "
-            f"between {-DIGITS / log10(rows):.0f} and {DIGITS / log10(rows):.0f}, such as 0.8.",
+            f"is {gamma:g}, which gives the {place.rows} rows of {name!r} entries of about 10^({-gamma * size:.3g}): "
+            f"choose one between {-DIGITS / size:.0f} and {DIGITS / size:.0f}, such as 0.8.",
         )
-    return float(rows) ** -gamma
+    return deviation(place, gamma)
 
 
 def _plain(value: Any) -> Any:

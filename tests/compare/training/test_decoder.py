@@ -56,6 +56,73 @@ def hidden(model, w, h):
     return ACTIVATIONS[model.activation](h @ w["W_in"]) @ w["W_out"]
 
 
+def numpy_signals(model, w, sequence):
+    """What one sequence meets on its way, by block and kind, written once more."""
+    found = {}
+    x = w["W_E"][sequence] + w["W_pos"]
+    for l in range(model.n_layers):
+        inner = {name.removeprefix(f"blocks.{l}."): value for name, value in w.items()}
+        pre, post = model.layer_norm == "pre", model.layer_norm == "post"
+        h = normalised(x, inner, "ln1") if pre else x
+        z = h @ inner["W_Q"] @ (h @ inner["W_K"]).T / np.sqrt(model.d_head)
+        centred = [z[i, : i + 1] - z[i, : i + 1].mean() for i in range(len(sequence))]
+        y = x + attended(model, inner, h)
+        variances = [v.var(axis=1) for v in ((x, y) if pre else (y,))]
+        y = normalised(y, inner, "ln1") if post else y
+        g = (normalised(y, inner, "ln2") if pre else y) @ inner["W_in"]
+        found |= {(l, "stream"): x, (l, "scores"): np.concatenate(centred), (l, "pre-activations"): g}
+        x = y + ACTIVATIONS[model.activation](g) @ inner["W_out"]
+        found[l, "variance"] = [*variances, *([x.var(axis=1)] if post else [])]
+        x = normalised(x, inner, "ln2") if post else x
+    return found
+
+
+@pytest.mark.parametrize("layer_norm", ["pre", "post", None])
+def test_signals_equal_a_plain_implementation(layer_norm):
+    model = Decoder(7, 6, 3, 8, 5, layer_norm=layer_norm, next_token=True)
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(0.0, 0.5, shape) for name, shape in model.weights.items()}
+    sequences = rng.integers(0, 7, (4, 5))
+    found = model.signals(weights, sequences)
+    wanted = [numpy_signals(model, weights, s) for s in sequences]
+    for l in range(model.n_layers):
+        for kind in ("stream", "scores", "pre-activations", *(["variance"] if layer_norm else [])):
+            ours, theirs = found[f"blocks.{l}", kind], np.array([w[l, kind] for w in wanted])
+            np.testing.assert_allclose(np.sort(ours.ravel()), np.sort(theirs.ravel()), rtol=1e-9, atol=1e-12)
+    logits = np.concatenate([numpy_logits(model, weights, s) for s in sequences])
+    np.testing.assert_allclose(found["ends", "logits"], logits, atol=1e-12)
+    assert (("ends", "variance") in found) == (layer_norm == "pre")
+
+
+def test_the_gradient_is_that_of_the_loss():
+    model = Decoder(7, 6, 3, 8, 3)
+    rng = np.random.default_rng(1)
+    data = Dataset(rng.integers(0, 7, (20, 3)), rng.integers(0, 7, 20), 7, weights=rng.uniform(0.5, 1.5, 20))
+    weights = {name: rng.normal(0.0, 0.4, shape) for name, shape in model.weights.items()}
+    gradient = model.gradient(data, weights)
+
+    def loss(w):
+        f = np.stack([numpy_logits(model, w, s)[-1] for s in data.sequences])
+        return data.weights @ (np.log(np.exp(f).sum(axis=1)) - f[np.arange(20), data.labels])
+
+    for name in ("W_pos", "blocks.0.W_Q", "blocks.1.W_out", "ln_final.w", "W_U"):
+        moved = [dict(weights) | {name: weights[name] + step * gradient[name]} for step in (1e-5, -1e-5)]
+        slope = (loss(moved[0]) - loss(moved[1])) / 2e-5
+        assert slope == pytest.approx(np.sum(gradient[name] ** 2), rel=1e-6)
+
+
+def test_the_eps_of_a_layer_norm_is_its_own():
+    weights = Decoder(7, **SIZES).init(4.0, 0, "d_model")
+    sequences = np.array([[1, 2, 3]])
+    sizes = [
+        np.abs(Decoder(7, **SIZES, layer_norm_eps=eps).signals(weights, sequences)["ends", "logits"]).max()
+        for eps in (1e-12, 1e-5, 1e-1)
+    ]
+    assert sizes[0] > 2 * sizes[1] > 4 * sizes[2]
+    with pytest.raises(ValueError, match="`layer_norm_eps` must be positive, got 0"):
+        Decoder(7, **SIZES, layer_norm_eps=0)
+
+
 @pytest.fixture(scope="module")
 def small(data):
     return Decoder(data.d_vocab, **SIZES)

@@ -1,0 +1,48 @@
+"""The command that says how a start is scaled before anything runs."""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from ...theory.base.errors import InputError
+from ...theory.base.files import write_whole
+from ..experiment import build as runs
+from . import tables as report
+from .experiments import read
+from .flags import flagged
+
+
+@flagged("task", "data", "model", "init", "theory.t1", "training")
+def scales(
+    experiment: Path | None = None,
+    /,
+    *,
+    preset: str | None = None,
+    json: Annotated[Path | None, Parameter(show_default=False)] = None,
+    **flags: Any,
+) -> None:
+    """Say how large a start is, when it will be left, what binds, and which number to change; nothing is trained.
+
+    Parameters
+    ----------
+    experiment
+        A TOML file; flags override it, it overrides the preset.
+    preset
+        demo or paper.
+    json
+        Also write the numbers to this file.
+    """
+    from ...sim.forecast.scales import scales as look
+
+    loaded = read(experiment, preset, flags)
+    if json is not None and not json.absolute().parent.is_dir():
+        raise InputError(f"`--json` {str(json)!r} lies in a folder that does not exist: create it first.")
+    built = runs.build(loaded)
+    found = look(built.model, built.start, built.data, built.optimizer(), loaded.experiment.steps)
+    print(f"{report.heading(built)}\n\n{found}")
+    if json is not None:
+        write_whole(json, dumps(found.to_dict(), indent=2, allow_nan=False) + "\n")

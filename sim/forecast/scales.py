@@ -1,0 +1,316 @@
+"""Scales of a start, before a run: how large everything is, when it is left, what binds and which number to change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from math import inf, isnan, nan, sqrt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...theory.base.columns import aligned
+from ...theory.base.errors import FieldError
+from ...theory.base.frozen import FrozenRecord
+from ...theory.base.validate import integer
+from ...theory.flows.flow import derive
+from ...theory.models.model import Model
+from ...theory.models.spec import Spec
+from ...theory.printing import html as markup
+from ..compile.compiler import evaluate_flow
+from ..optimizers.optimizer import AdamW, Optimizer, SignGD
+from .bindings import Binding, Start, exponent, find_bindings, rms
+from .escape import Escape, predict_escape
+from .signals import signals
+
+if TYPE_CHECKING:
+    from ...theory.data.dataset import Dataset
+
+GPT2_WIDTH = 768  # to which exponents are translated
+NO_MATTER = 0.02  # decay times flow time up to which decay cannot delay an escape much
+ADDED = "eps of the optimizer"
+HEADERS = {
+    "weight": ("weight", "std", "std x sqrt(width)", f"gamma at width {GPT2_WIDTH}", "spectral norm"),
+    "signal": ("at the start", "rms", "largest"),
+    "floor": ("added", "size", "to", "ratio"),
+}
+
+
+@dataclass(frozen=True)
+class ScaleRow:
+    """One line of a table of scales.
+
+    Attributes
+    ----------
+    kind : {"weight", "signal", "floor"}
+        A weight; values in a forward pass; what is added to something that it should be small against.
+    block, name : str
+        Where, and what.
+    size : float
+        Standard deviation of a weight's entries; rms of a signal; the number that is added.
+    gain : float
+        Of a weight: std x sqrt(width), what the layer does to a vector, or the norm of the vector that it looks up.
+    largest : float
+        Spectral norm of a weight; largest absolute value of a signal.
+    against : float
+        What a number is added to.
+    gamma : float
+        Of a weight: the exponent that gives its gain at the width of GPT-2.
+    """
+
+    kind: str
+    block: str
+    name: str
+    size: float
+    gain: float = nan
+    largest: float = nan
+    against: float = nan
+    gamma: float = nan
+
+    @property
+    def ratio(self) -> float:
+        """Size over what it is added to."""
+        return self.size / self.against if self.against else inf
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Texts of the columns of its kind."""
+        numbers = {
+            "weight": (self.size, self.gain, self.gamma, self.largest),
+            "signal": (self.size, self.largest),
+            "floor": (self.size, self.against, self.ratio),
+        }[self.kind]
+        place = self.name if self.name.startswith(self.block) else f"{self.block}: {self.name}"
+        return (self.name if self.kind == "weight" else place, *(_shown(x) for x in numbers))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scales(FrozenRecord):
+    """How large everything is at a start, when it is left and what binds; made by `scales`.
+
+    Attributes
+    ----------
+    model, optimizer : str
+        Of what; the optimizer is "gradient flow" if none was given.
+    rows : tuple of ScaleRow
+        The tables.
+    regime : {"small", "usual", "large"}
+        By the geometric mean of std x sqrt(width): below 0.5, up to 2, above.
+    bindings : tuple of Binding
+        What binds, the worst first; empty where nothing does.
+    escape : Escape or None
+        The predicted first escape; None for a network without symbolic logits.
+    seconds : float
+        Wall-clock time of everything.
+    """
+
+    model: str
+    optimizer: str
+    rows: tuple[ScaleRow, ...]
+    regime: str
+    bindings: tuple[Binding, ...]
+    escape: Escape | None
+    seconds: float
+
+    @property
+    def binds(self) -> str:
+        """Name of what binds; empty if nothing does."""
+        return self.bindings[0].name if self.bindings else ""
+
+    @property
+    def change(self) -> tuple[str, float] | None:
+        """The one number to change, and about what to; None if nothing binds."""
+        return self.bindings[0].change if self.bindings else None
+
+    @property
+    def first_escape_steps(self) -> float:
+        """Steps until 5 % of the training loss are gone; infinite if they never are, nan where it is not predicted."""
+        return nan if self.escape is None else self.escape.steps
+
+    @property
+    def first_escape_time(self) -> float:
+        """The same in flow time."""
+        return nan if self.escape is None else self.escape.t
+
+    @property
+    def verdict(self) -> str:
+        """In one sentence: the regime, what binds and the number to change."""
+        if not self.bindings:
+            return f"The start is {self.regime}, and nothing binds."
+        return f"The start is {self.regime}, and {self.binds} binds: {self.bindings[0]}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON-able values; None for what is not finite."""
+        plain = {
+            "model": self.model,
+            "optimizer": self.optimizer,
+            "regime": self.regime,
+            "verdict": self.verdict,
+        }
+        parts = {"rows": [asdict(row) for row in self.rows], "bindings": [asdict(b) for b in self.bindings]}
+        escape = None if self.escape is None else self.escape.to_dict()
+        return _finite(plain | {"change": self.change, "escape": escape, "seconds": self.seconds} | parts)
+
+    def __str__(self) -> str:
+        """Tables, prediction and verdict as text."""
+        tables = [aligned(header, rows) for header, rows in self._tables()]
+        return "\n\n".join([self._title, *tables, "\n".join(self._said())])
+
+    __repr__ = __str__
+
+    def latex(self) -> str:
+        """The tables as LaTeX ``tabular`` environments."""
+        return "\n\n".join(_tabular(header, rows) for header, rows in self._tables())
+
+    def _repr_html_(self) -> str:
+        """Tables, prediction and verdict, for notebooks."""
+        tables = [markup.table(header, rows) for header, rows in self._tables()]
+        return markup.card(self._title, *tables, *map(markup.escape, self._said()))
+
+    @property
+    def _title(self) -> str:
+        return f"Scales of {self.model} at its start, under {self.optimizer}"
+
+    def _tables(self) -> Iterator[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+        for kind, header in HEADERS.items():
+            if rows := [row.cells for row in self.rows if row.kind == kind]:
+                yield header, rows
+
+    def _said(self) -> Iterator[str]:
+        if self.escape is None:
+            yield f"The first escape is not predicted: {self.model} has no symbolic logits."
+        else:
+            yield from self.escape.sentences()
+        if damped := [r.block for r in self.rows if r.name == ADDED and r.ratio > 1.0]:
+            yield f"The optimizer's eps outweighs the gradients of {', '.join(damped)}: they move as under GD at first."
+        yield self.verdict
+        yield from (f"Also: {b}." for b in self.bindings[1:])
+
+
+def scales(
+    model: Spec,
+    start: Mapping[str, Any],
+    data: Dataset,
+    optimizer: Optimizer | None = None,
+    steps: int | None = None,
+) -> Scales:
+    """Say how large everything is at a start, when it will be left, what binds, and which number to change.
+
+    From the statistics of the data: the softmax closure is integrated up to its first escape; nothing is trained.
+
+    Parameters
+    ----------
+    model : Spec
+        A theory model, or a `Decoder`, for which there is no prediction with LayerNorm.
+    start : dict
+        Weight name -> array (rows, cols).
+    data : Dataset
+        Training data.
+    optimizer : Optimizer or None
+        What will move the weights; None for gradient flow.
+    steps : int or None
+        How many steps there will be, if it is to be said whether they are enough.
+
+    Returns
+    -------
+    Scales
+
+    Raises
+    ------
+    ValueError
+        For malformed input.
+    """
+    began = time.perf_counter()
+    if not isinstance(model, Spec):
+        raise FieldError("model", f"must be a network such as EmbMLP(...), got {type(model).__name__}.")
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise FieldError("optimizer", f"must be an Optimizer such as AdamW(1e-3), got {optimizer!r}.")
+    steps = None if steps is None else integer("steps", steps, 1)
+    if optimizer is not None:
+        optimizer.of_weights(model.weights)
+    model.check_data(data)
+    look = _look(model, model.validate(start), data, optimizer, steps)
+    return Scales(
+        model.name, "gradient flow" if optimizer is None else str(optimizer), tuple(_rows(look)), look.regime,
+        find_bindings(look), look.escape, time.perf_counter() - began,
+    )  # fmt: skip
+
+
+def _look(
+    model: Spec, weights: dict[str, np.ndarray], data: Dataset, optimizer: Optimizer | None, steps: int | None
+) -> Start:
+    escape = free = None
+    if isinstance(model, Model):
+        slopes = evaluate_flow(derive(model, "exact"), data, weights)
+        gradient = {name: -slope for name, slope in slopes.items()}
+        escape = free = predict_escape(model, data, weights, optimizer)
+        if optimizer is not None and _strongest_decay(optimizer) * escape.t > NO_MATTER:
+            freed = replace(optimizer, weight_decay=0.0, decays={})
+            free = predict_escape(model, data, weights, freed, when_only=True)
+    else:
+        gradient = model.gradient(data, weights)
+    gains = {
+        name: float(np.std(w)) * sqrt(model.width(name))
+        for name, w in weights.items()
+        if min(w.shape) > 1 and not name.lower().startswith("w_pos")
+    }
+    return Start(
+        model, weights, gains, signals(model, weights, data), gradient, optimizer, steps, escape, free
+    )
+
+
+def _strongest_decay(optimizer: Optimizer) -> float:
+    return max(optimizer.weight_decay, *optimizer.decays.values(), 0.0)
+
+
+def _rows(start: Start) -> Iterator[ScaleRow]:
+    model, o = start.model, start.optimizer
+    for name, w in start.weights.items():
+        std = float(np.std(w))
+        if std == 0.0 and min(w.shape) == 1:  # gains and shifts of a LayerNorm
+            continue
+        gain = std * sqrt(model.width(name))
+        yield ScaleRow(
+            "weight", model.block(name), name, std, gain, _spectral(w), gamma=exponent(gain, GPT2_WIDTH)
+        )
+    for (block, kind), values in start.signals.items():
+        if kind != "variance":
+            yield ScaleRow(
+                "signal", block, kind, rms(values), largest=float(np.max(np.abs(values), initial=0.0))
+            )
+    for (block, kind), values in start.signals.items():
+        if kind == "variance":
+            eps = model.layer_norm_eps  # pyright: ignore[reportAttributeAccessIssue]
+            yield ScaleRow("floor", block, "LayerNorm's eps", eps, against=float(np.mean(values)))
+    if isinstance(o, AdamW | SignGD):
+        for name, g in start.gradient.items():
+            yield ScaleRow("floor", name, ADDED, o.eps, against=rms(g))
+    if "W_pos" in start.weights and "W_E" in start.weights:
+        place, token = (rms(start.weights[name]) for name in ("W_pos", "W_E"))
+        yield ScaleRow("floor", "W_pos", "positions, to tokens", place, against=token)
+
+
+def _spectral(w: np.ndarray) -> float:
+    """Largest singular value, from the smaller Gram matrix: embeddings are tall."""
+    gram = w @ w.T if w.shape[0] < w.shape[1] else w.T @ w
+    return sqrt(max(float(np.linalg.eigvalsh(gram)[-1]), 0.0))
+
+
+def _shown(x: float) -> str:
+    return "-" if isnan(x) else f"{x:.3g}"
+
+
+def _tabular(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [" & ".join(cell.replace("_", r"\_") for cell in row) + r" \\" for row in (header, *rows)]
+    columns = "l" + "r" * (len(header) - 1)
+    body = "\n".join([lines[0], r"\hline", *lines[1:]])
+    return f"\\begin{{tabular}}{{{columns}}}\n{body}\n\\end{{tabular}}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,88 @@
+"""What flows through networks written by hand, position by position, beside what is read off symbolic logits."""
+
+import numpy as np
+import pytest
+from helpers import MODELS, data_for, random_data, random_weights
+
+from smallinit.sim.forecast.signals import SAMPLE, signals
+from smallinit.theory import AttentionOnly, Dataset, EmbMLP, OneLayerTransformer, ScalarClassifier
+
+
+def softmax(z):
+    e = np.exp(z - z.max())
+    return e / e.sum()
+
+
+def same_values(a, b):
+    """Equal as sets of numbers: the order of tokens in a row is nobody's business."""
+    np.testing.assert_allclose(np.sort(np.ravel(a)), np.sort(np.ravel(b)), rtol=1e-12, atol=1e-14)
+
+
+def distinct_tokens(d_vocab=6, n=12, n_ctx=3):
+    rng = np.random.default_rng(0)
+    rows = np.array([rng.permutation(d_vocab)[:n_ctx] for _ in range(n)])
+    return Dataset(rows, rng.integers(0, d_vocab, n), d_vocab)
+
+
+def test_sum_of_embeddings():
+    model, data = EmbMLP(7, 5, 6), random_data()
+    w = random_weights(model)
+    found = signals(model, w, data)
+    h = np.stack([sum(w["W_E"][t] for t in row) for row in data.sequences])
+    np.testing.assert_allclose(found["ends", "embedding"], h, rtol=1e-12)
+    np.testing.assert_allclose(found["layer 1", "pre-activations"], h @ w["W_in"], rtol=1e-12)
+    np.testing.assert_allclose(found["ends", "logits"], np.tanh(h @ w["W_in"]) @ w["W_out"], rtol=1e-12)
+    assert set(found) == {("ends", "embedding"), ("layer 1", "pre-activations"), ("ends", "logits")}
+
+
+@pytest.mark.parametrize("positions", [False, True])
+def test_one_layer_transformer(positions):
+    model, data = OneLayerTransformer(6, 5, 3, 4, 3, positions=positions), distinct_tokens()
+    w = random_weights(model)
+    found = signals(model, w, data)
+    scores, hidden, logits = [], [], []
+    for row in data.sequences:
+        x = w["W_E"][row] + (w["W_pos"] if positions else 0.0)
+        z = (x[-1] @ w["W_Q"]) @ (x @ w["W_K"]).T / np.sqrt(3)
+        u = softmax(z) @ x @ w["W_V"] @ w["W_O"] + x[-1]
+        scores.append(z - z.mean())
+        hidden.append(u @ w["W_in"])
+        logits.append((np.tanh(hidden[-1]) @ w["W_out"] + u) @ w["W_U"])
+    same_values(found["layer 1", "scores"], scores)
+    np.testing.assert_allclose(found["layer 1", "pre-activations"], hidden, rtol=1e-10)
+    np.testing.assert_allclose(found["ends", "logits"], logits, rtol=1e-10)
+    assert ("layer 2", "stream") in found
+
+
+def test_classifier_without_positions():
+    model, data = ScalarClassifier(6, 5, 3, 4), distinct_tokens()
+    data = Dataset(data.sequences, data.labels % 2, 6)
+    w = random_weights(model)
+    z = [w["W_Q"][row[-1]] @ w["W_K"][row].T for row in data.sequences]
+    same_values(signals(model, w, data)["layer 1", "scores"], [s - s.mean() for s in z])
+
+
+def test_scores_of_attention_at_all_positions():
+    model, data = AttentionOnly(5, 3), random_data(d_vocab=5, n=6)
+    w = random_weights(model)
+    found = signals(model, w, data)["layer 1", "scores"]
+    wanted = []
+    for row in data.sequences:
+        for i in range(3):
+            z = np.array([w["W_QK_1"][row[i], row[j]] + w["w_pos_1"][i - j, 0] for j in range(i + 1)])
+            wanted += list(z - z.mean())
+    same_values(found, wanted)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_has_finite_signals(name):
+    model = MODELS[name][0]
+    found = signals(model, random_weights(model), data_for(name))
+    assert ("ends", "logits") in found
+    assert all(v.size and np.isfinite(v).all() for v in found.values())
+
+
+def test_a_sample_of_the_training_rows_is_looked_at():
+    model, data = EmbMLP(7, 5, 6), random_data(n=900, held_out=True)
+    found = signals(model, random_weights(model), data)
+    assert 0.9 * SAMPLE <= len(found["ends", "logits"]) <= SAMPLE
