@@ -69,8 +69,8 @@ def refused(path):
     """Read a damaged file by the reader of its format; empty if that says so by its documented exception."""
     from smallinit.compare.training.checkpoint import CheckpointError, load_checkpoint
     from smallinit.sim import load_trajectory
+    from smallinit.theory.base.disk.npz import open_sealed_npz
     from smallinit.theory.base.disk.sealed import read_sealed
-    from smallinit.theory.base.npz import open_sealed_npz
     from smallinit.theory.base.records import read_record
 
     def arrays(file):

@@ -14,10 +14,10 @@ from smallinit.compare.sweep.store import Store
 from smallinit.compare.sweep.surroundings import Surroundings
 from smallinit.compare.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from smallinit.sim import Outcome, Status, Trajectory, load_trajectory
+from smallinit.theory.base.disk.files import write_whole
+from smallinit.theory.base.disk.npz import open_sealed_npz, write_npz
 from smallinit.theory.base.disk.sealed import html_with_seal, read_sealed
-from smallinit.theory.base.files import write_whole
 from smallinit.theory.base.folders import recover, staged
-from smallinit.theory.base.npz import open_sealed_npz, write_npz
 from smallinit.theory.base.records import read_record, record_bytes, write_record
 
 

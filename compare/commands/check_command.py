@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...theory.base.disk.files import check_file
 from ...theory.base.errors import InputError
-from ...theory.base.files import check_file
 from ..experiment import build as runs
 from .experiments import read
 from .flags import Overwrite, flagged

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from ...theory.base.disk.destination import file_destination
+from ...theory.base.disk.files import write_whole
 from ...theory.base.errors import InputError
-from ...theory.base.files import write_whole
 
 HEADER = ("claim", "verdict", "statement, and what was found")
 WIDTHS = (14, 13, 69)  # with two blanks between columns, 100 in all

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...theory.base.disk.destination import folder_destination
+from ...theory.base.disk.files import make_folder
+from ...theory.base.disk.npz import write_npz
 from ...theory.base.disk.owner import remove_leftovers
 from ...theory.base.errors import InputError
-from ...theory.base.files import make_folder
 from ...theory.base.folders import check_folder
-from ...theory.base.npz import write_npz
 from ...theory.base.records import record_bytes
 from ...theory.base.validate import did_you_mean
 from ..experiment.values import parse_tokens

@@ -8,9 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ...theory.base.disk.destination import file_destination
+from ...theory.base.disk.files import write_whole
 from ...theory.base.disk.sealed import html_with_seal
 from ...theory.base.errors import InputError
-from ...theory.base.files import write_whole
 from .flags import Overwrite
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from ...theory.base.disk.files import write_whole
 from ...theory.base.errors import InputError
-from ...theory.base.files import write_whole
 from ..experiment import build as runs
 from . import tables as report
 from .experiments import read

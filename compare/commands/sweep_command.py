@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from ...theory.base.disk.files import check_file
 from ...theory.base.errors import InputError
-from ...theory.base.files import check_file
 from .flags import AcceptChanges, Overwrite, flag_values, flagged
 from .terminal import interruptible, note, on_terminal
 

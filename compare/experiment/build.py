@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...theory.base.disk.npz import read_arrays
 from ...theory.base.errors import FieldError, InputError
-from ...theory.base.npz import read_arrays
 from .layers import Loaded
 from .schema import Task
 

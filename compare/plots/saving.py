@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 
 from ...theory.base.disk.destination import file_destination
+from ...theory.base.disk.files import whole_file
 from ...theory.base.errors import FieldError
-from ...theory.base.files import whole_file
 
 STYLE: dict[str, Any] = {
     "font.size": 7.5,

@@ -170,7 +170,7 @@ def _shared(setup: str, content: str) -> tuple[Any, Any, Any]:
 
 
 def _read_start(file: str, model: Any) -> dict[str, np.ndarray]:
-    from ...theory.base.npz import read_arrays
+    from ...theory.base.disk.npz import read_arrays
 
     return model.validate(read_arrays(Path(file), (), tuple(model.weights)))
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...theory.base.disk.files import check_file
 from ...theory.base.errors import FieldError
-from ...theory.base.files import check_file
 from ...theory.base.validate import integer, positive
 from .collect import collected
 from .engine import Engine, Progress, workers_of

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from ...theory.base.disk.destination import folder_destination
+from ...theory.base.disk.files import make_folder, write_whole
+from ...theory.base.disk.npz import open_sealed_npz, write_npz
 from ...theory.base.disk.owner import remove_leftovers
 from ...theory.base.disk.regular import read_regular
 from ...theory.base.disk.sealed import UnsoundFile
 from ...theory.base.errors import InputError
-from ...theory.base.files import make_folder, write_whole
-from ...theory.base.npz import open_sealed_npz, write_npz
 from ...theory.base.records import read_record, record_bytes, write_record
 from .surroundings import Surroundings
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.base.disk.npz import DamagedArchive, open_sealed_npz, write_npz
 from ...theory.base.disk.sealed import UnsoundFile
 from ...theory.base.errors import FieldError
-from ...theory.base.npz import DamagedArchive, open_sealed_npz, write_npz
 from ...theory.base.validate import integer
 from .identity import differences, environment
 from .settings import config_hash

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ...theory.base.disk.files import whole_file
 from ...theory.base.disk.sealed import UnsoundFile, append_seal, open_sealed
-from ...theory.base.files import whole_file
 
 if TYPE_CHECKING:
     import xarray

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.crossings import first_reached
+from ...theory.base.disk.files import check_file
 from ...theory.base.errors import FieldError
-from ...theory.base.files import check_file
 from ...theory.base.frozen import FrozenRecord, read_only, sealed
 from ...theory.base.validate import did_you_mean, name_of
 from ...theory.base.weight_names import COORDINATES

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from .disk.destination import folder_destination
 from .disk.exchange import exchange
+from .disk.files import make_folder, sync
 from .disk.owner import leftovers, remove_tree, temporary
 from .disk.regular import open_regular
 from .disk.sealed import UnsoundFile
 from .errors import InputError
-from .files import make_folder, sync
 from .records import read_record, write_record
 
 DIGESTS = "digests.json"  # name -> SHA-256 of every file that was written with it

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .disk.files import write_whole
 from .disk.sealed import BLANK, UnsoundFile, read_sealed, with_seal
-from .files import write_whole
 
 RECORD_BYTES = 2**26
 DEPTH = 50  # of values in values; whoever walks through a record may recurse

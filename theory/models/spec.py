@@ -174,9 +174,7 @@ class Spec(_Fields, ABC):
         scales = {name: _scale(name, deviation, place, exponents[name]) for name, place in places.items()}
         streams = np.random.SeedSequence(integer("seed", seed, 0)).spawn(len(shapes))
         return {
-            name: np.random.default_rng(stream).normal(
-                0.0, _scale(name, deviation, places[name], exponents[name]), shape
-            )
+            name: np.random.default_rng(stream).normal(0.0, scales[name], shape)
             for stream, (name, shape) in zip(streams, shapes.items(), strict=True)
         }
 

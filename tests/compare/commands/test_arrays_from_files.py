@@ -9,8 +9,8 @@ from helpers import refused
 from smallinit.cli import run
 from smallinit.compare.experiment import build as runs
 from smallinit.compare.experiment.layers import load
+from smallinit.theory.base.disk.npz import read_arrays
 from smallinit.theory.base.errors import InputError
-from smallinit.theory.base.npz import read_arrays
 
 SEQUENCES, LABELS = np.array([[0, 1], [1, 2], [2, 0]]), np.array([1, 2, 0])
 

@@ -13,7 +13,7 @@ from smallinit.compare.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from smallinit.theory.base.npz import open_sealed_npz, write_npz
+from smallinit.theory.base.disk.npz import open_sealed_npz, write_npz
 
 OPTIMIZERS = {
     "gd": {},

@@ -16,10 +16,10 @@ from smallinit.compare.sweep.store import Store
 from smallinit.sim import integrate, load_trajectory
 from smallinit.theory import EmbedUnembed, derive
 from smallinit.theory.base.disk.destination import file_destination, folder_destination
+from smallinit.theory.base.disk.files import check_file, make_folder, write_whole
+from smallinit.theory.base.disk.npz import write_npz
 from smallinit.theory.base.errors import InputError
-from smallinit.theory.base.files import check_file, make_folder, write_whole
 from smallinit.theory.base.folders import check_folder, staged
-from smallinit.theory.base.npz import write_npz
 from smallinit.theory.base.records import read_record, write_record
 
 

@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from smallinit.theory.base.disk.npz import open_sealed_npz, write_npz
 from smallinit.theory.base.disk.sealed import (
     UnsoundFile,
     append_seal,
@@ -17,7 +18,6 @@ from smallinit.theory.base.disk.sealed import (
     read_sealed,
     with_seal,
 )
-from smallinit.theory.base.npz import open_sealed_npz, write_npz
 from smallinit.theory.base.records import read_record, record_bytes, write_record
 
 

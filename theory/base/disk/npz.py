@@ -11,10 +11,10 @@ from typing import IO
 
 import numpy as np
 
-from .disk.regular import open_regular
-from .disk.sealed import BLANK, UnsoundFile, open_sealed, seal_file
-from .errors import InputError
+from ..errors import InputError
 from .files import whole_file
+from .regular import open_regular
+from .sealed import BLANK, UnsoundFile, open_sealed, seal_file
 
 ARRAY_BYTES = 2**31  # larger files are refused before they are unpacked
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .disk.destination import file_destination, folder_destination
-from .disk.owner import remove_leftovers, temporary
+from .destination import file_destination, folder_destination
+from .owner import remove_leftovers, temporary
 
 
 def check_file(path: Path, overwrite: bool) -> None:

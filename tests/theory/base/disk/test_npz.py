@@ -5,8 +5,8 @@ import zipfile
 import numpy as np
 import pytest
 
+from smallinit.theory.base.disk.npz import DamagedArchive, open_npz, read_arrays
 from smallinit.theory.base.errors import InputError
-from smallinit.theory.base.npz import DamagedArchive, open_npz, read_arrays
 
 
 def npy(shape, descr="<f8", version=b"\x01\x00"):

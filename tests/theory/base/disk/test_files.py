@@ -5,7 +5,7 @@ import os
 import pytest
 
 from smallinit.theory.base import files
-from smallinit.theory.base.files import check_file, whole_file, write_whole
+from smallinit.theory.base.disk.files import check_file, whole_file, write_whole
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, ValueError])
