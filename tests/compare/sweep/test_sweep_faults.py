@@ -17,7 +17,7 @@ from smallinit.compare import open_sweep, run_sweep
 from smallinit.compare.report.directory import page_of
 from smallinit.compare.sweep import engine
 from smallinit.compare.sweep.run_sweep import recorded_sweep
-from smallinit.theory.base import files
+from smallinit.theory.base.disk import files
 from smallinit.theory.base.errors import InputError
 
 KILLER = """

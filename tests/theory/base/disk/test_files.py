@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from smallinit.theory.base import files
+from smallinit.theory.base.disk import files
 from smallinit.theory.base.disk.files import check_file, whole_file, write_whole
 
 
