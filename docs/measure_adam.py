@@ -73,7 +73,7 @@ def table(rows: list[dict]) -> str:
 
 
 def _mean(values: np.ndarray, form: str) -> str:
-    return f"{values.mean():{form}}" if len(values) and np.isfinite(values).all() else "never"
+    return f"{values.mean():{form}}" if len(values) and np.isfinite(values).all() else f"over {STEPS}"
 
 
 def draw(rows: list[dict]) -> None:

@@ -105,7 +105,9 @@ class StepPlan:
         """What bounds the work: tolerances of the ODE; the other methods have none in that sense."""
         if isinstance(self.method, Smooth):
             return {"rtol": self.rtol, "atol": default_atol(problem, y0, self.rtol), "max_steps": max_steps}
-        return {"max_steps": max(self.steps, 1) + 1}
+        return {
+            "max_steps": 32 * (self.steps + 1)
+        }  # a block is at worst halved from 2^31, and takes a step then
 
     def in_time(self, outcome: Outcome) -> Outcome:
         """Where the run ended, in flow time; a recursion does not blow up, it diverges at a step."""

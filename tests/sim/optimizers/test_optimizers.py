@@ -99,6 +99,19 @@ def test_blocks_follow_the_steps_with_fewer_gradients(name):
     np.testing.assert_array_equal(blocks.t, steps.t)
 
 
+def test_a_tolerance_that_no_block_meets_costs_more_gradients_than_steps_and_no_more():
+    flow, start = derive(MODEL, "exact"), MODEL.init(0.5, 0)
+    how = {"steps": 40, "optimizer": AdamW(1e-2), "save_at": [40]}
+    every, blocks = (
+        integrate(flow, DATA, start, method=m, **o, **how)
+        for m, o in (("steps", {}), (None, {"rtol": 1e-13}))
+    )
+    assert blocks.statistics["rhs_calls"] > 41
+    assert blocks.outcome.success
+    for name, value in every.weights.items():
+        np.testing.assert_allclose(blocks.weights[name], value, rtol=1e-12)
+
+
 def test_saving_inside_blocks_changes_nothing():
     o = GD(0.02)
     few = integrate(EXACT, DATA, START, steps=100, optimizer=o, save_at=[100])
