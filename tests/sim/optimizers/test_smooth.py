@@ -18,7 +18,7 @@ from smallinit.sim import (
     integrate,
 )
 from smallinit.sim.optimizers.schedule import Clock
-from smallinit.theory import CompositeTask, EmbMLP, derive
+from smallinit.theory import CompositeTask, EmbMLP, derive, exact
 
 MODEL, DATA = EmbMLP(6, 5, 4), random_data(d_vocab=6, n=25, n_ctx=3)
 START = MODEL.init(0.5, 0)
@@ -201,3 +201,23 @@ def test_refusals(options, words):
 def test_a_discrete_start_needs_an_optimizer():
     with pytest.raises(ValueError, match="`discrete_start` belongs to an `optimizer`"):
         integrate(EXACT, DATA, START, t1=1.0, discrete_start=3)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_decay_ends_in_a_blow_up_or_none_as_predicted(seed):
+    """20 starts of a degree-3 flow, with decays on both sides of 1/tau*."""
+    rng, leading = np.random.default_rng(seed), derive(MODEL, "leading")
+    start = {k: rng.normal(size=v.shape) for k, v in START.items()}
+    plain = integrate(leading, DATA, start, t1=1e4, save_at=1, rtol=1e-9).outcome.t
+    share = np.linspace(0.3, 1.7, 20)[seed]
+    decay = share / plain
+    predicted = exact.homogeneous_decayed_blow_up(3, plain, decay)
+    assert np.isfinite(predicted) == (share < 1)
+    rate = 0.01 * plain
+    found = integrate(
+        leading, DATA, start, steps=1500, optimizer=GD(rate, weight_decay=decay), method="flow", rtol=1e-8,
+        discrete_start=0, save_at=1,
+    )  # fmt: skip
+    assert found.outcome.status is (Status.BLOW_UP if share < 1 else Status.REACHED_END)
+    if share < 1:
+        assert found.outcome.t == pytest.approx(predicted, rel=1e-5)
