@@ -83,8 +83,8 @@ def clock_claim(stated: Callable[[int, float, float], float] = exact.homogeneous
         count = len(DEGREES) * len(SHARES)
         return judged(
             right == count and worst < WITHIN,
-            f"blow-up or none as stated from {right} of {count} random starts with (L - 2) lambda tau* from {SHARES[0]:g} "
-            f"to {SHARES[-1]:g}; times within {worst:.1e}",
+            f"blow-up or none as stated from {right} of {count} random starts with (L - 2) lambda tau* from "
+            f"{SHARES[0]:g} to {SHARES[-1]:g}; times within {worst:.1e}",
             right=right,
             starts=count,
             difference=worst,
@@ -96,8 +96,8 @@ def clock_claim(stated: Callable[[int, float, float], float] = exact.homogeneous
         LEADING_ORDER
         + "a flow of degree L that blows up at tau* does so with weight decay lambda if and only if tau* < "
         "1/((L - 2) lambda), at t = -log(1 - (L - 2) lambda tau*)/((L - 2) lambda)",
-        f"chains of L = {' and '.join(map(str, DEGREES))} linear layers, one decay for all weights, gradient descent in "
-        "the limit of small rates",
+        f"chains of L = {' and '.join(map(str, DEGREES))} linear layers, one decay for all weights, gradient descent "
+        "in the limit of small rates",
         f"flow of `GD` with decay, integrated on both sides of the threshold; times within {WITHIN:.0e}",
         test,
     )
@@ -138,8 +138,8 @@ def balance_claim(factor: float = 2.0) -> Claim:
             len(kept) == 2
             and all(i.proved and i.decay == factor * decay for i in kept)
             and off < KEPT_WITHIN,
-            f"{' and '.join(i.name for i in kept)} proved to fall as exp(-{kept[0].decay / decay:g} lambda t); measured "
-            f"{rates.min():.7f} to {rates.max():.7f}",
+            f"{' and '.join(i.name for i in kept)} proved to fall as exp(-{kept[0].decay / decay:g} lambda t); "
+            f"measured {rates.min():.7f} to {rates.max():.7f}",
             smallest=rates.min(),
             largest=rates.max(),
         )

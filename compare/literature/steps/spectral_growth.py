@@ -87,8 +87,8 @@ def spectral_claim(rule: type[Optimizer] = Spectral) -> Claim:
         delay = (slow[1] - slow[0]) * steepest[0] / np.log(SMALL / SMALLER)
         return judged(
             off < GROWTH_WITHIN and shift < SHIFT_WITHIN and abs(delay - 1.0) < DELAY_WITHIN,
-            f"strength of every mode over t^2 between {alike.min():.3f} and {alike.max():.3f}, while their sigma differ "
-            f"{steepest[0] / steepest[-1]:.2g}-fold (under GD each grows at {rates.mean():.3f} sigma); a start "
+            f"strength of every mode over t^2 between {alike.min():.3f} and {alike.max():.3f}, while their sigma "
+            f"differ {steepest[0] / steepest[-1]:.2g}-fold (under GD each grows at {rates.mean():.3f} sigma); a start "
             f"{SMALL / SMALLER:g} times smaller delays the loss's first fall by {shift:.1%}, under GD by {delay:.2f} "
             "log(ratio)/sigma_1",
             smallest=alike.min(),
