@@ -98,7 +98,7 @@ def clock_claim(stated: Callable[[int, float, float], float] = exact.homogeneous
         "1/((L - 2) lambda), at t = -log(1 - (L - 2) lambda tau*)/((L - 2) lambda)",
         f"chains of L = {' and '.join(map(str, DEGREES))} linear layers, one decay for all weights, gradient descent "
         "in the limit of small rates",
-        f"flow of `GD` with decay, integrated on both sides of the threshold; times within {WITHIN:.0e}",
+        f"its flow with decay, integrated on both sides of the threshold; times within {WITHIN:.0e}",
         test,
     )
 
