@@ -162,6 +162,33 @@ def test_events_lie_at_the_flow_time_of_parts_of_steps():
     assert found.events["half"][0] == pytest.approx(3.3, rel=1e-12)
 
 
+@pytest.mark.parametrize("optimizer", [AdamW(0.01), Momentum(0.02)], ids=["adam", "momentum"])
+def test_a_weight_may_start_at_zero(optimizer):
+    start = START | {"W_out": np.zeros_like(START["W_out"])}
+    options = {"steps": 60, "optimizer": optimizer, "save_at": [60]}
+    steps = integrate(EXACT, DATA, start, method="steps", **options)
+    found = integrate(EXACT, DATA, start, method="flow", **options)
+    for k in START:
+        moved = np.linalg.norm(steps.weights[k][-1] - start[k])
+        assert np.linalg.norm(found.weights[k][-1] - steps.weights[k][-1]) < 0.03 * moved
+
+
+def test_limits_end_a_run_with_what_there_is():
+    few = followed(AdamW(0.01), 200, save_at=[0, 10, 200], max_steps=30, throw=False)
+    assert few.outcome.status is Status.MAX_STEPS
+    assert few.steps.tolist() == [0, 10]
+    assert 0.2 < few.outcome.t < 2.0
+    short = followed(AdamW(0.01), 10_000_000 // 100, save_at=[0], max_seconds=0.2, throw=False)
+    assert short.outcome.status is Status.MAX_SECONDS
+
+
+def test_what_diverges_in_the_discrete_start_says_so():
+    leading = derive(MODEL, "leading")
+    found = integrate(leading, DATA, START, steps=50, optimizer=GD(1e60), method="flow", throw=False)
+    assert not found.outcome.success
+    assert np.isfinite(found.weights["W_E"]).all()
+
+
 def test_a_blow_up_is_a_regular_end_in_flow_time():
     model = EmbMLP(6, 5, 4)
     leading = derive(model, "leading")
