@@ -1,6 +1,6 @@
 """Theory moved by optimizers beside training, on the demo's task: prints tables, writes docs/optimizers.json.
 
-`python docs/measure_optimizers.py` (about ten minutes; ``--quick``: one seed, nothing written).
+`python docs/measure_optimizers.py` (about fifteen minutes; ``--quick``: one seed, nothing written).
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from smallinit.compare import train
-from smallinit.sim import GD, AdamW, Momentum, WarmupCosine, integrate
+from smallinit.sim import GD, AdamW, Momentum, SignGD, Spectral, WarmupCosine, integrate
 from smallinit.theory import CompositeTask, EmbMLP, derive
 from smallinit.theory.base.crossings import first_crossing
 
@@ -40,6 +40,27 @@ FEWER = {
     "AdamW 1e-4, 6000 steps": (AdamW(1e-4, weight_decay=0.0), 6000),
     "GD 0.1, 2000 steps": (GD(0.1), 2000),
 }
+
+
+FLOWS = {
+    "AdamW 1e-3, 600 steps": (AdamW(1e-3, weight_decay=0.0), 600),
+    "AdamW 1e-3, warm-up and cosine, decay 0.1": (
+        AdamW(1e-3, weight_decay=0.1, schedule=WarmupCosine(60, 600, 0.1)),
+        600,
+    ),
+    "momentum 0.9, 0.05, 600 steps": (Momentum(0.05), 600),
+    "GD 0.5, 600 steps": (GD(0.5), 600),
+    "smooth sign descent 1e-4, eps 1e-4, 300 steps": (SignGD(1e-4, eps=1e-4), 300),
+    "spectral descent 1e-3, 300 steps": (Spectral(1e-3), 300),
+}
+ORDERS = (
+    ("GD", GD, 0.5, 100.0),
+    ("momentum 0.9", Momentum, 0.05, 10.0),
+    ("smooth sign descent, eps 1e-4", lambda rate: SignGD(rate, eps=1e-4), 2e-4, 0.02),
+    ("spectral descent", Spectral, 1e-3, 0.2),
+    ("AdamW, eps 1e-4", lambda rate: AdamW(rate, eps=1e-4, weight_decay=0.0), 1e-3, 0.1),
+    ("AdamW", lambda rate: AdamW(rate, weight_decay=0.0), 1e-3, 0.1),
+)
 
 
 def worst_weight(theory, run):
@@ -101,6 +122,41 @@ def fewer(seeds):
         yield {"run": name, "evaluations a step": calls, "losses": loss, "displacement": moved}
 
 
+def limits(seeds):
+    """The flow of an optimizer against its steps: evaluations, and what the limit of small rates costs in accuracy."""
+    flow = derive(MODEL, "exact")
+    for name, (optimizer, steps) in FLOWS.items():
+        rows = []
+        for seed in seeds:
+            options = {"steps": steps, "optimizer": optimizer, "save_at": 21}
+            start = MODEL.init(0.8, seed)
+            every = integrate(flow, DATA, start, method="steps", **options)
+            found = [
+                integrate(flow, DATA, start, method="flow", discrete_start=discrete, **options)
+                for discrete in (20, 0)
+            ]
+            rows.append((found[0].statistics["rhs_calls"] / steps, *(worst_loss(f, every) for f in found)))
+        calls, loss, bare = np.max(rows, axis=0)
+        yield {"run": name, "evaluations a step": calls, "losses": loss, "without a discrete start": bare}
+
+
+def orders(seeds):
+    """Error of the flow at a fixed product of rate and steps, over the rate: the power with which it falls."""
+    flow = derive(MODEL, "exact")
+    for name, rule, rate, total in ORDERS:
+        slopes = []
+        for seed in seeds:
+            start, gaps, rates = MODEL.init(0.8, seed), [], rate * np.array([1.0, 0.5, 0.25])
+            for slower in rates:
+                steps = round(total / slower)
+                options = {"steps": steps, "optimizer": rule(slower), "save_at": [0, steps]}
+                every = integrate(flow, DATA, start, method="steps", **options)
+                found = integrate(flow, DATA, start, method="flow", discrete_start=0, rtol=1e-6, **options)
+                gaps.append(displacement(found, every))
+            slopes.append(np.polyfit(np.log(rates), np.log(gaps), 1)[0])
+        yield {"optimizer": name, "smallest power": min(slopes), "largest power": max(slopes)}
+
+
 def closures(seeds):
     """The softmax closure under AdamW beside training, over gamma."""
     optimizer, flow = AdamW(1e-3, weight_decay=0.0), derive(MODEL, "softmax")
@@ -146,7 +202,7 @@ def main():
     """Measure, print and keep."""
     quick = "--quick" in sys.argv
     seeds = (0,) if quick else (0, 1, 2)
-    found = {f.__name__: list(f(seeds)) for f in (exactly, fewer, closures)}
+    found = {f.__name__: list(f(seeds)) for f in (exactly, fewer, limits, orders, closures)}
     for rows in found.values():
         print(table(rows), end="\n\n")
     if not quick:

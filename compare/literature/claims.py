@@ -10,6 +10,8 @@ def claims() -> tuple[Claim, ...]:
     """All claims, in the order of the papers; nothing is tested before `Claim.verify` is called."""
     from . import attention, equations, signatures, theorem_one, two_stage
     from . import label_claims as laws
+    from .steps import class_frequency, decay_clock, spectral_growth
 
     parts = (equations, laws, theorem_one, two_stage, attention, signatures)
+    parts += (decay_clock, class_frequency, spectral_growth)
     return tuple(claim for part in parts for claim in part.claims())

@@ -54,7 +54,8 @@ class SmoothStepper(Stepper):
         first, o = self.first, self._optimizer
         moments, units = _moments(first, o), np.ones((len(first.updates.parts), 2))
         state = np.concatenate([first.y, *moments])
-        size = min((_rms(first.y[low:high]) for low, high, *_ in first.updates.parts), default=1.0) or 1.0
+        sizes = [_rms(first.y[low:high]) for low, high, *_ in first.updates.parts]
+        size = min((s for s in sizes if s > 0.0), default=1.0)
         for k, (low, high, *_) in enumerate(first.updates.parts):
             for m, moment in enumerate(moments):
                 units[k, m] = (_rms(moment[low:high]) or 1.0) / size

@@ -4,6 +4,8 @@ from .blow_up_forms import blow_up_bracket as blow_up_bracket
 from .blow_up_forms import decayed_blow_up as decayed_blow_up
 from .blow_up_forms import decayed_time as decayed_time
 from .blow_up_forms import homogeneous_blow_up as homogeneous_blow_up
+from .blow_up_forms import homogeneous_clock as homogeneous_clock
+from .blow_up_forms import homogeneous_decayed_blow_up as homogeneous_decayed_blow_up
 from .blow_up_forms import three_factor_blow_up as three_factor_blow_up
 from .blow_up_forms import trilinear_blow_up as trilinear_blow_up
 from .closed_forms import ascent_blow_up as ascent_blow_up

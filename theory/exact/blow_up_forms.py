@@ -197,14 +197,67 @@ def decayed_blow_up(blow_up: float, rate: float, decay: float) -> float:
         If `blow_up` or the decay is negative, or the rate is not positive.
     """
     C, lam = positive("rate", rate), nonnegative("decay", decay)
+    return _reached(blow_up, C, Fraction(lam))
+
+
+def homogeneous_clock(t: npt.ArrayLike, degree: int, decay: float) -> Array:
+    """Time tau of a degree-L leading flow without weight decay that corresponds to `t` with it.
+
+    Where the part of the loss that drives the flow is homogeneous of degree L in all weights that move, dW/dt = G(W) -
+    lambda W has the solution W(t) = exp(-lambda t) Y(tau) with dY/dtau = G(Y), Y(0) = W(0) and tau = (1 - exp(-(L - 2)
+    lambda t)) / ((L - 2) lambda). For L = 2 the clock is the same: every growth rate sigma becomes sigma - lambda.
+
+    Parameters
+    ----------
+    t : array_like
+        Flow times, not negative.
+    degree : int
+        L >= 2.
+    decay : float
+        lambda >= 0, one for all weights.
+
+    Raises
+    ------
+    ValueError
+        If the degree is below 2, or a time or the decay is negative.
+    """
+    L, lam = integer("degree", degree, 2), nonnegative("decay", decay)
+    return decayed(times(t), (L - 2) * lam)
+
+
+def homogeneous_decayed_blow_up(degree: int, blow_up: float, decay: float) -> float:
+    """Blow-up time of a degree-L leading flow with weight decay, from the one tau* without; infinity if decay wins.
+
+    It blows up if and only if tau* < 1 / ((L - 2) lambda), which is decided exactly; see `homogeneous_clock`.
+
+    Parameters
+    ----------
+    degree : int
+        L >= 3; a flow of degree 2 is linear and never blows up.
+    blow_up : float
+        tau* in flow time, such as `homogeneous_blow_up` or ``Trajectory.outcome`` has it; may be infinite.
+    decay : float
+        lambda >= 0, one for all weights.
+
+    Raises
+    ------
+    ValueError
+        If the degree is below 3, or a number is negative.
+    """
+    L, lam = integer("degree", degree, 3), nonnegative("decay", decay)
+    return _reached(blow_up, 1.0, (L - 2) * Fraction(lam))
+
+
+def _reached(blow_up: float, C: float, lam: Fraction) -> float:
+    """When (C / lambda) (1 - exp(-lambda t)) reaches the time of a blow-up; infinity if it does not."""
     if blow_up == float("inf"):
         return blow_up
     s = float(times(blow_up, name="blow_up"))
-    if lam == 0.0:
+    if lam == 0:
         return s / C
-    share = Fraction(s) * Fraction(lam) / Fraction(C)  # of the way to C / lambda, exactly
+    share = Fraction(s) * lam / Fraction(C)  # of the way to C / lambda, exactly
     if share >= 1:
         return float("inf")
     if share < 1e-8:
         return s / C * (1.0 + 0.5 * float(share))
-    return float(-np.log1p(-float(share)) if share < 0.5 else -np.log(float(1 - share))) / lam
+    return float(-np.log1p(-float(share)) if share < 0.5 else -np.log(float(1 - share))) / float(lam)

@@ -18,7 +18,7 @@ from smallinit.sim import (
     integrate,
 )
 from smallinit.sim.optimizers.schedule import Clock
-from smallinit.theory import CompositeTask, EmbMLP, derive
+from smallinit.theory import CompositeTask, EmbMLP, derive, exact
 
 MODEL, DATA = EmbMLP(6, 5, 4), random_data(d_vocab=6, n=25, n_ctx=3)
 START = MODEL.init(0.5, 0)
@@ -162,6 +162,33 @@ def test_events_lie_at_the_flow_time_of_parts_of_steps():
     assert found.events["half"][0] == pytest.approx(3.3, rel=1e-12)
 
 
+@pytest.mark.parametrize("optimizer", [AdamW(0.01), Momentum(0.02)], ids=["adam", "momentum"])
+def test_a_weight_may_start_at_zero(optimizer):
+    start = START | {"W_out": np.zeros_like(START["W_out"])}
+    options = {"steps": 60, "optimizer": optimizer, "save_at": [60]}
+    steps = integrate(EXACT, DATA, start, method="steps", **options)
+    found = integrate(EXACT, DATA, start, method="flow", **options)
+    for k in START:
+        moved = np.linalg.norm(steps.weights[k][-1] - start[k])
+        assert np.linalg.norm(found.weights[k][-1] - steps.weights[k][-1]) < 0.03 * moved
+
+
+def test_limits_end_a_run_with_what_there_is():
+    few = followed(AdamW(0.01), 200, save_at=[0, 10, 200], max_steps=30, throw=False)
+    assert few.outcome.status is Status.MAX_STEPS
+    assert few.steps.tolist() == [0, 10]
+    assert 0.2 < few.outcome.t < 2.0
+    short = followed(AdamW(0.01), 10_000_000 // 100, save_at=[0], max_seconds=0.2, throw=False)
+    assert short.outcome.status is Status.MAX_SECONDS
+
+
+def test_what_diverges_in_the_discrete_start_says_so():
+    leading = derive(MODEL, "leading")
+    found = integrate(leading, DATA, START, steps=50, optimizer=GD(1e60), method="flow", throw=False)
+    assert not found.outcome.success
+    assert np.isfinite(found.weights["W_E"]).all()
+
+
 def test_a_blow_up_is_a_regular_end_in_flow_time():
     model = EmbMLP(6, 5, 4)
     leading = derive(model, "leading")
@@ -201,3 +228,23 @@ def test_refusals(options, words):
 def test_a_discrete_start_needs_an_optimizer():
     with pytest.raises(ValueError, match="`discrete_start` belongs to an `optimizer`"):
         integrate(EXACT, DATA, START, t1=1.0, discrete_start=3)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_decay_ends_in_a_blow_up_or_none_as_predicted(seed):
+    """20 starts of a degree-3 flow, with decays on both sides of 1/tau*."""
+    rng, leading = np.random.default_rng(seed), derive(MODEL, "leading")
+    start = {k: rng.normal(size=v.shape) for k, v in START.items()}
+    plain = integrate(leading, DATA, start, t1=1e4, save_at=1, rtol=1e-9).outcome.t
+    share = np.linspace(0.3, 1.7, 20)[seed]
+    decay = share / plain
+    predicted = exact.homogeneous_decayed_blow_up(3, plain, decay)
+    assert np.isfinite(predicted) == (share < 1)
+    rate = 0.01 * plain
+    found = integrate(
+        leading, DATA, start, steps=1500, optimizer=GD(rate, weight_decay=decay), method="flow", rtol=1e-8,
+        discrete_start=0, save_at=1,
+    )  # fmt: skip
+    assert found.outcome.status is (Status.BLOW_UP if share < 1 else Status.REACHED_END)
+    if share < 1:
+        assert found.outcome.t == pytest.approx(predicted, rel=1e-5)

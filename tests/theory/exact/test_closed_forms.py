@@ -120,6 +120,23 @@ def test_keys_and_queries():
     assert exact.key_query_ratio(1e4, F, Q, K) < 1e-12
 
 
+@pytest.mark.parametrize("degree", [2, 3, 4, 6])
+def test_decay_is_a_change_of_clock_of_homogeneous_flows(degree):
+    """For the gradient of a random form of that degree, which knows nothing of the package."""
+    rng = np.random.default_rng(degree)
+    forms = rng.normal(size=(4, degree, 3))
+
+    def ascent(w):
+        factors = forms @ w
+        others = [np.prod(np.delete(factors, j, axis=1), axis=1) for j in range(degree)]
+        return sum(others[j] @ forms[:, j] for j in range(degree))
+
+    start, lam, t = 0.1 * rng.normal(size=3), 0.7, 0.4
+    with_decay = solved(lambda w: ascent(w) - lam * w, start, t)
+    without = solved(ascent, start, float(exact.homogeneous_clock(t, degree, lam)))
+    np.testing.assert_allclose(with_decay, np.exp(-lam * t) * without, rtol=1e-8)
+
+
 def test_decay_maps_time():
     C, lam, y0 = 2.0, 0.3, 0.5
     s_star = 1.0 / y0  # of y' = y^2

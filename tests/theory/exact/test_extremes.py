@@ -253,6 +253,32 @@ def test_decay():
     assert exact.decayed_blow_up(np.inf, 1.0, 0.0) == np.inf
 
 
+def test_decay_of_homogeneous_flows():
+    for k, (t, decay) in enumerate(draws(250, "+0", "+0")):
+        L, lam, T = 3 + k % 5, mpf(decay), mpf(t)
+        rate = (L - 2) * lam
+        expected = (1 - mpmath.exp(-rate * T)) / rate if decay else T
+        assert agree(exact.homogeneous_clock(t, L, decay), expected), (t, L, decay)
+        assert exact.homogeneous_clock(t, 2, decay) == t
+        end = float(1 / rate) if decay else t
+        for star in (
+            t,
+            0.5 * end,
+            end * (1.0 - 1e-12),
+            np.nextafter(end, 0.0),
+            end,
+            np.nextafter(end, np.inf),
+        ):
+            left = 1 - mpf(float(star)) * rate
+            expected = mpf(float(star)) if not decay else -mpmath.log(left) / rate if left > 0 else mpf("inf")
+            assert agree(exact.homogeneous_decayed_blow_up(L, star, decay), expected), (star, L, decay)
+    assert exact.homogeneous_decayed_blow_up(3, np.inf, 0.0) == np.inf
+    assert exact.homogeneous_decayed_blow_up(3, 2.0, 0.5) == np.inf  # just at the threshold
+    assert (
+        exact.homogeneous_decayed_blow_up(5, 0.5, 2.0 / 3.0) < np.inf
+    )  # 2/3 rounded down: tau* lies just before it
+
+
 def test_condensation_cosine():
     for a, f in draws(200, "-0", "-"):
         assert agree(exact.condensation_cosine(a, f), mpf(a) / mpmath.hypot(mpf(a), mpf(f)))
@@ -330,6 +356,12 @@ def test_ratio_of_singular_values(turned):
         (exact.homogeneous_blow_up, (2, 1.0, 1.0), "degree"),
         (exact.decayed_time, (1.0, 0.0, 1.0), "rate"),
         (exact.decayed_blow_up, (-1.0, 1.0, 1.0), "blow_up"),
+        (exact.homogeneous_clock, (1.0, 1, 1.0), "degree"),
+        (exact.homogeneous_clock, (1.0, 3, -1.0), "decay"),
+        (exact.homogeneous_clock, (-1.0, 3, 1.0), "t"),
+        (exact.homogeneous_decayed_blow_up, (2, 1.0, 1.0), "degree"),
+        (exact.homogeneous_decayed_blow_up, (3, -1.0, 1.0), "blow_up"),
+        (exact.homogeneous_decayed_blow_up, (3, 1.0, np.nan), "decay"),
         (exact.condensation_cosine, (np.nan, 1.0), "along"),
         (exact.key_query, (1.0, np.eye(2), np.eye(3), np.eye(2)), "F"),
         (exact.key_query_ratio, (np.nan, np.eye(2), np.eye(2), np.eye(2)), "t"),

@@ -1,0 +1,1 @@
+"""Statements about how optimizers move what a flow describes."""
