@@ -15,6 +15,7 @@ from ...theory.algebra.nodes import matrix_symbols
 from ...theory.algebra.sizes import dimension_sizes
 from ...theory.data.inputs import N_CTX, ROWS
 from ...theory.flows.powers import model_logits
+from ...theory.flows.squares import row_pairs, squared_gradients
 from ..kernel._interpreter import rhs
 from ..kernel.cache import LOCK
 from ..kernel.problem import Problem
@@ -98,11 +99,44 @@ def evaluate_flow(flow: Flow, data: Dataset, weights: Mapping[str, Any]) -> dict
     return {name: moved[name] for name in clean}
 
 
+def compile_squares(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], fold: bool = True) -> Problem:
+    """Compile S = sum_i omega_i g_i o g_i, squares of the gradients of single sequences; arguments as in `compile_flow`.
+
+    Returns
+    -------
+    Problem
+        It writes S in place of dW/dt, in the layout of `compile_flow`.
+
+    Raises
+    ------
+    ValueError
+        If the vocabularies differ, or a gradient is no sum of products over the sequences.
+    """
+    model = flow.model
+    model.check_data(data)
+    values = distinct_rows(model, data, labels_apart=True)
+    if model.per_position:
+        values |= row_pairs(data.weights[~data.held_out], data.n_ctx)
+    frozen = {w: start[w] for w in model.weights if w not in flow.moving and fold}
+    return _compile_values(flow, squared_gradients(flow), values, data.n_ctx, frozen)
+
+
 def _compile(flow: Flow, data: Dataset, frozen: dict[str, np.ndarray]) -> Problem:
-    values = distinct_rows(flow.model, data)
+    return _compile_values(
+        flow, flow.right_hand_sides, distinct_rows(flow.model, data), data.n_ctx, frozen
+    )
+
+
+def _compile_values(
+    flow: Flow,
+    sides: Mapping[str, Matrix],
+    values: dict[str, Any],
+    n_ctx: int,
+    frozen: dict[str, np.ndarray],
+) -> Problem:
     shapes = {w: s for w, s in flow.model.weights.items() if w not in frozen}
-    sides = {w: flow.right_hand_sides[w] for w in shapes}
-    sizes = flow.model.sizes | {ROWS: values["omega"].shape[0], N_CTX: data.n_ctx}
+    sides = {w: sides[w] for w in shapes}
+    sizes = flow.model.sizes | {ROWS: values["omega"].shape[0], N_CTX: n_ctx}
     for side in sides.values():
         sizes |= dimension_sizes(side, values)
     return compile_sides(sides, values | frozen, shapes, sizes, frozen)
@@ -122,14 +156,18 @@ def compile_sides(
     return Problem(rhs, layout, kernel.floats, kernel.ints, np.empty(kernel.work_size), frozen)
 
 
-def distinct_rows(model: Model, data: Dataset) -> dict[str, Any]:
-    """Data matrices of the training rows, with those merged that the loss cannot tell apart."""
+def distinct_rows(model: Model, data: Dataset, labels_apart: bool = False) -> dict[str, Any]:
+    """Data matrices of the training rows, with those merged that the loss cannot tell apart.
+
+    A square of gradients tells labels apart: with `labels_apart`, rows merge only where these are the same.
+    """
     values = model.data_matrices(data)
     symbols = matrix_symbols(model_logits(model))
     if any(s.cols == ROWS for s in symbols):
         return values  # rows that look at each other stay as they are
     told_apart = {s.name for s in symbols if s.rows == ROWS and s.name in values}
-    return merge_rows(values, told_apart | (set() if model.loss_function.linear_in_labels else {"Y"}))
+    labels_apart = labels_apart or not model.loss_function.linear_in_labels
+    return merge_rows(values, told_apart | ({"Y"} if labels_apart else set()))
 
 
 def merge_rows(values: dict[str, Any], inputs: set[str]) -> dict[str, Any]:

@@ -1,0 +1,174 @@
+"""Squares of the gradients of single sequences, summed over the data: what minibatches add to a second moment.
+
+With sequence weights omega the gradient of the mean loss is g = sum_i omega_i g_i, and S = sum_i omega_i g_i o g_i (theory.md
+F). Every g is a sum of products A^T B over the rows of the logits, so g_i is a sum of outer products of rows of A and B:
+where a sequence has one row and the gradient one product, ``S = (A o A)^T diag(omega) (B o B)``, factors squared entry by
+entry; several products or several rows of a sequence are summed before they are squared, which takes one such product
+for each pair of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sparse
+import sympy as sp
+
+from ..algebra.matrices import diagonal, hadamard, hadamard_power, product, split, terms_of, total, transpose
+from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
+from ..data.inputs import ROW_WEIGHTS, ROWS, dimension, one_hot
+
+if TYPE_CHECKING:
+    from .flow import Flow
+
+# Every pair of rows of one sequence, the second not before the first: which two, one-hot, and what their product counts.
+ROW_PAIRS = dimension("n_row_pair")
+FIRST, SECOND = (StochasticSymbol(f"R_{which}", ROW_PAIRS, ROWS) for which in ("first", "second"))
+PAIR_WEIGHTS = sp.MatrixSymbol("omega_pair", ROW_PAIRS, 1)
+
+
+@dataclass(frozen=True)
+class RowSum:
+    """``mask o (left^T right)``: a sum over the rows of the logits, of one outer product each.
+
+    Attributes
+    ----------
+    left, right : Matrix
+        Shapes (n, rows) and (n, cols).
+    mask : Matrix
+        Factor of every entry that all rows share, shape (rows, cols).
+    """
+
+    left: Matrix
+    right: Matrix
+    mask: Matrix
+
+    @classmethod
+    def of(cls, left: Matrix, right: Matrix) -> RowSum:
+        """The sum without a mask."""
+        return cls(left, right, sp.OneMatrix(left.cols, right.cols))
+
+    @property
+    def T(self) -> RowSum:
+        """The transpose."""
+        return RowSum(self.right, self.left, transpose(self.mask))
+
+    def between(self, before: Sequence[Matrix], after: Sequence[Matrix]) -> RowSum | None:
+        """``before mask o (left^T right) after`` as such a sum; None where a mask stands in the way."""
+        if isinstance(self.mask, sp.OneMatrix):
+            left = product(self.left, *(transpose(f) for f in reversed(before)))
+            return RowSum.of(left, product(self.right, *after))
+        if after and product(*after).cols == 1:  # (K o a b^T) v = a o (K diag(v) b)
+            inner = product(self.right, diagonal(product(*after)), transpose(self.mask))
+            column = RowSum.of(hadamard(self.left, inner), sp.OneMatrix(self.left.rows, 1))
+            return column.between(before, ())
+        if before and product(*before).rows == 1:
+            turned = self.T.between([], [transpose(product(*before))])
+            return turned and turned.T.between([], after)
+        return None if before or after else self
+
+
+def squared_gradients(flow: Flow) -> dict[str, Matrix]:
+    """Derive S = sum_i omega_i g_i o g_i of every weight, g_i the gradient of the closure on sequence i.
+
+    Logits of one sequence must not depend on another. The data matrices are those of `Flow.right_hand_sides`, of rows
+    that are *not* merged where labels differ; where a sequence has several rows, those of `row_pairs` stand beside
+    them.
+
+    Returns
+    -------
+    dict
+        Weight name -> S, of the weight's shape; zero for a weight that rests.
+
+    Raises
+    ------
+    ValueError
+        If a gradient is no sum of products over the rows of the logits.
+    """
+    pairs = flow.model.per_position
+    return {w: _squared(list(_row_sums(e, w)), e, pairs) for w, e in flow.right_hand_sides.items()}
+
+
+def row_pairs(weights: np.ndarray, rows: int) -> dict[str, sparse.csr_array | np.ndarray]:
+    """Values of the data matrices of pairs of rows, of sequences with `weights` (m,) and `rows` rows each."""
+    first, second = np.triu_indices(rows)
+    starts = rows * np.arange(len(weights))[:, None]
+    count = np.where(first == second, 1.0, 2.0)  # each pair stands for both orders
+    width = rows * len(weights)
+    return {
+        FIRST.name: one_hot(starts + first, width),
+        SECOND.name: one_hot(starts + second, width),
+        PAIR_WEIGHTS.name: (count / weights[:, None]).reshape(-1, 1),  # rows hold the sequence's weight already
+    }
+
+
+def _squared(sums: list[RowSum], like: Matrix, pairs: bool) -> Matrix:
+    """sum_i (1/omega_i) (sum of all products on the rows of sequence i), squared entry by entry."""
+    first, second, weights = (
+        (FIRST, SECOND, PAIR_WEIGHTS) if pairs else (sp.S.One, sp.S.One, hadamard_power(ROW_WEIGHTS, sp.S(-1)))
+    )
+    squares = [
+        hadamard(
+            a.mask,
+            b.mask,
+            product(
+                transpose(hadamard(product(first, a.left), product(second, b.left))),
+                diagonal(weights),
+                hadamard(product(first, a.right), product(second, b.right)),
+            ),
+        )
+        for a in sums
+        for b in sums
+    ]
+    return total(sp.ZeroMatrix(*like.shape), *squares)
+
+
+def _row_sums(expr: Matrix, weight: str) -> Iterator[RowSum]:
+    """Write a gradient as sums over rows."""
+    for term in terms_of(expr):
+        scalar, factors = split(term)
+        cut = next((i for i, f in enumerate(factors[:-1]) if f.cols == ROWS), None)
+        if cut is not None:
+            left = transpose(product(*factors[: cut + 1]))
+            yield RowSum.of(left, product(scalar, *factors[cut + 1 :]))
+            continue
+        held = [i for i, f in enumerate(factors) if _holds_rows(f)]
+        if len(held) != 1:
+            raise _refusal(weight, term)
+        i = held[0]
+        for inner in _inside(factors[i], weight):
+            found = inner.between(factors[:i], factors[i + 1 :])
+            if found is None:
+                raise _refusal(weight, term)
+            yield RowSum(product(scalar, found.left), found.right, found.mask)
+
+
+def _inside(factor: Matrix, weight: str) -> Iterator[RowSum]:
+    """Sums over rows of a factor that is a sum, a transpose or an entrywise product."""
+    if isinstance(factor, sp.MatAdd):
+        yield from _row_sums(factor, weight)
+    elif isinstance(factor, sp.Transpose):
+        yield from (inner.T for inner in _inside(factor.arg, weight))
+    elif isinstance(factor, sp.HadamardProduct) and sum(map(_holds_rows, factor.args)) == 1:
+        shared = hadamard(*(f for f in factor.args if not _holds_rows(f)))
+        (rows,) = filter(_holds_rows, factor.args)
+        yield from (
+            RowSum(inner.left, inner.right, hadamard(inner.mask, shared)) for inner in _row_sums(rows, weight)
+        )
+    else:
+        raise _refusal(weight, factor)
+
+
+def _holds_rows(expr: Matrix) -> bool:
+    return any(ROWS in symbol.shape for symbol in matrix_symbols(expr))
+
+
+def _refusal(weight: str, term: Matrix) -> ValueError:
+    return ValueError(
+        f"the gradient for {weight!r} holds {term}, which is no sum of products over the sequences: its minibatches have "
+        "no second moment in closed form; leave `batch_size` out."
+    )
+
