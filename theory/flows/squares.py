@@ -17,8 +17,9 @@ import numpy as np
 import scipy.sparse as sparse
 import sympy as sp
 
-from ..algebra.matrices import diagonal, hadamard, hadamard_power, product, split, terms_of, total, transpose
+from ..algebra.matrices import diagonal, hadamard, product, split, terms_of, total, transpose
 from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
+from ..algebra.rebuild import Substitution
 from ..data.inputs import ROW_WEIGHTS, ROWS, dimension, one_hot
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class RowSum:
         """The sum without a mask."""
         return cls(left, right, sp.OneMatrix(left.cols, right.cols))
 
+    def unweighted(self) -> RowSum:
+        """The sum with all rows of weight 1."""
+        ones = Substitution({ROW_WEIGHTS: sp.OneMatrix(*ROW_WEIGHTS.shape)})
+        return RowSum(ones(self.left), ones(self.right), self.mask)
+
     @property
     def T(self) -> RowSum:
         """The transpose."""
@@ -61,14 +67,29 @@ class RowSum:
         if isinstance(self.mask, sp.OneMatrix):
             left = product(self.left, *(transpose(f) for f in reversed(before)))
             return RowSum.of(left, product(self.right, *after))
-        if after and product(*after).cols == 1:  # (K o a b^T) v = a o (K diag(v) b)
-            inner = product(self.right, diagonal(product(*after)), transpose(self.mask))
-            column = RowSum.of(hadamard(self.left, inner), sp.OneMatrix(self.left.rows, 1))
-            return column.between(before, ())
-        if before and product(*before).rows == 1:
-            turned = self.T.between([], [transpose(product(*before))])
-            return turned and turned.T.between([], after)
-        return None if before or after else self
+        if not before and not after:
+            return self
+        if (cut := _column(after)) is not None:  # (K o a b^T) v = a o (K diag(v) b)
+            column, rest = cut
+            inner = product(self.right, diagonal(column), transpose(self.mask))
+            found = RowSum.of(hadamard(self.left, inner), sp.OneMatrix(self.left.rows, 1))
+            return found.between(before, rest)
+        turned = [transpose(f) for f in reversed(before)]
+        if _column(turned) is not None:
+            found = self.T.between([], turned)
+            return found and found.T.between([], after)
+        return None
+
+
+def _column(factors: Sequence[Matrix]) -> tuple[Matrix, list[Matrix]] | None:
+    """First factors that make up a column, and the rest; ones are a column times a row."""
+    for i, f in enumerate(factors):
+        if f.cols == 1:
+            return product(*factors[: i + 1]), list(factors[i + 1 :])
+        if isinstance(f, sp.OneMatrix):
+            column = product(*factors[:i], sp.OneMatrix(f.rows, 1))
+            return column, [sp.OneMatrix(1, f.cols), *factors[i + 1 :]]
+    return None
 
 
 def squared_gradients(flow: Flow) -> dict[str, Matrix]:
@@ -89,7 +110,10 @@ def squared_gradients(flow: Flow) -> dict[str, Matrix]:
         If a gradient is no sum of products over the rows of the logits.
     """
     pairs = flow.model.per_position
-    return {w: _squared(list(_row_sums(e, w)), e, pairs) for w, e in flow.right_hand_sides.items()}
+    return {
+        w: _squared([s.unweighted() for s in _row_sums(e, w)], e, pairs)
+        for w, e in flow.right_hand_sides.items()
+    }
 
 
 def row_pairs(weights: np.ndarray, rows: int) -> dict[str, sparse.csr_array | np.ndarray]:
@@ -101,14 +125,14 @@ def row_pairs(weights: np.ndarray, rows: int) -> dict[str, sparse.csr_array | np
     return {
         FIRST.name: one_hot(starts + first, width),
         SECOND.name: one_hot(starts + second, width),
-        PAIR_WEIGHTS.name: (count / weights[:, None]).reshape(-1, 1),  # rows hold the sequence's weight already
+        PAIR_WEIGHTS.name: (weights[:, None] * count / rows**2).reshape(-1, 1),
     }
 
 
 def _squared(sums: list[RowSum], like: Matrix, pairs: bool) -> Matrix:
-    """sum_i (1/omega_i) (sum of all products on the rows of sequence i), squared entry by entry."""
+    """sum_i omega_i (sum of all products on the rows of sequence i), squared entry by entry."""
     first, second, weights = (
-        (FIRST, SECOND, PAIR_WEIGHTS) if pairs else (sp.S.One, sp.S.One, hadamard_power(ROW_WEIGHTS, sp.S(-1)))
+        (FIRST, SECOND, PAIR_WEIGHTS) if pairs else (sp.S.One, sp.S.One, ROW_WEIGHTS)
     )
     squares = [
         hadamard(
