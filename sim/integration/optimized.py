@@ -10,11 +10,12 @@ import numpy as np
 
 from ...theory.base.frozen import sealed
 from ...theory.base.validate import choice, integer
-from ..compile.compiler import compile_flow
+from ..compile.compiler import compile_flow, compile_squares
 from ..ode.events import Event, as_events
 from ..ode.methods import Method
 from ..ode.outcome import Outcome, Status
 from ..ode.solve import solve
+from ..optimizers.minibatches import Minibatches, checked_batch_size
 from ..optimizers.multirate import Multirate
 from ..optimizers.optimizer import Optimizer
 from ..optimizers.recursion import Steps
@@ -47,12 +48,14 @@ def integrate_steps(
     progress: Callable[[float], None] | None,
     observables: Sequence[str] | None,
     settings: Mapping[str, Any],
+    batch_size: int | None = None,
 ) -> tuple[Trajectory, Outcome]:
     """Move a flow's weights by an optimizer; arguments as in `integrate`, validated weights."""
     steps = integer("steps", steps, 0)
     saves = save_steps(save_at, steps)
     optimizer.of_weights(flow.model.weights)
-    chosen = _method(method, optimizer, tolerance)
+    minibatches = None if batch_size is None else _minibatches(flow, data, weights, optimizer, batch_size)
+    chosen = _method(method, optimizer, tolerance, minibatches)
     clock = optimizer.clock(steps)
     problem = compile_flow(flow, data, weights)
     view = None if observables is None else LiveView(flow, data, problem, observables)
@@ -71,10 +74,12 @@ def integrate_steps(
         measured={} if view is None else view.named(solution.y),
         outcome=outcome,
         kind="theory",
-        label=f"{flow.closure}, {optimizer}",
+        label=f"{flow.closure}, {optimizer}" + (f", batches of {batch_size}" if batch_size else ""),
         closure=flow.closure,
         statistics=solution.statistics,
-        provenance=provenance(**settings, method=chosen.name, optimizer=optimizer.spec()),
+        provenance=provenance(
+            **settings, method=chosen.name, optimizer=optimizer.spec(), batch_size=batch_size
+        ),
         steps=solution.t if np.any(solution.t % 1.0) else solution.t.astype(np.int64),
         model=flow.model,
         data=data,
@@ -82,12 +87,22 @@ def integrate_steps(
     ), outcome
 
 
-def _method(method: str | None, optimizer: Optimizer, tolerance: float) -> Method:
+def _minibatches(
+    flow: Flow, data: Dataset, weights: Mapping[str, np.ndarray], optimizer: Optimizer, batch_size: int
+) -> Minibatches:
+    """What minibatches add to the square of the mean gradient."""
+    size = checked_batch_size(batch_size, optimizer, int((~data.held_out).sum()))
+    return Minibatches(compile_squares(flow, data, weights), size)
+
+
+def _method(
+    method: str | None, optimizer: Optimizer, tolerance: float, minibatches: Minibatches | None
+) -> Method:
     """What was asked for; by default the fewest gradients that the optimizer allows."""
     name = ("multirate" if optimizer.elementwise else "steps") if method is None else method
     if choice("method", name, METHODS) == "steps":
-        return Steps(optimizer)
-    return Multirate(optimizer, tolerance)
+        return Steps(optimizer, minibatches)
+    return Multirate(optimizer, tolerance, minibatches)
 
 
 def _in_flow_time(event: Event, clock: Clock) -> Event:

@@ -8,8 +8,9 @@ from ..kernel.problem import Problem
 from ..ode.codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
 from ..ode.methods.method import Method
 from ..ode.stepper import NotFiniteAtStart, StepControl, Stepper
-from .optimizer import Optimizer
-from .updates import Polynomial, Updates
+from .minibatches import Minibatches
+from .optimizer import AdamW, Optimizer
+from .updates import NONE, Polynomial, Updates
 
 
 class RecursionStepper(Stepper):
@@ -21,11 +22,21 @@ class RecursionStepper(Stepper):
         As in `Method.begin`; t0 and t1 are whole.
     optimizer : Optimizer
         What moves the weights.
+    minibatches : Minibatches or None
+        Of which the gradient is the mean; None for the full batch.
     """
 
     name = "steps"
 
-    def __init__(self, problem: Problem, y0: np.ndarray, t0: float, t1: float, optimizer: Optimizer) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        y0: np.ndarray,
+        t0: float,
+        t1: float,
+        optimizer: Optimizer,
+        minibatches: Minibatches | None = None,
+    ) -> None:
         self.problem, self.step, self.last = problem, int(t0), int(t1)
         self.updates = Updates(optimizer, problem, optimizer.clock(self.last))
         self._y, self._before, self._bad = y0.copy(), y0.copy(), False
@@ -35,6 +46,14 @@ class RecursionStepper(Stepper):
         self._gradient = self._evaluate(self._y)
         if not np.isfinite(self._gradient).all():
             raise NotFiniteAtStart(t0)
+        # Only AdamW has use for a second moment: for linear updates the mean gradient is enough.
+        self._noise = minibatches if isinstance(optimizer, AdamW) else None
+        self._keep = 1.0 if self._noise is None else self._noise.keep
+        self._extra = self._second_moment(self._y)
+
+    def _second_moment(self, y: np.ndarray) -> np.ndarray:
+        """What minibatches add to the square of the gradient."""
+        return NONE if self._noise is None else self._noise.extra(y)
 
     def _evaluate(self, y: np.ndarray) -> np.ndarray:
         self.problem(float(self.step), y, self._slope)
@@ -73,13 +92,15 @@ class RecursionStepper(Stepper):
             if self.step - self._from >= limit:
                 return OUT_OF_STEPS
             np.copyto(self._before, self._y)
-            self.updates.take(self._y, self.moments, self.step, 1, Polynomial(self._gradient))
+            path = Polynomial(self._gradient)
+            self.updates.take(self._y, self.moments, self.step, 1, path, self._keep, self._extra)
             gradient = self._evaluate(self._y) if np.isfinite(self._y).all() else self._gradient * np.nan
             if not np.isfinite(gradient).all():
                 np.copyto(self._y, self._before)
                 self._bad = True
                 return UNDERFLOW
-            self._gradient, self.step, taken = gradient, self.step + 1, taken + 1
+            self._gradient, self._extra = gradient, self._second_moment(self._y)
+            self.step, taken = self.step + 1, taken + 1
         return DONE if self.step >= self.last else RUNNING
 
     def dense(self, times: np.ndarray, out: np.ndarray) -> None:
@@ -101,15 +122,17 @@ class Steps(Method):
     ----------
     optimizer : Optimizer
         What moves the weights.
+    minibatches : Minibatches or None
+        Of which the gradient is the mean.
     """
 
     name = "steps"
     reference = "the optimizer's own definition"
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
+    def __init__(self, optimizer: Optimizer, minibatches: Minibatches | None = None) -> None:
+        self.optimizer, self.minibatches = optimizer, minibatches
 
     def begin(self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl) -> Stepper:
         """Start the recursion; tolerances play no part."""
         del control
-        return RecursionStepper(problem, y0, t0, t1, self.optimizer)
+        return RecursionStepper(problem, y0, t0, t1, self.optimizer, self.minibatches)
