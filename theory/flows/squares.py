@@ -92,6 +92,15 @@ def _column(factors: Sequence[Matrix]) -> tuple[Matrix, list[Matrix]] | None:
     return None
 
 
+def sequence_gradients(flow: Flow) -> dict[str, list[RowSum]]:
+    """Derive minus the gradient of every weight as sums over the rows of the logits, each of weight 1.
+
+    The terms of one sequence, over its number of rows, add up to minus its gradient. Arguments and errors as in
+    `squared_gradients`.
+    """
+    return {w: [s.unweighted() for s in _row_sums(e, w)] for w, e in flow.right_hand_sides.items()}
+
+
 def squared_gradients(flow: Flow) -> dict[str, Matrix]:
     """Derive S = sum_i omega_i g_i o g_i of every weight, g_i the gradient of the closure on sequence i.
 
@@ -110,10 +119,7 @@ def squared_gradients(flow: Flow) -> dict[str, Matrix]:
         If a gradient is no sum of products over the rows of the logits.
     """
     pairs = flow.model.per_position
-    return {
-        w: _squared([s.unweighted() for s in _row_sums(e, w)], e, pairs)
-        for w, e in flow.right_hand_sides.items()
-    }
+    return {w: _squared(sums, flow.right_hand_sides[w], pairs) for w, sums in sequence_gradients(flow).items()}
 
 
 def row_pairs(weights: np.ndarray, rows: int) -> dict[str, sparse.csr_array | np.ndarray]:
