@@ -13,10 +13,8 @@ import sympy as sp
 
 from ...theory.algebra.nodes import matrix_symbols
 from ...theory.algebra.sizes import dimension_sizes
-from ...theory.algebra.tangent import tangent
 from ...theory.data.inputs import N_CTX, ROWS
 from ...theory.flows.powers import model_logits
-from ...theory.flows.squares import row_pairs, squared_gradients
 from ..kernel._interpreter import rhs
 from ..kernel.cache import LOCK
 from ..kernel.problem import Problem
@@ -100,69 +98,11 @@ def evaluate_flow(flow: Flow, data: Dataset, weights: Mapping[str, Any]) -> dict
     return {name: moved[name] for name in clean}
 
 
-def compile_squares(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], fold: bool = True) -> Problem:
-    """Compile S = sum_i omega_i g_i o g_i, squares of the gradients of single sequences; arguments as in `compile_flow`.
-
-    Returns
-    -------
-    Problem
-        It writes S in place of dW/dt, in the layout of `compile_flow`.
-
-    Raises
-    ------
-    ValueError
-        If the vocabularies differ, or a gradient is no sum of products over the sequences.
-    """
-    model = flow.model
-    model.check_data(data)
-    values = distinct_rows(model, data, labels_apart=True)
-    if model.per_position:
-        values |= row_pairs(data.weights[~data.held_out], data.n_ctx)
-    frozen = {w: start[w] for w in model.weights if w not in flow.moving and fold}
-    return _compile_values(flow, squared_gradients(flow), values, data.n_ctx, frozen)
-
-
-def compile_tangent(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray]) -> Problem:
-    """Compile J l, the derivative of dW/dt when the weights move along l; arguments as in `compile_flow`.
-
-    Returns
-    -------
-    Problem
-        Its state holds the moving weights and then l, named W_moved, in the same layout; what it writes is zero for
-        the former and J l for the latter.
-    """
-    model = flow.model
-    model.check_data(data)
-    moving = {w: w.name for w in model.weight_symbols if w.name in flow.moving}
-    along = {w: sp.MatrixSymbol(f"{name}_moved", *w.shape) for w, name in moving.items()}
-    sides = {name: sp.ZeroMatrix(*w.shape) for w, name in moving.items()}
-    sides |= {along[w].name: tangent(flow.right_hand_sides[name], along) for w, name in moving.items()}
-    shapes = {name: model.weights[name] for name in moving.values()}
-    shapes |= {along[w].name: model.weights[name] for w, name in moving.items()}
-    frozen = {w: start[w] for w in model.weights if w not in flow.moving}
-    values = distinct_rows(model, data)
-    sizes = model.sizes | {ROWS: values["omega"].shape[0], N_CTX: data.n_ctx}
-    for side in flow.right_hand_sides.values():
-        sizes |= dimension_sizes(side, values)
-    return compile_sides(sides, values | frozen, shapes, sizes, frozen)
-
-
 def _compile(flow: Flow, data: Dataset, frozen: dict[str, np.ndarray]) -> Problem:
-    return _compile_values(
-        flow, flow.right_hand_sides, distinct_rows(flow.model, data), data.n_ctx, frozen
-    )
-
-
-def _compile_values(
-    flow: Flow,
-    sides: Mapping[str, Matrix],
-    values: dict[str, Any],
-    n_ctx: int,
-    frozen: dict[str, np.ndarray],
-) -> Problem:
+    values = distinct_rows(flow.model, data)
     shapes = {w: s for w, s in flow.model.weights.items() if w not in frozen}
-    sides = {w: sides[w] for w in shapes}
-    sizes = flow.model.sizes | {ROWS: values["omega"].shape[0], N_CTX: n_ctx}
+    sides = {w: flow.right_hand_sides[w] for w in shapes}
+    sizes = flow.model.sizes | {ROWS: values["omega"].shape[0], N_CTX: data.n_ctx}
     for side in sides.values():
         sizes |= dimension_sizes(side, values)
     return compile_sides(sides, values | frozen, shapes, sizes, frozen)

@@ -1,9 +1,10 @@
 """How far gradient descent on minibatches strays from its mean path: the covariance of the weights.
 
-Rows are drawn with replacement, so that a batch of B has a gradient of covariance ``C = (sum_i omega_i g_i g_i^T - g g^T)/B``.
-With the Jacobian J of the mean path the deviations of the weights have, to leading order in the noise, a covariance with
-``dSigma/dt = J Sigma + Sigma J^T + eta C`` (theory.md F). It is kept factored, Sigma = sum_k l_k l_k^T over a few
-directions l_k that J carries along: the leading ones exactly, all others as random combinations of the right covariance.
+Rows are drawn with replacement, so that the gradient of a batch of B has the covariance
+``C = (sum_i omega_i g_i g_i^T - g g^T) / B``. With the Jacobian J of the mean path the deviations of the weights have,
+to leading order in the noise, a covariance with ``dSigma/dt = J Sigma + Sigma J^T + eta C`` (theory.md F). It is kept
+factored, Sigma = sum_k l_k l_k^T over a few directions l_k that J carries along: the leading ones exactly, all others
+as random combinations that have the right covariance in the mean.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import numpy as np
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenDict, FrozenRecord, sealed
 from ...theory.base.validate import integer
-from ..compile.compiler import compile_flow, compile_tangent
+from ..compile.companions import compile_tangent
+from ..compile.compiler import compile_flow
 from ..integration.integrate import integrate
 from ..integration.save_steps import save_steps
+from ..kernel.blas_threads import one_blas_thread
 from ..optimizers.minibatches import checked_batch_size
 from ..optimizers.optimizer import GD
 from ..optimizers.schedule import Clock
@@ -31,7 +34,10 @@ if TYPE_CHECKING:
     from ...theory.flows.flow import Flow
 
 OVERSAMPLED = 8  # random directions beyond the rank, in which the leading ones of a covariance are looked for
-STABLE, LOOKS = 2.0, 6  # time step x fastest rate that Runge-Kutta 4 takes; iterations that estimate this rate
+STABLE, LOOKS = (
+    2.0,
+    6,
+)  # time step x fastest rate that Runge-Kutta 4 takes; iterations that estimate this rate
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -112,16 +118,19 @@ def fluctuations(
         For malformed input, an optimizer other than `GD`, or a closure whose gradient is no sum over sequences.
     """
     if not isinstance(optimizer, GD):
-        raise FieldError("optimizer", f"must be GD(...), whose noise is that of the gradient, got {optimizer!r}.")
+        raise FieldError(
+            "optimizer", f"must be GD(...), whose noise is that of the gradient, got {optimizer!r}."
+        )
     steps, pieces = integer("steps", steps, 1), integer("intervals", intervals, 1)
     directions = integer("rank", rank, 1), integer("draws", draws, 1), integer("seed", seed, 0)
-    size = checked_batch_size(batch_size, optimizer, int((~data.held_out).sum()))
+    size = checked_batch_size(batch_size, int((~data.held_out).sum()))
     saves = save_steps(save_at, steps)
     nodes = np.union1d(np.rint(np.linspace(0, steps, pieces + 1)).astype(np.int64), saves)
     path = integrate(flow, data, start, steps=steps, optimizer=optimizer, save_at=nodes)
     moments = Moments(flow, data, flow.model.validate(start), optimizer, size, *directions)
     kept = np.isin(nodes, saves)
-    rows = np.stack([r for r, k in zip(moments.along(path), kept, strict=True) if k])
+    with one_blas_thread():  # thousands of small products
+        rows = np.stack([r for r, k in zip(moments.along(path), kept, strict=True) if k])
     return Fluctuations(
         replace(
             path,
@@ -129,7 +138,7 @@ def fluctuations(
             steps=nodes[kept],
             weights={w: v[kept] for w, v in path.weights.items()},
             label=f"{path.label}, batches of {size}",
-            provenance=path.provenance | {"batch_size": size},
+            provenance={**path.provenance, "batch_size": size},
         ),
         moments.named(rows),
     )
@@ -159,10 +168,17 @@ class Moments:
     ) -> None:
         self.problem, self.tangent = compile_flow(flow, data, start), compile_tangent(flow, data, start)
         self.sequences = SequenceGradients(flow, data)
-        self.optimizer, self.size, self.rank, self.draws, self.n = optimizer, size, rank, draws, self.problem.n
+        self.optimizer, self.size, self.rank, self.draws, self.n = (
+            optimizer,
+            size,
+            rank,
+            draws,
+            self.problem.n,
+        )
         each, shapes = optimizer.of_weights(flow.model.weights), flow.model.weights
         self.rates, self.decays = (
-            self.problem.pack({w: np.full(shapes[w], each[w][k]) for w in self.problem.layout}) for k in (0, 1)
+            self.problem.pack({w: np.full(shapes[w], each[w][k]) for w in self.problem.layout})
+            for k in (0, 1)
         )
         self._random, self._out = np.random.default_rng(seed), np.zeros(2 * self.n)
         self._fastest = self._random.standard_normal(self.n)
@@ -174,13 +190,13 @@ class Moments:
 
     def along(self, path: Trajectory) -> Iterator[np.ndarray]:
         """Directions at every saved step of a path that begins at rest."""
-        assert path.steps is not None
-        clock: Clock = self.optimizer.clock(int(path.steps[-1]))
+        steps = np.asarray(path.steps)
+        clock: Clock = self.optimizer.clock(int(steps[-1]))
         rows, before = np.zeros((0, self.n)), None
-        for k, step in enumerate(path.steps):
+        for k, step in enumerate(steps):
             here = self._node({w: v[k] for w, v in path.weights.items()})
             if before is not None:
-                rates = clock.rates[int(path.steps[k - 1]) : int(step)]
+                rates = clock.rates[int(steps[k - 1]) : int(step)]
                 half = np.sqrt(np.sum(rates**2) / 2.0)  # the noise by the trapezoidal rule
                 rows = self._cut(np.concatenate([rows, half * before[2]]))
                 rows = self._carried(rows, before, here, float(path.t[k] - path.t[k - 1]))

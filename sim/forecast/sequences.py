@@ -1,4 +1,4 @@
-"""Gradients of the closure on single sequences as numbers, kept as factors: the square root of a minibatch's covariance."""
+"""Gradients of a closure on single sequences as numbers, kept as factors: what the noise of minibatches is made of."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
     from ...theory.flows.flow import Flow
 
-Factors = list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]
+Factors = list[tuple[np.ndarray, ...]]  # left, right and mask of each sum
 
 
 class SequenceGradients:

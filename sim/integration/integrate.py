@@ -52,6 +52,7 @@ def integrate(
     optimizer: Optimizer | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
+    seed: int | None = None,
 ) -> Trajectory:
     """Integrate a flow in flow time (learning_rate x step) from `t0` to `t1`, or by the `steps` of an optimizer.
 
@@ -99,9 +100,11 @@ def integrate(
     steps : int or None
         Number of the optimizer's steps.
     batch_size : int or None
-        Sequences per minibatch, as in `train`; None for the full batch. The trajectory is the mean path: a minibatch's
-        gradient has the mean g, and the mean of its square, which AdamW's second moment follows, is
-        (1 - 1/B) g o g + S/B with S = sum_i omega_i g_i o g_i over the sequences (see `squared_gradients`).
+        Sequences per minibatch, as in `train`; None for the full batch. Without a `seed` the trajectory is the mean
+        path: a minibatch's gradient has the mean g, and the mean of its square, which AdamW's second moment follows,
+        is (1 - 1/B) g o g + S/B with S = sum_i omega_i g_i o g_i over the sequences (see `squared_gradients`).
+    seed : int or None
+        Take the very minibatches that `train` draws with this seed, by the method "steps".
     observables : sequence of str or None
         Observables to keep in place of the weights, such as "loss" or "norm/W_E", computed as the run goes on: where
         all weights at all saved times would fill the memory.
@@ -118,14 +121,18 @@ def integrate(
     IntegrationError
         After an irregular end if `throw`; its ``trajectory`` holds what was computed.
     """
-    if optimizer is None and batch_size is not None:
-        raise FieldError("batch_size", f"is {batch_size!r} without an `optimizer`: a flow has no batches.")
+    for name, value, other, asked in (
+        ("batch_size", batch_size, "an `optimizer`", optimizer),
+        ("seed", seed, "a `batch_size`", batch_size),
+    ):
+        if value is not None and asked is None:
+            raise FieldError(name, f"is {value!r} without {other}: give one, or leave it out.")
     if optimizer is not None or steps is not None:
         given = {"t1": t1, "t0": t0 or None, "first_step": first_step, "fixed_step": fixed_step, "atol": atol}
         return _by_optimizer(
             flow, data, start, optimizer, steps, save_at, given, throw, method=method, events=events,
             tolerance=None if rtol == RTOL else rtol, max_seconds=max_seconds, progress=progress,
-            observables=observables, batch_size=batch_size,
+            observables=observables, batch_size=batch_size, seed=seed,
         )  # fmt: skip
     if t1 is None:
         raise FieldError("t1", "is missing: give the end in flow time, or an `optimizer` and its `steps`.")

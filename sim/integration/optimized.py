@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
 from ...theory.base.validate import choice, integer
-from ..compile.compiler import compile_flow, compile_squares
+from ..compile.companions import compile_squares, compile_weighted
+from ..compile.compiler import compile_flow
 from ..ode.events import Event, as_events
 from ..ode.methods import Method
 from ..ode.outcome import Outcome, Status
 from ..ode.solve import solve
-from ..optimizers.minibatches import Minibatches, checked_batch_size
+from ..optimizers.minibatches import DrawnBatches, FullBatch, MeanBatches, checked_batch_size
 from ..optimizers.multirate import Multirate
 from ..optimizers.optimizer import Optimizer
 from ..optimizers.recursion import Steps
@@ -48,14 +50,18 @@ def integrate_steps(
     progress: Callable[[float], None] | None,
     observables: Sequence[str] | None,
     settings: Mapping[str, Any],
-    batch_size: int | None = None,
+    batch_size: int | None,
+    seed: int | None,
 ) -> tuple[Trajectory, Outcome]:
     """Move a flow's weights by an optimizer; arguments as in `integrate`, validated weights."""
     steps = integer("steps", steps, 0)
     saves = save_steps(save_at, steps)
     optimizer.of_weights(flow.model.weights)
-    minibatches = None if batch_size is None else _minibatches(flow, data, weights, optimizer, batch_size)
-    chosen = _method(method, optimizer, tolerance, minibatches)
+    batches, drawn = FullBatch(), ""
+    if batch_size is not None:
+        batches = _batches(flow, data, weights, optimizer, batch_size, seed)
+        drawn = f", batches of {batch_size}" + ("" if seed is None else f", seed {seed}")
+    chosen = _method(method, optimizer, tolerance, batches)
     clock = optimizer.clock(steps)
     problem = compile_flow(flow, data, weights)
     view = None if observables is None else LiveView(flow, data, problem, observables)
@@ -74,11 +80,11 @@ def integrate_steps(
         measured={} if view is None else view.named(solution.y),
         outcome=outcome,
         kind="theory",
-        label=f"{flow.closure}, {optimizer}" + (f", batches of {batch_size}" if batch_size else ""),
+        label=f"{flow.closure}, {optimizer}{drawn}",
         closure=flow.closure,
         statistics=solution.statistics,
         provenance=provenance(
-            **settings, method=chosen.name, optimizer=optimizer.spec(), batch_size=batch_size
+            **settings, method=chosen.name, optimizer=optimizer.spec(), batch_size=batch_size, seed=seed
         ),
         steps=solution.t if np.any(solution.t % 1.0) else solution.t.astype(np.int64),
         model=flow.model,
@@ -87,22 +93,33 @@ def integrate_steps(
     ), outcome
 
 
-def _minibatches(
-    flow: Flow, data: Dataset, weights: Mapping[str, np.ndarray], optimizer: Optimizer, batch_size: int
-) -> Minibatches:
-    """What minibatches add to the square of the mean gradient."""
-    size = checked_batch_size(batch_size, optimizer, int((~data.held_out).sum()))
-    return Minibatches(compile_squares(flow, data, weights), size)
+def _batches(
+    flow: Flow,
+    data: Dataset,
+    weights: Mapping[str, np.ndarray],
+    optimizer: Optimizer,
+    size: int,
+    seed: int | None,
+) -> FullBatch:
+    """The mean over all minibatches, or those of a seed."""
+    train = ~data.held_out
+    size = checked_batch_size(size, int(train.sum()))
+    if seed is None:
+        return MeanBatches(compile_squares(flow, data, weights), size, optimizer)
+    return DrawnBatches(
+        compile_weighted(flow, data, weights), data.weights[train], size, integer("seed", seed, 0)
+    )
 
 
-def _method(
-    method: str | None, optimizer: Optimizer, tolerance: float, minibatches: Minibatches | None
-) -> Method:
+def _method(method: str | None, optimizer: Optimizer, tolerance: float, batches: FullBatch) -> Method:
     """What was asked for; by default the fewest gradients that the optimizer allows."""
-    name = ("multirate" if optimizer.elementwise else "steps") if method is None else method
+    drawn = isinstance(batches, DrawnBatches)
+    name = ("multirate" if optimizer.elementwise and not drawn else "steps") if method is None else method
     if choice("method", name, METHODS) == "steps":
-        return Steps(optimizer, minibatches)
-    return Multirate(optimizer, tolerance, minibatches)
+        return Steps(optimizer, batches)
+    if drawn:
+        raise FieldError("seed", f'is {batches.seed}, whose batches "multirate" cannot foresee: use "steps".')
+    return Multirate(optimizer, tolerance, batches)
 
 
 def _in_flow_time(event: Event, clock: Clock) -> Event:

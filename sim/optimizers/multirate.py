@@ -14,7 +14,7 @@ from ..kernel.problem import Problem
 from ..ode.codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
 from ..ode.methods.method import Method
 from ..ode.stepper import StepControl, Stepper
-from .minibatches import Minibatches
+from .minibatches import FullBatch
 from .optimizer import Optimizer
 from .recursion import RecursionStepper
 from .updates import Polynomial
@@ -31,7 +31,7 @@ class MultirateStepper(RecursionStepper):
         As in `RecursionStepper`.
     tolerance : float
         Largest relative error of the extrapolated gradient at the end of a block.
-    minibatches : Minibatches or None
+    batches : FullBatch
         As in `RecursionStepper`; their part of the second moment is evaluated where the gradient is.
     """
 
@@ -45,9 +45,9 @@ class MultirateStepper(RecursionStepper):
         t1: float,
         optimizer: Optimizer,
         tolerance: float,
-        minibatches: Minibatches | None = None,
+        batches: FullBatch | None = None,
     ) -> None:
-        super().__init__(problem, y0, t0, t1, optimizer, minibatches)
+        super().__init__(problem, y0, t0, t1, optimizer, batches)
         self._block_extra = self._extra
         self.tolerance, self.block, self.length = tolerance, 1, 0
         self._ago, self._last_gradient = (
@@ -93,7 +93,7 @@ class MultirateStepper(RecursionStepper):
         if not np.isfinite(new).all():
             self._bad = True
             return False
-        after = self._second_moment(self._trial)
+        after = self.batches.noise(self._trial)
         # The mean over the block's steps of a line from its start to its end.
         self._block_extra = self._extra + (after - self._extra) * ((h - 1) / (2 * h))
         self._extra = after
@@ -121,7 +121,7 @@ class MultirateStepper(RecursionStepper):
     def _gradient_at_end(self, path: Polynomial, h: int) -> np.ndarray:
         np.copyto(self._trial, self._y)
         moments = [m.copy() for m in self.moments]
-        self.updates.take(self._trial, moments, self.step, h, path, self._keep, self._extra)
+        self.updates.take(self._trial, moments, self.step, h, path, self.batches.keep, self._extra)
         return self._evaluate(self._trial) if np.isfinite(self._trial).all() else self._trial * np.nan
 
     def _error(self, new: np.ndarray, path: Polynomial, h: int) -> float:
@@ -144,7 +144,7 @@ class MultirateStepper(RecursionStepper):
         np.copyto(self._before, self._y)
         for kept, moment in zip(self._moments_before, self.moments, strict=True):
             np.copyto(kept, moment)
-        self.updates.take(self._y, self.moments, self.step, h, path, self._keep, self._block_extra)
+        self.updates.take(self._y, self.moments, self.step, h, path, self.batches.keep, self._block_extra)
         self._path, self.length, self.step, self.blocks = path, h, self.step + h, self.blocks + 1
 
     def dense(self, times: np.ndarray, out: np.ndarray) -> None:
@@ -167,11 +167,11 @@ class MultirateStepper(RecursionStepper):
         """Take some of the block's steps again, with the gradient's path seen from step `at`."""
         j, p = at - begin, self._path
         if p.order == 0 or j == 0:
-            self.updates.take(y, moments, at, count, p, self._keep, self._block_extra)
+            self.updates.take(y, moments, at, count, p, self.batches.keep, self._block_extra)
             return
         bend = p.c2 if p.c2.size else np.zeros_like(p.c0)
         path = Polynomial(p.at(j), p.c1 + 2 * j * bend, bend)
-        self.updates.take(y, moments, at, count, path, self._keep, self._block_extra)
+        self.updates.take(y, moments, at, count, path, self.batches.keep, self._block_extra)
 
     def counts(self) -> dict[str, int]:
         """Blocks, refused ones, and evaluations of the gradient."""
@@ -187,8 +187,8 @@ class Multirate(Method):
         What moves the weights, entry by entry.
     tolerance : float
         Largest relative error of the extrapolated gradient.
-    minibatches : Minibatches or None
-        Of which the gradient is the mean.
+    batches : FullBatch
+        Of which the gradient is the mean; None for the full batch.
 
     Raises
     ------
@@ -199,16 +199,14 @@ class Multirate(Method):
     name = "multirate"
     reference = "module docstring; multirate predictor-corrector in the sense of Gear, Wells, BIT 24 (1984)"
 
-    def __init__(
-        self, optimizer: Optimizer, tolerance: float, minibatches: Minibatches | None = None
-    ) -> None:
+    def __init__(self, optimizer: Optimizer, tolerance: float, batches: FullBatch | None = None) -> None:
         if not optimizer.elementwise:
             raise ValueError(
                 f'`method` "multirate" extrapolates entry by entry, {optimizer.label} does not: use "steps".'
             )
-        self.optimizer, self.tolerance, self.minibatches = optimizer, tolerance, minibatches
+        self.optimizer, self.tolerance, self.batches = optimizer, tolerance, batches
 
     def begin(self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl) -> Stepper:
         """Start with blocks of one step."""
         del control
-        return MultirateStepper(problem, y0, t0, t1, self.optimizer, self.tolerance, self.minibatches)
+        return MultirateStepper(problem, y0, t0, t1, self.optimizer, self.tolerance, self.batches)

@@ -8,9 +8,9 @@ from ..kernel.problem import Problem
 from ..ode.codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
 from ..ode.methods.method import Method
 from ..ode.stepper import NotFiniteAtStart, StepControl, Stepper
-from .minibatches import Minibatches
-from .optimizer import AdamW, Optimizer
-from .updates import NONE, Polynomial, Updates
+from .minibatches import FullBatch
+from .optimizer import Optimizer
+from .updates import Polynomial, Updates
 
 
 class RecursionStepper(Stepper):
@@ -22,8 +22,8 @@ class RecursionStepper(Stepper):
         As in `Method.begin`; t0 and t1 are whole.
     optimizer : Optimizer
         What moves the weights.
-    minibatches : Minibatches or None
-        Of which the gradient is the mean; None for the full batch.
+    batches : FullBatch
+        Of which the gradient is, or the mean; None for the full batch.
     """
 
     name = "steps"
@@ -35,7 +35,7 @@ class RecursionStepper(Stepper):
         t0: float,
         t1: float,
         optimizer: Optimizer,
-        minibatches: Minibatches | None = None,
+        batches: FullBatch | None = None,
     ) -> None:
         self.problem, self.step, self.last = problem, int(t0), int(t1)
         self.updates = Updates(optimizer, problem, optimizer.clock(self.last))
@@ -43,20 +43,14 @@ class RecursionStepper(Stepper):
         self.moments = self.updates.start(len(y0))
         self.calls, self._from = 0, self.step
         self._slope = np.empty_like(y0)
+        self.batches = (batches or FullBatch()).begun()
         self._gradient = self._evaluate(self._y)
         if not np.isfinite(self._gradient).all():
             raise NotFiniteAtStart(t0)
-        # Only AdamW has use for a second moment: for linear updates the mean gradient is enough.
-        self._noise = minibatches if isinstance(optimizer, AdamW) else None
-        self._keep = 1.0 if self._noise is None else self._noise.keep
-        self._extra = self._second_moment(self._y)
-
-    def _second_moment(self, y: np.ndarray) -> np.ndarray:
-        """What minibatches add to the square of the gradient."""
-        return NONE if self._noise is None else self._noise.extra(y)
+        self._extra = self.batches.noise(self._y)
 
     def _evaluate(self, y: np.ndarray) -> np.ndarray:
-        self.problem(float(self.step), y, self._slope)
+        self.batches.slope(self.problem, y, self._slope)
         self.calls += 1
         return -self._slope
 
@@ -93,13 +87,13 @@ class RecursionStepper(Stepper):
                 return OUT_OF_STEPS
             np.copyto(self._before, self._y)
             path = Polynomial(self._gradient)
-            self.updates.take(self._y, self.moments, self.step, 1, path, self._keep, self._extra)
+            self.updates.take(self._y, self.moments, self.step, 1, path, self.batches.keep, self._extra)
             gradient = self._evaluate(self._y) if np.isfinite(self._y).all() else self._gradient * np.nan
             if not np.isfinite(gradient).all():
                 np.copyto(self._y, self._before)
                 self._bad = True
                 return UNDERFLOW
-            self._gradient, self._extra = gradient, self._second_moment(self._y)
+            self._gradient, self._extra = gradient, self.batches.noise(self._y)
             self.step, taken = self.step + 1, taken + 1
         return DONE if self.step >= self.last else RUNNING
 
@@ -122,17 +116,17 @@ class Steps(Method):
     ----------
     optimizer : Optimizer
         What moves the weights.
-    minibatches : Minibatches or None
-        Of which the gradient is the mean.
+    batches : FullBatch
+        Of which the gradient is, or the mean; None for the full batch.
     """
 
     name = "steps"
     reference = "the optimizer's own definition"
 
-    def __init__(self, optimizer: Optimizer, minibatches: Minibatches | None = None) -> None:
-        self.optimizer, self.minibatches = optimizer, minibatches
+    def __init__(self, optimizer: Optimizer, batches: FullBatch | None = None) -> None:
+        self.optimizer, self.batches = optimizer, batches
 
     def begin(self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl) -> Stepper:
         """Start the recursion; tolerances play no part."""
         del control
-        return RecursionStepper(problem, y0, t0, t1, self.optimizer, self.minibatches)
+        return RecursionStepper(problem, y0, t0, t1, self.optimizer, self.batches)

@@ -1,10 +1,10 @@
 """Squares of the gradients of single sequences, summed over the data: what minibatches add to a second moment.
 
-With sequence weights omega the gradient of the mean loss is g = sum_i omega_i g_i, and S = sum_i omega_i g_i o g_i (theory.md
-F). Every g is a sum of products A^T B over the rows of the logits, so g_i is a sum of outer products of rows of A and B:
-where a sequence has one row and the gradient one product, ``S = (A o A)^T diag(omega) (B o B)``, factors squared entry by
-entry; several products or several rows of a sequence are summed before they are squared, which takes one such product
-for each pair of them.
+With sequence weights omega the gradient of the mean loss is g = sum_i omega_i g_i, and S = sum_i omega_i g_i o g_i
+(theory.md F). Every g is a sum of products A^T B over the rows of the logits, so g_i is a sum of outer products of rows
+of A and B: where a sequence has one row and the gradient one product, ``S = (A o A)^T diag(omega) (B o B)``, factors
+squared entry by entry; several products or several rows of a sequence are summed before they are squared, which takes
+one such product for each pair of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..data.inputs import ROW_WEIGHTS, ROWS, dimension, one_hot
 if TYPE_CHECKING:
     from .flow import Flow
 
-# Every pair of rows of one sequence, the second not before the first: which two, one-hot, and what their product counts.
+# Every pair of rows of one sequence, the second not before the first: which two, one-hot, and how much they count.
 ROW_PAIRS = dimension("n_row_pair")
 FIRST, SECOND = (StochasticSymbol(f"R_{which}", ROW_PAIRS, ROWS) for which in ("first", "second"))
 PAIR_WEIGHTS = sp.MatrixSymbol("omega_pair", ROW_PAIRS, 1)
@@ -119,7 +119,9 @@ def squared_gradients(flow: Flow) -> dict[str, Matrix]:
         If a gradient is no sum of products over the rows of the logits.
     """
     pairs = flow.model.per_position
-    return {w: _squared(sums, flow.right_hand_sides[w], pairs) for w, sums in sequence_gradients(flow).items()}
+    return {
+        w: _squared(sums, flow.right_hand_sides[w], pairs) for w, sums in sequence_gradients(flow).items()
+    }
 
 
 def row_pairs(weights: np.ndarray, rows: int) -> dict[str, sparse.csr_array | np.ndarray]:
@@ -137,9 +139,7 @@ def row_pairs(weights: np.ndarray, rows: int) -> dict[str, sparse.csr_array | np
 
 def _squared(sums: list[RowSum], like: Matrix, pairs: bool) -> Matrix:
     """sum_i omega_i (sum of all products on the rows of sequence i), squared entry by entry."""
-    first, second, weights = (
-        (FIRST, SECOND, PAIR_WEIGHTS) if pairs else (sp.S.One, sp.S.One, ROW_WEIGHTS)
-    )
+    first, second, weights = (FIRST, SECOND, PAIR_WEIGHTS) if pairs else (sp.S.One, sp.S.One, ROW_WEIGHTS)
     squares = [
         hadamard(
             a.mask,
@@ -198,7 +198,6 @@ def _holds_rows(expr: Matrix) -> bool:
 
 def _refusal(weight: str, term: Matrix) -> ValueError:
     return ValueError(
-        f"the gradient for {weight!r} holds {term}, which is no sum of products over the sequences: its minibatches have "
-        "no second moment in closed form; leave `batch_size` out."
+        f"the gradient for {weight!r} holds {term}, which is no sum of products over the sequences: there is no closed "
+        "form for the noise of its minibatches; leave `batch_size` out, or give a `seed`."
     )
-
