@@ -6,6 +6,8 @@ from .ensemble.ensemble import Ensemble as Ensemble
 from .ensemble.integrate_ensemble import integrate_ensemble as integrate_ensemble
 from .forecast.certificate import Certificate as Certificate
 from .forecast.certificate import certificate as certificate
+from .forecast.fluctuations import Fluctuations as Fluctuations
+from .forecast.fluctuations import fluctuations as fluctuations
 from .forecast.mode_forecast import learning_times as learning_times
 from .forecast.mode_forecast import mode_blow_ups as mode_blow_ups
 from .forecast.mode_forecast import mode_residuals as mode_residuals

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...sim.optimizers.minibatches import drawn_rows
 from ...theory.data.dataset import Dataset
 from ...theory.models.spec import Spec
 from .networks import Network
@@ -64,8 +65,8 @@ class Batches:
         """Return the chunks of the next batch; their weights sum to 1."""
         if self._batch_size is None:
             return self._all
-        drawn = np.searchsorted(self._cumulated, self.rng.random(self._batch_size), side="right")
-        rows = torch.from_numpy(np.minimum(drawn, len(self._labels) - 1)).to(self._labels.device)
+        drawn = drawn_rows(self._cumulated, self._batch_size, self.rng)
+        rows = torch.from_numpy(drawn).to(self._labels.device)
         weights = self._weights.new_full((self._batch_size,), 1.0 / self._batch_size)
         return self._chunks(self._sequences[rows], self._labels[rows], weights)
 

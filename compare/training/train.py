@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ...sim.ode.outcome import IntegrationError
+from ...sim.optimizers.minibatches import checked_batch_size
 from ...sim.optimizers.optimizer import Optimizer
 from ...sim.optimizers.schedule import Schedule
 from ...sim.trajectory.trajectory import Trajectory
@@ -146,6 +147,8 @@ def train(
         device=device,
         keep=keep,
     )
+    if batch_size is not None:
+        checked_batch_size(batch_size, int((~data.held_out).sum()))
     path, every = _checkpoint_arguments(checkpoint, checkpoint_every, resume)
     if max_seconds is not None:
         positive("max_seconds", max_seconds)

@@ -156,7 +156,7 @@ class TrainingRun:
             },
             outcome=outcome,
             kind="training",
-            label=str(settings.rule) if settings.batch_size is None else f"stochastic {settings.rule}",
+            label=str(settings.rule) + (f", batches of {settings.batch_size}" if settings.batch_size else ""),
             statistics=self.statistics,
             provenance=self._provenance(),
             steps=steps,

@@ -122,14 +122,18 @@ def compile_sides(
     return Problem(rhs, layout, kernel.floats, kernel.ints, np.empty(kernel.work_size), frozen)
 
 
-def distinct_rows(model: Model, data: Dataset) -> dict[str, Any]:
-    """Data matrices of the training rows, with those merged that the loss cannot tell apart."""
+def distinct_rows(model: Model, data: Dataset, labels_apart: bool = False) -> dict[str, Any]:
+    """Data matrices of the training rows, with those merged that the loss cannot tell apart.
+
+    A square of gradients tells labels apart: with `labels_apart`, rows merge only where these are the same.
+    """
     values = model.data_matrices(data)
     symbols = matrix_symbols(model_logits(model))
     if any(s.cols == ROWS for s in symbols):
         return values  # rows that look at each other stay as they are
     told_apart = {s.name for s in symbols if s.rows == ROWS and s.name in values}
-    return merge_rows(values, told_apart | (set() if model.loss_function.linear_in_labels else {"Y"}))
+    labels_apart = labels_apart or not model.loss_function.linear_in_labels
+    return merge_rows(values, told_apart | ({"Y"} if labels_apart else set()))
 
 
 def merge_rows(values: dict[str, Any], inputs: set[str]) -> dict[str, Any]:

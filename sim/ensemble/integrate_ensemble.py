@@ -125,7 +125,7 @@ def integrate_ensemble(
     if unknown := [name for name in wanted if name not in known]:
         raise ValueError(f"`observables` must be among {', '.join(known)}, got {unknown[0]!r}.")
     problem = compile_flow(flow, data, members[0], fold=False)
-    table = choose(method, rtol, problem) if plan is None else plan.method
+    table = choose(method, rtol, problem) if plan is None else plan.method()
     settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "method": table}
     settings |= {"max_steps": max_steps, "max_seconds": max_seconds}
     keep = _Kept(flow, data, wanted, keep_weights)

@@ -55,6 +55,8 @@ def integrate(
     optimizer: Optimizer | None = None,
     steps: int | None = None,
     discrete_start: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
 ) -> Trajectory:
     """Integrate a flow in flow time (learning_rate x step) from `t0` to `t1`, or by the `steps` of an optimizer.
 
@@ -104,6 +106,12 @@ def integrate(
         Number of the optimizer's steps.
     discrete_start : int or None
         How many steps the method "flow" takes one by one before it goes on as an ODE; None for 20.
+    batch_size : int or None
+        Sequences per minibatch, as in `train`; None for the full batch. Without a `seed` the trajectory is the mean
+        path: a minibatch's gradient has the mean g, and the mean of its square, which AdamW's second moment follows,
+        is (1 - 1/B) g o g + S/B with S = sum_i omega_i g_i o g_i over the sequences (see `squared_gradients`).
+    seed : int or None
+        Take the very minibatches that `train` draws with this seed, by the method "steps".
     observables : sequence of str or None
         Observables to keep in place of the weights, such as "loss" or "norm/W_E", computed as the run goes on: where
         all weights at all saved times would fill the memory.
@@ -127,12 +135,18 @@ def integrate(
     flag("throw", throw)
     relative_tolerance(rtol)  # and all else that can be refused before the work
     Limits(max_steps, max_seconds, progress)
+    for name, value, other, asked in (
+        ("batch_size", batch_size, "an `optimizer`", optimizer),
+        ("seed", seed, "a `batch_size`", batch_size),
+    ):
+        if value is not None and asked is None:
+            raise FieldError(name, f"is {value!r} without {other}: give one, or leave it out.")
     if optimizer is not None or steps is not None:
         from .step_plan import StepPlan
 
         given = {"t1": t1, "t0": t0 or None, "first_step": first_step, "fixed_step": fixed_step, "atol": atol}
         given["max_steps"] = None if max_steps == MAX_STEPS or method == "flow" else max_steps
-        plan = StepPlan.of(optimizer, steps, save_at, method, rtol, given, discrete_start)
+        plan = StepPlan.of(optimizer, steps, save_at, method, rtol, given, discrete_start, batch_size, seed)
         return _by_optimizer(
             flow, data, start, plan, throw, events=events, max_seconds=max_seconds, progress=progress,
             observables=observables, max_steps=max_steps,

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.frozen import sealed
+from ..compile.companions import compile_squares, compile_weighted
 from ..compile.compiler import compile_flow
 from ..ode.events import Event, as_events
 from ..ode.outcome import Outcome
 from ..ode.solve import solve
+from ..optimizers.minibatches import DrawnBatches, FullBatch, MeanBatches, checked_batch_size
 from ..optimizers.schedule import warn_of_end
 from ..trajectory.live_view import LiveView
 from ..trajectory.provenance import provenance
@@ -41,11 +43,12 @@ def integrate_steps(
     plan.optimizer.of_weights(flow.model.weights)
     warn_of_end(plan.optimizer.learning_rate, plan.optimizer.schedule, plan.steps)
     time, optimizer = plan.time, plan.optimizer
+    method = plan.method(_batches(flow, data, weights, plan))
     problem = compile_flow(flow, data, weights)
     view = None if observables is None else LiveView(flow, data, problem, observables)
     y0 = problem.pack(weights)
     solution = solve(
-        problem, y0, t0=0.0, t1=float(plan.steps), method=plan.method, save_at=plan.saves.astype(np.float64),
+        problem, y0, t0=0.0, t1=float(plan.steps), method=method, save_at=plan.saves.astype(np.float64),
         events=[_in_flow_time(e, time) for e in as_events(events)], max_seconds=max_seconds, view=view,
         progress=None if progress is None else lambda s: progress(float(time(s))),
         **plan.limits(problem, y0, max_steps),
@@ -56,8 +59,10 @@ def integrate_steps(
     record = {
         "steps": plan.steps,
         "rtol": plan.rtol,
-        "method": plan.method.name,
+        "method": method.name,
         "optimizer": optimizer.spec(),
+        "batch_size": plan.batch_size,
+        "seed": plan.seed,
     }
     return Trajectory(
         t=time(solution.t),
@@ -65,7 +70,7 @@ def integrate_steps(
         measured={} if view is None else view.named(solution.y),
         outcome=outcome,
         kind="theory",
-        label=f"{flow.closure}, {optimizer}",
+        label=f"{flow.closure}, {optimizer}{plan.drawn}",
         closure=flow.closure,
         statistics=solution.statistics,
         provenance=provenance(**settings, **record),
@@ -74,6 +79,17 @@ def integrate_steps(
         data=data,
         events={name: time(times) for name, times in solution.events.items()},
     ), outcome
+
+
+def _batches(flow: Flow, data: Dataset, weights: Mapping[str, np.ndarray], plan: StepPlan) -> FullBatch:
+    """All rows at every step, the mean over all minibatches, or those of a seed."""
+    if plan.batch_size is None:
+        return FullBatch()
+    train = ~data.held_out
+    size = checked_batch_size(plan.batch_size, int(train.sum()))
+    if plan.seed is None:
+        return MeanBatches(compile_squares(flow, data, weights), size, plan.optimizer)
+    return DrawnBatches(compile_weighted(flow, data, weights), data.weights[train], size, plan.seed)
 
 
 def _in_flow_time(event: Event, time: Callable[[float], Any]) -> Event:

@@ -14,6 +14,7 @@ from ..kernel.problem import Problem
 from ..ode.methods import Method
 from ..ode.outcome import Outcome, Status
 from ..ode.solve import relative_tolerance
+from ..optimizers.minibatches import FullBatch
 from ..optimizers.multirate import Multirate
 from ..optimizers.optimizer import Optimizer
 from ..optimizers.recursion import Steps
@@ -38,25 +39,32 @@ class StepPlan:
         How many.
     saves : ndarray of int
         Steps to keep.
-    method : Method
+    name : str
         How they are taken: "steps", "multirate" or "flow".
     rtol : float
         Its tolerance; 0 for "steps", which has none.
+    discrete_start : int
+        How many of them "flow" takes one by one.
     clock : Clock
         Flow times of the steps.
+    batch_size, seed : int or None
+        Sequences per minibatch, None for all of them; which minibatches, None for their mean.
     """
 
     optimizer: Optimizer
     steps: int
     saves: np.ndarray
-    method: Method
+    name: str
     rtol: float
+    discrete_start: int
     clock: Clock
+    batch_size: int | None = None
+    seed: int | None = None
 
     @classmethod
     def of(
         cls, optimizer: Any, steps: Any, save_at: Any, method: Any, rtol: Any, beside: Mapping[str, Any],
-        discrete_start: int | None = None,
+        discrete_start: int | None = None, batch_size: int | None = None, seed: int | None = None,
     ) -> StepPlan:  # fmt: skip
         """Check what was asked for; `beside` are arguments that do not go with it, by name.
 
@@ -80,30 +88,48 @@ class StepPlan:
                     name, f"is {brief(value)} beside an `optimizer`, which counts `steps`: leave it out."
                 )
         count = integer("steps", steps, 0, MOST_STEPS)
-        # The fewest gradients that the optimizer allows, unless said.
-        name = ("multirate" if optimizer.elementwise else "steps") if method is None else method
-        name = choice("method", name, tuple(TOLERANCES))
-        tolerance = TOLERANCES[name] if rtol == RTOL else relative_tolerance(rtol)
-        if name == "steps" and tolerance:
-            raise FieldError(
-                "rtol", f"is {rtol:g}, but each of the optimizer's own steps is taken as it is: leave it out."
-            )
-        if discrete_start is not None and name != "flow":
-            raise FieldError(
-                "discrete_start", f'belongs to the method "flow", not to {name!r}: leave it out.'
-            )
-        discrete = DISCRETE if discrete_start is None else integer("discrete_start", discrete_start, 0)
-        chosen = _method(name, optimizer, tolerance, discrete)
-        return cls(optimizer, count, save_steps(save_at, count), chosen, tolerance, optimizer.clock(count))
+        if batch_size is not None:
+            integer("batch_size", batch_size, 1)
+        if seed is not None:
+            integer("seed", seed, 0)
+        # The fewest gradients that the optimizer and its batches allow, unless said.
+        name = (
+            ("multirate" if optimizer.elementwise and seed is None else "steps") if method is None else method
+        )
+        tolerance, discrete = _of_method(choice("method", name, tuple(TOLERANCES)), rtol, discrete_start)
+        if name == "multirate" and seed is not None:
+            raise FieldError("seed", f'is {seed}, whose batches "multirate" cannot foresee: use "steps".')
+        if name == "flow" and batch_size is not None:
+            raise FieldError("batch_size", f'is {batch_size}, but "flow" is of the full batch: use "steps".')
+        saves = save_steps(save_at, count)
+        plan = cls(
+            optimizer, count, saves, name, tolerance, discrete, optimizer.clock(count), batch_size, seed
+        )
+        plan.method()  # refuses what the optimizer cannot do
+        return plan
+
+    def method(self, batches: FullBatch | None = None) -> Method:
+        """How the steps are taken, on these batches."""
+        if self.name == "flow":
+            return Smooth(self.optimizer, self.discrete_start)
+        if self.name == "steps":
+            return Steps(self.optimizer, batches)
+        return Multirate(self.optimizer, self.rtol, batches)
+
+    @property
+    def drawn(self) -> str:
+        """For labels."""
+        size = "" if self.batch_size is None else f", batches of {self.batch_size}"
+        return size + ("" if self.seed is None else f", seed {self.seed}")
 
     @property
     def time(self) -> Callable[[Any], Any]:
         """Flow time of steps, whole or in between."""
-        return self.clock.smooth_time if isinstance(self.method, Smooth) else self.clock.time
+        return self.clock.smooth_time if self.name == "flow" else self.clock.time
 
     def limits(self, problem: Problem, y0: np.ndarray, max_steps: int) -> dict[str, Any]:
         """What bounds the work: tolerances of the ODE; the other methods have none in that sense."""
-        if isinstance(self.method, Smooth):
+        if self.name == "flow":
             return {"rtol": self.rtol, "atol": default_atol(problem, y0, self.rtol), "max_steps": max_steps}
         return {
             "max_steps": 32 * (self.steps + 1)
@@ -113,13 +139,19 @@ class StepPlan:
         """Where the run ended, in flow time; a recursion does not blow up, it diverges at a step."""
         t = float(self.time(outcome.t))
         irregular = (Status.NON_FINITE, Status.STEP_UNDERFLOW, Status.BLOW_UP)
-        if outcome.status in irregular and not isinstance(self.method, Smooth):
+        if outcome.status in irregular and self.name != "flow":
             rate = f"lower `learning_rate` (it is {self.optimizer.learning_rate:g})"
             return Outcome(Status.NON_FINITE, t, f"diverged at step {int(outcome.t)}; {rate}")
         return replace(outcome, t=t)
 
 
-def _method(name: str, optimizer: Optimizer, tolerance: float, discrete: int) -> Method:
-    if name == "flow":
-        return Smooth(optimizer, discrete)
-    return Steps(optimizer) if name == "steps" else Multirate(optimizer, tolerance)
+def _of_method(name: str, rtol: Any, discrete_start: int | None) -> tuple[float, int]:
+    """Tolerance and discrete steps of a method, which may have neither."""
+    tolerance = TOLERANCES[name] if rtol == RTOL else relative_tolerance(rtol)
+    if name == "steps" and tolerance:
+        raise FieldError(
+            "rtol", f"is {rtol:g}, but each of the optimizer's own steps is taken as it is: leave it out."
+        )
+    if discrete_start is not None and name != "flow":
+        raise FieldError("discrete_start", f'belongs to the method "flow", not to {name!r}: leave it out.')
+    return tolerance, DISCRETE if discrete_start is None else integer("discrete_start", discrete_start, 0)

@@ -14,6 +14,7 @@ from ..kernel.problem import Problem
 from ..ode.codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
 from ..ode.methods.method import Method
 from ..ode.stepper import StepControl, Stepper
+from .minibatches import FullBatch
 from .optimizer import Optimizer
 from .recursion import RecursionStepper
 from .updates import Polynomial
@@ -30,14 +31,24 @@ class MultirateStepper(RecursionStepper):
         As in `RecursionStepper`.
     tolerance : float
         Largest relative error of the extrapolated gradient at the end of a block.
+    batches : FullBatch
+        As in `RecursionStepper`; their part of the second moment is evaluated where the gradient is.
     """
 
     name = "multirate"
 
     def __init__(
-        self, problem: Problem, y0: np.ndarray, t0: float, t1: float, optimizer: Optimizer, tolerance: float
+        self,
+        problem: Problem,
+        y0: np.ndarray,
+        t0: float,
+        t1: float,
+        optimizer: Optimizer,
+        tolerance: float,
+        batches: FullBatch | None = None,
     ) -> None:
-        super().__init__(problem, y0, t0, t1, optimizer)
+        super().__init__(problem, y0, t0, t1, optimizer, batches)
+        self._block_extra = self._extra
         self.tolerance, self.block, self.length = tolerance, 1, 0
         self._ago, self._last_gradient = (
             0,
@@ -82,6 +93,10 @@ class MultirateStepper(RecursionStepper):
         if not np.isfinite(new).all():
             self._bad = True
             return False
+        after = self.batches.noise(self._trial)
+        # The mean over the block's steps of a line from its start to its end.
+        self._block_extra = self._extra + (after - self._extra) * ((h - 1) / (2 * h))
+        self._extra = after
         self._accept(path if h == 1 else self._parabola(new, h), h)
         self.block = (
             max(1, min(int(GROWTH * h), self._next(error, h, self._ago))) if np.isfinite(error) else 1
@@ -105,7 +120,8 @@ class MultirateStepper(RecursionStepper):
 
     def _gradient_at_end(self, path: Polynomial, h: int) -> np.ndarray:
         np.copyto(self._trial, self._y)
-        self.updates.take(self._trial, [m.copy() for m in self.moments], self.step, h, path)
+        moments = [m.copy() for m in self.moments]
+        self.updates.take(self._trial, moments, self.step, h, path, self.batches.keep, self._extra)
         return self._evaluate(self._trial) if np.isfinite(self._trial).all() else self._trial * np.nan
 
     def _error(self, new: np.ndarray, path: Polynomial, h: int) -> float:
@@ -129,7 +145,7 @@ class MultirateStepper(RecursionStepper):
         np.copyto(self._before, self._y)
         for kept, moment in zip(self._moments_before, self.moments, strict=True):
             np.copyto(kept, moment)
-        self.updates.take(self._y, self.moments, self.step, h, path)
+        self.updates.take(self._y, self.moments, self.step, h, path, self.batches.keep, self._block_extra)
         self._path, self.length, self.step, self.blocks = path, h, self.step + h, self.blocks + 1
 
     def dense(self, times: np.ndarray, out: np.ndarray) -> None:
@@ -152,10 +168,11 @@ class MultirateStepper(RecursionStepper):
         """Take some of the block's steps again, with the gradient's path seen from step `at`."""
         j, p = at - begin, self._path
         if p.order == 0 or j == 0:
-            self.updates.take(y, moments, at, count, p)
+            self.updates.take(y, moments, at, count, p, self.batches.keep, self._block_extra)
             return
         bend = p.c2 if p.c2.size else np.zeros_like(p.c0)
-        self.updates.take(y, moments, at, count, Polynomial(p.at(j), p.c1 + 2 * j * bend, bend))
+        path = Polynomial(p.at(j), p.c1 + 2 * j * bend, bend)
+        self.updates.take(y, moments, at, count, path, self.batches.keep, self._block_extra)
 
     def counts(self) -> dict[str, int]:
         """Blocks, refused ones, and evaluations of the gradient."""
@@ -171,6 +188,8 @@ class Multirate(Method):
         What moves the weights, entry by entry.
     tolerance : float
         Largest relative error of the extrapolated gradient.
+    batches : FullBatch
+        Of which the gradient is the mean; None for the full batch.
 
     Raises
     ------
@@ -181,14 +200,14 @@ class Multirate(Method):
     name = "multirate"
     reference = "module docstring; multirate predictor-corrector in the sense of Gear, Wells, BIT 24 (1984)"
 
-    def __init__(self, optimizer: Optimizer, tolerance: float) -> None:
+    def __init__(self, optimizer: Optimizer, tolerance: float, batches: FullBatch | None = None) -> None:
         if not optimizer.elementwise:
             raise ValueError(
                 f'`method` "multirate" extrapolates entry by entry, {optimizer.label} does not: use "steps".'
             )
-        self.optimizer, self.tolerance = optimizer, tolerance
+        self.optimizer, self.tolerance, self.batches = optimizer, tolerance, batches
 
     def begin(self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl) -> Stepper:
         """Start with blocks of one step."""
         del control
-        return MultirateStepper(problem, y0, t0, t1, self.optimizer, self.tolerance)
+        return MultirateStepper(problem, y0, t0, t1, self.optimizer, self.tolerance, self.batches)

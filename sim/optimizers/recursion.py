@@ -8,6 +8,7 @@ from ..kernel.problem import Problem
 from ..ode.codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
 from ..ode.methods.method import Method
 from ..ode.stepper import NotFiniteAtStart, StepControl, Stepper
+from .minibatches import FullBatch
 from .optimizer import Optimizer
 from .updates import Polynomial, Updates
 
@@ -21,23 +22,35 @@ class RecursionStepper(Stepper):
         As in `Method.begin`; t0 and t1 are whole.
     optimizer : Optimizer
         What moves the weights.
+    batches : FullBatch
+        Of which the gradient is, or the mean; None for the full batch.
     """
 
     name = "steps"
 
-    def __init__(self, problem: Problem, y0: np.ndarray, t0: float, t1: float, optimizer: Optimizer) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        y0: np.ndarray,
+        t0: float,
+        t1: float,
+        optimizer: Optimizer,
+        batches: FullBatch | None = None,
+    ) -> None:
         self.problem, self.step, self.last = problem, int(t0), int(t1)
         self.updates = Updates(optimizer, problem, optimizer.clock(self.last))
         self._y, self._before, self._bad = y0.copy(), y0.copy(), False
         self.moments = self.updates.start(len(y0))
         self.calls, self._from = 0, self.step
         self._slope = np.empty_like(y0)
+        self.batches = (batches or FullBatch()).begun()
         self.gradient = self._evaluate(self._y)
         if not np.isfinite(self.gradient).all():
             raise NotFiniteAtStart(t0)
+        self._extra = self.batches.noise(self._y)
 
     def _evaluate(self, y: np.ndarray) -> np.ndarray:
-        self.problem(float(self.step), y, self._slope)
+        self.batches.slope(self.problem, y, self._slope)
         self.calls += 1
         return -self._slope
 
@@ -73,13 +86,15 @@ class RecursionStepper(Stepper):
             if self.step - self._from >= limit:
                 return OUT_OF_STEPS
             np.copyto(self._before, self._y)
-            self.updates.take(self._y, self.moments, self.step, 1, Polynomial(self.gradient))
+            path = Polynomial(self.gradient)
+            self.updates.take(self._y, self.moments, self.step, 1, path, self.batches.keep, self._extra)
             gradient = self._evaluate(self._y) if np.isfinite(self._y).all() else self.gradient * np.nan
             if not np.isfinite(gradient).all():
                 np.copyto(self._y, self._before)
                 self._bad = True
                 return UNDERFLOW
-            self.gradient, self.step, taken = gradient, self.step + 1, taken + 1
+            self.gradient, self._extra = gradient, self.batches.noise(self._y)
+            self.step, taken = self.step + 1, taken + 1
         return DONE if self.step >= self.last else RUNNING
 
     def dense(self, times: np.ndarray, out: np.ndarray) -> None:
@@ -101,15 +116,17 @@ class Steps(Method):
     ----------
     optimizer : Optimizer
         What moves the weights.
+    batches : FullBatch
+        Of which the gradient is, or the mean; None for the full batch.
     """
 
     name = "steps"
     reference = "the optimizer's own definition"
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
+    def __init__(self, optimizer: Optimizer, batches: FullBatch | None = None) -> None:
+        self.optimizer, self.batches = optimizer, batches
 
     def begin(self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl) -> Stepper:
         """Start the recursion; tolerances play no part."""
         del control
-        return RecursionStepper(problem, y0, t0, t1, self.optimizer)
+        return RecursionStepper(problem, y0, t0, t1, self.optimizer, self.batches)

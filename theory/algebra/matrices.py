@@ -274,9 +274,10 @@ def _column(chain: list[Matrix]) -> Matrix:
 
 
 def diagonal(column: Matrix) -> Matrix:
-    """diag(u) of a column (n, 1); scalars of u come to the front."""
+    """diag(u) of a column (n, 1); scalars of u come to the front, and ones leave the identity."""
     scalar, matrices = split(column)
-    return product(scalar, DiagMatrix(product(*matrices)))
+    inner = product(*matrices)
+    return product(scalar, sp.Identity(inner.rows) if isinstance(inner, sp.OneMatrix) else DiagMatrix(inner))
 
 
 def apply(function: Any, x: Matrix) -> Matrix:

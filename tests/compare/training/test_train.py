@@ -182,6 +182,7 @@ def test_save_at(save_at, steps, expected):
         ({"save_at": [0, 11]}, r"`save_at` must lie in \[0, steps\] = \[0, 10\], got 11."),
         ({"batch_size": 5}, "`batch_size` is 5 but 'gd' takes the full batch"),
         ({"optimizer": "sgd", "batch_size": 0}, "`batch_size` must be an integer of at least 1, got 0."),
+        ({"optimizer": "sgd", "batch_size": 999}, "`batch_size` is 999 but the data has"),
         ({"seed": -1}, "`seed` must be an integer of at least 0, got -1."),
         ({"dtype": "float16"}, "`dtype` 'float16' is unknown: did you mean 'float"),
         ({"weight_decay": -0.1}, "`weight_decay` must not be negative, got -0.1."),

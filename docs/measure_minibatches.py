@@ -1,0 +1,107 @@
+"""Theory of minibatches beside training on them, on the demo's task: prints tables, writes docs/minibatches.json.
+
+`python docs/measure_minibatches.py` (about half an hour; ``--quick``: one seed, 20 runs, nothing written).
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from smallinit.compare import train
+from smallinit.sim import GD, AdamW, fluctuations, integrate
+from smallinit.theory import CompositeTask, EmbMLP, derive
+
+HERE = Path(__file__).parent
+TASK = CompositeTask(range(11, 31), range(1, 6), range(6, 11), masked=((6, 8), (8, 6)))
+DATA, MODEL = TASK.dataset(), EmbMLP(51, 100, 100, "tanh")
+GROUPS = ("memory", "reasoning-train", "reasoning-test")
+BATCH, STEPS, SAVES = 100, 600, np.arange(0, 601, 20)
+ADAM, RUNS = AdamW(1e-3, weight_decay=0.0), 5
+CASES = {
+    "exact, single steps": ("exact", "steps", BATCH),
+    "exact, blocks": ("exact", "multirate", BATCH),
+    "softmax": ("softmax", "steps", BATCH),
+    "exact, full batch": ("exact", "steps", None),
+}
+DESCENT, SPREAD_STEPS, SPREAD_SAVES = GD(0.1), 600, np.arange(0, 601, 100)
+
+
+def mean_losses(gamma, seed):
+    """Loss of each group at the saved steps, the mean over runs that differ in their batches."""
+    start = MODEL.init(gamma, seed)
+    runs = [
+        train(MODEL, DATA, start, optimizer=ADAM, steps=STEPS, save_at=SAVES, batch_size=BATCH, seed=k)
+        for k in range(RUNS)
+    ]
+    return {g: np.mean([run[f"loss/{g}"] for run in runs], axis=0) for g in GROUPS}
+
+
+def losses_under_adam(seeds):
+    """Largest errors of the theory's losses, in per cent, to step 300 and to the end, over the seeds."""
+    table = {}
+    for gamma in (0.8, 0.5):
+        found = {name: [] for name in CASES}
+        for seed in seeds:
+            trained = mean_losses(gamma, seed)
+            for name, (closure, method, size) in CASES.items():
+                theory = integrate(
+                    derive(MODEL, closure),
+                    DATA,
+                    MODEL.init(gamma, seed),
+                    steps=STEPS,
+                    optimizer=ADAM,
+                    method=method,
+                    save_at=SAVES,
+                    batch_size=size,
+                )
+                errors = [np.abs(theory[f"loss/{g}"] / trained[g] - 1.0) for g in GROUPS]
+                found[name].append(
+                    {
+                        g: [100 * float(e[SAVES <= 300].max()), 100 * float(e.max())]
+                        for g, e in zip(GROUPS, errors, strict=True)
+                    }
+                )
+        table[str(gamma)] = found
+        for name, rows in found.items():
+            worst = {g: np.max([row[g] for row in rows], axis=0).round(1).tolist() for g in GROUPS}
+            print(f"gamma {gamma}, {name}: largest error in % to step 300 and {STEPS}: {worst}", flush=True)
+    return table
+
+
+def spread_of_weights(count):
+    """Total variance of each weight under gradient descent, predicted over measured, at the saved steps."""
+    start = MODEL.init(0.8, 0)
+    options = {"optimizer": DESCENT, "steps": SPREAD_STEPS, "batch_size": BATCH, "save_at": SPREAD_SAVES}
+    theory = fluctuations(derive(MODEL, "exact"), DATA, start, **options)
+    sums = {w: np.zeros((2, *theory.mean.weights[w].shape)) for w in start}
+    for seed in range(count):
+        run = train(MODEL, DATA, start, **options, seed=seed)
+        for w, (first, second) in sums.items():
+            gap = run.weights[w] - theory.mean.weights[w]
+            first += gap
+            second += gap**2
+    ratios = {}
+    for w, (first, second) in sums.items():
+        measured = (second - first**2 / count).sum(axis=(1, 2)) / (count - 1)
+        ratios[w] = (theory.variance(w).sum(axis=(1, 2))[1:] / measured[1:]).tolist()
+        print(
+            f"variance of {w}, predicted / {count} runs, from step 100 on: {np.round(ratios[w], 3)}",
+            flush=True,
+        )
+    return {"runs": count, "ratios": ratios}
+
+
+def main():
+    quick = "--quick" in sys.argv
+    found = {
+        "losses": losses_under_adam((0,) if quick else (0, 1, 2)),
+        "spread": spread_of_weights(20 if quick else 200),
+    }
+    if not quick:
+        (HERE / "minibatches.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

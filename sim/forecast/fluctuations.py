@@ -1,0 +1,275 @@
+"""How far gradient descent on minibatches strays from its mean path: the covariance of the weights.
+
+Rows are drawn with replacement, so that the gradient of a batch of B has the covariance
+``C = (sum_i omega_i g_i g_i^T - g g^T) / B``. With the Jacobian J of the mean path the deviations of the weights have,
+to leading order in the noise, a covariance with ``dSigma/dt = J Sigma + Sigma J^T + eta C`` (theory.md F). It is kept
+factored, Sigma = sum_k l_k l_k^T over a few directions l_k that J carries along: the leading ones exactly, all others
+as random combinations that have the right covariance in the mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...theory.base.errors import FieldError
+from ...theory.base.frozen import FrozenDict, FrozenRecord, sealed
+from ...theory.base.validate import integer
+from ..compile.companions import compile_tangent
+from ..compile.compiler import compile_flow
+from ..integration.integrate import integrate
+from ..integration.save_steps import save_steps
+from ..kernel.blas_threads import one_blas_thread
+from ..optimizers.minibatches import checked_batch_size
+from ..optimizers.optimizer import GD
+from ..optimizers.schedule import Clock
+from ..trajectory.trajectory import Trajectory
+from .sequences import SequenceGradients
+
+if TYPE_CHECKING:
+    from ...theory.data.dataset import Dataset
+    from ...theory.flows.flow import Flow
+
+OVERSAMPLED = 8  # random directions beyond the rank, in which the leading ones of a covariance are looked for
+STABLE, LOOKS = (
+    2.0,
+    6,
+)  # time step x fastest rate that Runge-Kutta 4 takes; iterations that estimate this rate
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Fluctuations(FrozenRecord):
+    """Covariance of the weights at saved steps; made by `fluctuations`.
+
+    Attributes
+    ----------
+    mean : Trajectory
+        The mean path at the saved steps.
+    directions : dict
+        Moving weight -> array (n_saved, k, rows, cols): this weight's part of the directions l_1 .. l_k, of all moving
+        weights together, with Sigma = sum_k l_k l_k^T.
+    """
+
+    mean: Trajectory
+    directions: Mapping[str, np.ndarray] = field(repr=False)
+
+    def __repr__(self) -> str:
+        """How many directions there are, at how many steps."""
+        saved, count = next(iter(self.directions.values())).shape[:2]
+        return f"Fluctuations({count} directions at {saved} steps, {self.mean.label})"
+
+    def variance(self, name: str) -> np.ndarray:
+        """Variance of each entry of a weight, (n_saved, rows, cols)."""
+        return np.square(self.directions[name]).sum(axis=1)
+
+
+def fluctuations(
+    flow: Flow,
+    data: Dataset,
+    start: Mapping[str, Any],
+    *,
+    steps: int,
+    optimizer: GD,
+    batch_size: int,
+    save_at: Any = None,
+    rank: int = 16,
+    draws: int = 32,
+    intervals: int = 60,
+    seed: int = 0,
+) -> Fluctuations:
+    """Covariance of the weights of gradient descent on minibatches, around the mean path of a closure.
+
+    Parameters
+    ----------
+    flow : Flow
+        The closure.
+    data : Dataset
+        Training data, of which minibatches are drawn with replacement from the row weights.
+    start : dict
+        Weight name -> array (rows, cols).
+    steps : int
+        Number of steps.
+    optimizer : GD
+        Gradient descent, with any rates, decays and schedule.
+    batch_size : int
+        Sequences per minibatch.
+    save_at : None, int or array of int
+        Steps to save, as in `integrate`.
+    rank, draws : int
+        Directions kept exactly, and random ones that stand for all others: these give a sum of k equal variances
+        to within a factor 1 +- sqrt(2 / (k draws)). Rank + draws of at least the number of moving entries leave nothing
+        to chance.
+    intervals : int
+        Pieces of the path, of equal numbers of steps, over each of which the covariance is carried at once.
+    seed : int
+        Of the random directions.
+
+    Returns
+    -------
+    Fluctuations
+        The mean path and the directions at the saved steps.
+
+    Raises
+    ------
+    ValueError
+        For malformed input, an optimizer other than `GD`, or a closure whose gradient is no sum over sequences.
+    """
+    if not isinstance(optimizer, GD):
+        raise FieldError(
+            "optimizer", f"must be GD(...), whose noise is that of the gradient, got {optimizer!r}."
+        )
+    steps, pieces = integer("steps", steps, 1), integer("intervals", intervals, 1)
+    directions = integer("rank", rank, 1), integer("draws", draws, 1), integer("seed", seed, 0)
+    size = checked_batch_size(batch_size, int((~data.held_out).sum()))
+    saves = save_steps(save_at, steps)
+    nodes = np.union1d(np.rint(np.linspace(0, steps, pieces + 1)).astype(np.int64), saves)
+    path = integrate(flow, data, start, steps=steps, optimizer=optimizer, save_at=nodes)
+    moments = Moments(flow, data, flow.model.validate(start), optimizer, size, *directions)
+    kept = np.isin(nodes, saves)
+    with one_blas_thread():  # thousands of small products
+        rows = np.stack([r for r, k in zip(moments.along(path), kept, strict=True) if k])
+    return Fluctuations(
+        replace(
+            path,
+            t=path.t[kept],
+            steps=nodes[kept],
+            weights={w: v[kept] for w, v in path.weights.items()},
+            label=f"{path.label}, batches of {size}",
+            provenance={**path.provenance, "batch_size": size},
+        ),
+        moments.named(rows),
+    )
+
+
+class Moments:
+    """The moment equation along a mean path; directions are rows of arrays (k, n) over the flat state.
+
+    Parameters
+    ----------
+    flow, data, start
+        As in `fluctuations`, validated.
+    optimizer, size, rank, draws, seed
+        Gradient descent, sequences per batch, and the numbers of `fluctuations`.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        data: Dataset,
+        start: dict[str, np.ndarray],
+        optimizer: GD,
+        size: int,
+        rank: int,
+        draws: int,
+        seed: int,
+    ) -> None:
+        self.problem, self.tangent = compile_flow(flow, data, start), compile_tangent(flow, data, start)
+        self.sequences = SequenceGradients(flow, data)
+        self.optimizer, self.size, self.rank, self.draws, self.n = (
+            optimizer,
+            size,
+            rank,
+            draws,
+            self.problem.n,
+        )
+        each, shapes = optimizer.of_weights(flow.model.weights), flow.model.weights
+        self.rates, self.decays = (
+            self.problem.pack({w: np.full(shapes[w], each[w][k]) for w in self.problem.layout})
+            for k in (0, 1)
+        )
+        self._random, self._out = np.random.default_rng(seed), np.zeros(2 * self.n)
+        self._fastest = self._random.standard_normal(self.n)
+
+    def named(self, flat: np.ndarray) -> FrozenDict:
+        """Parts of a flat array (..., n) by weight."""
+        parts = self.problem.unpack(flat)
+        return FrozenDict({w: sealed(parts[w].copy()) for w in self.problem.layout})
+
+    def along(self, path: Trajectory) -> Iterator[np.ndarray]:
+        """Directions at every saved step of a path that begins at rest."""
+        steps = np.asarray(path.steps)
+        clock: Clock = self.optimizer.clock(int(steps[-1]))
+        rows, before = np.zeros((0, self.n)), None
+        for k, step in enumerate(steps):
+            here = self._node({w: v[k] for w, v in path.weights.items()})
+            if before is not None:
+                rates = clock.rates[int(steps[k - 1]) : int(step)]
+                half = np.sqrt(np.sum(rates**2) / 2.0)  # the noise by the trapezoidal rule
+                rows = self._cut(np.concatenate([rows, half * before[2]]))
+                rows = self._carried(rows, before, here, float(path.t[k] - path.t[k - 1]))
+                rows = self._cut(np.concatenate([rows, half * here[2]]))
+            yield np.concatenate([rows, np.zeros((self.rank + self.draws - len(rows), self.n))])
+            before = here
+
+    def _node(self, weights: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """State, its velocity per unit of flow time, and the noise there."""
+        self.sequences.move_to(weights)
+        mean, y = self.sequences.combined(self.sequences.weights), self.problem.pack(weights)
+        return y, self.rates * (mean - self.decays * y), self.rates * self._noise(mean)
+
+    def _noise(self, mean: np.ndarray) -> np.ndarray:
+        """Directions of the covariance of a batch's gradient."""
+        roots = np.sqrt(self.sequences.weights / self.size)
+
+        def combined(z: np.ndarray) -> np.ndarray:
+            return self.sequences.combined(roots * z) - (roots @ z) * mean
+
+        def normal(count: int) -> np.ndarray:
+            return self._random.standard_normal((count, len(roots)))
+
+        seen = np.stack([combined(z) for z in normal(self.rank + OVERSAMPLED)])
+        basis = np.linalg.qr(seen.T)[0].T  # of the directions in which gradients vary most
+        parts = np.stack([roots * (self.sequences.along(q) - mean @ q) for q in basis])
+        sizes, turns = np.linalg.eigh(parts @ parts.T)
+        leading = turns[:, -self.rank :].T @ basis
+        rest = np.stack([combined(z) for z in normal(self.draws)]) / np.sqrt(self.draws)
+        rest -= (rest @ leading.T) @ leading
+        return np.concatenate([np.sqrt(np.maximum(sizes[-self.rank :], 0.0))[:, None] * leading, rest])
+
+    def _cut(self, rows: np.ndarray) -> np.ndarray:
+        """No more than rank + draws directions: the leading ones, and random combinations of all others."""
+        if len(rows) <= self.rank + self.draws:
+            return rows
+        turned = np.linalg.eigh(rows @ rows.T)[1].T @ rows  # smallest first
+        mix = self._random.standard_normal((self.draws, len(rows) - self.rank)) / np.sqrt(self.draws)
+        return np.concatenate([turned[-self.rank :], mix @ turned[: -self.rank]])
+
+    def _carried(self, rows: np.ndarray, before: tuple, here: tuple, time: float) -> np.ndarray:
+        """Directions carried by the Jacobian along a piece of the path, in as many steps as are stable."""
+        count = max(1, int(np.ceil(time * self._rate(here[0]) / STABLE)))
+        h = time / count
+        for k in range(count):
+            a, m, b = (_between(before, here, time, (k + part) / count) for part in (0.0, 0.5, 1.0))
+            k1 = self._jacobian(a, rows)
+            k2 = self._jacobian(m, rows + h / 2.0 * k1)
+            k3 = self._jacobian(m, rows + h / 2.0 * k2)
+            k4 = self._jacobian(b, rows + h * k3)
+            rows = rows + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
+        return rows
+
+    def _rate(self, y: np.ndarray) -> float:
+        """Fastest rate of the Jacobian, by power iteration from where the last one ended."""
+        size = 0.0
+        for _ in range(LOOKS):
+            self._fastest /= np.linalg.norm(self._fastest) or 1.0
+            self._fastest = self._jacobian(y, self._fastest[None])[0]
+            size = float(np.linalg.norm(self._fastest))
+        return size
+
+    def _jacobian(self, y: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """J along each of many directions, per unit of flow time."""
+        found = np.empty_like(rows)
+        for row, out in zip(rows, found, strict=True):
+            self.tangent(0.0, np.concatenate([y, row]), self._out)
+            out[:] = self.rates * (self._out[self.n :] - self.decays * row)
+        return found
+
+
+def _between(before: tuple, here: tuple, time: float, x: float) -> np.ndarray:
+    """State at the part x of a piece of the path: the cubic through both ends and slopes."""
+    (y_a, f_a, _), (y_b, f_b, _) = before, here
+    gap = y_b - y_a
+    return y_a + x * gap + x * (1.0 - x) * ((1.0 - x) * (time * f_a - gap) - x * (time * f_b - gap))

@@ -1,0 +1,116 @@
+"""The covariance of the weights against the recursion of dense matrices, and against many runs."""
+
+import numpy as np
+import pytest
+from helpers import random_data
+
+from smallinit.sim import GD, AdamW, Linear, fluctuations, integrate
+from smallinit.theory import Dataset, EmbMLP, derive
+
+MODEL, DATA = EmbMLP(6, 3, 4), random_data(d_vocab=6, n=25)
+START, EXACT = MODEL.init(0.5, 0), derive(MODEL, "exact")
+SINGLE = [Dataset(DATA.sequences[[i]], DATA.labels[[i]], 6) for i in range(len(DATA))]
+N, SIZE, STEPS = 54, 5, 60
+DESCENT = GD(0.02, weight_decay=0.1, rates={"W_in": 0.5}, schedule=Linear(STEPS, 0.5))
+
+
+def flat(weights):
+    return np.concatenate([weights[w].ravel() for w in START])
+
+
+def slope(data, y):
+    cuts = np.cumsum([START[w].size for w in START])[:-1]
+    parts = zip(START, np.split(y, cuts), strict=True)
+    return flat(EXACT.rhs(data, {w: p.reshape(START[w].shape) for w, p in parts}))
+
+
+@pytest.fixture(scope="module")
+def dense():
+    """Sigma <- (I + eta J) Sigma (I + eta J)^T + eta^2 C, step by step."""
+    y, sigma, eye = flat(START), np.zeros((N, N)), np.eye(N)
+    kappa = flat({w: np.full(v.shape, DESCENT.rates.get(w, 1.0)) for w, v in START.items()})
+    for rate in DESCENT.clock(STEPS).rates:
+        g, single = slope(DATA, y), np.stack([slope(one, y) for one in SINGLE])
+        noise = (single.T * DATA.weights) @ single - np.outer(g, g)
+        jacobian = np.stack([slope(DATA, y + 1e-5 * e) - slope(DATA, y - 1e-5 * e) for e in eye]).T / 2e-5
+        step = eye + rate * kappa[:, None] * (jacobian - 0.1 * eye)
+        sigma = step @ sigma @ step.T + rate**2 * (kappa[:, None] * noise * kappa) / SIZE
+        y = y + rate * kappa * (g - 0.1 * y)
+    return sigma
+
+
+def covariance(found):
+    rows = np.concatenate(
+        [found.directions[w][-1].reshape(len(found.directions[w][-1]), -1) for w in START], axis=1
+    )
+    return rows.T @ rows
+
+
+def test_all_directions_are_the_dense_recursion(dense):
+    found = fluctuations(
+        EXACT,
+        DATA,
+        START,
+        steps=STEPS,
+        optimizer=DESCENT,
+        batch_size=SIZE,
+        save_at=[0, STEPS],
+        rank=N,
+        draws=8,
+    )
+    np.testing.assert_array_equal(found.variance("W_E")[0], 0.0)
+    assert np.linalg.norm(covariance(found) - dense) < 0.02 * np.linalg.norm(dense)
+    variance = np.diag(dense)[: START["W_E"].size].reshape(START["W_E"].shape)
+    np.testing.assert_allclose(found.variance("W_E")[-1], variance, rtol=0.05)
+
+
+def test_few_directions_hold_the_leading_ones_and_the_sum(dense):
+    found = covariance(
+        fluctuations(
+            EXACT, DATA, START, steps=STEPS, optimizer=DESCENT, batch_size=SIZE, save_at=1, rank=6, draws=20
+        )
+    )
+    leading = np.linalg.eigh(dense)[1][:, -1]
+    assert leading @ found @ leading == pytest.approx(leading @ dense @ leading, rel=0.05)
+    assert np.trace(found) == pytest.approx(np.trace(dense), rel=0.15)
+
+
+def test_a_stiff_path_is_cut_into_stable_pieces(dense):
+    found = fluctuations(
+        EXACT,
+        DATA,
+        START,
+        steps=STEPS,
+        optimizer=DESCENT,
+        batch_size=SIZE,
+        save_at=1,
+        rank=N,
+        draws=8,
+        intervals=2,
+    )
+    assert np.trace(covariance(found)) == pytest.approx(np.trace(dense), rel=0.1)
+
+
+def test_it_is_the_spread_of_runs():
+    found = fluctuations(
+        EXACT, DATA, START, steps=STEPS, optimizer=DESCENT, batch_size=SIZE, save_at=[STEPS], rank=N, draws=8
+    )
+    options = {"steps": STEPS, "optimizer": DESCENT, "batch_size": SIZE, "save_at": [STEPS]}
+    runs = [integrate(EXACT, DATA, START, seed=k, **options).weights for k in range(200)]
+    for w in START:
+        measured = np.var([run[w][0] for run in runs], axis=0, ddof=1).sum()
+        assert found.variance(w)[-1].sum() == pytest.approx(measured, rel=0.15)
+    assert found.mean.label.endswith("batches of 5")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"optimizer": AdamW(0.1)}, "`optimizer` must be GD"),
+        ({"batch_size": 26}, "`batch_size` is 26 but the data has 25"),
+        ({"rank": 0}, "`rank` must be an integer of at least 1"),
+    ],
+)
+def test_refusals(options, words):
+    with pytest.raises(ValueError, match=words):
+        fluctuations(EXACT, DATA, START, **({"steps": 5, "optimizer": GD(0.1), "batch_size": 5} | options))
