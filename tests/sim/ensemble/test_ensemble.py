@@ -104,7 +104,7 @@ def test_throw_and_limits():
         ),
         ({"t1": [1.0, 2.0, 3.0]}, "`t1` must be a finite flow time or 2 of them"),
         ({"t1": [1.0, 0.0]}, "`t1` must lie after the start"),
-        ({"save_at": 0}, "`save_at` must be at least 1"),
+        ({"save_at": 0}, "`save_at` must be from 1 to"),
         ({"save_at": [0.5, 2.0]}, "`save_at` must lie within"),
         ({"observables": ["los"]}, "`observables` must be among loss, .*, got 'los'"),
         ({"threads": 0}, "`threads` must be an integer of at least 1"),
