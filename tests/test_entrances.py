@@ -19,6 +19,7 @@ from smallinit.sim import (
     mode_blow_ups,
     predict_stages,
     reduce,
+    scales,
     solve,
 )
 from smallinit.sim.kernel.problem import Problem
@@ -88,6 +89,7 @@ ENTRANCES = {
     "network": lambda w: network(MODEL, START | {"W_E": w}),
     "autodiff": lambda w: autodiff_gradient(MODEL, DATA, START | {"W_E": w}),
     "certificate": lambda w: certificate(FLOW, DATA, START | {"W_E": w}, 0.1),
+    "scales": lambda w: scales(MODEL, START | {"W_E": w}, DATA),
     "check_flow": lambda w: check_flow(FLOW, START | {"W_E": w}, DATA),
     "project": lambda w: REDUCTION.project(random_weights(PAIR) | {"W_E": w}),
     "predict_stages": lambda w: predict_stages(STAGED, DATA, random_weights(STAGED) | {"W_E": w}),

@@ -41,6 +41,7 @@ def test_commands_that_train_nothing(tmp_path):
         "from smallinit.cli import run;"
         "flags = ['--theory.t1', '2', '--theory.points', '3', '--closure', 'softmax'];"
         "assert run(['derive', '--preset', 'demo']) == 0;"
+        "assert run(['scales', '--preset', 'demo']) == 0;"
         "assert run(['simulate', '--preset', 'demo', '--out', 'out', *flags]) == 0;"
         "assert run(['report', 'out']) == 0"
     )

@@ -17,12 +17,12 @@ from .escape import Escape
 from .signals import Signals
 
 SMALL, LARGE = 0.5, 2.0  # mean gain below which a start is small, above which it is large
-EPS, SWAMPS, UNEVEN = (
-    0.3,
-    2.0,
-    10.0,
-)  # eps over what it is added to; positions over tokens; gains of two weights
-ORDER_ONE, FORGETS, DELAY = 1.5, 0.5, 2.0  # of signals; of a weight in one step; of the escape by decay
+EPS = 0.3  # over what it is added to
+SWAMPS = 2.0  # positions over tokens
+UNEVEN = 10.0  # gains of two weights
+ORDER_ONE = 1.5  # rms of signals
+FORGETS = 0.5  # part of a weight that one step moves
+DELAY = 2.0  # of the escape by decay
 FEW = 10.0  # times too few steps: more of them is a remedy up to there
 
 

@@ -23,7 +23,7 @@ from ...theory.exact.blow_up_forms import decayed_blow_up
 from ...theory.flows.flow import Flow, derive
 from ...theory.flows.powers import leading_order
 from ...theory.models.model import Model
-from ..compile.compiler import compile_flow, evaluate_flow
+from ..compile.compiler import evaluate_flow
 from ..compile.logits import logits
 from ..integration.integrate import integrate
 from ..ode.events import Event
@@ -31,22 +31,19 @@ from ..ode.outcome import Status
 from ..optimizers.optimizer import GD, Momentum, Optimizer
 from ..trajectory.observables import losses
 from ..trajectory.trajectory import Trajectory
+from .fall import Fall
 
 CLOSURE = "softmax"  # linearised network, whole loss: right up to the escape and a little beyond
 PART = 0.05  # of the training loss at the start: once it is gone, the start is left
-NODES, RTOL = 4, 1e-5  # points of the integral that gives a fall; of integrations
-MOST_STEPS, MOST_TIMES, SECONDS = (
-    100_000,
-    1e9,
-    15.0,
-)  # looked for: steps, time over the time scale of the start
+RTOL = 1e-5  # of integrations
+MOST_STEPS = 100_000  # looked for
+MOST_TIMES = 1e9  # looked for, over the time scale of the start
+SECONDS = 15.0  # spent on a path
 HOLDS = 0.1  # relative gap of gradients up to which a closure holds
 LOOKS, AN_ESCAPE = 2, 4  # escapes up to which that is looked for, and how often between two
-MOST_NUMBERS, ROWS_LOOKED_AT, TINY = (
-    10**7,
-    4096,
-    np.finfo(float).tiny,
-)  # of weights that are kept; of sequences
+MOST_NUMBERS = 10**7  # of weights that are kept along a path
+SEQUENCES = 4096  # most that are looked at
+TINY = np.finfo(float).tiny
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,17 +145,8 @@ def predict_escape(
     if escaped and not when_only and sum(w.size for w in start.values()) <= MOST_NUMBERS:
         held, past = _holds(_onwards(flow, data, start, mover, steps if mover else t), model, data)
         held = held / unit if unit else held
-    return Escape(
-        flow.closure,
-        t if escaped else inf,
-        steps if escaped or isnan(steps) else inf,
-        t,
-        steps,
-        fallen,
-        shared,
-        held,
-        past,
-    )
+    ends = (t, steps) if escaped else (inf, nan if isnan(steps) else inf)
+    return Escape(flow.closure, *ends, t, steps, fallen, shared, held, past)
 
 
 def _steps(t: float, optimizer: Optimizer | None, unit: float) -> float:
@@ -197,7 +185,7 @@ def _flow_time_a_step(optimizer: Optimizer | None) -> float:
 def _until_escaped(flow: Flow, data: Dataset, start: Any, optimizer: Optimizer | None) -> Trajectory:
     """The closure from a start to the escape, if it comes."""
     fall, whole = (
-        _Fall(flow, data, start),
+        Fall(flow, data, start),
         float(losses(flow.model, _one(start), data, flow.closure)["loss"][0]),
     )
     event = Event(lambda t, weights: fall(weights) - PART * whole, terminal=True, name="escape")
@@ -208,29 +196,6 @@ def _until_escaped(flow: Flow, data: Dataset, start: Any, optimizer: Optimizer |
         )
     t1 = MOST_TIMES * _time_scale(flow, data, start)
     return integrate(flow, data, start, t1=t1, save_at=[0.0, t1], rtol=RTOL, **options)
-
-
-class _Fall:
-    """By how much the training loss of a closure has fallen below that of its start, from gradients alone.
-
-    L(0) - L(W) is the integral of <W, -grad L(c W)> over c from 0 to 1: with `NODES` Gauss points exact for closures
-    that are polynomials up to degree 2 `NODES` in the weights, nearly so for all while the fall is small.
-    """
-
-    def __init__(self, flow: Flow, data: Dataset, start: Mapping[str, np.ndarray]) -> None:
-        x, w = np.polynomial.legendre.leggauss(NODES)
-        self.nodes = list(zip(0.5 * (x + 1.0), 0.5 * w, strict=True))
-        self.problem = compile_flow(flow, data, start, fold=False)
-        self.out = np.empty(self.problem.n)
-        self.first = 0.0
-        self.first = self(start)
-
-    def __call__(self, weights: Mapping[str, np.ndarray]) -> float:
-        y, total = self.problem.pack(weights), 0.0
-        for c, share in self.nodes:
-            self.problem(0.0, c * y, self.out)
-            total += share * float(y @ self.out)
-        return total - self.first
 
 
 def _axis(path: Trajectory) -> np.ndarray:
@@ -269,7 +234,7 @@ def _onwards(flow: Flow, data: Dataset, start: Any, optimizer: Optimizer | None,
 def _shared(path: Trajectory, model: Model, data: Dataset) -> float:
     """Part of the loss's first fall, sum w <labels, f>, that each group's mean logits alone would bring."""
     rows = np.flatnonzero(~data.held_out)
-    rows = rows[np.unique(np.linspace(0, rows.size - 1, ROWS_LOOKED_AT).astype(int))]
+    rows = rows[np.unique(np.linspace(0, rows.size - 1, SEQUENCES).astype(int))]
     matrices = model.data_matrices(data, rows)
     weights = np.asarray(matrices["omega"]).ravel() / np.sum(matrices["omega"])
     f = logits(model, path.state(-1), data.sequences[rows], path.closure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from math import inf, isnan, nan, sqrt
+from math import nan, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,70 +19,16 @@ from ...theory.models.model import Model
 from ...theory.models.spec import Spec
 from ...theory.printing import html as markup
 from ..compile.compiler import evaluate_flow
-from ..optimizers.optimizer import AdamW, Optimizer, SignGD
-from .bindings import Binding, Start, exponent, find_bindings, rms
+from ..optimizers.optimizer import Optimizer
+from .bindings import Binding, Start, find_bindings
 from .escape import Escape, predict_escape
+from .scale_rows import ADDED, HEADERS, ScaleRow, rows_of
 from .signals import signals
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
 
-GPT2_WIDTH = 768  # to which exponents are translated
 NO_MATTER = 0.02  # decay times flow time up to which decay cannot delay an escape much
-ADDED = "eps of the optimizer"
-HEADERS = {
-    "weight": ("weight", "std", "std x sqrt(width)", f"gamma at width {GPT2_WIDTH}", "spectral norm"),
-    "signal": ("at the start", "rms", "largest"),
-    "floor": ("added", "size", "to", "ratio"),
-}
-
-
-@dataclass(frozen=True)
-class ScaleRow:
-    """One line of a table of scales.
-
-    Attributes
-    ----------
-    kind : {"weight", "signal", "floor"}
-        A weight; values in a forward pass; what is added to something that it should be small against.
-    block, name : str
-        Where, and what.
-    size : float
-        Standard deviation of a weight's entries; rms of a signal; the number that is added.
-    gain : float
-        Of a weight: std x sqrt(width), what the layer does to a vector, or the norm of the vector that it looks up.
-    largest : float
-        Spectral norm of a weight; largest absolute value of a signal.
-    against : float
-        What a number is added to.
-    gamma : float
-        Of a weight: the exponent that gives its gain at the width of GPT-2.
-    """
-
-    kind: str
-    block: str
-    name: str
-    size: float
-    gain: float = nan
-    largest: float = nan
-    against: float = nan
-    gamma: float = nan
-
-    @property
-    def ratio(self) -> float:
-        """Size over what it is added to."""
-        return self.size / self.against if self.against else inf
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """Texts of the columns of its kind."""
-        numbers = {
-            "weight": (self.size, self.gain, self.gamma, self.largest),
-            "signal": (self.size, self.largest),
-            "floor": (self.size, self.against, self.ratio),
-        }[self.kind]
-        place = self.name if self.name.startswith(self.block) else f"{self.block}: {self.name}"
-        return (self.name if self.kind == "weight" else place, *(_shown(x) for x in numbers))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -232,7 +178,7 @@ def scales(
     model.check_data(data)
     look = _look(model, model.validate(start), data, optimizer, steps)
     return Scales(
-        model.name, "gradient flow" if optimizer is None else str(optimizer), tuple(_rows(look)), look.regime,
+        model.name, "gradient flow" if optimizer is None else str(optimizer), tuple(rows_of(look)), look.regime,
         find_bindings(look), look.escape, time.perf_counter() - began,
     )  # fmt: skip
 
@@ -262,43 +208,6 @@ def _look(
 
 def _strongest_decay(optimizer: Optimizer) -> float:
     return max(optimizer.weight_decay, *optimizer.decays.values(), 0.0)
-
-
-def _rows(start: Start) -> Iterator[ScaleRow]:
-    model, o = start.model, start.optimizer
-    for name, w in start.weights.items():
-        std = float(np.std(w))
-        if std == 0.0 and min(w.shape) == 1:  # gains and shifts of a LayerNorm
-            continue
-        gain = std * sqrt(model.width(name))
-        yield ScaleRow(
-            "weight", model.block(name), name, std, gain, _spectral(w), gamma=exponent(gain, GPT2_WIDTH)
-        )
-    for (block, kind), values in start.signals.items():
-        if kind != "variance":
-            yield ScaleRow(
-                "signal", block, kind, rms(values), largest=float(np.max(np.abs(values), initial=0.0))
-            )
-    for (block, kind), values in start.signals.items():
-        if kind == "variance":
-            eps = model.layer_norm_eps  # pyright: ignore[reportAttributeAccessIssue]
-            yield ScaleRow("floor", block, "LayerNorm's eps", eps, against=float(np.mean(values)))
-    if isinstance(o, AdamW | SignGD):
-        for name, g in start.gradient.items():
-            yield ScaleRow("floor", name, ADDED, o.eps, against=rms(g))
-    if "W_pos" in start.weights and "W_E" in start.weights:
-        place, token = (rms(start.weights[name]) for name in ("W_pos", "W_E"))
-        yield ScaleRow("floor", "W_pos", "positions, to tokens", place, against=token)
-
-
-def _spectral(w: np.ndarray) -> float:
-    """Largest singular value, from the smaller Gram matrix: embeddings are tall."""
-    gram = w @ w.T if w.shape[0] < w.shape[1] else w.T @ w
-    return sqrt(max(float(np.linalg.eigvalsh(gram)[-1]), 0.0))
-
-
-def _shown(x: float) -> str:
-    return "-" if isnan(x) else f"{x:.3g}"
 
 
 def _tabular(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -4,13 +4,11 @@ from math import inf, isnan, log
 
 import numpy as np
 import pytest
-from helpers import MODELS, data_for, random_weights, small_case
+from helpers import MODELS, data_for, random_weights
 
 from smallinit.sim import GD, AdamW, Linear, Momentum, SignGD, Spectral
-from smallinit.sim.compile.compiler import compile_flow
-from smallinit.sim.forecast.escape import PART, _Fall, predict_escape
-from smallinit.sim.trajectory.observables import losses
-from smallinit.theory import CompositeTask, Dataset, EmbedUnembed, EmbMLP, derive
+from smallinit.sim.forecast.escape import PART, predict_escape
+from smallinit.theory import CompositeTask, Dataset, EmbedUnembed, EmbMLP
 
 TASK = CompositeTask(range(5, 9), (3, 4), (1, 2), masked=((1, 2),)).dataset()
 MODEL = EmbMLP(13, 20, 20)
@@ -125,26 +123,6 @@ def test_a_linear_mode_escapes_in_closed_form():
     found = predict_escape(model, data, start)
     assert found.t == pytest.approx(wanted, rel=1e-3)
     assert isnan(found.steps)
-
-
-@pytest.mark.parametrize("closure", ["leading", "order=6", "softmax", "exact"])
-def test_the_fall_is_that_of_the_closures_loss(closure):
-    data, model, w = small_case()
-    start, flow = {name: 0.02 * v for name, v in w.items()}, derive(model, closure)
-    now = {name: 0.3 * v for name, v in w.items()}
-    fall = _Fall(flow, data, start)(now)
-    if closure in ("softmax", "exact"):
-        both = {name: np.stack([start[name], now[name]]) for name in now}
-        loss = losses(model, both, data, closure)["loss"]
-        assert fall == pytest.approx(loss[0] - loss[1], rel=1e-3)
-    else:  # a polynomial: its own gradient's integral along another path from the one to the other
-        problem, n = compile_flow(flow, data, start, fold=False), 2001
-        a, b, out = problem.pack(start), problem.pack(now), np.empty(problem.n)
-        values = []
-        for c in np.linspace(0.0, 1.0, n):
-            problem(0.0, a + c * (b - a), out)
-            values.append(out @ (b - a))
-        assert fall == pytest.approx(np.trapezoid(values, dx=1 / (n - 1)), rel=1e-5)
 
 
 def test_what_is_learnt_first_is_said():
