@@ -181,7 +181,7 @@ class Smooth(Method):
 
     def __init__(self, optimizer: Optimizer, discrete: int = DISCRETE) -> None:
         o = optimizer
-        if isinstance(o, SignGD | AdamW) and o.eps == 0.0 and (isinstance(o, SignGD) or o.betas[1] == 0.0):
+        if isinstance(o, SignGD) and o.eps == 0.0:
             raise FieldError(
                 "eps",
                 f'is 0, but method "flow" cannot follow {o.label} whose direction jumps with the sign of the '

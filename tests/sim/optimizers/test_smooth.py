@@ -206,10 +206,6 @@ def test_a_blow_up_is_a_regular_end_in_flow_time():
     [
         ({"optimizer": SignGD(0.1), "method": "flow"}, '`eps` is 0, but method "flow" cannot follow sign'),
         (
-            {"optimizer": AdamW(0.1, betas=(0.9, 0.0), eps=0.0), "method": "flow"},
-            "cannot follow AdamW whose direction jumps",
-        ),
-        (
             {"optimizer": GD(0.1), "method": "steps", "discrete_start": 3},
             "`discrete_start` belongs to the method",
         ),
