@@ -76,7 +76,8 @@ def _setting(experiment: Mapping[str, Any]) -> str:
     start = (
         f"weights from {init['file']}" if init.get("file") else f"gamma {init['gamma']}, seed {init['seed']}"
     )
-    start += f", convention {init['convention']}" if init.get("convention", "rows") != "rows" else ""
+    if not init.get("file") and init.get("convention", "rows") != "rows":
+        start += f", convention {init['convention']}"
     sizes = ", ".join(f"{key} {model[key]}" for key in ("d_vocab", "d_model", "d_mlp") if key in model)
     data = (
         f"data from {experiment['data']['file']}" if experiment.get("data") else "the composite anchor task"

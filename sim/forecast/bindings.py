@@ -125,6 +125,14 @@ def rms(values: Any) -> float:
     return float(np.sqrt(np.mean(np.square(values)))) if np.size(values) else 0.0
 
 
+def strongest_decay(optimizer: Optimizer) -> tuple[str, float]:
+    """The largest decay of any weight, and the name of the setting that it comes from."""
+    own = {f"decays[{name!r}]": decay for name, decay in optimizer.decays.items()}
+    every = {"weight_decay": optimizer.weight_decay} | own
+    name = max(every, key=every.__getitem__)
+    return name, every[name]
+
+
 def find_bindings(start: Start) -> tuple[Binding, ...]:
     """What binds, the worst first; a scale that is too large as a whole comes before what follows from it."""
     found = [b for check in CHECKS for b in check(start) if b.value > b.limit]
@@ -227,12 +235,12 @@ def weight_decay(start: Start) -> Iterator[Binding]:
     if start.optimizer is None or start.escape is None or start.free is None or start.free.t == inf:
         return
     late, free = start.escape.t, start.free.t
+    name, decay = strongest_decay(start.optimizer)
     what = "never comes" if late == inf else f"comes {late / free:.2g} times as late"
     reason = (
-        f"decay {start.optimizer.weight_decay:g} beats growth: without it the first escape is at t = {free:.3g}, "
-        f"with it it {what}"
+        f"decay {decay:g} beats growth: without it the first escape is at t = {free:.3g}, with it it {what}"
     )
-    yield Binding("weight_decay", late / free, DELAY, reason, ("weight_decay", 0.1 / free))
+    yield Binding("weight_decay", late / free, DELAY, reason, (name, 0.1 / free))
 
 
 def too_slow(start: Start) -> Iterator[Binding]:

@@ -20,7 +20,7 @@ from ...theory.models.spec import Spec
 from ...theory.printing import html as markup
 from ..compile.compiler import evaluate_flow
 from ..optimizers.optimizer import Optimizer
-from .bindings import Binding, Start, find_bindings
+from .bindings import Binding, Start, find_bindings, strongest_decay
 from .escape import Escape, predict_escape
 from .scale_rows import ADDED, HEADERS, ScaleRow, rows_of
 from .signals import signals
@@ -191,7 +191,7 @@ def _look(
         slopes = evaluate_flow(derive(model, "exact"), data, weights)
         gradient = {name: -slope for name, slope in slopes.items()}
         escape = free = predict_escape(model, data, weights, optimizer)
-        if optimizer is not None and _strongest_decay(optimizer) * escape.t > NO_MATTER:
+        if optimizer is not None and strongest_decay(optimizer)[1] * escape.t > NO_MATTER:
             freed = replace(optimizer, weight_decay=0.0, decays={})
             free = predict_escape(model, data, weights, freed, when_only=True)
     else:
@@ -204,10 +204,6 @@ def _look(
     return Start(
         model, weights, gains, signals(model, weights, data), gradient, optimizer, steps, escape, free
     )
-
-
-def _strongest_decay(optimizer: Optimizer) -> float:
-    return max(optimizer.weight_decay, *optimizer.decays.values(), 0.0)
 
 
 def _tabular(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -98,6 +98,14 @@ PLANTED = {
         "weight_decay",
         "weight_decay",
     ),
+    "the decay of one weight beats growth": (
+        MLP,
+        MLP.init(0.8, 0),
+        GD(0.1, decays={"W_E": 1.0}),
+        None,
+        "weight_decay",
+        "decays['W_E']",
+    ),
     "one layer is large": (MLP, scaled(MLP, {"W_out": 12.0}), ADAM, None, "balance", "W_out"),
     "the activation saturates": (
         MLP,
