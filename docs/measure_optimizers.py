@@ -145,7 +145,7 @@ def orders(seeds):
     flow = derive(MODEL, "exact")
     for name, rule, rate, total in ORDERS:
         slopes = []
-        for seed in seeds:
+        for seed in seeds[:2]:
             start, gaps, rates = MODEL.init(0.8, seed), [], rate * np.array([1.0, 0.5, 0.25])
             for slower in rates:
                 steps = round(total / slower)
