@@ -1,6 +1,6 @@
 """Theory of minibatches beside training on them, on the demo's task: prints tables, writes docs/minibatches.json.
 
-`python docs/measure_minibatches.py` (about half an hour; `losses` or `spread` for one part; ``--quick``: one seed, 20 runs,
+`python docs/measure_minibatches.py` (half an hour; `losses` or `spread` for one part; ``--quick``: one seed, 20 runs,
 nothing written).
 """
 
