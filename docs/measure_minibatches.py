@@ -1,6 +1,7 @@
 """Theory of minibatches beside training on them, on the demo's task: prints tables, writes docs/minibatches.json.
 
-`python docs/measure_minibatches.py` (about half an hour; ``--quick``: one seed, 20 runs, nothing written).
+`python docs/measure_minibatches.py` (half an hour; `losses` or `spread` for one part; ``--quick``: one seed, 20 runs,
+nothing written).
 """
 
 import json
@@ -95,12 +96,17 @@ def spread_of_weights(count):
 
 def main():
     quick = "--quick" in sys.argv
-    found = {
-        "losses": losses_under_adam((0,) if quick else (0, 1, 2)),
-        "spread": spread_of_weights(20 if quick else 200),
+    parts = {
+        "losses": lambda: losses_under_adam((0,) if quick else (0, 1, 2)),
+        "spread": lambda: spread_of_weights(20 if quick else 200),
     }
-    if not quick:
-        (HERE / "minibatches.json").write_text(json.dumps(found, indent=1) + "\n")
+    asked = [name for name in parts if name in sys.argv] or list(parts)
+    file = HERE / "minibatches.json"
+    for name in asked:
+        found = parts[name]()
+        if not quick:
+            known = json.loads(file.read_text()) if file.exists() else {}
+            file.write_text(json.dumps(known | {name: found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -99,9 +99,8 @@ def fluctuations(
     save_at : None, int or array of int
         Steps to save, as in `integrate`.
     rank, draws : int
-        Directions kept exactly, and random ones that stand for all others: these give a sum of k equal variances
-        to within a factor 1 +- sqrt(2 / (k draws)). Rank + draws of at least the number of moving entries leave nothing
-        to chance.
+        Directions kept exactly, and random ones that stand for all others. More of both leave less to chance, nothing
+        where the rank is the number of moving entries.
     intervals : int
         Pieces of the path, of equal numbers of steps, over each of which the covariance is carried at once.
     seed : int
@@ -230,12 +229,16 @@ class Moments:
         return np.concatenate([np.sqrt(np.maximum(sizes[-self.rank :], 0.0))[:, None] * leading, rest])
 
     def _cut(self, rows: np.ndarray) -> np.ndarray:
-        """No more than rank + draws directions: the leading ones, and random combinations of all others."""
+        """No more than rank + draws directions: the leading ones, and sums of the others with random signs.
+
+        In these each direction keeps its variance; what is random is the covariance between those of one sum.
+        """
         if len(rows) <= self.rank + self.draws:
             return rows
-        turned = np.linalg.eigh(rows @ rows.T)[1].T @ rows  # smallest first
-        mix = self._random.standard_normal((self.draws, len(rows) - self.rank)) / np.sqrt(self.draws)
-        return np.concatenate([turned[-self.rank :], mix @ turned[: -self.rank]])
+        turned = (np.linalg.eigh(rows @ rows.T)[1].T @ rows)[::-1]  # largest first
+        signed = turned * self._random.choice((-1.0, 1.0), len(rows))[:, None]
+        others = [signed[self.rank + k :: self.draws].sum(axis=0) for k in range(self.draws)]
+        return np.concatenate([turned[: self.rank], others])
 
     def _carried(self, rows: np.ndarray, before: tuple, here: tuple, time: float) -> np.ndarray:
         """Directions carried by the Jacobian along a piece of the path, in as many steps as are stable."""
