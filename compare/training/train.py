@@ -153,12 +153,6 @@ def train(
     if max_seconds is not None:
         positive("max_seconds", max_seconds)
     settings.rule.of_weights(model.weights)
-    number = int(np.count_nonzero(~data.held_out))
-    if batch_size is not None and batch_size > number:
-        raise FieldError(
-            "batch_size",
-            f"is {brief(batch_size)}, but the data have {number} rows to train on: take fewer, or None for all.",
-        )
     if measure_on is not None:
         kind_of("measure_on", measure_on, Dataset, "leave it out to measure on all of `data`")
         model.check_data(measure_on)

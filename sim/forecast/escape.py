@@ -9,7 +9,7 @@ size of its gradient, so that the clock there is displacement over learning rate
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import inf, isnan, nan
 from typing import Any
 
@@ -182,6 +182,12 @@ def _flow_time_a_step(optimizer: Optimizer | None) -> float:
     return 0.0 if decays else optimizer.learning_rate
 
 
+def _without_end(optimizer: Optimizer) -> Optimizer:
+    """The same schedule as a function of the step: that it ends before these many steps is no news."""
+    factor = getattr(optimizer.schedule, "factor", optimizer.schedule)
+    return replace(optimizer, schedule=factor)
+
+
 def _until_escaped(flow: Flow, data: Dataset, start: Any, optimizer: Optimizer | None) -> Trajectory:
     """The closure from a start to the escape, if it comes."""
     fall, whole = (
@@ -192,7 +198,13 @@ def _until_escaped(flow: Flow, data: Dataset, start: Any, optimizer: Optimizer |
     options: dict[str, Any] = {"events": event, "throw": False, "max_seconds": SECONDS}
     if optimizer is not None:
         return integrate(
-            flow, data, start, steps=MOST_STEPS, optimizer=optimizer, save_at=[0, MOST_STEPS], **options
+            flow,
+            data,
+            start,
+            steps=MOST_STEPS,
+            optimizer=_without_end(optimizer),
+            save_at=[0, MOST_STEPS],
+            **options,
         )
     t1 = MOST_TIMES * _time_scale(flow, data, start)
     return integrate(flow, data, start, t1=t1, save_at=[0.0, t1], rtol=RTOL, **options)
@@ -228,7 +240,9 @@ def _onwards(flow: Flow, data: Dataset, start: Any, optimizer: Optimizer | None,
     if optimizer is None:
         return integrate(flow, data, start, t1=LOOKS * at, save_at=points, rtol=RTOL, **options)
     saves = np.unique(np.linspace(0, max(int(LOOKS * at), 1), points).astype(int))
-    return integrate(flow, data, start, steps=int(saves[-1]), optimizer=optimizer, save_at=saves, **options)
+    return integrate(
+        flow, data, start, steps=int(saves[-1]), optimizer=_without_end(optimizer), save_at=saves, **options
+    )
 
 
 def _shared(path: Trajectory, model: Model, data: Dataset) -> float:

@@ -53,7 +53,7 @@ def train_decoder(
         recipe.learning_rate,
         recipe.steps,
         save_at,
-        batch_size=recipe.batch_size,
+        batch_size=min(recipe.batch_size, int((~data.held_out).sum())),
         seed=seed,
         weight_decay=recipe.weight_decay,
         schedule=WarmupCosine(recipe.warmup, recipe.steps),

@@ -276,7 +276,7 @@ def test_targets(results, tmp_path, capsys):
     for argv, words in [
         (("missing",), "there is no directory 'missing'"),
         ((str(results / "figure"),), "--overwrite"),
-        ((str(results / "figure"), "--out", str(tmp_path)), "is a directory"),
+        ((str(results / "figure"), "--out", str(tmp_path)), "is a folder"),
         ((str(results / "figure"), "--out", str(tmp_path / "no" / "x.html")), "does not exist"),
     ]:
         assert run(["report", *argv]) == 2

@@ -26,11 +26,11 @@ from pathlib import Path
 from smallinit.theory import EmbMLP
 
 mark, original = Path(os.environ["KILL_MARK"]), EmbMLP.init
-def init(self, gamma, seed):
+def init(self, gamma, seed, *more):
     if gamma == 0.8 and seed == 1 and (os.environ.get("KILL_ALWAYS") or not mark.exists()):
         mark.touch()
         os.kill(os.getpid(), 9)
-    return original(self, gamma, seed)
+    return original(self, gamma, seed, *more)
 EmbMLP.init = init
 """
 
@@ -302,10 +302,10 @@ HANGER = """
 import time
 from smallinit.theory import EmbMLP
 original = EmbMLP.init
-def init(self, gamma, seed):
+def init(self, gamma, seed, *more):
     if gamma == 0.8 and seed == 1:
         time.sleep(10**6)
-    return original(self, gamma, seed)
+    return original(self, gamma, seed, *more)
 EmbMLP.init = init
 """
 

@@ -1,5 +1,7 @@
 """One optimizer on both sides: theory's steps on the exact flow are the training run, and torch's own optimizers."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -90,8 +92,8 @@ def test_names_and_objects_are_the_same_runs():
         ({"optimizer": GD(0.1), "weight_decay": 0.0}, r"`weight_decay` is 0.0 beside GD\(...\)"),
         ({"optimizer": GD(0.1, rates={"W_Q": 1.0})}, "`rates` names the weight 'W_Q'"),
         ({"optimizer": GD(0.1, decays={"W_X": 1.0})}, "`decays` names the weight 'W_X'"),
-        ({"optimizer": GD(0.1), "batch_size": 10**6}, "`batch_size` is 1000000, but the data have"),
-        ({"optimizer": "sgd", "batch_size": 10**6}, "`batch_size` is 1000000, but the data have"),
+        ({"optimizer": GD(0.1), "batch_size": 10**6}, "`batch_size` is 1000000 but the data has 25"),
+        ({"optimizer": "sgd", "batch_size": 10**6}, "`batch_size` is 1000000 but the data has 25"),
         ({"optimizer": GD(0.1), "batch_size": 0}, "`batch_size` must be an integer of at least 1, got 0"),
         ({"optimizer": GD(0.1), "betas": (0.9, 0.9)}, r"`betas` is \(0.9, 0.9\) beside GD"),
         ({"optimizer": GD(0.1), "schedule": lambda s: 1.0}, "`schedule` is .* beside GD"),
@@ -116,12 +118,26 @@ def test_a_schedule_that_ends_before_the_steps_says_what_happens():
     assert len(told) == 1
 
 
+def constant(rate, step):
+    return rate
+
+
 def test_a_run_is_not_taken_up_with_another_function_of_the_step(tmp_path):
     path = tmp_path / "state.npz"
-    train(MODEL, DATA, START, steps=5, optimizer=GD(0.1, schedule=lambda s: 1.0), checkpoint=path)
+    train(MODEL, DATA, START, steps=5, optimizer=GD(0.1, schedule=partial(constant, 1.0)), checkpoint=path)
     with pytest.raises(
         ValueError, match=r"`schedule` takes 0.25 of flow time to step 5, the checkpoint's took 0.5"
     ):
+        train(
+            MODEL,
+            DATA,
+            START,
+            steps=8,
+            optimizer=GD(0.1, schedule=partial(constant, 0.5)),
+            checkpoint=path,
+            resume=True,
+        )
+    with pytest.raises(ValueError, match=r"other settings \(schedule was"):
         train(
             MODEL,
             DATA,
@@ -131,5 +147,5 @@ def test_a_run_is_not_taken_up_with_another_function_of_the_step(tmp_path):
             checkpoint=path,
             resume=True,
         )
-    again = GD(0.1, schedule=lambda s: 1.0)
+    again = GD(0.1, schedule=partial(constant, 1.0))
     assert train(MODEL, DATA, START, steps=8, optimizer=again, checkpoint=path, resume=True).steps[-1] == 8
