@@ -91,15 +91,13 @@ class Built:
         max_seconds: float | None = None,
     ) -> Trajectory:
         """Train the torch twin from the same start, going on from its checkpoint if it is there; see `train`."""
-        from ..training.settings import DEFAULT_BATCH
         from ..training.train import train
 
         training = self.loaded.experiment.training
-        same = ("batch_size", "seed", "dtype", "clip", "device", "keep")
+        same = ("seed", "dtype", "clip", "device", "keep")
         options: dict[str, Any] = {key: getattr(training, key) for key in same}
         options["optimizer"] = self.optimizer()
-        if training.optimizer == "sgd" and training.batch_size is None:
-            options["batch_size"] = DEFAULT_BATCH
+        options["batch_size"] = self.batch_size()
         with refused(self.loaded, "training"):
             if training.measure_on is not None:
                 options["measure_on"] = read_dataset(training.measure_on, self.model.d_vocab)
@@ -135,6 +133,15 @@ class Built:
             )
             optimizer.of_weights(self.model.weights)
         return optimizer
+
+    def batch_size(self) -> int | None:
+        """Sequences per minibatch; None for all of them."""
+        from ..training.settings import DEFAULT_BATCH
+
+        training = self.loaded.experiment.training
+        if training.optimizer == "sgd" and training.batch_size is None:
+            return min(DEFAULT_BATCH, int((~self.data.held_out).sum()))
+        return training.batch_size
 
     def schedule(self) -> WarmupCosine | Linear | None:
         """How the learning rate changes over the steps; None if it does not."""

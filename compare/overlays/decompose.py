@@ -225,8 +225,10 @@ def _runs_between(both: Alignment, start: States) -> dict[str, Trajectory]:
     own = {"optimizer": rule, "dtype": record["dtype"]}
     if moved:
         saved = steps[both.rows]
-        how = {key: both.theory.provenance[key] for key in ("method", "rtol")}
-        how = {key: value for key, value in how.items() if value}
+        how = {key: both.theory.provenance[key] for key in ("method", "rtol", "batch_size", "seed")}
+        how = {
+            key: value for key, value in how.items() if value is not None and (key, value) != ("rtol", 0.0)
+        }
         flow = integrate(
             exact,
             data,

@@ -236,7 +236,8 @@ def _fallen(path: Trajectory, data: Dataset) -> dict[str, float]:
 
 def _onwards(flow: Flow, data: Dataset, start: Any, optimizer: Optimizer | None, at: float) -> Trajectory:
     """The closure's weights up to some escapes."""
-    points, options = LOOKS * AN_ESCAPE + 1, {"throw": False, "max_seconds": SECONDS}
+    points = LOOKS * AN_ESCAPE + 1
+    options: dict[str, Any] = {"throw": False, "max_seconds": SECONDS}
     if optimizer is None:
         return integrate(flow, data, start, t1=LOOKS * at, save_at=points, rtol=RTOL, **options)
     saves = np.unique(np.linspace(0, max(int(LOOKS * at), 1), points).astype(int))
