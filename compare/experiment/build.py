@@ -64,7 +64,11 @@ class Built:
                 "optimizer": self.optimizer(),
                 "steps": experiment.steps,
                 "save_at": self.saved_steps(),
+                "batch_size": self.batch_size(),  # of which it is the mean path
             }
+            training = experiment.training
+            if training.batch_size is not None and training.optimizer in ("signgd", "spectral"):
+                options["seed"] = training.seed  # these have none: the very batches
         else:
             options |= {
                 "t1": theory.t1,

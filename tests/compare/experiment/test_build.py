@@ -9,7 +9,7 @@ from smallinit.compare import train
 from smallinit.compare.experiment.build import build
 from smallinit.compare.experiment.layers import load, to_toml
 from smallinit.compare.sweep.plan import read_sweep
-from smallinit.sim import WarmupCosine, load_trajectory
+from smallinit.sim import WarmupCosine, integrate, load_trajectory
 from smallinit.sim.optimizers.specs import optimizer_of
 from smallinit.theory.base.errors import InputError
 from smallinit.theory.base.names import MODELS
@@ -210,6 +210,24 @@ def test_optimizers_move_theory_and_training_alike(tmp_path, name):
     again = load_text(to_toml(built.loaded.experiment), tmp_path)
     assert again == built.loaded.experiment
     assert optimizer_of(training.provenance["rule"]) == built.optimizer()
+
+
+@pytest.mark.parametrize(("name", "seed"), [("adamw", None), ("signgd", 4)])
+def test_theory_knows_the_batches_of_its_training(tmp_path, name, seed):
+    said = {"optimizer": name, "learning_rate": 0.01, "steps": 12, "batch_size": 3, "seed": 4}
+    built = of({f"training.{key}": value for key, value in said.items()}, tmp_path=tmp_path)
+    flow = built.flows()["softmax"]
+    theory = built.integrate(flow)
+    meant = integrate(
+        flow, built.data, built.start, steps=12, optimizer=built.optimizer(), save_at=built.saved_steps(),
+        batch_size=3, seed=seed,
+    )  # fmt: skip
+    whole = integrate(
+        flow, built.data, built.start, steps=12, optimizer=built.optimizer(), save_at=built.saved_steps()
+    )
+    for weight, value in meant.weights.items():
+        np.testing.assert_array_equal(theory.weights[weight], value)
+        assert not np.array_equal(whole.weights[weight], value)
 
 
 def load_text(text, tmp_path):
