@@ -154,14 +154,19 @@ def integrate_ensemble(
     record = {"method": table.name, "rtol": rtol, "atol": atol, "closure": flow.closure}
     record |= {"starts": identity} | ({"optimizer": plan.optimizer.spec()} if plan else {})
     ensemble = gather(found, flow, data, provenance(**record), plan.saves if plan else None)
+    if throw:
+        _refuse_irregular(ensemble)
+    return ensemble
+
+
+def _refuse_irregular(ensemble: Ensemble) -> None:
     irregular = [i for i, o in enumerate(ensemble.outcomes) if not o.success]
-    if throw and irregular:
+    if irregular:
         raise IntegrationError(
-            f"{len(irregular)} of {len(members)} members ended irregularly, member {irregular[0]} first: "
+            f"{len(irregular)} of {len(ensemble)} members ended irregularly, member {irregular[0]} first: "
             f"{ensemble.outcomes[irregular[0]]}",
             ensemble,
         )
-    return ensemble
 
 
 def _members(

@@ -155,31 +155,42 @@ def integrate(
         raise FieldError("discrete_start", 'belongs to an `optimizer` and its method "flow": leave it out.')
     if t1 is None:
         raise FieldError("t1", "is missing: give the end in flow time, or an `optimizer` and its `steps`.")
+    return _by_time(
+        flow, data, start, (t0, t1), save_at, throw, rtol=rtol, atol=atol, method=method, events=events,
+        max_steps=max_steps, first_step=first_step, fixed_step=fixed_step, max_seconds=max_seconds,
+        progress=progress, observables=observables,
+    )  # fmt: skip
+
+
+def _by_time(
+    flow: Any, data: Dataset, start: Any, span: tuple[float, float], save_at: Any, throw: bool, *, rtol: float,
+    atol: float | None, events: Any, observables: Sequence[str] | None, **options: Any,
+) -> Trajectory:  # fmt: skip
+    """The part of `integrate` that follows gradient flow."""
     from ..compile.compiler import compile_flow
     from ..reduced.balanced import closed_solution
+    from ..reduced.reduction import Reduction
 
-    save_times(save_at, *interval(t0, t1))
+    saves = save_times(save_at, *interval(*span))
     watched = as_events(events)
     reduced = isinstance(flow, Reduction)
     weights = flow.model.validate(start)
     settings = {"rtol": rtol, "closure": flow.closure, "start": fingerprint(weights)}
     settings |= {"modes": flow.modes, "mark": flow.mark} if reduced else {}
     problem = flow.compile(data, weights) if reduced else compile_flow(flow, data, weights)
-    y0 = problem.pack(flow._project(weights) if reduced else weights)
+    held = [problem.pack(flow._project(weights) if reduced else weights)]
     view = _view(flow, data, problem, observables)
     full = weights if reduced else None
     del weights  # of a large vocabulary, each copy counts
-    atol = default_atol(problem, y0, rtol) if atol is None else atol
+    atol = default_atol(problem, held[0], rtol) if atol is None else atol
     checked_tolerances(rtol, atol)
-    solution, own_steps = None, any(x is not None for x in (method, first_step, fixed_step))
+    own_steps = any(options[key] is not None for key in ("method", "first_step", "fixed_step"))
+    solution = None
     if reduced and not own_steps and view is None and not watched:
-        solution = closed_solution(flow, problem, y0, save_times(save_at, *interval(t0, t1)), t0, t1)
-    held = [y0]
-    del y0
+        solution = closed_solution(flow, problem, held[0], saves, *span)
     solution = solution or solve(
-        problem, held.pop(), t0=t0, t1=t1, method=method, rtol=rtol, atol=atol, save_at=save_at, events=watched,
-        max_steps=max_steps, first_step=first_step, fixed_step=fixed_step, max_seconds=max_seconds,
-        progress=progress, view=view,
+        problem, held.pop(), t0=span[0], t1=span[1], rtol=rtol, atol=atol, save_at=save_at, events=watched, view=view,
+        **options,
     )  # fmt: skip
     settings |= {"method": solution.statistics.get("methods", ""), "atol": atol}
     trajectory = _trajectory(solution, problem, flow, data, settings, view)
