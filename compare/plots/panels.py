@@ -103,7 +103,7 @@ def finish(above: Axes, below: Axes, overlays: Sequence[DrawableOverlay], tolera
     below.set_ylim(*_decades(below, tolerance))
     below.yaxis.set_major_locator(LogLocator(numticks=5))
     below.yaxis.set_minor_formatter(NullFormatter())
-    below.set_xlabel(r"flow time $t$ = learning rate $\times$ step")
+    below.set_xlabel(_flow_time(training))
     above.tick_params(labelbottom=False)
     above.set_xlim(0.0 - 0.015 * end, 1.015 * end)
     _steps_on_top(above, training)
@@ -268,14 +268,31 @@ def _decades(ax: Axes, tolerance: float) -> tuple[float, float]:
     return 10.0 ** np.floor(np.log10(tolerance / 100)), 10.0 ** min(high, 1)
 
 
+def _flow_time(training: Any) -> str:
+    """Label of the axis: what flow time is the sum of, if the rate changes."""
+    steps, t = training.steps, np.asarray(training.t)
+    if steps is None or len(steps) < 3 or np.allclose(t, t[-1] * np.asarray(steps) / steps[-1], rtol=1e-9):
+        return r"flow time $t$ = learning rate $\times$ step"
+    return r"flow time $t$ = sum of the learning rates"
+
+
 def _steps_on_top(ax: Axes, training: Any) -> None:
-    if training.steps is None or training.steps[-1] == 0:
+    if training.steps is None or len(training.steps) < 2:
         return
-    rate = float(training.t[-1] / training.steps[-1])
+    # By the saved steps, whatever the schedule: of one rate this is a straight line.
+    t, steps = np.asarray(training.t), np.asarray(training.steps, dtype=float)
     top = ax.secondary_xaxis(
-        "top", functions=(lambda t: np.divide(t, rate), lambda step: np.multiply(step, rate))
+        "top", functions=(lambda x: _through(x, t, steps), lambda x: _through(x, steps, t))
     )
     top.set_xlabel("training step")
+
+
+def _through(x: Any, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """Rising values between points, and straight on beyond the first and the last."""
+    x = np.asarray(x, dtype=float)
+    first, last = (ys[1] - ys[0]) / (xs[1] - xs[0]), (ys[-1] - ys[-2]) / (xs[-1] - xs[-2])
+    within = np.interp(x, xs, ys)
+    return within + first * np.minimum(x - xs[0], 0.0) + last * np.maximum(x - xs[-1], 0.0)
 
 
 def _block_ticks(ax: Axes, tokens: Mapping[str, np.ndarray], left: bool) -> None:

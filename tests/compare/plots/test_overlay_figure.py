@@ -1,5 +1,6 @@
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from helpers import as_theory
@@ -7,9 +8,10 @@ from PIL import Image
 
 from smallinit.compare import overlay, train
 from smallinit.compare.plots.overlay_figure import plot_overlays
-from smallinit.compare.plots.panels import label_entropy
+from smallinit.compare.plots.panels import finish, label_entropy
+from smallinit.sim import AdamW, WarmupCosine, integrate
 from smallinit.sim.ode.outcome import Outcome, Status
-from smallinit.theory import Dataset
+from smallinit.theory import Dataset, derive
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +127,20 @@ def test_figures_drawn_on_two_threads_leave_matplotlib_as_it_was():
     one.join(60)
     two.join(60)
     assert dict(rcParams) == before
+
+
+def test_steps_stand_over_their_flow_times_whatever_the_schedule(model, data, start):
+    adam = AdamW(1e-2, schedule=WarmupCosine(40, 80, 0.05))
+    run = train(model, data, start, optimizer=adam, steps=80, save_at=81)
+    theory = integrate(derive(model, "softmax"), data, start, optimizer=adam, steps=80, save_at=81)
+    figure, (above, below) = plt.subplots(2)
+    above.plot(run.t, run["loss"])
+    below.plot(run.t[1:], run.t[1:])
+    finish(above, below, [overlay(theory, run)], 0.05)
+    figure.canvas.draw()
+    top = above.child_axes[0]
+    for tick in (10, 20, 40, 60, 80):
+        here = top.transData.transform((tick, 0))[0]
+        np.testing.assert_allclose(above.transData.inverted().transform((here, 0))[0], run.t[tick], atol=1e-9)
+    assert "sum of the learning rates" in below.get_xlabel()
+    plt.close(figure)
