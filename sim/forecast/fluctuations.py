@@ -2,7 +2,7 @@
 
 Rows are drawn with replacement, so that the gradient of a batch of B has the covariance
 ``C = (sum_i omega_i g_i g_i^T - g g^T) / B``. With the Jacobian J of the mean path the deviations of the weights have,
-to leading order in the noise, a covariance with ``dSigma/dt = J Sigma + Sigma J^T + eta C`` (theory.md F). It is kept
+to leading order in the noise, a covariance with ``dSigma/dt = J Sigma + Sigma J^T + eta C``. It is kept
 factored, Sigma = sum_k l_k l_k^T over a few directions l_k that J carries along: the leading ones exactly, all others
 as random combinations that have the right covariance in the mean.
 """

@@ -23,7 +23,7 @@ Factors = list[tuple[np.ndarray, ...]]  # left, right and mask of each sum
 
 
 class SequenceGradients:
-    """g_i of all training sequences i, as sums of outer products (theory.md F); at one state at a time.
+    """g_i of all training sequences i, as sums of outer products; at one state at a time.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Minibatches on the side of theory: their mean, or the very batches of a seed.
 
 Rows are drawn with replacement, row i with probability omega_i. A batch of B then has a gradient g_B of mean g, and
-entry by entry the mean of its square is ``(1 - 1/B) g o g + S/B`` with ``S = sum_i omega_i g_i o g_i`` (theory.md F): B
+entry by entry the mean of its square is ``(1 - 1/B) g o g + S/B`` with ``S = sum_i omega_i g_i o g_i``: B
 pairs of a draw with itself, B (B - 1) independent ones. No factor of a finite population enters, since no draw empties
 it.
 """

@@ -236,7 +236,16 @@ def hadamard_power(base: Matrix, exponent: sp.Expr) -> Matrix:
 def hadamard_factors(expr: Matrix) -> list[tuple[Matrix, int]]:
     """Factors of a Hadamard product or power, each with its exponent."""
     factors = expr.args if isinstance(expr, sp.HadamardProduct) else (expr,)
-    return [(f.base, int(f.exp)) if isinstance(f, sp.HadamardPower) else (f, 1) for f in factors]
+    return [(f.base, _whole_power(f)) if isinstance(f, sp.HadamardPower) else (f, 1) for f in factors]
+
+
+def _whole_power(power: sp.HadamardPower) -> int:
+    """The exponent; others than whole positive ones are functions of one entry in normal form."""
+    if not (power.exp.is_Integer and power.exp > 0):
+        raise ValueError(
+            f"{power} must be written as a function of its entries: pass it through `canonical` first."
+        )
+    return int(power.exp)
 
 
 def _flat_factors(factors: Iterable[Matrix]) -> Iterable[Matrix]:

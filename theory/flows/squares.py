@@ -1,7 +1,7 @@
 """Squares of the gradients of single sequences, summed over the data: what minibatches add to a second moment.
 
-With sequence weights omega the gradient of the mean loss is g = sum_i omega_i g_i, and S = sum_i omega_i g_i o g_i
-(theory.md F). Every g is a sum of products A^T B over the rows of the logits, so g_i is a sum of outer products of rows
+With sequence weights omega the gradient of the mean loss is g = sum_i omega_i g_i, and S = sum_i omega_i g_i o g_i.
+Every g is a sum of products A^T B over the rows of the logits, so g_i is a sum of outer products of rows
 of A and B: where a sequence has one row and the gradient one product, ``S = (A o A)^T diag(omega) (B o B)``, factors
 squared entry by entry; several products or several rows of a sequence are summed before they are squared, which takes
 one such product for each pair of them.

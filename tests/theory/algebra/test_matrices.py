@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import sympy as sp
+from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from smallinit.theory.algebra import matrices as mx
 from smallinit.theory.algebra import nodes
 from smallinit.theory.algebra.evaluate import evaluate
-from smallinit.theory.algebra.rebuild import distribute, factored
+from smallinit.theory.algebra.rebuild import canonical, distribute, factored
 
 n, v = sp.symbols("n v", integer=True, positive=True)
 A, B, W = sp.MatrixSymbol("A", n, v), sp.MatrixSymbol("B", n, v), sp.MatrixSymbol("W", v, v)
@@ -93,3 +94,12 @@ def test_own_nodes_evaluate_in_sympy():
     assert np.allclose(soft.sum(axis=1), 1)
     assert np.allclose(soft[0, 1] / soft[0, 0], np.e)
     assert sp.ImmutableMatrix(nodes.Centering(2).doit()) == sp.ImmutableMatrix([[1, -1], [-1, 1]]) / 2
+
+
+@pytest.mark.parametrize("exponent", [-1, sp.Rational(1, 2)])
+def test_powers_that_no_product_makes_are_functions_or_refused(exponent):
+    X = sp.MatrixSymbol("X", 2, 3)
+    power = sp.HadamardPower(X, exponent)
+    with pytest.raises(ValueError, match="written as a function of its entries"):
+        mx.hadamard_factors(power)
+    assert isinstance(canonical(power), ElementwiseApplyFunction)
