@@ -176,7 +176,6 @@ SCALARS = [
     ({"t1": True}, "`t1` must be a finite flow time, got True"),
     ({"t1": 1 + 0j}, r"`t1` must be a finite flow time, got \(1\+0j\)"),
     ({"t0": "0"}, "`t0` must be a finite flow time, got '0'"),
-    ({"rtol": None}, "`rtol` must lie in .0, 1., got None"),
     ({"rtol": "1e-6"}, "`rtol` must lie in .0, 1., got '1e-6'"),
     ({"rtol": True}, "`rtol` must lie in .0, 1., got True"),
     ({"rtol": 1e-200}, "`rtol` must be at least 1e-14, what float64 arithmetic can keep to, got 1e-200"),

@@ -65,6 +65,7 @@ class Built:
                 "steps": experiment.steps,
                 "save_at": self.saved_steps(),
                 "batch_size": self.batch_size(),  # of which it is the mean path
+                "max_steps": theory.max_steps,
             }
             training = experiment.training
             if training.batch_size is not None and training.optimizer in ("signgd", "spectral"):

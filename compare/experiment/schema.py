@@ -64,6 +64,7 @@ OWN_KEYS = {  # of some optimizers alone
     "momentum": ("momentum", "spectral"),
     "nesterov": ("momentum",),
 }
+MAX_STEPS = 100_000
 COMMON_KEYS = ("name", "loss", "d_vocab")  # of all models
 
 
@@ -169,7 +170,8 @@ class Theory(Section):
     )
     t1: Positive = Field(default=200.0, description="End, in flow time.")
     rtol: Tolerance | None = Field(
-        default=None, description="Relative tolerance; 1e-6 for a flow and 0.01 for steps if absent."
+        default=None,
+        description="Relative tolerance; 1e-6 for a flow, and what the method takes for steps, if absent.",
     )
     atol: Positive | None = Field(
         default=None, description="Absolute tolerance; from the weights' scale if absent."
@@ -181,7 +183,9 @@ class Theory(Section):
     points: int = Field(
         default=101, ge=2, le=100_000, description="Times kept, of theory and training alike."
     )
-    max_steps: int = Field(default=100_000, ge=1, le=STEP_LIMIT, description="Most steps of the integrator.")
+    max_steps: int = Field(
+        default=MAX_STEPS, ge=1, le=STEP_LIMIT, description="Most steps of the integrator."
+    )
 
 
 class Training(Section):
@@ -334,6 +338,11 @@ class Experiment(Section):
             )
         if self.moved_by == "optimizer" and self.theory.atol is not None:
             raise FieldError("theory.atol", "means nothing to the steps of an optimizer; leave it out")
+        asked = "max_steps" in self.theory.model_fields_set and self.theory.max_steps != MAX_STEPS
+        if self.moved_by == "optimizer" and asked and self.theory.method != "flow":
+            raise FieldError(
+                "theory.max_steps", "means nothing to the steps of an optimizer but for method = 'flow'"
+            )
         return self
 
     @property

@@ -18,7 +18,7 @@ from ...theory.base.errors import FieldError
 from ...theory.base.names import DEVICES, DTYPES, KEEPS, OPTIMIZERS
 from ...theory.base.validate import brief, choice, integer, is_integer, positive
 
-DEFAULT_BATCH = 100  # the paper's batch size (theory A3)
+DEFAULT_BATCH = 100  # the paper's batch size (A3 of arXiv 2502.04375)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
 from ...theory.base.validate import brief, callback, flag, integer, kind_of, names
 from ...theory.flows.flow import Flow
-from ..integration.integrate import fingerprint
+from ..integration.integrate import MAX_STEPS, fingerprint
 from ..integration.step_plan import StepPlan
 from ..integration.tolerances import RTOL, default_atol
 from ..kernel.blas_threads import one_blas_thread
@@ -43,14 +43,14 @@ def integrate_ensemble(
     starts: Mapping[str, Any],
     t1: Any = None,
     save_at: Any = 1,
-    rtol: float = 1e-6,
+    rtol: float | None = None,
     atol: float | None = None,
     method: str | Method | None = None,
     *,
     t0: float = 0.0,
     observables: Sequence[str] = (),
     keep_weights: bool = True,
-    max_steps: int = 100_000,
+    max_steps: int = MAX_STEPS,
     max_seconds: float | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -110,14 +110,15 @@ def integrate_ensemble(
     wanted = names("observables", observables)
     for name, value in (("throw", throw), ("keep_weights", keep_weights)):
         flag(name, value)
-    checked_tolerances(rtol, 1.0 if atol is None else atol)
+    checked_tolerances(RTOL if rtol is None else rtol, 1.0 if atol is None else atol)
     plan = None
     if optimizer is not None or steps is not None:
-        plan = StepPlan.of(
-            optimizer, steps, save_at, method, rtol, {"t1": t1, "t0": t0 or None, "atol": atol}
-        )
+        given = {"t1": t1, "t0": t0 or None, "atol": atol}
+        given["max_steps"] = None if max_steps == MAX_STEPS or method == "flow" else max_steps
+        plan = StepPlan.of(optimizer, steps, save_at, method, rtol, given)
         plan.optimizer.of_weights(flow.model.weights)
         t1, save_at, rtol = float(plan.steps), plan.saves.astype(np.float64), plan.rtol or RTOL
+    rtol = RTOL if rtol is None else rtol
     members, ends, identity = _members(flow, starts, t1)
     for end in set(ends.tolist()):
         save_times(save_at, *interval(t0, end, empty=False))

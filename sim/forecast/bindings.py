@@ -272,7 +272,7 @@ def _faster(start: Start, ratio: float) -> float:
 
 
 def _direction(o: Optimizer, g: np.ndarray) -> float:
-    """Rms of the first step over the learning rate."""
+    """Rms of a step along a gradient that stays, over the learning rate."""
     if isinstance(o, Spectral):
         return 1.0 / sqrt(max(g.shape)) if np.any(g) else 0.0
     if isinstance(o, AdamW | SignGD):

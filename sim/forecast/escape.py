@@ -19,7 +19,7 @@ import scipy.sparse as sparse
 from ...theory.base.crossings import first_crossing
 from ...theory.base.frozen import FrozenRecord
 from ...theory.data.dataset import Dataset
-from ...theory.exact.blow_up_forms import decayed_blow_up
+from ...theory.exact.blow_up_forms import homogeneous_decayed_blow_up
 from ...theory.flows.flow import Flow, derive
 from ...theory.flows.powers import leading_order
 from ...theory.models.model import Model
@@ -171,7 +171,7 @@ def _decay_wins(
     if decay == 0.0 or degree < 3:
         return False
     free = predict_escape(model, data, start, when_only=True).t
-    return free < inf and decayed_blow_up(free, 1.0, (degree - 2) * decay) == inf
+    return free < inf and homogeneous_decayed_blow_up(degree, free, decay) == inf
 
 
 def _flow_time_a_step(optimizer: Optimizer | None) -> float:

@@ -39,7 +39,7 @@ def integrate(
     start: Mapping[str, Any],
     t1: float | None = None,
     save_at: Any = None,
-    rtol: float = RTOL,
+    rtol: float | None = None,
     atol: float | None = None,
     method: str | Method | None = None,
     events: Any = (),
@@ -75,8 +75,8 @@ def integrate(
         End and start in flow time.
     save_at : None, int or array_like
         Times to save: None 101 even ones, an int that many even ones, or increasing times within [t0, t1].
-    rtol : float
-        Relative tolerance per entry of the weights.
+    rtol : float or None
+        Relative tolerance per entry of the weights; None takes 1e-6, and the method's own beside an `optimizer`.
     atol : float or None
         Absolute tolerance per entry. None takes ``1e-3 rtol`` times the RMS entry of the smallest moving
         weight: whatever the scale of initialisation, the early growth is then computed to the same relative
@@ -100,7 +100,7 @@ def integrate(
     optimizer : Optimizer or None
         What moves the weights, the same object that `train` takes; None for gradient flow. With it go `steps` in
         place of `t1`, `save_at` in steps, and as `method` "multirate" (every step's update, the gradient evaluated
-        where its extrapolation is off by more than `rtol`; the default, with 0.01), "steps" (one evaluation a step) or
+        where its extrapolation is off by more than `rtol`; the default, with 0.012), "steps" (one evaluation a step) or
         "flow" (the limit of small rates as an ODE in the step, integrated to `rtol`, 1e-5 unless said).
     steps : int or None
         Number of the optimizer's steps.
@@ -133,7 +133,8 @@ def integrate(
     kind_of("flow", flow, (Flow, Reduction), "`derive` makes one")
     flow.model.check_data(data)
     flag("throw", throw)
-    relative_tolerance(rtol)  # and all else that can be refused before the work
+    if rtol is not None:
+        relative_tolerance(rtol)  # and all else that can be refused before the work
     Limits(max_steps, max_seconds, progress)
     for name, value, other, asked in (
         ("batch_size", batch_size, "an `optimizer`", optimizer),
@@ -156,8 +157,8 @@ def integrate(
     if t1 is None:
         raise FieldError("t1", "is missing: give the end in flow time, or an `optimizer` and its `steps`.")
     return _by_time(
-        flow, data, start, (t0, t1), save_at, throw, rtol=rtol, atol=atol, method=method, events=events,
-        max_steps=max_steps, first_step=first_step, fixed_step=fixed_step, max_seconds=max_seconds,
+        flow, data, start, (t0, t1), save_at, throw, rtol=RTOL if rtol is None else rtol, atol=atol, method=method,
+        events=events, max_steps=max_steps, first_step=first_step, fixed_step=fixed_step, max_seconds=max_seconds,
         progress=progress, observables=observables,
     )  # fmt: skip
 
@@ -207,13 +208,8 @@ def _by_optimizer(
     flow: Any, data: Dataset, start: Any, plan: StepPlan, throw: bool, **options: Any
 ) -> Trajectory:
     """The part of `integrate` that counts steps."""
-    from ..reduced.reduction import Reduction
     from .optimized import integrate_steps
 
-    if isinstance(flow, Reduction):
-        raise FieldError(
-            "flow", "is reduced: an `optimizer` moves the full weights; integrate the flow itself."
-        )
     weights = flow.model.validate(start)
     settings = {"closure": flow.closure, "start": fingerprint(weights)}
     trajectory, outcome = integrate_steps(flow, data, weights, plan, settings=settings, **options)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
 from ..compile.companions import compile_squares, compile_weighted
 from ..compile.compiler import compile_flow
@@ -15,7 +16,8 @@ from ..ode.events import Event, as_events
 from ..ode.outcome import Outcome
 from ..ode.solve import solve
 from ..optimizers.minibatches import DrawnBatches, FullBatch, MeanBatches, checked_batch_size
-from ..optimizers.schedule import warn_of_end
+from ..optimizers.optimizer import GD, Momentum, Optimizer
+from ..reduced.reduction import Reduction
 from ..trajectory.live_view import LiveView
 from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def integrate_steps(
-    flow: Flow,
+    flow: Flow | Reduction,
     data: Dataset,
     weights: Mapping[str, np.ndarray],
     plan: StepPlan,
@@ -41,12 +43,17 @@ def integrate_steps(
 ) -> tuple[Trajectory, Outcome]:
     """Move a flow's weights by the steps of a plan; arguments as in `integrate`, validated weights."""
     plan.optimizer.of_weights(flow.model.weights)
-    warn_of_end(plan.optimizer.learning_rate, plan.optimizer.schedule, plan.steps)
     time, optimizer = plan.time, plan.optimizer
-    method = plan.method(_batches(flow, data, weights, plan))
-    problem = compile_flow(flow, data, weights)
-    view = None if observables is None else LiveView(flow, data, problem, observables)
-    y0 = problem.pack(weights)
+    reduced = isinstance(flow, Reduction)
+    if reduced:
+        _check_reduced(optimizer, plan, observables)
+        method, problem, view = plan.method(), flow.compile(data, weights), None
+        y0 = problem.pack(flow._project(weights))
+        settings = {**settings, "modes": flow.modes, "mark": flow.mark}
+    else:
+        method, problem = plan.method(_batches(flow, data, weights, plan)), compile_flow(flow, data, weights)
+        view = None if observables is None else LiveView(flow, data, problem, observables)
+        y0 = problem.pack(weights)
     solution = solve(
         problem, y0, t0=0.0, t1=float(plan.steps), method=method, save_at=plan.saves.astype(np.float64),
         events=[_in_flow_time(e, time) for e in as_events(events)], max_seconds=max_seconds, view=view,
@@ -75,10 +82,31 @@ def integrate_steps(
         statistics=solution.statistics,
         provenance=provenance(**settings, **record),
         steps=solution.t if np.any(solution.t % 1.0) else solution.t.astype(np.int64),
-        model=flow.model,
-        data=data,
+        model=None if reduced else flow.model,
+        data=None if reduced else data,
+        start={name: sealed(w) for name, w in weights.items()} if reduced else None,
         events={name: time(times) for name, times in solution.events.items()},
     ), outcome
+
+
+def _check_reduced(optimizer: Optimizer, plan: StepPlan, observables: Any) -> None:
+    """Projected weights move as the whole ones do only by steps along the gradient, which lies within the modes."""
+    if not isinstance(optimizer, GD | Momentum):
+        raise FieldError(
+            "optimizer",
+            f"is {optimizer.label}, whose steps leave the modes of a reduced flow: use GD or Momentum.",
+        )
+    if optimizer.weight_decay or any(optimizer.decays.values()):
+        raise FieldError(
+            "weight_decay",
+            "moves what lies outside the modes of a reduced flow: leave it out, or use the flow itself.",
+        )
+    if plan.batch_size is not None:
+        raise FieldError("batch_size", "needs the rows that a reduced flow has no more: use the flow itself.")
+    if observables is not None:
+        raise FieldError(
+            "observables", "are those of full weights: keep the weights of a reduced flow and `lift` them."
+        )
 
 
 def _batches(flow: Flow, data: Dataset, weights: Mapping[str, np.ndarray], plan: StepPlan) -> FullBatch:

@@ -18,13 +18,13 @@ from ..optimizers.minibatches import FullBatch
 from ..optimizers.multirate import Multirate
 from ..optimizers.optimizer import Optimizer
 from ..optimizers.recursion import Steps
-from ..optimizers.schedule import Clock
+from ..optimizers.schedule import Clock, warn_of_end
 from ..optimizers.smooth import DISCRETE, Smooth
 from .save_steps import MOST_STEPS, save_steps
-from .tolerances import RTOL, default_atol
+from .tolerances import default_atol
 
-# What `rtol` is unless said, where gradient flow has RTOL: of extrapolated gradients, and of the ODE.
-TOLERANCES = {"multirate": 0.01, "steps": 0.0, "flow": 1e-5}
+# What `rtol` is unless said: of extrapolated gradients, and of the ODE.
+TOLERANCES = {"multirate": 0.012, "steps": 0.0, "flow": 1e-5}
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ class StepPlan:
         plan = cls(
             optimizer, count, saves, name, tolerance, discrete, optimizer.clock(count), batch_size, seed
         )
+        warn_of_end(optimizer.learning_rate, optimizer.schedule, count)
         plan.method()  # refuses what the optimizer cannot do
         return plan
 
@@ -147,8 +148,8 @@ class StepPlan:
 
 def _of_method(name: str, rtol: Any, discrete_start: int | None) -> tuple[float, int]:
     """Tolerance and discrete steps of a method, which may have neither."""
-    tolerance = TOLERANCES[name] if rtol == RTOL else relative_tolerance(rtol)
-    if name == "steps" and tolerance:
+    tolerance = TOLERANCES[name] if rtol is None else relative_tolerance(rtol)
+    if name == "steps" and rtol is not None:
         raise FieldError(
             "rtol", f"is {rtol:g}, but each of the optimizer's own steps is taken as it is: leave it out."
         )

@@ -152,7 +152,6 @@ class MultirateStepper(RecursionStepper):
         """The steps within the last block, straight lines between them."""
         begin = self.step - self.length
         moments, y, at = [m.copy() for m in self._moments_before], self._before.copy(), begin
-        after = y
         for row, time in zip(out, times, strict=True):
             whole = min(int(np.floor(time)), self.step)
             if whole > at:

@@ -1,7 +1,7 @@
 """Optimizers: one frozen object that moves theory and training alike.
 
 A step is ``W <- W - eta_s kappa_W (u_W + decay)`` with the rate eta_s = learning_rate x schedule(s), the direction u of
-the optimizer and a rate kappa and a decay lambda for each weight. Names, units and defaults are torch's: a weight is
+the optimizer and a rate kappa and a decay lambda for each weight. Update rules and units are torch's: a weight is
 what torch calls a parameter group, whose learning rate is ``kappa_W learning_rate`` and multiplies its decay as well.
 """
 
@@ -53,6 +53,10 @@ class Optimizer(ABC):
 
     def __post_init__(self) -> None:
         """Check the numbers."""
+        if type(self) is Optimizer:
+            raise FieldError(
+                "optimizer", "is what all have in common: take GD, Momentum, AdamW, SignGD or Spectral."
+            )
         object.__setattr__(self, "learning_rate", positive("learning_rate", self.learning_rate))
         object.__setattr__(self, "schedule", checked_schedule(self.schedule))
         object.__setattr__(self, "weight_decay", nonnegative("weight_decay", self.weight_decay))

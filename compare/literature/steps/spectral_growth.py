@@ -78,17 +78,20 @@ def spectral_claim(rule: type[Optimizer] = Spectral) -> Claim:
         t, held = strengths(rule(0.01))
         alike = held / t[:, None] ** 2
         off = float(np.abs(alike - 1.0).max())
-        steepest = modes()[1]
-        grown, plain = strengths(GD(1.0 / steepest[0] / 10))
-        rates = np.log(plain[-1] / plain[-2]) / (grown[-1] - grown[-2]) / steepest
+        sigma = modes()[1]
+        grown, plain = strengths(GD(1.0 / sigma[0] / 10))
+        rates = np.log(plain[-1] / plain[-2]) / (grown[-1] - grown[-2]) / sigma
         waits = [first_fall(rule(0.01), scale, 100) for scale in (SMALL, SMALLER)]
         slow = [first_fall(GD(0.5), scale, 100) for scale in (SMALL, SMALLER)]
         shift = abs(waits[1] / waits[0] - 1.0)
-        delay = (slow[1] - slow[0]) * steepest[0] / np.log(SMALL / SMALLER)
+        delay = (slow[1] - slow[0]) * sigma[0] / np.log(SMALL / SMALLER)
         return judged(
-            off < GROWTH_WITHIN and shift < SHIFT_WITHIN and abs(delay - 1.0) < DELAY_WITHIN,
+            off < GROWTH_WITHIN
+            and abs(rates.mean() / 2.0 - 1.0) < GROWTH_WITHIN
+            and shift < SHIFT_WITHIN
+            and abs(delay - 1.0) < DELAY_WITHIN,
             f"strength of every mode over t^2 between {alike.min():.3f} and {alike.max():.3f}, while their sigma "
-            f"differ {steepest[0] / steepest[-1]:.2g}-fold (under GD each grows at {rates.mean():.3f} sigma); a start "
+            f"differ {sigma[0] / sigma[-1]:.2g}-fold (under GD each grows at {rates.mean():.3f} sigma); a start "
             f"{SMALL / SMALLER:g} times smaller delays the loss's first fall by {shift:.1%}, under GD by {delay:.2f} "
             "log(ratio)/sigma_1",
             smallest=alike.min(),

@@ -7,7 +7,7 @@ import pytest
 import sympy as sp
 from helpers import MODELS, random_data, random_weights, relative
 
-from smallinit.sim import integrate, load_trajectory, reduce
+from smallinit.sim import GD, AdamW, Momentum, WarmupCosine, integrate, load_trajectory, reduce
 from smallinit.theory import Dataset, EmbedUnembed, EmbMLP, derive
 from smallinit.theory.base.errors import FieldError
 from smallinit.theory.flows.projection import project
@@ -177,3 +177,38 @@ def test_a_reduction_on_other_modes_of_the_same_shapes_lifts_nothing(tmp_path):
         for trajectory in (path, loaded):
             with pytest.raises(ValueError, match="`trajectory` must be one that `integrate` made of this"):
                 reduction.lift(trajectory)
+
+
+@pytest.mark.parametrize("method", ["steps", None, "flow"])
+@pytest.mark.parametrize(
+    "optimizer", [GD(0.2, rates={"W_E": 0.5}), Momentum(0.05, schedule=WarmupCosine(3, 12))], ids=str
+)
+def test_steps_along_the_gradient_stay_within_the_modes(optimizer, method):
+    model, data = EmbMLP(12, 5, 4), random_data(d_vocab=12, n=8)
+    flow, start = derive(model, "leading"), random_weights(model, scale=0.3)
+    how = {"steps": 12, "optimizer": optimizer, "save_at": 4, "method": method}
+    how |= {} if method == "steps" else {"rtol": 1e-8}
+    small = reduce(flow, data)
+    inside, whole = integrate(small, data, start, **how), integrate(flow, data, start, **how)
+    assert inside.weights["W_E"].shape == (4, small.modes, 5)
+    lifted = small.lift(inside)
+    np.testing.assert_array_equal(lifted.steps, whole.steps)
+    for w in model.weights:
+        assert relative(lifted.weights[w], whole.weights[w]) < (1e-12 if method == "steps" else 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"optimizer": AdamW(0.1)}, "leave the modes of a reduced flow"),
+        ({"optimizer": GD(0.1, weight_decay=0.1)}, "`weight_decay` moves what lies outside"),
+        ({"optimizer": GD(0.1, decays={"W_E": 0.1})}, "`weight_decay` moves what lies outside"),
+        ({"optimizer": GD(0.1), "batch_size": 3}, "`batch_size` needs the rows"),
+        ({"optimizer": GD(0.1), "observables": ["loss"]}, "`lift` them"),
+    ],
+)
+def test_optimizers_that_leave_the_modes_are_refused(options, words):
+    model, data = EmbMLP(7, 5, 4), random_data()
+    small = reduce(derive(model, "leading"), data)
+    with pytest.raises(FieldError, match=words):
+        integrate(small, data, random_weights(model), steps=3, **options)
