@@ -1,4 +1,4 @@
-"""Gradients of a closure on single sequences as numbers, kept as factors: what the noise of minibatches is made of."""
+"""Minus the gradients of a closure on single sequences, kept as factors: what the noise of minibatches is made of."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Factors = list[tuple[np.ndarray, ...]]  # left, right and mask of each sum
 
 
 class SequenceGradients:
-    """g_i of all training sequences i, as sums of outer products; at one state at a time.
+    """Minus the gradient, -g_i, of all training sequences i, as sums of outer products; at one state at a time.
 
     Parameters
     ----------

@@ -58,7 +58,9 @@ def _of_logits(model: Model, weights: Mapping[str, np.ndarray], sequences: np.nd
     found: Signals = {}
     for kind, node in dict.fromkeys(_parts(logits, model)):
         number = 1 + sum(name == kind for _, name in found)
-        block = f"layer {number}" if kind in ("scores", "pre-activations", "stream") else "ends"
+        block = "ends" if number == 1 else f"ends, {number}"
+        if kind in ("scores", "pre-activations", "stream"):
+            block = f"layer {number}"
         values: Any = value(_shown(node), model, weights, matrices)
         if isinstance(node, RowSoftmax):
             values = _centred(values, value(node.base, model, weights, matrices) if node.base else None)
@@ -71,6 +73,8 @@ def _parts(node: Any, model: Model) -> Iterator[tuple[str, Matrix]]:
     if isinstance(node, sp.MatMul):
         yield from _embedded(node, model)
     inner = (node.expr,) if isinstance(node, ElementwiseApplyFunction) else node.args
+    if isinstance(inner[0], sp.MatAdd) and isinstance(node, ElementwiseApplyFunction):
+        inner = inner[0].args  # a sum of pre-activations is no stream
     for part in inner:
         if isinstance(part, sp.MatrixExpr):
             yield from _parts(part, model)

@@ -5,7 +5,14 @@ import pytest
 from helpers import MODELS, data_for, random_data, random_weights
 
 from smallinit.sim.forecast.signals import SAMPLE, signals
-from smallinit.theory import AttentionOnly, Dataset, EmbMLP, OneLayerTransformer, ScalarClassifier
+from smallinit.theory import (
+    AttentionOnly,
+    Dataset,
+    EmbMLP,
+    OneLayerTransformer,
+    ScalarClassifier,
+    TwoTokenMLP,
+)
 
 
 def softmax(z):
@@ -52,6 +59,18 @@ def test_one_layer_transformer(positions):
     np.testing.assert_allclose(found["layer 1", "pre-activations"], hidden, rtol=1e-10)
     np.testing.assert_allclose(found["ends", "logits"], logits, rtol=1e-10)
     assert ("layer 2", "stream") in found
+
+
+def test_two_tokens_have_two_embeddings_and_one_sum_of_pre_activations():
+    model, data = TwoTokenMLP(7, 5), random_data(n_ctx=2)
+    w, found = random_weights(model), None
+    found = signals(model, w, data)
+    rows = data.sequences[~data.held_out]
+    first, second = w["W_E1"][rows[:, 0]], w["W_E2"][rows[:, 1]]
+    assert {key for key in found if "layer" in key[0]} == {("layer 1", "pre-activations")}
+    same_values(found["ends", "embedding"], first)
+    same_values(found["ends, 2", "embedding"], second)
+    same_values(found["layer 1", "pre-activations"], first + second)
 
 
 def test_classifier_without_positions():
