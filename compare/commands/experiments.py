@@ -23,7 +23,18 @@ SAVED_TIMES = tuple(
 )
 MOVED = tuple(
     f"training.{key}"
-    for key in ("optimizer", "weight_decay", "betas", "eps", "momentum", "nesterov", "rates", "decays")
+    for key in (
+        "optimizer",
+        "weight_decay",
+        "betas",
+        "eps",
+        "momentum",
+        "nesterov",
+        "rates",
+        "decays",
+        "batch_size",
+        "seed",
+    )
 )
 
 
@@ -94,7 +105,9 @@ def overlay(
     folder = target(out, experiment, preset, overwrite)
     built = runs.build(loaded)
     flows = built.flows()
-    print(report.heading(built), *flows.values(), sep="\n\n")
+    moved = loaded.experiment.moved_by == "optimizer"
+    shown = [flow.under(built.optimizer()) if moved else flow for flow in flows.values()]
+    print(report.heading(built), *shown, sep="\n\n")
     theory = simulate_all(built, flows)
     with interruptible(lambda: checkpoint_kept(loaded.experiment.training.checkpoint)):
         training = built.train(progress=on_terminal(), accept_changes=accept_changes)

@@ -11,6 +11,7 @@ from ...theory.base.records import record_bytes
 from .layers import Loaded, to_toml
 
 if TYPE_CHECKING:
+    from ...sim.optimizers.step_equations import StepEquations
     from ...sim.trajectory.trajectory import Trajectory
     from ...theory.flows.flow import Flow
     from ..overlays.overlay import Overlay
@@ -30,7 +31,7 @@ def summary(
     closures = {name: {"outcome": str(t.outcome), **_end(t)} for name, t in theory.items()}
     for name, flow in flows.items():
         orders = {w: None if not isfinite(o) else o for w, o in flow.residual_order.items()}
-        closures[name] |= {"residual_order": orders, "conserved": [str(i) for i in flow.invariants]}
+        closures[name] |= {"residual_order": orders, "conserved": conserved(as_moved(flow, theory.get(name)))}
     for name, result in (overlays or {}).items():
         closures[name]["overlay"] = result.summary() | {
             "horizon_at_tolerance": {
@@ -58,7 +59,20 @@ def _number(value: float) -> float | None:
     return float(value) if isfinite(value) else None
 
 
-def equations_tex(flows: Mapping[str, Flow]) -> str:
+def as_moved(flow: Flow, theory: Trajectory | None) -> Flow | StepEquations:
+    """The equations that a theory followed: the flow's, or those of the optimizer that moved it."""
+    from ...sim.optimizers.specs import optimizer_of
+
+    spec = None if theory is None else theory.provenance.get("optimizer")
+    return flow if spec is None else flow.under(optimizer_of(spec))
+
+
+def conserved(equations: Flow | StepEquations) -> list[str]:
+    """What equations conserve, as text."""
+    return [str(i) for i in getattr(equations, "invariants", getattr(equations, "conserved", ()))]
+
+
+def equations_tex(flows: Mapping[str, Flow | StepEquations]) -> str:
     """Write the equations of all closures as one LaTeX document."""
     parts = [f"\\section*{{Closure {name}}}\n\\[\n{flow.latex()}\n\\]\n" for name, flow in flows.items()]
     head = "\\documentclass{article}\n\\usepackage{amsmath,amssymb}\n\\begin{document}\n"
@@ -80,7 +94,9 @@ def writers(
         **{f"theory-{name}.nc": trajectory.save for name, trajectory in theory.items()},
     }
     if flows:
-        files["equations.tex"] = _text(equations_tex(flows))
+        files["equations.tex"] = _text(
+            equations_tex({n: as_moved(f, theory.get(n)) for n, f in flows.items()})
+        )
     if training is not None:
         files["training.nc"] = training.save
     if overlays:

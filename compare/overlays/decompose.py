@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...sim.integration.integrate import integrate
-from ...sim.optimizers.optimizer import GD
+from ...sim.optimizers.optimizer import GD, Optimizer
 from ...sim.optimizers.specs import optimizer_of
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
@@ -47,9 +47,10 @@ class Decomposition(FrozenRecord):
     sampling        training minus the same on the full batch
     ==============  ==========================================================================================
 
-    For a theory that an optimizer moves in steps itself, the closure is that of the exact flow moved likewise, the
-    discretisation is full-batch training minus that (nothing but rounding for ``method="steps"``), and the optimiser
-    is no part of the difference. Any schedule goes with it.
+    For a theory that the training's optimizer moves, on the full batch, the mean of all minibatches or those of the
+    training, the closure is that of the exact flow moved likewise; the discretisation is the exact flow in single
+    steps minus that (nothing for ``method="steps"``); the optimiser is no part of the difference; and the sampling is
+    training minus those single steps. A schedule goes with it unless it is a function, which no record holds.
 
     For gradient flow the discretisation does not know the exact flow: the parts adding up is a test and no identity.
     `remainder` is what they leave unexplained, of second order in the learning rate, of third where the step was
@@ -220,25 +221,11 @@ def _discretisation(runs: Mapping[str, Trajectory]) -> list[tuple[float, str]]:
 def _runs_between(both: Alignment, start: States) -> dict[str, Trajectory]:
     """Run what lies between: the exact flow, GD with the training's step and half of it, training on the full batch."""
     training, moved = both.training, both.theory.provenance.get("optimizer")
-    model, data, steps, record = _parts_of(training)
+    model, data, _, record = _parts_of(training)
     rule, full, exact = optimizer_of(record["rule"]), record["batch_size"] is None, derive(model, "exact")
-    own = {"optimizer": rule, "dtype": record["dtype"]}
     if moved:
-        saved = steps[both.rows]
-        how = {key: both.theory.provenance[key] for key in ("method", "rtol", "batch_size", "seed")}
-        how = {
-            key: value for key, value in how.items() if value is not None and (key, value) != ("rtol", 0.0)
-        }
-        flow = integrate(
-            exact,
-            data,
-            start,
-            steps=int(saved[-1]),
-            optimizer=optimizer_of(moved),
-            save_at=saved,
-            **how,
-        )
-        return {"training": training, "flow": flow, "whole": training if full else _whole(both, start, own)}
+        return _runs_in_steps(both, start, rule)
+    own = {"optimizer": rule, "dtype": record["dtype"]}
     if rule.schedule is not None:
         raise FieldError(
             "training",
@@ -251,6 +238,50 @@ def _runs_between(both: Alignment, start: States) -> dict[str, Trajectory]:
     runs["descent"] = training if plain and full else _descent(both, start, 1)
     runs["whole"] = training if full else runs["descent"] if plain else _whole(both, start, own)
     return runs
+
+
+def _runs_in_steps(both: Alignment, start: States, rule: Optimizer) -> dict[str, Trajectory]:
+    """The same beside a theory that an optimizer moves: the exact flow as the theory was moved, and in single steps.
+
+    On the batches of the training, the exact flow in single steps is the training itself.
+    """
+    training, asked = both.training, both.theory.provenance
+    model, data, steps, record = _parts_of(training)
+    if (other := optimizer_of(asked["optimizer"])) != rule:
+        raise FieldError(
+            "training",
+            f"was moved by {rule} and the theory by {other}: take the same for both.",
+        )
+    if asked["batch_size"] not in (None, record["batch_size"]):
+        raise FieldError(
+            "theory",
+            f"is of batches of {asked['batch_size']} and the training of {record['batch_size'] or 'all rows'}: take "
+            "the same for both, or all rows for the theory.",
+        )
+    given = {key: asked[key] for key in ("batch_size", "seed") if asked[key] is not None}
+    way = {key: asked[key] for key in ("method", "rtol", "discrete_start") if asked[key]}
+    if asked["discrete_start"] is not None:
+        way["discrete_start"] = asked["discrete_start"]
+    saved = steps[both.rows]
+
+    def exact(**more: Any) -> Trajectory:
+        return integrate(
+            derive(model, "exact"),
+            data,
+            start,
+            steps=int(saved[-1]),
+            optimizer=rule,
+            save_at=saved,
+            **given,
+            **more,
+        )
+
+    flow = exact(**way)
+    same = asked["batch_size"] == record["batch_size"] and asked["seed"] in (None, record["seed"])
+    if same and (asked["seed"] is not None or asked["batch_size"] is None):
+        return {"training": training, "flow": flow, "whole": training}
+    whole = flow if asked["method"] == "steps" else exact(method="steps")
+    return {"training": training, "flow": flow, "whole": whole}
 
 
 def _descent(both: Alignment, start: States, factor: int) -> Trajectory:

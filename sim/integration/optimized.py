@@ -70,6 +70,7 @@ def integrate_steps(
         "optimizer": optimizer.spec(),
         "batch_size": plan.batch_size,
         "seed": plan.seed,
+        "discrete_start": plan.discrete_start if plan.name == "flow" else None,
     }
     return Trajectory(
         t=time(solution.t),

@@ -16,7 +16,7 @@ from ..ode.outcome import Outcome, Status
 from ..ode.solve import relative_tolerance
 from ..optimizers.minibatches import FullBatch
 from ..optimizers.multirate import Multirate
-from ..optimizers.optimizer import Optimizer
+from ..optimizers.optimizer import Optimizer, SignGD
 from ..optimizers.recursion import Steps
 from ..optimizers.schedule import Clock, warn_of_end
 from ..optimizers.smooth import DISCRETE, Smooth
@@ -93,9 +93,11 @@ class StepPlan:
         if seed is not None:
             integer("seed", seed, 0)
         # The fewest gradients that the optimizer and its batches allow, unless said.
-        name = (
-            ("multirate" if optimizer.elementwise and seed is None else "steps") if method is None else method
-        )
+        jumps = (
+            isinstance(optimizer, SignGD) and optimizer.eps == 0.0
+        )  # at every change of a sign, as no path does
+        blocks = optimizer.elementwise and seed is None and not jumps
+        name = ("multirate" if blocks else "steps") if method is None else method
         tolerance, discrete = _of_method(choice("method", name, tuple(TOLERANCES)), rtol, discrete_start)
         if name == "multirate" and seed is not None:
             raise FieldError("seed", f'is {seed}, whose batches "multirate" cannot foresee: use "steps".')

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import cached_property
 from hashlib import sha256
 from math import cos, pi
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -99,18 +100,21 @@ def checked_schedule(schedule: Any) -> Any:
     )
 
 
+def _words(thing: Any) -> Any:
+    """What a function computes, as far as it can be read off it: the same in every process."""
+    code = getattr(thing, "__code__", thing if isinstance(thing, CodeType) else None)
+    if code is None:
+        return thing if isinstance(thing, int | float | str | bytes | tuple | None) else type(thing).__name__
+    held = [_words(cell.cell_contents) for cell in getattr(thing, "__closure__", None) or ()]
+    defaults = getattr(thing, "__defaults__", None)
+    return code.co_code, [_words(c) for c in code.co_consts], code.co_names, defaults, held
+
+
 def described(schedule: Schedule) -> dict[str, Any]:
     """Name and settings of a schedule as JSON-able values; of a function its name and a digest of its code."""
     if is_dataclass(schedule):
         return {"name": type(schedule).__name__, **asdict(schedule)}
-    code = getattr(schedule, "__code__", None)
-    held = [cell.cell_contents for cell in getattr(schedule, "__closure__", None) or ()]
-    words = (
-        (code.co_code, code.co_consts, code.co_names, getattr(schedule, "__defaults__", None), held)
-        if code
-        else ()
-    )
-    digest = sha256(repr(words).encode()).hexdigest()
+    digest = sha256(repr(_words(schedule)).encode()).hexdigest()
     return {"function": getattr(schedule, "__qualname__", type(schedule).__name__), "code": digest}
 
 

@@ -34,5 +34,8 @@ def _schedule(spec: Any) -> Schedule | None:
     if spec is None:
         return None
     if not isinstance(spec, Mapping) or spec.get("name") not in SCHEDULES:
-        raise FieldError("schedule", f"was the function {spec!r}, which a record cannot hold.")
+        raise FieldError(
+            "schedule",
+            f"was the function {spec!r}, which a record cannot hold: use WarmupCosine, Linear or none.",
+        )
     return SCHEDULES[spec["name"]](**{key: value for key, value in spec.items() if key != "name"})

@@ -21,7 +21,7 @@ def test_a_command_offers_the_flags_that_it_reads():
     assert {"theory__closures"} == {name for name in offered(experiments.derive) if name.startswith("theory")}
     assert sections(check_command.check) == {"task", "data", "model"}
     assert "training__optimizer" in offered(experiments.simulate)  # it moves closures too
-    assert "training__batch_size" not in offered(experiments.simulate)
+    assert "training__device" not in offered(experiments.simulate)
     assert "theory__rtol" not in offered(experiments.train)
     assert {"theory__t1", "theory__points"} <= offered(experiments.train)
 

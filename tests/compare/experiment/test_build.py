@@ -8,6 +8,7 @@ from smallinit.cli import run
 from smallinit.compare import train
 from smallinit.compare.experiment.build import build
 from smallinit.compare.experiment.layers import load, to_toml
+from smallinit.compare.experiment.outputs import summary, writers
 from smallinit.compare.sweep.plan import read_sweep
 from smallinit.sim import WarmupCosine, integrate, load_trajectory
 from smallinit.sim.optimizers.specs import optimizer_of
@@ -228,6 +229,22 @@ def test_theory_knows_the_batches_of_its_training(tmp_path, name, seed):
     for weight, value in meant.weights.items():
         np.testing.assert_array_equal(theory.weights[weight], value)
         assert not np.array_equal(whole.weights[weight], value)
+
+
+def test_results_show_what_moved_the_closures(tmp_path):
+    built = of(
+        {"training.optimizer": "adamw", "training.steps": 12, "training.learning_rate": 0.01},
+        tmp_path=tmp_path,
+    )
+    flows = built.flows()
+    theory = {name: built.integrate(flow) for name, flow in flows.items()}
+    files = writers(built.loaded, flows, theory)
+    files["equations.tex"](tmp_path / "equations.tex")
+    assert r"\sqrt" in (tmp_path / "equations.tex").read_text()
+    assert summary(built.loaded, flows, theory)["closures"]["softmax"]["conserved"] == []
+    plain = of({}, tmp_path=tmp_path)
+    theory = {name: plain.integrate(flow) for name, flow in flows.items()}
+    assert summary(plain.loaded, flows, theory)["closures"]["softmax"]["conserved"]
 
 
 def load_text(text, tmp_path):

@@ -106,6 +106,52 @@ def test_blocks_and_batches_are_told_apart_from_the_closure(model, data, start):
     assert sum(parts.share(part)[-1] for part in PARTS) == pytest.approx(1.0, abs=1e-6)
 
 
+def on_batches(model, data, start, theory, training, **more):
+    how = {"steps": 60, "optimizer": ADAM, "save_at": 7}
+    moved = integrate(derive(model, "softmax"), data, start, **how, **theory)
+    return overlay(moved, train(model, data, start, **how | more, **training), decompose=True).decomposition
+
+
+def test_a_theory_on_the_batches_of_its_training_parts_by_its_closure(model, data, start):
+    parts = on_batches(model, data, start, {"batch_size": 4, "seed": 3}, {"batch_size": 4, "seed": 3})
+    for name in parts.total:
+        assert not parts.size("sampling", name).any()
+        assert parts.size("discretisation", name)[-1] < 1e-9
+        assert parts.share("closure", name)[-1] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_the_mean_over_batches_parts_by_closure_blocks_and_sampling(model, data, start):
+    parts = on_batches(model, data, start, {"batch_size": 4, "method": "steps"}, {"batch_size": 4})
+    assert not parts.size("discretisation").any()
+    assert parts.size("sampling")[-1] > 0
+    assert sum(parts.share(part)[-1] for part in PARTS) == pytest.approx(1.0, abs=1e-6)
+    blocks = on_batches(model, data, start, {"batch_size": 4}, {"batch_size": 4})
+    assert 0 < blocks.size("discretisation")[-1] < 0.05
+
+
+@pytest.mark.parametrize(
+    ("theory", "training", "more", "words"),
+    [
+        ({"batch_size": 4}, {}, {}, "is of batches of 4 and the training of all rows"),
+        ({"batch_size": 4}, {"batch_size": 5}, {}, "is of batches of 4 and the training of 5"),
+        ({}, {}, {"optimizer": AdamW(1e-3)}, "was moved by AdamW, learning rate 0.001 and the theory by"),
+    ],
+)
+def test_a_theory_of_another_optimizer_or_other_batches_is_refused(
+    model, data, start, theory, training, more, words
+):
+    with pytest.raises(ValueError, match=words):
+        on_batches(model, data, start, theory, training, **more)
+
+
+def test_a_flow_starts_as_the_theory_did(model, data, start):
+    how = {"steps": 60, "optimizer": ADAM, "save_at": 7}
+    theory = integrate(derive(model, "exact"), data, start, method="flow", discrete_start=0, **how)
+    parts = overlay(theory, train(model, data, start, **how), decompose=True).decomposition
+    assert parts.size("closure")[-1] < 1e-9
+    assert parts.size("discretisation")[-1] > 0
+
+
 def test_table_and_figure(split, tmp_path):
     parts = split()
     table = parts.table(30.0).splitlines()

@@ -264,3 +264,22 @@ def test_optimizers_travel(name):
         assert hash(other) == hash(o)
         with pytest.raises(TypeError):
             other.rates["W_E"] = 3.0
+
+
+def test_functions_of_the_step_are_told_apart_by_what_they_compute():
+    def made(factor, inner):
+        return lambda s: inner(s) * factor
+
+    def spec(schedule):
+        return GD(0.1, schedule=schedule).spec()["schedule"]
+
+    assert spec(made(1.0, lambda s: 1.0)) == spec(made(1.0, lambda s: 1.0))
+    assert spec(made(1.0, lambda s: 1.0)) != spec(made(1.0, lambda s: 2.0))
+    assert spec(made(1.0, lambda s: 1.0)) != spec(made(2.0, lambda s: 1.0))
+
+
+def test_sign_descent_is_taken_step_by_step_unless_asked():
+    paths = [
+        integrate(EXACT, DATA, START, steps=20, optimizer=SignGD(1e-3, eps=e), save_at=2) for e in (0.0, 0.1)
+    ]
+    assert [path.provenance["method"] for path in paths] == ["steps", "multirate"]
