@@ -268,8 +268,8 @@ class StepEquations(FrozenRecord):
 
 _NOTHING = {
     GD: "nothing that a symmetry proves",
-    Momentum: "nothing exactly; for small rates nearly what GD keeps, which it follows at the rate eta/(1 - mu)",
+    Momentum: "no balance exactly (sums of a weight may stay); nearly what GD keeps at the rate eta/(1 - mu)",
     AdamW: "nothing, for its steps follow no gradient: every entry has a rate of its own",
     SignGD: "nothing, for its steps follow no gradient: every entry has a rate of its own",
-    Spectral: "nothing, for its steps follow no gradient: every singular direction has a rate of its own",
+    Spectral: "no balance (sums of a weight may stay): every singular direction has a rate of its own",
 }
