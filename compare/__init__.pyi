@@ -1,7 +1,7 @@
 """Reality and the desk: torch networks, training, proof, overlays, figures, experiments and sweeps."""
 
 from .literature.claims import claims as claims
-from .overlays.decompose import Decomposition as Decomposition
+from .overlays.decomposition import Decomposition as Decomposition
 from .overlays.overlay import Overlay as Overlay
 from .overlays.overlay import overlay as overlay
 from .overlays.similarity_overlay import SimilarityOverlay as SimilarityOverlay

@@ -1,4 +1,4 @@
-"""Theory of minibatches beside training on them, on the demo's task: prints tables, writes docs/minibatches.json.
+"""Theory of minibatches beside training on them, on the demo's task: docs/minibatches.json, tables of the page.
 
 `python docs/measure_minibatches.py` (half an hour; `losses` or `spread` for one part; ``--quick``: one seed, 20 runs,
 nothing written).
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from _marked import fill
 
 from smallinit.compare import train
 from smallinit.sim import GD, AdamW, fluctuations, integrate
@@ -71,6 +72,31 @@ def losses_under_adam(seeds):
     return table
 
 
+def losses_table(found):
+    """Largest errors over the seeds, to step 300 and to the end."""
+    lines = [
+        "| gamma | theory | memory | reasoning, training | reasoning, held out |",
+        "|---|---|---|---|---|",
+    ]
+    for gamma, cases in found.items():
+        for name, rows in cases.items():
+            worst = [np.max([row[g] for row in rows], axis=0) for g in GROUPS]
+            lines.append(f"| {gamma} | {name} | " + " | ".join(f"{a:.1f}, {b:.1f}" for a, b in worst) + " |")
+    return "\n".join(lines)
+
+
+def spread_table(found):
+    """Predicted over measured variance of each weight, over the steps."""
+    lines = [
+        "| weight | " + " | ".join(f"step {s}" for s in SPREAD_SAVES[1:]) + " |",
+        "|---|" + "---|" * len(SPREAD_SAVES[1:]),
+    ]
+    lines += [
+        f"| {w} | " + " | ".join(f"{r:.2f}" for r in ratios) + " |" for w, ratios in found["ratios"].items()
+    ]
+    return "\n".join(lines)
+
+
 def spread_of_weights(count):
     """Total variance of each weight under gradient descent, predicted over measured, at the saved steps."""
     start = MODEL.init(0.8, 0)
@@ -107,6 +133,8 @@ def main():
         if not quick:
             known = json.loads(file.read_text()) if file.exists() else {}
             file.write_text(json.dumps(known | {name: found}, indent=1) + "\n")
+            written = {"losses": losses_table, "spread": spread_table}[name](found)
+            fill(HERE / "optimizers.md", f"measure_minibatches.py {name}", written)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Theory moved by optimizers beside training, on the demo's task: prints tables, writes docs/optimizers.json.
+"""Theory moved by optimizers beside training, on the demo's task: docs/optimizers.json, tables of the page.
 
-`python docs/measure_optimizers.py` (about fifteen minutes; ``--quick``: one seed, nothing written).
+`OMP_NUM_THREADS=1 python docs/measure_optimizers.py` (about fifteen minutes; ``--quick``: one seed, nothing written).
 """
 
 import json
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from _marked import fill
 
 from smallinit.compare import train
 from smallinit.sim import GD, AdamW, Momentum, SignGD, Spectral, WarmupCosine, integrate
@@ -15,6 +16,10 @@ from smallinit.theory import CompositeTask, EmbMLP, derive
 from smallinit.theory.base.crossings import first_crossing
 
 HERE = Path(__file__).parent
+ERRORS = (  # relative ones, by the head of their column
+    *("losses", "displacement", "without a discrete start", "to step 50", "to step 100", "to step 200"),
+    "reasoning's crossing",
+)
 TASK = CompositeTask(range(11, 31), range(1, 6), range(6, 11), masked=((6, 8), (8, 6)))
 DATA, MODEL = TASK.dataset(), EmbMLP(51, 100, 100, "tanh")
 GROUPS = ("memory", "reasoning-train", "reasoning-test")
@@ -184,17 +189,19 @@ def closures(seeds):
         }
 
 
-def shown(value):
+def shown(key, value):
     """Numbers with few digits; errors in per cent."""
     if isinstance(value, str):
         return value
+    if key in ERRORS:
+        return f"{100 * value:.0f} %" if value > 1 else f"{100 * value:.2g} %"
     return f"{value:.1e}" if 0 < abs(value) < 1e-8 else f"{value:.3g}"
 
 
 def table(rows):
     """Markdown."""
     head = list(rows[0])
-    lines = [head, ["---"] * len(head), *([shown(r[k]) for k in head] for r in rows)]
+    lines = [head, ["---"] * len(head), *([shown(k, r[k]) for k in head] for r in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -207,6 +214,8 @@ def main():
         print(table(rows), end="\n\n")
     if not quick:
         (HERE / "optimizers.json").write_text(json.dumps(found, indent=1) + "\n")
+        for part, rows in found.items():
+            fill(HERE / "optimizers.md", f"measure_optimizers.py {part}", table(rows))
 
 
 if __name__ == "__main__":

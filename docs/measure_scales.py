@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from _marked import fill
 
 from smallinit.compare import train
 from smallinit.sim import GD, AdamW, Momentum, WarmupCosine, scales
@@ -29,6 +30,11 @@ OPTIMIZERS = {
     "GD 0.1, decay 0.005": GD(0.1, weight_decay=0.005),
 }
 GAMMAS = (0.5, 0.8, 1.0)
+
+HEAD = (
+    "| optimizer | gamma | predicted steps | trained | predicted / trained | group first |",
+    "|---|---|---|---|---|---|",
+)
 
 
 def one(optimizer, gamma, seed):
@@ -84,13 +90,13 @@ def line(row):
 def main():
     """Measure, print and keep."""
     quick, rows = "--quick" in sys.argv, []
-    print("| optimizer | gamma | predicted steps | trained | predicted / trained | group first |")
-    print("|---|---|---|---|---|---|")
+    print("\n".join(HEAD))
     for row in measure((0,) if quick else (0, 1, 2)):
         rows.append(row)
         print(line(row), flush=True)
     if not quick:
         (HERE / "scales.json").write_text(json.dumps(rows, indent=1) + "\n")
+        fill(HERE / "scales.md", "measure_scales.py", "\n".join([*HEAD, *map(line, rows)]))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...theory.base.disk.npz import read_arrays
 from ...theory.base.errors import FieldError, InputError
 from .layers import Loaded
-from .schema import Task
+from .sections import Task
 
 if TYPE_CHECKING:
     import numpy as np

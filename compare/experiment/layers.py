@@ -15,7 +15,8 @@ from ...theory.base.disk.regular import read_regular
 from ...theory.base.errors import FieldError, InputError
 from ...theory.base.names import MODELS
 from ...theory.base.validate import brief, did_you_mean, nearest
-from .schema import SECTIONS, Experiment, ModelSpec, fields
+from .schema import SECTIONS, Experiment, fields
+from .sections import ModelSpec
 
 PRESETS = Path(__file__).with_name("presets")
 FILE_BYTES = 2**24  # no experiment is larger

@@ -21,7 +21,7 @@ from .align import Alignment, align
 from .horizon import BLOW_UP, Horizon
 
 if TYPE_CHECKING:
-    from .decompose import Decomposition
+    from .decomposition import Decomposition
 
 # Observables with one number per time; matrices and spectra have no single relative error.
 SCALARS = ("loss", "accuracy", "norm", "effective_rank", "invariant")

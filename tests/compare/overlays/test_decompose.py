@@ -5,7 +5,7 @@ import pytest
 from helpers import as_theory
 
 from smallinit.compare import overlay, train
-from smallinit.compare.overlays.decompose import PARTS
+from smallinit.compare.overlays.decomposition import PARTS
 from smallinit.sim import AdamW, Momentum, WarmupCosine, integrate
 from smallinit.theory import derive
 
