@@ -274,12 +274,18 @@ def _process_pool(workers: int) -> Iterator[Any]:
     except ImportError:
         raise FieldError("executor", '"process" needs pebble: pip install "smallinit[process]".') from None
     context: Any = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    pool = ProcessPool(workers, context=context)
+    pool, before = ProcessPool(workers, context=context), multiprocessing.active_children()
     try:
         yield pool
         pool.close()
+        pool.join()
     except BaseException:
         pool.stop()
-        raise
-    finally:
         pool.join()
+        # An interrupt while a worker starts leaves one that the pool does not know: it would end in a traceback of its
+        # own, as what it was to be given is gone.
+        for child in multiprocessing.active_children():
+            if child not in before:
+                child.kill()
+                child.join()
+        raise

@@ -69,6 +69,23 @@ def test_a_process_worker_that_is_killed(tmp_path, monkeypatch, always):
     same(sweep.to_xarray(), run_sweep(file, tmp_path / "other").to_xarray())
 
 
+def test_no_worker_outlives_an_interrupted_pool(monkeypatch):
+    from multiprocessing import get_context
+
+    from pebble import ProcessPool
+
+    unknown, stop = get_context("spawn").Process(target=time.sleep, args=(60,)), ProcessPool.stop
+
+    def late(pool):
+        unknown.start()  # as an interrupt leaves it that comes while the pool starts a worker
+        return stop(pool)
+
+    monkeypatch.setattr(ProcessPool, "stop", late)
+    with pytest.raises(KeyboardInterrupt), engine._process_pool(1):
+        raise KeyboardInterrupt
+    assert not unknown.is_alive()
+
+
 DRIVER = """
 import sys
 from smallinit.compare import run_sweep
