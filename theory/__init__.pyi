@@ -27,6 +27,7 @@ from .flows.flow import Flow as Flow
 from .flows.flow import derive as derive
 from .flows.squares import squared_gradients as squared_gradients
 from .models.attention_only import AttentionOnly as AttentionOnly
+from .models.decoder import Decoder as Decoder
 from .models.emb_mlp import EmbMLP as EmbMLP
 from .models.embed_unembed import EmbedUnembed as EmbedUnembed
 from .models.model import Model as Model

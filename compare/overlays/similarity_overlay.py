@@ -113,7 +113,7 @@ def _label_entropy(training: Trajectory) -> float:
     if model is None or data is None:
         raise FieldError("training", "lacks its model or data: take it as `train` returned it.")
     labels = model.row_labels(data.sequences, data.labels)
-    law = np.bincount(labels, model.row_weights(data.training_weights, data.n_ctx))
+    law = np.bincount(labels, model.row_weights(data.training_weights, data.sequences))
     law = law[law > 0]
     return float(-law @ np.log(law))
 

@@ -11,7 +11,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 from torch import Tensor
 
-from ...theory.algebra.nodes import Centering, Matrix, RowLogSumExp, RowSoftmax
+from ...theory.algebra.nodes import Centering, Matrix, RowLogSumExp, RowNorm, RowSoftmax
 from ...theory.algebra.sizes import scalar_value
 from ...theory.algebra.traversal import Traversal, rule
 from .torch_function import torch_function
@@ -92,6 +92,11 @@ class _TorchValue(Traversal):
     @rule(RowLogSumExp)
     def log_sum_exp(self, node: RowLogSumExp) -> Tensor:
         return torch.logsumexp(self(node.args[0]), dim=1, keepdim=True)
+
+    @rule(RowNorm)
+    def norm(self, node: RowNorm) -> Tensor:
+        x = self(node.args[0])
+        return torch.nn.functional.rms_norm(x, x.shape[1:], eps=float(node.eps))
 
     @rule(sp.OneMatrix)
     def ones(self, node: sp.OneMatrix) -> Tensor:

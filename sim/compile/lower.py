@@ -14,7 +14,8 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 from ...theory.algebra.chain import SPARSE_WEIGHT
 from ...theory.algebra.evaluate import evaluate
 from ...theory.algebra.matrices import hadamard_factors, product, split, total, transpose
-from ...theory.algebra.nodes import Centering, Matrix, RowSoftmax, matrix_symbols
+from ...theory.algebra.nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
+from ...theory.algebra.norms import written_out
 from ...theory.algebra.sizes import scalar_value
 from ...theory.algebra.traversal import Dispatch, rule
 from .graph import Graph, Ref
@@ -192,6 +193,11 @@ class Lowering(Dispatch):
             coefficient = 1.0
         ref = self.graph.unflipped(ref)
         return 1.0, self.graph.add("softmax", (ref,), self.graph.shape(ref), coefficient)
+
+    @rule(RowNorm)
+    def norm(self, node: RowNorm) -> Lowered:
+        """Rows scaled by a column, which the slope reads too."""
+        return self.lower(written_out(node))
 
     def _log(self, base: Matrix) -> Ref:
         value = self.folded(base)

@@ -125,7 +125,7 @@ def losses(
         matrices = model.inputs(data.sequences[part])
         labels = model.row_labels(data.sequences[part], data.labels[part])
         targets = model.loss_function.targets(labels, model.outputs)
-        share = np.stack([model.row_weights(row, data.n_ctx) for row in shares[:, part]])
+        share = np.stack([model.row_weights(row, data.sequences[part]) for row in shares[:, part]])
         for i in range(n_t):
             f = value(expr, model, {name: w[i] for name, w in weights.items()}, matrices)
             loss[i] += share @ model.loss_function.values(f, targets)

@@ -13,7 +13,8 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
-from .nodes import Matrix, RowLogSumExp, RowSoftmax, matrix_symbols
+from .nodes import Matrix, RowLogSumExp, RowNorm, RowSoftmax, matrix_symbols
+from .norms import along
 from .traversal import LEAVES, Dispatch, parts, rule
 
 Contributions = Iterator[tuple[Matrix, Matrix]]  # (part of a node, what its adjoint receives)
@@ -121,6 +122,10 @@ class _Pullback(Dispatch):
         weighted = hadamard(node, bar)
         row_sums = product(weighted, sp.OneMatrix(node.cols, 1))
         yield node.args[0], total(weighted, product(-1, diagonal(row_sums), node))
+
+    @rule(RowNorm)
+    def norm(self, node: RowNorm, bar: Matrix) -> Contributions:
+        yield node.args[0], along(node, bar)
 
 
 def _diagonal_of(left: list[Matrix], right: list[Matrix]) -> Matrix:

@@ -12,7 +12,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .chain import Operand, Plan, plan_chain
-from .nodes import Centering, Matrix, RowLogSumExp, RowSoftmax
+from .nodes import Centering, Matrix, RowLogSumExp, RowNorm, RowSoftmax
 from .scalars.numpy_values import numpy_function
 from .sizes import scalar_value
 from .traversal import Traversal, rule
@@ -142,6 +142,11 @@ class _Evaluation(Traversal):
         x = self.dense(node.args[0])
         top = x.max(axis=1, keepdims=True)
         return np.log(np.exp(x - top).sum(axis=1, keepdims=True)) + top
+
+    @rule(RowNorm)
+    def norm(self, node: RowNorm) -> Array:
+        x = self.dense(node.args[0])
+        return x / np.sqrt(np.mean(x * x, axis=1, keepdims=True) + float(node.eps))
 
     @rule(DiagMatrix)
     def diag(self, node: DiagMatrix) -> Array:

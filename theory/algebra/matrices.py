@@ -15,7 +15,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from .nodes import Centering, Matrix, MatrixFunction, RowSoftmax, StochasticSymbol
+from .nodes import Centering, HeadSymbol, Matrix, MatrixFunction, RowSoftmax, StochasticSymbol
 from .scalars.activations import Activation
 from .traversal import Traversal, rule
 
@@ -83,6 +83,12 @@ def _append(chain: list[Matrix], matrix: Matrix) -> sp.Expr:
             return sp.S.One
     if isinstance(last, Centering) and isinstance(matrix, Centering):
         return sp.S.One
+    if isinstance(matrix, HeadSymbol) and isinstance(last, sp.Transpose) and isinstance(last.arg, HeadSymbol):
+        if matrix == last.arg:
+            chain.pop()
+            return sp.S.One
+        chain.append(matrix)
+        return sp.S.Zero
     if isinstance(last, DiagMatrix) and isinstance(matrix, DiagMatrix):
         scalar, columns = split(hadamard(last.args[0], matrix.args[0]))
         chain[-1] = DiagMatrix(product(*columns))

@@ -1,4 +1,4 @@
-"""Nodes that sympy's matrix expressions lack: centring, row softmax, row log-sum-exp, stochastic matrices."""
+"""Nodes that sympy's matrix expressions lack: centring, softmax, log-sum-exp and normalisation of rows, data symbols."""
 
 from __future__ import annotations
 
@@ -36,11 +36,20 @@ class Centering(sp.MatrixExpr):
 
 
 class MatrixFunction(sp.MatrixExpr):
-    """Base of this package's nodes that are built from matrices: their arguments are matrices and nothing else.
+    """Base of this package's nodes that are built from matrices.
 
     The generic rules (parts, rebuilding) hold for every subclass; `tests/theory/algebra/test_passes.py` lists which
     passes need a rule of their own.
     """
+
+    @property
+    def matrices(self) -> tuple[Matrix, ...]:
+        """The arguments that are matrices; those after them are numbers."""
+        return self.args
+
+    def of(self, *matrices: Matrix) -> Matrix:
+        """The same function of other matrices."""
+        return type(self)(*matrices, *self.args[len(self.matrices) :])
 
 
 class RowSoftmax(MatrixFunction):
@@ -88,8 +97,39 @@ class RowLogSumExp(MatrixFunction):
         return sp.log(sum(sp.exp(x[i, k]) for k in range(int(x.shape[1]))))
 
 
+class RowNorm(MatrixFunction):
+    """Every row over the root of its mean square plus eps: out_i = x_i / sqrt(|x_i|^2 / d + eps).
+
+    The RMSNorm of x, and of centred rows their LayerNorm. It holds x once; what it is made of is `written_out`.
+    """
+
+    def __new__(cls, x: Matrix, eps: sp.Expr) -> RowNorm:
+        """Build the normalisation of the rows of `x`; eps is a number, zero or more."""
+        return super().__new__(cls, x, sp.sympify(eps))
+
+    shape = property(lambda self: self.args[0].shape)
+    eps = property(lambda self: self.args[1])
+    matrices = property(lambda self: self.args[:1])
+
+    def doit(self, **hints: object) -> Matrix:
+        """Write the quotients out once the argument is an explicit matrix."""
+        node = RowNorm(self.args[0].doit(**hints), self.eps)
+        return node.as_explicit() if isinstance(node.args[0], sp.MatrixBase) else node
+
+    def _entry(self, i: sp.Expr, j: sp.Expr, **_: object) -> sp.Expr:
+        x, cols = self.args[0], int(self.shape[1])
+        return x[i, j] / sp.sqrt(sum(x[i, k] ** 2 for k in range(cols)) / cols + self.eps)
+
+    def _latex(self, printer: object, **_: object) -> str:
+        return rf"\operatorname{{norm}}\left({printer._print(self.args[0])}\right)"  # type: ignore[attr-defined]
+
+
 class StochasticSymbol(sp.MatrixSymbol):
     """A matrix symbol whose rows sum to one (labels, attention averages)."""
+
+
+class HeadSymbol(sp.MatrixSymbol):
+    """Data that select the columns of one head: S_g^T S_h is the identity for g = h and else zero."""
 
 
 @lru_cache(maxsize=2**16)

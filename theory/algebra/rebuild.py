@@ -74,7 +74,7 @@ class Rebuild(Traversal):
     @rule(MatrixFunction)
     def own(self, node: MatrixFunction) -> Matrix:
         """Nodes of this package, from their parts."""
-        return type(node)(*map(self, node.args))
+        return node.of(*map(self, node.matrices))
 
 
 class Substitution(Rebuild):

@@ -13,7 +13,8 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
-from .nodes import Centering, Matrix, RowLogSumExp, RowSoftmax, matrix_symbols
+from .nodes import Centering, Matrix, RowLogSumExp, RowNorm, RowSoftmax, matrix_symbols
+from .norms import along
 from .traversal import Traversal, rule
 
 
@@ -113,3 +114,7 @@ class _Tangent(Traversal):
         weighted = hadamard(node, self(node.args[0]))
         row_sums = product(weighted, sp.OneMatrix(node.cols, 1))
         return total(weighted, product(-1, diagonal(row_sums), node))
+
+    @rule(RowNorm)
+    def norm(self, node: RowNorm) -> Matrix:
+        return along(node, self(node.args[0]))

@@ -14,7 +14,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from .nodes import Centering, Matrix, MatrixFunction, RowLogSumExp, RowSoftmax
+from .nodes import Centering, Matrix, MatrixFunction, RowLogSumExp, RowNorm, RowSoftmax
 
 # What has no parts, what sympy builds from parts, and what this package adds to it.
 LEAVES = (sp.MatrixSymbol, sp.Identity, sp.ZeroMatrix, sp.OneMatrix, Centering)
@@ -27,7 +27,7 @@ BUILT = (
     ElementwiseApplyFunction,
     DiagMatrix,
 )
-NODES = (*LEAVES, *BUILT, RowSoftmax, RowLogSumExp)
+NODES = (*LEAVES, *BUILT, RowSoftmax, RowLogSumExp, RowNorm)
 
 
 class UnknownNodeError(TypeError, ValueError):
@@ -138,9 +138,13 @@ class _Parts(Dispatch):
     def argument(self, node: ElementwiseApplyFunction) -> Sequence[Matrix]:
         return (node.expr,)
 
-    @rule(sp.MatAdd, sp.Transpose, sp.HadamardProduct, DiagMatrix, MatrixFunction)
+    @rule(sp.MatAdd, sp.Transpose, sp.HadamardProduct, DiagMatrix)
     def every(self, node: Matrix) -> Sequence[Matrix]:
         return node.args
+
+    @rule(MatrixFunction)
+    def own(self, node: MatrixFunction) -> Sequence[Matrix]:
+        return node.matrices
 
 
 _parts = _Parts()

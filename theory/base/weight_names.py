@@ -8,13 +8,14 @@ from typing import Any
 from .errors import FieldError
 from .validate import brief
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*", re.ASCII)
 
 DATA = (
     *("C", "C_mean", "X_last", "X_1", "X_2", "C_pair", "T_pair", "P_pair", "P_last", "X", "P", "A_causal"),
     *("P_query", "P_key", "P_offset", "Y", "omega"),
+    *("X_all", "P_all", "A_all", "R_last", "A_last", "cos_all", "sin_all", "turn"),
 )
-SIZES = ("n", "n_ctx", "n_pair", "n_offset")
+SIZES = ("n", "n_ctx", "n_pair", "n_offset", "n_all")
 # Attributes that every torch network has, or ours; a test holds the list against torch itself.
 NETWORK = (
     *(
@@ -86,7 +87,7 @@ def weight_name(name: Any) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise FieldError(
             "weight_symbols",
-            f"have a weight called {brief(name)}: give it a letter, then letters, digits and underscores, as in W_E.",
+            f"have a weight called {brief(name)}: give it a letter, then letters, digits and underscores, as in W_E or blocks.0.W_Q.",
         )
     for meaning, names in MEANINGS.items():
         if name in names:

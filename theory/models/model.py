@@ -59,6 +59,12 @@ class Model(Spec):
         """Logits of all rows, shape (n, outputs), in the weights and the data matrices of `theory.data.inputs`."""
 
     @property
+    def small_weights(self) -> tuple[sp.MatrixSymbol, ...]:
+        """The weights that are small at first: all but those that start at a value that is not zero, such as gains."""
+        constant = self.start_values
+        return tuple(w for w in self.weight_symbols if not constant.get(w.name))
+
+    @property
     def driven(self) -> tuple[str, ...]:
         """The weights that move under the closure "drive": the embeddings, or else the first weight."""
         names = tuple(w.name for w in self.weight_symbols)
@@ -126,7 +132,7 @@ class Model(Spec):
         rows = np.flatnonzero(~data.held_out) if rows is None else rows
         sequences = data.sequences[rows]
         labels = self.row_labels(sequences, data.labels[rows])
-        weights = self.row_weights(data.weights[rows], data.n_ctx)
+        weights = self.row_weights(data.weights[rows], sequences)
         inputs = self.inputs(sequences)
         _check_premises(self.logits, inputs)
         return inputs | {

@@ -104,6 +104,11 @@ class Spec(_Fields, ABC):
         """The loss as an object of `theory.models.losses`."""
         return find_loss(self.loss)
 
+    @property
+    def start_values(self) -> Mapping[str, float]:
+        """Weights that start at one value, whatever gamma is, such as gains and biases; the others are drawn."""
+        return {}
+
     def block(self, name: str) -> str:
         """Block that a weight belongs to, for `init`: each weight is one of its own."""
         return name
@@ -173,8 +178,11 @@ class Spec(_Fields, ABC):
         }
         scales = {name: _scale(name, deviation, place, exponents[name]) for name, place in places.items()}
         streams = np.random.SeedSequence(integer("seed", seed, 0)).spawn(len(shapes))
+        constant = self.start_values
         return {
-            name: np.random.default_rng(stream).normal(0.0, scales[name], shape)
+            name: np.full(shape, constant[name])
+            if name in constant
+            else np.random.default_rng(stream).normal(0.0, scales[name], shape)
             for stream, (name, shape) in zip(streams, shapes.items(), strict=True)
         }
 
@@ -240,8 +248,9 @@ class Spec(_Fields, ABC):
             return labels
         return np.concatenate([sequences[:, 1:], labels[:, None]], axis=1).ravel()
 
-    def row_weights(self, weights: np.ndarray, n_ctx: int) -> np.ndarray:
-        """Weight of every row of the logits, of sequences with `weights` (m,)."""
+    def row_weights(self, weights: np.ndarray, sequences: np.ndarray) -> np.ndarray:
+        """Weight of every row of the logits, of sequences (m, n_ctx) with `weights` (m,)."""
+        n_ctx = sequences.shape[1]
         return np.repeat(weights / n_ctx, n_ctx) if self.per_position else weights
 
     def spec(self) -> dict[str, Any]:

@@ -29,6 +29,8 @@ NAMED = {
 # Beyond Assumption 1, by name only: its first Taylor term is the second, which is what joins two tokens at
 # leading order in a `TwoTokenMLP`.
 BEYOND = {"square": X**2}
+# As torch has them, for networks that are trained as they are; the ramp has no Taylor series at 0.
+UNSCALED = {"gelu": NAMED["gelu"] / 2, "silu": NAMED["silu"] / 2, "relu": sp.Piecewise((0, X <= 0), (X, True))}
 KNOWN_BAD = {"relu": sp.Max(0, X), "leaky_relu": sp.Max(X / 100, X), "sigmoid": 1 / (1 + sp.exp(-X))}
 REACH = 4.0  # pre-activations up to this size must have a value, a slope and a curvature
 DIGITS, EQUAL = 30, 1e-15  # numbers are compared by their first digits; coefficients may be floats
@@ -68,6 +70,19 @@ class Activation:
         if not isinstance(activation, sp.Expr):
             raise FieldError("activation", f"must be a name or a sympy expression, got {activation!r}.")
         return cls(str(activation), _checked(str(activation), _in_standard_symbol(activation)))
+
+    @classmethod
+    def unscaled(cls, activation: str | sp.Expr | Activation) -> Activation:
+        """The same, but with "gelu" and "silu" of slope 1/2 at 0 and with "relu", as torch has them.
+
+        Raises
+        ------
+        ValueError
+            As `of`.
+        """
+        if isinstance(activation, str) and activation in UNSCALED:
+            return cls(activation, UNSCALED[activation])
+        return cls.of(activation)
 
     def __str__(self) -> str:
         """The name."""
