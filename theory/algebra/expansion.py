@@ -8,7 +8,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from .matrices import diagonal, hadamard, hadamard_power, product, total, transpose
+from .matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
 from .nodes import Centering, Matrix, RowSoftmax, matrix_symbols
 from .rebuild import Rebuild
 from .scalars.series_at_zero import taylor
@@ -144,7 +144,7 @@ def _polynomial(function: sp.Lambda, x: Matrix, degree: int) -> Matrix:
     (symbol,) = function.variables
     degree = max(degree, leading_degree(function))
     if function.expr.is_polynomial(symbol) and sp.degree(function.expr, symbol) <= degree:
-        return ElementwiseApplyFunction(function, x)  # nothing is dropped
+        return apply(function, x)  # nothing is dropped
     coefficients = taylor(function, degree)
     return total(*(product(c, hadamard_power(x, i)) for i, c in enumerate(coefficients) if c != 0))
 

@@ -15,7 +15,15 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from .nodes import Centering, HeadSymbol, Matrix, MatrixFunction, RowSoftmax, StochasticSymbol
+from .nodes import (
+    Centering,
+    HeadSymbol,
+    Matrix,
+    MatrixFunction,
+    RowSoftmax,
+    StochasticSymbol,
+    shared,
+)
 from .scalars.activations import Activation
 from .traversal import Traversal, rule
 
@@ -30,12 +38,12 @@ def product(*factors: sp.Expr) -> Matrix:
             scalar *= _append(chain, matrix)
             size = matrix.cols
     if not chain:  # nothing but identities
-        return sp.Identity(size) if scalar == 1 else sp.MatMul(scalar, sp.Identity(size))
+        return sp.Identity(size) if scalar == 1 else shared(sp.MatMul, scalar, sp.Identity(size))
     if scalar == 0:
         return sp.ZeroMatrix(chain[0].rows, chain[-1].cols)
     if len(chain) == 1 and scalar == 1:
         return chain[0]
-    return sp.MatMul(*(chain if scalar == 1 else [scalar, *chain]))
+    return shared(sp.MatMul, *(chain if scalar == 1 else [scalar, *chain]))
 
 
 def split(expr: sp.Expr) -> tuple[sp.Expr, list[Matrix]]:
@@ -91,7 +99,7 @@ def _append(chain: list[Matrix], matrix: Matrix) -> sp.Expr:
         return sp.S.Zero
     if isinstance(last, DiagMatrix) and isinstance(matrix, DiagMatrix):
         scalar, columns = split(hadamard(last.args[0], matrix.args[0]))
-        chain[-1] = DiagMatrix(product(*columns))
+        chain[-1] = shared(DiagMatrix, product(*columns))
         return scalar
     chain.append(matrix)
     return sp.S.One
@@ -108,7 +116,7 @@ def total(*terms: Matrix) -> Matrix:
     kept = [product(c, *key) for key, c in collected.items() if sp.expand(c) != 0]
     if not kept:
         return sp.ZeroMatrix(*terms[0].shape)
-    return kept[0] if len(kept) == 1 else sp.MatAdd(*kept)
+    return kept[0] if len(kept) == 1 else shared(sp.MatAdd, *kept)
 
 
 def terms_of(expr: Matrix) -> tuple[Matrix, ...]:
@@ -138,7 +146,7 @@ class _Transpose(Traversal):
 
     @rule(sp.MatrixSymbol, MatrixFunction)
     def kept(self, node: Matrix) -> Matrix:
-        return node if node.shape == (1, 1) else sp.Transpose(node)
+        return node if node.shape == (1, 1) else shared(sp.Transpose, node)
 
     @rule(Centering, DiagMatrix, sp.Identity)
     def symmetric(self, node: Matrix) -> Matrix:
@@ -171,7 +179,7 @@ class _Transpose(Traversal):
 
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> Matrix:
-        return node if node.shape == (1, 1) else ElementwiseApplyFunction(node.function, self(node.expr))
+        return node if node.shape == (1, 1) else shared(ElementwiseApplyFunction, node.function, self(node.expr))
 
 
 _transpose = _Transpose()
@@ -216,7 +224,7 @@ def _elementwise(powers: dict[Matrix, sp.Expr], shape: tuple[sp.Expr, sp.Expr]) 
     if not powers:
         return sp.OneMatrix(*shape)
     parts = [hadamard_power(b, e) for b, e in sorted(powers.items(), key=lambda item: rank(item[0]))]
-    return parts[0] if len(parts) == 1 else sp.HadamardProduct(*parts)
+    return parts[0] if len(parts) == 1 else shared(sp.HadamardProduct, *parts)
 
 
 @lru_cache(maxsize=2**16)
@@ -236,7 +244,7 @@ def hadamard_power(base: Matrix, exponent: sp.Expr) -> Matrix:
     """Element-wise power with its trivial cases resolved."""
     if exponent == 0:
         return sp.OneMatrix(*base.shape)
-    return base if exponent == 1 else sp.HadamardPower(base, exponent)
+    return base if exponent == 1 else shared(sp.HadamardPower, base, exponent)
 
 
 def hadamard_factors(expr: Matrix) -> list[tuple[Matrix, int]]:
@@ -292,11 +300,11 @@ def diagonal(column: Matrix) -> Matrix:
     """diag(u) of a column (n, 1); scalars of u come to the front, and ones leave the identity."""
     scalar, matrices = split(column)
     inner = product(*matrices)
-    return product(scalar, sp.Identity(inner.rows) if isinstance(inner, sp.OneMatrix) else DiagMatrix(inner))
+    return product(scalar, sp.Identity(inner.rows) if isinstance(inner, sp.OneMatrix) else shared(DiagMatrix, inner))
 
 
 def apply(function: Any, x: Matrix) -> Matrix:
     """A scalar function of every entry: a sympy Lambda, an `Activation`, its name, or an expression in one symbol."""
     function = function if isinstance(function, sp.Lambda) else Activation.of(function).lambda_()
     (symbol,) = function.variables
-    return x if function.expr == symbol else ElementwiseApplyFunction(function, x)
+    return x if function.expr == symbol else shared(ElementwiseApplyFunction, function, x)

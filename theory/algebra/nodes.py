@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
+from weakref import WeakValueDictionary
 
 import sympy as sp
 
 Matrix = sp.MatrixExpr
+_SHARED: WeakValueDictionary[tuple[Any, ...], Matrix] = WeakValueDictionary()
+
+
+def shared(kind: type[Matrix], *args: Any, build: Callable[..., Matrix] | None = None) -> Any:
+    """A node of a kind, built once for each set of arguments that lives.
+
+    A residual stream is part of everything after it: two copies of a long expression would be compared term by term,
+    again and again, while one object is known to equal itself.
+    """
+    key = (kind, *(id(a) if isinstance(a, sp.MatrixExpr) and _is_long(a) else a for a in args))
+    found = _SHARED.get(key)
+    if found is None or any(type(k) is int and id(a) != k for k, a in zip(key[1:], found.args, strict=False)):
+        found = _SHARED[key] = (build or kind)(*args)
+    return found
+
+
+def _is_long(node: Matrix) -> bool:
+    return any(isinstance(a, sp.MatrixExpr) for a in node.args)
 
 
 class Centering(sp.MatrixExpr):
@@ -41,6 +62,10 @@ class MatrixFunction(sp.MatrixExpr):
     The generic rules (parts, rebuilding) hold for every subclass; `tests/theory/algebra/test_passes.py` lists which
     passes need a rule of their own.
     """
+
+    def __new__(cls, *args: Any) -> Any:
+        """Build the node, or find it."""
+        return shared(cls, *args, build=lambda *given: sp.MatrixExpr.__new__(cls, *given))
 
     @property
     def matrices(self) -> tuple[Matrix, ...]:

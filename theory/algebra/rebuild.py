@@ -20,7 +20,7 @@ from .matrices import (
     total,
     transpose,
 )
-from .nodes import Centering, Matrix, MatrixFunction, RowSoftmax
+from .nodes import Centering, Matrix, MatrixFunction, RowSoftmax, shared
 from .scalars.functions import X
 from .traversal import LEAVES, Traversal, UnknownNodeError, rule
 
@@ -64,7 +64,7 @@ class Rebuild(Traversal):
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> Matrix:
         """The same function of the part."""
-        return ElementwiseApplyFunction(node.function, self(node.expr))
+        return shared(ElementwiseApplyFunction, node.function, self(node.expr))
 
     @rule(DiagMatrix)
     def diag(self, node: DiagMatrix) -> Matrix:
