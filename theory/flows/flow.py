@@ -26,6 +26,7 @@ from ..printing.substitution import by_rising_power, substitute_runs
 from ..printing.text import text
 from .affordable import affordable
 from .closure import Closure
+from .drops import dropped_terms, first_dropped
 from .invariants import Invariant, symmetries, weighted_invariants
 from .powers import start_powers
 from .quantities import Quantity
@@ -111,8 +112,8 @@ class Flow(FrozenRecord):
 
     @cached_property
     def dropped(self) -> tuple[tuple[int, Matrix], ...]:
-        """The first three terms of the loss that the closure drops, as (power of eps, term)."""
-        return tuple(islice(self.kept.dropped(self.model), 3))
+        """The first terms of the loss that the closure drops, as (power of eps, their sum); nothing if it drops none."""
+        return tuple(islice(dropped_terms(self.kept, self.model), 1))
 
     @cached_property
     def residual_order(self) -> Mapping[str, float]:
@@ -121,10 +122,9 @@ class Flow(FrozenRecord):
         0 for a weight that the closure freezes, infinity where nothing is dropped. Special data can make the first
         dropped term vanish (odd cumulants do for two labels): the residual is then smaller than predicted.
         """
-        dropped = self.kept.first_dropped(self.model)
-        if all(power == inf for power in dropped.values()):  # nothing dropped: no series is asked for
+        if self.kept == Closure():  # nothing is dropped, and no series is asked for
             return FrozenDict({w: inf if w in self.moving else 0 for w in self.model.weights})
-        starts = start_powers(self.model)
+        dropped, starts = first_dropped(self.kept, self.model), start_powers(self.model, self.kept.linear)
         return FrozenDict({w: dropped[w] - starts[w] if w in self.moving else 0 for w in self.model.weights})
 
     @cached_property

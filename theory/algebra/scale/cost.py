@@ -8,9 +8,9 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from .nodes import Centering, Matrix, RowSoftmax, matrix_symbols
-from .scalars.series_at_zero import taylor
-from .traversal import Traversal, rule
+from ..nodes import Centering, Matrix, RowSoftmax, matrix_symbols
+from ..scalars.series_at_zero import taylor
+from ..traversal import Traversal, rule
 
 Powers = set[int]
 PARITY = 6  # Taylor coefficients that show whether a function is odd or even
