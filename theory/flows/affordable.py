@@ -47,7 +47,7 @@ def affordable(closure: Closure, model: Model) -> Closure:
 
 def _seconds(closure: Closure, part: str, value: int, model: Model) -> float:
     """What a part of a closure takes to derive, kept up to a power."""
-    cost = ExpansionCost(model.weight_symbols, min(value, REACH))
+    cost = ExpansionCost(model.small_weights, min(value, REACH), closure.linear)
     if part == "activation":
         cost.squares = value**2
     elif part == "attention":

@@ -27,15 +27,22 @@ from .powers import (
 )
 
 TRUNCATED = 60  # highest power of eps up to which the logits are searched for what a truncation drops
+NEAR = 2  # multiples of the powers that a network needs, within which that is found nearly always
 
 
 def first_dropped(closure: Closure, model: Model) -> dict[str, float]:
     """Weight name -> lowest power of eps of a dropped loss term that holds it; infinity where there is none."""
     if closure.minimal:
         return _beyond_first(closure, model)
-    most = TRUNCATED
+    near = leading_order(model, closure.linear) + last_start(model, closure.linear)
     if closure.softmax != EXACT:
-        most = int(closure.softmax) + leading_order(model, closure.linear) + last_start(model, closure.linear)
+        return _met(closure, model, int(closure.softmax) + near)
+    found = _met(closure, model, NEAR * near)
+    return found if max(found.values()) < inf else _met(closure, model, TRUNCATED)
+
+
+def _met(closure: Closure, model: Model, most: int) -> dict[str, float]:
+    """The same as far as powers go up to `most`."""
     loss = _loss_powers(logit_powers(model, closure.truncation, most), model)
     dropped = loss.dropped.held
     kept = {w: 0 for w in loss.kept.held}

@@ -143,7 +143,7 @@ class Count(Traversal):
         most: int,
     ) -> None:
         super().__init__()
-        self.weights, self.small, self.cut, self.most = set(weights), set(small), cut, most
+        self.weights, self.small, self.cut, self.highest = set(weights), set(small), cut, most
 
     def __call__(self, node: Matrix) -> Parts:
         """Powers; what holds no weight is of power 0."""
@@ -153,7 +153,7 @@ class Count(Traversal):
     def weight(self, node: sp.MatrixSymbol) -> Parts:
         """One power, or none if it does not scale."""
         power = 2 if node in self.small else ONE
-        return Parts(Powers(power, {node: power}, self.most))
+        return Parts(Powers(power, {node: power}, self.highest))
 
     @rule(sp.Identity, sp.ZeroMatrix, sp.OneMatrix, Centering)
     def constant(self, node: Matrix) -> Parts:
