@@ -9,7 +9,7 @@ from typing import Any
 import sympy as sp
 
 from ..algebra.matrices import total
-from ..algebra.nodes import Matrix, RowNorm
+from ..algebra.nodes import Matrix, RowNorm, nodes_within
 from ..algebra.scale.expansion import expand, truncated
 from ..algebra.scale.series import Series
 from ..algebra.scale.truncation import Truncation
@@ -102,7 +102,7 @@ class Closure:
             If the name is unknown or the order lies below the model's leading order.
         """
         kept = closure if isinstance(closure, Closure) else _read(closure)
-        if kept.linear and any(node.eps == 0 for node in model_logits(model).atoms(RowNorm)):
+        if kept.linear and any(n.eps == 0 for n in nodes_within(model_logits(model), RowNorm)):
             raise FieldError(
                 "closure", f"{kept.name!r} takes normalisations as linear, which those with norm_eps = 0 never are."
             )
@@ -117,6 +117,11 @@ class Closure:
     def minimal(self) -> bool:
         """Whether only the first terms of every weight are kept."""
         return self.name.partition(",")[0] in ("leading", "drive")
+
+    @property
+    def cut(self) -> bool:
+        """Whether all that is dropped is what lies beyond one power of the loss."""
+        return self.softmax != EXACT and (self.activation, self.attention) == (EXACT, EXACT) and not self.minimal
 
     def moves(self, weight: sp.MatrixSymbol, model: Model) -> bool:
         """Whether the weight moves at all."""
@@ -146,7 +151,7 @@ class Closure:
 
     def series(self, model: Model, order: int) -> Series:
         """The loss of the truncated network by powers of the weight scale."""
-        if (self.activation, self.attention) == (EXACT, EXACT):
+        if self.cut:
             return loss_series(model, order, self.linear)
         logits = expand(self._truncated(model), model.small_weights, order, self.linear)
         return model.loss_function.series(logits, order)

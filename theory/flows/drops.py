@@ -12,7 +12,6 @@ from ..algebra.nodes import Matrix, matrix_symbols
 from ..algebra.rebuild import Substitution, distribute
 from ..algebra.scale.counting import Count, Parts, Powers, lowest, members, raised, union, with_dropped
 from ..algebra.scale.expansion import expand
-from ..algebra.scale.truncation import Truncation
 from ..models.model import Model
 from .closure import EXACT, Closure, linear_loss
 from .powers import (
@@ -43,12 +42,14 @@ def first_dropped(closure: Closure, model: Model) -> dict[str, float]:
 
 def _met(closure: Closure, model: Model, most: int) -> dict[str, float]:
     """The same as far as powers go up to `most`."""
-    loss = _loss_powers(logit_powers(model, closure.truncation, most), model)
+    logits = logit_powers(model, closure.truncation, most)
+    if closure.cut:  # one cut of the loss, nothing is truncated before
+        logits = Parts(logits.whole)
+    loss = _loss_powers(logits, model)
+    beyond = 0 if closure.softmax == EXACT else int(closure.softmax) + 1
+    held = {w: p >> beyond << beyond for w, p in loss.kept.held.items()} if beyond else {}
     dropped = loss.dropped.held
-    kept = {w: 0 for w in loss.kept.held}
-    if closure.softmax != EXACT:  # powers beyond the cut are dropped too
-        kept = {w: powers >> int(closure.softmax) + 1 << int(closure.softmax) + 1 for w, powers in loss.kept.held.items()}
-    return {w.name: lowest(dropped.get(w, 0) | kept.get(w, 0)) for w in model.weight_symbols}
+    return {w.name: lowest(dropped.get(w, 0) | held.get(w, 0)) for w in model.weight_symbols}
 
 
 def dropped_terms(closure: Closure, model: Model) -> Iterator[tuple[int, Matrix]]:
@@ -61,12 +62,11 @@ def dropped_terms(closure: Closure, model: Model) -> Iterator[tuple[int, Matrix]
         return
     logits = logit_powers(model, closure.truncation, TRUNCATED)
     powers = logits.dropped.every if whole else _loss_powers(logits, model).whole.every
-    cut = not whole and not closure.minimal and closure.truncation == Truncation(linear=closure.linear)
     for power in members(powers):
-        if cut and power <= int(closure.softmax):
+        if closure.cut and power <= int(closure.softmax):
             continue
         gap = _gap(closure, model, power, whole)
-        gap = gap if cut else distribute(gap)
+        gap = gap if closure.cut else distribute(gap)
         if not isinstance(gap, sp.ZeroMatrix):
             yield power, gap
 

@@ -14,7 +14,7 @@ import sympy as sp
 
 from ..algebra.adjoint import gradients
 from ..algebra.matrices import product, total
-from ..algebra.nodes import Matrix
+from ..algebra.nodes import Matrix, free_symbols
 from ..algebra.rebuild import distribute, factored
 from ..base.frozen import FrozenRecord
 from ..base.frozen_dict import FrozenDict
@@ -89,7 +89,7 @@ class Flow(FrozenRecord):
     @cached_property
     def statistics(self) -> Mapping[str, Matrix]:
         """Definitions of the data symbols that stand in `equations` (M: signature matrix, K: co-occurrence, ...)."""
-        symbols = set().union(*(e.free_symbols for e in self.equations.values()))
+        symbols = frozenset().union(*map(free_symbols, self.equations.values()))
         return FrozenDict({str(s): e for s, e in statistics(self.model).items() if s in symbols})
 
     @cached_property
@@ -216,12 +216,12 @@ class Flow(FrozenRecord):
     def _letters(self) -> dict[str, str]:
         """LaTeX of every name on the page."""
         lines = (*self.readable.values(), *self.definitions.values(), *(term for _, term in self.dropped[:1]))
-        return letters({*self.model.weight_symbols}.union(*(e.free_symbols for e in lines)))
+        return letters({*self.model.weight_symbols}.union(*map(free_symbols, lines)))
 
     def _marks(self) -> list[sp.Symbol]:
         """The symbol that marks powers, if the page has it."""
         eps = scale_symbol(self)
-        return [eps] if any(eps in e.free_symbols for e in self.readable.values()) else []
+        return [eps] if any(eps in free_symbols(e) for e in self.readable.values()) else []
 
     def _repr_latex_(self) -> str:
         """The equations, for notebooks."""

@@ -13,7 +13,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
 from ..algebra.scale.expansion import truncated
 from ..algebra.scale.truncation import Truncation, leading_degree
-from ..algebra.nodes import Matrix, RowNorm, RowSoftmax
+from ..algebra.nodes import Matrix, RowNorm, RowSoftmax, nodes_within
 from ..algebra.norms import mean_square
 from ..algebra.scalars.functions import X
 from ..algebra.scalars.numpy_values import numpy_function
@@ -69,16 +69,16 @@ def ranges(model: Model, closure: str | Closure) -> tuple[Range, ...]:
     found = []
     activation, scores = _degrees(kept, model)
     cut = Truncation(activation, scores, kept.linear)
-    for node in sorted(logits.atoms(ElementwiseApplyFunction), key=str) if activation is not None else ():
+    for node in nodes_within(logits, ElementwiseApplyFunction) if activation is not None else ():
         limit = truncation_limit(node.function, max(activation or 1, leading_degree(node.function)))
         arguments = (truncated(node.expr, cut),)
         found.append(Range("pre-activations", limit, radius(node.function), arguments))
-    attention = sorted(logits.atoms(RowSoftmax), key=str)
+    attention = nodes_within(logits, RowSoftmax)
     if scores is not None and attention:
         arguments = tuple(truncated(node.args[0], cut) for node in attention)
         limit = truncation_limit(EXP, scores)
         found.append(Range("scores", limit, inf, arguments, tuple(node.base for node in attention)))
-    norms = sorted(logits.atoms(RowNorm), key=str) if kept.linear else []
+    norms = nodes_within(logits, RowNorm) if kept.linear else []
     for node in norms:  # x / sqrt(eps) is off by a tenth where the mean square is .21 eps
         limit = float(node.eps) * ((1.0 + TOLERANCE) ** 2 - 1.0)
         square = mean_square(truncated(node.args[0], cut))
