@@ -1,4 +1,4 @@
-"""Nodes that sympy's matrix expressions lack: centring, softmax, log-sum-exp and normalisation of rows, data symbols."""
+"""Nodes that sympy's matrix expressions lack: centring, functions of rows (softmax, norm, ...), symbols of data."""
 
 from __future__ import annotations
 
@@ -160,6 +160,11 @@ class StochasticSymbol(sp.MatrixSymbol):
 
 class HeadSymbol(sp.MatrixSymbol):
     """Data that select the columns of one head: S_g^T S_h is the identity for g = h and else zero."""
+
+    @property
+    def index(self) -> int:
+        """Number of the head, which ends its name."""
+        return int(self.name.rpartition("_")[2])
 
 
 @lru_cache(maxsize=2**16)

@@ -37,8 +37,8 @@ class Closure:
     attention : "exact" or int
         Softmax attention: whole, or its series in the scores up to this power; 0 is the uniform average.
     norm : {"exact", "linear"}
-        Normalisations: functions of direction, kept whole (in series, expanded about the direction of the first terms of
-        the stream), or linear, x / sqrt(norm_eps), as where the mean square of x lies far below norm_eps.
+        Normalisations: functions of direction, kept whole (in series, expanded about the direction of the stream's
+        first terms), or linear, x / sqrt(norm_eps), as where the mean square of x lies far below norm_eps.
     name : str, optional
         "leading" keeps, for every weight, the terms of lowest power that hold it, and nothing else; "drive" the same,
         with all weights but the embedding frozen. Other closures are named by what they keep.
@@ -104,7 +104,8 @@ class Closure:
         kept = closure if isinstance(closure, Closure) else _read(closure)
         if kept.linear and any(n.eps == 0 for n in nodes_within(model_logits(model), RowNorm)):
             raise FieldError(
-                "closure", f"{kept.name!r} takes normalisations as linear, which those with norm_eps = 0 never are."
+                "closure",
+                f"{kept.name!r} takes normalisations as linear, which those with norm_eps = 0 never are.",
             )
         cut = kept.softmax != EXACT and not kept.minimal
         if cut and int(kept.softmax) < (lowest := leading_order(model, kept.linear)):
@@ -121,7 +122,9 @@ class Closure:
     @property
     def cut(self) -> bool:
         """Whether all that is dropped is what lies beyond one power of the loss."""
-        return self.softmax != EXACT and (self.activation, self.attention) == (EXACT, EXACT) and not self.minimal
+        return (
+            self.softmax != EXACT and (self.activation, self.attention) == (EXACT, EXACT) and not self.minimal
+        )
 
     def moves(self, weight: sp.MatrixSymbol, model: Model) -> bool:
         """Whether the weight moves at all."""

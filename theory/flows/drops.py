@@ -10,7 +10,7 @@ import sympy as sp
 from ..algebra.matrices import product, total
 from ..algebra.nodes import Matrix, matrix_symbols
 from ..algebra.rebuild import Substitution, distribute
-from ..algebra.scale.counting import Count, Parts, Powers, lowest, members, raised, union, with_dropped
+from ..algebra.scale.counting import Count, Parts, lowest, members, raised, union, with_dropped
 from ..algebra.scale.expansion import expand
 from ..models.model import Model
 from .closure import EXACT, Closure, linear_loss
@@ -108,7 +108,9 @@ def _beyond_first(closure: Closure, model: Model) -> dict[str, float]:
     found = {}
     for w in model.weight_symbols:
         beyond = lowest(higher.held.get(w, 0))
-        later = (p for p in members(logits.held[w]) if starts[w.name] < p < beyond and _left(model, closure, w, p))
+        later = (
+            p for p in members(logits.held[w]) if starts[w.name] < p < beyond and _left(model, closure, w, p)
+        )
         found[w.name] = min(next(later, inf), beyond)
     return found
 

@@ -76,7 +76,7 @@ class Flow(FrozenRecord):
 
         These are the equations to compute with. What pages show is `readable`, with `definitions`.
         """
-        weights, names = self.model.weight_symbols, statistics(self.model)
+        weights, names = self.model.small_weights, statistics(self.model)
         if self.kept.softmax == "exact" and not self.kept.minimal:
             sides = {w: substitute_runs(factored(e), names) for w, e in self.right_hand_sides.items()}
         else:
@@ -112,7 +112,7 @@ class Flow(FrozenRecord):
 
     @cached_property
     def dropped(self) -> tuple[tuple[int, Matrix], ...]:
-        """The first terms of the loss that the closure drops, as (power of eps, their sum); nothing if it drops none."""
+        """The first terms of the loss that the closure drops, as (power of eps, sum); nothing if it drops none."""
         return tuple(islice(dropped_terms(self.kept, self.model), 1))
 
     @cached_property

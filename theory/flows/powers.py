@@ -85,7 +85,9 @@ def first_terms(model: Model, linear: bool = False) -> Series:
     holds a weight, is of a higher power than that one.
     """
     starts, series = start_powers(model, linear), Series()
-    count = Count(model.weight_symbols, model.small_weights, Truncation(linear=linear), last_start(model, linear))
+    count = Count(
+        model.weight_symbols, model.small_weights, Truncation(linear=linear), last_start(model, linear)
+    )
     for power in sorted(set(starts.values())):
         new = [w for w in model.weight_symbols if starts[w.name] == power]
         found = Selection(count, new).term(model_logits(model), power, True)

@@ -55,7 +55,7 @@ def scale_symbol(flow: Flow) -> sp.Symbol:
 
 
 def _marked(flow: Flow) -> dict[str, Matrix]:
-    weights, eps = flow.model.weight_symbols, scale_symbol(flow)
+    weights, eps = flow.model.small_weights, scale_symbol(flow)
     return {w: mark_powers(e, weights, eps) for w, e in flow.equations.items()}
 
 

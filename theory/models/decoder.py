@@ -6,7 +6,6 @@ d_head) and one below another in W_O (n_heads d_head, d_model); gains, shifts an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +46,7 @@ class Decoder(Model):
     gains : bool
         Whether normalisations multiply by weights (ln1.w, ln2.w, ln_final.w), which start at one.
     biases : bool
-        Whether there are b_in, b_out and b_U, and shifts (ln1.b, ...) of LayerNorms that have gains; they start at zero.
+        Whether there are b_in, b_out and b_U, and shifts (ln1.b, ...) of LayerNorms with gains; they start at zero.
     tied : bool
         Whether the unembedding is W_E^T; there is no W_U then.
     positions : {"learned", "rotary"} or None
@@ -109,9 +108,7 @@ class Decoder(Model):
                 "d_head", f"is {self.d_head}, but rotary positions turn pairs of entries: make it even."
             )
         if self.padding is not None and not 0 <= self.padding < self.d_vocab:
-            raise FieldError(
-                "padding", f"must be a token from 0 to {self.d_vocab - 1}, got {self.padding}."
-            )
+            raise FieldError("padding", f"must be a token from 0 to {self.d_vocab - 1}, got {self.padding}.")
 
     @property
     def weight_symbols(self) -> tuple[sp.MatrixSymbol, ...]:
@@ -147,9 +144,7 @@ class Decoder(Model):
     def start_values(self) -> dict[str, float]:
         """Gains start at one, shifts and biases at zero."""
         kinds = {"w": 1.0, "b": 0.0, "b_in": 0.0, "b_out": 0.0, "b_U": 0.0}
-        return {
-            w.name: kinds[k] for w in self.weight_symbols if (k := w.name.rpartition(".")[2]) in kinds
-        }
+        return {w.name: kinds[k] for w in self.weight_symbols if (k := w.name.rpartition(".")[2]) in kinds}
 
     @property
     def logits(self) -> Matrix:
@@ -192,7 +187,13 @@ class Decoder(Model):
 
     def block(self, name: str) -> str:
         """Block that a weight belongs to, for `init`: "embed", "positions", "blocks.0", ..., "unembed"."""
-        outer = {"W_E": "embed", "W_pos": "positions", "W_U": "unembed", "b_U": "unembed", "ln_final": "unembed"}
+        outer = {
+            "W_E": "embed",
+            "W_pos": "positions",
+            "W_U": "unembed",
+            "b_U": "unembed",
+            "ln_final": "unembed",
+        }
         first, *rest = name.split(".")
         return outer[first] if first in outer else f"{first}.{rest[0]}"
 
@@ -221,7 +222,7 @@ class _Forward:
         return total(x, product(rows.places, self.w["W_pos"])) if "W_pos" in self.w else x
 
     def shifted(self, x: Matrix, name: str) -> Matrix:
-        """x plus a bias in every row, if there is one of that name."""
+        """X plus a bias in every row, if there is one of that name."""
         return total(x, product(sp.OneMatrix(x.rows, 1), self.w[name])) if name in self.w else x
 
     def normalised(self, name: str, x: Matrix) -> Matrix:

@@ -18,9 +18,7 @@ from .series import Series, add, base_of, compose, direction, multiply, power, s
 from .truncation import Truncation, leading_degree
 
 
-def expand(
-    expr: Matrix, weights: Collection[sp.MatrixSymbol], order: int, linear: bool = False
-) -> Series:
+def expand(expr: Matrix, weights: Collection[sp.MatrixSymbol], order: int, linear: bool = False) -> Series:
     """Series of a matrix expression in the common scale of its weights, up to and including eps^order.
 
     Parameters
