@@ -15,7 +15,7 @@ from .chain import Operand, Plan, plan_chain
 from .nodes import Centering, Matrix, RowLogSumExp, RowNorm, RowSoftmax
 from .scalars.numpy_values import numpy_function
 from .sizes import scalar_value
-from .traversal import Traversal, rule
+from .traversal import Traversal, parts, rule
 
 Array = Any  # numpy array or scipy sparse array, always two-dimensional
 
@@ -42,7 +42,7 @@ def evaluate(expr: Matrix, values: Mapping[str, Array], sizes: Mapping[sp.Symbol
     UnknownNodeError
         If a node has no numerical rule.
     """
-    return _Evaluation(values, sizes)(expr)
+    return _Evaluation(values, sizes).of(expr)
 
 
 def evaluate_all(
@@ -70,10 +70,22 @@ class _Evaluation(Traversal):
     def __init__(self, values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]) -> None:
         super().__init__()
         self.values, self.sizes = values, sizes
+        self.wanted: dict[Matrix, int] = {}
+
+    def of(self, expr: Matrix) -> Array:
+        """Value of an expression; what several of its parts share is kept until the last of them has it."""
+        self.wanted = _uses(expr)
+        return self(expr)
 
     def __call__(self, node: Matrix) -> Array:
-        """The value; values are large, so that none is kept."""
-        return self.rule_of(node)(node)
+        """The value; values are large, so that none is kept longer than it is wanted."""
+        left = self.wanted.get(node, 0) - 1
+        found = self.known.pop(node, None)
+        value = self.rule_of(node)(node) if found is None else found
+        self.wanted[node] = left
+        if left > 0:
+            self.known[node] = value
+        return value
 
     def number(self, scalar: sp.Expr) -> float:
         """Value of a scalar of numbers and dimensions."""
@@ -191,6 +203,18 @@ class _KeptEvaluation(_Evaluation):
     def __call__(self, node: Matrix) -> Array:
         """The value, kept."""
         return Traversal.__call__(self, node)
+
+
+def _uses(expr: Matrix) -> dict[Matrix, int]:
+    """In how many places each node stands as part of another."""
+    found: dict[Matrix, int] = {expr: 1}
+    waiting = [expr]
+    while waiting:
+        for part in parts(waiting.pop()):
+            if part not in found:
+                waiting.append(part)
+            found[part] = found.get(part, 0) + 1
+    return found
 
 
 def _run(factors: list[Matrix]) -> Matrix:

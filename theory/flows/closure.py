@@ -18,7 +18,7 @@ from ..base.names import CLOSURE_PARTS, CLOSURES, NORM_PARTS
 from ..base.validate import brief, choice, is_integer, unknown
 from ..models.content import kept_by_content
 from ..models.model import Model
-from .powers import first_terms, leading_order, loss_series, model_logits
+from .powers import first_terms, leading_order, linear_loss, loss_series, model_logits
 
 EXACT, LINEAR = "exact", "norm=linear"
 HIGHEST = 10**6  # that a closure can name; what it would cost is another matter
@@ -147,7 +147,7 @@ class Closure:
     def loss(self, model: Model) -> Matrix:
         """The kept part of the loss, a (1, 1) expression without its constant."""
         if self.minimal:
-            return total(*linear_loss(first_terms(model, self.linear), model).values())
+            return total(*(linear_loss(t, model) for t in first_terms(model, self.linear).values()))
         if self.softmax == EXACT:
             return model.loss_function.whole(self.logits(model))
         return total(*self.series(model, int(self.softmax)).values())
@@ -189,8 +189,3 @@ def _parts(name: str) -> dict[str, Any] | None:
 
 def _part(text: str) -> int | str:
     return EXACT if text == EXACT else int(text)
-
-
-def linear_loss(logits: Series, model: Model) -> Series:
-    """The part of the loss that is linear in some terms of the logits."""
-    return {p: model.loss_function.series({p: term}, p)[p] for p, term in logits.items()}

@@ -12,12 +12,14 @@ from ..algebra.nodes import Matrix, matrix_symbols
 from ..algebra.rebuild import Substitution, distribute
 from ..algebra.scale.counting import Count, Parts, lowest, members, raised, union, with_dropped
 from ..algebra.scale.expansion import expand
+from ..algebra.terms import CountTerms
 from ..models.model import Model
-from .closure import EXACT, Closure, linear_loss
+from .closure import EXACT, Closure
 from .powers import (
     first_terms,
     last_start,
     leading_order,
+    linear_loss,
     logit_powers,
     logit_series,
     loss_series,
@@ -25,6 +27,7 @@ from .powers import (
     start_powers,
 )
 
+MOST_TERMS = 1_000  # of what is dropped, multiplied out to see whether it cancels
 TRUNCATED = 60  # highest power of eps up to which the logits are searched for what a truncation drops
 NEAR = 2  # multiples of the powers that a network needs, within which that is found nearly always
 
@@ -66,7 +69,8 @@ def dropped_terms(closure: Closure, model: Model) -> Iterator[tuple[int, Matrix]
         if closure.cut and power <= int(closure.softmax):
             continue
         gap = _gap(closure, model, power, whole)
-        gap = gap if closure.cut else distribute(gap)
+        if not closure.cut and CountTerms()(gap) <= MOST_TERMS:  # longer ones are taken not to cancel
+            gap = distribute(gap)
         if not isinstance(gap, sp.ZeroMatrix):
             yield power, gap
 
@@ -77,14 +81,14 @@ def _gap(closure: Closure, model: Model, power: int, whole: bool) -> Matrix:
     if whole:
         kept = expand(closure.logits(model), model.small_weights, power, closure.linear)
         terms = [logit_series(model, power, closure.linear).get(power), kept.get(power)]
-        a, b = (linear_loss({power: t}, model)[power] if t is not None else zero for t in terms)
+        a, b = (linear_loss(t, model) if t is not None else zero for t in terms)
         return total(a, product(-1, b))
     there = loss_series(model, power, closure.linear).get(power, zero)
     if not closure.minimal and power > int(closure.softmax):
         return there
     if closure.minimal:
         first = first_terms(model, closure.linear).get(power)
-        kept = zero if first is None else linear_loss({power: first}, model)[power]
+        kept = zero if first is None else linear_loss(first, model)
     else:
         kept = closure.series(model, power).get(power, zero)
     return total(there, product(-1, kept))

@@ -16,6 +16,7 @@ from ..algebra.adjoint import gradients
 from ..algebra.matrices import product, total
 from ..algebra.nodes import Matrix, free_symbols
 from ..algebra.rebuild import distribute, factored
+from ..algebra.terms import CountSymbols, CountTerms
 from ..base.frozen import FrozenRecord
 from ..base.frozen_dict import FrozenDict
 from ..models.model import Model
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from ...sim.optimizers.step_equations import StepEquations
     from ..data.dataset import Dataset
 
+MOST_TERMS = 2_000  # that equations are multiplied out to
+LONG_TERM = 400  # symbols of what is dropped that a page does not show
 MARK = "{eps}^k marks the terms that lie k powers of the weight scale above the first of their equation"
 
 
@@ -78,6 +81,8 @@ class Flow(FrozenRecord):
         """
         weights, names = self.model.small_weights, statistics(self.model)
         if self.kept.softmax == "exact" and not self.kept.minimal:
+            sides = {w: substitute_runs(factored(e), names) for w, e in self.right_hand_sides.items()}
+        elif sum(map(CountTerms(), self.right_hand_sides.values())) > MOST_TERMS:
             sides = {w: substitute_runs(factored(e), names) for w, e in self.right_hand_sides.items()}
         else:
             sides = {
@@ -215,7 +220,7 @@ class Flow(FrozenRecord):
 
     def _letters(self) -> dict[str, str]:
         """LaTeX of every name on the page."""
-        lines = (*self.readable.values(), *self.definitions.values(), *(term for _, term in self.dropped[:1]))
+        lines = (*self.readable.values(), *self.definitions.values(), *(t for _, t in self.dropped if CountSymbols()(t) <= LONG_TERM))
         return letters({*self.model.weight_symbols}.union(*map(free_symbols, lines)))
 
     def _marks(self) -> list[sp.Symbol]:
@@ -240,8 +245,8 @@ class Flow(FrozenRecord):
         ]
         if self.dropped:
             order, term = self.dropped[0]
-            shown = markup.mathml(latex(term, self._letters()), "inline")
-            parts.append(f"drops of the loss: eps^{order}: {shown}, and higher powers")
+            shown = "" if CountSymbols()(term) > LONG_TERM else markup.mathml(latex(term, self._letters()), "inline")
+            parts.append(f"drops of the loss: eps^{order}{shown and ': '}{shown}, and higher powers")
         parts.append(markup.line("predicted relative error", orders))
         parts += [markup.line("conserved", str(invariant)) for invariant in self.invariants]
         title = f"Gradient flow of {self.model.name}, closure {self.closure!r}"
@@ -255,7 +260,8 @@ class Flow(FrozenRecord):
         lines += [f"  with {eps} = 1: {MARK.format(eps=eps)}" for eps in self._marks()]
         if self.dropped:
             order, term = self.dropped[0]
-            lines.append(f"  drops of the loss: eps^{order}: {text(term)}, and higher powers")
+            shown = "" if CountSymbols()(term) > LONG_TERM else f": {text(term)}"
+            lines.append(f"  drops of the loss: eps^{order}{shown}, and higher powers")
         orders = ", ".join(f"{w} {o}" for w, o in self.residual_order.items())
         lines.append(f"  relative residual ~ eps^: {orders}")
         lines += [f"  conserved: {i}" for i in self.invariants]

@@ -61,6 +61,11 @@ def start_powers(model: Model, linear: bool = False) -> dict[str, int]:
     return {name: int(power) for name, power in starts.items()}
 
 
+def linear_loss(logits: Matrix, model: Model) -> Matrix:
+    """The part of the loss that is linear in some terms of the logits."""
+    return model.loss_function.series({1: logits}, 1)[1]
+
+
 def derived_exactly(model: Model, weight: sp.MatrixSymbol) -> Matrix:
     """Minus the gradient of the whole loss with respect to one weight."""
     loss = model.loss_function.whole(model_logits(model))

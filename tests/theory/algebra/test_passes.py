@@ -11,7 +11,7 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 from smallinit.compare.training.torch_expression import evaluate as torch_value
 from smallinit.sim.compile.compiler import compile_sides
 from smallinit.sim.compile.lower import Lowering
-from smallinit.sim.compile.ordering import CountTerms, multiplied_out
+from smallinit.sim.compile.ordering import multiplied_out
 from smallinit.sim.compile.sampled import Sampler
 from smallinit.theory import AttentionOnly, EmbMLP
 from smallinit.theory.algebra.adjoint import gradients
@@ -40,6 +40,7 @@ from smallinit.theory.algebra.scale.expansion import expand, truncated
 from smallinit.theory.algebra.scale.selection import Selection
 from smallinit.theory.algebra.scale.truncation import Truncation
 from smallinit.theory.algebra.tangent import tangent
+from smallinit.theory.algebra.terms import CountSymbols, CountTerms
 from smallinit.theory.algebra.traversal import NODES, UnknownNodeError, parts
 from smallinit.theory.language.vocabulary import Vocabulary
 from smallinit.theory.printing.latex import latex
