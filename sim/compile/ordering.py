@@ -11,7 +11,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ...theory.algebra.matrices import product, split, terms_of, total
-from ...theory.algebra.nodes import Matrix, MatrixFunction, RowLogSumExp, RowSoftmax, matrix_symbols
+from ...theory.algebra.nodes import Matrix, RowLogSumExp, RowSoftmax, matrix_symbols
 from ...theory.algebra.rebuild import Rebuild, distribute
 from ...theory.algebra.terms import CountTerms
 from ...theory.algebra.traversal import rule

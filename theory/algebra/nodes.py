@@ -75,7 +75,7 @@ class MatrixFunction(sp.MatrixExpr):
     @property
     def matrices(self) -> tuple[Matrix, ...]:
         """The arguments that are matrices; those after them are numbers."""
-        return self.args
+        return tuple(a for a in self.args if isinstance(a, sp.MatrixExpr))
 
     def of(self, *matrices: Matrix) -> Matrix:
         """The same function of other matrices."""
@@ -139,7 +139,6 @@ class RowNorm(MatrixFunction):
 
     shape = property(lambda self: self.args[0].shape)
     eps = property(lambda self: self.args[1])
-    matrices = property(lambda self: self.args[:1])
 
     def doit(self, **hints: object) -> Matrix:
         """Write the quotients out once the argument is an explicit matrix."""

@@ -10,9 +10,9 @@ import sympy as sp
 
 from ..algebra.matrices import total
 from ..algebra.nodes import Matrix, RowNorm, nodes_within
+from ..algebra.scale.cuts import Truncation
 from ..algebra.scale.expansion import expand, truncated
 from ..algebra.scale.series import Series
-from ..algebra.scale.truncation import Truncation
 from ..base.errors import FieldError
 from ..base.names import CLOSURE_PARTS, CLOSURES, NORM_PARTS
 from ..base.validate import brief, choice, is_integer, unknown
@@ -118,6 +118,11 @@ class Closure:
     def minimal(self) -> bool:
         """Whether only the first terms of every weight are kept."""
         return self.name.partition(",")[0] in ("leading", "drive")
+
+    @property
+    def whole_loss(self) -> bool:
+        """Whether the loss is kept as a function of the logits."""
+        return self.softmax == EXACT and not self.minimal
 
     @property
     def cut(self) -> bool:

@@ -9,10 +9,10 @@ from ..algebra.matrices import product, total
 from ..algebra.nodes import Matrix
 from ..algebra.rebuild import canonical, distribute
 from ..algebra.scale.counting import Count, Parts, lowest
+from ..algebra.scale.cuts import Truncation
 from ..algebra.scale.expansion import expand
 from ..algebra.scale.selection import Selection
 from ..algebra.scale.series import Series
-from ..algebra.scale.truncation import Truncation
 from ..models.content import kept_by_content
 from ..models.model import Model
 

@@ -17,8 +17,8 @@ from ..algebra.scalars.functions import X
 from ..algebra.scalars.numpy_values import numpy_function
 from ..algebra.scalars.pieces import pieces
 from ..algebra.scalars.series_at_zero import taylor
+from ..algebra.scale.cuts import Truncation, leading_degree
 from ..algebra.scale.expansion import truncated
-from ..algebra.scale.truncation import Truncation, leading_degree
 from ..models.model import Model
 from .closure import EXACT, Closure
 from .powers import leading_order, model_logits

@@ -39,7 +39,7 @@ def as_printed(flow: Flow) -> WrittenOut:
     own = WrittenOut(flow.equations, flow.statistics)
     symbols = CountSymbols()
     length = sum(map(symbols, flow.equations.values()))
-    if (kept.softmax != "exact" or kept.minimal) and not (kept.minimal and length > LONG_PAGE):
+    if not kept.whole_loss and not (kept.minimal and length > LONG_PAGE):
         return WrittenOut(_marked(flow), flow.statistics)
     if length <= LONG_PAGE and all(len(text(e)) <= SHORT_LINE for e in flow.equations.values()):
         return own
@@ -47,8 +47,8 @@ def as_printed(flow: Flow) -> WrittenOut:
     loss = partial(linear_loss, model=model) if kept.minimal else model.loss_function.whole
     moving = [w for w in model.weight_symbols if w.name in flow.moving]
     written = write_out(kept.logits(model), loss, moving, taken)
-    resting = {w.name: sp.ZeroMatrix(*w.shape) for w in model.weight_symbols if w not in moving}
-    written = WrittenOut({w: (written.equations | resting)[w] for w in model.weights}, written.definitions)
+    sides = {w.name: written.equations.get(w.name, sp.ZeroMatrix(*w.shape)) for w in model.weight_symbols}
+    written = WrittenOut(sides, written.definitions)
     return written if agree(written, flow.right_hand_sides) else own
 
 

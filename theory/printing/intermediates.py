@@ -86,11 +86,11 @@ def _needed(written: WrittenOut) -> WrittenOut:
     """Without definitions that nothing refers to: logits, where the error does not depend on them."""
     needed = {s.name for e in written.equations.values() for s in matrix_symbols(e)}
     kept: dict[str, Matrix] = {}
-    for name, meaning in reversed(written.definitions.items()):
+    for name, meaning in reversed(list(written.definitions.items())):
         if name in needed:
             kept[name] = meaning
             needed |= {s.name for s in matrix_symbols(meaning)}
-    return WrittenOut(written.equations, dict(reversed(kept.items())))
+    return WrittenOut(written.equations, dict(reversed(list(kept.items()))))
 
 
 class _Definitions:

@@ -12,7 +12,7 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 from ..algebra.matrices import product, split, total, transpose
 from ..algebra.nodes import Centering, Matrix, MatrixFunction, matrix_symbols
 from ..algebra.rebuild import Rebuild
-from ..algebra.scale.truncation import leading_degree
+from ..algebra.scale.cuts import leading_degree
 from ..algebra.traversal import Traversal, rule
 
 

@@ -36,11 +36,11 @@ from smallinit.theory.algebra.nodes import (
 )
 from smallinit.theory.algebra.rebuild import Rebuild, Substitution, canonical, distribute, factored, normal
 from smallinit.theory.algebra.scale.counting import Count
+from smallinit.theory.algebra.scale.cuts import Truncation
 from smallinit.theory.algebra.scale.expansion import expand, truncated
 from smallinit.theory.algebra.scale.selection import Selection
-from smallinit.theory.algebra.scale.truncation import Truncation
 from smallinit.theory.algebra.tangent import tangent
-from smallinit.theory.algebra.terms import CountSymbols, CountTerms
+from smallinit.theory.algebra.terms import CountTerms
 from smallinit.theory.algebra.traversal import NODES, UnknownNodeError, parts
 from smallinit.theory.language.vocabulary import Vocabulary
 from smallinit.theory.printing.latex import latex

@@ -12,8 +12,8 @@ from math import lcm
 import numpy as np
 import sympy as sp
 
-from ..algebra.nodes import HeadSymbol, Matrix, matrix_symbols
-from ..models.model import Model
+from ...algebra.nodes import HeadSymbol, Matrix, matrix_symbols
+from ...models.model import Model
 from .points import Point, sample
 from .quantities import ORDERS, Level, Quantity, Term, implied
 

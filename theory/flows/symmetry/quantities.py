@@ -12,7 +12,8 @@ TRACE     the trace of X^T X     X
 ========  =====================  ==================================
 
 X is a weight or its transpose; of a weight whose columns are those of several heads, GRAM and DIAGONAL take the columns
-of one head at a time, X = W S with the head's selector S, along X s s^T S^T. The first three levels are linear in the weights, the others quadratic; of either three,
+of one head at a time, X = W S with the head's selector S, along X s s^T S^T. The first three levels are linear in the
+weights, the others quadratic; of either three,
 each follows from the one above it. The direction is that in which X moves under the one-parameter group whose charge
 the quantity is (`invariants` has the theorem).
 """
@@ -25,8 +26,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import sympy as sp
 
-from ..algebra.matrices import diagonal, hadamard_power, product, total, transpose
-from ..algebra.nodes import HeadSymbol, Matrix
+from ...algebra.matrices import diagonal, hadamard_power, product, total, transpose
+from ...algebra.nodes import HeadSymbol, Matrix
 
 Space = tuple[sp.Expr, ...]
 

@@ -14,12 +14,12 @@ import numpy as np
 import scipy.sparse as sparse
 import sympy as sp
 
-from ..algebra.evaluate import evaluate_all
-from ..algebra.nodes import HeadSymbol, Matrix, RowNorm, StochasticSymbol, matrix_symbols, nodes_within
-from ..algebra.sizes import dimension_sizes, scalar_value
-from ..data.inputs import BUILDERS, D_HEAD, D_VOCAB, N_CTX, ROW_WEIGHTS, ROWS, build_inputs
-from ..data.positions import is_position, position_inputs
-from ..models.model import Model
+from ...algebra.evaluate import evaluate_all
+from ...algebra.nodes import HeadSymbol, Matrix, RowNorm, StochasticSymbol, matrix_symbols, nodes_within
+from ...algebra.sizes import dimension_sizes, scalar_value
+from ...data.inputs import BUILDERS, D_HEAD, D_VOCAB, N_CTX, ROW_WEIGHTS, ROWS, build_inputs
+from ...data.positions import is_position, position_inputs
+from ...models.model import Model
 
 CASES, LABELS = 5, 3  # data sets, and labels that a row mixes
 SEQUENCES, SIZES = (4, 8), (2, 5)  # least and largest number of sequences, and of every dimension
