@@ -103,6 +103,15 @@ def test_overwrite_spares_what_no_command_wrote(tiny, capsys):
     assert (tiny.parent / "out" / "thesis.tex").read_text() == "years"
 
 
+@pytest.mark.filterwarnings("always")
+def test_a_warning_is_one_line_however_often_it_is_raised(tiny, capsys):
+    flags = ["optimizer=adamw", "steps=8", "schedule=cosine", "schedule_end=5"]
+    argv = ["overlay", str(tiny), *(f"--training.{flag.replace('_', '-')}" for flag in flags)]
+    assert run(argv) == 0  # two closures and the training
+    said = [line for line in capsys.readouterr().err.splitlines() if "schedule" in line]
+    assert said == ["smallinit: warning: `schedule` ends at step 5 of 8: the rate stays at 0.05 from there."]
+
+
 def test_train_writes_training_only_under_the_default_name(tiny):
     assert run(["train", str(tiny), "--training.optimizer", "sgd", "--training.batch-size", "4"]) == 0
     written = {p.name for p in (tiny.parent / "results" / "tiny").iterdir()}

@@ -127,7 +127,7 @@ class Built:
 
     def optimizer(self) -> Optimizer:
         """What moves the weights, of training and, unless gradient flow does, of theory."""
-        from ..training.settings import RULES
+        from ...sim.optimizers.specs import RULES
 
         training = self.loaded.experiment.training
         own = ("betas", "eps", "momentum", "nesterov", "rates", "decays")
@@ -141,12 +141,10 @@ class Built:
 
     def batch_size(self) -> int | None:
         """Sequences per minibatch; None for all of them."""
-        from ..training.settings import DEFAULT_BATCH
+        from ..training.settings import batch_size_of
 
         training = self.loaded.experiment.training
-        if training.optimizer == "sgd" and training.batch_size is None:
-            return min(DEFAULT_BATCH, int((~self.data.held_out).sum()))
-        return training.batch_size
+        return batch_size_of(training.optimizer, training.batch_size, int((~self.data.held_out).sum()))
 
     def schedule(self) -> WarmupCosine | Linear | None:
         """How the learning rate changes over the steps; None if it does not."""
@@ -212,6 +210,7 @@ def build(loaded: Loaded) -> Built:
     model = build_model(loaded, data.d_vocab, data.n_ctx)
     with refused(loaded, "model"):
         model.check_data(data)
+    check_batch_size(loaded, data)
     init = loaded.experiment.init
     with refused(loaded, "init"):
         if init.file is None:
@@ -220,6 +219,22 @@ def build(loaded: Loaded) -> Built:
         return Built(
             loaded, data, model, model.validate(read_arrays(Path(init.file), (), tuple(model.weights)))
         )
+
+
+def check_batch_size(loaded: Loaded, data: Dataset) -> None:
+    """Refuse a batch that is larger than the data.
+
+    Raises
+    ------
+    InputError
+        Which says where the size was set.
+    """
+    from ...sim.optimizers.minibatches import checked_batch_size
+
+    size = loaded.experiment.training.batch_size
+    with refused(loaded, "training"):
+        if size is not None:
+            checked_batch_size(size, int((~data.held_out).sum()))
 
 
 def build_data(loaded: Loaded) -> Dataset:

@@ -116,6 +116,7 @@ def integrate_ensemble(
         given = {"t1": t1, "t0": t0 or None, "atol": atol}
         given["max_steps"] = None if max_steps == MAX_STEPS or method == "flow" else max_steps
         plan = StepPlan.of(optimizer, steps, save_at, method, rtol, given)
+        integer("steps", steps, 1)  # as `t1` must lie after `t0`
         plan.optimizer.of_weights(flow.model.weights)
         t1, save_at, rtol = float(plan.steps), plan.saves.astype(np.float64), plan.rtol or RTOL
     rtol = RTOL if rtol is None else rtol

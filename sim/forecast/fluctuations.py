@@ -17,7 +17,7 @@ import numpy as np
 
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenDict, FrozenRecord, sealed
-from ...theory.base.validate import integer
+from ...theory.base.validate import choice, integer
 from ..compile.companions import compile_tangent
 from ..compile.compiler import compile_flow
 from ..integration.integrate import integrate
@@ -62,7 +62,14 @@ class Fluctuations(FrozenRecord):
         return f"Fluctuations({count} directions at {saved} steps, {self.mean.label})"
 
     def variance(self, name: str) -> np.ndarray:
-        """Variance of each entry of a weight, (n_saved, rows, cols)."""
+        """Variance of each entry of a weight, (n_saved, rows, cols).
+
+        Raises
+        ------
+        ValueError
+            If no weight that moves has that name.
+        """
+        choice("name", name, self.directions)
         return np.square(self.directions[name]).sum(axis=1)
 
 

@@ -25,6 +25,7 @@ from .tolerances import default_atol
 
 # What `rtol` is unless said: of extrapolated gradients, and of the ODE.
 TOLERANCES = {"multirate": 0.012, "steps": 0.0, "flow": 1e-5}
+LIMITS = (Status.MAX_STEPS, Status.MAX_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -141,11 +142,25 @@ class StepPlan:
     def in_time(self, outcome: Outcome) -> Outcome:
         """Where the run ended, in flow time; a recursion does not blow up, it diverges at a step."""
         t = float(self.time(outcome.t))
+        if outcome.status in LIMITS:
+            return Outcome(
+                outcome.status, t, f"step {outcome.t:.6g} of {self.steps} was reached{self._remedy}"
+            )
         irregular = (Status.NON_FINITE, Status.STEP_UNDERFLOW, Status.BLOW_UP)
         if outcome.status in irregular and self.name != "flow":
             rate = f"lower `learning_rate` (it is {self.optimizer.learning_rate:g})"
             return Outcome(Status.NON_FINITE, t, f"diverged at step {int(outcome.t)}; {rate}")
         return replace(outcome, t=t)
+
+    @property
+    def _remedy(self) -> str:
+        """What helps where a limit came before the end."""
+        if self.name == "steps":
+            faster = self.optimizer.elementwise and self.seed is None
+            return '; use a higher limit, or method "multirate".' if faster else "; use a higher limit."
+        if self.name == "flow":
+            return '; use a larger `rtol`, a higher limit, or method "steps".'
+        return "; use a larger `rtol` or a higher limit."
 
 
 def _of_method(name: str, rtol: Any, discrete_start: int | None) -> tuple[float, int]:

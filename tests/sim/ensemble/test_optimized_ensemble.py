@@ -60,6 +60,7 @@ def test_a_member_that_diverges_ends_alone():
     [
         ({"optimizer": GD(0.1)}, "`steps` is missing"),
         ({"steps": 3}, "`optimizer` must be an Optimizer"),
+        ({"optimizer": GD(0.1), "steps": 0}, "`steps` must be an integer of at least 1, got 0"),
         ({"optimizer": GD(0.1), "steps": 3, "t1": 2.0}, "`t1` is 2.0 beside an `optimizer`"),
         ({"optimizer": GD(0.1), "steps": 3, "method": "tsit5"}, "`method` 'tsit5' is unknown"),
         ({"optimizer": Spectral(0.1), "steps": 3, "method": "multirate"}, "spectral"),

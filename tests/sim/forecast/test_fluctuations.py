@@ -101,6 +101,8 @@ def test_it_is_the_spread_of_runs():
         measured = np.var([run[w][0] for run in runs], axis=0, ddof=1).sum()
         assert found.variance(w)[-1].sum() == pytest.approx(measured, rel=0.15)
     assert found.mean.label.endswith("batches of 5")
+    with pytest.raises(ValueError, match="`name` 'W_Q' is unknown"):
+        found.variance("W_Q")
 
 
 @pytest.mark.parametrize(
