@@ -10,7 +10,8 @@ from smallinit.compare.commands import flags
 from smallinit.compare.commands import tables as report
 from smallinit.compare.experiment import build as runs
 from smallinit.compare.experiment.layers import load
-from smallinit.sim import IntegrationError, load_trajectory
+from smallinit.sim import AdamW, IntegrationError, load_trajectory
+from smallinit.theory import EmbMLP, derive
 
 ALL = {
     "overlay.png", "summary.json", "theory-leading.nc", "theory-softmax.nc", "training.nc", "experiment.toml",
@@ -125,6 +126,30 @@ def test_derive_prints_equations_orders_and_invariants(capsys):
         assert part in out
     assert run(["derive", "--closure", "leading", "--latex"]) == 0
     assert capsys.readouterr().out.startswith("\\documentclass")
+
+
+def test_derive_prints_equations_under_an_optimizer(capsys, tmp_path):
+    flags = [
+        "--closure",
+        "leading",
+        "--optimizer",
+        "adamw",
+        "--learning-rate",
+        "1e-3",
+        "--training.rates",
+        "W_E=0.5",
+    ]
+    adam = AdamW(1e-3, weight_decay=0.0, rates={"W_E": 0.5})
+    page = derive(EmbMLP(121, 200, 400), "leading").under(adam)
+    assert run(["derive", *flags]) == 0
+    assert capsys.readouterr().out == f"{page}\n"
+    assert run(["derive", *flags, "--latex"]) == 0
+    assert page.latex() in capsys.readouterr().out
+    (tmp_path / "a.toml").write_text('[training]\noptimizer = "momentum"\nweight_decay = 0.1\n')
+    assert run(["derive", str(tmp_path / "a.toml"), "--closure", "leading"]) == 0
+    assert "dv_W_E/ds = " in capsys.readouterr().out
+    assert run(["derive", "--theory.moved-by", "optimizer", "--closure", "leading"]) == 0
+    assert "dW_E/ds = -eta" in capsys.readouterr().out
 
 
 def test_every_flag_reaches_the_experiment():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,18 @@ class Loaded:
                 return self.sources[key]
         places = [place for key, place in self.sources.items() if key.split(".")[0] == section]
         return " and ".join(dict.fromkeys(places)) or "by default"
+
+
+@contextmanager
+def refused(loaded: Loaded, section: str) -> Iterator[None]:
+    """Turn a library's refusal into an input error that says where the value was set."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{str(error).rstrip('.')} ({loaded.where(section)}).") from error
+    except ValueError as error:
+        field = error.field if isinstance(error, FieldError) else ""
+        raise InputError(f"[{section}] {str(error).rstrip('.')} ({loaded.where(section, field)}).") from error
 
 
 def load(

@@ -211,7 +211,7 @@ def too_slow(start: StartScales) -> Iterator[Binding]:
     rate = ENOUGH * start.due / steps if isfinite(start.due) else ENOUGH * o.learning_rate * min(ratio, 1e3)
     if ratio <= FEW:
         yield Binding("steps", ratio, 1.0, reason, ("steps", ENOUGH * e.steps))
-    elif not isinstance(o, GD | Momentum) or rate <= _largest_stable(start):
+    elif not isinstance(o, GD | Momentum) or (isfinite(start.due) and rate <= _largest_stable(start)):
         if rate > o.learning_rate:  # else it is too large, and steps go to and fro
             yield Binding("learning_rate", ratio, 1.0, reason, ("learning_rate", rate))
     else:

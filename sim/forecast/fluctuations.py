@@ -133,7 +133,7 @@ def fluctuations(
     saves = save_steps(save_at, steps)
     nodes = np.union1d(np.rint(np.linspace(0, steps, pieces + 1)).astype(np.int64), saves)
     path = integrate(flow, data, start, steps=steps, optimizer=optimizer, save_at=nodes)
-    moments = Moments(flow, data, flow.model.validate(start), optimizer, size, *directions)
+    moments = MomentEquation(flow, data, flow.model.validate(start), optimizer, size, *directions)
     kept = np.isin(nodes, saves)
     with one_blas_thread():  # thousands of small products
         rows = np.stack([r for r, k in zip(moments.along(path), kept, strict=True) if k])
@@ -150,7 +150,7 @@ def fluctuations(
     )
 
 
-class Moments:
+class MomentEquation:
     """The moment equation along a mean path; directions are rows of arrays (k, n) over the flat state.
 
     Parameters

@@ -14,7 +14,7 @@ from ..kernel.problem import Problem
 from ..ode.methods import Method
 from ..ode.outcome import Outcome, Status
 from ..ode.solve import relative_tolerance
-from ..optimizers.minibatches import FullBatch
+from ..optimizers.minibatches import GradientRows
 from ..optimizers.multirate import Multirate
 from ..optimizers.optimizer import Optimizer, SignGD
 from ..optimizers.recursion import Steps
@@ -112,7 +112,7 @@ class StepPlan:
         plan.method()  # refuses what the optimizer cannot do
         return plan
 
-    def method(self, batches: FullBatch | None = None) -> Method:
+    def method(self, batches: GradientRows | None = None) -> Method:
         """How the steps are taken, on these batches."""
         if self.name == "flow":
             return Smooth(self.optimizer, self.discrete_start)
@@ -173,3 +173,13 @@ def _of_method(name: str, rtol: Any, discrete_start: int | None) -> tuple[float,
     if discrete_start is not None and name != "flow":
         raise FieldError("discrete_start", f'belongs to the method "flow", not to {name!r}: leave it out.')
     return tolerance, DISCRETE if discrete_start is None else integer("discrete_start", discrete_start, 0)
+
+
+def check_asked(optimizer: Any, batch_size: Any, seed: Any) -> None:
+    """Refuse a batch size without an optimizer, and a seed without a batch size."""
+    for name, value, other, asked in (
+        ("batch_size", batch_size, "an `optimizer`", optimizer),
+        ("seed", seed, "a `batch_size`", batch_size),
+    ):
+        if value is not None and asked is None:
+            raise FieldError(name, f"is {brief(value)} without {other}: give one, or leave it out.")
