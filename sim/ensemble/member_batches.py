@@ -63,15 +63,10 @@ class MemberBatches:
 def _seeds(seed: Any, batch: int) -> list[int | None]:
     """A seed for each member."""
     if seed is None or is_integer(seed):
-        return [seed if seed is None else int(seed)] * batch
-    try:
-        found = [
-            integer("seed", s, 0) for s in (seed.tolist() if isinstance(seed, np.ndarray) else list(seed))
-        ]
-    except TypeError:
-        found = []
-    if len(found) != batch:
+        return [None if seed is None else int(seed) for _ in range(batch)]
+    values = seed.tolist() if isinstance(seed, np.ndarray) else seed
+    if not isinstance(values, list | tuple | range) or len(values) != batch:
         raise FieldError(
             "seed", f"must be an integer or one for each of the {batch} members, got {brief(seed)}."
         )
-    return found
+    return [integer("seed", value, 0) for value in values]

@@ -174,15 +174,17 @@ def certificate(
 
 def _in_steps(paths: StepPaths, steps: int, tol: float, weight: str, points: int) -> Certificate:
     """The certificate of a theory that an optimizer moves."""
-    began, evaluations, end, looked = time.perf_counter(), 0, steps, 0.0
-    for closer in range(CLOSER, 0, -1):
+    began, evaluations, end, looked, closer = time.perf_counter(), 0, steps, 0.0, CLOSER
+    while True:
         theory = paths.theory(end, points)
+        if len(theory) < 2:
+            raise IntegrationError(str(theory.outcome), theory)
         exact = paths.exact(theory, weight, 2.0 * tol)
         error = errors_at(theory, exact, weight)
         evaluations, looked = evaluations + exact.statistics["rhs_calls"], max(looked, float(theory.t[-1]))
         horizon = _horizon(theory.t, error, SAFETY * tol)
-        at = len(theory) // 4
-        if len(theory) > end or horizon >= min(theory.t[at], 0.4 * theory.t[-1]) or closer == 1:
+        at, closer = len(theory) // 4, closer - 1
+        if len(theory) > end or horizon >= min(theory.t[at], 0.4 * theory.t[-1]) or not closer:
             break
         end = int(np.ceil(2.0 * np.interp(horizon, theory.t, np.asarray(theory.steps))))
     if horizon == inf and not (theory.outcome.status is Status.REACHED_END and end == steps):

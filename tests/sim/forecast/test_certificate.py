@@ -4,7 +4,17 @@ from math import inf
 import numpy as np
 import pytest
 
-from smallinit.sim import GD, AdamW, Linear, Momentum, SignGD, Spectral, certificate, integrate
+from smallinit.sim import (
+    GD,
+    AdamW,
+    IntegrationError,
+    Linear,
+    Momentum,
+    SignGD,
+    Spectral,
+    certificate,
+    integrate,
+)
 from smallinit.sim.compile.compiler import compile_flow
 from smallinit.theory import CompositeTask, EmbMLP, OneLayerTransformer, derive
 
@@ -178,6 +188,8 @@ def test_a_theory_that_diverges_is_certified_to_there_at_most():
         derive(MODEL, "leading"), DATA, START, optimizer=GD(0.5), steps=2000, throw=False
     ).outcome.t
     assert 0.0 < found.horizon <= end
+    with pytest.raises(IntegrationError, match="diverged at step 0"):
+        certificate(derive(MODEL, "leading"), DATA, START, optimizer=GD(1e300), steps=9)
 
 
 @pytest.mark.parametrize(
