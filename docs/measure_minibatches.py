@@ -1,8 +1,7 @@
 """Theory of minibatches beside training on them, on the demo's task: docs/minibatches.json, tables of the page.
 
-`python docs/measure_minibatches.py` (an hour; `losses`, `rates` or `spread` for one part; ``--quick``: one seed, 20
-runs of the spread, nothing written). Runs on minibatches are the exact flow in single steps on the batches of a seed,
-which is what training computes (tests/compare/training/test_bridge.py).
+`python docs/measure_minibatches.py` (three quarters of an hour; `losses`, `rates` or `spread` for one part;
+``--quick``: one seed, 20 runs, nothing written).
 """
 
 import json
@@ -21,8 +20,8 @@ TASK = CompositeTask(range(11, 31), range(1, 6), range(6, 11), masked=((6, 8), (
 DATA, MODEL = TASK.dataset(), EmbMLP(51, 100, 100, "tanh")
 GROUPS = ("memory", "reasoning-train", "reasoning-test")
 BATCH, STEPS, SAVES = 100, 600, np.arange(0, 601, 20)
-ADAM, RUNS = AdamW(1e-3, weight_decay=0.0), 20
-RATES = {1e-3: 600, 5e-4: 1200, 2.5e-4: 2400}  # at one flow time
+ADAM, RUNS = AdamW(1e-3, weight_decay=0.0), 5
+RATES, DRAWS = {1e-3: 600, 5e-4: 1200, 2.5e-4: 2400}, 12  # rate -> steps, at one flow time; runs of each
 CASES = {
     "exact, single steps": ("exact", "steps", BATCH),
     "exact, blocks": ("exact", "multirate", BATCH),
@@ -32,39 +31,23 @@ CASES = {
 DESCENT, SPREAD_STEPS, SPREAD_SAVES = GD(0.1), 600, np.arange(0, 601, 100)
 
 
-def mean_losses(start, closure="exact", optimizer=ADAM, saves=SAVES, runs=RUNS):
-    """Loss of each group at the saved steps, mean over runs on different batches, and its standard error."""
-    found = integrate_ensemble(
-        derive(MODEL, closure),
-        DATA,
-        {name: np.stack([w] * runs) for name, w in start.items()},
-        optimizer=optimizer,
-        steps=int(saves[-1]),
-        save_at=saves,
-        batch_size=BATCH,
-        seed=np.arange(runs),
-        observables=[f"loss/{g}" for g in GROUPS],
-        keep_weights=False,
-        threads=2,
-    )
-    values = {g: found[f"loss/{g}"] for g in GROUPS}
-    return {g: v.mean(axis=0) for g, v in values.items()}, {
-        g: v.std(axis=0, ddof=1) / np.sqrt(runs) / v.mean(axis=0) for g, v in values.items()
-    }
+def mean_losses(gamma, seed):
+    """Loss of each group at the saved steps, the mean over runs that differ in their batches."""
+    start = MODEL.init(gamma, seed)
+    runs = [
+        train(MODEL, DATA, start, optimizer=ADAM, steps=STEPS, save_at=SAVES, batch_size=BATCH, seed=k)
+        for k in range(RUNS)
+    ]
+    return {g: np.mean([run[f"loss/{g}"] for run in runs], axis=0) for g in GROUPS}
 
 
 def losses_under_adam(seeds):
     """Largest errors of the theory's losses, in per cent, to step 300 and to the end, over the seeds."""
     table = {}
     for gamma in (0.8, 0.5):
-        found = {name: [] for name in (*CASES, "softmax, mean of 20 seeds", "(standard error of the mean)")}
+        found = {name: [] for name in CASES}
         for seed in seeds:
-            trained, error = mean_losses(MODEL.init(gamma, seed))
-            found["(standard error of the mean)"].append({g: both(error[g]) for g in GROUPS})
-            drawn, _ = mean_losses(MODEL.init(gamma, seed), "softmax")
-            found["softmax, mean of 20 seeds"].append(
-                {g: both(np.abs(drawn[g] / trained[g] - 1.0)) for g in GROUPS}
-            )
+            trained = mean_losses(gamma, seed)
             for name, (closure, method, size) in CASES.items():
                 theory = integrate(
                     derive(MODEL, closure),
@@ -77,7 +60,12 @@ def losses_under_adam(seeds):
                     batch_size=size,
                 )
                 errors = [np.abs(theory[f"loss/{g}"] / trained[g] - 1.0) for g in GROUPS]
-                found[name].append({g: both(e) for g, e in zip(GROUPS, errors, strict=True)})
+                found[name].append(
+                    {
+                        g: [100 * float(e[SAVES <= 300].max()), 100 * float(e.max())]
+                        for g, e in zip(GROUPS, errors, strict=True)
+                    }
+                )
         table[str(gamma)] = found
         for name, rows in found.items():
             worst = {g: np.max([row[g] for row in rows], axis=0).round(1).tolist() for g in GROUPS}
@@ -85,32 +73,33 @@ def losses_under_adam(seeds):
     return table
 
 
-def both(errors):
-    """Largest in per cent, to step 300 and to the end."""
-    return [100 * float(errors[SAVES <= 300].max()), 100 * float(errors.max())]
+def over_rates(count):
+    """Error of the mean path's losses at the end, exact flow, at a fixed product of rate and steps: in per cent.
 
-
-def over_rates(seeds):
-    """Error of the mean path's losses at the end, exact flow, at a fixed product of rate and steps: in per cent."""
-    rows = []
+    Runs are the exact flow in single steps on the batches of a seed, which is what training computes.
+    """
+    rows, start, exact = [], MODEL.init(0.8, 0), derive(MODEL, "exact")
     for rate, steps in RATES.items():
-        adam, saves = AdamW(rate, weight_decay=0.0), np.array([0, steps])
-        start, options = MODEL.init(0.8, seeds[0]), {"method": "steps", "batch_size": BATCH}
-        path = integrate(
-            derive(MODEL, "exact"), DATA, start, steps=steps, optimizer=adam, save_at=saves, **options
+        options = {"steps": steps, "optimizer": AdamW(rate, weight_decay=0.0), "batch_size": BATCH}
+        options |= {"save_at": [0, steps], "method": "steps"}
+        path = integrate(exact, DATA, start, **options)
+        starts = {name: np.stack([w] * count) for name, w in start.items()}
+        names = [f"loss/{g}" for g in GROUPS]
+        runs = integrate_ensemble(
+            exact, DATA, starts, seed=range(count), observables=names, keep_weights=False, **options
         )
-        mean, error = mean_losses(start, optimizer=adam, saves=saves, runs=12)
-        gaps = {
-            g: [100 * float(path[f"loss/{g}"][-1] / mean[g][-1] - 1), 100 * float(error[g][-1])]
-            for g in GROUPS
-        }
-        rows.append({"rate": rate, "steps": steps, **gaps})
-        print(rows[-1], flush=True)
+        row = {"rate": rate, "steps": steps}
+        for g, name in zip(GROUPS, names, strict=True):
+            ends = runs[name][:, -1]
+            gap, error = path[name][-1] / ends.mean() - 1.0, ends.std(ddof=1) / np.sqrt(count) / ends.mean()
+            row[g] = [100 * float(gap), 100 * float(error)]
+        rows.append(row)
+        print(row, flush=True)
     return rows
 
 
 def rates_table(rows):
-    """Error of the mean path and standard error, over the rate."""
+    """Error of the mean path and standard error of what it is held against, over the rate."""
     lines = ["| rate | steps | memory | reasoning, training | reasoning, held out |", "|---|---|---|---|---|"]
     for row in rows:
         cells = " | ".join(f"{row[g][0]:.1f} +- {row[g][1]:.1f}" for g in GROUPS)
@@ -170,7 +159,7 @@ def main():
     quick = "--quick" in sys.argv
     parts = {
         "losses": lambda: losses_under_adam((0,) if quick else (0, 1, 2)),
-        "rates": lambda: over_rates((0,)),
+        "rates": lambda: over_rates(4 if quick else DRAWS),
         "spread": lambda: spread_of_weights(20 if quick else 200),
     }
     asked = [name for name in parts if name in sys.argv] or list(parts)
