@@ -1,7 +1,7 @@
 """Theory of minibatches beside training on them, on the demo's task: docs/minibatches.json, tables of the page.
 
-`python docs/measure_minibatches.py` (three quarters of an hour; `losses`, `rates` or `spread` for one part;
-``--quick``: one seed, 20 runs, nothing written).
+`python docs/measure_minibatches.py` (half an hour; `losses`, `rates` or `spread` for one part;
+``--quick``: one seed, few runs, nothing written).
 """
 
 import json
@@ -28,6 +28,7 @@ CASES = {
     "softmax": ("softmax", "steps", BATCH),
     "exact, full batch": ("exact", "steps", None),
 }
+SPREAD_RUNS = 24
 DESCENT, SPREAD_STEPS, SPREAD_SAVES = GD(0.1), 600, np.arange(0, 601, 100)
 
 
@@ -137,16 +138,11 @@ def spread_of_weights(count):
     start = MODEL.init(0.8, 0)
     options = {"optimizer": DESCENT, "steps": SPREAD_STEPS, "batch_size": BATCH, "save_at": SPREAD_SAVES}
     theory = fluctuations(derive(MODEL, "exact"), DATA, start, **options)
-    sums = {w: np.zeros((2, *theory.mean.weights[w].shape)) for w in start}
-    for seed in range(count):
-        run = train(MODEL, DATA, start, **options, seed=seed)
-        for w, (first, second) in sums.items():
-            gap = run.weights[w] - theory.mean.weights[w]
-            first += gap
-            second += gap**2
+    starts = {w: np.stack([v] * count) for w, v in start.items()}
+    runs = integrate_ensemble(derive(MODEL, "exact"), DATA, starts, seed=range(count), **options)
     ratios = {}
-    for w, (first, second) in sums.items():
-        measured = (second - first**2 / count).sum(axis=(1, 2)) / (count - 1)
+    for w in start:
+        measured = runs.weights[w].var(axis=0, ddof=1).sum(axis=(1, 2))
         ratios[w] = (theory.variance(w).sum(axis=(1, 2))[1:] / measured[1:]).tolist()
         print(
             f"variance of {w}, predicted / {count} runs, from step 100 on: {np.round(ratios[w], 3)}",
@@ -160,7 +156,7 @@ def main():
     parts = {
         "losses": lambda: losses_under_adam((0,) if quick else (0, 1, 2)),
         "rates": lambda: over_rates(4 if quick else DRAWS),
-        "spread": lambda: spread_of_weights(20 if quick else 200),
+        "spread": lambda: spread_of_weights(8 if quick else SPREAD_RUNS),
     }
     asked = [name for name in parts if name in sys.argv] or list(parts)
     file = HERE / "minibatches.json"
