@@ -11,7 +11,7 @@ from helpers import MODELS, TRAVELS, data_for, random_data, random_weights
 
 from smallinit.compare import Decoder
 from smallinit.sim import GD, AdamW, Scales, scales
-from smallinit.sim.forecast.bindings import exponent
+from smallinit.sim.forecast.start_scales import exponent
 from smallinit.theory import AttentionOnly, EmbMLP, derive
 
 DATA, MODEL = random_data(), EmbMLP(7, 5, 6)
