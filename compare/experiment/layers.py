@@ -160,8 +160,10 @@ def _leave_other_models_keys(
     name = above.get("name") if isinstance(above, dict) else None
     if not isinstance(below, dict) or not isinstance(name, str) or name not in MODELS:
         return
-    described = MODELS.get(str(below.get("name", ModelSpec.model_fields["name"].default)), ())
-    lost = set(described) - set(MODELS[name])
+    other = str(below.get("name", ModelSpec.model_fields["name"].default))
+    lost = set(MODELS.get(other, ())) - set(MODELS[name])
+    if other != name and "Decoder" in (other, name):
+        lost |= {"positions"}  # a kind there, a flag elsewhere
     merged["model"] = {key: value for key, value in below.items() if key not in lost}
     for key in lost:
         sources.pop(f"model.{key}", None)

@@ -11,10 +11,9 @@ import numpy as np
 
 from ...theory.flows.powers import leading_order
 from ...theory.models.model import Model
-from ...theory.models.spec import Spec
 from ..optimizers.optimizer import GD, AdamW, Momentum, Optimizer, SignGD, Spectral
 from .escape import Escape
-from .signals import Signals
+from .signals import Signals, largest_norm_eps
 
 SMALL, LARGE = 0.5, 2.0  # mean gain below which a start is small, above which it is large
 EPS = 0.3  # over what it is added to
@@ -33,7 +32,7 @@ class Binding:
     Attributes
     ----------
     name : str
-        "layer_norm_eps", "adam_eps", "positions", "gamma", "activations", "attention", "logits", "balance",
+        "norm_eps", "adam_eps", "positions", "gamma", "activations", "attention", "logits", "balance",
         "learning_rate", "weight_decay" or "steps".
     value, limit : float
         What was found, and what it should stay below.
@@ -79,7 +78,7 @@ class Start:
         The prediction, and the one without decay.
     """
 
-    model: Spec
+    model: Model
     weights: Mapping[str, np.ndarray]
     gains: Mapping[str, float]
     signals: Signals
@@ -141,17 +140,17 @@ def find_bindings(start: Start) -> tuple[Binding, ...]:
     return tuple(sorted(found, key=lambda b: (whole and b.name in symptoms, -b.severity)))
 
 
-def layer_norm_eps(start: Start) -> Iterator[Binding]:
-    """LayerNorm's eps against the variance that it is added to: above it, the norm is a mere factor eps^(-1/2)."""
+def norm_eps(start: Start) -> Iterator[Binding]:
+    """A norm's eps against the mean square that it is added to: above it, the norm is a mere factor eps^(-1/2)."""
     variances = {block: float(np.mean(v)) for (block, kind), v in start.signals.items() if kind == "variance"}
     if not variances:
         return
     block, least = min(variances.items(), key=lambda item: item[1])
-    eps = start.model.layer_norm_eps  # pyright: ignore[reportAttributeAccessIssue]
+    eps = largest_norm_eps(start.model)
     reason = (
-        f"LayerNorm's eps {eps:.1e} outweighs the variance {least:.1e} in {block}: it no longer normalises"
+        f"eps {eps:.1e} of the norm outweighs the variance {least:.1e} in {block}: it no longer normalises"
     )
-    yield Binding("layer_norm_eps", _over(eps, least), EPS, reason, ("layer_norm_eps", least / 100.0))
+    yield Binding("norm_eps", _over(eps, least), EPS, reason, ("norm_eps", least / 100.0))
 
 
 def adam_eps(start: Start) -> Iterator[Binding]:
@@ -265,7 +264,7 @@ def too_slow(start: Start) -> Iterator[Binding]:
 
 def _faster(start: Start, ratio: float) -> float:
     """Gamma at which the escape, which goes as the scale to the power 2 - L, comes three times early enough."""
-    degree = leading_order(start.model) if isinstance(start.model, Model) else 2
+    degree = leading_order(start.model)
     if degree < 3 or ratio == inf:
         return 0.5
     return max(0.5, start.gamma - log(3.0 * ratio) / (degree - 2) / log(start.mean_width))
@@ -292,5 +291,5 @@ def _over(a: float, b: float) -> float:
 
 
 CHECKS: tuple[Callable[[Start], Iterator[Binding]], ...] = (
-    layer_norm_eps, adam_eps, positions, too_large, order_one, balance, learning_rate, weight_decay, too_slow,
+    norm_eps, adam_eps, positions, too_large, order_one, balance, learning_rate, weight_decay, too_slow,
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,14 +43,14 @@ def evaluate(expr: Matrix, values: Mapping[str, Array], sizes: Mapping[sp.Symbol
     UnknownNodeError
         If a node has no numerical rule.
     """
-    return _Evaluation(values, sizes)(expr)
+    return _Evaluation(values, sizes).whole(expr)
 
 
 def evaluate_all(
     exprs: Mapping[str, Matrix], values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]
 ) -> dict[str, Array]:
     """Values of several expressions by name, each shared sub-expression once: for arrays small enough to keep all."""
-    once = _KeptEvaluation(values, sizes)
+    once = KeptEvaluation(values, sizes)
     return {name: once(expr) for name, expr in exprs.items()}
 
 
@@ -69,11 +70,23 @@ class _Evaluation(Traversal):
 
     def __init__(self, values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]) -> None:
         super().__init__()
-        self.values, self.sizes = values, sizes
+        self.values, self.sizes, self.uses = values, sizes, Counter()
+
+    def whole(self, expr: Matrix) -> Array:
+        """Value of an expression that is asked for once."""
+        self.uses = _uses(expr)
+        return self(expr)
 
     def __call__(self, node: Matrix) -> Array:
-        """The value; values are large, so that none is kept."""
-        return self.rule_of(node)(node)
+        """The value; values are large, so that each is kept up to its last use and no longer."""
+        self.uses[node] -= 1
+        kept = self.uses[node] > 0
+        if node in self.known:
+            return self.known[node] if kept else self.known.pop(node)
+        value = self.rule_of(node)(node)
+        if kept:
+            self.known[node] = value
+        return value
 
     def number(self, scalar: sp.Expr) -> float:
         """Value of a scalar of numbers and dimensions."""
@@ -187,10 +200,24 @@ class _Evaluation(Traversal):
         return self.dense(node)[rows, cols]
 
 
-class _KeptEvaluation(_Evaluation):
+class KeptEvaluation(_Evaluation):
+    """Values and entries of several expressions in the same arrays, each shared part once."""
+
     def __call__(self, node: Matrix) -> Array:
         """The value, kept."""
         return Traversal.__call__(self, node)
+
+
+def _uses(expr: Matrix) -> Counter[sp.Basic]:
+    """How often each part of an expression is asked for."""
+    uses: Counter[sp.Basic] = Counter([expr])
+    waiting: list[sp.Basic] = [expr]
+    while waiting:
+        for part in waiting.pop().args:
+            if part not in uses:
+                waiting.append(part)
+            uses[part] += 1
+    return uses
 
 
 def _run(factors: list[Matrix]) -> Matrix:

@@ -25,6 +25,12 @@ DEVICES = ("cpu", "cuda", "auto")
 KEEPS = ("weights", "observables")
 CONVENTIONS = ("rows", "d_model", "gpt2", "mup")  # of initialisation
 
+# Of decoders; the first two may be left out, which an experiment writes as "none".
+NORMS = ("pre", "post")
+POSITIONS = ("learned", "rotary")
+NORM_KINDS = ("layer", "rms")
+PREDICT = ("last", "all")
+
 # Model -> what is its own to choose beside the loss and the sizes of the data (d_vocab, n_ctx): its other fields.
 MODELS: dict[str, tuple[str, ...]] = {
     "EmbMLP": ("d_model", "d_mlp", "activation"),
@@ -33,4 +39,8 @@ MODELS: dict[str, tuple[str, ...]] = {
     "OneLayerTransformer": ("d_model", "d_head", "d_mlp", "activation", "unembed", "positions"),
     "ScalarClassifier": ("d_model", "d_head", "d_mlp", "activation"),
     "AttentionOnly": ("n_layers",),
+    "Decoder": (
+        *("d_model", "d_head", "d_mlp", "n_layers", "n_heads", "norm", "norm_kind", "norm_eps", "gains"),
+        *("biases", "tied", "positions", "activation", "predict", "padding"),
+    ),
 }

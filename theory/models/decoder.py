@@ -6,7 +6,6 @@ d_head) and one below another in W_O (n_heads d_head, d_model); gains, shifts an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +16,12 @@ from ..algebra.matrices import apply, diagonal, product, total, transpose
 from ..algebra.nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
 from ..algebra.scalars.activations import Activation
 from ..base.errors import FieldError
-from ..base.validate import choice, real
+from ..base.names import NORM_KINDS, NORMS, POSITIONS, PREDICT
+from ..base.validate import choice, integer, real
+from ..data.dataset import Dataset
 from ..data.inputs import D_HEAD, D_MODEL, weight
 from ..data.positions import ALL, LAST, Rows, head_selector, position_inputs
 from .model import Model
-
-NORMS, KINDS, POSITIONS, PREDICT = ("pre", "post"), ("layer", "rms"), ("learned", "rotary"), ("last", "all")
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Decoder(Model):
     gains : bool
         Whether normalisations multiply by weights (ln1.w, ln2.w, ln_final.w), which start at one.
     biases : bool
-        Whether there are b_in, b_out and b_U, and shifts (ln1.b, ...) of LayerNorms that have gains; they start at zero.
+        Whether there are b_in, b_out and b_U, and shifts (ln1.b, ...) of LayerNorms with gains; they start at zero.
     tied : bool
         Whether the unembedding is W_E^T; there is no W_U then.
     positions : {"learned", "rotary"} or None
@@ -99,7 +98,7 @@ class Decoder(Model):
         ):
             if value is not None:
                 choice(name, value, known)
-        choice("norm_kind", self.norm_kind, KINDS)
+        choice("norm_kind", self.norm_kind, NORM_KINDS)
         choice("predict", self.predict, PREDICT)
         object.__setattr__(self, "norm_eps", real("norm_eps", self.norm_eps))
         if self.norm_eps < 0.0:
@@ -108,10 +107,10 @@ class Decoder(Model):
             raise FieldError(
                 "d_head", f"is {self.d_head}, but rotary positions turn pairs of entries: make it even."
             )
-        if self.padding is not None and not 0 <= self.padding < self.d_vocab:
-            raise FieldError(
-                "padding", f"must be a token from 0 to {self.d_vocab - 1}, got {self.padding}."
-            )
+        if self.padding is not None:
+            object.__setattr__(self, "padding", integer("padding", self.padding, 0))
+            if self.padding >= self.d_vocab:
+                raise FieldError("padding", f"must be a token below {self.d_vocab}, got {self.padding}.")
 
     @property
     def weight_symbols(self) -> tuple[sp.MatrixSymbol, ...]:
@@ -147,9 +146,7 @@ class Decoder(Model):
     def start_values(self) -> dict[str, float]:
         """Gains start at one, shifts and biases at zero."""
         kinds = {"w": 1.0, "b": 0.0, "b_in": 0.0, "b_out": 0.0, "b_U": 0.0}
-        return {
-            w.name: kinds[k] for w in self.weight_symbols if (k := w.name.rpartition(".")[2]) in kinds
-        }
+        return {w.name: kinds[k] for w in self.weight_symbols if (k := w.name.rpartition(".")[2]) in kinds}
 
     @property
     def logits(self) -> Matrix:
@@ -183,16 +180,41 @@ class Decoder(Model):
         following[np.cumsum(real.sum(axis=1)) - 1] = labels
         return following
 
-    def row_weights(self, weights: np.ndarray, sequences: np.ndarray) -> np.ndarray:
-        """As `Spec.row_weights`; each sequence counts by its weight, shared by its positions without padding."""
+    def row_counts(self, sequences: np.ndarray) -> np.ndarray:
+        """As `Spec.row_counts`; padding has no row."""
         if not self.per_position or self.padding is None:
-            return super().row_weights(weights, sequences)
-        lengths = (sequences != self.padding).sum(axis=1)
-        return np.repeat(weights / lengths, lengths)
+            return super().row_counts(sequences)
+        return (sequences != self.padding).sum(axis=1)
+
+    def check_data(self, data: Dataset) -> None:
+        """As `Spec.check_data`; with `padding`, every sequence must have a token and a label that are none.
+
+        Raises
+        ------
+        ValueError
+            If one has not.
+        """
+        if self.padding is not None and isinstance(data, Dataset):
+            for what, padded in (
+                ("sequence {} is all padding", (data.sequences == self.padding).all(axis=1)),
+                ("the label of sequence {} is the padding", data.labels == self.padding),
+            ):
+                if padded.any():
+                    row = int(np.argmax(padded))
+                    raise ValueError(
+                        f"{what.format(row)}, token {self.padding}: leave it out, there is nothing to predict."
+                    )
+        super().check_data(data)
 
     def block(self, name: str) -> str:
         """Block that a weight belongs to, for `init`: "embed", "positions", "blocks.0", ..., "unembed"."""
-        outer = {"W_E": "embed", "W_pos": "positions", "W_U": "unembed", "b_U": "unembed", "ln_final": "unembed"}
+        outer = {
+            "W_E": "embed",
+            "W_pos": "positions",
+            "W_U": "unembed",
+            "b_U": "unembed",
+            "ln_final": "unembed",
+        }
         first, *rest = name.split(".")
         return outer[first] if first in outer else f"{first}.{rest[0]}"
 
@@ -221,7 +243,7 @@ class _Forward:
         return total(x, product(rows.places, self.w["W_pos"])) if "W_pos" in self.w else x
 
     def shifted(self, x: Matrix, name: str) -> Matrix:
-        """x plus a bias in every row, if there is one of that name."""
+        """X plus a bias in every row, if there is one of that name."""
         return total(x, product(sp.OneMatrix(x.rows, 1), self.w[name])) if name in self.w else x
 
     def normalised(self, name: str, x: Matrix) -> Matrix:
