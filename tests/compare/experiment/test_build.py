@@ -336,3 +336,28 @@ def test_positions_of_a_transformer_do_not_become_those_of_a_decoder(tmp_path):
     path.write_text('[model]\nname = "OneLayerTransformer"\npositions = true\n')
     loaded = load(path, "demo", {"model.name": "Decoder"})
     assert loaded.experiment.model.positions == "learned"
+
+
+def test_the_paper_sized_decoder_fits_together():
+    built = build(load(preset="decoder-paper"))
+    assert built.data.d_vocab == 161
+    assert built.data.n_ctx == 9
+    assert built.model.weights["blocks.1.W_in"] == (200, 800)
+    assert "blocks.1.W_in" in built.flows()["softmax"].rhs_expressions
+    assert built.batch_size() == 100
+
+
+def test_the_small_decoder_learns_reasoning_before_memory():
+    flags = {
+        "training.steps": 200,
+        "theory.points": 3,
+        "training.dtype": "float32",
+        "training.keep": "observables",
+    }
+    run = build(load(preset="decoder", flags=flags)).train()
+    memory, reasoning, held_out = (
+        run[f"loss/{g}"][-1] for g in ("memory", "reasoning-train", "reasoning-test")
+    )
+    assert memory > 2.7
+    assert reasoning < 2.2
+    assert held_out < 2.3
