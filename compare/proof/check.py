@@ -11,11 +11,11 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
 from ...theory.algebra.adjoint import gradients
-from ...theory.algebra.expansion import expand
+from ...theory.algebra.scale.expansion import expand
 from ...theory.algebra.matrices import product, total
-from ...theory.algebra.nodes import Matrix, RowSoftmax
+from ...theory.algebra.nodes import Matrix, RowNorm, RowSoftmax, free_symbols, matrix_symbols
 from ...theory.algebra.rebuild import canonical, distribute
-from ...theory.algebra.series import Series, subtract
+from ...theory.algebra.scale.series import Series, subtract
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
 from ...theory.data.dataset import Dataset
@@ -181,7 +181,7 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
     written, weight, expression = _read(claim, model, words)
     claimed = words.define(expression)
     draws = Draws(model, words, data, seed)
-    start = start_powers(model)[weight.name] - 1
+    start = start_powers(model)[weight.name] - int(weight in model.small_weights)
     derived, stated, gap = _first_gap(model, weight, claimed, draws, start)
     leading = derived[start]
     rows = draws.row_factors(stated.get(start), leading)
@@ -234,14 +234,14 @@ def _read(claim: Any, model: Model, words: Vocabulary) -> tuple[str, sp.MatrixSy
             "claim",
             f"for {name} must be a matrix expression of shape {weights[name].shape}, got {expression!r}.",
         )
-    scalars = {s for s in expression.free_symbols if isinstance(s, sp.Symbol)}
+    scalars = {s for s in free_symbols(expression) if isinstance(s, sp.Symbol)}
     strange = [str(s) for s in scalars if words.names.get(s.name) != s]
     strange += [str(v) for v in (sp.I, sp.oo, -sp.oo, sp.zoo, sp.nan) if expression.has(v)]
     if strange:
         raise ValueError(
             f"`claim` for {name} holds the scalar {sorted(strange)[0]}: use real numbers and the model's dimensions."
         )
-    unknown = {s for s in expression.atoms(sp.MatrixSymbol) if words.names.get(s.name) != s}
+    unknown = {s for s in matrix_symbols(expression) if words.names.get(s.name) != s}
     if unknown:
         raise FieldError("claim", f"uses the unknown symbol {unknown.pop()}: use {', '.join(words.names)}.")
     return f"d{name} = {text(canonical(expression))}", weights[name], canonical(expression)
@@ -254,11 +254,11 @@ def _first_gap(
     exact = derived_exactly(model, weight)
     same = draws.equal(exact, claimed)
     closed = not claimed.has(
-        RowSoftmax, ElementwiseApplyFunction
+        RowSoftmax, RowNorm, ElementwiseApplyFunction
     )  # a polynomial: all its terms, whatever their power
     for order in range(start, start + SEARCH + 1):
         derived = _derived(model, weight, order)
-        stated = expand(claimed, model.weight_symbols, start + SEARCH if closed else order)
+        stated = expand(claimed, model.small_weights, start + SEARCH if closed else order)
         if same and order >= start + leading_order(model):
             return derived, stated, None
         gap = subtract(derived, stated)
@@ -272,8 +272,9 @@ def _first_gap(
 
 
 def _derived(model: Model, weight: sp.MatrixSymbol, order: int) -> Series:
-    series = loss_series(model, order + 1)
-    sides = {d - 1: gradients(total(product(-1, t)), [weight])[weight] for d, t in series.items()}
+    own = int(weight in model.small_weights)  # the power that the gradient loses
+    series = loss_series(model, order + own)
+    sides = {d - own: gradients(total(product(-1, t)), [weight])[weight] for d, t in series.items()}
     return {d: t for d, t in sides.items() if not isinstance(t, sp.ZeroMatrix)}
 
 

@@ -47,7 +47,7 @@ class ResidualMeasurement(FrozenRecord):
     errors : dict
         Weight name -> relative error at each eps, shape (k,).
     direction : dict
-        Weight name -> the weights at eps = 1.
+        Weight name -> the weights at eps = 1 (gains and the like are the same at every eps).
     """
 
     predicted: dict[str, float]
@@ -91,7 +91,7 @@ def measure_residual(
     data : Dataset
         Training data.
     direction : dict
-        Weight name -> array with entries of order one.
+        Weight name -> array with entries of order one; of gains and the like, which do not scale, their values.
 
     Returns
     -------
@@ -168,11 +168,17 @@ def _measure(
     )
 
 
+def scaled(model: Model, direction: Mapping[str, np.ndarray], eps: float) -> dict[str, np.ndarray]:
+    """Weights at a scale; those that start at a value that is not zero, such as gains, stay where they are."""
+    constant = model.start_values
+    return {w: np.asarray(x) * (1.0 if constant.get(w) else eps) for w, x in direction.items()}
+
+
 def _largest_logit(
     model: Model, data: Dataset, direction: Mapping[str, np.ndarray], eps: float, closure: str = "exact"
 ) -> float:
     """Largest logit of the network and of the closure's own."""
-    weights = {w: eps * np.asarray(x) for w, x in direction.items()}
+    weights = scaled(model, direction, eps)
     with np.errstate(over="ignore", invalid="ignore"):
         found = [logits(model, weights, data.sequences, kind) for kind in dict.fromkeys(("exact", closure))]
     largest = max(float(np.abs(f).max()) for f in found)
@@ -189,7 +195,7 @@ def _parity_errors(
     """Relative size of the part of the residual that is even in eps, and of the odd part (2,), per weight."""
     residuals, truth = [], {}
     for scale in (eps, -eps):
-        weights = {name: scale * np.asarray(value) for name, value in direction.items()}
+        weights = scaled(model, direction, scale)
         truth = autodiff_gradient(model, data, weights)
         residuals.append({w: slope + truth[w] for w, slope in rhs(weights).items()})
     plus, minus = residuals

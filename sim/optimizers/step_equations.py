@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import sympy as sp
 
 from ...theory.algebra.matrices import apply, hadamard, hadamard_power, product, total
+from ...theory.algebra.nodes import free_symbols
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
 from ...theory.flows.readable import names_in_use
@@ -238,7 +239,7 @@ class StepEquations(FrozenRecord):
             (*self.equations.values(), *self.definitions.values()),
             self.flow.model.weight_symbols,
         )
-        inside = {*weights, *self._polar.values()}.union(*(e.free_symbols for e in lines))
+        inside = {*weights, *self._polar.values()}.union(*map(free_symbols, lines))
         owned = {self._free(f"{m}_{w}"): (m, str(w)) for m in (*MOMENTS, "kappa", "lambda") for w in weights}
         names = {*map(str, inside), *self.numbers, *self._polar, *self.equations}
         shown = letters(sp.Symbol(n) for n in names - owned.keys())

@@ -19,11 +19,16 @@ def shared(kind: type[Matrix], *args: Any, build: Callable[..., Matrix] | None =
     A residual stream is part of everything after it: two copies of a long expression would be compared term by term,
     again and again, while one object is known to equal itself.
     """
-    key = (kind, *(id(a) if isinstance(a, sp.MatrixExpr) and _is_long(a) else a for a in args))
+    key = (kind, *map(_mark, args))
     found = _SHARED.get(key)
-    if found is None or any(type(k) is int and id(a) != k for k, a in zip(key[1:], found.args, strict=False)):
+    if found is None or tuple(map(_mark, found.args)) != key[1:]:
         found = _SHARED[key] = (build or kind)(*args)
     return found
+
+
+def _mark(arg: Any) -> Any:
+    """What tells an argument from others: itself, or its place in memory if it is long."""
+    return (id(arg),) if isinstance(arg, sp.MatrixExpr) and _is_long(arg) else arg
 
 
 def _is_long(node: Matrix) -> bool:
@@ -163,3 +168,28 @@ def matrix_symbols(expr: sp.Basic) -> frozenset[sp.MatrixSymbol]:
     if isinstance(expr, sp.MatrixSymbol):
         return frozenset((expr,))
     return frozenset().union(*map(matrix_symbols, expr.args))
+
+
+@lru_cache(maxsize=2**16)
+def free_symbols(expr: sp.Basic) -> frozenset[sp.Basic]:
+    """Free symbols of an expression, matrices and scalars, found once in each shared sub-expression."""
+    if isinstance(expr, sp.MatrixSymbol):
+        return frozenset(expr.free_symbols)
+    if not any(isinstance(a, sp.MatrixExpr) for a in expr.args):
+        return frozenset(expr.free_symbols)
+    return frozenset().union(*map(free_symbols, expr.args))
+
+
+def nodes_within(expr: Matrix, kind: type[Matrix]) -> list[Any]:
+    """All nodes of a kind in an expression, each once, inner ones first."""
+    seen: dict[sp.Basic, None] = {}
+    _visit(expr, seen)
+    return [node for node in seen if isinstance(node, kind)]
+
+
+def _visit(node: sp.Basic, seen: dict[sp.Basic, None]) -> None:
+    if node not in seen:
+        for part in node.args:
+            if isinstance(part, sp.MatrixExpr):
+                _visit(part, seen)
+        seen[node] = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import replace
 
-from ..algebra.cost import ExpansionCost
+from ..algebra.scale.cost import ExpansionCost
 from ..algebra.nodes import Matrix
 from ..base.errors import FieldError
 from ..models.model import Model
@@ -32,7 +32,7 @@ def affordable(closure: Closure, model: Model) -> Closure:
         value = getattr(closure, part)
         if value == EXACT or closure.minimal or _seconds(closure, part, value, model) <= MOST_SECONDS:
             continue
-        least = max(least, leading_order(model) if part == "softmax" else 0)
+        least = max(least, leading_order(model, closure.linear) if part == "softmax" else 0)
         lower = range(least, min(value, FAR))
         best = least + bisect_right(lower, MOST_SECONDS, key=lambda k: _seconds(closure, part, k, model)) - 1
         more = "more than" if value > REACH and part != "activation" else "about"
@@ -47,7 +47,7 @@ def affordable(closure: Closure, model: Model) -> Closure:
 
 def _seconds(closure: Closure, part: str, value: int, model: Model) -> float:
     """What a part of a closure takes to derive, kept up to a power."""
-    cost = ExpansionCost(model.weight_symbols, min(value, REACH))
+    cost = ExpansionCost(model.small_weights, min(value, REACH), closure.linear)
     if part == "activation":
         cost.squares = value**2
     elif part == "attention":

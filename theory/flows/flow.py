@@ -14,7 +14,7 @@ import sympy as sp
 
 from ..algebra.adjoint import gradients
 from ..algebra.matrices import product, total
-from ..algebra.nodes import Matrix
+from ..algebra.nodes import Matrix, free_symbols
 from ..algebra.rebuild import distribute, factored
 from ..base.frozen import FrozenRecord
 from ..base.frozen_dict import FrozenDict
@@ -26,6 +26,7 @@ from ..printing.substitution import by_rising_power, substitute_runs
 from ..printing.text import text
 from .affordable import affordable
 from .closure import Closure
+from .drops import dropped_terms, first_dropped
 from .invariants import Invariant, symmetries, weighted_invariants
 from .powers import start_powers
 from .quantities import Quantity
@@ -88,7 +89,7 @@ class Flow(FrozenRecord):
     @cached_property
     def statistics(self) -> Mapping[str, Matrix]:
         """Definitions of the data symbols that stand in `equations` (M: signature matrix, K: co-occurrence, ...)."""
-        symbols = set().union(*(e.free_symbols for e in self.equations.values()))
+        symbols = frozenset().union(*map(free_symbols, self.equations.values()))
         return FrozenDict({str(s): e for s, e in statistics(self.model).items() if s in symbols})
 
     @cached_property
@@ -111,8 +112,8 @@ class Flow(FrozenRecord):
 
     @cached_property
     def dropped(self) -> tuple[tuple[int, Matrix], ...]:
-        """The first three terms of the loss that the closure drops, as (power of eps, term)."""
-        return tuple(islice(self.kept.dropped(self.model), 3))
+        """The first terms of the loss that the closure drops, as (power of eps, their sum); nothing if it drops none."""
+        return tuple(islice(dropped_terms(self.kept, self.model), 1))
 
     @cached_property
     def residual_order(self) -> Mapping[str, float]:
@@ -121,10 +122,9 @@ class Flow(FrozenRecord):
         0 for a weight that the closure freezes, infinity where nothing is dropped. Special data can make the first
         dropped term vanish (odd cumulants do for two labels): the residual is then smaller than predicted.
         """
-        dropped = self.kept.first_dropped(self.model)
-        if all(power == inf for power in dropped.values()):  # nothing dropped: no series is asked for
+        if self.kept == Closure():  # nothing is dropped, and no series is asked for
             return FrozenDict({w: inf if w in self.moving else 0 for w in self.model.weights})
-        starts = start_powers(self.model)
+        dropped, starts = first_dropped(self.kept, self.model), start_powers(self.model, self.kept.linear)
         return FrozenDict({w: dropped[w] - starts[w] if w in self.moving else 0 for w in self.model.weights})
 
     @cached_property
@@ -216,12 +216,12 @@ class Flow(FrozenRecord):
     def _letters(self) -> dict[str, str]:
         """LaTeX of every name on the page."""
         lines = (*self.readable.values(), *self.definitions.values(), *(term for _, term in self.dropped[:1]))
-        return letters({*self.model.weight_symbols}.union(*(e.free_symbols for e in lines)))
+        return letters({*self.model.weight_symbols}.union(*map(free_symbols, lines)))
 
     def _marks(self) -> list[sp.Symbol]:
         """The symbol that marks powers, if the page has it."""
         eps = scale_symbol(self)
-        return [eps] if any(eps in e.free_symbols for e in self.readable.values()) else []
+        return [eps] if any(eps in free_symbols(e) for e in self.readable.values()) else []
 
     def _repr_latex_(self) -> str:
         """The equations, for notebooks."""

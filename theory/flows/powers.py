@@ -5,11 +5,14 @@ from __future__ import annotations
 import sympy as sp
 
 from ..algebra.adjoint import gradients
-from ..algebra.expansion import expand
-from ..algebra.matrices import product, terms_of, total
-from ..algebra.nodes import Matrix, matrix_symbols
+from ..algebra.matrices import product, total
+from ..algebra.nodes import Matrix
 from ..algebra.rebuild import canonical, distribute
-from ..algebra.series import Series
+from ..algebra.scale.counting import Count, Parts, lowest
+from ..algebra.scale.expansion import expand
+from ..algebra.scale.selection import Selection
+from ..algebra.scale.series import Series
+from ..algebra.scale.truncation import Truncation
 from ..models.content import kept_by_content
 from ..models.model import Model
 
@@ -23,33 +26,39 @@ def model_logits(model: Model) -> Matrix:
 
 
 @kept_by_content(256)
-def logit_series(model: Model, order: int) -> Series:
+def logit_series(model: Model, order: int, linear: bool = False) -> Series:
     """Logits of a model by powers of the weight scale, up to eps^order."""
-    return expand(model_logits(model), model.weight_symbols, order)
+    return expand(model_logits(model), model.small_weights, order, linear)
 
 
 @kept_by_content(64)
-def loss_series(model: Model, order: int) -> Series:
+def loss_series(model: Model, order: int, linear: bool = False) -> Series:
     """Loss of the model by powers of the weight scale, up to eps^order, without its constant."""
-    return model.loss_function.series(logit_series(model, order), order)
+    return model.loss_function.series(logit_series(model, order, linear), order)
+
+
+@kept_by_content(256)
+def logit_powers(model: Model, cut: Truncation, most: int) -> Parts:
+    """Powers of the terms of the logits, up to `most`: what a truncation keeps and what it drops."""
+    return Count(model.weight_symbols, model.small_weights, cut, most)(model_logits(model))
 
 
 @kept_by_content(64)
-def start_powers(model: Model) -> dict[str, int]:
-    """Weight name -> lowest power of eps in the logits, hence in the loss, of a term that holds it."""
-    starts: dict[str, int] = {}
-    for order in range(1, SEARCH_DEPTH):
-        term = logit_series(model, order).get(order)
-        held = set() if term is None else matrix_symbols(term)
-        for w in model.weight_symbols:
-            if w in held:
-                starts.setdefault(w.name, order)
-        if len(starts) == len(model.weight_symbols):
-            return starts
-    lost = [w.name for w in model.weight_symbols if w.name not in starts]
-    raise ValueError(
-        f"the logits of {model.name} do not depend on {', '.join(lost)} up to eps^{SEARCH_DEPTH}."
-    )
+def start_powers(model: Model, linear: bool = False) -> dict[str, int]:
+    """Weight name -> lowest power of eps in the logits, hence in the loss, of a term that holds it.
+
+    Raises
+    ------
+    ValueError
+        If the logits do not depend on a weight, as far as powers are searched.
+    """
+    found = logit_powers(model, Truncation(linear=linear), SEARCH_DEPTH).whole.held
+    starts = {w.name: lowest(found.get(w, 0)) for w in model.weight_symbols}
+    if lost := [name for name, power in starts.items() if power == float("inf")]:
+        raise ValueError(
+            f"the logits of {model.name} do not depend on {', '.join(lost)} up to eps^{SEARCH_DEPTH}."
+        )
+    return {name: int(power) for name, power in starts.items()}
 
 
 def derived_exactly(model: Model, weight: sp.MatrixSymbol) -> Matrix:
@@ -58,25 +67,31 @@ def derived_exactly(model: Model, weight: sp.MatrixSymbol) -> Matrix:
     return gradients(total(product(-1, loss)), [weight])[weight]
 
 
-def leading_order(model: Model) -> int:
+def leading_order(model: Model, linear: bool = False) -> int:
     """Lowest power of the weight scale in the logits, hence in the loss."""
-    return min(start_powers(model).values())
+    return min(start_powers(model, linear).values())
 
 
-def last_start(model: Model) -> int:
+def last_start(model: Model, linear: bool = False) -> int:
     """Power at which the last of the weights enters the logits."""
-    return max(start_powers(model).values())
+    return max(start_powers(model, linear).values())
 
 
-def first_terms(series: Series, model: Model) -> Series:
-    """Of a series, the terms that are the first to hold some weight."""
-    starts = start_powers(model)
-    kept: Series = {}
-    for power, term in distributed(series).items():
-        new = {w for w in model.weight_symbols if starts[w.name] == power}
-        if chosen := [t for t in terms_of(term) if matrix_symbols(t) & new]:
-            kept[power] = total(*chosen)
-    return kept
+@kept_by_content(64)
+def first_terms(model: Model, linear: bool = False) -> Series:
+    """The first terms of the logits that hold each weight, by power.
+
+    Those of the loss are what it makes of them to first order: a product of two terms of the logits, one of which
+    holds a weight, is of a higher power than that one.
+    """
+    starts, series = start_powers(model, linear), Series()
+    count = Count(model.weight_symbols, model.small_weights, Truncation(linear=linear), last_start(model, linear))
+    for power in sorted(set(starts.values())):
+        new = [w for w in model.weight_symbols if starts[w.name] == power]
+        found = Selection(count, new).term(model_logits(model), power, True)
+        if found is not None:
+            series[power] = found
+    return series
 
 
 def distributed(series: Series) -> Series:

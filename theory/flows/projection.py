@@ -13,7 +13,7 @@ from functools import lru_cache
 import sympy as sp
 
 from ..algebra.matrices import product, split, terms_of, total, transpose
-from ..algebra.nodes import Matrix
+from ..algebra.nodes import Matrix, free_symbols, matrix_symbols
 from ..algebra.rebuild import Substitution, distribute
 from ..data.inputs import dimension
 from .flow import Flow
@@ -132,14 +132,14 @@ def _demand(flow: Flow, name: str, inside: Matrix, outside: Matrix | None, space
     """Refuse unless the complement stands still and nothing that moves sees it."""
     if outside is not None and not isinstance(outside, sp.ZeroMatrix):
         raise ValueError(f"`flow` {flow.model.name} cannot be reduced: {name} moves outside M's spaces.")
-    if foreign := set(spaces.still) & inside.free_symbols:
+    if foreign := set(spaces.still) & free_symbols(inside):
         raise ValueError(
             f"`flow` {flow.model.name} cannot be reduced: d{name}/dt depends on {foreign.pop()}."
         )
 
 
 def _symbols(flow: Flow) -> set[str]:
-    return {str(s) for e in flow.equations.values() for s in e.atoms(sp.MatrixSymbol)}
+    return {str(s) for e in flow.equations.values() for s in matrix_symbols(e)}
 
 
 def _chain(flow: Flow, M: sp.MatrixSymbol) -> tuple[str, ...]:

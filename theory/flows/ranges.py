@@ -11,8 +11,10 @@ import numpy as np
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
-from ..algebra.expansion import leading_degree, truncated
-from ..algebra.nodes import Matrix, RowSoftmax
+from ..algebra.scale.expansion import truncated
+from ..algebra.scale.truncation import Truncation, leading_degree
+from ..algebra.nodes import Matrix, RowNorm, RowSoftmax, nodes_within
+from ..algebra.norms import mean_square
 from ..algebra.scalars.functions import X
 from ..algebra.scalars.numpy_values import numpy_function
 from ..algebra.scalars.pieces import pieces
@@ -64,21 +66,26 @@ def ranges(model: Model, closure: str | Closure) -> tuple[Range, ...]:
         What is kept.
     """
     kept, logits = Closure.of(closure, model), model_logits(model)
-    degrees = _degrees(kept, model)
     found = []
-    activation, scores = degrees
-    for node in sorted(logits.atoms(ElementwiseApplyFunction), key=str) if activation is not None else ():
+    activation, scores = _degrees(kept, model)
+    cut = Truncation(activation, scores, kept.linear)
+    for node in nodes_within(logits, ElementwiseApplyFunction) if activation is not None else ():
         limit = truncation_limit(node.function, max(activation or 1, leading_degree(node.function)))
-        arguments = (truncated(node.expr, *degrees),)
+        arguments = (truncated(node.expr, cut),)
         found.append(Range("pre-activations", limit, radius(node.function), arguments))
-    attention = sorted(logits.atoms(RowSoftmax), key=str)
+    attention = nodes_within(logits, RowSoftmax)
     if scores is not None and attention:
-        arguments = tuple(truncated(node.args[0], *degrees) for node in attention)
+        arguments = tuple(truncated(node.args[0], cut) for node in attention)
         limit = truncation_limit(EXP, scores)
         found.append(Range("scores", limit, inf, arguments, tuple(node.base for node in attention)))
+    norms = nodes_within(logits, RowNorm) if kept.linear else []
+    for node in norms:  # x / sqrt(eps) is off by a tenth where the mean square is .21 eps
+        limit = float(node.eps) * ((1.0 + TOLERANCE) ** 2 - 1.0)
+        square = mean_square(truncated(node.args[0], cut))
+        found.append(Range("mean squares", limit, float(node.eps), (square,)))
     if kept.softmax != EXACT or kept.minimal:
-        cut = 1 if kept.minimal else int(kept.softmax) // leading_order(model)
-        found.append(Range("logits", truncation_limit(EXP, max(cut - 1, 0)), inf, (kept.logits(model),)))
+        degree = 1 if kept.minimal else int(kept.softmax) // leading_order(model, kept.linear)
+        found.append(Range("logits", truncation_limit(EXP, max(degree - 1, 0)), inf, (kept.logits(model),)))
     return tuple(found)
 
 
@@ -91,7 +98,7 @@ def _degrees(kept: Closure, model: Model) -> tuple[int | None, int | None]:
         return 1, 1
     if kept.softmax == EXACT or (kept.activation, kept.attention) != (EXACT, EXACT):
         return _power(kept.activation), _power(kept.attention)
-    spare = int(kept.softmax) - leading_order(model)
+    spare = int(kept.softmax) - leading_order(model, kept.linear)
     return 1 + spare, spare  # an upper bound: every further power of the argument costs at least one of eps
 
 

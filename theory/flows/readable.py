@@ -9,7 +9,7 @@ import numpy as np
 import sympy as sp
 
 from ..algebra.evaluate import evaluate
-from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
+from ..algebra.nodes import Matrix, StochasticSymbol, free_symbols, matrix_symbols
 from ..printing.intermediates import WrittenOut, write_out
 from ..printing.letters import free_name
 from ..printing.substitution import mark_powers
@@ -45,9 +45,7 @@ def as_printed(flow: Flow) -> WrittenOut:
 
 def names_in_use(flow: Flow) -> set[str]:
     """Names that a page must not give to anything else: weights, data, dimensions."""
-    own = model_logits(flow.model).free_symbols.union(
-        *(e.free_symbols for e in flow.right_hand_sides.values())
-    )
+    own = free_symbols(model_logits(flow.model)).union(*map(free_symbols, flow.right_hand_sides.values()))
     return {*map(str, own), *flow.model.weights, *map(str, flow.model.sizes), "Y", "omega"}
 
 
@@ -67,7 +65,7 @@ def agree(written: WrittenOut, sides: Mapping[str, Matrix]) -> bool:
     inside = frozenset[sp.MatrixSymbol]().union(*map(matrix_symbols, lines))
     given = sorted((s for s in inside if s.name not in written.definitions), key=str)
     shapes = {d for e in (*lines, *inside) for d in e.shape}
-    dimensions = {d for e in (*lines, *shapes) for d in e.free_symbols if isinstance(d, sp.Symbol)}
+    dimensions = {d for e in (*lines, *shapes) for d in free_symbols(e) if isinstance(d, sp.Symbol)}
     rng = np.random.default_rng(0)
     sizes = {d: 2 + i for i, d in enumerate(sorted(dimensions, key=str))}
     values = {s.name: _draw(s, sizes, rng) for s in given}

@@ -11,7 +11,7 @@ import sympy as sp
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ..algebra.matrices import diagonal, product, transpose
-from ..algebra.nodes import Matrix, StochasticSymbol
+from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
 from ..algebra.rebuild import Substitution, canonical
 from ..algebra.scalars.activations import Activation
 from ..algebra.traversal import rule
@@ -54,7 +54,7 @@ class Vocabulary:
         """
         logits = model_logits(model)
         loss, outputs = model.loss_function, logits.cols
-        found = {s.name: s for s in sorted(logits.atoms(sp.MatrixSymbol), key=str)}
+        found = {s.name: s for s in sorted(matrix_symbols(logits), key=str)}
         labels = loss.labels(outputs)
         names: dict[str, sp.Expr] = dict(found)
         names |= {"Y": labels, "omega": ROW_WEIGHTS, "L": N_CTX, "n_ctx": N_CTX, "V": outputs, "n": ROWS}

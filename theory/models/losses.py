@@ -18,7 +18,7 @@ from ..algebra.matrices import apply, hadamard, product, total, transpose
 from ..algebra.nodes import Centering, Matrix, RowLogSumExp, StochasticSymbol
 from ..algebra.scalars.functions import X
 from ..algebra.scalars.series_at_zero import taylor
-from ..algebra.series import Series, add, multiply, powers
+from ..algebra.scale.series import Series, add, multiply, powers
 from ..base.validate import choice
 from ..data.inputs import ROW_WEIGHTS, ROWS, one_hot
 
@@ -52,6 +52,10 @@ class Loss(ABC):
     @abstractmethod
     def series(self, logits: Series, order: int) -> Series:
         """The same by powers of the weight scale, up to eps^order."""
+
+    def has_degree(self, degree: int) -> bool:
+        """Whether its series in the logits has terms of this degree, 1 or more."""
+        return True
 
     @abstractmethod
     def values(self, logits: np.ndarray, targets: Any) -> np.ndarray:
@@ -178,6 +182,10 @@ class _MarginLoss(Loss):
         ]
         return _mean_series(add(*parts), order)
 
+    def has_degree(self, degree: int) -> bool:
+        """Whether the Taylor series of l has it."""
+        return bool(taylor(sp.Lambda(X, self.expr), degree)[degree] != 0)
+
     def targets(self, labels: np.ndarray, outputs: int) -> np.ndarray:
         """Signs: +1 for label 1 and -1 for label 0; for several outputs +1 at the label and -1 elsewhere."""
         return super().targets(labels, 1) if outputs == 1 else 2.0 * one_hot(labels, outputs).toarray() - 1.0
@@ -211,6 +219,10 @@ class MeanSquaredError(Loss):
 
     name = "mse"
     endless = False
+
+    def has_degree(self, degree: int) -> bool:
+        """The first and the second."""
+        return degree <= 2
 
     def whole(self, logits: Matrix) -> Matrix:
         """omega^T (f o f / 2 - Y o f) 1."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
 
-from ..algebra.nodes import Matrix
+from ..algebra.nodes import Matrix, free_symbols
 from .letters import letters
 from .writer import Writer
 
@@ -81,4 +81,4 @@ def latex(expr: Matrix, shown: Mapping[str, str] | None = None) -> str:
     UnknownNodeError
         For a kind of node without a rule.
     """
-    return _Latex(expr, letters(expr.free_symbols) if shown is None else shown)(expr)
+    return _Latex(expr, letters(free_symbols(expr)) if shown is None else shown)(expr)

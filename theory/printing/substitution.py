@@ -9,7 +9,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from ..algebra.expansion import leading_degree
+from ..algebra.scale.truncation import leading_degree
 from ..algebra.matrices import product, split, total, transpose
 from ..algebra.nodes import Centering, Matrix, MatrixFunction, matrix_symbols
 from ..algebra.rebuild import Rebuild

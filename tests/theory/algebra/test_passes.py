@@ -16,7 +16,7 @@ from smallinit.sim.compile.sampled import Sampler
 from smallinit.theory import AttentionOnly, EmbMLP
 from smallinit.theory.algebra.adjoint import gradients
 from smallinit.theory.algebra.evaluate import at_places, evaluate, evaluate_all
-from smallinit.theory.algebra.expansion import expand, truncated
+from smallinit.theory.algebra.scale.expansion import expand, truncated
 from smallinit.theory.algebra.matrices import (
     apply,
     diagonal,

@@ -8,18 +8,32 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from .matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
-from .nodes import Centering, Matrix, RowSoftmax, matrix_symbols
-from .rebuild import Rebuild
-from .scalars.series_at_zero import taylor
-from .series import Series, add, compose, multiply, power, softmax
-from .traversal import Traversal, rule
+from ..matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
+from ..nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
+from ..norms import written_out
+from ..rebuild import Rebuild
+from ..scalars.series_at_zero import taylor
+from ..traversal import Traversal, rule
+from .series import Series, add, base_of, compose, direction, multiply, power, softmax
+from .truncation import Truncation, leading_degree
 
-SEARCH_DEGREE = 24  # Taylor coefficients searched for an activation's first term
 
-
-def expand(expr: Matrix, weights: Collection[sp.MatrixSymbol], order: int) -> Series:
+def expand(
+    expr: Matrix, weights: Collection[sp.MatrixSymbol], order: int, linear: bool = False
+) -> Series:
     """Series of a matrix expression in the common scale of its weights, up to and including eps^order.
+
+    Parameters
+    ----------
+    expr : Matrix
+        For example logits.
+    weights : collection of MatrixSymbol
+        What is of power 1.
+    order : int
+        Highest power.
+    linear : bool
+        Whether normalisations are expanded in x, the mean square small beside their eps; else about the direction of
+        the first terms of x.
 
     Raises
     ------
@@ -28,15 +42,16 @@ def expand(expr: Matrix, weights: Collection[sp.MatrixSymbol], order: int) -> Se
     ValueError
         If an activation or a softmax is applied to something that does not vanish with the weights.
     """
-    return _Expansion(weights, order)(expr)
+    return _Expansion(weights, order, linear)(expr)
 
 
 class _Expansion(Traversal):
     purpose = "expansion in the weight scale"
 
-    def __init__(self, weights: Collection[sp.MatrixSymbol], order: int) -> None:
+    def __init__(self, weights: Collection[sp.MatrixSymbol], order: int, linear: bool) -> None:
         super().__init__()
-        self.weights, self.order = set(weights), order
+        self.weights, self.order, self.linear = set(weights), order, linear
+        self._further: dict[int, _Expansion] = {}
 
     def __call__(self, node: Matrix) -> Series:
         """The series; what holds no weight is of power 0, whatever it is made of."""
@@ -87,57 +102,68 @@ class _Expansion(Traversal):
 
     @rule(RowSoftmax)
     def softmax(self, node: RowSoftmax) -> Series:
-        return softmax(self(node.args[0]), _base(node), self.order)
+        return softmax(self(node.args[0]), base_of(node), self.order)
+
+    @rule(RowNorm)
+    def norm(self, node: RowNorm) -> Series:
+        x = node.args[0]
+        if self.linear:
+            return self(written_out(node))
+        reach = 1
+        while not (found := self._to(reach)(x)):  # its first power, which the direction leaves out
+            reach += 1
+        return direction(self._to(self.order + min(found))(x), node.eps, self.order)
+
+    def _to(self, order: int) -> _Expansion:
+        """The same expansion to another order."""
+        if order == self.order:
+            return self
+        if order not in self._further:
+            self._further[order] = _Expansion(self.weights, order, self.linear)
+        return self._further[order]
 
 
-def truncated(expr: Matrix, activation: int | None, attention: int | None) -> Matrix:
-    """Replace activations by their Taylor polynomials and softmax attention by its series in the scores.
-
-    Parameters
-    ----------
-    expr : Matrix
-        Logits.
-    activation : int or None
-        Highest power kept of every activation, at least its first non-zero term; None keeps it whole.
-    attention : int or None
-        Highest power of the scores kept: 0 is the average; None keeps the softmax whole.
+def truncated(expr: Matrix, cut: Truncation) -> Matrix:
+    """Replace activations by Taylor polynomials, attention by its series in the scores, normalisations by a factor.
 
     Returns
     -------
     Matrix
         Logits of the truncated network.
+
+    Raises
+    ------
+    ValueError
+        If normalisations are to be linear, and one of them adds nothing to the mean square.
     """
-    return _Truncation(activation, attention)(expr)
+    return _Truncated(cut)(expr)
 
 
-class _Truncation(Rebuild):
+class _Truncated(Rebuild):
     purpose = "truncation"
 
-    def __init__(self, activation: int | None, attention: int | None) -> None:
+    def __init__(self, cut: Truncation) -> None:
         super().__init__()
-        self.activation, self.attention = activation, attention
+        self.cut = cut
 
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> Matrix:
-        if self.activation is None:
+        if self.cut.activation is None:
             return super().function(node)
-        return _polynomial(node.function, self(node.expr), self.activation)
+        return _polynomial(node.function, self(node.expr), self.cut.activation)
 
     @rule(RowSoftmax)
     def softmax(self, node: RowSoftmax) -> Matrix:
         scores = self(node.args[0])
-        if self.attention is None:
+        if self.cut.attention is None:
             return RowSoftmax(scores, *node.args[1:])
-        return total(*softmax({1: scores}, _base(node), self.attention).values())
+        return total(*softmax({1: scores}, base_of(node), self.cut.attention).values())
 
-
-def leading_degree(function: sp.Lambda) -> int:
-    """Power of the first non-zero Taylor term of a function that vanishes at 0."""
-    for degree in (1, 2, 3, SEARCH_DEGREE):
-        for i, c in enumerate(taylor(function, degree)):
-            if i and c != 0:
-                return i
-    raise ValueError(f"the activation {function.expr} has no Taylor term up to x^{SEARCH_DEGREE}.")
+    @rule(RowNorm)
+    def norm(self, node: RowNorm) -> Matrix:
+        if not self.cut.linear:
+            return super().own(node)
+        return product(node.eps ** sp.Rational(-1, 2), self(node.args[0]))
 
 
 def _polynomial(function: sp.Lambda, x: Matrix, degree: int) -> Matrix:
@@ -147,8 +173,3 @@ def _polynomial(function: sp.Lambda, x: Matrix, degree: int) -> Matrix:
         return apply(function, x)  # nothing is dropped
     coefficients = taylor(function, degree)
     return total(*(product(c, hadamard_power(x, i)) for i, c in enumerate(coefficients) if c != 0))
-
-
-def _base(node: RowSoftmax) -> Matrix:
-    rows, cols = node.shape
-    return product(1 / cols, sp.OneMatrix(rows, cols)) if node.base is None else node.base

@@ -5,8 +5,8 @@ import sympy as sp
 from helpers import MODELS
 
 from smallinit.theory import EmbedUnembed, EmbMLP, OneLayerTransformer
-from smallinit.theory.algebra import expansion, series
-from smallinit.theory.algebra.cost import ExpansionCost
+from smallinit.theory.algebra.scale import expansion, series
+from smallinit.theory.algebra.scale.cost import ExpansionCost
 from smallinit.theory.flows.affordable import _count_loss
 from smallinit.theory.flows.powers import model_logits
 from smallinit.theory.models import losses

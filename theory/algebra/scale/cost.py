@@ -8,9 +8,9 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from .nodes import Centering, Matrix, RowSoftmax, matrix_symbols
-from .scalars.series_at_zero import taylor
-from .traversal import Traversal, rule
+from ..nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
+from ..scalars.series_at_zero import taylor
+from ..traversal import Traversal, rule
 
 Powers = set[int]
 PARITY = 6  # Taylor coefficients that show whether a function is odd or even
@@ -29,6 +29,8 @@ class ExpansionCost(Traversal):
         What is of power 1.
     order : int
         Highest power kept.
+    linear : bool
+        As in `expansion.expand`.
 
     Attributes
     ----------
@@ -38,9 +40,9 @@ class ExpansionCost(Traversal):
 
     purpose = "the cost of an expansion"
 
-    def __init__(self, weights: Collection[sp.MatrixSymbol], order: int) -> None:
+    def __init__(self, weights: Collection[sp.MatrixSymbol], order: int, linear: bool = False) -> None:
         super().__init__()
-        self.weights, self.order, self.products, self.squares = set(weights), order, 0, 0
+        self.weights, self.order, self.linear, self.products, self.squares = set(weights), order, linear, 0, 0
 
     def __call__(self, node: Matrix) -> Powers:
         """Powers; what holds no weight is of power 0."""
@@ -116,6 +118,15 @@ class ExpansionCost(Traversal):
     def softmax(self, node: RowSoftmax) -> Powers:
         """Those of the scores' softmax."""
         return self.normalised(self(node.args[0]) - {0})
+
+    @rule(RowNorm)
+    def norm(self, node: RowNorm) -> Powers:
+        """Those of a function of the mean square, times those of x, from the first one on if it is a direction."""
+        inner = self(node.args[0])
+        if not self.linear:
+            inner = {i - min(inner) for i in inner}
+        square = self.product(inner, inner)
+        return self.product({0}.union(*self.raised(square - {0})), inner)
 
     def normalised(self, scores: Powers) -> Powers:
         """Powers of a softmax of scores."""

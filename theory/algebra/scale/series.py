@@ -10,9 +10,10 @@ from math import factorial
 
 import sympy as sp
 
-from .matrices import diagonal, hadamard, product, total
-from .nodes import Matrix, RowSoftmax
-from .scalars.series_at_zero import taylor
+from ..matrices import diagonal, hadamard, product, total
+from ..nodes import Matrix, RowSoftmax
+from ..norms import power_of_mean_square
+from ..scalars.series_at_zero import taylor
 
 Series = dict[int, Matrix]
 
@@ -118,6 +119,33 @@ def softmax(inner: Series, base: Matrix, order: int) -> Series:
         inverse = add(inverse, scale(sp.Integer((-1) ** k), raised))
     weighted = multiply(inverse, {0: base} | rise, order, lambda column, x: product(diagonal(column), x))
     return add({0: base}, rise, weighted)
+
+
+def base_of(node: RowSoftmax) -> Matrix:
+    """The base measure of a softmax, the uniform one if it has none."""
+    rows, cols = node.shape
+    return product(1 / cols, sp.OneMatrix(rows, cols)) if node.base is None else node.base
+
+
+def direction(inner: Series, eps: sp.Expr, order: int) -> Series:
+    """Series of the row norm of x = eps^p (a + b), where b is of higher powers than a: a function of direction.
+
+    (s_a + s_b + eps)^(-1/2) by powers of the part s_b of the mean square that vanishes beside that of a.
+    """
+    low = min(inner)
+    x = {d - low: t for d, t in inner.items()}
+    ones = sp.OneMatrix(x[0].cols, 1)
+    square = {d: product(1 / ones.rows, t, ones) for d, t in multiply(x, x, order, hadamard).items()}
+    first, rest = square[0], {d: t for d, t in square.items() if d > 0}
+
+    def root(k: int) -> Matrix:
+        exponent = -sp.Rational(1, 2) - k
+        return product(sp.binomial(-sp.Rational(1, 2), k), power_of_mean_square(first, eps, exponent))
+
+    inverse: Series = {0: root(0)}
+    for k, raised in enumerate(powers(rest, order), start=1):
+        inverse = add(inverse, {d: hadamard(root(k), t) for d, t in raised.items()})
+    return multiply(inverse, x, order, lambda column, t: product(diagonal(column), t))
 
 
 def _collect(terms: dict[int, list[Matrix]]) -> Series:

@@ -1,0 +1,1 @@
+"""Expressions by powers of the common scale of the weights: series, their cost, and which powers there are."""

@@ -1,0 +1,256 @@
+"""Which powers of the weight scale an expression has, and which of them hold a weight: counted, not expanded.
+
+A set of powers is an integer whose bit k stands for eps^k. An expression and its truncation are counted together: what
+is kept, and what is dropped. Terms that cancel in a sum are not seen to do so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import sympy as sp
+from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
+from sympy.matrices.expressions.diagonal import DiagMatrix
+
+from ..nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
+from ..scalars.series_at_zero import taylor
+from ..traversal import Traversal, rule
+from .truncation import Truncation
+
+ONE = 1  # the set of the power 0 alone
+
+
+def lowest(powers: int) -> float:
+    """Smallest power of a set; infinity if it has none."""
+    return (powers & -powers).bit_length() - 1 if powers else float("inf")
+
+
+def members(powers: int) -> list[int]:
+    """Powers of a set, rising."""
+    return [k for k in range(powers.bit_length()) if powers >> k & 1]
+
+
+def added(a: int, b: int, most: int) -> int:
+    """All sums of a power of one set and a power of the other, up to `most`."""
+    small, large = sorted((a, b), key=int.bit_count)
+    out = 0
+    for k in members(small):
+        out |= large << k
+    return out & ((2 << most) - 1)
+
+
+@dataclass(frozen=True)
+class Powers:
+    """Powers of the terms of an expression.
+
+    Attributes
+    ----------
+    every : int
+        Of all terms.
+    held : dict
+        Weight -> those of the terms that hold it.
+    most : int
+        Highest power counted in products.
+    """
+
+    every: int = 0
+    held: Mapping[sp.MatrixSymbol, int] = field(default_factory=dict)
+    most: int = 64
+
+    def __or__(self, other: Powers) -> Powers:
+        """Terms of either."""
+        names = {**self.held, **other.held}
+        held = {w: self.held.get(w, 0) | other.held.get(w, 0) for w in names}
+        return Powers(self.every | other.every, held, max(self.most, other.most))
+
+    def __mul__(self, other: Powers) -> Powers:
+        """Products of a term of one and a term of the other."""
+        most = max(self.most, other.most)
+        held = {w: added(p, other.every, most) for w, p in self.held.items()}
+        for w, p in other.held.items():
+            held[w] = held.get(w, 0) | added(self.every, p, most)
+        return Powers(added(self.every, other.every, most), held, most)
+
+    def lowered(self, by: int) -> Powers:
+        """Divided by a power of eps that all terms have."""
+        return Powers(self.every >> by, {w: p >> by for w, p in self.held.items()}, self.most)
+
+
+CONSTANT = Powers(ONE, most=0)
+
+
+def union(found: Iterable[Powers]) -> Powers:
+    """Terms of any."""
+    out = Powers(most=0)
+    for powers in found:
+        out |= powers
+    return out
+
+
+def raised(powers: Powers) -> list[Powers]:
+    """Powers 1, 2, .. of a series that vanishes with the weights, as far as anything is left."""
+    found, last = [], powers
+    while last.every and powers.every & ONE == 0:
+        found.append(last)
+        last *= powers
+    return found
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a truncation keeps of an expression, and what it drops."""
+
+    kept: Powers
+    dropped: Powers = Powers(most=0)
+
+    @property
+    def whole(self) -> Powers:
+        """Both."""
+        return self.kept | self.dropped
+
+    def __mul__(self, other: Parts) -> Parts:
+        """What is dropped of a product has a factor that is dropped."""
+        return Parts(self.kept * other.kept, self.dropped * other.whole | self.kept * other.dropped)
+
+    def __or__(self, other: Parts) -> Parts:
+        """Terms of either."""
+        return Parts(self.kept | other.kept, self.dropped | other.dropped)
+
+
+class Count(Traversal):
+    """Powers of eps in the terms of an expression, kept and dropped.
+
+    Parameters
+    ----------
+    weights : collection of MatrixSymbol
+        All weights.
+    small : collection of MatrixSymbol
+        Those of power 1; the others start at a value that is not zero, and are of power 0.
+    cut : Truncation
+        What is kept.
+    most : int
+        Highest power counted.
+    """
+
+    purpose = "counting powers"
+
+    def __init__(
+        self,
+        weights: Collection[sp.MatrixSymbol],
+        small: Collection[sp.MatrixSymbol],
+        cut: Truncation,
+        most: int,
+    ) -> None:
+        super().__init__()
+        self.weights, self.small, self.cut, self.highest = set(weights), set(small), cut, most
+
+    def __call__(self, node: Matrix) -> Parts:
+        """Powers; what holds no weight is of power 0."""
+        return super().__call__(node) if matrix_symbols(node) & self.weights else Parts(CONSTANT)
+
+    @rule(sp.MatrixSymbol)
+    def weight(self, node: sp.MatrixSymbol) -> Parts:
+        """One power, or none if it does not scale."""
+        power = 2 if node in self.small else ONE
+        return Parts(Powers(power, {node: power}, self.highest))
+
+    @rule(sp.Identity, sp.ZeroMatrix, sp.OneMatrix, Centering)
+    def constant(self, node: Matrix) -> Parts:
+        """None."""
+        return Parts(CONSTANT)
+
+    @rule(sp.MatMul)
+    def mat_mul(self, node: sp.MatMul) -> Parts:
+        """Those of the factors."""
+        return self._all(node.as_coeff_matrices()[1])
+
+    @rule(sp.HadamardProduct)
+    def hadamard_product(self, node: sp.HadamardProduct) -> Parts:
+        """Those of the factors."""
+        return self._all(node.args)
+
+    @rule(sp.HadamardPower)
+    def power(self, node: sp.HadamardPower) -> Parts:
+        """Of a product with itself."""
+        return self._all([node.base] * int(node.exp))
+
+    def _all(self, factors: Iterable[Matrix]) -> Parts:
+        first, *rest = map(self, factors)
+        for found in rest:
+            first *= found
+        return first
+
+    @rule(sp.MatAdd)
+    def mat_add(self, node: sp.MatAdd) -> Parts:
+        """Those of all terms."""
+        first, *rest = map(self, node.args)
+        for found in rest:
+            first |= found
+        return first
+
+    @rule(sp.Transpose, DiagMatrix)
+    def turned(self, node: Matrix) -> Parts:
+        """Those of what is turned."""
+        return self(node.args[0])
+
+    @rule(ElementwiseApplyFunction)
+    def function(self, node: ElementwiseApplyFunction) -> Parts:
+        """Those of the Taylor series, of which the first terms are kept."""
+        inner = self(node.expr)
+        if inner.whole.every & ONE:
+            raise ValueError(
+                "an activation is applied to a term that does not vanish with the weights: no series at 0."
+            )
+        kept, whole = raised(inner.kept), raised(inner.whole)
+        degree = self.cut.degree(node.function)
+        there = [bool(c != 0) for c in taylor(node.function, len(whole) + 1)]
+        first = CONSTANT if there[0] else Powers(most=0)
+        chosen = union(p for k, p in enumerate(kept, 1) if there[k] and k <= degree)
+        beyond = union(p for k, p in enumerate(whole, 1) if there[k] and k > degree)
+        gap = union(p for k, p in enumerate(with_dropped(inner), 1) if there[k] and k <= degree)
+        return Parts(first | chosen, beyond | gap)
+
+    @rule(RowSoftmax)
+    def softmax(self, node: RowSoftmax) -> Parts:
+        """Those of the base and of all powers of the scores, of which the first are kept."""
+        inner = self(node.args[0])
+        scores = Parts(_without_constant(inner.kept), _without_constant(inner.dropped))
+        base = CONSTANT | _constant_part(inner.whole)
+        kept, whole, most = raised(scores.kept), raised(scores.whole), self.cut.scores
+        chosen = union(p for k, p in enumerate(kept, 1) if k <= most)
+        gap = union(p for k, p in enumerate(with_dropped(scores), 1) if k <= most)
+        beyond = union(p for k, p in enumerate(whole, 1) if k > most)
+        return Parts(base * (CONSTANT | chosen), base * (gap | beyond))
+
+    @rule(RowNorm)
+    def norm(self, node: RowNorm) -> Parts:
+        """Odd powers of x where its square is small beside eps; else a function of directions, of power 0."""
+        inner = self(node.args[0])
+        if self.cut.linear:
+            odd = union(raised(inner.whole)[2::2])
+            return Parts(inner.kept, inner.dropped | odd)
+        low = int(lowest(inner.whole.every))
+        relative = Parts(inner.kept.lowered(low), inner.dropped.lowered(low))
+        step = Parts(_without_constant(relative.kept), _without_constant(relative.dropped))
+        first = _constant_part(relative.whole)
+        kept = union([CONSTANT, *raised(step.kept)])
+        return Parts((CONSTANT | first) * kept, (CONSTANT | first) * union(with_dropped(step)))
+
+
+def with_dropped(inner: Parts) -> list[Powers]:
+    """Powers 1, 2, .. of the whole, of which at least one factor is dropped."""
+    if not inner.dropped.every:
+        return []
+    whole = [CONSTANT, *raised(inner.whole)]
+    return [inner.dropped * p for p in whole]
+
+
+def _constant_part(powers: Powers) -> Powers:
+    """Terms of power 0."""
+    return Powers(powers.every & ONE, {w: p & ONE for w, p in powers.held.items() if p & ONE}, powers.most)
+
+
+def _without_constant(powers: Powers) -> Powers:
+    """Terms of other powers than 0."""
+    return Powers(powers.every & ~ONE, {w: p & ~ONE for w, p in powers.held.items()}, powers.most)
