@@ -21,7 +21,12 @@ from smallinit.compare.training.networks import network
 from smallinit.theory import Decoder
 
 # sequences, n_ctx, d_vocab, d_model, d_head, d_mlp, heads
-SIZES = [(960, 3, 51, 32, 16, 32, 2), (600, 9, 51, 64, 32, 64, 2), (100, 9, 161, 200, 64, 800, 1), (16, 80, 500, 64, 32, 128, 2)]  # fmt: skip
+SIZES = [
+    (960, 3, 51, 32, 16, 32, 2),
+    (600, 9, 51, 64, 32, 64, 2),
+    (100, 9, 161, 200, 64, 800, 1),
+    (16, 80, 500, 64, 32, 128, 2),
+]
 
 
 class Block(nn.Module):
