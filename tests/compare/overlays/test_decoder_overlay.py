@@ -32,7 +32,9 @@ def test_the_exact_closure_under_an_optimizer_is_the_training(norm, rule):
         assert found.relative_error[name].max() < 1e-9, name
 
 
-@pytest.mark.parametrize(("norm", "rule", "most"), [("pre", "GD", 0.02), (None, "GD", 0.01), (None, "AdamW", 0.01)])
+@pytest.mark.parametrize(
+    ("norm", "rule", "most"), [("pre", "GD", 0.02), (None, "GD", 0.01), (None, "AdamW", 0.01)]
+)
 def test_the_softmax_closure_follows_a_small_start(norm, rule, most):
     found = pair(norm, rule, "softmax")
     assert 1e-9 < found.relative_error["loss"].max() < most
@@ -43,7 +45,16 @@ def test_the_softmax_closure_follows_a_small_start(norm, rule, most):
 def test_the_command_lays_a_decoder_over_its_training(tmp_path, capsys):
     out = str(tmp_path / "out")
     flags = ["--model.name", "Decoder", "--model.d-model", "8", "--model.d-head", "4", "--model.d-mlp", "6"]
-    flags += ["--model.norm", "none", "--model.norm-eps", "0.001", "--model.n-heads", "2", "--task.keys", "11-14"]
+    flags += [
+        "--model.norm",
+        "none",
+        "--model.norm-eps",
+        "0.001",
+        "--model.n-heads",
+        "2",
+        "--task.keys",
+        "11-14",
+    ]
     flags += ["--t1", "2", "--learning-rate", "0.25", "--theory.points", "5", "--closure", "softmax"]
     assert command(["overlay", "--preset", "demo", *flags, "--out", out]) == 0
     assert "softmax" in capsys.readouterr().out
@@ -55,7 +66,9 @@ def test_the_command_lays_a_decoder_over_its_training(tmp_path, capsys):
 
 
 def test_of_many_weights_those_that_move_most_are_drawn():
-    weights = {f"blocks.{i}.W": np.array([np.zeros((2, 2)), np.full((2, 2), float(i % 7))]) for i in range(20)}
+    weights = {
+        f"blocks.{i}.W": np.array([np.zeros((2, 2)), np.full((2, 2), float(i % 7))]) for i in range(20)
+    }
     shown = moved_most(weights)
     assert len(shown) == MOST_WEIGHTS
     assert {"blocks.6.W", "blocks.13.W", "blocks.5.W"} <= set(shown)
