@@ -343,7 +343,7 @@ def test_the_paper_sized_decoder_fits_together():
     assert built.data.d_vocab == 161
     assert built.data.n_ctx == 9
     assert built.model.weights["blocks.1.W_in"] == (200, 800)
-    assert "blocks.1.W_in" in built.flows()["softmax"].rhs_expressions
+    assert "blocks.1.W_in" in built.flows()["softmax"].equations
     assert built.batch_size() == 100
 
 
