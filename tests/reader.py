@@ -67,6 +67,10 @@ def softmax(x, base=1.0):
     return mass / mass.sum(axis=1, keepdims=True)
 
 
+def norm(x, eps=0.0):
+    return x / np.sqrt((x**2).mean(axis=1, keepdims=True) + eps)
+
+
 def logsumexp(x):
     return np.log(np.exp(x).sum(axis=1, keepdims=True))
 
@@ -76,7 +80,7 @@ def diagonal(column):
     return np.diag(column[:, 0])
 
 
-MATRIX_FUNCTIONS = {"softmax": softmax, "diag": diagonal, "logsumexp": logsumexp}
+MATRIX_FUNCTIONS = {"norm": norm, "softmax": softmax, "diag": diagonal, "logsumexp": logsumexp}
 
 
 class Reader:

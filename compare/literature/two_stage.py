@@ -8,7 +8,7 @@ import numpy as np
 
 from ...theory import exact
 from ...theory.data.dataset import Dataset
-from ...theory.flows.invariants import is_conserved
+from ...theory.flows.symmetry.invariants import is_conserved
 from ...theory.language.grammar import parse_expression
 from ...theory.models.emb_mlp import EmbMLP
 from ...theory.models.scalar_classifier import ScalarClassifier

@@ -11,10 +11,10 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
 from ...theory.algebra.adjoint import gradients
-from ...theory.algebra.scale.expansion import expand
 from ...theory.algebra.matrices import product, total
 from ...theory.algebra.nodes import Matrix, RowNorm, RowSoftmax, free_symbols, matrix_symbols
 from ...theory.algebra.rebuild import canonical, distribute
+from ...theory.algebra.scale.expansion import expand
 from ...theory.algebra.scale.series import Series, subtract
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from itertools import islice, permutations
 from typing import Any
@@ -12,9 +11,10 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ...theory.algebra.matrices import product, split, terms_of, total
-from ...theory.algebra.nodes import Matrix, MatrixFunction, RowLogSumExp, RowSoftmax, matrix_symbols
+from ...theory.algebra.nodes import Matrix, RowLogSumExp, RowSoftmax, matrix_symbols
 from ...theory.algebra.rebuild import Rebuild, distribute
-from ...theory.algebra.traversal import LEAVES, Traversal, parts, rule
+from ...theory.algebra.terms import CountTerms
+from ...theory.algebra.traversal import rule
 from .graph import Graph, Ref
 from .lower import Lowering
 
@@ -59,39 +59,6 @@ def lower_flow(
     attempts = [first, *(attempt(order, form) for order in islice(permutations(sides), 1, tries))]
     graph, outputs = min(attempts, key=lambda found: found[0].cost)
     return graph, {name: outputs[name] for name in sides}
-
-
-class CountTerms(Traversal):
-    """Counts the terms that an expression has when all its sums are multiplied out, those inside functions too."""
-
-    purpose = "counting terms"
-
-    @rule(*LEAVES)
-    def one(self, node: Matrix) -> int:
-        """A symbol or a constant is one term."""
-        return 1
-
-    @rule(sp.MatMul)
-    def mat_mul(self, node: sp.MatMul) -> int:
-        """Every term of a factor with every term of the others."""
-        return math.prod(map(self, parts(node)))
-
-    @rule(sp.MatAdd)
-    def mat_add(self, node: sp.MatAdd) -> int:
-        """Terms of the terms."""
-        return sum(map(self, node.args))
-
-    @rule(
-        sp.Transpose,
-        sp.HadamardProduct,
-        sp.HadamardPower,
-        ElementwiseApplyFunction,
-        DiagMatrix,
-        MatrixFunction,
-    )
-    def largest(self, node: Matrix) -> int:
-        """Sums stay within."""
-        return max(map(self, parts(node)))
 
 
 class _MultipliedOut(Rebuild):

@@ -23,7 +23,7 @@ from .optimizer import GD, AdamW, Momentum, Optimizer, SignGD, Spectral
 if TYPE_CHECKING:
     from ...theory.algebra.nodes import Matrix
     from ...theory.flows.flow import Flow
-    from ...theory.flows.invariants import Invariant
+    from ...theory.flows.symmetry.invariants import Invariant
 
 X = sp.Symbol("x", real=True)
 MOMENTS = "abvgu"  # letters of what a weight has: its moments, gradient and direction

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from .chain import Operand, Plan, plan_chain
 from .nodes import Centering, Matrix, RowLogSumExp, RowNorm, RowSoftmax
 from .scalars.numpy_values import numpy_function
 from .sizes import scalar_value
-from .traversal import Traversal, rule
+from .traversal import Traversal, parts, rule
 
 Array = Any  # numpy array or scipy sparse array, always two-dimensional
 
@@ -43,7 +42,7 @@ def evaluate(expr: Matrix, values: Mapping[str, Array], sizes: Mapping[sp.Symbol
     UnknownNodeError
         If a node has no numerical rule.
     """
-    return _Evaluation(values, sizes).whole(expr)
+    return _Evaluation(values, sizes).of(expr)
 
 
 def evaluate_all(
@@ -70,21 +69,21 @@ class _Evaluation(Traversal):
 
     def __init__(self, values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]) -> None:
         super().__init__()
-        self.values, self.sizes, self.uses = values, sizes, Counter()
+        self.values, self.sizes = values, sizes
+        self.wanted: dict[Matrix, int] = {}
 
-    def whole(self, expr: Matrix) -> Array:
-        """Value of an expression that is asked for once."""
-        self.uses = _uses(expr)
+    def of(self, expr: Matrix) -> Array:
+        """Value of an expression; what several of its parts share is kept until the last of them has it."""
+        self.wanted = _uses(expr)
         return self(expr)
 
     def __call__(self, node: Matrix) -> Array:
-        """The value; values are large, so that each is kept up to its last use and no longer."""
-        self.uses[node] -= 1
-        kept = self.uses[node] > 0
-        if node in self.known:
-            return self.known[node] if kept else self.known.pop(node)
-        value = self.rule_of(node)(node)
-        if kept:
+        """The value; values are large, so that none is kept longer than it is wanted."""
+        left = self.wanted.get(node, 0) - 1
+        found = self.known.pop(node, None)
+        value = self.rule_of(node)(node) if found is None else found
+        self.wanted[node] = left
+        if left > 0:
             self.known[node] = value
         return value
 
@@ -208,16 +207,16 @@ class KeptEvaluation(_Evaluation):
         return Traversal.__call__(self, node)
 
 
-def _uses(expr: Matrix) -> Counter[sp.Basic]:
-    """How often each part of an expression is asked for."""
-    uses: Counter[sp.Basic] = Counter([expr])
-    waiting: list[sp.Basic] = [expr]
+def _uses(expr: Matrix) -> dict[Matrix, int]:
+    """In how many places each node stands as part of another."""
+    found: dict[Matrix, int] = {expr: 1}
+    waiting = [expr]
     while waiting:
-        for part in waiting.pop().args:
-            if part not in uses:
+        for part in parts(waiting.pop()):
+            if part not in found:
                 waiting.append(part)
-            uses[part] += 1
-    return uses
+            found[part] = found.get(part, 0) + 1
+    return found
 
 
 def _run(factors: list[Matrix]) -> Matrix:

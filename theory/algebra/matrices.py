@@ -179,7 +179,9 @@ class _Transpose(Traversal):
 
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> Matrix:
-        return node if node.shape == (1, 1) else shared(ElementwiseApplyFunction, node.function, self(node.expr))
+        return (
+            node if node.shape == (1, 1) else shared(ElementwiseApplyFunction, node.function, self(node.expr))
+        )
 
 
 _transpose = _Transpose()
@@ -300,7 +302,9 @@ def diagonal(column: Matrix) -> Matrix:
     """diag(u) of a column (n, 1); scalars of u come to the front, and ones leave the identity."""
     scalar, matrices = split(column)
     inner = product(*matrices)
-    return product(scalar, sp.Identity(inner.rows) if isinstance(inner, sp.OneMatrix) else shared(DiagMatrix, inner))
+    return product(
+        scalar, sp.Identity(inner.rows) if isinstance(inner, sp.OneMatrix) else shared(DiagMatrix, inner)
+    )
 
 
 def apply(function: Any, x: Matrix) -> Matrix:

@@ -1,4 +1,4 @@
-"""Nodes that sympy's matrix expressions lack: centring, softmax, log-sum-exp and normalisation of rows, data symbols."""
+"""Nodes that sympy's matrix expressions lack: centring, functions of rows (softmax, norm, ...), symbols of data."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class MatrixFunction(sp.MatrixExpr):
     @property
     def matrices(self) -> tuple[Matrix, ...]:
         """The arguments that are matrices; those after them are numbers."""
-        return self.args
+        return tuple(a for a in self.args if isinstance(a, sp.MatrixExpr))
 
     def of(self, *matrices: Matrix) -> Matrix:
         """The same function of other matrices."""
@@ -139,7 +139,6 @@ class RowNorm(MatrixFunction):
 
     shape = property(lambda self: self.args[0].shape)
     eps = property(lambda self: self.args[1])
-    matrices = property(lambda self: self.args[:1])
 
     def doit(self, **hints: object) -> Matrix:
         """Write the quotients out once the argument is an explicit matrix."""
@@ -160,6 +159,11 @@ class StochasticSymbol(sp.MatrixSymbol):
 
 class HeadSymbol(sp.MatrixSymbol):
     """Data that select the columns of one head: S_g^T S_h is the identity for g = h and else zero."""
+
+    @property
+    def index(self) -> int:
+        """Number of the head, which ends its name."""
+        return int(self.name.rpartition("_")[2])
 
 
 @lru_cache(maxsize=2**16)

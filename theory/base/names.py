@@ -9,7 +9,11 @@ from __future__ import annotations
 ACTIVATIONS = ("tanh", "sin", "arctan", "softsign", "gelu", "silu", "identity", "square")
 BAD_ACTIVATIONS = ("relu", "leaky_relu", "sigmoid")  # known, and refused: they break Assumption 1
 CLOSURES = ("drive", "leading", "softmax", "exact")
-CLOSURE_PARTS = ("softmax", "activation", "attention")  # what a closure may cut, as in activation=3,attention=0
+CLOSURE_PARTS = (
+    "softmax",
+    "activation",
+    "attention",
+)  # what a closure may cut, as in activation=3,attention=0
 NORM_PARTS = ("exact", "linear")  # what it may keep of a normalisation, as in softmax,norm=linear
 LOSSES = ("cross_entropy", "exponential", "logistic", "mse")
 METHODS = ("tsit5", "dop853", "rkc", "euler", "taylor")

@@ -87,8 +87,8 @@ def weight_name(name: Any) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise FieldError(
             "weight_symbols",
-            f"have a weight called {brief(name)}: give it a letter, then letters, digits and underscores, "
-            "as in W_E or blocks.0.W_Q.",
+            f"have a weight called {brief(name)}: give it a letter, then letters, digits and underscores, as in W_E; "
+            "dots may join such parts, as in blocks.0.W_Q.",
         )
     for meaning, names in MEANINGS.items():
         if name in names:

@@ -35,6 +35,7 @@ from .inputs import A_CAUSAL, D_HEAD, D_VOCAB, N_CTX, P_ALL, ROWS, X_ALL, dimens
 EVERY = dimension("n_all")
 R_LAST = StochasticSymbol("R_last", ROWS, EVERY)
 TURN = sp.MatrixSymbol("turn", D_HEAD, D_HEAD)
+NAMES = ("X_all", "P_all", "A_all", "R_last", "A_last", "cos_all", "sin_all", "turn")
 BASE = 10_000.0  # of the wavelengths of rotary positions (arXiv 2104.09864)
 
 
@@ -172,6 +173,11 @@ class Positions:
         if name in ("X_all", "X"):
             return one_hot(self.tokens[self.real], self.d_vocab)
         return one_hot(self.places, self.tokens.shape[1])
+
+
+def is_position(symbol: sp.MatrixSymbol) -> bool:
+    """Whether a symbol is one of the table's own."""
+    return symbol.name in NAMES or isinstance(symbol, HeadSymbol)
 
 
 def position_inputs(

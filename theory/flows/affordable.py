@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import replace
 
-from ..algebra.scale.cost import ExpansionCost
 from ..algebra.nodes import Matrix
+from ..algebra.scale.cost import ExpansionCost
 from ..base.errors import FieldError
 from ..models.model import Model
 from .closure import EXACT, Closure

@@ -10,15 +10,15 @@ import sympy as sp
 
 from ..algebra.matrices import total
 from ..algebra.nodes import Matrix, RowNorm, nodes_within
+from ..algebra.scale.cuts import Truncation
 from ..algebra.scale.expansion import expand, truncated
 from ..algebra.scale.series import Series
-from ..algebra.scale.truncation import Truncation
 from ..base.errors import FieldError
 from ..base.names import CLOSURE_PARTS, CLOSURES, NORM_PARTS
 from ..base.validate import brief, choice, is_integer, unknown
 from ..models.content import kept_by_content
 from ..models.model import Model
-from .powers import first_terms, leading_order, loss_series, model_logits
+from .powers import first_terms, leading_order, linear_loss, loss_series, model_logits
 
 EXACT, LINEAR = "exact", "norm=linear"
 HIGHEST = 10**6  # that a closure can name; what it would cost is another matter
@@ -37,8 +37,8 @@ class Closure:
     attention : "exact" or int
         Softmax attention: whole, or its series in the scores up to this power; 0 is the uniform average.
     norm : {"exact", "linear"}
-        Normalisations: functions of direction, kept whole (in series, expanded about the direction of the first terms of
-        the stream), or linear, x / sqrt(norm_eps), as where the mean square of x lies far below norm_eps.
+        Normalisations: functions of direction, kept whole (in series, expanded about the direction of the stream's
+        first terms), or linear, x / sqrt(norm_eps), as where the mean square of x lies far below norm_eps.
     name : str, optional
         "leading" keeps, for every weight, the terms of lowest power that hold it, and nothing else; "drive" the same,
         with all weights but the embedding frozen. Other closures are named by what they keep.
@@ -104,7 +104,8 @@ class Closure:
         kept = closure if isinstance(closure, Closure) else _read(closure)
         if kept.linear and any(n.eps == 0 for n in nodes_within(model_logits(model), RowNorm)):
             raise FieldError(
-                "closure", f"{kept.name!r} takes normalisations as linear, which those with norm_eps = 0 never are."
+                "closure",
+                f"{kept.name!r} takes normalisations as linear, which those with norm_eps = 0 never are.",
             )
         cut = kept.softmax != EXACT and not kept.minimal
         if cut and int(kept.softmax) < (lowest := leading_order(model, kept.linear)):
@@ -119,9 +120,16 @@ class Closure:
         return self.name.partition(",")[0] in ("leading", "drive")
 
     @property
+    def whole_loss(self) -> bool:
+        """Whether the loss is kept as a function of the logits."""
+        return self.softmax == EXACT and not self.minimal
+
+    @property
     def cut(self) -> bool:
         """Whether all that is dropped is what lies beyond one power of the loss."""
-        return self.softmax != EXACT and (self.activation, self.attention) == (EXACT, EXACT) and not self.minimal
+        return (
+            self.softmax != EXACT and (self.activation, self.attention) == (EXACT, EXACT) and not self.minimal
+        )
 
     def moves(self, weight: sp.MatrixSymbol, model: Model) -> bool:
         """Whether the weight moves at all."""
@@ -144,7 +152,7 @@ class Closure:
     def loss(self, model: Model) -> Matrix:
         """The kept part of the loss, a (1, 1) expression without its constant."""
         if self.minimal:
-            return total(*linear_loss(first_terms(model, self.linear), model).values())
+            return total(*(linear_loss(t, model) for t in first_terms(model, self.linear).values()))
         if self.softmax == EXACT:
             return model.loss_function.whole(self.logits(model))
         return total(*self.series(model, int(self.softmax)).values())
@@ -186,8 +194,3 @@ def _parts(name: str) -> dict[str, Any] | None:
 
 def _part(text: str) -> int | str:
     return EXACT if text == EXACT else int(text)
-
-
-def linear_loss(logits: Series, model: Model) -> Series:
-    """The part of the loss that is linear in some terms of the logits."""
-    return {p: model.loss_function.series({p: term}, p)[p] for p, term in logits.items()}

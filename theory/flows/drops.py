@@ -10,14 +10,17 @@ import sympy as sp
 from ..algebra.matrices import product, total
 from ..algebra.nodes import Matrix, matrix_symbols
 from ..algebra.rebuild import Substitution, distribute
-from ..algebra.scale.counting import Count, Parts, Powers, lowest, members, raised, union, with_dropped
+from ..algebra.scale.cost import ExpansionCost
+from ..algebra.scale.counting import Count, Parts, lowest, members, raised, union, with_dropped
 from ..algebra.scale.expansion import expand
+from ..algebra.terms import CountSymbols, CountTerms
 from ..models.model import Model
-from .closure import EXACT, Closure, linear_loss
+from .closure import EXACT, Closure
 from .powers import (
     first_terms,
     last_start,
     leading_order,
+    linear_loss,
     logit_powers,
     logit_series,
     loss_series,
@@ -25,6 +28,8 @@ from .powers import (
     start_powers,
 )
 
+MOST_TERMS = 1_000  # of what is dropped, multiplied out
+LONGEST, MOST_SECONDS = 400, 2.0  # symbols of a term that a page shows, and time that finding it may take
 TRUNCATED = 60  # highest power of eps up to which the logits are searched for what a truncation drops
 NEAR = 2  # multiples of the powers that a network needs, within which that is found nearly always
 
@@ -57,34 +62,59 @@ def dropped_terms(closure: Closure, model: Model) -> Iterator[tuple[int, Matrix]
 
     For a closure that keeps the loss function whole, the terms that are linear in the dropped part of the logits.
     """
-    whole = closure.softmax == EXACT and not closure.minimal
-    if whole and closure.logits(model) == model_logits(model):
-        return
-    logits = logit_powers(model, closure.truncation, TRUNCATED)
-    powers = logits.dropped.every if whole else _loss_powers(logits, model).whole.every
-    for power in members(powers):
-        if closure.cut and power <= int(closure.softmax):
-            continue
-        gap = _gap(closure, model, power, whole)
-        gap = gap if closure.cut else distribute(gap)
+    for power in _powers(closure, model):
+        gap = _gap(closure, model, power)
         if not isinstance(gap, sp.ZeroMatrix):
             yield power, gap
 
 
-def _gap(closure: Closure, model: Model, power: int, whole: bool) -> Matrix:
-    """Dropped part of the loss at one power."""
+def shown_drop(closure: Closure, model: Model) -> tuple[int, Matrix | None] | None:
+    """The first of `dropped_terms`, without the term where it is too long for a page; None if nothing is dropped."""
+    for power in _powers(closure, model):
+        cost = ExpansionCost(model.small_weights, power, closure.linear)
+        cost(model_logits(model))
+        if cost.seconds > MOST_SECONDS:
+            return power, None
+        gap = _gap(closure, model, power)
+        if not isinstance(gap, sp.ZeroMatrix):
+            return power, gap if CountSymbols()(gap) <= LONGEST else None
+    return None
+
+
+def _powers(closure: Closure, model: Model) -> Iterator[int]:
+    """Powers at which terms may be dropped, rising."""
+    if closure.whole_loss and closure.logits(model) == model_logits(model):
+        return
+    above = int(closure.softmax) if closure.cut else 0
+    for most in (
+        NEAR * (leading_order(model, closure.linear) + last_start(model, closure.linear)),
+        TRUNCATED,
+    ):
+        logits = logit_powers(model, closure.truncation, max(most, above + most))
+        powers = logits.dropped.every if closure.whole_loss else _loss_powers(logits, model).whole.every
+        yield from (power for power in members(powers) if power > above)
+        above = max(above, most)
+
+
+def _gap(closure: Closure, model: Model, power: int) -> Matrix:
+    """Dropped part of the loss at one power, multiplied out to see whether it cancels; a long one is taken not to."""
+    gap = _difference(closure, model, power)
+    return gap if closure.cut or CountTerms()(gap) > MOST_TERMS else distribute(gap)
+
+
+def _difference(closure: Closure, model: Model, power: int) -> Matrix:
     zero = sp.ZeroMatrix(1, 1)
-    if whole:
+    if closure.whole_loss:
         kept = expand(closure.logits(model), model.small_weights, power, closure.linear)
         terms = [logit_series(model, power, closure.linear).get(power), kept.get(power)]
-        a, b = (linear_loss({power: t}, model)[power] if t is not None else zero for t in terms)
+        a, b = (linear_loss(t, model) if t is not None else zero for t in terms)
         return total(a, product(-1, b))
     there = loss_series(model, power, closure.linear).get(power, zero)
     if not closure.minimal and power > int(closure.softmax):
         return there
     if closure.minimal:
         first = first_terms(model, closure.linear).get(power)
-        kept = zero if first is None else linear_loss({power: first}, model)[power]
+        kept = zero if first is None else linear_loss(first, model)
     else:
         kept = closure.series(model, power).get(power, zero)
     return total(there, product(-1, kept))
@@ -108,7 +138,9 @@ def _beyond_first(closure: Closure, model: Model) -> dict[str, float]:
     found = {}
     for w in model.weight_symbols:
         beyond = lowest(higher.held.get(w, 0))
-        later = (p for p in members(logits.held[w]) if starts[w.name] < p < beyond and _left(model, closure, w, p))
+        later = (
+            p for p in members(logits.held[w]) if starts[w.name] < p < beyond and _left(model, closure, w, p)
+        )
         found[w.name] = min(next(later, inf), beyond)
     return found
 

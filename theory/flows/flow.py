@@ -16,6 +16,7 @@ from ..algebra.adjoint import gradients
 from ..algebra.matrices import product, total
 from ..algebra.nodes import Matrix, free_symbols
 from ..algebra.rebuild import distribute, factored
+from ..algebra.terms import CountTerms
 from ..base.frozen import FrozenRecord
 from ..base.frozen_dict import FrozenDict
 from ..models.model import Model
@@ -26,12 +27,12 @@ from ..printing.substitution import by_rising_power, substitute_runs
 from ..printing.text import text
 from .affordable import affordable
 from .closure import Closure
-from .drops import dropped_terms, first_dropped
-from .invariants import Invariant, symmetries, weighted_invariants
+from .drops import dropped_terms, first_dropped, shown_drop
 from .powers import start_powers
-from .quantities import Quantity
 from .readable import as_printed, scale_symbol
 from .statistics import statistics
+from .symmetry.invariants import Invariant, symmetries, weighted_invariants
+from .symmetry.quantities import Quantity
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from ...sim.optimizers.step_equations import StepEquations
     from ..data.dataset import Dataset
 
+MOST_TERMS = 2_000  # that equations are multiplied out to
 MARK = "{eps}^k marks the terms that lie k powers of the weight scale above the first of their equation"
 
 
@@ -76,8 +78,9 @@ class Flow(FrozenRecord):
 
         These are the equations to compute with. What pages show is `readable`, with `definitions`.
         """
-        weights, names = self.model.weight_symbols, statistics(self.model)
-        if self.kept.softmax == "exact" and not self.kept.minimal:
+        weights, names = self.model.small_weights, statistics(self.model)
+        length = sum(map(CountTerms(), self.right_hand_sides.values()))
+        if self.kept.whole_loss or length > MOST_TERMS:
             sides = {w: substitute_runs(factored(e), names) for w, e in self.right_hand_sides.items()}
         else:
             sides = {
@@ -89,7 +92,7 @@ class Flow(FrozenRecord):
     @cached_property
     def statistics(self) -> Mapping[str, Matrix]:
         """Definitions of the data symbols that stand in `equations` (M: signature matrix, K: co-occurrence, ...)."""
-        symbols = frozenset().union(*map(free_symbols, self.equations.values()))
+        symbols = frozenset[sp.Basic]().union(*map(free_symbols, self.equations.values()))
         return FrozenDict({str(s): e for s, e in statistics(self.model).items() if s in symbols})
 
     @cached_property
@@ -112,8 +115,12 @@ class Flow(FrozenRecord):
 
     @cached_property
     def dropped(self) -> tuple[tuple[int, Matrix], ...]:
-        """The first terms of the loss that the closure drops, as (power of eps, their sum); nothing if it drops none."""
+        """The first terms of the loss that the closure drops, as (power of eps, sum); nothing if it drops none."""
         return tuple(islice(dropped_terms(self.kept, self.model), 1))
+
+    @cached_property
+    def _drop(self) -> tuple[int, Matrix | None] | None:
+        return shown_drop(self.kept, self.model)
 
     @cached_property
     def residual_order(self) -> Mapping[str, float]:
@@ -215,7 +222,8 @@ class Flow(FrozenRecord):
 
     def _letters(self) -> dict[str, str]:
         """LaTeX of every name on the page."""
-        lines = (*self.readable.values(), *self.definitions.values(), *(term for _, term in self.dropped[:1]))
+        term = self._drop and self._drop[1]
+        lines = (*self.readable.values(), *self.definitions.values(), *([term] if term else []))
         return letters({*self.model.weight_symbols}.union(*map(free_symbols, lines)))
 
     def _marks(self) -> list[sp.Symbol]:
@@ -238,10 +246,10 @@ class Flow(FrozenRecord):
             markup.equations(self.latex()),
             *(markup.escape(MARK.format(eps=eps)) for eps in self._marks()),
         ]
-        if self.dropped:
-            order, term = self.dropped[0]
-            shown = markup.mathml(latex(term, self._letters()), "inline")
-            parts.append(f"drops of the loss: eps^{order}: {shown}, and higher powers")
+        if self._drop:
+            order, term = self._drop
+            shown = markup.mathml(latex(term, self._letters()), "inline") if term else ""
+            parts.append(f"drops of the loss: eps^{order}{shown and ': '}{shown}, and higher powers")
         parts.append(markup.line("predicted relative error", orders))
         parts += [markup.line("conserved", str(invariant)) for invariant in self.invariants]
         title = f"Gradient flow of {self.model.name}, closure {self.closure!r}"
@@ -253,9 +261,10 @@ class Flow(FrozenRecord):
         lines = [head, *(f"  d{w}/dt = {text(e)}" for w, e in self.readable.items())]
         lines += [f"  with {s} = {text(e)}" for s, e in self.definitions.items()]
         lines += [f"  with {eps} = 1: {MARK.format(eps=eps)}" for eps in self._marks()]
-        if self.dropped:
-            order, term = self.dropped[0]
-            lines.append(f"  drops of the loss: eps^{order}: {text(term)}, and higher powers")
+        if self._drop:
+            order, term = self._drop
+            shown = f": {text(term)}" if term else ""
+            lines.append(f"  drops of the loss: eps^{order}{shown}, and higher powers")
         orders = ", ".join(f"{w} {o}" for w, o in self.residual_order.items())
         lines.append(f"  relative residual ~ eps^: {orders}")
         lines += [f"  conserved: {i}" for i in self.invariants]

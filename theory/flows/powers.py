@@ -9,10 +9,10 @@ from ..algebra.matrices import product, total
 from ..algebra.nodes import Matrix
 from ..algebra.rebuild import canonical, distribute
 from ..algebra.scale.counting import Count, Parts, lowest
+from ..algebra.scale.cuts import Truncation
 from ..algebra.scale.expansion import expand
 from ..algebra.scale.selection import Selection
 from ..algebra.scale.series import Series
-from ..algebra.scale.truncation import Truncation
 from ..models.content import kept_by_content
 from ..models.model import Model
 
@@ -61,6 +61,11 @@ def start_powers(model: Model, linear: bool = False) -> dict[str, int]:
     return {name: int(power) for name, power in starts.items()}
 
 
+def linear_loss(logits: Matrix, model: Model) -> Matrix:
+    """The part of the loss that is linear in some terms of the logits."""
+    return model.loss_function.series({1: logits}, 1)[1]
+
+
 def derived_exactly(model: Model, weight: sp.MatrixSymbol) -> Matrix:
     """Minus the gradient of the whole loss with respect to one weight."""
     loss = model.loss_function.whole(model_logits(model))
@@ -85,7 +90,9 @@ def first_terms(model: Model, linear: bool = False) -> Series:
     holds a weight, is of a higher power than that one.
     """
     starts, series = start_powers(model, linear), Series()
-    count = Count(model.weight_symbols, model.small_weights, Truncation(linear=linear), last_start(model, linear))
+    count = Count(
+        model.weight_symbols, model.small_weights, Truncation(linear=linear), last_start(model, linear)
+    )
     for power in sorted(set(starts.values())):
         new = [w for w in model.weight_symbols if starts[w.name] == power]
         found = Selection(count, new).term(model_logits(model), power, True)

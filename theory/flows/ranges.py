@@ -11,14 +11,14 @@ import numpy as np
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
-from ..algebra.scale.expansion import truncated
-from ..algebra.scale.truncation import Truncation, leading_degree
 from ..algebra.nodes import Matrix, RowNorm, RowSoftmax, nodes_within
 from ..algebra.norms import mean_square
 from ..algebra.scalars.functions import X
 from ..algebra.scalars.numpy_values import numpy_function
 from ..algebra.scalars.pieces import pieces
 from ..algebra.scalars.series_at_zero import taylor
+from ..algebra.scale.cuts import Truncation, leading_degree
+from ..algebra.scale.expansion import truncated
 from ..models.model import Model
 from .closure import EXACT, Closure
 from .powers import leading_order, model_logits

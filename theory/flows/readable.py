@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import sympy as sp
 
-from ..algebra.evaluate import evaluate
+from ..algebra.evaluate import evaluate, evaluate_all
 from ..algebra.nodes import Matrix, StochasticSymbol, free_symbols, matrix_symbols
+from ..algebra.terms import CountSymbols
 from ..printing.intermediates import WrittenOut, write_out
 from ..printing.letters import free_name
 from ..printing.substitution import mark_powers
 from ..printing.text import text
-from .powers import model_logits
+from .powers import linear_loss, model_logits
 
 if TYPE_CHECKING:
     from .flow import Flow
 
 RESERVED = ("Pi", "I", "diag", "softmax", "logsumexp", "eps", "x")  # what a page prints of its own
 SHORT_LINE = 90  # characters of an equation that needs no intermediates
+LONG_PAGE = 600  # symbols of first terms that are better written with intermediates too
 AGREEMENT = 1e-9  # largest relative difference of two evaluations of the same equation at random arrays
 
 
@@ -34,12 +37,18 @@ def as_printed(flow: Flow) -> WrittenOut:
     """
     model, kept = flow.model, flow.kept
     own = WrittenOut(flow.equations, flow.statistics)
-    if kept.softmax != "exact" or kept.minimal:
+    symbols = CountSymbols()
+    length = sum(map(symbols, flow.equations.values()))
+    if not kept.whole_loss and not (kept.minimal and length > LONG_PAGE):
         return WrittenOut(_marked(flow), flow.statistics)
-    if all(len(text(e)) <= SHORT_LINE for e in flow.equations.values()):
+    if length <= LONG_PAGE and all(len(text(e)) <= SHORT_LINE for e in flow.equations.values()):
         return own
     taken = {*names_in_use(flow), *RESERVED}
-    written = write_out(kept.logits(model), model.loss_function.whole, model.weight_symbols, taken)
+    loss = partial(linear_loss, model=model) if kept.minimal else model.loss_function.whole
+    moving = [w for w in model.weight_symbols if w.name in flow.moving]
+    written = write_out(kept.logits(model), loss, moving, taken)
+    sides = {w.name: written.equations.get(w.name, sp.ZeroMatrix(*w.shape)) for w in model.weight_symbols}
+    written = WrittenOut(sides, written.definitions)
     return written if agree(written, flow.right_hand_sides) else own
 
 
@@ -55,7 +64,7 @@ def scale_symbol(flow: Flow) -> sp.Symbol:
 
 
 def _marked(flow: Flow) -> dict[str, Matrix]:
-    weights, eps = flow.model.weight_symbols, scale_symbol(flow)
+    weights, eps = flow.model.small_weights, scale_symbol(flow)
     return {w: mark_powers(e, weights, eps) for w, e in flow.equations.items()}
 
 
@@ -69,7 +78,7 @@ def agree(written: WrittenOut, sides: Mapping[str, Matrix]) -> bool:
     rng = np.random.default_rng(0)
     sizes = {d: 2 + i for i, d in enumerate(sorted(dimensions, key=str))}
     values = {s.name: _draw(s, sizes, rng) for s in given}
-    expected = {w: evaluate(e, values, sizes) for w, e in sides.items()}
+    expected = evaluate_all(sides, values, sizes)
     for name, definition in written.definitions.items():
         values[name] = evaluate(definition, values, sizes)
     found = {w: evaluate(e, values, sizes) for w, e in written.equations.items()}

@@ -79,7 +79,18 @@ def write_out(
     error = factored(gradients(product(-1, loss(f)), [f])[f])
     bars = {f: names.define("R", _Error(names, f)(error))}
     sides, carried = _backward(names, forward, bars, weights)
-    return _shortened(sides, names.meanings, carried)
+    return _needed(_shortened(sides, names.meanings, carried))
+
+
+def _needed(written: WrittenOut) -> WrittenOut:
+    """Without definitions that nothing refers to: logits, where the error does not depend on them."""
+    needed = {s.name for e in written.equations.values() for s in matrix_symbols(e)}
+    kept: dict[str, Matrix] = {}
+    for name, meaning in reversed(list(written.definitions.items())):
+        if name in needed:
+            kept[name] = meaning
+            needed |= {s.name for s in matrix_symbols(meaning)}
+    return WrittenOut(written.equations, dict(reversed(list(kept.items()))))
 
 
 class _Definitions:

@@ -9,10 +9,10 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from ..algebra.scale.truncation import leading_degree
 from ..algebra.matrices import product, split, total, transpose
 from ..algebra.nodes import Centering, Matrix, MatrixFunction, matrix_symbols
 from ..algebra.rebuild import Rebuild
+from ..algebra.scale.cuts import leading_degree
 from ..algebra.traversal import Traversal, rule
 
 
@@ -124,6 +124,8 @@ class Degree(Traversal):
         """By the function's first Taylor term; 0 where it does not vanish at 0."""
         (x,), expr = node.function.variables, node.function.expr
         inner = self(node.expr)
+        if expr.is_Pow and expr.exp.is_negative and (expr.base - x).is_number:
+            return expr.exp * inner  # of a mean square, beside which the eps of a normalisation is small
         if inner == 0 or expr.subs(x, 0) != 0:
             return sp.S.Zero
         return leading_degree(node.function) * inner

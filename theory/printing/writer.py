@@ -10,7 +10,15 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ..algebra.matrices import product, split
-from ..algebra.nodes import Centering, Matrix, MatrixFunction, RowLogSumExp, RowNorm, RowSoftmax, matrix_symbols
+from ..algebra.nodes import (
+    Centering,
+    Matrix,
+    MatrixFunction,
+    RowLogSumExp,
+    RowNorm,
+    RowSoftmax,
+    matrix_symbols,
+)
 from ..algebra.traversal import LEAVES, Traversal, rule
 from .letters import free_name
 
@@ -148,7 +156,7 @@ class Writer(Traversal):
     @rule(RowNorm)
     def norm(self, node: RowNorm) -> str:
         """Of every row, with what is added to its mean square."""
-        return self.call("norm", self(node.args[0]), *([self.number(node.eps)] if node.eps else []))
+        return self.call("norm", self(node.args[0]), *([self.scalar(node.eps)] if node.eps else []))
 
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> str:

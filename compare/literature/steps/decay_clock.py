@@ -17,7 +17,7 @@ from ....theory.algebra.nodes import Matrix
 from ....theory.data.dataset import Dataset
 from ....theory.data.inputs import COUNTS, weight
 from ....theory.flows.flow import Flow, derive
-from ....theory.flows.invariants import Invariant
+from ....theory.flows.symmetry.invariants import Invariant
 from ....theory.models.model import Model
 from ..claim import Claim, Finding, judged
 from ..equations import LEADING_ORDER

@@ -11,12 +11,11 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 from smallinit.compare.training.torch_expression import evaluate as torch_value
 from smallinit.sim.compile.compiler import compile_sides
 from smallinit.sim.compile.lower import Lowering
-from smallinit.sim.compile.ordering import CountTerms, multiplied_out
+from smallinit.sim.compile.ordering import multiplied_out
 from smallinit.sim.compile.sampled import Sampler
 from smallinit.theory import AttentionOnly, EmbMLP
 from smallinit.theory.algebra.adjoint import gradients
 from smallinit.theory.algebra.evaluate import at_places, evaluate, evaluate_all
-from smallinit.theory.algebra.scale.expansion import expand, truncated
 from smallinit.theory.algebra.matrices import (
     apply,
     diagonal,
@@ -31,11 +30,17 @@ from smallinit.theory.algebra.nodes import (
     Centering,
     MatrixFunction,
     RowLogSumExp,
+    RowNorm,
     RowSoftmax,
     StochasticSymbol,
 )
 from smallinit.theory.algebra.rebuild import Rebuild, Substitution, canonical, distribute, factored, normal
+from smallinit.theory.algebra.scale.counting import Count
+from smallinit.theory.algebra.scale.cuts import Truncation
+from smallinit.theory.algebra.scale.expansion import expand, truncated
+from smallinit.theory.algebra.scale.selection import Selection
 from smallinit.theory.algebra.tangent import tangent
+from smallinit.theory.algebra.terms import CountTerms
 from smallinit.theory.algebra.traversal import NODES, UnknownNodeError, parts
 from smallinit.theory.language.vocabulary import Vocabulary
 from smallinit.theory.printing.latex import latex
@@ -67,6 +72,7 @@ SAMPLES = {
     DiagMatrix: diagonal(product(Z, sp.OneMatrix(V, 1))),
     RowSoftmax: RowSoftmax(Z, A),
     RowLogSumExp: RowLogSumExp(Z),
+    RowNorm: RowNorm(Z, sp.Rational(1, 10)),
 }
 
 
@@ -109,6 +115,7 @@ def independent(node):
         DiagMatrix: np.diag(z.sum(axis=1)),
         RowSoftmax: v["A"] * exp / (v["A"] * exp).sum(axis=1, keepdims=True),
         RowLogSumExp: np.log(exp.sum(axis=1, keepdims=True)),
+        RowNorm: z / np.sqrt((z**2).mean(axis=1, keepdims=True) + 0.1),
     }[node]
 
 
@@ -203,8 +210,8 @@ SAME = {  # passes that keep the value
     "normal form": lambda e: value_of(normal(e)),
     "collection": lambda e: value_of(multiplied_out({"E": e}, {"E", "W"})["E"]),
     "claims": lambda e: value_of(Vocabulary.of(EmbMLP(4, 3, 3)).define(e)),
-    "truncation": lambda e: value_of(truncated(e, None, None)),
-    "long truncation": lambda e: value_of(truncated(e, 31, 14)),
+    "truncation": lambda e: value_of(truncated(e, Truncation())),
+    "long truncation": lambda e: value_of(truncated(e, Truncation(31, 14))),
     "evaluation": value_of,
     "evaluation at once": lambda e: dense(evaluate_all({"e": e}, arrays(), SIZES)["e"]),
     "places": lambda e: at_places(
@@ -310,8 +317,10 @@ def unknown_passes():
         "collection": lambda: multiplied_out({"E": node}, {"E"}),
         "counting": lambda: CountTerms()(node),
         "claims": lambda: Vocabulary.of(EmbMLP(4, 3, 3)).define(node),
-        "truncation": lambda: truncated(node, 1, 0),
+        "truncation": lambda: truncated(node, Truncation(1, 0)),
         "expansion": lambda: expand(node, (E, W), 3),
+        "counting powers": lambda: Count((E, W), (E, W), Truncation(), 8)(node),
+        "taking terms out": lambda: Selection(Count((E, W), (E, W), Truncation(), 8), (E,)).rule_of(node),
         "adjoint": lambda: gradients(product(sp.OneMatrix(1, N), node, sp.OneMatrix(V, 1)), (E,)),
         "evaluation": lambda: value_of(node),
         "torch": lambda: torch_value(node, {"E": torch.zeros(2, 2)}, SIZES),

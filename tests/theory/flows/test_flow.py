@@ -11,8 +11,8 @@ from smallinit.theory import EmbMLP, derive
 from smallinit.theory.algebra.evaluate import evaluate
 from smallinit.theory.algebra.matrices import product, total, transpose
 from smallinit.theory.data.inputs import ROWS
-from smallinit.theory.flows.invariants import is_conserved, time_derivative
 from smallinit.theory.flows.powers import loss_series
+from smallinit.theory.flows.symmetry.invariants import is_conserved, time_derivative
 from smallinit.theory.printing.latex import latex
 from smallinit.theory.printing.text import text
 

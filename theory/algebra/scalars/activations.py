@@ -30,7 +30,11 @@ NAMED = {
 # leading order in a `TwoTokenMLP`.
 BEYOND = {"square": X**2}
 # As torch has them, for networks that are trained as they are; the ramp has no Taylor series at 0.
-UNSCALED = {"gelu": NAMED["gelu"] / 2, "silu": NAMED["silu"] / 2, "relu": sp.Piecewise((0, X <= 0), (X, True))}
+UNSCALED = {
+    "gelu": NAMED["gelu"] / 2,
+    "silu": NAMED["silu"] / 2,
+    "relu": sp.Piecewise((0, X <= 0), (X, True)),
+}
 KNOWN_BAD = {"relu": sp.Max(0, X), "leaky_relu": sp.Max(X / 100, X), "sigmoid": 1 / (1 + sp.exp(-X))}
 REACH = 4.0  # pre-activations up to this size must have a value, a slope and a curvature
 DIGITS, EQUAL = 30, 1e-15  # numbers are compared by their first digits; coefficients may be floats

@@ -16,7 +16,7 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 from ..nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
 from ..scalars.series_at_zero import taylor
 from ..traversal import Traversal, rule
-from .truncation import Truncation
+from .cuts import Truncation
 
 ONE = 1  # the set of the power 0 alone
 

@@ -14,13 +14,11 @@ from ..norms import written_out
 from ..rebuild import Rebuild
 from ..scalars.series_at_zero import taylor
 from ..traversal import Traversal, rule
+from .cuts import Truncation, leading_degree
 from .series import Series, add, base_of, compose, direction, multiply, power, softmax
-from .truncation import Truncation, leading_degree
 
 
-def expand(
-    expr: Matrix, weights: Collection[sp.MatrixSymbol], order: int, linear: bool = False
-) -> Series:
+def expand(expr: Matrix, weights: Collection[sp.MatrixSymbol], order: int, linear: bool = False) -> Series:
     """Series of a matrix expression in the common scale of its weights, up to and including eps^order.
 
     Parameters

@@ -93,7 +93,9 @@ class Selection(Dispatch):
         """As a product with itself."""
         return self._all((node.base,) * int(node.exp), power, held, hadamard)
 
-    def _all(self, factors: Sequence[Matrix], power: int, held: bool, combine: Callable[..., Matrix]) -> Found:
+    def _all(
+        self, factors: Sequence[Matrix], power: int, held: bool, combine: Callable[..., Matrix]
+    ) -> Found:
         first, *rest = factors
         if not rest:
             return self.term(first, power, held)

@@ -7,7 +7,7 @@ import sympy as sp
 from smallinit.theory.algebra.evaluate import evaluate
 from smallinit.theory.algebra.tangent import tangent
 from smallinit.theory.data.inputs import weight
-from smallinit.theory.flows.quantities import (
+from smallinit.theory.flows.symmetry.quantities import (
     AXIS,
     DIAGONAL,
     GRAM,

@@ -12,8 +12,8 @@ from math import lcm
 import numpy as np
 import sympy as sp
 
-from ..algebra.nodes import Matrix
-from ..models.model import Model
+from ...algebra.nodes import HeadSymbol, Matrix, matrix_symbols
+from ...models.model import Model
 from .points import Point, sample
 from .quantities import ORDERS, Level, Quantity, Term, implied
 
@@ -32,13 +32,15 @@ def conserved(model: Model, equations: Mapping[str, Matrix]) -> list[Quantity]:
     if len(points := sample(model, equations, wanted)) < wanted:
         return []
     moving = [w for w in moving if any(np.any(p.speeds[w.name]) for p in points)]
+    symbols = {s for e in equations.values() for s in matrix_symbols(e)}
+    heads = sorted((s for s in symbols if isinstance(s, HeadSymbol)), key=str)
     found = []
     for order in ORDERS:
         known: list[Terms] = []  # what follows from the levels above
         for level, below in zip(order, [*order[1:], None], strict=True):
             new = [
                 terms
-                for space in level.spaces(moving).values()
+                for space in level.spaces(moving, heads).values()
                 for terms in _independent(_vanishing(level, space, points), known, space)
             ]
             found += [Quantity(level, tuple(terms.items())) for terms in new]

@@ -27,7 +27,7 @@ from smallinit.theory.algebra.matrices import apply, diagonal, hadamard, product
 from smallinit.theory.algebra.nodes import RowSoftmax
 from smallinit.theory.algebra.rebuild import factored
 from smallinit.theory.data.inputs import C_MEAN, COUNTS, D_MODEL, ROWS, X_LAST, weight
-from smallinit.theory.flows.invariants import find_invariants
+from smallinit.theory.flows.symmetry.invariants import find_invariants
 
 
 @lru_cache

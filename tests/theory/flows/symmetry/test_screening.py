@@ -7,7 +7,7 @@ from smallinit.theory import EmbMLP, derive
 from smallinit.theory.algebra.matrices import product, transpose
 from smallinit.theory.algebra.nodes import Centering, StochasticSymbol
 from smallinit.theory.data.inputs import COUNTS, D_VOCAB, ROWS
-from smallinit.theory.flows.screening import conserved
+from smallinit.theory.flows.symmetry.screening import conserved
 
 MODEL = EmbMLP(7, 5, 6)
 W_E, W_IN, W_OUT = MODEL.weight_symbols

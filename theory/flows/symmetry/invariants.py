@@ -20,14 +20,14 @@ from math import gcd, lcm
 
 import sympy as sp
 
-from ..algebra.adjoint import gradients
-from ..algebra.matrices import product, total
-from ..algebra.monomials import Monomials, TooLongError
-from ..algebra.nodes import Matrix, matrix_symbols
-from ..algebra.rebuild import distribute, factored
-from ..algebra.tangent import tangent
-from ..data.inputs import ONES_WITHIN
-from ..models.model import Model
+from ...algebra.adjoint import gradients
+from ...algebra.matrices import product, total
+from ...algebra.monomials import Monomials, TooLongError
+from ...algebra.nodes import Matrix, matrix_symbols
+from ...algebra.rebuild import distribute, factored
+from ...algebra.tangent import tangent
+from ...data.inputs import ONES_WITHIN
+from ...models.model import Model
 from .quantities import Quantity
 from .screening import conserved
 

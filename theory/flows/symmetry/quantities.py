@@ -11,7 +11,9 @@ DIAGONAL  the diagonal of X^T X  X diag(s) for any column s
 TRACE     the trace of X^T X     X
 ========  =====================  ==================================
 
-X is a weight or its transpose. The first three levels are linear in the weights, the others quadratic; of either three,
+X is a weight or its transpose; of a weight whose columns are those of several heads, GRAM and DIAGONAL take the columns
+of one head at a time, X = W S with the head's selector S, along X s s^T S^T. The first three levels are linear in the
+weights, the others quadratic; of either three,
 each follows from the one above it. The direction is that in which X moves under the one-parameter group whose charge
 the quantity is (`invariants` has the theorem).
 """
@@ -19,32 +21,51 @@ the quantity is (`invariants` has the theorem).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import sympy as sp
 
-from ..algebra.matrices import diagonal, hadamard_power, product, total, transpose
-from ..algebra.nodes import Matrix
+from ...algebra.matrices import diagonal, hadamard_power, product, total, transpose
+from ...algebra.nodes import HeadSymbol, Matrix
 
 Space = tuple[sp.Expr, ...]
 
 
 @dataclass(frozen=True)
 class Term:
-    """A weight, or its transpose, as it stands in a quantity."""
+    """A weight, or its transpose, or the columns of one head of either, as it stands in a quantity."""
 
     weight: sp.MatrixSymbol
     flipped: bool = False
+    head: HeadSymbol | None = None
+
+    @property
+    def whole(self) -> Matrix:
+        """The weight or its transpose."""
+        return transpose(self.weight) if self.flipped else self.weight
 
     @property
     def matrix(self) -> Matrix:
         """X."""
-        return transpose(self.weight) if self.flipped else self.weight
+        return self.whole if self.head is None else product(self.whole, self.head)
 
     def turned(self, array: np.ndarray) -> np.ndarray:
         """An array of the weight's shape in the shape of X."""
-        return array.T if self.flipped else array
+        array = array.T if self.flipped else array
+        if self.head is None:
+            return array
+        return np.split(array, int(self.head.rows / self.head.cols), axis=1)[self.head.index]
+
+    def moved(self, step: Matrix) -> Matrix:
+        """A direction of X as one of the weight."""
+        step = step if self.head is None else product(step, transpose(self.head))
+        return transpose(step) if self.flipped else step
+
+    @property
+    def label(self) -> str:
+        """Name of the weight, with the number of the head."""
+        return self.weight.name if self.head is None else f"{self.weight.name}[{self.head.index}]"
 
 
 @dataclass(frozen=True)
@@ -72,13 +93,19 @@ class Level:
     rate: Callable[[np.ndarray, np.ndarray], np.ndarray]
     shown: Callable[[str, str], str]
     frame: str = "{}"
+    by_head: bool = False
 
-    def spaces(self, weights: Sequence[sp.MatrixSymbol]) -> dict[Space, list[Term]]:
+    def spaces(
+        self, weights: Sequence[sp.MatrixSymbol], heads: Sequence[HeadSymbol] = ()
+    ) -> dict[Space, list[Term]]:
         """Terms that may stand in one sum, by their space and in the order of the weights."""
         found: dict[Space, list[Term]] = {}
         for weight in weights:
             for term in [Term(weight), Term(weight, True)][: 1 + self.flips]:
-                found.setdefault(self.space(term.matrix), []).append(term)
+                mine = [h for h in heads if h.rows == term.whole.cols] if self.by_head else []
+                for each in [replace(term, head=h) for h in mine] or [term]:
+                    at = () if each.head is None else (each.head.index,)
+                    found.setdefault((*self.space(each.matrix), *at), []).append(each)
         return found
 
 
@@ -122,6 +149,7 @@ GRAM = Level(
     direction=lambda x: product(x, _free("s", x.cols), transpose(_free("s", x.cols))),
     rate=lambda x, dx: dx.T @ x + x.T @ dx,
     shown=lambda x, xt: f"{xt}*{x}",
+    by_head=True,
 )
 DIAGONAL = Level(
     flips=True,
@@ -131,6 +159,7 @@ DIAGONAL = Level(
     rate=lambda x, dx: 2.0 * np.sum(x * dx, axis=0),
     shown=lambda x, xt: f"{xt}*{x}",
     frame="diag({})",
+    by_head=True,
 )
 TRACE = Level(
     flips=False,
@@ -157,7 +186,7 @@ class Quantity:
         return self.level.frame.format(signed_sum((c, self._shown(t, rows)) for t, c in self.terms))
 
     def _shown(self, term: Term, rows: bool) -> str:
-        name = term.weight.name
+        name = term.label
         names = (f"{name}.T", name) if term.flipped else (name, f"{name}.T")
         if self.level is AXIS and term.matrix.cols == 1:
             return names[rows]
@@ -179,7 +208,7 @@ class Quantity:
         moved: dict[sp.MatrixSymbol, list[Matrix]] = {}
         for term, c in self.terms:
             step = product(c, self.level.direction(term.matrix))
-            moved.setdefault(term.weight, []).append(transpose(step) if term.flipped else step)
+            moved.setdefault(term.weight, []).append(term.moved(step))
         return {w: total(*steps) for w, steps in moved.items()}
 
 
@@ -198,6 +227,6 @@ def implied(level: Level, below: Level, coefficients: Mapping[Term, int]) -> lis
         return [{Term(t.weight, side): c for t, c in coefficients.items()} for side in (False, True)]
     found: dict[Term, int] = {}
     for t, c in coefficients.items():
-        lower = Term(t.weight, t.flipped and below.flips)
+        lower = Term(t.weight, t.flipped and below.flips, t.head if below.by_head else None)
         found[lower] = found.get(lower, 0) + c
     return [found]

@@ -7,8 +7,8 @@ from helpers import MODELS
 
 from smallinit.theory import EmbMLP, derive
 from smallinit.theory.algebra.matrices import hadamard_power, product
-from smallinit.theory.flows.points import sample
-from smallinit.theory.flows.screening import conserved
+from smallinit.theory.flows.symmetry.points import sample
+from smallinit.theory.flows.symmetry.screening import conserved
 
 
 def test_points_differ_in_sizes_and_repeat_exactly():

@@ -14,15 +14,17 @@ import numpy as np
 import scipy.sparse as sparse
 import sympy as sp
 
-from ..algebra.evaluate import evaluate_all
-from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
-from ..algebra.sizes import dimension_sizes, scalar_value
-from ..data.inputs import BUILDERS, D_VOCAB, N_CTX, ROW_WEIGHTS, ROWS, build_inputs
-from ..models.model import Model
+from ...algebra.evaluate import evaluate_all
+from ...algebra.nodes import HeadSymbol, Matrix, RowNorm, StochasticSymbol, matrix_symbols, nodes_within
+from ...algebra.sizes import dimension_sizes, scalar_value
+from ...data.inputs import BUILDERS, D_HEAD, D_VOCAB, N_CTX, ROW_WEIGHTS, ROWS, build_inputs
+from ...data.positions import is_position, position_inputs
+from ...models.model import Model
 
 CASES, LABELS = 5, 3  # data sets, and labels that a row mixes
 SEQUENCES, SIZES = (4, 8), (2, 5)  # least and largest number of sequences, and of every dimension
-SCALE, TRIES = 0.7, 8  # size of the weights; it is halved at points where the equations overflow
+SCALE, TRIES = 0.7, 8  # size of the weights of a shallow network; it is halved where the equations overflow
+SHALLOW = 8  # weights of a network whose attention such sizes do not saturate
 
 Arrays, Sizes = dict[str, np.ndarray], dict[sp.Symbol, int]
 
@@ -50,7 +52,8 @@ def _point(
     """A point with random weights; smaller ones where the equations overflow."""
     normal = {w.name: rng.normal(size=_shape(w, sizes)) for w in model.weight_symbols}
     for attempt in range(TRIES):
-        weights = {name: SCALE * 0.5**attempt * x for name, x in normal.items()}
+        size = SCALE * min(1.0, SHALLOW / len(normal)) ** 0.5 * 0.5**attempt
+        weights = {name: size * x for name, x in normal.items()}
         with np.errstate(all="ignore"):
             speeds = evaluate_all(equations, weights | data, sizes)
         arrays = {name: _dense(v) for name, v in speeds.items()}
@@ -64,8 +67,14 @@ def _case(model: Model, equations: Mapping[str, Matrix], rng: np.random.Generato
     symbols = {s.name: s for e in equations.values() for s in matrix_symbols(e)}
     symbols |= {w.name: w for w in model.weight_symbols}
     sizes = _sizes(list(symbols.values()), rng)
+    normed = any(nodes_within(e, RowNorm) for e in equations.values())
+    sizes = {d: n + 2 * normed for d, n in sizes.items()}  # a centred row of two has but two directions
     tokens = rng.integers(0, sizes[D_VOCAB], (rng.integers(*SEQUENCES, endpoint=True), sizes[N_CTX]))
     data: Arrays = build_inputs((set(symbols) & set(BUILDERS)) - set(model.weights), tokens, sizes[D_VOCAB])
+    if at := {name: s for name, s in symbols.items() if is_position(s) and name not in model.weights}:
+        sizes[D_HEAD] = max(2, sizes.get(D_HEAD, 2) // 2 * 2)  # pairs of entries are turned
+        heads = max([1, *(int(s.rows / s.cols) for s in at.values() if isinstance(s, HeadSymbol))])
+        data |= position_inputs(set(at), tokens, sizes[D_VOCAB], (heads, sizes[D_HEAD]), None)
     sizes |= {ROWS: len(tokens)} | {
         d: n for name in data for d, n in dimension_sizes(symbols[name], data).items()
     }

@@ -1,0 +1,1 @@
+"""What flows conserve: candidates, random points at which they are screened, proofs by symmetries."""
