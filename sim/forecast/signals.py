@@ -61,7 +61,7 @@ def signals(model: Model, weights: Mapping[str, np.ndarray], data: Dataset) -> S
     values = {name: np.asarray(weights[name]) for name in model.weights} | dict(matrices)
     value = KeptEvaluation(values, model.sizes | dimension_sizes(logits, values))
     found: dict[tuple[str, str], list[np.ndarray]] = {}
-    for block, kind, node in Parts(model):
+    for block, kind, node in SignalNodes(model):
         found.setdefault((block, kind), []).append(_looked_at(node, value))
     together = {
         key: a[0] if len(a) == 1 else np.concatenate([b.ravel() for b in a]) for key, a in found.items()
@@ -71,10 +71,10 @@ def signals(model: Model, weights: Mapping[str, np.ndarray], data: Dataset) -> S
 
 def largest_norm_eps(model: Model) -> float:
     """What norms add to the mean square of a row, the largest of all; 0 where there are none."""
-    return max((float(node.eps) for _, _, node in Parts(model) if isinstance(node, RowNorm)), default=0.0)
+    return max((float(node.eps) for _, _, node in SignalNodes(model) if isinstance(node, RowNorm)), default=0.0)
 
 
-class Parts:
+class SignalNodes:
     """Blocks, kinds and nodes of what is looked at in a model's logits, what the signal meets first in front.
 
     Blocks are those of deep models, whose weights have names such as blocks.0.W_Q: that of the last weight in a signal,
