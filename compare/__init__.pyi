@@ -15,5 +15,4 @@ from .proof.check import check as check
 from .sweep.run_sweep import Sweep as Sweep
 from .sweep.run_sweep import open_sweep as open_sweep
 from .sweep.run_sweep import run_sweep as run_sweep
-from .training.decoder import Decoder as Decoder
 from .training.train import train as train

@@ -259,7 +259,7 @@ def build_model(loaded: Loaded, d_vocab: int, n_ctx: int) -> Model:
 
     spec = loaded.experiment.model
     kind = getattr(theory, spec.name)
-    given = spec.model_dump(exclude_none=True) | {"d_vocab": d_vocab, "n_ctx": n_ctx}
+    given = spec.options | {"d_vocab": d_vocab, "n_ctx": n_ctx}
     with refused(loaded, "model"):
         return kind(**{f.name: given[f.name] for f in fields(kind) if f.name in given})
 

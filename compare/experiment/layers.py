@@ -200,7 +200,10 @@ def _leave_others_keys(merged: dict[str, Any], sources: dict[str, str], layer: M
         name = above.get(selector) if isinstance(above, dict) else None
         if not isinstance(below, dict) or not isinstance(name, str) or name not in known:
             continue
-        lost = set(known.get(str(below.get(selector, default)), ())) - set(known[name])
+        other = str(below.get(selector, default))
+        lost = set(known.get(other, ())) - set(known[name])
+        if other != name and "Decoder" in (other, name):
+            lost |= {"positions"}  # a kind there, a flag elsewhere
         merged[section] = {key: value for key, value in below.items() if key not in lost}
         for key in lost:
             sources.pop(f"{section}.{key}", None)

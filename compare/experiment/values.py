@@ -22,7 +22,11 @@ from ...theory.base.names import (
     METHODS,
     MODELS,
     MOVED_BY,
+    NORM_KINDS,
+    NORMS,
     OPTIMIZERS,
+    POSITIONS,
+    PREDICT,
     SCHEDULES,
     STEP_METHODS,
 )
@@ -33,6 +37,7 @@ _PART = rf"({'|'.join(CLOSURE_PARTS)})=(exact|\d\d?)"
 CLOSURE = rf"order=[1-9]\d?|{_PART}(,{_PART})*"
 TOKEN_LIMIT = 2**20  # also keeps a mistyped range from filling the memory
 STEP_LIMIT = 10**8
+POSITION_NAMES = (*POSITIONS, "none")
 
 
 def parse_tokens(value: Any) -> Any:
@@ -102,13 +107,15 @@ def check_closures(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def check_activation(name: str) -> str:
-    """Refuse unknown activations, and those the theory does not hold for with the reason."""
-    if name in BAD_ACTIVATIONS:
-        raise ValueError(
-            f"{name!r} breaks Assumption 1 (s twice differentiable, s(0) = 0, s'(0) = 1); "
-            "use a smooth activation such as 'tanh' or 'gelu'"
-        )
-    return _known(name, ACTIVATIONS)
+    """Refuse unknown activations; those that the theory does not hold for are refused with the model."""
+    return name if name in BAD_ACTIVATIONS else _known(name, ACTIVATIONS)
+
+
+def check_positions(value: Any) -> Any:
+    """Refuse what is neither a flag nor the name of a kind of positions."""
+    if not isinstance(value, bool | str):
+        raise ValueError(f"must be true, false or one of {', '.join(POSITION_NAMES)}, got {brief(value)}")
+    return value if isinstance(value, bool) else _known(value, POSITION_NAMES)
 
 
 def _known(name: str, known: tuple[str, ...]) -> str:
@@ -138,6 +145,10 @@ Closures = Annotated[
     BeforeValidator(parse_closures),
     AfterValidator(check_closures),
 ]
+Places = Annotated[Any, AfterValidator(check_positions)]
+Norm = Annotated[str, _one_of((*NORMS, "none"))]
+NormKind = Annotated[str, _one_of(NORM_KINDS)]
+Predict = Annotated[str, _one_of(PREDICT)]
 Activation = Annotated[str, AfterValidator(check_activation)]
 Size = Annotated[int, Field(ge=1, le=2**20)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]

@@ -13,7 +13,8 @@ from ...sim.forecast.stages import value_direction
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.crossings import first_reached
 from ...theory.data.dataset import Dataset
-from ..training.decoder import Decoder, DecoderNetwork
+from ...theory.models.decoder import Decoder
+from ..training.decoder_network import DecoderNetwork
 from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import KINDS, direction_cosines, values_from_laws
 from .parts.curves import GROUP_COLOURS, PAPER, band, label_entropy
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Without LayerNorm, as in the paper's theory (Definition 2): it is what the predictions are about.
-BARE = replace(PAPER, layer_norm=None, warmup=2000, steps=20_000)
+BARE = replace(PAPER, norm=None, warmup=2000, steps=20_000)
 REGIMES = {
     "small": replace(
         BARE,
@@ -108,7 +109,7 @@ def _look(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
     rows: dict[str, list[Any]] = {}
     for i in range(len(trained)):
         weights = trained.state(i)
-        net = DecoderNetwork(model, weights)
+        net = DecoderNetwork(model, weights, torch.float32)
         attention = net.patterns(sequences)[0].mean(axis=1)  # (m, T, T), over heads
         gap = np.abs(attention - average)[:, causal]
         u, values, _ = np.linalg.svd(weights["blocks.0.W_V"])

@@ -20,7 +20,7 @@ from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.arrays import cosine_matrix
 from ...theory.base.crossings import first_crossing
 from ...theory.data.dataset import Dataset
-from ..training.decoder import Decoder
+from ...theory.models.decoder import Decoder
 from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.curves import train_decoder
 from .parts.text_panels import draw
@@ -54,7 +54,8 @@ class DecoderStudy:
 
     def model(self, data: Dataset) -> Decoder:
         """The decoder: two layers of one head, LayerNorm before each half, the next token at every position."""
-        return Decoder(data.d_vocab, self.d_model, self.d_head, self.d_mlp, data.n_ctx, next_token=True)
+        widths = (self.d_model, self.d_head, self.d_mlp)
+        return Decoder(data.d_vocab, *widths, data.n_ctx, activation="gelu", predict="all")
 
     def save_at(self) -> np.ndarray:
         """Steps that are measured, denser at the beginning, where the losses fall."""

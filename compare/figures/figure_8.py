@@ -12,7 +12,8 @@ import torch
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.crossings import first_crossing, first_reached
 from ...theory.data.dataset import Dataset
-from ..training.decoder import Decoder, DecoderNetwork
+from ...theory.models.decoder import Decoder
+from ..training.decoder_network import DecoderNetwork
 from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import ratio
 from .parts.curves import PAPER, SMALL, Regime, band, label_entropy, some_of
@@ -114,7 +115,7 @@ def _in_range(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
     sequences = [torch.tensor(shown.sequences[shown.groups == group]) for group in groups]
     outputs = np.empty((len(trained), N_RANGES, data.d_vocab))
     for i in range(len(trained)):
-        net = DecoderNetwork(model, trained.state(i))
+        net = DecoderNetwork(model, trained.state(i), torch.float32)
         with torch.no_grad():
             outputs[i] = [torch.softmax(net(some), dim=1).mean(dim=0).numpy() for some in sequences]
     for j, group in enumerate(groups):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ MARKERS = ("o", "s", "^", "D", "v")
 GREY = "#777777"
 MOST_MARKERS = 30
 MOST_TOKENS = 60
+MOST_WEIGHTS = 8
 LARGEST_RANGE = 1e12
 N_TIMES = 3
 
@@ -50,14 +52,15 @@ def losses(above: Axes, below: Axes, overlays: Sequence[DrawableOverlay]) -> Non
 
 
 def norms(above: Axes, below: Axes, overlays: Sequence[DrawableOverlay]) -> None:
-    """Norms of the weights, relative errors of their displacements below."""
+    """Norms of the weights, of deep networks those that move most; relative errors of their displacements below."""
     training = overlays[0].training
-    colours = _colours(training.weights, WEIGHT_COLOURS)
-    for j, name in enumerate(training.weights):
+    shown = moved_most(training.weights)
+    colours = _colours(shown, WEIGHT_COLOURS)
+    for j, name in enumerate(shown):
         _quantity(
             above, below, overlays, f"norm/{name}", name, colours[name], MARKERS[j % len(MARKERS)], name
         )
-    _limits(above, [training[f"norm/{name}"] for name in training.weights], log_beyond=0.0)
+    _limits(above, [training[f"norm/{name}"] for name in shown], log_beyond=0.0)
     gone = [o for o in overlays if o.blow_up_time is not None and o.blow_up_time <= training.t[-1]]
     for row, overlay in enumerate(gone):
         text = f"{literal(overlay.theory.label)} blows up at $t$ = {overlay.blow_up_time:.4g}"
@@ -69,9 +72,17 @@ def norms(above: Axes, below: Axes, overlays: Sequence[DrawableOverlay]) -> None
             GREY,
             left=True,
         )
-    above.set_ylabel("Frobenius norm")
+    few = len(shown) < len(training.weights)
+    above.set_ylabel(f"Frobenius norm, {len(shown)} of {len(training.weights)}" if few else "Frobenius norm")
     below.set_ylabel(r"rel. error of $\Delta W$")
     _legend(above, "lower right")
+
+
+def moved_most(weights: Mapping[str, np.ndarray]) -> list[str]:
+    """Names of the weights (n_t, rows, cols) that are farthest from their start at the end, in the network's order."""
+    distance = {name: float(np.linalg.norm(w[-1] - w[0])) for name, w in weights.items()}
+    most = sorted(distance, key=distance.__getitem__, reverse=True)[:MOST_WEIGHTS]
+    return [name for name in weights if name in most]
 
 
 def parts(ax: Axes, split: DrawableParts, name: str) -> None:
@@ -164,7 +175,8 @@ def cosine_row(
     for column, time in enumerate(wanted):
         i = int(np.argmin(np.abs(overlay.t - time)))
         pair = grid[0, column].subgridspec(1, 2, wspace=0.06)
-        for side, (states, label) in enumerate(((theory, overlay.theory.label), (training, "training"))):
+        name = overlay.theory.label.partition(",")[0]  # what moved it stands in the legend
+        for side, (states, label) in enumerate(((theory, name), (training, "training"))):
             ax = figure.add_subplot(pair[0, side])
             ax.imshow(cosine_matrix(states[i, rows]), vmin=-1, vmax=1, cmap="RdBu_r")
             ax.set_title(literal(label), pad=2, fontsize=6.5)
@@ -222,7 +234,7 @@ def _quantity(
 
 
 def _colours(names: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
-    free = iter(OTHER_COLOURS * 4)
+    free = cycle(OTHER_COLOURS)
     return {name: known.get(name) or next(free) for name in names}
 
 

@@ -1,4 +1,4 @@
-"""Training rows as torch tensors, made once; the loss is their weighted mean, held-out rows left out."""
+"""Rows as torch tensors, made once: the loss of those trained on, their weighted mean, and measures of all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...sim.optimizers.minibatches import drawn_rows
 from ...theory.data.dataset import Dataset
-from ...theory.models.spec import Spec
+from ...theory.models.model import Model
 from .networks import Network
 
 # Rows per forward and backward pass, so that memory does not grow with the data. At paper size on 2 idle
@@ -18,7 +18,9 @@ from .networks import Network
 # pieces spend the step waiting for each other's threads (up to 7x slower). The order of sums is fixed.
 CHUNK = 4096
 CHUNK_PER_POSITION = 256  # a model with a logit at every position may hold (rows, rows) arrays
-Chunk = tuple[Tensor, Tensor, Tensor]  # sequences (m, n_ctx), labels (m, rows per sequence), weights (m,)
+# Sequences (m, n_ctx), labels (m, most rows of a sequence), NO_ROW where one has fewer, weights (m,).
+Chunk = tuple[Tensor, Tensor, Tensor]
+NO_ROW = -1
 
 
 class Batches:
@@ -26,7 +28,7 @@ class Batches:
 
     Parameters
     ----------
-    model : Spec
+    model : Model
         Says which labels belong to a sequence.
     data : Dataset
         Held-out rows take no part.
@@ -42,7 +44,7 @@ class Batches:
 
     def __init__(
         self,
-        model: Spec,
+        model: Model,
         data: Dataset,
         dtype: torch.dtype,
         batch_size: int | None,
@@ -52,8 +54,8 @@ class Batches:
         rows = ~data.held_out
         weights = data.weights[rows]  # sum to 1
         self._sequences = torch.tensor(data.sequences[rows], dtype=torch.int64, device=device)
-        labels = model.row_labels(data.sequences[rows], data.labels[rows])
-        self._labels = torch.tensor(labels, dtype=torch.int64, device=device).reshape(len(weights), -1)
+        labels = label_table(model, data.sequences[rows], data.labels[rows])
+        self._labels = torch.tensor(labels, dtype=torch.int64, device=device)
         self._size = CHUNK_PER_POSITION if model.per_position else CHUNK
         self._weights = torch.tensor(weights, dtype=dtype, device=device)
         self._cumulated = np.cumsum(weights)
@@ -78,12 +80,22 @@ class Batches:
         return list(zip(*(tensor.split(self._size) for tensor in tensors), strict=True))
 
 
+def label_table(model: Model, sequences: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Labels of the rows of each sequence (m, most rows), NO_ROW after the last of one that has fewer."""
+    counts = model.row_counts(sequences)
+    table = np.full((len(counts), counts.max(initial=1)), NO_ROW)
+    table[np.arange(table.shape[1]) < counts[:, None]] = model.row_labels(sequences, labels)
+    return table
+
+
 def loss(network: Network, chunk: Chunk) -> Tensor:
     """Weighted loss of one chunk, cross-entropies in nats; chunks add up to the batch's weighted mean."""
     sequences, labels, weights = chunk
-    rows = LOSSES[network.model.loss](network(sequences), labels.flatten())
-    per_sequence = labels.shape[1]
-    return rows @ (weights / per_sequence).repeat_interleave(per_sequence)
+    flat, counts = labels.flatten(), labels.shape[1]
+    if getattr(network.model, "padding", None) is not None:
+        flat, counts = flat[flat != NO_ROW], (labels != NO_ROW).sum(dim=1)
+    rows = LOSSES[network.model.loss](network(sequences), flat)
+    return rows @ (weights / counts).repeat_interleave(counts)
 
 
 def _targets(logits: Tensor, labels: Tensor) -> Tensor:
@@ -123,3 +135,50 @@ def loss_and_gradient(network: Network, chunks: list[Chunk]) -> float:
 def full_loss(network: Network, batches: Batches) -> float:
     """Loss of all training rows, without gradients."""
     return sum(loss(network, chunk).item() for chunk in batches.full())
+
+
+class Measure:
+    """What `sim.trajectory.observables.losses` computes from weights, of a network whose weights are not kept.
+
+    Parameters
+    ----------
+    model : Model
+        Says which labels belong to a sequence.
+    data : Dataset
+        All rows are evaluated.
+    device : torch.device
+        Where the network is.
+    """
+
+    def __init__(self, model: Model, data: Dataset, device: torch.device) -> None:
+        self.names = ["", *(f"/{group}" for group in data.group_names)]
+        masks = [~data.held_out, *(data.groups == group for group in data.group_names)]
+        shares = np.stack([np.where(mask, data.weights, 0.0) for mask in masks])
+        self._shares = shares / shares.sum(axis=1, keepdims=True)  # (names, n)
+        self._sequences = torch.tensor(data.sequences, device=device)
+        labels = label_table(model, data.sequences, data.labels)
+        self._labels = torch.tensor(labels, device=device)
+        self._size = CHUNK_PER_POSITION if model.per_position else CHUNK
+        self._loss = LOSSES[model.loss]
+
+    @property
+    def observables(self) -> list[str]:
+        """Names of what is returned."""
+        return [f"{kind}{name}" for kind in ("loss", "accuracy") for name in self.names]
+
+    @torch.no_grad()
+    def __call__(self, network: Network) -> dict[str, float]:
+        """Return ``loss``, ``accuracy`` and those of the groups."""
+        parts = zip(self._sequences.split(self._size), self._labels.split(self._size), strict=True)
+        rows = np.concatenate([self._rows(network, *part) for part in parts], axis=1)  # (2, n)
+        return dict(zip(self.observables, (rows @ self._shares.T).ravel().tolist(), strict=True))
+
+    def _rows(self, network: Network, sequences: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
+        """Mean loss and accuracy (2, m) of each sequence."""
+        f, present = network(sequences), labels != NO_ROW
+        flat = labels[present]
+        right = (f[:, 0] > 0.0) == (flat > 0) if f.shape[1] == 1 else f.argmax(dim=1) == flat
+        both = torch.stack([self._loss(f, flat).double(), right.double()])
+        rows = both.new_zeros(2, *labels.shape)
+        rows[:, present] = both
+        return (rows.sum(dim=2) / present.sum(dim=1)).cpu().numpy()

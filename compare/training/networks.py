@@ -6,63 +6,21 @@ models over bags of tokens. A model of your own gets its twin from its symbolic 
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import embedding, embedding_bag, one_hot
 
 from ... import theory
 from ...theory.algebra.sizes import dimension_sizes
 from ...theory.flows.powers import model_logits
-from ...theory.models.spec import Spec
+from ...theory.models.model import Model
+from .decoder_network import DecoderNetwork
 from .torch_expression import evaluate
-from .torch_function import torch_function
-
-
-class Network(nn.Module):
-    """Base of the twins: one parameter per weight of the theory model, started where the theory starts.
-
-    Parameters
-    ----------
-    model : theory.Model
-        The spec.
-    start : mapping
-        Weight name -> initial value, the shapes of `model.weights`.
-    dtype : torch.dtype
-        Precision of the weights; float64 unless asked otherwise.
-    """
-
-    W_E: Tensor
-    W_Q: Tensor
-    W_K: Tensor
-    W_V: Tensor
-    W_O: Tensor
-    W_in: Tensor
-    W_out: Tensor
-    W_U: Tensor
-
-    def __init__(
-        self, model: theory.Model, start: Mapping[str, Any], dtype: torch.dtype = torch.float64
-    ) -> None:
-        super().__init__()
-        self.model: Any = model
-        for name, value in model.validate(start).items():
-            self.register_parameter(name, nn.Parameter(torch.tensor(value, dtype=dtype)))
-        if hasattr(model, "activation"):
-            s = theory.Activation.of(self.model.activation)
-            self.activation = torch_function(s.expr, s.symbol)
-
-    @abstractmethod
-    def forward(self, sequences: Tensor) -> Tensor:
-        """Map token sequences (n, n_ctx) to logits (rows, outputs)."""
-
-    def weights(self) -> dict[str, np.ndarray]:
-        """Copy the weights out as float64 arrays."""
-        return {name: p.detach().cpu().numpy().astype(np.float64) for name, p in self.named_parameters()}
+from .twin import Network
 
 
 class EmbMLPNetwork(Network):
@@ -180,22 +138,23 @@ def _tensor(array: Any, dtype: torch.dtype) -> Tensor:
     return torch.tensor(dense, dtype=dtype)
 
 
-TWINS: dict[type, type[Network]] = {  # and `decoder.Decoder`, entered where it is defined
+TWINS: dict[type, type[Network]] = {
     theory.EmbMLP: EmbMLPNetwork,
     theory.EmbedUnembed: EmbedUnembedNetwork,
     theory.TwoTokenMLP: TwoTokenMLPNetwork,
     theory.OneLayerTransformer: OneLayerTransformerNetwork,
     theory.ScalarClassifier: ScalarClassifierNetwork,
     theory.AttentionOnly: AttentionOnlyNetwork,
+    theory.Decoder: DecoderNetwork,
 }
 
 
-def network(model: Spec, start: Mapping[str, Any], dtype: torch.dtype = torch.float64) -> Network:
+def network(model: Model, start: Mapping[str, Any], dtype: torch.dtype = torch.float64) -> Network:
     """Build the torch network of a spec, which for a theory model is its twin.
 
     Parameters
     ----------
-    model : Spec
+    model : Model
         Any model: those in `TWINS` have a network of their own, others are evaluated from their symbolic logits.
     start : mapping
         Weight name -> initial value.

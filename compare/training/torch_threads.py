@@ -8,7 +8,7 @@ from threading import Lock
 
 import torch
 
-from ...theory.models.spec import Spec
+from ...theory.models.model import Model
 
 # Flops of one product below which a single thread costs at most a tenth on an idle machine (the demo preset), and saves
 # up to fifty times on one whose other cores are busy, where the threads of each small product wait for one another.
@@ -54,7 +54,7 @@ def one_torch_thread() -> Iterator[None]:
 
 
 @contextmanager
-def torch_threads(model: Spec, rows: int) -> Iterator[None]:
+def torch_threads(model: Model, rows: int) -> Iterator[None]:
     """Run with one torch thread if products of `rows` rows are small; the former number is put back."""
     largest = max(a * b for a, b in model.weights.values())
     if 2.0 * rows * largest >= SINGLE_THREAD_FLOPS:

@@ -17,7 +17,7 @@ from ...theory.base.disk.destination import file_destination
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, flag, integer, kind_of, positive
 from ...theory.data.dataset import Dataset
-from ...theory.models.spec import Spec
+from ...theory.models.model import Model
 from .batches import CHUNK
 from .checkpoint import load_checkpoint
 from .settings import TrainingSettings
@@ -26,7 +26,7 @@ from .training_run import TrainingRun
 
 
 def train(
-    model: Spec,
+    model: Model,
     data: Dataset,
     start: Mapping[str, Any],
     optimizer: str | Optimizer = "gd",
@@ -56,7 +56,7 @@ def train(
 
     Parameters
     ----------
-    model : theory.Model or decoder.Decoder
+    model : theory.Model
         What to train; `networks.TWINS` holds its torch network.
     data : Dataset
         Weighted sequences of the model's vocabulary.
@@ -78,7 +78,7 @@ def train(
     seed : int
         Of the minibatches.
     dtype : {"float64", "float32"}, optional
-        Precision of training, by default float64, and float32 for a `Decoder`; the trajectory is float64 either way.
+        Precision of training, by default float64; the trajectory is float64 either way.
     weight_decay : float, optional
         Decay rate per unit of flow time, by default 0: decoupled in "adamw", part of the gradient otherwise.
     schedule : WarmupCosine, Linear or callable, optional
@@ -94,8 +94,8 @@ def train(
         What the trajectory holds at each saved step. Losses and accuracies alone need no room, and are all there is
         to know of a large network's training then.
     measure_on : Dataset, optional
-        Where losses and accuracies are measured at each saved step if they are measured on the network at all (see
-        `keep`); by default all of `data`, which for much data takes longer than the steps between.
+        Where losses and accuracies are measured on the network at each saved step. By default they follow from the
+        weights that are kept, or are measured on all of `data`, which may take longer than the steps between.
     checkpoint : path, optional
         File to keep the run's state in, replaced atomically.
     checkpoint_every : int, optional
@@ -126,7 +126,7 @@ def train(
     IntegrationError
         If the loss stops being finite, or the time is used up; its ``trajectory`` holds everything before.
     """
-    kind_of("model", model, Spec, "such as EmbMLP(...)")
+    kind_of("model", model, Model, "such as EmbMLP(...)")
     model.check_data(data)
     for name, value in (("throw", throw), ("resume", resume), ("accept_changes", accept_changes)):
         flag(name, value)

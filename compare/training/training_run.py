@@ -20,10 +20,8 @@ from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
 from ...theory.data.dataset import Dataset
 from ...theory.models.model import Model
-from ...theory.models.spec import Spec
-from .batches import Batches, full_loss, loss_and_gradient
+from .batches import Batches, Measure, full_loss, loss_and_gradient
 from .checkpoint import CheckpointError, TrainingState, check_fit, save_checkpoint
-from .measure import Measure
 from .movers import mover
 from .networks import network
 from .settings import TrainingSettings, config_hash
@@ -50,7 +48,7 @@ class TrainingRun:
 
     def __init__(
         self,
-        model: Spec,
+        model: Model,
         data: Dataset,
         start: dict[str, np.ndarray],
         settings: TrainingSettings,
@@ -72,12 +70,12 @@ class TrainingRun:
         self.saved_steps: list[int] = []
         kept = start if settings.keep == "weights" else ()
         self.saved: dict[str, list[np.ndarray]] = {name: [] for name in kept}
-        # A theory model's losses follow from its weights; they are measured here only if those are not kept.
-        measuring = settings.keep == "observables" or not isinstance(model, Model)
+        # Losses follow from the weights of a theory model; they are measured where those are not kept, or where asked.
+        measuring = settings.keep == "observables" or measure_on is not None
         self._measure = Measure(model, measure_on or data, device) if measuring else None
         self.measured: dict[str, list[float]] = {}
         self._checkpoint, self._every, self._written = checkpoint, every, time.monotonic()
-        if isinstance(model, Model):  # of a network with residual paths the product says nothing
+        if "residual" not in map(model.role, start):  # of a network with such paths the product says nothing
             _warn_of_denormals(start, settings.dtype)
 
     def advance(self, progress: bool, max_seconds: float | None = None) -> Outcome:

@@ -48,9 +48,9 @@ def logits(
 
 def chunks(model: Model, n: int) -> Iterator[slice]:
     """Slices of n sequences, small enough for the intermediate arrays of a forward pass."""
-    widest = max(max(shape) for shape in model.weights.values())
-    numbers = widest * model.positions_read
-    size = CHUNK_PER_POSITION if model.per_position else max(1, CHUNK_NUMBERS // numbers)
+    widest = max(max(shape) for shape in model.weights.values()) * model.positions_read
+    size = max(1, CHUNK_NUMBERS // widest)
+    size = min(size, CHUNK_PER_POSITION) if model.per_position else size
     return (slice(i, min(i + size, n)) for i in range(0, n, size))
 
 

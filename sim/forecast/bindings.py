@@ -9,8 +9,8 @@ from math import exp, inf, isfinite, log, sqrt
 import numpy as np
 
 from ...theory.flows.powers import leading_order
-from ...theory.models.model import Model
 from ..optimizers.optimizer import GD, AdamW, Momentum, Optimizer, SignGD, Spectral
+from .signals import largest_norm_eps
 from .start_scales import LARGE, StartScales, rms
 
 EPS = 0.3  # over what it is added to
@@ -33,7 +33,7 @@ class Binding:
     Attributes
     ----------
     name : str
-        "layer_norm_eps", "adam_eps", "positions", "gamma", "activations", "attention", "logits", "balance",
+        "norm_eps", "adam_eps", "positions", "gamma", "activations", "attention", "logits", "balance",
         "learning_rate", "weight_decay" or "steps".
     value, limit : float
         What was found, and what it should stay below.
@@ -75,17 +75,17 @@ def find_bindings(start: StartScales) -> tuple[Binding, ...]:
     return tuple(sorted(found, key=lambda b: (whole and b.name in symptoms, -b.severity)))
 
 
-def layer_norm_eps(start: StartScales) -> Iterator[Binding]:
-    """LayerNorm's eps against the variance that it is added to: above it, the norm is a mere factor eps^(-1/2)."""
+def norm_eps(start: StartScales) -> Iterator[Binding]:
+    """A norm's eps against the mean square that it is added to: above it, the norm is a mere factor eps^(-1/2)."""
     variances = {block: float(np.mean(v)) for (block, kind), v in start.signals.items() if kind == "variance"}
     if not variances:
         return
     block, least = min(variances.items(), key=lambda item: item[1])
-    eps = start.model.layer_norm_eps  # pyright: ignore[reportAttributeAccessIssue]
+    eps = largest_norm_eps(start.model)
     reason = (
-        f"LayerNorm's eps {eps:.1e} outweighs the variance {least:.1e} in {block}: it no longer normalises"
+        f"eps {eps:.1e} of the norm outweighs the variance {least:.1e} in {block}: it no longer normalises"
     )
-    yield Binding("layer_norm_eps", _over(eps, least), EPS, reason, ("layer_norm_eps", least / 100.0))
+    yield Binding("norm_eps", _over(eps, least), EPS, reason, ("norm_eps", least / 100.0))
 
 
 def adam_eps(start: StartScales) -> Iterator[Binding]:
@@ -222,7 +222,7 @@ def too_slow(start: StartScales) -> Iterator[Binding]:
 
 def _faster(start: StartScales, ratio: float) -> float:
     """Gamma at which the escape, which goes as the scale to the power 2 - L, comes three times early enough."""
-    degree = leading_order(start.model) if isinstance(start.model, Model) else 2
+    degree = leading_order(start.model)
     if degree < 3 or ratio == inf:
         return 0.5
     return max(0.5, start.gamma - log(ENOUGH * ratio) / (degree - 2) / log(start.mean_width))
@@ -249,6 +249,6 @@ def _over(a: float, b: float) -> float:
 
 
 CHECKS: tuple[Callable[[StartScales], Iterator[Binding]], ...] = (
-    layer_norm_eps, adam_eps, positions, too_large, order_one, balance, learning_rate, unstable, weight_decay,
+    norm_eps, adam_eps, positions, too_large, order_one, balance, learning_rate, unstable, weight_decay,
     too_slow,
 )  # fmt: skip

@@ -18,7 +18,9 @@ from ..compile.compiler import evaluate_flow
 from ..integration.integrate import integrate
 from ..ode.events import Event
 
-MOST_TIMES = 1e4  # looked for, over the time in which the first gradient would move the weights by their own size
+MOST_TIMES = (
+    1e4  # looked for, over the time in which the first gradient would move the weights by their own size
+)
 RTOL = 1e-5
 
 

@@ -9,6 +9,7 @@ from math import inf, isnan, nan, sqrt
 import numpy as np
 
 from ..optimizers.optimizer import AdamW, SignGD
+from .signals import largest_norm_eps
 from .start_scales import StartScales, exponent, rms
 
 GPT2_WIDTH = 768  # to which exponents are translated
@@ -73,7 +74,7 @@ def rows_of(start: StartScales) -> Iterator[ScaleRow]:
     model, o = start.model, start.optimizer
     for name, w in start.weights.items():
         std = float(np.std(w))
-        if std == 0.0 and min(w.shape) == 1:  # gains and shifts of a LayerNorm
+        if std == 0.0 and min(w.shape) == 1:  # gains, shifts and biases
             continue
         gain = std * sqrt(model.width(name))
         yield ScaleRow(
@@ -86,8 +87,8 @@ def rows_of(start: StartScales) -> Iterator[ScaleRow]:
             )
     for (block, kind), values in start.signals.items():
         if kind == "variance":
-            eps = model.layer_norm_eps  # pyright: ignore[reportAttributeAccessIssue]
-            yield ScaleRow("floor", block, "LayerNorm's eps", eps, against=float(np.mean(values)))
+            eps = largest_norm_eps(model)
+            yield ScaleRow("floor", block, "eps of the norm", eps, against=float(np.mean(values)))
     if isinstance(o, AdamW | SignGD):
         for name, g in start.gradient.items():
             yield ScaleRow("floor", name, ADDED, o.eps, against=rms(g))

@@ -16,12 +16,11 @@ from ...theory.base.frozen import FrozenRecord
 from ...theory.base.validate import integer
 from ...theory.flows.flow import derive
 from ...theory.models.model import Model
-from ...theory.models.spec import Spec
 from ...theory.printing import html as markup
 from ..compile.compiler import evaluate_flow
 from ..optimizers.optimizer import GD, Momentum, Optimizer
 from .bindings import FEW, Binding, find_bindings, strongest_decay
-from .escape import Escape, predict_escape
+from .escape import CLOSURE, Escape, predict_escape
 from .scale_rows import ADDED, HEADERS, ScaleRow, rows_of
 from .signals import signals
 from .start_scales import StartScales
@@ -48,7 +47,9 @@ class Scales(FrozenRecord):
     bindings : tuple of Binding
         What binds, the worst first; empty where nothing does.
     escape : Escape or None
-        The predicted first escape; None for a network without symbolic logits.
+        The predicted first escape; None where the model has no closure.
+    why : str
+        Why it has none, such as an activation without a series; else empty.
     seconds : float
         Wall-clock time of everything.
     """
@@ -59,6 +60,7 @@ class Scales(FrozenRecord):
     regime: str
     bindings: tuple[Binding, ...]
     escape: Escape | None
+    why: str
     seconds: float
 
     @property
@@ -127,7 +129,7 @@ class Scales(FrozenRecord):
 
     def _said(self) -> Iterator[str]:
         if self.escape is None:
-            yield f"The first escape is not predicted: {self.model} has no symbolic logits."
+            yield f"The first escape is not predicted: {self.why}"
         else:
             yield from self.escape.sentences()
         if damped := [r.block for r in self.rows if r.name == ADDED and r.ratio > 1.0]:
@@ -137,7 +139,7 @@ class Scales(FrozenRecord):
 
 
 def scales(
-    model: Spec,
+    model: Model,
     start: Mapping[str, Any],
     data: Dataset,
     optimizer: Optimizer | None = None,
@@ -149,8 +151,8 @@ def scales(
 
     Parameters
     ----------
-    model : Spec
-        A theory model, or a `Decoder`, for which there is no prediction with LayerNorm.
+    model : Model
+        The network; one whose activation has no series at 0, such as relu, has no closure and no prediction.
     start : dict
         Weight name -> array (rows, cols).
     data : Dataset
@@ -170,7 +172,7 @@ def scales(
         For malformed input.
     """
     began = time.perf_counter()
-    if not isinstance(model, Spec):
+    if not isinstance(model, Model):
         raise FieldError("model", f"must be a network such as EmbMLP(...), got {type(model).__name__}.")
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise FieldError("optimizer", f"must be an Optimizer such as AdamW(1e-3), got {optimizer!r}.")
@@ -178,33 +180,36 @@ def scales(
     if optimizer is not None:
         optimizer.of_weights(model.weights)
     model.check_data(data)
-    look = _look(model, model.validate(start), data, optimizer, steps)
+    why = _not_predicted(model)
+    look = _look(model, model.validate(start), data, optimizer, steps, why)
     return Scales(
         model.name, "gradient flow" if optimizer is None else str(optimizer), tuple(rows_of(look)), look.regime,
-        find_bindings(look), look.escape, time.perf_counter() - began,
+        find_bindings(look), look.escape, why, time.perf_counter() - began,
     )  # fmt: skip
 
 
 def _look(
-    model: Spec, weights: dict[str, np.ndarray], data: Dataset, optimizer: Optimizer | None, steps: int | None
+    model: Model,
+    weights: dict[str, np.ndarray],
+    data: Dataset,
+    optimizer: Optimizer | None,
+    steps: int | None,
+    why: str,
 ) -> StartScales:
+    slopes = evaluate_flow(derive(model, "exact"), data, weights)
+    gradient = {name: -slope for name, slope in slopes.items()}
     escape = free = None
     due = nan
-    if isinstance(model, Model):
-        slopes = evaluate_flow(derive(model, "exact"), data, weights)
-        gradient = {name: -slope for name, slope in slopes.items()}
+    if not why:
         escape = free = predict_escape(model, data, weights, optimizer)
         late = steps is not None and not escape.steps <= FEW * steps
         if optimizer is not None and (late or escape.steps == inf):
             due = _due(model, data, weights, optimizer)
-        slow = isfinite(due) and not isinstance(
-            optimizer, GD | Momentum
-        )  # decay or not, the rate is what it waits for
+        # Decay or not, the rate is what it waits for.
+        slow = isfinite(due) and not isinstance(optimizer, GD | Momentum)
         if optimizer is not None and not slow and strongest_decay(optimizer)[1] * escape.t > NO_MATTER:
             freed = replace(optimizer, weight_decay=0.0, decays={})
             free = predict_escape(model, data, weights, freed, when_only=True)
-    else:
-        gradient = model.gradient(data, weights)
     gains = {
         name: float(np.std(w)) * sqrt(model.width(name))
         for name, w in weights.items()
@@ -230,6 +235,15 @@ def _due(model: Model, data: Dataset, start: Mapping[str, np.ndarray], optimizer
         return inf
     moving = replace(optimizer, learning_rate=SANE * size, schedule=None)
     return predict_escape(model, data, start, moving, when_only=True).t
+
+
+def _not_predicted(model: Model) -> str:
+    """Why there is no closure to predict an escape by; empty if there is one."""
+    try:
+        derive(model, CLOSURE)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _tabular(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

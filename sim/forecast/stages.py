@@ -21,7 +21,6 @@ from ...theory.data.inputs import build_inputs
 from ...theory.exact.keys_and_queries import key_query
 from ...theory.flows.flow import derive
 from ...theory.models.model import Model
-from ...theory.models.spec import Spec
 from ..integration.integrate import integrate
 from ..ode.outcome import Status
 from ..trajectory.trajectory import Trajectory
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 INNER = ("W_Q", "W_K")
 
 
-def value_direction(model: Spec, data: Dataset, weights: Mapping[str, Any]) -> Float[np.ndarray, " d_vocab"]:
+def value_direction(model: Model, data: Dataset, weights: Mapping[str, Any]) -> Float[np.ndarray, " d_vocab"]:
     """Direction v in which the values grow first: the top left singular vector of ``W_E^T M``, or of M one-hot.
 
     M is the signature of the mean token, ``sum_i w_i (c(X_i)/L)^T g_i``, with g the labels' pull on the logits at zero
@@ -51,7 +50,7 @@ def value_direction(model: Spec, data: Dataset, weights: Mapping[str, Any]) -> F
     return np.linalg.svd(signature, full_matrices=False)[0][:, 0]
 
 
-def _pull(model: Spec, labels: np.ndarray) -> np.ndarray:
+def _pull(model: Model, labels: np.ndarray) -> np.ndarray:
     if model.outputs == 1:
         return np.where(labels[:, None] > 0, 1.0, -1.0)
     unit = np.eye(model.outputs)[labels]

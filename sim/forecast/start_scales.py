@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...theory.models.spec import Spec
+from ...theory.models.model import Model
 from ..optimizers.optimizer import Optimizer
 from .escape import Escape
 from .signals import Signals
@@ -39,7 +39,7 @@ class StartScales:
         Flow time of the escape at a sane rate, where it is too late for `steps` or does not come; nan elsewhere.
     """
 
-    model: Spec
+    model: Model
     weights: Mapping[str, np.ndarray]
     gains: Mapping[str, float]
     signals: Signals

@@ -28,7 +28,7 @@ def weight_axes(weights: Mapping[str, np.ndarray], model: Any = None) -> dict[st
     ----------
     weights : mapping
         Weight name -> array (n_t, rows, cols).
-    model : Spec or None
+    model : Model or None
         Whose dimensions name them: ``weight("W_E", "d_vocab", "d_model")`` has the axes d_vocab and d_model.
 
     Returns

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     import xarray
 
     from ...theory.data.dataset import Dataset
-    from ...theory.models.spec import Spec
+    from ...theory.models.model import Model
 
 _RECORDS = ("outcome", "statistics", "provenance", "events", "weights", "model", "data")  # as JSON
 
 
-def load_trajectory(path: str | Path, model: Spec | None = None, data: Dataset | None = None) -> Trajectory:
+def load_trajectory(path: str | Path, model: Model | None = None, data: Dataset | None = None) -> Trajectory:
     """Load what `Trajectory.save` wrote.
 
     Parameters
     ----------
     path : path
         A file written by `Trajectory.save`.
-    model, data : Spec, Dataset or None
+    model, data : Model, Dataset or None
         Those of the run, to compute further observables; checked against the record in the file.
 
     Raises

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,42 +32,30 @@ from ...theory.base.arrays import cosine_matrix
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
     from ...theory.models.model import Model
-    from ...theory.models.spec import Spec
 
 _UNITS = {"loss": "nats", "norm": "weight", "singular_values": "weight"}
 
 
 def observable_names(
-    weights: Mapping[str, np.ndarray], model: Spec | None = None, data: Dataset | None = None
+    weights: Mapping[str, np.ndarray], model: Model | None = None, data: Dataset | None = None
 ) -> tuple[str, ...]:
-    """Names of all observables that can be computed from what is given.
-
-    A network without symbolic logits has neither losses, which are measured as it trains, nor known invariants.
-    """
+    """Names of all observables that can be computed from what is given."""
     names: list[str] = []
-    symbolic = model is None or has_logits(model)
-    if model is not None and data is not None and symbolic and weights:
+    if model is not None and data is not None and weights:
         for kind in ("loss", "accuracy"):
             names += [kind, *(f"{kind}/{group}" for group in data.group_names)]
     for kind in ("norm", "singular_values", "effective_rank"):
         names += [f"{kind}/{name}" for name in weights]
     if "W_E" in weights and data is not None:
         names += [f"cosine/{group}" for group in data.token_groups]
-    names += [f"invariant/{name}" for name in _invariant_names(weights)] if symbolic else []
+    names += [f"invariant/{name}" for name in _invariant_names(weights)]
     return tuple(names)
-
-
-def has_logits(model: Spec) -> TypeGuard[Model]:
-    """Whether a network is a theory model, with symbolic logits."""
-    from ...theory.models.model import Model
-
-    return isinstance(model, Model)
 
 
 def observe(
     name: str,
     weights: Mapping[str, np.ndarray],
-    model: Spec | None = None,
+    model: Model | None = None,
     data: Dataset | None = None,
     closure: str = "exact",
 ) -> dict[str, np.ndarray]:
@@ -79,7 +67,7 @@ def observe(
         The observable.
     weights : dict
         Weight name -> (n_t, rows, cols).
-    model, data : Spec, Dataset or None
+    model, data : Model, Dataset or None
         Needed for losses and accuracies, and for cosines.
     closure : str
         Whose logits the losses and accuracies are computed with: "exact" is the network itself.
@@ -90,7 +78,7 @@ def observe(
         Observable name -> array, time axis first.
     """
     kind, _, rest = name.partition("/")
-    if model is not None and data is not None and kind in ("loss", "accuracy") and has_logits(model):
+    if model is not None and data is not None and kind in ("loss", "accuracy"):
         return losses(model, weights, data, closure)
     if kind == "norm":
         return {name: np.linalg.norm(weights[rest], axis=(1, 2))}

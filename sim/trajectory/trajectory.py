@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from ...theory.data.dataset import Dataset
     from ...theory.models.model import Model
-    from ...theory.models.spec import Spec
 
 
 SPECTRA = ("singular_values/", "effective_rank/")
@@ -60,7 +59,7 @@ class Trajectory(FrozenRecord):
         JSON-able record of what it was made with.
     steps : ndarray of int, shape (n_t,), or None
         Training steps at `t`.
-    model, data : Spec, Dataset or None
+    model, data : Model, Dataset or None
         What losses, accuracies and cosines are computed from; a model without symbolic logits gives no losses.
     events : dict
         Event name -> flow times of its zeros.
@@ -79,7 +78,7 @@ class Trajectory(FrozenRecord):
     statistics: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     steps: Int[np.ndarray, " n_t"] | Float[np.ndarray, " n_t"] | None = None
-    model: Spec | None = None
+    model: Model | None = None
     data: Dataset | None = None
     events: Mapping[str, Float[np.ndarray, " n_found"]] = field(default_factory=dict)
     start: Mapping[str, Float[np.ndarray, "rows cols"]] | None = None
@@ -201,14 +200,12 @@ class Trajectory(FrozenRecord):
         Raises
         ------
         ValueError
-            If either is missing, or the network has no symbolic logits.
+            If either is missing.
         """
         if self.model is None or self.data is None:
             raise ValueError(
                 "`trajectory` lacks its model or data: load_trajectory(path, model=..., data=...)."
             )
-        if not observables.has_logits(self.model):
-            raise ValueError(f"`trajectory` is of a {self.model.name}, for which there is no theory.")
         return self.model, self.data
 
     @cached_property

@@ -49,7 +49,7 @@ def evaluate_all(
     exprs: Mapping[str, Matrix], values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]
 ) -> dict[str, Array]:
     """Values of several expressions by name, each shared sub-expression once: for arrays small enough to keep all."""
-    once = _KeptEvaluation(values, sizes)
+    once = KeptEvaluation(values, sizes)
     return {name: once(expr) for name, expr in exprs.items()}
 
 
@@ -199,7 +199,9 @@ class _Evaluation(Traversal):
         return self.dense(node)[rows, cols]
 
 
-class _KeptEvaluation(_Evaluation):
+class KeptEvaluation(_Evaluation):
+    """Values and entries of several expressions in the same arrays, each shared part once."""
+
     def __call__(self, node: Matrix) -> Array:
         """The value, kept."""
         return Traversal.__call__(self, node)

@@ -34,6 +34,11 @@ OPTIMIZERS: dict[str, tuple[str, ...]] = {
     "signgd": ("batch_size", "eps"),
     "spectral": ("batch_size", "momentum", "eps"),
 }
+# Of decoders; the first two may be left out, which an experiment writes as "none".
+NORMS = ("pre", "post")
+POSITIONS = ("learned", "rotary")
+NORM_KINDS = ("layer", "rms")
+PREDICT = ("last", "all")
 
 # Model -> what is its own to choose beside the loss and the sizes of the data (d_vocab, n_ctx): its other fields.
 MODELS: dict[str, tuple[str, ...]] = {

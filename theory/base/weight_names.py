@@ -45,7 +45,7 @@ NETWORK = (
     *("register_load_state_dict_pre_hook", "register_module", "register_parameter"),
     *("register_state_dict_post_hook", "register_state_dict_pre_hook", "requires_grad_", "set_extra_state"),
     *("set_submodule", "share_memory", "state_dict", "to", "to_empty", "train", "training", "type", "xpu"),
-    *("zero_grad", "activation", "dtype", "model", "weights"),
+    *("zero_grad", "activation", "dtype", "model", "patterns", "weights"),
 )
 COORDINATES = ("t", "step")  # of a trajectory's file
 PRINTED = ("I", "Pi", "o", "T")  # signs of equations as text
@@ -95,5 +95,11 @@ def weight_name(name: Any) -> str:
             raise FieldError(
                 "weight_symbols",
                 f"have a weight called {name!r}, which is {meaning}: give it a name of its own, such as W_{name}.",
+            )
+    for part in name.split("."):  # blocks.0.W_Q lies in modules of modules, which have attributes too
+        if part in NETWORK:
+            raise FieldError(
+                "weight_symbols",
+                f"have a weight called {name!r}, of which {part!r} is an attribute of torch networks: rename it.",
             )
     return name

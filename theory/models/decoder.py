@@ -16,12 +16,12 @@ from ..algebra.matrices import apply, diagonal, product, total, transpose
 from ..algebra.nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
 from ..algebra.scalars.activations import Activation
 from ..base.errors import FieldError
-from ..base.validate import choice, real
+from ..base.names import NORM_KINDS, NORMS, POSITIONS, PREDICT
+from ..base.validate import choice, integer, real
+from ..data.dataset import Dataset
 from ..data.inputs import D_HEAD, D_MODEL, weight
 from ..data.positions import ALL, LAST, Rows, head_selector, position_inputs
 from .model import Model
-
-NORMS, KINDS, POSITIONS, PREDICT = ("pre", "post"), ("layer", "rms"), ("learned", "rotary"), ("last", "all")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Decoder(Model):
         ):
             if value is not None:
                 choice(name, value, known)
-        choice("norm_kind", self.norm_kind, KINDS)
+        choice("norm_kind", self.norm_kind, NORM_KINDS)
         choice("predict", self.predict, PREDICT)
         object.__setattr__(self, "norm_eps", real("norm_eps", self.norm_eps))
         if self.norm_eps < 0.0:
@@ -107,8 +107,10 @@ class Decoder(Model):
             raise FieldError(
                 "d_head", f"is {self.d_head}, but rotary positions turn pairs of entries: make it even."
             )
-        if self.padding is not None and not 0 <= self.padding < self.d_vocab:
-            raise FieldError("padding", f"must be a token from 0 to {self.d_vocab - 1}, got {self.padding}.")
+        if self.padding is not None:
+            object.__setattr__(self, "padding", integer("padding", self.padding, 0))
+            if self.padding >= self.d_vocab:
+                raise FieldError("padding", f"must be a token below {self.d_vocab}, got {self.padding}.")
 
     @property
     def weight_symbols(self) -> tuple[sp.MatrixSymbol, ...]:
@@ -178,12 +180,31 @@ class Decoder(Model):
         following[np.cumsum(real.sum(axis=1)) - 1] = labels
         return following
 
-    def row_weights(self, weights: np.ndarray, sequences: np.ndarray) -> np.ndarray:
-        """As `Spec.row_weights`; each sequence counts by its weight, shared by its positions without padding."""
+    def row_counts(self, sequences: np.ndarray) -> np.ndarray:
+        """As `Spec.row_counts`; padding has no row."""
         if not self.per_position or self.padding is None:
-            return super().row_weights(weights, sequences)
-        lengths = (sequences != self.padding).sum(axis=1)
-        return np.repeat(weights / lengths, lengths)
+            return super().row_counts(sequences)
+        return (sequences != self.padding).sum(axis=1)
+
+    def check_data(self, data: Dataset) -> None:
+        """As `Spec.check_data`; with `padding`, every sequence must have a token and a label that are none.
+
+        Raises
+        ------
+        ValueError
+            If one has not.
+        """
+        if self.padding is not None and isinstance(data, Dataset):
+            for what, padded in (
+                ("sequence {} is all padding", (data.sequences == self.padding).all(axis=1)),
+                ("the label of sequence {} is the padding", data.labels == self.padding),
+            ):
+                if padded.any():
+                    row = int(np.argmax(padded))
+                    raise ValueError(
+                        f"{what.format(row)}, token {self.padding}: leave it out, there is nothing to predict."
+                    )
+        super().check_data(data)
 
     def block(self, name: str) -> str:
         """Block that a weight belongs to, for `init`: "embed", "positions", "blocks.0", ..., "unembed"."""

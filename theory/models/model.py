@@ -155,6 +155,11 @@ def check_symbols(symbols: tuple[sp.MatrixSymbol, ...], own: set[str], logits: M
             raise FieldError(
                 "weight_symbols", f"have two symbols called {name!r}: give every one a name of its own."
             )
+        if inside := [other for other in names if other.startswith(f"{name}.")]:
+            raise FieldError(
+                "weight_symbols",
+                f"have a weight called {name!r} and one called {inside[0]!r}, which would lie inside it: rename one.",
+            )
         if name in own:
             raise FieldError(
                 "weight_symbols", f"have a weight called {name!r}, which is a field of the model: rename it."

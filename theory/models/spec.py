@@ -130,16 +130,6 @@ class Spec(_Fields, ABC):
         """Width of the stream: the field d_model, or else the columns of the first weight."""
         return getattr(self, "d_model", next(iter(self.weights.values()))[1])
 
-    def signals(
-        self, weights: Mapping[str, np.ndarray], sequences: np.ndarray
-    ) -> dict[tuple[str, str], np.ndarray]:
-        """Values in a forward pass, by (block, kind), of a network that has no symbolic logits; see `sim.scales`."""
-        return {}
-
-    def gradient(self, data: Dataset, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Gradient of the loss by weight, of a network that has no symbolic logits; none if it is not known."""
-        return {}
-
     def init(
         self, gamma: float | Mapping[str, float], seed: int, convention: str = "rows"
     ) -> dict[str, np.ndarray]:
@@ -248,10 +238,14 @@ class Spec(_Fields, ABC):
             return labels
         return np.concatenate([sequences[:, 1:], labels[:, None]], axis=1).ravel()
 
+    def row_counts(self, sequences: np.ndarray) -> np.ndarray:
+        """How many rows of the logits each of sequences (m, n_ctx) has."""
+        return np.full(len(sequences), sequences.shape[1] if self.per_position else 1)
+
     def row_weights(self, weights: np.ndarray, sequences: np.ndarray) -> np.ndarray:
-        """Weight of every row of the logits, of sequences (m, n_ctx) with `weights` (m,)."""
-        n_ctx = sequences.shape[1]
-        return np.repeat(weights / n_ctx, n_ctx) if self.per_position else weights
+        """Weight of every row of the logits: sequences (m, n_ctx) with `weights` (m,) share theirs among their rows."""
+        counts = self.row_counts(sequences)
+        return np.repeat(weights / counts, counts)
 
     def spec(self) -> dict[str, Any]:
         """Class name and fields as JSON-able values."""

@@ -14,9 +14,9 @@ from ....sim.trajectory.trajectory import Trajectory
 from ....theory.data.dataset import Dataset
 from ....theory.data.interventions import subset
 from ....theory.data.tasks import CompositeTask
+from ....theory.models.decoder import Decoder
 from ...plots.panels import GROUP_COLOURS as GROUP_COLOURS
 from ...plots.panels import label_entropy as label_entropy
-from ...training.decoder import Decoder
 from ...training.train import train
 
 LEARNT = 0.75  # of the entropy of a group's labels: below it a network knows more than their frequencies
@@ -44,7 +44,7 @@ class _Recipe(Protocol):
 def train_decoder(
     recipe: _Recipe, model: Decoder, data: Dataset, gamma: float, seed: int, save_at: Any, **more: Any
 ) -> Trajectory:
-    """Train from A2's initialisation with AdamW, warm-up, cosine and clipping."""
+    """Train from A2's initialisation with AdamW, warm-up, cosine and clipping, in float32: curves need no more."""
     return train(
         model,
         data,
@@ -59,6 +59,7 @@ def train_decoder(
         schedule=WarmupCosine(recipe.warmup, recipe.steps),
         clip=recipe.clip,
         device=recipe.device,
+        dtype="float32",
         **more,
     )
 
@@ -87,7 +88,7 @@ class Regime:
     clip: float = 1.0
     n_layers: int = 2
     n_heads: int = 1
-    layer_norm: str | None = "pre"
+    norm: str | None = "pre"
     activation: str = "gelu"
     device: str = "cpu"
     measured: int = (
@@ -113,7 +114,7 @@ class Regime:
             data.n_ctx,
             self.n_layers,
             self.n_heads,
-            self.layer_norm,
+            self.norm,
             activation=self.activation,
         )
 

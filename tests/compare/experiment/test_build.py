@@ -12,6 +12,7 @@ from smallinit.compare.experiment.outputs import summary, writers
 from smallinit.compare.sweep.plan import read_sweep
 from smallinit.sim import WarmupCosine, integrate, load_trajectory
 from smallinit.sim.optimizers.specs import optimizer_of
+from smallinit.theory import Decoder
 from smallinit.theory.base.errors import InputError
 from smallinit.theory.base.names import MODELS
 
@@ -122,6 +123,7 @@ KEYS = {key: {"activation": "tanh", "unembed": True, "positions": False}.get(key
 def test_a_key_that_the_model_lacks_is_refused(tmp_path, model, key):
     path = tmp_path / "a.toml"
     value = {True: "true", False: "false", "tanh": '"tanh"'}.get(KEYS[key], KEYS[key])
+    value = '"rotary"' if (model, key) == ("Decoder", "positions") else value
     path.write_text(f'[model]\nname = "{model}"\n{key} = {value}\n')
     if key in MODELS[model]:
         experiment = load(path).experiment
@@ -137,7 +139,7 @@ def test_a_key_that_the_model_lacks_is_refused(tmp_path, model, key):
 def test_only_the_models_keys_are_written(tmp_path, model):
     experiment = load(None, "demo", {"model.name": model}).experiment
     written = experiment.model_dump(mode="json", exclude_none=True)["model"]
-    assert set(written) == {"name", *MODELS[model]}
+    assert set(written) == {"name", *MODELS[model]} - {"padding"}  # which is absent where there is none
     (tmp_path / "again.toml").write_text(to_toml(experiment))
     again = load(tmp_path / "again.toml").experiment
     assert again == experiment
@@ -307,3 +309,93 @@ def load_text(text, tmp_path):
 def test_optimizers_that_do_not_fit_are_refused(tmp_path, said, says):
     with pytest.raises(InputError, match=says):
         of(said, tmp_path=tmp_path).optimizer()
+
+
+DECODER = '[model]\nname = "Decoder"\nd_model = 8\nd_head = 4\nd_mlp = 6\n'
+
+
+def test_every_key_of_a_decoder_reaches_it(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text(
+        DECODER + 'n_layers = 3\nn_heads = 2\nnorm = "post"\nnorm_kind = "rms"\nnorm_eps = 0\ngains = false\n'
+        'biases = true\ntied = true\npositions = "rotary"\nactivation = "relu"\npredict = "all"\npadding = 0\n'
+    )
+    model = build(load(path, "demo")).model
+    sizes = {"d_vocab": 51, "d_model": 8, "d_head": 4, "d_mlp": 6, "n_ctx": 3, "n_layers": 3, "n_heads": 2}
+    switches = {
+        "norm": "post",
+        "norm_kind": "rms",
+        "norm_eps": 0.0,
+        "gains": False,
+        "biases": True,
+        "tied": True,
+    }
+    assert model == Decoder(
+        **sizes, **switches, positions="rotary", activation="relu", predict="all", padding=0
+    )
+
+
+def test_defaults_of_a_decoder_are_those_of_its_class(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text(DECODER)
+    loaded = load(path, "demo")
+    assert build(loaded).model == Decoder(51, d_model=8, d_head=4, d_mlp=6, n_ctx=3)
+    flags = {"model.norm": "none", "model.positions": "none", "model.norm_eps": 1e-3}
+    bare = build(load(path, "demo", flags)).model
+    assert bare == Decoder(
+        51, d_model=8, d_head=4, d_mlp=6, n_ctx=3, norm=None, positions=None, norm_eps=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("positions = true", "`model.positions` of Decoder must be learned, rotary or none, got True"),
+        ("positions = 3", "`model.positions` must be true, false or one of learned, rotary, none, got 3"),
+        ('positions = "rotari"', "`model.positions` 'rotari' is unknown; did you mean 'rotary'?"),
+        ('norm = "before"', "`model.norm` 'before' is unknown; choose one of pre, post, none"),
+        ("norm_eps = -1.0", "`model.norm_eps` should be greater than or equal to 0, got -1"),
+        ("padding = 51", "[model] `padding` must be a token below 51, got 51"),
+        ('activation = "sigmoid"', "`model.activation` 'sigmoid' breaks Assumption 1"),
+        ("padding = 30", "[model] the label of sequence"),
+    ],
+)
+def test_what_a_decoder_is_not_is_refused(tmp_path, line, sentence):
+    path = tmp_path / "a.toml"
+    path.write_text(f"{DECODER}{line}\n")
+    with pytest.raises(InputError) as caught:
+        build(load(path, "demo"))
+    assert str(caught.value).startswith(sentence)
+    assert f"(in {path}" in str(caught.value)
+
+
+def test_positions_of_a_transformer_do_not_become_those_of_a_decoder(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text('[model]\nname = "OneLayerTransformer"\npositions = true\n')
+    loaded = load(path, "demo", {"model.name": "Decoder"})
+    assert loaded.experiment.model.positions == "learned"
+
+
+def test_the_paper_sized_decoder_fits_together():
+    built = build(load(preset="decoder-paper"))
+    assert built.data.d_vocab == 161
+    assert built.data.n_ctx == 9
+    assert built.model.weights["blocks.1.W_in"] == (200, 800)
+    assert "blocks.1.W_in" in built.flows()["softmax"].equations
+    assert built.batch_size() == 100
+
+
+def test_the_small_decoder_learns_reasoning_before_memory():
+    flags = {
+        "training.steps": 200,
+        "theory.points": 3,
+        "training.dtype": "float32",
+        "training.keep": "observables",
+    }
+    run = build(load(preset="decoder", flags=flags)).train()
+    memory, reasoning, held_out = (
+        run[f"loss/{g}"][-1] for g in ("memory", "reasoning-train", "reasoning-test")
+    )
+    assert memory > 2.7
+    assert reasoning < 2.2
+    assert held_out < 2.3

@@ -42,7 +42,9 @@ def test_defaults_are_the_papers_task():
         assert getattr(task, name) == getattr(theirs, name)
 
 
-@pytest.mark.parametrize(("preset", "d_vocab", "training_rows"), [("demo", 51, 960), ("paper", 161, 19_800)])
+@pytest.mark.parametrize(
+    ("preset", "d_vocab", "training_rows"), [("demo", 51, 960), ("paper", 161, 19_800), ("decoder", 51, 960)]
+)
 def test_presets_have_the_stated_size(preset, d_vocab, training_rows):
     from smallinit.compare.experiment.build import build_data
 
@@ -84,7 +86,7 @@ def test_task_and_data_in_one_file_are_refused(tmp_path):
     )
 
 
-@pytest.mark.parametrize("preset", ["demo", "paper"])
+@pytest.mark.parametrize("preset", ["demo", "paper", "decoder", "decoder-paper"])
 def test_resolved_experiment_reads_back_identically(tmp_path, preset):
     experiment = load(preset=preset).experiment
     again = load(write(tmp_path, to_toml(experiment))).experiment

@@ -5,9 +5,9 @@ import pytest
 
 from smallinit.compare import plot_similarity, similarity_overlay, train
 from smallinit.compare.overlays.similarity_overlay import first_stage_end, frequent_tokens
-from smallinit.compare.training.decoder import Decoder
 from smallinit.sim import integrate
 from smallinit.theory import (
+    Decoder,
     EmbMLP,
     Lexicon,
     OneLayerTransformer,
@@ -76,7 +76,7 @@ def test_bigrams_are_what_a_model_of_every_position_is_driven_by(weighted):
     np.testing.assert_allclose(pairs.signature(), total, atol=1e-12)
     np.testing.assert_allclose(signature_similarity(pairs, "X_last"), cosine_matrix(total), atol=1e-12)
     # the gradient of the full decoder at a small start, every position's loss: along M W_U^T, row by row
-    model = Decoder(v, 400, 8, 8, weighted.n_ctx, 1, layer_norm=None, positions=False, next_token=True)
+    model = Decoder(v, 400, 8, 8, weighted.n_ctx, 1, norm=None, positions=None, predict="all")
     start = model.init(2.0, seed=0)
     run = train(model, weighted, start, learning_rate=1e-3, steps=1, save_at=2, dtype="float64")
     moved = (run.weights["W_E"][1] - start["W_E"]) / 1e-3

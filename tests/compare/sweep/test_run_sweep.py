@@ -137,6 +137,24 @@ def test_what_no_point_takes_is_refused_before_any_work(tmp_path, old, new, mess
     assert not (tmp_path / "out").exists()
 
 
+DECODER = TINY.replace(
+    '"init.gamma" = [0.6, 0.8]\n"init.seed" = "0-2"',
+    '"model.norm" = ["pre", "none"]\n"model.norm_eps" = [1e-5, 0.1]\n"model.positions" = ["rotary", "none"]',
+).replace("[model]\n", '[sweep]\nrun = ["train"]\n[model]\nname = "Decoder"\nd_head = 2\n')
+
+
+def test_keys_of_a_decoder_are_axes(tmp_path):
+    data = run_sweep(write(tmp_path, DECODER), tmp_path / "out").to_xarray()
+    loss = data["loss"].sel(run="training").isel(time=-1)
+    assert np.isfinite(loss).all()
+    bare = loss.sel({"model.norm": "none"})
+    assert (bare.sel({"model.norm_eps": 1e-5}) == bare.sel({"model.norm_eps": 0.1})).all()
+    assert (loss.sel({"model.norm_eps": 1e-5}) != loss.sel({"model.norm_eps": 0.1})).any()
+    gains = data["norm/blocks.0.ln1.w"].sel(run="training")
+    assert np.isnan(gains.sel({"model.norm": "none"})).all()
+    assert np.isfinite(gains.sel({"model.norm": "pre"})).all()
+
+
 def test_running_again_computes_nothing_and_extending_reuses(tmp_path, monkeypatch):
     out = tmp_path / "out"
     first = run_sweep(write(tmp_path), out).to_xarray()

@@ -4,9 +4,12 @@ import sympy as sp
 import torch
 
 from smallinit import theory
+from smallinit.compare import train
 from smallinit.compare.training.networks import EmbMLPNetwork, SymbolicNetwork, network
 from smallinit.compare.training.torch_function import torch_function
+from smallinit.sim import AdamW, load_trajectory
 from smallinit.sim.compile.logits import logits
+from smallinit.theory.base.disk.npz import read_arrays
 
 x = sp.Symbol("x", real=True)
 EXPRESSIONS = [
@@ -103,3 +106,34 @@ def test_a_network_of_symbols_sees_what_is_written_to_its_batch_and_lets_nobody_
     expected = SymbolicNetwork(model, start)(torch.tensor([[4, 2], [3, 3]]))
     assert torch.equal(net(batch), expected)
     assert not torch.equal(before, expected)
+
+
+class OwnDecoder(theory.Decoder):
+    """Nobody knows it: it gets the network of its symbolic logits."""
+
+
+@pytest.mark.parametrize("options", [{"n_heads": 2, "positions": "rotary"}, {"norm": "post", "padding": 0}])
+def test_weights_with_dots_in_their_names(options, tmp_path):
+    sizes = {"d_vocab": 7, "d_model": 6, "d_head": 4, "d_mlp": 5, "n_ctx": 3, "biases": True} | options
+    known, own = theory.Decoder(**sizes), OwnDecoder(**sizes)
+    start = own.init(0.4, 0)
+    rows = np.array([[1, 2, 3], [4, 4, 5], [6, 1, 2]])
+    data = theory.Dataset(rows, [1, 2, 3], 7)
+    net = network(own, start)
+    assert isinstance(net, SymbolicNetwork)
+    assert {name: tuple(p.shape) for name, p in net.named_parameters()} == own.weights
+    wanted = network(known, start)(torch.tensor(rows)).detach().numpy()
+    np.testing.assert_allclose(net(torch.tensor(rows)).detach().numpy(), wanted, rtol=1e-11)
+    run = train(own, data, start, AdamW(1e-2), steps=6, save_at=[0, 3, 6])
+    file = tmp_path / "state.npz"
+    train(own, data, start, AdamW(1e-2), steps=3, save_at=[0, 3], checkpoint=file)
+    again = train(own, data, start, AdamW(1e-2), steps=6, save_at=[0, 3, 6], checkpoint=file, resume=True)
+    loaded = load_trajectory(run.save(tmp_path / "run.nc"), own, data)
+    table = run.to_dataframe()
+    for name in own.weights:
+        np.testing.assert_array_equal(again.weights[name], run.weights[name])
+        np.testing.assert_array_equal(loaded.weights[name], run.weights[name])
+        assert f"norm/{name}" in table
+    np.savez(tmp_path / "start.npz", **run.state(-1))
+    stored = read_arrays(tmp_path / "start.npz", (), tuple(own.weights))
+    np.testing.assert_array_equal(stored["blocks.1.W_O"], run.weights["blocks.1.W_O"][-1])

@@ -6,11 +6,10 @@ from math import inf
 import numpy as np
 import pytest
 
-from smallinit.compare import Decoder
 from smallinit.sim import GD, AdamW, Momentum, SignGD, WarmupCosine, scales
 from smallinit.sim.compile.companions import largest_curvature
 from smallinit.sim.forecast import escape
-from smallinit.theory import CompositeTask, EmbMLP, OneLayerTransformer, derive
+from smallinit.theory import CompositeTask, Decoder, EmbMLP, OneLayerTransformer, derive
 
 DATA = CompositeTask(range(11, 31), range(1, 6), range(6, 11), masked=((6, 8), (8, 6))).dataset()
 MLP = EmbMLP(51, 100, 100)
@@ -33,21 +32,21 @@ def scaled(model, factors, gamma=0.8):
 
 # name -> model, start, optimizer, steps, what binds, a part of the number to change
 PLANTED = {
-    "LayerNorm's eps outweighs a small stream": (
+    "a norm's eps outweighs a small stream": (
         decoder(),
         decoder().init(1.6, 0, "d_model"),
         ADAM,
         None,
-        "layer_norm_eps",
-        "layer_norm_eps",
+        "norm_eps",
+        "norm_eps",
     ),
-    "LayerNorm's eps is set too large": (
-        decoder(layer_norm_eps=1e-2),
+    "a norm's eps is set too large": (
+        decoder(norm_eps=1e-2),
         decoder().init(0.8, 0, "d_model"),
         ADAM,
         None,
-        "layer_norm_eps",
-        "layer_norm_eps",
+        "norm_eps",
+        "norm_eps",
     ),
     "Adam's eps outweighs gradients": (MLP, MLP.init(0.8, 0), AdamW(1e-3, eps=1e-2), None, "adam_eps", "eps"),
     "positions swamp tokens": (decoder(), decoder().init(0.8, 0, "rows"), ADAM, None, "positions", "W_pos"),

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from hand_decoder import HandDecoder
 from helpers import MODELS, TRAVELS, data_for, random_data, random_weights
 
-from smallinit.compare import Decoder
 from smallinit.sim import GD, AdamW, Scales, scales
 from smallinit.sim.forecast.start_scales import exponent
-from smallinit.theory import AttentionOnly, EmbMLP, derive
+from smallinit.theory import AttentionOnly, Decoder, EmbMLP, derive
 
 DATA, MODEL = random_data(), EmbMLP(7, 5, 6)
 START = random_weights(MODEL, scale=0.1)
@@ -107,11 +108,34 @@ def test_the_model_of_one_hot_streams_leaves_zero():
 
 
 def test_keys_that_eps_outweighs_are_named():
-    model = Decoder(7, 8, 4, 8, 3, layer_norm=None)
+    model = Decoder(7, 8, 4, 8, 3, norm=None)
     found = scales(model, model.init(1.8, 0, "d_model"), DATA, AdamW(1e-3))
     assert "eps outweighs the gradients of blocks.0.W_Q, blocks.0.W_K" in str(found)
-    assert "not predicted" in str(found)
+    assert 0.0 < found.first_escape_steps < inf
+    assert {row.block for row in found.rows if row.kind == "signal"} == {"ends", "blocks.0", "blocks.1"}
+
+
+@pytest.mark.parametrize("eps", [1e-3, 0.0])
+def test_the_eps_of_a_norm_stands_beside_what_it_is_added_to(eps):
+    model = Decoder(7, 8, 4, 8, 3, norm_eps=eps, norm_kind="rms", predict="all")
+    data = random_data(n=8)
+    start = model.init(0.6, 0)
+    hand = HandDecoder(model, {name: torch.tensor(w) for name, w in start.items()})
+    hand.logits(data.sequences)
+    floors = {row.block: row for row in scales(model, start, data).rows if row.name == "eps of the norm"}
+    assert list(floors) == ["blocks.0", "blocks.1", "ends"]
+    for block, row in floors.items():
+        assert row.size == eps
+        assert row.against == pytest.approx(float(torch.cat(hand.seen[block, "variance"]).mean()), rel=1e-9)
+
+
+def test_what_has_no_closure_has_scales_without_a_prediction():
+    model = Decoder(7, 8, 4, 8, 3, norm=None, activation="relu")
+    found = scales(model, model.init(0.8, 0), DATA, AdamW(1e-3), 100)
     assert isnan(found.first_escape_steps)
+    assert found.escape is None
+    assert "The first escape is not predicted: the function Piecewise" in str(found)
+    assert {row.kind for row in found.rows} == {"weight", "signal", "floor"}
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,18 @@
 """What flows through networks written by hand, position by position, beside what is read off symbolic logits."""
 
+import time
+
 import numpy as np
 import pytest
+import torch
+from hand_decoder import HandDecoder
 from helpers import MODELS, data_for, random_data, random_weights
 
 from smallinit.sim.forecast.signals import SAMPLE, signals
 from smallinit.theory import (
     AttentionOnly,
     Dataset,
+    Decoder,
     EmbMLP,
     OneLayerTransformer,
     ScalarClassifier,
@@ -91,6 +96,40 @@ def test_scores_of_attention_at_all_positions():
             z = np.array([w["W_QK_1"][row[i], row[j]] + w["w_pos_1"][i - j, 0] for j in range(i + 1)])
             wanted += list(z - z.mean())
     same_values(found, wanted)
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary", None])
+@pytest.mark.parametrize("norm", ["pre", "post", None])
+def test_blocks_of_a_decoder(norm, positions):
+    model = Decoder(7, 6, 4, 8, 5, n_heads=2, norm=norm, positions=positions, biases=True, predict="all")
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(0.0, 0.5, shape) for name, shape in model.weights.items()}
+    data = Dataset(rng.integers(0, 7, (8, 5)), rng.integers(0, 7, 8), 7)
+    found = signals(model, weights, data)
+    hand = HandDecoder(model, {name: torch.tensor(w) for name, w in weights.items()})
+    wanted = {("ends", "logits"): [hand.logits(data.sequences)]} | hand.seen
+    for key, values in wanted.items():
+        same_values(found.pop(key), torch.cat([v.flatten() for v in values]))
+    same_values(found.pop(("ends", "embedding")), weights["W_E"][data.sequences])
+    assert set(found) == ({("ends", "stream")} if positions == "learned" else set())
+
+
+def test_only_the_last_position_meets_the_last_block():
+    model = Decoder(7, 6, 4, 8, 5, padding=0)
+    data = Dataset([[1, 2, 3, 0, 0], [4, 5, 0, 0, 0]], [1, 2], 7)
+    found = signals(model, model.init(0.5, 0), data)
+    assert found["blocks.0", "pre-activations"].shape == (5, 8)
+    assert found["blocks.1", "pre-activations"].shape == (2, 8)
+    assert found["blocks.0", "scores"].size == 6 + 3
+    assert found["blocks.1", "scores"].size == 5
+
+
+def test_a_deep_model_is_looked_through_in_linear_time():
+    model = Decoder(7, 4, 2, 4, 3, n_layers=12, n_heads=3)
+    began = time.perf_counter()
+    found = signals(model, model.init(0.5, 0), random_data())
+    assert time.perf_counter() - began < 10.0
+    assert ("blocks.11", "scores") in found
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from helpers import MODELS
 
-from smallinit.compare import Decoder
 from smallinit.sim.trajectory.dimensions import weight_axes
-from smallinit.theory import AttentionOnly, EmbMLP, Model, OneLayerTransformer, TwoTokenMLP, weight
+from smallinit.theory import AttentionOnly, Decoder, EmbMLP, Model, OneLayerTransformer, TwoTokenMLP, weight
 from smallinit.theory.data.inputs import COUNTS
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from helpers import MODELS
 
-from smallinit.compare import Decoder
 from smallinit.theory import (
     AttentionOnly,
+    Decoder,
     EmbedUnembed,
     EmbMLP,
     OneLayerTransformer,
@@ -18,7 +18,7 @@ from smallinit.theory.models.conventions import DEVIATIONS
 
 V, D, F, H, N = 300, 200, 250, 150, 9
 TRANSFORMER = OneLayerTransformer(V, D, H, F, N, positions=True)
-DECODER = Decoder(V, D, H, F, N, n_layers=3)
+DECODER = Decoder(V, D, H, F, N, n_layers=3, biases=True)
 S = np.sqrt
 # model -> convention -> weight -> standard deviation at gamma 0.7, worked out by hand
 WANTED = {
