@@ -13,12 +13,12 @@ from .forecast.mode_forecast import mode_blow_ups as mode_blow_ups
 from .forecast.mode_forecast import mode_residuals as mode_residuals
 from .forecast.paths import PathEscape as PathEscape
 from .forecast.paths import measure_escape as measure_escape
-from .forecast.scales import Scales as Scales
-from .forecast.scales import scales as scales
 from .forecast.stages import Stages as Stages
 from .forecast.stages import alignment as alignment
 from .forecast.stages import onset as onset
 from .forecast.stages import predict_stages as predict_stages
+from .forecast.starts.scales import Scales as Scales
+from .forecast.starts.scales import scales as scales
 from .integration.integrate import integrate as integrate
 from .ode.events import Event as Event
 from .ode.methods.dop853 import DOP853 as DOP853

@@ -36,7 +36,7 @@ def scales(
     json
         Also write the numbers to this file.
     """
-    from ...sim.forecast.scales import scales as look
+    from ...sim.forecast.starts.scales import scales as look
 
     loaded = read(experiment, preset, flags)
     if json is not None and not json.absolute().parent.is_dir():

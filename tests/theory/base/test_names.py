@@ -23,7 +23,7 @@ def test_names_are_those_of_the_registries():
     assert tuple(METHODS) == names.METHODS
     assert tuple(TOLERANCES) == names.STEP_METHODS
     assert set(RULES.values()) == set(KINDS.values())
-    assert [f.name for f in fields(Closure)] == [*names.CLOSURE_PARTS, "name"]
+    assert [f.name for f in fields(Closure)] == [*names.CLOSURE_PARTS, "norm", "name"]
 
 
 def test_every_closure_is_read():

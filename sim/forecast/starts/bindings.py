@@ -8,8 +8,8 @@ from math import exp, inf, isfinite, log, sqrt
 
 import numpy as np
 
-from ...theory.flows.powers import leading_order
-from ..optimizers.optimizer import GD, AdamW, Momentum, Optimizer, SignGD, Spectral
+from ....theory.flows.powers import leading_order
+from ...optimizers.optimizer import GD, AdamW, Momentum, Optimizer, SignGD, Spectral
 from .signals import largest_norm_eps
 from .start_scales import LARGE, StartScales, rms
 

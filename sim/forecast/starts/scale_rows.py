@@ -8,7 +8,7 @@ from math import inf, isnan, nan, sqrt
 
 import numpy as np
 
-from ..optimizers.optimizer import AdamW, SignGD
+from ...optimizers.optimizer import AdamW, SignGD
 from .signals import largest_norm_eps
 from .start_scales import StartScales, exponent, rms
 

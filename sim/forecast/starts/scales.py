@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.base.columns import aligned
-from ...theory.base.errors import FieldError
-from ...theory.base.frozen import FrozenRecord
-from ...theory.base.validate import integer
-from ...theory.flows.flow import derive
-from ...theory.models.model import Model
-from ...theory.printing import html as markup
-from ..compile.compiler import evaluate_flow
-from ..optimizers.optimizer import GD, Momentum, Optimizer
+from ....theory.base.columns import aligned
+from ....theory.base.errors import FieldError
+from ....theory.base.frozen import FrozenRecord
+from ....theory.base.validate import integer
+from ....theory.flows.flow import derive
+from ....theory.models.model import Model
+from ....theory.printing import html as markup
+from ...compile.compiler import evaluate_flow
+from ...optimizers.optimizer import GD, Momentum, Optimizer
+from ..escape import CLOSURE, Escape, predict_escape
 from .bindings import FEW, Binding, find_bindings, strongest_decay
-from .escape import CLOSURE, Escape, predict_escape
 from .scale_rows import ADDED, HEADERS, ScaleRow, rows_of
 from .signals import signals
 from .start_scales import StartScales
 
 if TYPE_CHECKING:
-    from ...theory.data.dataset import Dataset
+    from ....theory.data.dataset import Dataset
 
 SANE = 0.02  # rate over the std of the smallest weight
 NO_MATTER = 0.02  # decay times flow time up to which decay cannot delay an escape much

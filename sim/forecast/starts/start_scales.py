@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ...theory.models.model import Model
-from ..optimizers.optimizer import Optimizer
-from .escape import Escape
+from ....theory.models.model import Model
+from ...optimizers.optimizer import Optimizer
+from ..escape import Escape
 from .signals import Signals
 
 SMALL, LARGE = 0.5, 2.0  # mean gain below which a start is small, above which it is large

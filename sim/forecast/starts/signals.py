@@ -11,14 +11,14 @@ import scipy.sparse as sparse
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
-from ...theory.algebra.evaluate import KeptEvaluation
-from ...theory.algebra.nodes import Matrix, RowNorm, RowSoftmax, matrix_symbols
-from ...theory.algebra.sizes import dimension_sizes
-from ...theory.data.dataset import Dataset
-from ...theory.data.inputs import ROWS
-from ...theory.data.positions import EVERY
-from ...theory.flows.powers import model_logits
-from ...theory.models.model import Model
+from ....theory.algebra.evaluate import KeptEvaluation
+from ....theory.algebra.nodes import Matrix, RowNorm, RowSoftmax, matrix_symbols
+from ....theory.algebra.sizes import dimension_sizes
+from ....theory.data.dataset import Dataset
+from ....theory.data.inputs import ROWS
+from ....theory.data.positions import EVERY
+from ....theory.flows.powers import model_logits
+from ....theory.models.model import Model
 
 # Sequences looked at; where all positions have logits, arrays may be (rows, rows).
 SAMPLE, SAMPLE_PER_POSITION = 256, 8

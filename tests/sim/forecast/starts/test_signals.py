@@ -8,7 +8,7 @@ import torch
 from hand_decoder import HandDecoder
 from helpers import MODELS, data_for, random_data, random_weights
 
-from smallinit.sim.forecast.signals import SAMPLE, signals
+from smallinit.sim.forecast.starts.signals import SAMPLE, signals
 from smallinit.theory import (
     AttentionOnly,
     Dataset,

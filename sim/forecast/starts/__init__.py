@@ -1,0 +1,1 @@
+"""Scales of a start: what is small, which constraint binds, when the start is left."""
