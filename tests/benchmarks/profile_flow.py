@@ -24,13 +24,13 @@ NAMES = {
 FIRST_ARRAY = {"SUM": 2, "HADAMARD": 1, "MAP": 2}  # numbers before the result's five; none else
 
 
-def cases(name, norm, predict):
+def cases(name, norm, predict, n=600):
     """Model and data by name."""
     if name == "emb-mlp":
         task = CompositeTask(range(11, 111), range(1, 6), range(6, 11), masked=())
         return EmbMLP(131, 400, 200), task.dataset()
     rng = np.random.default_rng(0)
-    data = Dataset(rng.integers(0, 51, (600, 9)), rng.integers(0, 51, 600), 51)
+    data = Dataset(rng.integers(0, 51, (n, 9)), rng.integers(0, 51, n), 51)
     sizes = {"d_vocab": 51, "d_model": 64, "d_head": 32, "d_mlp": 64, "n_ctx": 9, "n_heads": 2}
     return Decoder(**sizes, norm=norm, predict=predict), data
 
@@ -89,8 +89,9 @@ def main():
     parser.add_argument("--norm", choices=("pre", "post"))
     parser.add_argument("--predict", choices=("last", "all"), default="last")
     parser.add_argument("--top", type=int, default=12)
+    parser.add_argument("--sequences", type=int, default=600)
     given = parser.parse_args()
-    model, data = cases(given.model, given.norm, given.predict)
+    model, data = cases(given.model, given.norm, given.predict, given.sequences)
     start = model.init(0.8, 0)
     problem = compile_flow(derive(model, given.closure), data, start)
     y, out = problem.pack(start), np.zeros(problem.n)
