@@ -1,6 +1,5 @@
 """Numbers: flows compiled to kernels, integrated to trajectories."""
 
-from .compile.check_flow import check_flow as check_flow
 from .compile.compiler import evaluate_flow as evaluate_flow
 from .ensemble.ensemble import Ensemble as Ensemble
 from .ensemble.integrate_ensemble import integrate_ensemble as integrate_ensemble
@@ -19,6 +18,7 @@ from .forecast.stages import onset as onset
 from .forecast.stages import predict_stages as predict_stages
 from .forecast.starts.scales import Scales as Scales
 from .forecast.starts.scales import scales as scales
+from .integration.check_flow import check_flow as check_flow
 from .integration.integrate import integrate as integrate
 from .ode.events import Event as Event
 from .ode.methods.dop853 import DOP853 as DOP853

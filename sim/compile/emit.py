@@ -15,6 +15,10 @@ from .memory import Memory, last_uses
 
 Terms = Sequence[tuple[float, Ref]]
 Array = tuple[int, int, int, int, bool]  # buffer, start, rows and columns as stored, transposed
+NEAR_AT_HAND, MANY_TO_ONE = (
+    2**12,
+    16,
+)  # numbers that the nearest cache holds; entries per row that make it worth while
 LEAVES = ("centering", "diag", "pattern")  # matrices that are never written out; operations read their parts
 
 
@@ -144,11 +148,29 @@ class Emitter:
     def _emit_matmul(self, target: Ref, node: Node) -> None:
         a, b = node.args
         if self.graph.operand(a).storage == "csr":
-            self._write(operations.CSR_DOT, self._plain(target), self._plain(b), self._csr(a))
+            turned = self._meets_few_rows(node)
+            code = operations.CSR_TURNED if turned else operations.CSR_DOT
+            self._write(code, self._plain(target), self._plain(b), self._csr(a.T if turned else a))
             return
         if self._array(target)[4]:
             target, a, b = target.T, b.T, a.T
         self._write(operations.DOT, self._plain(target), self._array(a), self._array(b))
+
+    def _meets_few_rows(self, node: Node) -> bool:
+        """Whether a result is so small that it had better be gone through for every row that is read."""
+        rows, cols = node.shape
+        return rows * cols <= NEAR_AT_HAND and self.graph.operand(node.args[0]).nnz > MANY_TO_ONE * rows
+
+    def _emit_stacked(self, target: Ref, node: Node) -> None:
+        buffer, start, _, cols, _ = self._plain(target)
+        for coefficient, ref in zip(node.payload, node.args, strict=True):
+            rows = self.graph.shape(ref)[0]
+            self._combine((buffer, start, rows, cols, False), [(coefficient, ref)])
+            start += rows * cols
+
+    def _emit_row_dot(self, target: Ref, node: Node) -> None:
+        x, y = node.args
+        self._write(operations.ROW_DOT, self._plain(target), self._plain(x), self._plain(y))
 
     def _emit_centred(self, target: Ref, node: Node) -> None:
         self._write(operations.CENTRE, self._plain(target), self._plain(node.args[0]), node.payload)

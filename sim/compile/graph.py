@@ -33,8 +33,8 @@ class Node:
     ----------
     op : str
         "weight", "data", "centering", "diag", "pattern" (leaves), "matmul", "centred", "scaled", "copy", "sum",
-        "hadamard", "map", "softmax", "bag_softmax"; columns of values at a pattern: "sddmm", "gather", "gather_rows",
-        "gather_cols", "segment_softmax"; from such a column: "pattern_dot", "densify".
+        "hadamard", "map", "softmax", "bag_softmax", "stacked", "row_dot"; columns of values at a pattern: "sddmm",
+        "gather", "gather_rows", "gather_cols", "segment_softmax"; from such a column: "pattern_dot", "densify".
     args : tuple of Ref
         Operands.
     shape : tuple of int
@@ -108,8 +108,9 @@ class Graph:
         if self.nodes[a.node].op == "pattern":
             return self._pattern_dot(a, self.unflipped(b))
         if left == "csr":
-            b = self.unflipped(b)
-        elif (b.node, not b.flipped) < (a.node, a.flipped):
+            return self._product(a, self.unflipped(b))
+        rows, cols = self.shape(a)[0], self.shape(b)[1]
+        if (cols, b.node, not b.flipped) > (rows, a.node, a.flipped):
             return self._product(b.T, a.T).T
         return self._product(a, b)
 
@@ -152,6 +153,24 @@ class Graph:
         payload = tuple(c for c, _ in terms), constant
         return self._elementwise("sum", tuple(r for _, r in terms), payload)
 
+    def combination(self, terms: Sequence[tuple[float, Ref]]) -> tuple[float, Ref]:
+        """Coefficient and reference of a linear combination; those that differ by a factor alone are one array."""
+        first, terms = _without_factor(sorted(terms, key=lambda term: term[1].node))
+        return first, self.sum(terms)
+
+    def stacked(self, terms: Sequence[tuple[float, Ref]]) -> tuple[float, Ref]:
+        """Coefficient and reference of matrices times coefficients, one below the other."""
+        first, terms = _without_factor(terms)
+        rows, cols = sum(self.shape(r)[0] for _, r in terms), self.shape(terms[0][1])[1]
+        payload, args = tuple(c for c, _ in terms), tuple(r for _, r in terms)
+        return first, self.add("stacked", args, (rows, cols), payload, cost=ELEMENT_WEIGHT * rows * cols)
+
+    def row_dot(self, x: Ref, y: Ref) -> Ref:
+        """Sums of x o y along the rows, as a column."""
+        shape = self.shape(x)
+        args = tuple(sorted((self.unflipped(x), self.unflipped(y)), key=lambda ref: ref.node))
+        return self.add("row_dot", args, (shape[0], 1), cost=ELEMENT_WEIGHT * shape[0] * shape[1])
+
     def hadamard(self, parts: Sequence[tuple[Ref, int]]) -> Ref:
         """Product of powers of references, entry by entry."""
         parts = sorted(parts, key=lambda part: part[0].node)
@@ -162,9 +181,17 @@ class Graph:
         return self._elementwise("map", (x,), (function, scale, parameter))
 
     def _elementwise(self, op: str, args: tuple[Ref, ...], payload: Any) -> Ref:
-        """An operation in the orientation in which the first reference is not flipped."""
-        flip = args[0].flipped
+        """An operation in the orientation in which fewest references are flipped."""
+        flip = 2 * sum(r.flipped for r in args) > len(args)
         args = tuple(r.T for r in args) if flip else args
         shape = self.shape(args[0])
         ref = self.add(op, args, shape, payload, cost=ELEMENT_WEIGHT * shape[0] * shape[1] * len(args))
         return ref.T if flip else ref
+
+
+def _without_factor(terms: Sequence[tuple[float, Ref]]) -> tuple[float, Sequence[tuple[float, Ref]]]:
+    """A factor that all coefficients share but for their signs, and the terms without it."""
+    first = terms[0][0]
+    if first == 0.0 or any(abs(c) != abs(first) for c, _ in terms):
+        return 1.0, terms
+    return first, [(c / first, r) for c, r in terms]

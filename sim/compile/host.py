@@ -34,6 +34,10 @@ class Host(Protocol):
         """Whether an expression holds no weight."""
         ...
 
+    def has_pattern(self, expr: Matrix) -> bool:
+        """Whether an expression is sparse by structure."""
+        ...
+
     def data(self, expr: Matrix) -> Ref:
         """Array of a data expression."""
         ...

@@ -13,14 +13,14 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ...theory.algebra.chain import SPARSE_WEIGHT
 from ...theory.algebra.evaluate import evaluate
-from ...theory.algebra.matrices import hadamard_factors, product, split, total, transpose
+from ...theory.algebra.matrices import hadamard_factors, product, split, transpose
 from ...theory.algebra.nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
 from ...theory.algebra.norms import written_out
 from ...theory.algebra.sizes import scalar_value
 from ...theory.algebra.traversal import Dispatch, rule
 from .graph import Graph, Ref
 from .host import Lowered
-from .multiply import Multiplier
+from .multiply import Multiplier, Readings
 from .sampled import Sampler
 from .scalar import apply_function
 
@@ -40,6 +40,8 @@ class Lowering(Dispatch):
         Symbolic dimension -> number.
     folds : dict
         Data products folded so far, shared between lowerings.
+    reading : str
+        See `READINGS`.
     """
 
     purpose = "compilation"
@@ -50,10 +52,12 @@ class Lowering(Dispatch):
         shapes: Mapping[str, tuple[int, int]],
         sizes: Mapping[sp.Symbol, int],
         folds: dict[Matrix, Any],
+        reading: str = "together",
     ) -> None:
         self.graph = Graph()
         self.values, self.shapes, self.sizes, self.folds = values, shapes, sizes, folds
         self.sampler, self.multiplier = Sampler(self), Multiplier(self)
+        self.readings = Readings(self, reading, self._opens_with_bags)
         self._lowered: dict[Matrix, Lowered] = {}
         self._is_data: dict[Matrix, bool] = {}
 
@@ -71,14 +75,24 @@ class Lowering(Dispatch):
     def _lower(self, expr: Matrix) -> Lowered:
         scalar, factors = split(expr)
         coefficient = self.number(scalar)
-        factors = self._spread_data(factors)
+        factors = self.readings.spread(factors)
         if len(factors) == 1:
             inner, ref = self._atom(factors[0])
             return coefficient * inner, ref
         if (pattern := self.sampler.pattern_of(expr)) is not None:
             return self.sampler.lower(expr, pattern)
+        pair = _summed_along_rows(factors)
+        if pair is not None and not self.has_pattern(factors[0]):
+            (a, x), (b, y) = map(self.lower_dense, pair)
+            return coefficient * a * b, self.graph.row_dot(x, y)
+        if (terms := self.readings.apart(factors)) is not None:
+            inner, ref = self._total(terms)
+            return coefficient * inner, ref
         inner, ref = self._chain(factors)
         return coefficient * inner, ref
+
+    def _total(self, terms: Sequence[Matrix]) -> Lowered:
+        return self.graph.combination([self.lower_dense(t) for t in terms])
 
     def lower_dense(self, expr: Matrix) -> Lowered:
         """The same, as an array without holes."""
@@ -91,44 +105,9 @@ class Lowering(Dispatch):
             self._is_data[expr] = not any(s.name in self.shapes for s in matrix_symbols(expr))
         return self._is_data[expr]
 
-    def _spread_data(self, factors: list[Matrix]) -> list[Matrix]:
-        """Multiply data on either side into those terms of a sum that then fold or fuse."""
-        for i, factor in enumerate(factors):
-            if self._spreads(factor):
-                before, after = self._data_run(factors[:i][::-1])[::-1], self._data_run(factors[i + 1 :])
-                if not before:
-                    continue
-                gain = [t for t in factor.args if self._joins(before[-1], t)]
-                rest = [t for t in factor.args if t not in gain]
-                tail = after if after and all(map(self.is_data, gain)) and not rest else []
-                spread = [product(*before, t, *tail) for t in gain]
-                if rest:
-                    spread.append(product(*before, total(*rest)))
-                if gain:
-                    head = factors[: i - len(before)]
-                    return [*head, total(*spread), *factors[i + 1 + len(tail) :]]
-        return factors
-
-    def _spreads(self, factor: Matrix) -> bool:
-        return (
-            isinstance(factor, sp.MatAdd)
-            and not self.is_data(factor)
-            and self.sampler.pattern_of(factor) is None  # one sparse matrix: better kept whole
-        )
-
-    def _data_run(self, factors: Sequence[Matrix]) -> list[Matrix]:
-        run = []
-        for f in factors:
-            if not self.is_data(f) or isinstance(f, Centering):
-                break
-            run.append(f)
-        return run
-
-    def _joins(self, last: Matrix, term: Matrix) -> bool:
-        """Whether data `last`, put before `term`, folds with its first factors or fuses with its softmax."""
-        _, matrices = split(term)
-        first = matrices[0]
-        return (self.is_data(first) and not isinstance(first, sp.OneMatrix)) or self._is_bag_softmax(first)
+    def has_pattern(self, expr: Matrix) -> bool:
+        """Whether an expression is sparse by structure."""
+        return self.sampler.pattern_of(expr) is not None
 
     def _atom(self, expr: Matrix) -> Lowered:
         if isinstance(expr, (Centering, DiagMatrix)):  # never written out, data or not
@@ -166,7 +145,7 @@ class Lowering(Dispatch):
     @rule(sp.MatAdd)
     def mat_add(self, node: sp.MatAdd) -> Lowered:
         """Linear combination."""
-        return 1.0, self.graph.sum([self.lower_dense(t) for t in node.args])
+        return self._total(node.args)
 
     @rule(sp.HadamardProduct, sp.HadamardPower)
     def hadamards(self, node: Matrix) -> Lowered:
@@ -248,6 +227,12 @@ class Lowering(Dispatch):
 
     def _chain(self, factors: list[Matrix]) -> Lowered:
         factors, coefficient, refs = self._fuse_softmax(factors), 1.0, []
+        while (found := self.readings.joined(factors)) is not None:
+            place, inner, ref = found
+            coefficient *= inner
+            factors = [*factors[: place.start], ref, *factors[place.stop :]]
+        if len(factors) == 1:
+            return coefficient, factors[0]
         for factor in factors:
             if isinstance(factor, Ref):
                 refs.append(factor)
@@ -277,6 +262,9 @@ class Lowering(Dispatch):
             return [*factors[:i], fused, *factors[i + 3 :]]
         return factors
 
+    def _opens_with_bags(self, term: Matrix) -> bool:
+        return self._is_bag_softmax(split(term)[1][0])
+
     def _is_bag_softmax(self, expr: Any) -> bool:
         """softmax(C X) with counts C: every row a sum of rows of X, which are taken as often as C says."""
         if not isinstance(expr, RowSoftmax) or expr.base is not None:
@@ -288,3 +276,11 @@ class Lowering(Dispatch):
             return False
         entries = sparse.csr_array(counts).data
         return bool((entries == np.floor(entries)).all() and (entries >= 0.0).all())
+
+
+def _summed_along_rows(factors: list[Matrix]) -> tuple[Matrix, Matrix] | None:
+    """A and B of (A o B) 1."""
+    if len(factors) != 2 or not isinstance(factors[1], sp.OneMatrix) or factors[1].cols != 1:
+        return None
+    parts = [base for base, exponent in hadamard_factors(factors[0]) for _ in range(exponent)]
+    return (parts[0], parts[1]) if len(parts) == 2 else None

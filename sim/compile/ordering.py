@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import islice, permutations
 from typing import Any
 
@@ -17,6 +18,8 @@ from ...theory.algebra.terms import CountTerms
 from ...theory.algebra.traversal import rule
 from .graph import Graph, Ref
 from .lower import Lowering
+from .multiply import READINGS
+from .rewriting import Merged, PickedRows
 
 MAX_ORDERS = 24  # orders of the equations tried in search of shared products
 LOWERED_NODES = 600  # and nodes lowered in all these tries: long flows are lowered once
@@ -34,6 +37,8 @@ def lower_flow(
     They are tried as they are and, if that holds fewer operations, with sums multiplied out: where a model adds what
     two data matrices read, ``(C A + X B) W`` is then ``C (A W) + X (B W)``, without a dense product over all rows.
 
+    Terms that differ in one factor are merged too, where that costs less, and what sparse data read is read apart.
+
     Returns
     -------
     graph : Graph
@@ -42,23 +47,42 @@ def lower_flow(
         Weight name -> terms (coefficient, reference) that sum to dW/dt.
     """
     folds: dict[Matrix, Any] = {}
-    count = CountTerms()
+    values = dict(values)
 
-    def attempt(order: tuple[str, ...], of: Mapping[str, Matrix] = sides) -> tuple[Graph, dict[str, list]]:
-        lowering = Lowering(values, shapes, sizes, folds)
-        return lowering.graph, {name: [lowering.lower_dense(t) for t in terms_of(of[name])] for name in order}
+    def attempt(of: Mapping[str, Matrix], how: str, order: Iterable[str] = tuple(sides)) -> Attempt:
+        lowering = Lowering(values, shapes, sizes, folds, how)
+        outputs = {name: [lowering.lower_dense(t) for t in terms_of(of[name])] for name in order}
+        return Attempt(lowering.graph, outputs, of, how)
 
-    first = attempt(tuple(sides))
-    tries = min(MAX_ORDERS, max(1, LOWERED_NODES // max(len(first[0].nodes), 1)))
-    form = sides
-    few = sum(map(count, sides.values())) <= MOST_TERMS
-    if tries > 1 and few and (out := multiplied_out(sides, set(shapes))) != sides:
-        other = attempt(tuple(sides), out)
-        if other[0].cost < first[0].cost:
-            first, form = other, out
-    attempts = [first, *(attempt(order, form) for order in islice(permutations(sides), 1, tries))]
-    graph, outputs = min(attempts, key=lambda found: found[0].cost)
-    return graph, {name: outputs[name] for name in sides}
+    best = attempt(sides, "together")
+    tries = min(MAX_ORDERS, max(1, LOWERED_NODES // max(len(best.graph.nodes), 1)))
+    pick, merge = (
+        PickedRows(values),
+        Merged(set(shapes), Lowering(values, shapes, sizes, folds).sampler.pattern_of),
+    )
+    merged = {name: merge(pick(side)) for name, side in sides.items()}
+    forms = [(merged, how) for how in READINGS[1:]]
+    if tries > 1 and sum(map(CountTerms(), sides.values())) <= MOST_TERMS:
+        forms.append((multiplied_out(sides, set(shapes)), "together"))
+    for form, how in forms:
+        best = min(best, attempt(form, how), key=Attempt.cost)
+    for order in islice(permutations(sides), 1, tries):
+        best = min(best, attempt(best.form, best.how, order), key=Attempt.cost)
+    return best.graph, {name: best.outputs[name] for name in sides}
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A graph of all equations, and how they were written for it."""
+
+    graph: Graph
+    outputs: dict[str, list[tuple[float, Ref]]]
+    form: Mapping[str, Matrix]
+    how: str
+
+    def cost(self) -> float:
+        """Of one evaluation."""
+        return self.graph.cost
 
 
 class _MultipliedOut(Rebuild):

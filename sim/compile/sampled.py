@@ -121,7 +121,7 @@ class Sampler(Dispatch):
     @rule(sp.MatAdd)
     def mat_add(self, node: sp.MatAdd, key: Matrix) -> Lowered:
         """Term by term."""
-        return 1.0, self.host.graph.sum([self.sample(t, key) for t in node.args])
+        return self.host.graph.combination([self.sample(t, key) for t in node.args])
 
     @rule(sp.HadamardProduct, sp.HadamardPower)
     def hadamards(self, node: Matrix, key: Matrix) -> Lowered:

@@ -16,6 +16,7 @@ from .operations import (  # fmt: skip
     BAG_SOFTMAX,
     CENTRE,
     CSR_DOT,
+    CSR_TURNED,
     DENSIFY,
     DOT,
     GATHER,
@@ -23,6 +24,7 @@ from .operations import (  # fmt: skip
     HADAMARD,
     MAP,
     PATTERN_DOT,
+    ROW_DOT,
     SCALE,
     SDDMM,
     SEGMENT_SOFTMAX,
@@ -54,11 +56,16 @@ def _special(code, buffers, ints, floats, p):
     out, x, rest = view(buffers, ints, p), view(buffers, ints, p + OPERAND), p + 2 * OPERAND
     if code == CSR_DOT:
         values, indices, indptr = csr(floats, ints, rest)
-        _dense.csr_dot(values, indices, indptr, x, out)
+        _dense.rows_dot(values, indices, indptr, x, out)
+    elif code == CSR_TURNED:
+        values, indices, indptr = csr(floats, ints, rest)
+        _dense.rows_dot_turned(values, indices, indptr, x, out)
     elif code == CENTRE:
         _dense.centre(x, ints[rest], out)
     elif code == SCALE:
         _dense.scale(x, flat(buffers, ints, rest), ints[rest + OPERAND], out)
+    elif code == ROW_DOT:
+        _dense.row_dot(x, view(buffers, ints, rest), out)
     elif code == SOFTMAX:
         _dense.row_softmax(x, floats[ints[rest]], out)
     elif code == BAG_SOFTMAX:

@@ -3,6 +3,9 @@
 import numpy as np
 from numba import njit
 
+from ._dense import inner, rows_dot, rows_dot_turned
+from ._functions import exp
+
 # A pattern is the index arrays of a CSR matrix; `values` and `out` below are columns (nnz, 1) of numbers at its places,
 # in storage order.
 
@@ -10,13 +13,10 @@ from numba import njit
 # out = rows of a times rows of b, at the places of a pattern: (a b^T) sampled
 @njit(nogil=True, error_model="numpy")
 def sddmm(a, b, indices, indptr, out):
-    width = a.shape[1]
     for i in range(indptr.size - 1):
+        row = a[i]
         for p in range(indptr[i], indptr[i + 1]):
-            j, s = indices[p], 0.0
-            for k in range(width):
-                s += a[i, k] * b[j, k]
-            out[p, 0] = s
+            out[p, 0] = inner(row, b[indices[p]])
 
 
 # out = entries of a dense matrix at the places of a pattern; of its transpose if flipped
@@ -40,45 +40,35 @@ def gather_column(u, indices, indptr, axis, out):
 # out = softmax of c * scores within each row, against the values `base` of the pattern; rows without places stay empty
 @njit(nogil=True, error_model="numpy")
 def segment_softmax(scores, base, indices, indptr, c, out):
+    x, p = scores[:, 0], out[:, 0]
     for i in range(indptr.size - 1):
         start, stop = indptr[i], indptr[i + 1]
-        if start == stop:
-            continue
-        top = c * scores[start, 0]
-        for p in range(start, stop):
-            top = max(top, c * scores[p, 0])
+        top = -np.inf
+        for k in range(start, stop):
+            top = max(top, c * x[k])
+        for k in range(start, stop):
+            p[k] = c * x[k] - top
+    for k in range(p.size):
+        p[k] = base[k] * exp(p[k])
+    for i in range(indptr.size - 1):
+        start, stop = indptr[i], indptr[i + 1]
         norm = 0.0
-        for p in range(start, stop):
-            out[p, 0] = base[p] * np.exp(c * scores[p, 0] - top)
-            norm += out[p, 0]
-        for p in range(start, stop):
-            out[p, 0] /= norm
+        for k in range(start, stop):
+            norm += p[k]
+        for k in range(start, stop):
+            p[k] /= norm
 
 
 # out (rows, k) = A @ b for the matrix A with these values
 @njit(nogil=True, error_model="numpy")
 def pattern_dot(values, indices, indptr, b, out):
-    for i in range(out.shape[0]):
-        row = out[i]
-        row[:] = 0.0
-        for p in range(indptr[i], indptr[i + 1]):
-            v = values[p, 0]
-            source = b[indices[p]]
-            for j in range(row.size):
-                row[j] += v * source[j]
+    rows_dot(values[:, 0], indices, indptr, b, out)
 
 
 # out (cols, k) = A^T @ b
 @njit(nogil=True, error_model="numpy")
 def pattern_dot_transposed(values, indices, indptr, b, out):
-    out[:] = 0.0
-    for i in range(indptr.size - 1):
-        source = b[i]
-        for p in range(indptr[i], indptr[i + 1]):
-            v = values[p, 0]
-            target = out[indices[p]]
-            for j in range(source.size):
-                target[j] += v * source[j]
+    rows_dot_turned(values[:, 0], indices, indptr, b, out)
 
 
 # out = A written out

@@ -4,8 +4,8 @@ numba compiles them into the interpreter as constants (and `_cache` looks for it
 """
 
 # Operations.
-DOT, CSR_DOT, CENTRE, SCALE, SUM, HADAMARD, MAP, SOFTMAX, BAG_SOFTMAX = range(9)
-SDDMM, GATHER, GATHER_COLUMN, SEGMENT_SOFTMAX, PATTERN_DOT, DENSIFY = range(9, 15)
+DOT, CSR_DOT, CENTRE, SCALE, SUM, HADAMARD, MAP, SOFTMAX, BAG_SOFTMAX, ROW_DOT, CSR_TURNED = range(11)
+SDDMM, GATHER, GATHER_COLUMN, SEGMENT_SOFTMAX, PATTERN_DOT, DENSIFY = range(11, 17)
 
 # Buffers: state, folded data, scratch memory, result.
 Y, FLOATS, WORK, OUT = range(4)

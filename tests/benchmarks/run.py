@@ -20,6 +20,7 @@ PARTS = {
     "small": ("large_vocabulary.py", "small"),
     "large": ("large_vocabulary.py", "large"),
     "costs": ("costs.py",),
+    "decoder": ("decoder.py",),
     "derivation": ("derivation.py",),
     "startup": ("startup.py",),
 }

@@ -106,6 +106,14 @@ class _Unroller:
             dense = np.zeros((int(self.table[rest + 3]), x[0].shape[0]))
             np.add.at(dense, (rows, cols), values)
             self._write(p, self._matmul(_constant(dense), x))
+        elif code == op.CSR_TURNED:
+            values, rows, cols = self._csr(rest)
+            self.writer.check(int(self.table[p + 2]) * x[0].size)
+            dense = np.zeros((int(self.table[p + 2]), x[0].shape[0]))
+            np.add.at(dense, (cols, rows), values)
+            self._write(p, self._matmul(_constant(dense), x))
+        elif code == op.ROW_DOT:
+            self._write(p, self.writer.contract(x, self._view(rest)))
         elif code == op.CENTRE:
             axis = int(self.table[rest])
             lines = tuple(e if axis == 1 else e.T for e in x)

@@ -2,16 +2,20 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sparse
+import sympy as sp
 from helpers import MODELS, data_for, random_data, random_weights
 from scipy.special import elliprf
 
 from smallinit.sim import Event, Status, integrate, integrate_ensemble, solve
 from smallinit.sim.compile.compiler import compile_flow, compile_sides
 from smallinit.sim.ensemble.lane_ensemble import PAYS
+from smallinit.sim.kernel import operations
 from smallinit.sim.ode.methods.taylor import TaylorMethod
 from smallinit.sim.ode.taylor.polynomial import polynomial_program
 from smallinit.sim.ode.taylor.program import LINEAR
 from smallinit.theory import EmbMLP, TwoTokenMLP, derive
+from smallinit.theory.algebra.matrices import hadamard, product, transpose
 from smallinit.theory.exact.blow_up_forms import three_factor_blow_up
 from smallinit.theory.exact.closed_forms import linear_mode
 
@@ -64,6 +68,32 @@ def test_an_unrolled_table_is_the_right_hand_side(name, closure):
     np.testing.assert_allclose(
         carry_out(polynomial_program(problem), y), out, rtol=0.0, atol=1e-14 * np.abs(out).max()
     )
+
+
+def test_an_unrolled_table_with_operations_of_wide_data():
+    """Sums along rows, and the transpose of tall data met row by row, which small models have not."""
+    rng = np.random.default_rng(0)
+    x, d = sp.MatrixSymbol("x", 200, 2), sp.MatrixSymbol("D", 200, 8)
+    sums, read = product(hadamard(x, x), sp.OneMatrix(2, 1)), product(transpose(d), x)
+    tall = sparse.csr_array(np.eye(8)[rng.integers(0, 8, 200)])
+    shapes = {"x": (200, 2), "v": (200, 1), "w": (8, 2)}
+    problem = compile_sides({"x": x, "v": sums, "w": read}, {"D": tall}, shapes, {}, {})
+    y, out = rng.normal(size=problem.n), np.empty(problem.n)
+    problem(0.0, y, out)
+    np.testing.assert_allclose(carry_out(polynomial_program(problem), y), out, atol=1e-13)
+    values = y[:400].reshape(200, 2)
+    expected = np.concatenate([y[:400], (values**2).sum(axis=1), (tall.T @ values).ravel()])
+    np.testing.assert_allclose(out, expected, atol=1e-13)
+    assert {operations.ROW_DOT, operations.CSR_TURNED} <= kinds_of(problem.ints)
+
+
+def kinds_of(table):
+    """Codes of the operations of a table."""
+    found, p = set(), 2
+    for _ in range(table[0]):
+        found.add(int(table[p]))
+        p += int(table[p + 1])
+    return found
 
 
 @pytest.mark.parametrize("name", SMALL)

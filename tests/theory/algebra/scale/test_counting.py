@@ -65,7 +65,9 @@ def test_first_terms_are_picked_from_the_expansion(name):
             assert found == pytest.approx(wanted, rel=1e-12, abs=1e-12)
 
 
-@pytest.mark.parametrize("cut", [Truncation(1, 0), Truncation(activation=3), Truncation(attention=1)], ids=str)
+@pytest.mark.parametrize(
+    "cut", [Truncation(1, 0), Truncation(activation=3), Truncation(attention=1)], ids=str
+)
 @pytest.mark.parametrize("name", [name for name in ALL if not name.startswith("random")])
 def test_what_a_truncation_drops_is_counted(name, cut):
     model = ALL[name]

@@ -81,7 +81,7 @@ def _prepared(flow: Any, start: Any, data: Any) -> tuple[Problem, np.ndarray]:
     kind_of("flow", flow, Flow, "`derive` makes one")
     if data is None:
         raise ValueError("`data` must be given with a flow: its equations hold statistics of the data.")
-    from .compiler import compile_flow
+    from ..compile.compiler import compile_flow
 
     weights = flow.model.validate(start)
     problem = compile_flow(flow, data, weights)

@@ -1,0 +1,285 @@
+"""Right-hand sides rewritten so that they cost less: terms that differ in one factor, rows that are picked late.
+
+Derivatives arrive along several paths, and what they pass on the way back is the same for all: A X B + A Y B =
+A (X + Y) B, entry by entry too, is passed once. And rows picked from an entrywise product are those of its factors,
+R (A o B) = (R A) o (R B), so that a pattern over all rows shrinks to the rows that are wanted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sparse
+import sympy as sp
+from sympy.matrices.expressions.diagonal import DiagMatrix
+
+from ...theory.algebra.matrices import diagonal, hadamard, product, split, terms_of, total, transpose
+from ...theory.algebra.nodes import Centering, Matrix, StochasticSymbol, matrix_symbols
+from ...theory.algebra.rebuild import Rebuild
+from ...theory.algebra.traversal import rule
+
+Pattern = Any
+Shared = tuple[Any, ...]  # what terms have in common: the kind of product, all factors but one, and its place
+
+
+class Merged(Rebuild):
+    """Merges terms.
+
+    Parameters
+    ----------
+    weights : set of str
+        Names of symbols that are no data.
+    pattern_of : callable
+        The pattern of an expression that is sparse by structure, else None: sums of different patterns are not formed.
+    """
+
+    purpose = "merging terms"
+
+    def __init__(self, weights: set[str], pattern_of: Callable[[Matrix], Pattern]) -> None:
+        super().__init__()
+        self.weights, self.pattern_of = weights, pattern_of
+        self._parts: dict[Matrix, list[Shared]] = {}
+
+    @rule(sp.MatMul)
+    def mat_mul(self, node: sp.MatMul) -> Matrix:
+        """Factor by factor; sums down the columns of A o B with one of them whole, see `_column_sums`."""
+        whole = super().mat_mul(node)
+        scalar, factors = split(whole)
+        if len(factors) == 2 and isinstance(factors[0], sp.OneMatrix) and factors[0].rows == 1:
+            sums = [_column_sums(t) for t in terms_of(factors[1])]
+            return product(scalar, self.mat_add(total(*sums))) if len(sums) > 1 else product(scalar, *sums)
+        return whole
+
+    @rule(sp.MatAdd)
+    def mat_add(self, node: sp.MatAdd) -> Matrix:
+        """Groups of terms become single ones, the largest first, until none are left."""
+        terms = list(terms_of(total(*map(self, node.args))))
+        while (group := self._group(terms)) is not None:
+            shared, members = group
+            one = self._one(shared, [terms[i] for i in members])
+            rest = [t for i, t in enumerate(terms) if i not in members]
+            terms = list(terms_of(total(*rest, *terms_of(one))))
+        return _without_diagonals(terms)
+
+    def _group(self, terms: list[Matrix]) -> tuple[Shared, list[int]] | None:
+        """What the most terms share, and which these are."""
+        groups: dict[Shared, list[int]] = {}
+        for i, term in enumerate(terms):
+            if term not in self._parts:
+                self._parts[term] = self._sharable(term)
+            for shared in self._parts[term]:
+                groups.setdefault(shared, []).append(i)
+        most = max(map(len, groups.values()), default=1)
+        return next(((s, g) for s, g in groups.items() if len(g) == most), None) if most > 1 else None
+
+    def _sharable(self, term: Matrix) -> list[Shared]:
+        """Everything but one factor, for each factor that may be added to others."""
+        _, factors = split(term)
+        if len(factors) == 1:
+            (only,) = factors
+            args = only.args if isinstance(only, sp.HadamardProduct) else ()
+            kind, factors = "entries", list(args)
+        else:
+            kind, factors = "product", self._with_readings(factors)
+        found = []
+        for i, factor in enumerate(factors if len(factors) > 1 else ()):
+            if (added := self._kind(factor)) is not None:
+                found.append((kind, *factors[:i], added, *factors[i + 1 :]))
+        return found
+
+    def _with_readings(self, factors: list[Matrix]) -> list[Matrix]:
+        """Factors of a product, with data and the weight that they read as one: X W_E and P W_pos are added."""
+        found: list[Matrix] = []
+        for factor in factors:
+            if found and self._reads(found[-1], factor):
+                found[-1] = product(found[-1], factor)
+            else:
+                found.append(factor)
+        return found
+
+    def _reads(self, first: Matrix, second: Matrix) -> bool:
+        if all(isinstance(f, sp.Transpose) for f in (first, second)):
+            first, second = second.arg, first.arg
+        weight = isinstance(second, sp.MatrixSymbol) and second.name in self.weights
+        return weight and isinstance(first, sp.MatrixSymbol) and first.name not in self.weights
+
+    def _kind(self, factor: Matrix) -> tuple[Any, ...] | None:
+        """With what a factor may be added: dense with dense, diagonal with diagonal, and patterns with their like."""
+        if isinstance(factor, DiagMatrix):
+            return ("diagonal",)
+        if isinstance(factor, Centering) or not any(s.name in self.weights for s in matrix_symbols(factor)):
+            return None
+        return "sum", factor.shape, self.pattern_of(factor)
+
+    def _one(self, shared: Shared, terms: list[Matrix]) -> Matrix:
+        kind, *factors = shared
+        place = next(i for i, f in enumerate(factors) if isinstance(f, tuple))
+        added = []
+        for term in terms:
+            scalar, own = split(term)
+            own = list(own[0].args) if kind == "entries" else self._with_readings(own)
+            added.append((scalar, own[place]))
+        common = added[0][0] if len({c for c, _ in added}) == 1 else sp.S.One
+        if factors[place] == ("diagonal",):
+            middle = diagonal(self(total(*(product(c / common, f.args[0]) for c, f in added))))
+        else:
+            middle = self(total(*(product(c / common, f) for c, f in added)))
+        parts = [*factors[:place], middle, *factors[place + 1 :]]
+        return product(common, hadamard(*parts) if kind == "entries" else product(*parts))
+
+
+def _without_diagonals(terms: list[Matrix]) -> Matrix:
+    """The sum, with each diagonal factor that opens or ends several of its terms taken out of them."""
+    parts = [split(t) for t in terms]
+    for end, rest in ((0, slice(1, None)), (-1, slice(None, -1))):
+        outer = Counter(f[end] for _, f in parts if isinstance(f[end], DiagMatrix) and len(f) > 1)
+        for diag in (d for d, count in outer.items() if count > 1):
+            inside = [product(c, *f[rest]) for c, f in parts if f[end] == diag]
+            inner = _without_diagonals(inside)
+            others = [product(c, *f) for c, f in parts if f[end] != diag]
+            whole = product(diag, inner) if end == 0 else product(inner, diag)
+            return _without_diagonals([whole, *others]) if others else whole
+    return total(*terms)
+
+
+def _column_sums(term: Matrix) -> Matrix:
+    """1^T (A o B), which is the diagonal of A^T B: that chain is cut where one side is a single computed factor.
+
+    It has a row for every row of data, and what it meets there is what other derivatives need as well.
+    """
+    scalar, factors = split(term)
+    (only, *more) = factors
+    if not more and isinstance(only, sp.HadamardProduct) and len(only.args) == 2:
+        left, right = only.args
+        inner, chain = split(product(transpose(left), right))
+        for first, *rest in (chain, [transpose(f) for f in reversed(chain)]):
+            if rest and not isinstance(
+                first.arg if isinstance(first, sp.Transpose) else first, sp.MatrixSymbol
+            ):
+                met = hadamard(transpose(first), product(inner, *rest))
+                return product(scalar, sp.OneMatrix(1, met.rows), met)
+    return product(scalar, sp.OneMatrix(1, term.rows), *factors)
+
+
+class PickedRows(Rebuild):
+    """Moves data that pick rows, each at most once, into entrywise products and out of their factors.
+
+    Parameters
+    ----------
+    values : dict
+        Data symbol -> array; what rows picked from data are is added to it, under the name of a new symbol.
+    """
+
+    purpose = "picking rows"
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        super().__init__()
+        self.values = values
+        self._picks: dict[str, bool] = {}
+
+    @rule(sp.MatMul)
+    def mat_mul(self, node: sp.MatMul) -> Matrix:
+        """Pickers move inwards."""
+        scalar, factors = split(super().mat_mul(node))
+        for i in range(len(factors) - 1):
+            pair = self._pair(*factors[i : i + 2])
+            if pair is None and (turned := self._pair(*(transpose(f) for f in factors[i : i + 2][::-1]))):
+                pair = [transpose(f) for f in reversed(turned)]
+            if pair is not None:
+                return self(product(scalar, *factors[:i], *pair, *factors[i + 2 :]))
+        return product(scalar, *factors)
+
+    def _pair(self, picker: Matrix, other: Matrix) -> list[Matrix] | None:
+        """R times what follows it, if that can be written better."""
+        if not self._is_picker(picker):
+            return None
+        if isinstance(other, sp.Transpose) and other.arg == picker:
+            return [sp.Identity(picker.rows)]
+        if isinstance(other, DiagMatrix):
+            return [diagonal(self(product(picker, other.args[0]))), picker]
+        if self._is_sparse(other):
+            return [self._rows_of(picker, other)]
+        if isinstance(other, sp.HadamardProduct) and any(map(self._is_sparse, other.args)):
+            return [hadamard(*(self(product(picker, f)) for f in other.args))]
+        return None
+
+    @rule(sp.HadamardProduct)
+    def hadamard_product(self, node: sp.HadamardProduct) -> Matrix:
+        """A o (R^T B) = R^T ((R A) o B), and the like for columns."""
+        whole = super().hadamard_product(node)
+        if not isinstance(whole, sp.HadamardProduct):
+            return whole
+        for factors, turn in ((list(whole.args), False), ([transpose(f) for f in whole.args], True)):
+            picker = next((p for f in factors if (p := self._spread_by(f)) is not None), None)
+            if picker is not None:
+                inside = hadamard(*(self(product(picker, f)) for f in factors))
+                found = product(transpose(picker), inside)
+                return transpose(found) if turn else found
+        return whole
+
+    @rule(sp.MatAdd)
+    def mat_add(self, node: sp.MatAdd) -> Matrix:
+        """R^T A + R^T B = R^T (A + B) where all terms are such."""
+        whole = total(*map(self, node.args))
+        for found, turn in ((whole, False), (transpose(whole), True)):
+            parts = [split(t) for t in terms_of(found)]
+            pickers = {self._spread_by(product(*f)) for _, f in parts}
+            (picker, *others) = pickers
+            if picker is not None and not others and all(len(f) > 1 for _, f in parts):
+                out = product(transpose(picker), total(*(product(c, *f[1:]) for c, f in parts)))
+                return transpose(out) if turn else out
+        return whole
+
+    def _spread_by(self, factor: Matrix) -> Matrix | None:
+        """R of a product that opens with R^T."""
+        first = split(factor)[1][0]
+        return first.arg if isinstance(first, sp.Transpose) and self._is_picker(first.arg) else None
+
+    def _is_picker(self, factor: Matrix) -> bool:
+        if not isinstance(factor, StochasticSymbol):
+            return False
+        if factor.name not in self._picks:
+            self._picks[factor.name] = _picks_rows(self.values.get(factor.name))
+        return self._picks[factor.name]
+
+    def _is_sparse(self, factor: Matrix) -> bool:
+        """Whether a factor is a square of sparse data: who looks at whom."""
+        bare = factor.arg if isinstance(factor, sp.Transpose) else factor
+        return (
+            isinstance(bare, sp.MatrixSymbol)
+            and bare.rows == bare.cols
+            and sparse.issparse(self.values.get(bare.name))
+        )
+
+    def _rows_of(self, picker: Matrix, factor: Matrix) -> Matrix:
+        """Symbol of rows picked from data: one that is there, or a new one."""
+        value = self.values[picker.name] @ sparse.csr_array(self._value(factor))
+        for name, known in self.values.items():
+            if sparse.issparse(known) and known.shape == value.shape and abs(known - value).nnz == 0:
+                return StochasticSymbol(name, picker.rows, factor.cols)
+        name = f"{picker.name}_{self._name(factor)}"
+        self.values[name] = value
+        return StochasticSymbol(name, picker.rows, factor.cols)
+
+    def _value(self, factor: Matrix) -> Any:
+        return (
+            self.values[factor.arg.name].T if isinstance(factor, sp.Transpose) else self.values[factor.name]
+        )
+
+    def _name(self, factor: Matrix) -> str:
+        return f"{factor.arg.name}_T" if isinstance(factor, sp.Transpose) else factor.name
+
+
+def _picks_rows(value: Any) -> bool:
+    """Whether a matrix of data picks rows, each at most once."""
+    if not sparse.issparse(value):
+        return False
+    rows = sparse.csr_array(value)
+    return (
+        rows.shape[0] < rows.shape[1]
+        and bool((rows.data == 1.0).all() and (np.diff(rows.indptr) == 1).all())
+        and np.unique(rows.indices).size == rows.shape[0]
+    )

@@ -1,0 +1,126 @@
+"""Where one right-hand side spends its time: each operation of the kernel's table, run alone, summed by kind.
+
+`python tests/benchmarks/profile_flow.py CLOSURE [decoder|emb-mlp] [--norm pre] [--predict all] [--top 12]`; threads as
+the environment says (OPENBLAS_NUM_THREADS=1 for one). Products with Gflop/s, the others with GB/s of what they read and
+write.
+"""
+
+import argparse
+import time
+from collections import defaultdict
+
+import numpy as np
+
+from smallinit.sim.compile.compiler import compile_flow
+from smallinit.sim.kernel import operations
+from smallinit.sim.kernel._operands import OPERAND
+from smallinit.theory import CompositeTask, Dataset, Decoder, EmbMLP, derive
+
+NAMES = {
+    code: name
+    for name, code in vars(operations).items()
+    if isinstance(code, int) and name not in ("Y", "FLOATS", "WORK", "OUT")
+}
+FIRST_ARRAY = {"SUM": 2, "HADAMARD": 1, "MAP": 2}  # numbers before the result's five; none else
+
+
+def cases(name, norm, predict, n=600):
+    """Model and data by name."""
+    if name == "emb-mlp":
+        task = CompositeTask(range(11, 111), range(1, 6), range(6, 11), masked=())
+        return EmbMLP(131, 400, 200), task.dataset()
+    rng = np.random.default_rng(0)
+    data = Dataset(rng.integers(0, 51, (n, 9)), rng.integers(0, 51, n), 51)
+    sizes = {"d_vocab": 51, "d_model": 64, "d_head": 32, "d_mlp": 64, "n_ctx": 9, "n_heads": 2}
+    return Decoder(**sizes, norm=norm, predict=predict), data
+
+
+def operations_of(problem):
+    """(kind, numbers of the operation) for each entry of the table."""
+    ints, p = problem.ints, 2
+    for _ in range(int(ints[0])):
+        yield NAMES[int(ints[p])], ints[p : p + int(ints[p + 1])]
+        p += int(ints[p + 1])
+
+
+def alone(problem, operation):
+    """The integers of a table that holds one operation."""
+    indices = problem.ints[problem.ints[1] :]
+    return np.concatenate([[1, 2 + len(operation)], operation, indices])
+
+
+def seconds(problem, y, out, rounds):
+    """Seconds of each operation, the least of the rounds; all in order in each round."""
+    parts = [alone(problem, numbers) for _, numbers in operations_of(problem)]
+    least = np.full(len(parts), np.inf)
+    for _ in range(rounds):
+        for k, ints in enumerate(parts):
+            began = time.perf_counter()
+            problem.rhs(0.0, y, out, problem.floats, ints, problem.work)
+            least[k] = min(least[k], time.perf_counter() - began)
+    return least
+
+
+def label(kind, numbers):
+    """Shape of the result, and what else tells operations of a kind apart; with the flops of a product."""
+    at = 2 + FIRST_ARRAY.get(kind, 0)
+    rows, cols = (int(n) for n in numbers[at + 2 : at + 4])
+    text = f"{kind.lower()} ({rows}, {cols})"
+    if kind == "DOT":
+        left = numbers[2 + OPERAND : 2 + 2 * OPERAND]
+        inner = int(left[2] if left[4] else left[3])
+        turned = "".join("T" if numbers[2 + k * OPERAND + 4] else "N" for k in (1, 2))
+        return f"{text} over {inner}, {turned}", 2.0 * rows * cols * inner
+    if kind == "MAP":
+        return f"{text} {operations.FUNCTIONS[int(numbers[2])]}", 0.0
+    if kind in ("SUM", "HADAMARD"):
+        n, step = int(numbers[2]), OPERAND + (kind == "HADAMARD")
+        first = at + OPERAND
+        turned = "".join("T" if numbers[first + k * step + 4] else "N" for k in range(n))
+        return f"{text} {turned}", 0.0
+    return text, 0.0
+
+
+def main():
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("closure", nargs="?", default="exact")
+    parser.add_argument("model", nargs="?", choices=("decoder", "emb-mlp"), default="decoder")
+    parser.add_argument("--norm", choices=("pre", "post"))
+    parser.add_argument("--predict", choices=("last", "all"), default="last")
+    parser.add_argument("--top", type=int, default=12)
+    parser.add_argument("--sequences", type=int, default=600)
+    given = parser.parse_args()
+    model, data = cases(given.model, given.norm, given.predict, given.sequences)
+    start = model.init(0.8, 0)
+    problem = compile_flow(derive(model, given.closure), data, start)
+    y, out = problem.pack(start), np.zeros(problem.n)
+    problem(0.0, y, out)
+    whole = min(call_seconds(problem, y, out) for _ in range(9))
+    taken = seconds(problem, y, out, 7)
+    by_kind, by_label = defaultdict(list), defaultdict(list)
+    for (kind, numbers), took in zip(operations_of(problem), taken, strict=True):
+        text, flops = label(kind, numbers)
+        by_kind[kind].append(took)
+        by_label[text].append((took, flops))
+    print(f"one call {1e3 * whole:.2f} ms; operations alone {1e3 * taken.sum():.2f} ms")
+    print(f"scratch memory {problem.work.nbytes / 1e6:.1f} MB\n")
+    print("| kind | number | ms | share |\n|---|---|---|---|")
+    for kind, times in sorted(by_kind.items(), key=lambda item: -sum(item[1])):
+        print(f"| {kind.lower()} | {len(times)} | {1e3 * sum(times):.2f} | {sum(times) / taken.sum():.0%} |")
+    print("\n| operation | number | ms | Gflop/s |\n|---|---|---|---|")
+    for text, found in sorted(by_label.items(), key=lambda item: -sum(t for t, _ in item[1]))[: given.top]:
+        total, flops = (sum(each) for each in zip(*found, strict=True))
+        rate = f"{1e-9 * flops / total:.0f}" if flops else ""
+        print(f"| {text} | {len(found)} | {1e3 * total:.2f} | {rate} |")
+
+
+def call_seconds(problem, y, out):
+    """Seconds of one right-hand side."""
+    began = time.perf_counter()
+    problem(0.0, y, out)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()
