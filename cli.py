@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
@@ -87,9 +89,10 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def run(argv: list[str]) -> int:
-    """Run the command line and return the exit status; errors go to stderr as one line."""
+    """Run the command line and return the exit status; errors and warnings go to stderr as one line each."""
     try:
-        code = build_app()(argv, exit_on_error=False, print_error=False, result_action="return_value")
+        with _warnings_as_lines():
+            code = build_app()(argv, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except KeyboardInterrupt as error:
@@ -110,6 +113,21 @@ def run(argv: list[str]) -> int:
         if not _numerical(error):
             raise
         return _fail(str(error), FAILED)
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Say each warning once, as errors are said; Python would show where in the sources it was raised."""
+    told = set[str]()
+
+    def tell(message: Warning | str, *where: object) -> None:
+        if (line := f"smallinit: warning: {one_line(str(message))}") not in told:
+            told.add(line)
+            print(line, file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = tell
+        yield
 
 
 def explained(error: CycloptsError) -> str:

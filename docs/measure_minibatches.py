@@ -1,7 +1,7 @@
 """Theory of minibatches beside training on them, on the demo's task: docs/minibatches.json, tables of the page.
 
-`python docs/measure_minibatches.py` (half an hour; `losses` or `spread` for one part; ``--quick``: one seed, 20 runs,
-nothing written).
+`python docs/measure_minibatches.py` (half an hour; `losses`, `rates` or `spread` for one part;
+``--quick``: one seed, few runs, nothing written).
 """
 
 import json
@@ -12,7 +12,7 @@ import numpy as np
 from _marked import fill
 
 from smallinit.compare import train
-from smallinit.sim import GD, AdamW, fluctuations, integrate
+from smallinit.sim import GD, AdamW, fluctuations, integrate, integrate_ensemble
 from smallinit.theory import CompositeTask, EmbMLP, derive
 
 HERE = Path(__file__).parent
@@ -21,12 +21,14 @@ DATA, MODEL = TASK.dataset(), EmbMLP(51, 100, 100, "tanh")
 GROUPS = ("memory", "reasoning-train", "reasoning-test")
 BATCH, STEPS, SAVES = 100, 600, np.arange(0, 601, 20)
 ADAM, RUNS = AdamW(1e-3, weight_decay=0.0), 5
+RATES, DRAWS = {1e-3: 600, 5e-4: 1200, 2.5e-4: 2400}, 12  # rate -> steps, at one flow time; runs of each
 CASES = {
     "exact, single steps": ("exact", "steps", BATCH),
     "exact, blocks": ("exact", "multirate", BATCH),
     "softmax": ("softmax", "steps", BATCH),
     "exact, full batch": ("exact", "steps", None),
 }
+SPREAD_RUNS = 24
 DESCENT, SPREAD_STEPS, SPREAD_SAVES = GD(0.1), 600, np.arange(0, 601, 100)
 
 
@@ -72,6 +74,40 @@ def losses_under_adam(seeds):
     return table
 
 
+def over_rates(count):
+    """Error of the mean path's losses at the end, exact flow, at a fixed product of rate and steps: in per cent.
+
+    Runs are the exact flow in single steps on the batches of a seed, which is what training computes.
+    """
+    rows, start, exact = [], MODEL.init(0.8, 0), derive(MODEL, "exact")
+    for rate, steps in RATES.items():
+        options = {"steps": steps, "optimizer": AdamW(rate, weight_decay=0.0), "batch_size": BATCH}
+        options |= {"save_at": [0, steps], "method": "steps"}
+        path = integrate(exact, DATA, start, **options)
+        starts = {name: np.stack([w] * count) for name, w in start.items()}
+        names = [f"loss/{g}" for g in GROUPS]
+        runs = integrate_ensemble(
+            exact, DATA, starts, seed=range(count), observables=names, keep_weights=False, **options
+        )
+        row = {"rate": rate, "steps": steps}
+        for g, name in zip(GROUPS, names, strict=True):
+            ends = runs[name][:, -1]
+            gap, error = path[name][-1] / ends.mean() - 1.0, ends.std(ddof=1) / np.sqrt(count) / ends.mean()
+            row[g] = [100 * float(gap), 100 * float(error)]
+        rows.append(row)
+        print(row, flush=True)
+    return rows
+
+
+def rates_table(rows):
+    """Error of the mean path and standard error of what it is held against, over the rate."""
+    lines = ["| rate | steps | memory | reasoning, training | reasoning, held out |", "|---|---|---|---|---|"]
+    for row in rows:
+        cells = " | ".join(f"{row[g][0]:.1f} +- {row[g][1]:.1f}" for g in GROUPS)
+        lines.append(f"| {row['rate']:g} | {row['steps']} | {cells} |")
+    return "\n".join(lines)
+
+
 def losses_table(found):
     """Largest errors over the seeds, to step 300 and to the end."""
     lines = [
@@ -102,16 +138,11 @@ def spread_of_weights(count):
     start = MODEL.init(0.8, 0)
     options = {"optimizer": DESCENT, "steps": SPREAD_STEPS, "batch_size": BATCH, "save_at": SPREAD_SAVES}
     theory = fluctuations(derive(MODEL, "exact"), DATA, start, **options)
-    sums = {w: np.zeros((2, *theory.mean.weights[w].shape)) for w in start}
-    for seed in range(count):
-        run = train(MODEL, DATA, start, **options, seed=seed)
-        for w, (first, second) in sums.items():
-            gap = run.weights[w] - theory.mean.weights[w]
-            first += gap
-            second += gap**2
+    starts = {w: np.stack([v] * count) for w, v in start.items()}
+    runs = integrate_ensemble(derive(MODEL, "exact"), DATA, starts, seed=range(count), **options)
     ratios = {}
-    for w, (first, second) in sums.items():
-        measured = (second - first**2 / count).sum(axis=(1, 2)) / (count - 1)
+    for w in start:
+        measured = runs.weights[w].var(axis=0, ddof=1).sum(axis=(1, 2))
         ratios[w] = (theory.variance(w).sum(axis=(1, 2))[1:] / measured[1:]).tolist()
         print(
             f"variance of {w}, predicted / {count} runs, from step 100 on: {np.round(ratios[w], 3)}",
@@ -124,7 +155,8 @@ def main():
     quick = "--quick" in sys.argv
     parts = {
         "losses": lambda: losses_under_adam((0,) if quick else (0, 1, 2)),
-        "spread": lambda: spread_of_weights(20 if quick else 200),
+        "rates": lambda: over_rates(4 if quick else DRAWS),
+        "spread": lambda: spread_of_weights(8 if quick else SPREAD_RUNS),
     }
     asked = [name for name in parts if name in sys.argv] or list(parts)
     file = HERE / "minibatches.json"
@@ -133,7 +165,7 @@ def main():
         if not quick:
             known = json.loads(file.read_text()) if file.exists() else {}
             file.write_text(json.dumps(known | {name: found}, indent=1) + "\n")
-            written = {"losses": losses_table, "spread": spread_table}[name](found)
+            written = {"losses": losses_table, "rates": rates_table, "spread": spread_table}[name](found)
             fill(HERE / "optimizers.md", f"measure_minibatches.py {name}", written)
 
 

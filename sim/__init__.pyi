@@ -11,6 +11,8 @@ from .forecast.fluctuations import fluctuations as fluctuations
 from .forecast.mode_forecast import learning_times as learning_times
 from .forecast.mode_forecast import mode_blow_ups as mode_blow_ups
 from .forecast.mode_forecast import mode_residuals as mode_residuals
+from .forecast.paths import PathEscape as PathEscape
+from .forecast.paths import measure_escape as measure_escape
 from .forecast.scales import Scales as Scales
 from .forecast.scales import scales as scales
 from .forecast.stages import Stages as Stages

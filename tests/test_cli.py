@@ -10,7 +10,8 @@ from smallinit.compare.commands import flags
 from smallinit.compare.commands import tables as report
 from smallinit.compare.experiment import build as runs
 from smallinit.compare.experiment.layers import load
-from smallinit.sim import IntegrationError, load_trajectory
+from smallinit.sim import AdamW, IntegrationError, load_trajectory
+from smallinit.theory import EmbMLP, derive
 
 ALL = {
     "overlay.png", "summary.json", "theory-leading.nc", "theory-softmax.nc", "training.nc", "experiment.toml",
@@ -103,6 +104,15 @@ def test_overwrite_spares_what_no_command_wrote(tiny, capsys):
     assert (tiny.parent / "out" / "thesis.tex").read_text() == "years"
 
 
+@pytest.mark.filterwarnings("always")
+def test_a_warning_is_one_line_however_often_it_is_raised(tiny, capsys):
+    flags = ["optimizer=adamw", "steps=8", "schedule=cosine", "schedule_end=5"]
+    argv = ["overlay", str(tiny), *(f"--training.{flag.replace('_', '-')}" for flag in flags)]
+    assert run(argv) == 0  # two closures and the training
+    said = [line for line in capsys.readouterr().err.splitlines() if "schedule" in line]
+    assert said == ["smallinit: warning: `schedule` ends at step 5 of 8: the rate stays at 0.05 from there."]
+
+
 def test_train_writes_training_only_under_the_default_name(tiny):
     assert run(["train", str(tiny), "--training.optimizer", "sgd", "--training.batch-size", "4"]) == 0
     written = {p.name for p in (tiny.parent / "results" / "tiny").iterdir()}
@@ -116,6 +126,30 @@ def test_derive_prints_equations_orders_and_invariants(capsys):
         assert part in out
     assert run(["derive", "--closure", "leading", "--latex"]) == 0
     assert capsys.readouterr().out.startswith("\\documentclass")
+
+
+def test_derive_prints_equations_under_an_optimizer(capsys, tmp_path):
+    flags = [
+        "--closure",
+        "leading",
+        "--optimizer",
+        "adamw",
+        "--learning-rate",
+        "1e-3",
+        "--training.rates",
+        "W_E=0.5",
+    ]
+    adam = AdamW(1e-3, weight_decay=0.0, rates={"W_E": 0.5})
+    page = derive(EmbMLP(121, 200, 400), "leading").under(adam)
+    assert run(["derive", *flags]) == 0
+    assert capsys.readouterr().out == f"{page}\n"
+    assert run(["derive", *flags, "--latex"]) == 0
+    assert page.latex() in capsys.readouterr().out
+    (tmp_path / "a.toml").write_text('[training]\noptimizer = "momentum"\nweight_decay = 0.1\n')
+    assert run(["derive", str(tmp_path / "a.toml"), "--closure", "leading"]) == 0
+    assert "dv_W_E/ds = " in capsys.readouterr().out
+    assert run(["derive", "--theory.moved-by", "optimizer", "--closure", "leading"]) == 0
+    assert "dW_E/ds = -eta" in capsys.readouterr().out
 
 
 def test_every_flag_reaches_the_experiment():

@@ -25,6 +25,7 @@ from .data.words import read_text as read_text
 from .flows.closure import Closure as Closure
 from .flows.flow import Flow as Flow
 from .flows.flow import derive as derive
+from .flows.powers import escape_exponents as escape_exponents
 from .flows.squares import squared_gradients as squared_gradients
 from .models.attention_only import AttentionOnly as AttentionOnly
 from .models.decoder import Decoder as Decoder

@@ -12,6 +12,7 @@ from ...theory.base.errors import InputError
 from ...theory.base.folders import check_folder, staged
 from ..experiment import build as runs
 from ..experiment.layers import Loaded, load
+from ..experiment.moving import moved_flows
 from ..experiment.outputs import equations_tex, writers
 from . import tables as report
 from .flags import AcceptChanges, Overwrite, flag_values, flagged
@@ -105,9 +106,8 @@ def overlay(
     folder = target(out, experiment, preset, overwrite)
     built = runs.build(loaded)
     flows = built.flows()
-    moved = loaded.experiment.moved_by == "optimizer"
-    shown = [flow.under(built.optimizer()) if moved else flow for flow in flows.values()]
-    print(report.heading(built), *shown, sep="\n\n")
+    shown = moved_flows(loaded, built.model, flows)
+    print(report.heading(built), *shown.values(), sep="\n\n")
     theory = simulate_all(built, flows)
     with interruptible(lambda: checkpoint_kept(loaded.experiment.training.checkpoint)):
         training = built.train(progress=on_terminal(), accept_changes=accept_changes)
@@ -118,7 +118,7 @@ def overlay(
     save(folder, overwrite, writers(loaded, flows, theory, training, overlays))
 
 
-@flagged("task.length", "data", "model", "theory.closures")
+@flagged("task.length", "data", "model", "theory.closures", "theory.moved_by", *SAVED_TIMES, *MOVED[:-2])
 def derive(
     experiment: Path | None = None,
     /,
@@ -128,6 +128,8 @@ def derive(
     **flags: Any,
 ) -> None:
     """Print the equations, the predicted order of their residual and what they conserve.
+
+    Under an optimizer other than plain descent they are those of weights and moments in the limit of small rates.
 
     Parameters
     ----------
@@ -146,7 +148,8 @@ def derive(
     else:
         data = runs.build_data(loaded)
         d_vocab, n_ctx = data.d_vocab, data.n_ctx
-    flows = runs.derive_flows(loaded, runs.build_model(loaded, d_vocab, n_ctx))
+    model = runs.build_model(loaded, d_vocab, n_ctx)
+    flows = moved_flows(loaded, model, runs.derive_flows(loaded, model))
     print(
         equations_tex(flows) if latex else "\n\n".join(map(str, flows.values())),
         end="" if latex else "\n",

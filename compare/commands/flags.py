@@ -20,6 +20,7 @@ SHORT = {
     "theory.t1": ("--t1",),
     "training.learning_rate": ("--learning-rate",),
     "model.activation": ("--activation",),
+    "training.optimizer": ("--optimizer",),
 }
 Command = TypeVar("Command", bound=Callable[..., int | None])
 Overwrite = Annotated[bool, Parameter(negative=(), show_default=False)]

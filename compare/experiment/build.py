@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...theory.base.disk.npz import read_arrays
-from ...theory.base.errors import FieldError, InputError
-from .layers import Loaded
+from ...theory.base.errors import InputError
+from .layers import Loaded, refused
+from .moving import build_optimizer, build_schedule
 from .sections import Task
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ...sim.optimizers.optimizer import Optimizer
-    from ...sim.optimizers.schedule import Linear, WarmupCosine
     from ...sim.trajectory.trajectory import Trajectory
     from ...theory.data.dataset import Dataset
     from ...theory.data.tasks import CompositeTask
@@ -127,37 +126,14 @@ class Built:
 
     def optimizer(self) -> Optimizer:
         """What moves the weights, of training and, unless gradient flow does, of theory."""
-        from ..training.settings import RULES
-
-        training = self.loaded.experiment.training
-        own = ("betas", "eps", "momentum", "nesterov", "rates", "decays")
-        given = {key: value for key in own if (value := getattr(training, key)) is not None}
-        with refused(self.loaded, "training"):
-            optimizer = RULES[training.optimizer](
-                training.learning_rate, schedule=self.schedule(), weight_decay=training.weight_decay, **given
-            )
-            optimizer.of_weights(self.model.weights)
-        return optimizer
+        return build_optimizer(self.loaded, self.model)
 
     def batch_size(self) -> int | None:
         """Sequences per minibatch; None for all of them."""
-        from ..training.settings import DEFAULT_BATCH
+        from ..training.settings import batch_size_of
 
         training = self.loaded.experiment.training
-        if training.optimizer == "sgd" and training.batch_size is None:
-            return min(DEFAULT_BATCH, int((~self.data.held_out).sum()))
-        return training.batch_size
-
-    def schedule(self) -> WarmupCosine | Linear | None:
-        """How the learning rate changes over the steps; None if it does not."""
-        from ...sim.optimizers.schedule import Linear, WarmupCosine
-
-        training = self.loaded.experiment.training
-        end = training.schedule_end or self.loaded.experiment.steps
-        shape = {} if training.final is None else {"final": training.final}
-        if training.schedule == "linear":
-            return Linear(end, **shape)
-        return None if training.schedule is None else WarmupCosine(training.warmup or 0, end, **shape)
+        return batch_size_of(training.optimizer, training.batch_size, int((~self.data.held_out).sum()))
 
     def saved_steps(self) -> np.ndarray:
         """Training steps that are kept, evenly spaced, the first being 0."""
@@ -172,7 +148,7 @@ class Built:
         from ...sim.optimizers.schedule import Clock
 
         experiment = self.loaded.experiment
-        clock = Clock.of(experiment.training.learning_rate, self.schedule(), experiment.steps)
+        clock = Clock.of(experiment.training.learning_rate, build_schedule(self.loaded), experiment.steps)
         return clock.times[self.saved_steps()]
 
     def times(self) -> np.ndarray:
@@ -188,18 +164,6 @@ class Built:
         return np.unique(np.minimum(times[times <= t1 * (1 + 1e-12)], t1))
 
 
-@contextmanager
-def refused(loaded: Loaded, section: str) -> Iterator[None]:
-    """Turn a library's refusal into an input error that says where the value was set."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{str(error).rstrip('.')} ({loaded.where(section)}).") from error
-    except ValueError as error:
-        field = error.field if isinstance(error, FieldError) else ""
-        raise InputError(f"[{section}] {str(error).rstrip('.')} ({loaded.where(section, field)}).") from error
-
-
 def build(loaded: Loaded) -> Built:
     """Build data, model and initial weights.
 
@@ -212,6 +176,7 @@ def build(loaded: Loaded) -> Built:
     model = build_model(loaded, data.d_vocab, data.n_ctx)
     with refused(loaded, "model"):
         model.check_data(data)
+    check_batch_size(loaded, data)
     init = loaded.experiment.init
     with refused(loaded, "init"):
         if init.file is None:
@@ -220,6 +185,22 @@ def build(loaded: Loaded) -> Built:
         return Built(
             loaded, data, model, model.validate(read_arrays(Path(init.file), (), tuple(model.weights)))
         )
+
+
+def check_batch_size(loaded: Loaded, data: Dataset) -> None:
+    """Refuse a batch that is larger than the data.
+
+    Raises
+    ------
+    InputError
+        Which says where the size was set.
+    """
+    from ...sim.optimizers.minibatches import checked_batch_size
+
+    size = loaded.experiment.training.batch_size
+    with refused(loaded, "training"):
+        if size is not None:
+            checked_batch_size(size, int((~data.held_out).sum()))
 
 
 def build_data(loaded: Loaded) -> Dataset:

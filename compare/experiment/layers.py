@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,21 @@ from pydantic import ValidationError
 
 from ...theory.base.disk.regular import read_regular
 from ...theory.base.errors import FieldError, InputError
-from ...theory.base.names import MODELS
+from ...theory.base.names import MODELS, OPTIMIZERS
 from ...theory.base.validate import brief, did_you_mean, nearest
 from .schema import SECTIONS, Experiment, fields
-from .sections import ModelSpec
+from .sections import ModelSpec, Training
 
 PRESETS = Path(__file__).with_name("presets")
 FILE_BYTES = 2**24  # no experiment is larger
 # Keys that name files, relative to where they are written.
 PATHS = (("data", "file"), ("init", "file"), ("training", "measure_on"), ("training", "checkpoint"))
 FLAGS = "on the command line"
+# Section -> the key that names one of several things, what each of them has for keys of its own, and the default.
+ALTERNATIVES: dict[str, tuple[str, Mapping[str, tuple[str, ...]], str]] = {
+    "model": ("name", MODELS, ModelSpec.model_fields["name"].default),
+    "training": ("optimizer", OPTIMIZERS, Training.model_fields["optimizer"].default),
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,18 @@ class Loaded:
         return " and ".join(dict.fromkeys(places)) or "by default"
 
 
+@contextmanager
+def refused(loaded: Loaded, section: str) -> Iterator[None]:
+    """Turn a library's refusal into an input error that says where the value was set."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{str(error).rstrip('.')} ({loaded.where(section)}).") from error
+    except ValueError as error:
+        field = error.field if isinstance(error, FieldError) else ""
+        raise InputError(f"[{section}] {str(error).rstrip('.')} ({loaded.where(section, field)}).") from error
+
+
 def load(
     file: Path | None = None, preset: str | None = None, flags: Mapping[str, Any] | None = None
 ) -> Loaded:
@@ -73,7 +91,30 @@ def load(
     if file is not None:
         layers.append((anchored(read_toml(file), file.absolute().parent), f"in {file}"))
     layers.append((anchored(nested(flags or {}), Path.cwd()), FLAGS))
+    loaded = stack(layers)
+    if not loaded.experiment.counts_steps:
+        return loaded
+    refuse_idle_end(loaded, [place for _, place in layers])
+    for layer, _ in layers:  # what a lower layer says of t1 goes, as the steps of a higher one replace it
+        if isinstance(layer.get("theory"), dict):
+            layer["theory"].pop("t1", None)
     return stack(layers)
+
+
+def refuse_idle_end(loaded: Loaded, places: Sequence[str]) -> None:
+    """Refuse a t1 beside steps that are the end already, but for one of a lower layer, whose `places` come first.
+
+    Raises
+    ------
+    InputError
+        If t1 plays no part and was set with the steps or over them.
+    """
+    t1, steps = (loaded.sources.get(key) for key in ("theory.t1", "training.steps"))
+    if loaded.experiment.counts_steps and t1 and steps and places.index(t1) >= places.index(steps):
+        raise InputError(
+            "`theory.t1` means nothing beside `training.steps`, the end of closures that are moved by the optimizer: "
+            f"leave it out ({t1})."
+        )
 
 
 def stack(layers: Sequence[tuple[dict[str, Any], str]]) -> Loaded:
@@ -142,7 +183,7 @@ def nested(flags: Mapping[str, Any]) -> dict[str, Any]:
 def _merge(merged: dict[str, Any], sources: dict[str, str], layer: dict[str, Any], place: str) -> None:
     if "data" in layer and "task" not in layer:  # the user's data replace a task of a lower layer
         merged.pop("task", None)
-    _leave_other_models_keys(merged, sources, layer)
+    _leave_others_keys(merged, sources, layer)
     for section, part in layer.items():
         if isinstance(part, dict) and isinstance(merged.get(section), dict):
             merged[section] = merged[section] | part
@@ -152,21 +193,20 @@ def _merge(merged: dict[str, Any], sources: dict[str, str], layer: dict[str, Any
         sources.update({section: place} | {f"{section}.{key}": place for key in keys})
 
 
-def _leave_other_models_keys(
-    merged: dict[str, Any], sources: dict[str, str], layer: Mapping[str, Any]
-) -> None:
-    """Drop the keys of lower layers that describe another model than the one that this layer names."""
-    below, above = merged.get("model"), layer.get("model")
-    name = above.get("name") if isinstance(above, dict) else None
-    if not isinstance(below, dict) or not isinstance(name, str) or name not in MODELS:
-        return
-    other = str(below.get("name", ModelSpec.model_fields["name"].default))
-    lost = set(MODELS.get(other, ())) - set(MODELS[name])
-    if other != name and "Decoder" in (other, name):
-        lost |= {"positions"}  # a kind there, a flag elsewhere
-    merged["model"] = {key: value for key, value in below.items() if key not in lost}
-    for key in lost:
-        sources.pop(f"model.{key}", None)
+def _leave_others_keys(merged: dict[str, Any], sources: dict[str, str], layer: Mapping[str, Any]) -> None:
+    """Drop the keys of lower layers that describe another model or optimizer than the one that this layer names."""
+    for section, (selector, known, default) in ALTERNATIVES.items():
+        below, above = merged.get(section), layer.get(section)
+        name = above.get(selector) if isinstance(above, dict) else None
+        if not isinstance(below, dict) or not isinstance(name, str) or name not in known:
+            continue
+        other = str(below.get(selector, default))
+        lost = set(known.get(other, ())) - set(known[name])
+        if other != name and "Decoder" in (other, name):
+            lost |= {"positions"}  # a kind there, a flag elsewhere
+        merged[section] = {key: value for key, value in below.items() if key not in lost}
+        for key in lost:
+            sources.pop(f"{section}.{key}", None)
 
 
 def sentence(error: ValidationError, sources: Mapping[str, str]) -> str:
@@ -209,6 +249,8 @@ def _hint_key(name: str) -> str:
 def to_toml(experiment: Experiment) -> str:
     """Write an experiment such that reading it gives the identical one; derived values are comments."""
     tables = experiment.model_dump(mode="json", exclude_none=True)
+    if experiment.counts_steps:
+        del tables["theory"]["t1"]
     derived = "" if experiment.training.steps else f"# derived: training.steps = {experiment.steps}\n"
     head = f"# A resolved experiment of smallinit; run it again with this file.\n{derived}\n"
     return head + write_tables(tables)

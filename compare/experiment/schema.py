@@ -79,6 +79,11 @@ class Experiment(Section):
         return "flow" if plain else "optimizer"
 
     @property
+    def counts_steps(self) -> bool:
+        """Whether closures end with the steps of training, and t1 plays no part."""
+        return self.moved_by == "optimizer" and self.training.steps is not None
+
+    @property
     def steps(self) -> int:
         """Training steps: as given, or as many as reach t1."""
         return self.training.steps or max(1, round(self.theory.t1 / self.training.learning_rate))

@@ -62,12 +62,6 @@ from .values import (
     Tolerance,
 )
 
-OWN_KEYS = {  # of some optimizers alone
-    "betas": ("adamw",),
-    "eps": ("adamw", "signgd", "spectral"),
-    "momentum": ("momentum", "spectral"),
-    "nesterov": ("momentum",),
-}
 MAX_STEPS = 100_000
 OWN_DEFAULTS: dict[str, dict[str, Any]] = {  # of keys that mean something else to another model
     "OneLayerTransformer": {"positions": False},
@@ -256,7 +250,7 @@ class Theory(Section):
 class Training(Section):
     """The training run."""
 
-    optimizer: Optimizer = Field(default="gd", description=f"{alternatives(OPTIMIZERS)}.")
+    optimizer: Optimizer = Field(default="gd", description=f"{alternatives(list(OPTIMIZERS))}.")
     learning_rate: Positive = Field(
         default=0.1, description="Flow time per step; the largest under a schedule."
     )
@@ -325,7 +319,8 @@ class Training(Section):
             raise FieldError(
                 "batch_size", "does not go with the full-batch optimizer 'gd'; use 'sgd' or leave it out"
             )
-        for key, owners in OWN_KEYS.items():
+        for key in dict.fromkeys(key for keys in OPTIMIZERS.values() for key in keys):
+            owners = [name for name, keys in OPTIMIZERS.items() if key in keys]
             if key in set_keys and self.optimizer not in owners:
                 raise FieldError(
                     key,

@@ -14,10 +14,19 @@ from typing import Any
 
 from ...theory.base.errors import InputError
 from ...theory.base.frozen import FrozenRecord
-from ...theory.base.validate import brief
-from ..experiment.layers import anchored, nested, read_preset, read_toml, stack, write_tables
+from ..experiment.layers import (
+    Loaded,
+    anchored,
+    nested,
+    read_preset,
+    read_toml,
+    refuse_idle_end,
+    stack,
+    write_tables,
+)
+from .alternatives import lost_keys, together, without
 from .input_files import FILES
-from .sweep_axes import flat, values_of
+from .sweep_axes import flat, values_of, zipped
 
 RUNS = ("simulate", "train")
 OBSERVABLES = ("loss", "loss/*", "norm/*")
@@ -37,11 +46,14 @@ class SweepPoint(FrozenRecord):
         "section.key" -> value on each axis.
     config : dict
         The whole experiment, JSON-able.
+    loaded : Loaded
+        The same with its sources.
     """
 
     id: str
     values: Mapping[str, Any]
     config: Mapping[str, Any]
+    loaded: Loaded = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,11 @@ class SweepPlan(FrozenRecord):
         return tuple(dict.fromkeys(together.get(name, (name,)) for name in self.axes))
 
     @property
+    def axes_place(self) -> str:
+        """The words for where the axes are."""
+        return f"on the axes {self.place}"
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Number of values along each dimension."""
         return tuple(len(self.axes[names[0]]) for names in self.dimensions)
@@ -95,7 +112,9 @@ class SweepPlan(FrozenRecord):
         points = tuple(self._points())
         known: dict[str, SweepPoint] = {}
         for point in points:
-            if (other := known.setdefault(point.id, point)) is not point:
+            other = known.setdefault(point.id, point)
+            lost = lost_keys(self.axes, point.values)  # of axes that mean nothing to either
+            if any(other.values[name] != value for name, value in point.values.items() if name not in lost):
                 same = [f"{name} = {a!r} and {point.values[name]!r}" for name, a in other.values.items()]
                 raise InputError(
                     f"two points are the same experiment, {'; '.join(same)} ({self.place}): leave one out."
@@ -119,11 +138,13 @@ class SweepPlan(FrozenRecord):
         if self.zipped:
             spec["zip"] = self.zipped
         tables["sweep"] = spec
-        for section, part in self.points[0].config.items():
+        for section, part in self._whole.items():
             kept = {
                 k: v for k, v in (part or {}).items() if v is not None and f"{section}.{k}" not in self.axes
             }
             tables[section] = kept
+        if self._idle_end:
+            del tables["theory"]["t1"]
         return "# A resolved sweep of smallinit; run it again with this file.\n\n" + write_tables(tables)
 
     @classmethod
@@ -157,11 +178,22 @@ class SweepPlan(FrozenRecord):
                 for names, i in zip(self.dimensions, index, strict=True)
                 for name in names
             }
-            layers = [*((json.loads(json.dumps(layer)), place) for layer, place in self.layers)]
-            config = stack([*layers, (nested(values), f"on the axes {self.place}")]).experiment.model_dump(
-                mode="json"
-            )
-            yield SweepPoint(self._identity(config), values, config)
+            lost = lost_keys(self.axes, values)
+            layers = [(without(layer, lost), place) for layer, place in self.layers]
+            layers.append((without(nested(values), lost), self.axes_place))
+            loaded = stack(layers)
+            config = loaded.experiment.model_dump(mode="json")
+            yield SweepPoint(self._identity(config), values, config, loaded)
+
+    @property
+    def _idle_end(self) -> bool:
+        """Whether t1 plays no part at any point."""
+        return all(point.loaded.experiment.counts_steps for point in self.points)
+
+    @cached_property
+    def _whole(self) -> dict[str, Any]:
+        """The first experiment, with the keys of every model and optimizer on the axes."""
+        return together(self.points)
 
     def _identity(self, config: Mapping[str, Any]) -> str:
         what = {"experiment": config, "run": self.run, "observables": self.observables}
@@ -170,7 +202,7 @@ class SweepPlan(FrozenRecord):
     @cached_property
     def fixed(self) -> dict[str, Any]:
         """What all points share: the experiment but for its axes, and what is done; the manifest holds it."""
-        config = json.loads(json.dumps(dict(self.points[0].config)))
+        config = json.loads(json.dumps(self._whole))
         for name in self.axes:
             section, key = name.split(".")
             config[section].pop(key, None)
@@ -223,7 +255,7 @@ def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Swee
     plan = SweepPlan(
         layers=tuple(layers),
         axes=axes,
-        zipped=_zipped(spec.get("zip", []), axes, place),
+        zipped=zipped(spec.get("zip", []), axes, place),
         run=_words("run", spec.get("run", ["simulate"]), place, RUNS),
         observables=_words("observables", spec.get("observables", list(OBSERVABLES)), place),
         max_seconds=_seconds(spec.get("max_seconds"), place),
@@ -231,6 +263,8 @@ def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Swee
     )
     if (total := prod(plan.shape)) > MOST_POINTS:
         raise InputError(f"[axes] give {total:,} points ({place}): at most {MOST_POINTS:,}; leave some out.")
+    if plan._idle_end:
+        refuse_idle_end(plan.points[0].loaded, [*(words for _, words in layers), plan.axes_place])
     return plan
 
 
@@ -266,20 +300,6 @@ def _seconds(value: Any, place: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise InputError(f"`max_seconds` must be a positive number of seconds, got {value!r} ({place}).")
     return float(value)
-
-
-def _zipped(value: Any, axes: Mapping[str, tuple[Any, ...]], place: str) -> tuple[tuple[str, ...], ...]:
-    groups = value if isinstance(value, list) and all(isinstance(g, list) for g in value) else [value]
-    if not all(isinstance(g, list) and all(isinstance(name, str) for name in g) for g in groups):
-        raise InputError(f"`zip` must be a list of axes, or some such lists, got {brief(value)} ({place}).")
-    for group in groups:
-        for name in group:
-            if name not in axes or sum(name in g for g in groups) > 1:
-                raise InputError(f"`zip` names {name!r}, which must be an axis, once ({place}).")
-        if len({len(axes[name]) for name in group}) > 1:
-            sizes = ", ".join(f"{name} {len(axes[name])}" for name in group)
-            raise InputError(f"axes in one `zip` must have as many values, got {sizes} ({place}).")
-    return tuple(tuple(group) for group in groups if group)
 
 
 def _words(key: str, value: Any, place: str, known: tuple[str, ...] = ()) -> tuple[str, ...]:

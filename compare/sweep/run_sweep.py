@@ -13,6 +13,7 @@ from ...theory.base.errors import FieldError
 from ...theory.base.validate import integer, positive
 from .collect import collected
 from .engine import Engine, Progress, workers_of
+from .foresight import refuse_large_batches
 from .plan import SweepPlan as SweepPlan
 from .plan import SweepPoint as SweepPoint
 from .plan import read_sweep as read_sweep
@@ -164,7 +165,8 @@ def run_sweep(
         integer("workers", workers, 1)
     if max_seconds is not None:
         plan = replace(plan, max_seconds=positive("max_seconds", max_seconds))
-    points = plan.points[i - 1 :: n]
+    points = {point.id: point for point in plan.points[i - 1 :: n]}.values()
+    refuse_large_batches(points)
     with workers_of(executor, workers, "train" in plan.run) as (submit, number):
         store = Store(Path(out), plan.fixed, Surroundings.of(plan, accept_changes))
         store.record(plan.to_dict())

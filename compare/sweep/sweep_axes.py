@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -97,3 +98,18 @@ def _even(name: str, value: dict[str, Any], place: str) -> list[float]:
     if not np.isfinite(even).all():
         raise InputError(f"the axis {name!r} is too wide for numbers ({place}): choose nearer ends.")
     return [float(f"{v:.15g}") for v in even]
+
+
+def zipped(value: Any, axes: Mapping[str, tuple[Any, ...]], place: str) -> tuple[tuple[str, ...], ...]:
+    """Read which axes move together."""
+    groups = value if isinstance(value, list) and all(isinstance(g, list) for g in value) else [value]
+    if not all(isinstance(g, list) and all(isinstance(name, str) for name in g) for g in groups):
+        raise InputError(f"`zip` must be a list of axes, or some such lists, got {brief(value)} ({place}).")
+    for group in groups:
+        for name in group:
+            if name not in axes or sum(name in g for g in groups) > 1:
+                raise InputError(f"`zip` names {name!r}, which must be an axis, once ({place}).")
+        if len({len(axes[name]) for name in group}) > 1:
+            sizes = ", ".join(f"{name} {len(axes[name])}" for name in group)
+            raise InputError(f"axes in one `zip` must have as many values, got {sizes} ({place}).")
+    return tuple(tuple(group) for group in groups if group)

@@ -19,7 +19,7 @@ from .settings import config_hash
 
 FORMAT = 4
 META = "meta.json"
-KINDS = ("weight", "moment", "saved", "measured")
+ARRAYS_OF = ("weight", "moment", "saved", "measured")
 INPUTS = (
     "data",
     "start",
@@ -90,7 +90,7 @@ def save_checkpoint(path: str | Path, config: Mapping[str, Any], state: Training
     }
     meta |= {"rng": dict(state.rng), "saved_steps": list(state.saved_steps)}
     meta |= {"environment": environment(torch=True), "changes": list(state.changes)}
-    parts = zip(KINDS, (state.weights, state.moments, state.saved, state.measured), strict=True)
+    parts = zip(ARRAYS_OF, (state.weights, state.moments, state.saved, state.measured), strict=True)
     members = {f"{kind}:{name}": value for kind, part in parts for name, value in part.items()}
     write_npz(path, {META: json.dumps(meta).encode(), **members})
 
@@ -140,7 +140,7 @@ def load_checkpoint(
 
 
 def _state(meta: dict[str, Any], members: dict[str, np.ndarray]) -> TrainingState:
-    parts: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in KINDS}
+    parts: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in ARRAYS_OF}
     for key, value in members.items():
         kind, _, name = key.partition(":")
         parts[kind][name] = value

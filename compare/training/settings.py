@@ -12,8 +12,10 @@ import numpy as np
 
 from ...sim.integration.integrate import fingerprint
 from ...sim.integration.save_steps import MOST_STEPS, save_steps
-from ...sim.optimizers.optimizer import GD, AdamW, Momentum, Optimizer, SignGD, Spectral
+from ...sim.optimizers.minibatches import checked_batch_size
+from ...sim.optimizers.optimizer import AdamW, Optimizer
 from ...sim.optimizers.schedule import Clock, warn_of_end
+from ...sim.optimizers.specs import RULES
 from ...theory.base.errors import FieldError
 from ...theory.base.names import DEVICES, DTYPES, KEEPS, OPTIMIZERS
 from ...theory.base.validate import brief, choice, integer, is_integer, positive
@@ -55,6 +57,7 @@ class TrainingSettings:
         steps: int,
         save_at: Any,
         batch_size: int | None,
+        rows: int,
         seed: int,
         dtype: str,
         clip: float | None,
@@ -62,7 +65,10 @@ class TrainingSettings:
         keep: str,
         **of_rule: Any,
     ) -> TrainingSettings:
-        """Check every setting and resolve the defaults; `of_rule` are those that an Optimizer brings along."""
+        """Check every setting and resolve the defaults; `of_rule` are those that an Optimizer brings along.
+
+        The data have so many `rows`, distinct training sequences.
+        """
         rule = rule_of(optimizer, of_rule)
         name = rule.label if isinstance(optimizer, Optimizer) else optimizer
         count = integer("steps", steps, 0, MOST_STEPS)
@@ -74,7 +80,7 @@ class TrainingSettings:
             steps=count,
             save_at=save_steps(save_at, count),
             listed=save_at is not None and not is_integer(save_at),
-            batch_size=_batch_size(name, batch_size),
+            batch_size=batch_size_of(name, batch_size, rows),
             seed=integer("seed", seed, 0),
             dtype=choice("dtype", dtype, DTYPES),
             clip=None if clip is None else positive("clip", clip),
@@ -139,24 +145,23 @@ def config_hash(config: dict[str, Any]) -> str:
     return sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
-def _batch_size(optimizer: str, batch_size: int | None) -> int | None:
+def batch_size_of(optimizer: str, batch_size: int | None, rows: int) -> int | None:
+    """Sequences per minibatch, None for all of them; "sgd" takes 100, or all `rows` if there are fewer.
+
+    Raises
+    ------
+    FieldError
+        If the optimizer takes none, or there are not that many rows.
+    """
     if batch_size is None:
-        return DEFAULT_BATCH if optimizer == "sgd" else None
+        return min(DEFAULT_BATCH, rows) if optimizer == "sgd" else None
     if optimizer == "gd":
         raise FieldError(
             "batch_size", f"is {brief(batch_size)} but 'gd' takes the full batch: use 'sgd' or leave it None."
         )
-    return integer("batch_size", batch_size, 1)
+    return checked_batch_size(batch_size, rows)
 
 
-RULES: dict[str, type[Optimizer]] = {
-    "gd": GD,
-    "sgd": GD,
-    "momentum": Momentum,
-    "adamw": AdamW,
-    "signgd": SignGD,
-    "spectral": Spectral,
-}
 PLAIN = {
     "learning_rate": 0.1,
     "weight_decay": 0.0,

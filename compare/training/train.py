@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from ...sim.ode.outcome import IntegrationError
-from ...sim.optimizers.minibatches import checked_batch_size
 from ...sim.optimizers.optimizer import Optimizer
 from ...sim.optimizers.schedule import Schedule
 from ...sim.trajectory.trajectory import Trajectory
@@ -75,7 +74,7 @@ def train(
         Steps at which weights are kept: None for step 0 and about 100 evenly spaced ones; a count k > 1 for k
         even ones from 0 to `steps`, 1 for the last; or the steps themselves.
     batch_size : int, optional
-        Sequences per minibatch; by default 100 for "sgd" and all of them for the others.
+        Sequences per minibatch; by default 100 for "sgd" (all rows if there are fewer) and all of them for the others.
     seed : int
         Of the minibatches.
     dtype : {"float64", "float32"}, optional
@@ -138,6 +137,7 @@ def train(
         steps=steps,
         save_at=save_at,
         batch_size=batch_size,
+        rows=int((~data.held_out).sum()),
         seed=seed,
         dtype=model.precision if dtype is None else dtype,
         weight_decay=weight_decay,
@@ -147,8 +147,6 @@ def train(
         device=device,
         keep=keep,
     )
-    if batch_size is not None:
-        checked_batch_size(batch_size, int((~data.held_out).sum()))
     path, every = _checkpoint_arguments(checkpoint, checkpoint_every, resume)
     if max_seconds is not None:
         positive("max_seconds", max_seconds)

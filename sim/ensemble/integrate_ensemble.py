@@ -14,10 +14,10 @@ import numpy as np
 from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
-from ...theory.base.validate import brief, callback, flag, integer, kind_of, names
+from ...theory.base.validate import brief, callback, flag, integer, is_integer, kind_of, names
 from ...theory.flows.flow import Flow
 from ..integration.integrate import MAX_STEPS, fingerprint
-from ..integration.step_plan import StepPlan
+from ..integration.step_plan import StepPlan, check_asked
 from ..integration.tolerances import RTOL, default_atol
 from ..kernel.blas_threads import one_blas_thread
 from ..ode.methods import Method
@@ -30,6 +30,7 @@ from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
 from .ensemble import Ensemble, gather
 from .lane_ensemble import choose, in_lanes
+from .member_batches import MemberBatches
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
@@ -57,6 +58,8 @@ def integrate_ensemble(
     throw: bool = False,
     optimizer: Optimizer | None = None,
     steps: int | None = None,
+    batch_size: int | None = None,
+    seed: Any = None,
 ) -> Ensemble:
     """Integrate one flow from many starts, on threads that each take one member, or eight in SIMD lanes, at a time.
 
@@ -93,6 +96,11 @@ def integrate_ensemble(
     optimizer, steps
         What moves the weights in place of gradient flow, and by how many steps, as in `integrate`: `save_at` then
         counts steps, and `method` is one of the optimizer's. Neither `t1`, `t0` nor `atol` goes with it.
+    batch_size : int or None
+        Sequences per minibatch, as in `integrate`: without a `seed` every member is a mean path.
+    seed : None, int or array_like of int, shape (batch,)
+        Take the minibatches that `train` draws with this seed: the same for all members, or a seed for each. One
+        start with many seeds is the noise of a closure, beyond what a mean path or `fluctuations` knows of it.
 
     Raises
     ------
@@ -108,6 +116,7 @@ def integrate_ensemble(
     Limits(max_steps, max_seconds, None)  # refuses what is no limit, before any work
     callback("progress", progress)
     wanted = names("observables", observables)
+    check_asked(optimizer, batch_size, seed)
     for name, value in (("throw", throw), ("keep_weights", keep_weights)):
         flag(name, value)
     checked_tolerances(RTOL if rtol is None else rtol, 1.0 if atol is None else atol)
@@ -115,7 +124,9 @@ def integrate_ensemble(
     if optimizer is not None or steps is not None:
         given = {"t1": t1, "t0": t0 or None, "atol": atol}
         given["max_steps"] = None if max_steps == MAX_STEPS or method == "flow" else max_steps
-        plan = StepPlan.of(optimizer, steps, save_at, method, rtol, given)
+        first = seed if seed is None or is_integer(seed) else 0
+        plan = StepPlan.of(optimizer, steps, save_at, method, rtol, given, batch_size=batch_size, seed=first)
+        integer("steps", steps, 1)  # as `t1` must lie after `t0`
         plan.optimizer.of_weights(flow.model.weights)
         t1, save_at, rtol = float(plan.steps), plan.saves.astype(np.float64), plan.rtol or RTOL
     rtol = RTOL if rtol is None else rtol
@@ -127,6 +138,7 @@ def integrate_ensemble(
         raise ValueError(f"`observables` must be among {', '.join(known)}, got {unknown[0]!r}.")
     problem = compile_flow(flow, data, members[0], fold=False)
     table = choose(method, rtol, problem) if plan is None else plan.method()
+    drawn = MemberBatches.of(flow, data, members, plan, seed) if plan and batch_size is not None else None
     settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "method": table}
     settings |= {"max_steps": max_steps, "max_seconds": max_seconds}
     keep = _Kept(flow, data, wanted, keep_weights)
@@ -137,9 +149,10 @@ def integrate_ensemble(
     def run(i: int) -> dict[str, Any]:
         if not hasattr(own, "problem"):
             own.problem = replace(problem, work=np.empty_like(problem.work))
-        start = own.problem.pack(members[i])
-        limits = plan.limits(own.problem, start, max_steps) if plan else {"atol": atol}
-        member = _run(own.problem, start, float(ends[i]), settings | limits)
+        here, more = drawn.member(i, own.problem) if drawn else (own.problem, {})
+        start = here.pack(members[i])
+        limits = plan.limits(here, start, max_steps) if plan else {"atol": atol}
+        member = _run(here, start, float(ends[i]), settings | more | limits)
         if plan:
             member |= {"t": plan.time(member["t"]), "outcome": plan.in_time(member["outcome"])}
         kept = keep(member)
@@ -154,6 +167,7 @@ def integrate_ensemble(
             found = list(pool.map(run, range(len(members))))
     record = {"method": table.name, "rtol": rtol, "atol": atol, "closure": flow.closure}
     record |= {"starts": identity} | ({"optimizer": plan.optimizer.spec()} if plan else {})
+    record |= {"batch_size": batch_size, "seed": drawn.seeds if drawn.drawn else None} if drawn else {}
     ensemble = gather(found, flow, data, provenance(**record), plan.saves if plan else None)
     if throw:
         _refuse_irregular(ensemble)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import exp, inf, log, sqrt
-from typing import Any
+from math import exp, inf, isfinite, log, sqrt
 
 import numpy as np
 
 from ...theory.flows.powers import leading_order
-from ...theory.models.model import Model
 from ..optimizers.optimizer import GD, AdamW, Momentum, Optimizer, SignGD, Spectral
-from .escape import Escape
-from .signals import Signals, largest_norm_eps
+from .signals import largest_norm_eps
+from .start_scales import LARGE, StartScales, rms
 
-SMALL, LARGE = 0.5, 2.0  # mean gain below which a start is small, above which it is large
 EPS = 0.3  # over what it is added to
 SWAMPS = 2.0  # positions over tokens
 UNEVEN = 10.0  # gains of two weights
@@ -23,6 +20,10 @@ ORDER_ONE = 1.5  # rms of signals
 FORGETS = 0.5  # part of a weight that one step moves
 DELAY = 2.0  # of the escape by decay
 FEW = 10.0  # times too few steps: more of them is a remedy up to there
+UNSTABLE = (
+    5.0  # rate over the largest stable one, 2 / curvature, which descent finds its way around when it is near
+)
+ENOUGH = 3.0  # times the escape, that something is learnt
 
 
 @dataclass(frozen=True)
@@ -58,72 +59,6 @@ class Binding:
         return f"{self.reason}; change {self.change[0]} to about {self.change[1]:.2g}"
 
 
-@dataclass(frozen=True, eq=False)
-class Start:
-    """A start as the checks look at it.
-
-    Attributes
-    ----------
-    model, weights
-        The network and its weights.
-    gains : dict
-        Weight name -> std x sqrt(width), for all matrices but positions.
-    signals : dict
-        (block, kind) -> values.
-    gradient : dict
-        Weight name -> gradient of the loss.
-    optimizer, steps
-        What will move the weights, and how often; None if not known.
-    escape, free : Escape or None
-        The prediction, and the one without decay.
-    """
-
-    model: Model
-    weights: Mapping[str, np.ndarray]
-    gains: Mapping[str, float]
-    signals: Signals
-    gradient: Mapping[str, np.ndarray]
-    optimizer: Optimizer | None
-    steps: int | None
-    escape: Escape | None
-    free: Escape | None
-
-    @property
-    def gain(self) -> float:
-        """Geometric mean of the gains; 0 for a start at zero."""
-        values = [g for g in self.gains.values() if g > 0.0]
-        return exp(sum(map(log, values)) / len(values)) if values else 0.0
-
-    @property
-    def regime(self) -> str:
-        """One of "small", "usual", "large"."""
-        return "small" if self.gain < SMALL else "usual" if self.gain <= LARGE else "large"
-
-    @property
-    def gamma(self) -> float:
-        """Exponent of the mean gain, width^(1/2 - gamma), at the mean width; infinite at zero."""
-        return exponent(self.gain, self.mean_width)
-
-    @property
-    def mean_width(self) -> float:
-        """Geometric mean of the widths."""
-        return exp(float(np.mean([log(self.model.width(name)) for name in self.gains])))
-
-    def largest(self, kind: str) -> float:
-        """Largest rms of a kind of signal over the blocks; 0 where there is none."""
-        return max((rms(v) for (_, k), v in self.signals.items() if k == kind), default=0.0)
-
-
-def exponent(gain: float, width: float) -> float:
-    """Gamma for which std = width^-gamma has this gain."""
-    return 0.5 - log(gain) / log(width) if gain > 0.0 and width > 1.0 else inf
-
-
-def rms(values: Any) -> float:
-    """Root mean square."""
-    return float(np.sqrt(np.mean(np.square(values)))) if np.size(values) else 0.0
-
-
 def strongest_decay(optimizer: Optimizer) -> tuple[str, float]:
     """The largest decay of any weight, and the name of the setting that it comes from."""
     own = {f"decays[{name!r}]": decay for name, decay in optimizer.decays.items()}
@@ -132,7 +67,7 @@ def strongest_decay(optimizer: Optimizer) -> tuple[str, float]:
     return name, every[name]
 
 
-def find_bindings(start: Start) -> tuple[Binding, ...]:
+def find_bindings(start: StartScales) -> tuple[Binding, ...]:
     """What binds, the worst first; a scale that is too large as a whole comes before what follows from it."""
     found = [b for check in CHECKS for b in check(start) if b.value > b.limit]
     symptoms = ("activations", "attention", "logits")
@@ -140,7 +75,7 @@ def find_bindings(start: Start) -> tuple[Binding, ...]:
     return tuple(sorted(found, key=lambda b: (whole and b.name in symptoms, -b.severity)))
 
 
-def norm_eps(start: Start) -> Iterator[Binding]:
+def norm_eps(start: StartScales) -> Iterator[Binding]:
     """A norm's eps against the mean square that it is added to: above it, the norm is a mere factor eps^(-1/2)."""
     variances = {block: float(np.mean(v)) for (block, kind), v in start.signals.items() if kind == "variance"}
     if not variances:
@@ -153,7 +88,7 @@ def norm_eps(start: Start) -> Iterator[Binding]:
     yield Binding("norm_eps", _over(eps, least), EPS, reason, ("norm_eps", least / 100.0))
 
 
-def adam_eps(start: Start) -> Iterator[Binding]:
+def adam_eps(start: StartScales) -> Iterator[Binding]:
     """Adam's eps against the largest rms gradient: above it, steps shrink with the gradient as those of GD do."""
     sizes = [rms(g) for g in start.gradient.values()]
     if not isinstance(start.optimizer, AdamW | SignGD) or not max(sizes, default=0.0):
@@ -165,7 +100,7 @@ def adam_eps(start: Start) -> Iterator[Binding]:
     yield Binding("adam_eps", eps / largest, EPS, reason, ("eps", largest / 1000.0))
 
 
-def positions(start: Start) -> Iterator[Binding]:
+def positions(start: StartScales) -> Iterator[Binding]:
     """Positions against tokens, which they are added to."""
     if "W_pos" not in start.weights or "W_E" not in start.weights:
         return
@@ -174,13 +109,13 @@ def positions(start: Start) -> Iterator[Binding]:
     yield Binding("positions", _over(place, token), SWAMPS, reason, ("the std of W_pos", token))
 
 
-def too_large(start: Start) -> Iterator[Binding]:
+def too_large(start: StartScales) -> Iterator[Binding]:
     """The scale as a whole."""
     reason = f"the weights are large (std x sqrt(width) {start.gain:.2g}): no closure holds from the start"
     yield Binding("gamma", start.gain, LARGE, reason, ("gamma", 0.5))
 
 
-def order_one(start: Start) -> Iterator[Binding]:
+def order_one(start: StartScales) -> Iterator[Binding]:
     """Signals that should be small beside 1: pre-activations, scores, logits."""
     said = {
         "activations": ("pre-activations", "saturate the activation"),
@@ -196,7 +131,7 @@ def order_one(start: Start) -> Iterator[Binding]:
         )  # fmt: skip
 
 
-def balance(start: Start) -> Iterator[Binding]:
+def balance(start: StartScales) -> Iterator[Binding]:
     """Gains of single weights against one another: the differences of their squares are conserved."""
     gains = {name: g for name, g in start.gains.items() if g > 0.0}
     if len(gains) < 2:
@@ -211,7 +146,7 @@ def balance(start: Start) -> Iterator[Binding]:
     yield Binding("balance", gains[high] / gains[low], UNEVEN, reason, (f"the std of {odd}", to))
 
 
-def learning_rate(start: Start) -> Iterator[Binding]:
+def learning_rate(start: StartScales) -> Iterator[Binding]:
     """What a first step does to the weights, relative to them."""
     o = start.optimizer
     if o is None:
@@ -229,7 +164,7 @@ def learning_rate(start: Start) -> Iterator[Binding]:
     yield Binding("learning_rate", parts[worst], FORGETS, reason, ("learning_rate", to))
 
 
-def weight_decay(start: Start) -> Iterator[Binding]:
+def weight_decay(start: StartScales) -> Iterator[Binding]:
     """What decay does to the first escape."""
     if start.optimizer is None or start.escape is None or start.free is None or start.free.t == inf:
         return
@@ -242,7 +177,30 @@ def weight_decay(start: Start) -> Iterator[Binding]:
     yield Binding("weight_decay", late / free, DELAY, reason, (name, 0.1 / free))
 
 
-def too_slow(start: Start) -> Iterator[Binding]:
+def unstable(start: StartScales) -> Iterator[Binding]:
+    """The rate of gradient descent against the largest one at which it does not swing up, 2 / curvature."""
+    o, e = start.optimizer, start.escape
+    if e is None or not isinstance(o, GD | Momentum) or not e.curvature > 0.0:
+        return
+    stable = _largest_stable(start)
+    reason = (
+        f"a learning rate of {o.learning_rate:.3g} is beyond {stable:.2g}, where the curvature two escapes on, "
+        f"{e.curvature:.2g}, makes steps swing up"
+    )
+    yield Binding(
+        "learning_rate", o.learning_rate / stable, UNSTABLE, reason, ("learning_rate", 0.25 * stable)
+    )
+
+
+def _largest_stable(start: StartScales) -> float:
+    """Learning rate up to which descent is stable; infinite where nothing is known of the curvature."""
+    o, e = start.optimizer, start.escape
+    if e is None or not e.curvature > 0.0:
+        return inf
+    return 2.0 * (1.0 + o.momentum if isinstance(o, Momentum) else 1.0) / e.curvature
+
+
+def too_slow(start: StartScales) -> Iterator[Binding]:
     """Steps until the escape against those there will be."""
     e, steps, o = start.escape, start.steps, start.optimizer
     if e is None or o is None or steps is None or (start.free is not None and start.free.t < e.t / DELAY):
@@ -250,24 +208,24 @@ def too_slow(start: Start) -> Iterator[Binding]:
     ratio = e.steps / steps
     needed = f"beyond {e.steps1:.3g}" if e.steps == inf else f"at {e.steps:.3g}"
     reason = f"the first escape is {needed} steps and there are {steps}"
+    rate = ENOUGH * start.due / steps if isfinite(start.due) else ENOUGH * o.learning_rate * min(ratio, 1e3)
     if ratio <= FEW:
-        yield Binding("steps", ratio, 1.0, reason, ("steps", 3.0 * e.steps))
-    elif isinstance(o, GD | Momentum):
+        yield Binding("steps", ratio, 1.0, reason, ("steps", ENOUGH * e.steps))
+    elif not isinstance(o, GD | Momentum) or (isfinite(start.due) and rate <= _largest_stable(start)):
+        if rate > o.learning_rate:  # else it is too large, and steps go to and fro
+            yield Binding("learning_rate", ratio, 1.0, reason, ("learning_rate", rate))
+    else:
         yield Binding(
             "gamma", ratio, 1.0, f"weights are too small: {reason}", ("gamma", _faster(start, ratio))
         )
-    else:
-        yield Binding(
-            "learning_rate", ratio, 1.0, reason, ("learning_rate", 3.0 * o.learning_rate * min(ratio, 1e3))
-        )
 
 
-def _faster(start: Start, ratio: float) -> float:
+def _faster(start: StartScales, ratio: float) -> float:
     """Gamma at which the escape, which goes as the scale to the power 2 - L, comes three times early enough."""
     degree = leading_order(start.model)
     if degree < 3 or ratio == inf:
         return 0.5
-    return max(0.5, start.gamma - log(3.0 * ratio) / (degree - 2) / log(start.mean_width))
+    return max(0.5, start.gamma - log(ENOUGH * ratio) / (degree - 2) / log(start.mean_width))
 
 
 def _direction(o: Optimizer, g: np.ndarray) -> float:
@@ -279,7 +237,7 @@ def _direction(o: Optimizer, g: np.ndarray) -> float:
     return rms(g) / (1.0 - o.momentum if isinstance(o, Momentum) else 1.0)
 
 
-def _reader(start: Start, kind: str) -> str:
+def _reader(start: StartScales, kind: str) -> str:
     """The weight whose scale a kind of signal goes by."""
     wanted = {"pre-activations": ("W_in",), "scores": ("W_QK", "W_Q")}.get(kind, ())
     named = [name for name in start.weights if any(w in name for w in wanted)]
@@ -290,6 +248,7 @@ def _over(a: float, b: float) -> float:
     return a / b if b > 0.0 else inf if a > 0.0 else 0.0
 
 
-CHECKS: tuple[Callable[[Start], Iterator[Binding]], ...] = (
-    norm_eps, adam_eps, positions, too_large, order_one, balance, learning_rate, weight_decay, too_slow,
+CHECKS: tuple[Callable[[StartScales], Iterator[Binding]], ...] = (
+    norm_eps, adam_eps, positions, too_large, order_one, balance, learning_rate, unstable, weight_decay,
+    too_slow,
 )  # fmt: skip

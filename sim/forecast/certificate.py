@@ -5,26 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
+from math import floor, inf, isnan, nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...theory.base.crossings import first_crossing
+from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
 from ...theory.base.validate import choice, fraction, integer, kind_of, nonnegative
-from ...theory.flows.flow import Flow, derive
-from ..compile.compiler import compile_flow
+from ...theory.flows.flow import Flow
 from ..integration.integrate import integrate
+from ..integration.step_plan import StepPlan, check_asked
 from ..ode.outcome import IntegrationError, Status
 from ..ode.solve import interval
+from ..optimizers.optimizer import Optimizer
 from ..trajectory.trajectory import Trajectory
+from .closure_errors import Lack, StepPaths, errors_at
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
     from ...theory.data.dataset import Dataset
-    from ..kernel.problem import Problem
 
 SAFETY = 0.8  # part of the tolerance that the estimated error may use up
 MOST_POINTS = 10**6
@@ -33,7 +35,6 @@ CLOSER = (
     12  # looks at most: again, up to twice the horizon, while it lies within the first quarter of the points
 )
 NEARLY = 0.98  # of the blow-up time: states beyond are too large to be of use
-RTOL, TINY = 1e-3, np.finfo(float).tiny
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,6 +59,8 @@ class Certificate(FrozenRecord):
         Of the exact gradient; what one step of full-batch training needs once.
     seconds : float
         Wall-clock time of everything.
+    steps : ndarray or None, shape (n_t,)
+        Steps of the optimizer at `t`, if one moves the theory.
     """
 
     horizon: float
@@ -69,10 +72,19 @@ class Certificate(FrozenRecord):
     t1: float
     evaluations: int
     seconds: float
+    steps: Int[np.ndarray, " n_t"] | None = None
+
+    @property
+    def horizon_steps(self) -> float:
+        """Certified steps, whole; infinity as for the horizon, nan without an optimizer."""
+        if self.steps is None:
+            return nan
+        return inf if self.horizon == inf else floor(np.interp(self.horizon, self.t, self.steps) + 1e-9)
 
     def __repr__(self) -> str:
         """What is certified, and at what cost."""
         until = f"up to t = {self.horizon:.4g}" if self.horizon < inf else f"to the end, t = {self.t1:.4g}"
+        until += "" if isnan(self.horizon_steps) or self.horizon == inf else f", step {self.horizon_steps}"
         return (
             f"Certificate({self.weight} within {self.tol:.0%} {until}; "
             f"{self.evaluations} exact gradients, {self.seconds:.2f} s)"
@@ -83,12 +95,16 @@ def certificate(
     flow: Flow,
     data: Dataset,
     start: Mapping[str, Any],
-    t1: float,
+    t1: float | None = None,
     tol: float = 0.05,
     *,
     weight: str = "W_E",
     learning_rate: float = 0.0,
     points: int = POINTS,
+    optimizer: Optimizer | None = None,
+    steps: int | None = None,
+    method: str | None = None,
+    batch_size: int | None = None,
 ) -> Certificate:
     """Say up to which flow time a closure will follow training, without any training.
 
@@ -97,6 +113,11 @@ def certificate(
     With a learning rate, ``r`` gains what the steps of gradient descent do to first order,
     ``-(learning_rate / 2) d/dt F_exact(w(t))``. The horizon is where ``|e| / |w + e - w(0)|`` reaches 0.8 of `tol`; the
     error is followed only up to twice of it, and to three digits.
+
+    With an `optimizer` the theory takes its steps, and so does the exact closure, in blocks where the optimizer allows
+    (see `integrate`), until it has left the theory by twice `tol`: no bound holds under moments and signs, so that the
+    error itself is followed. It includes what `method` does to the theory, and on minibatches it is that of the mean
+    paths: the noise of a single run is none of the theory's.
 
     Parameters
     ----------
@@ -107,7 +128,7 @@ def certificate(
     start : dict
         Weight name -> array (rows, cols) at t = 0.
     t1 : float
-        Flow time up to which to look; a blow-up may come first.
+        Flow time up to which to look; a blow-up may come first. With an optimizer give `steps` in its place.
     tol : float
         Relative error of the displacement, between 0 and 1.
     weight : str
@@ -116,6 +137,9 @@ def certificate(
         Of the full-batch gradient descent that the theory is to follow; 0 is the gradient flow.
     points : int
         States of the closure's trajectory that are kept, at least 9; a short horizon takes as many again.
+    optimizer, steps, method, batch_size
+        What moves theory and training, up to which step to look, how the theory is moved and on which batches: as in
+        `integrate`.
 
     Returns
     -------
@@ -130,12 +154,59 @@ def certificate(
         If the closure cannot be integrated.
     """
     kind_of("flow", flow, Flow, "`derive` makes one")
-    interval(0.0, t1, empty=False)
     _check(flow, tol, weight, learning_rate, points)
+    if optimizer is not None or steps is not None:
+        given = {"t1": t1, "learning_rate": learning_rate or None}
+        plan = StepPlan.of(optimizer, steps, None, method, None, given, batch_size=batch_size)
+        paths = StepPaths(flow, data, flow.model.validate(start), plan.optimizer, method, batch_size)
+        return _in_steps(paths, integer("steps", steps, 1), tol, weight, points)
+    check_asked(optimizer, batch_size, None)
+    if method is not None or t1 is None:
+        name, why = (
+            ("t1", "is missing: give the end in flow time")
+            if t1 is None
+            else ("method", "is none of a flow's")
+        )
+        raise FieldError(name, f"{why}, or an `optimizer` and its `steps`.")
+    interval(0.0, t1, empty=False)
+    return _in_time(flow, data, start, t1, tol, weight, learning_rate, points)
+
+
+def _in_steps(paths: StepPaths, steps: int, tol: float, weight: str, points: int) -> Certificate:
+    """The certificate of a theory that an optimizer moves."""
+    began, evaluations, end, looked, closer = time.perf_counter(), 0, steps, 0.0, CLOSER
+    while True:
+        theory = paths.theory(end, points)
+        if len(theory) < 2:
+            raise IntegrationError(str(theory.outcome), theory)
+        exact = paths.exact(theory, weight, 2.0 * tol)
+        error = errors_at(theory, exact, weight)
+        evaluations, looked = evaluations + exact.statistics["rhs_calls"], max(looked, float(theory.t[-1]))
+        horizon = _horizon(theory.t, error, SAFETY * tol)
+        at, closer = len(theory) // 4, closer - 1
+        if len(theory) > end or horizon >= min(theory.t[at], 0.4 * theory.t[-1]) or not closer:
+            break
+        end = int(np.ceil(2.0 * np.interp(horizon, theory.t, np.asarray(theory.steps))))
+    if horizon == inf and not (theory.outcome.status is Status.REACHED_END and end == steps):
+        horizon = float(theory.t[-1])
+    last = min(int(np.searchsorted(theory.t, horizon)) + 1, len(theory))
+    residual = paths.residual(theory, last)
+    seconds = time.perf_counter() - began
+    return Certificate(
+        horizon, tol, weight, theory.t[:last], error[:last], residual, looked, evaluations + last, seconds,
+        np.asarray(theory.steps)[:last],
+    )  # fmt: skip
+
+
+def _in_time(
+    flow: Flow, data: Dataset, start: Mapping[str, Any], t1: float, tol: float, weight: str, learning_rate: float,
+    points: int,
+) -> Certificate:  # fmt: skip
+    """The certificate of a flow."""
     began, evaluations, end, looked, closer = time.perf_counter(), 0, t1, 0.0, CLOSER
     while True:
         states = _states(flow, data, start, end, points)
-        lack = _Lack(flow, data, states, learning_rate)
+        lack = Lack(flow, data, states, learning_rate)
         error = lack.error(weight, tol)
         evaluations, looked, closer = (
             evaluations + lack.evaluations,
@@ -156,72 +227,6 @@ def certificate(
     )
 
 
-class _Lack:
-    """What a closure's right-hand side lacks along its trajectory, and the error that follows from it.
-
-    Parameters
-    ----------
-    flow, data, states
-        The closure and its trajectory.
-    learning_rate : float
-        Of the gradient descent to follow.
-    """
-
-    def __init__(self, flow: Flow, data: Dataset, states: Trajectory, learning_rate: float) -> None:
-        from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
-
-        start = states.state(0)
-        self.problem = compile_flow(flow, data, start, fold=False)
-        self.exact = compile_flow(derive(flow.model, "exact"), data, start, fold=False)
-        self.t = states.t
-        self.y = np.stack(
-            [self.problem.pack({n: w[i] for n, w in states.weights.items()}) for i in range(len(states))]
-        )
-        slopes, wanted = (np.stack([_derivative(p, y) for y in self.y]) for p in (self.problem, self.exact))
-        lacking = wanted - slopes
-        self.size = np.linalg.norm(lacking, axis=1) / np.linalg.norm(wanted, axis=1)
-        steps = -0.5 * learning_rate * np.gradient(wanted, self.t, axis=0)
-        self.first, self.evaluations = (wanted[0], lacking[0] + steps[0]), len(self.t)
-        # Local interpolation: the times may lie orders of magnitude more densely at one end.
-        self.along = CubicHermiteSpline(self.t, self.y, slopes)
-        with np.errstate(over="ignore"):  # of harmonic means of slopes next to zero
-            self.steps = PchipInterpolator(self.t, steps)
-
-    def error(self, weight: str, tol: float) -> np.ndarray:
-        """Relative error of a weight's displacement at the saved times (n_t,); nan beyond 2 `tol`."""
-        from scipy.integrate import solve_ivp
-
-        offset, shape = self.problem.layout[weight]
-        part = slice(offset, offset + shape[0] * shape[1])
-
-        def slope(t: float, e: np.ndarray) -> np.ndarray:
-            y = self.along(t)
-            self.evaluations += 1
-            return _derivative(self.exact, y + e) - _derivative(self.problem, y) + self.steps(t)
-
-        def relative(t: float, e: np.ndarray) -> float:
-            moved = self.along(t)[part] + e[part] - self.y[0][part]
-            return float(np.linalg.norm(e[part]) / max(np.linalg.norm(moved), TINY))
-
-        def beyond(t: float, e: np.ndarray) -> float:
-            return relative(t, e) - 2.0 * tol if t > 1e-3 * self.t[1] else -1.0
-
-        beyond.terminal = True  # pyright: ignore[reportFunctionMemberAccess]
-        wanted, driving = (float(np.linalg.norm(f[part])) for f in self.first)
-        error = np.full(len(self.t), np.nan)
-        error[0] = driving / max(wanted, TINY)  # the limit of `relative` as t goes to 0
-        if error[0] > tol:
-            return error
-        first = self.y[1][part] - self.y[0][part]
-        solution = solve_ivp(
-            slope, (self.t[0], self.t[-1]), np.zeros(self.y.shape[1]), "RK45", self.t, rtol=RTOL,
-            atol=RTOL * tol * float(np.sqrt(np.mean(first**2))), events=beyond,
-        )  # fmt: skip
-        found = [relative(t, e) for t, e in zip(solution.t[1:], solution.y.T[1:], strict=True)]
-        error[1 : len(found) + 1] = found
-        return error
-
-
 def _states(flow: Flow, data: Dataset, start: Mapping[str, Any], t1: float, points: int) -> Trajectory:
     """States of the closure up to `t1`, or up to shortly before its blow-up, as dense as the integrator's steps."""
     seen = [0.0]
@@ -238,12 +243,6 @@ def _states(flow: Flow, data: Dataset, start: Mapping[str, Any], t1: float, poin
     steps = np.unique([*(t for t in seen if t < t1), t1])
     times = np.interp(np.linspace(0, len(steps) - 1, points), np.arange(len(steps)), steps)
     return integrate(flow, data, start, t1=t1, save_at=times)
-
-
-def _derivative(problem: Problem, y: np.ndarray) -> np.ndarray:
-    out = np.empty_like(y)
-    problem(0.0, y, out)
-    return out
 
 
 def _horizon(t: np.ndarray, error: np.ndarray, level: float) -> float:

@@ -23,6 +23,7 @@ from ...theory.exact.blow_up_forms import homogeneous_decayed_blow_up
 from ...theory.flows.flow import Flow, derive
 from ...theory.flows.powers import leading_order
 from ...theory.models.model import Model
+from ..compile.companions import largest_curvature
 from ..compile.compiler import evaluate_flow
 from ..compile.logits import logits
 from ..integration.integrate import integrate
@@ -36,7 +37,7 @@ from .fall import Fall
 CLOSURE = "softmax"  # linearised network, whole loss: right up to the escape and a little beyond
 PART = 0.05  # of the training loss at the start: once it is gone, the start is left
 RTOL = 1e-5  # of integrations
-MOST_STEPS = 100_000  # looked for
+MOST_COUNTED = 100_000  # steps looked for
 MOST_TIMES = 1e9  # looked for, over the time scale of the start
 SECONDS = 15.0  # spent on a path
 HOLDS = 0.1  # relative gap of gradients up to which a closure holds
@@ -67,6 +68,9 @@ class Escape(FrozenRecord):
         Steps (flow time without an optimizer) up to which the closure's gradient is within 10 % of the exact one.
     holds_past : bool
         Whether that was to the end of what was looked at.
+    curvature : float
+        Largest absolute eigenvalue of the closure's Hessian at the end of that, two escapes on; only for optimizers
+        whose steps it limits, GD and Momentum, else nan.
     """
 
     closure: str
@@ -78,6 +82,7 @@ class Escape(FrozenRecord):
     shared: float
     holds: float
     holds_past: bool
+    curvature: float = nan
 
     @property
     def first(self) -> str:
@@ -130,7 +135,17 @@ def predict_escape(
     optimizer : Optimizer or None
         What will move the weights; None for gradient flow.
     when_only : bool
-        Leave out what is learnt first and how long the closure holds.
+        Leave out what is learnt first, how long the closure holds and the curvature.
+
+    Returns
+    -------
+    Escape
+        Infinite times where the start is not left within 100,000 steps, 1e9 time scales of the start or 15 seconds.
+
+    Raises
+    ------
+    ValueError
+        If the model has no softmax closure, or the optimizer has rates of weights that there are not.
     """
     flow, unit = derive(model, CLOSURE), _flow_time_a_step(optimizer)
     mover = None if unit else optimizer
@@ -139,22 +154,25 @@ def predict_escape(
     path = _until_escaped(flow, data, start, mover)
     escaped, t = path.outcome.status is Status.EVENT, float(path.outcome.t)
     steps = _steps(t, optimizer, unit)
-    fallen, shared, held, past = {}, nan, nan, False
+    fallen, shared, held, past, curved = {}, nan, nan, False, nan
     if escaped and not when_only:
         fallen, shared = _fallen(path, data), _shared(path, model, data)
     if escaped and not when_only and sum(w.size for w in start.values()) <= MOST_NUMBERS:
-        held, past = _holds(_onwards(flow, data, start, mover, steps if mover else t), model, data)
+        onwards = _onwards(flow, data, start, mover, steps if mover else t)
+        held, past = _holds(onwards, model, data)
         held = held / unit if unit else held
+        if isinstance(optimizer, GD | Momentum):
+            curved = largest_curvature(flow, data, onwards.state(-1))
     ends = (t, steps) if escaped else (inf, nan if isnan(steps) else inf)
-    return Escape(flow.closure, *ends, t, steps, fallen, shared, held, past)
+    return Escape(flow.closure, *ends, t, steps, fallen, shared, held, past, curved)
 
 
 def _steps(t: float, optimizer: Optimizer | None, unit: float) -> float:
     """Steps that a flow time takes; nan without an optimizer."""
     if optimizer is None or unit:
         return t / unit if unit else nan
-    clock = optimizer.clock(MOST_STEPS)
-    return float(np.interp(t, clock.times, np.arange(MOST_STEPS + 1)))
+    clock = optimizer.clock(MOST_COUNTED)
+    return float(np.interp(t, clock.times, np.arange(MOST_COUNTED + 1)))
 
 
 def _decay_wins(
@@ -201,9 +219,9 @@ def _until_escaped(flow: Flow, data: Dataset, start: Any, optimizer: Optimizer |
             flow,
             data,
             start,
-            steps=MOST_STEPS,
+            steps=MOST_COUNTED,
             optimizer=_without_end(optimizer),
-            save_at=[0, MOST_STEPS],
+            save_at=[0, MOST_COUNTED],
             **options,
         )
     t1 = MOST_TIMES * _time_scale(flow, data, start)

@@ -17,7 +17,7 @@ import numpy as np
 
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenDict, FrozenRecord, sealed
-from ...theory.base.validate import integer
+from ...theory.base.validate import choice, integer
 from ..compile.companions import compile_tangent
 from ..compile.compiler import compile_flow
 from ..integration.integrate import integrate
@@ -34,10 +34,8 @@ if TYPE_CHECKING:
     from ...theory.flows.flow import Flow
 
 OVERSAMPLED = 8  # random directions beyond the rank, in which the leading ones of a covariance are looked for
-STABLE, LOOKS = (
-    2.0,
-    6,
-)  # time step x fastest rate that Runge-Kutta 4 takes; iterations that estimate this rate
+# Flow time x fastest rate over which steps are taken together, and how many of them pay; iterations that estimate it.
+TOGETHER, FEWEST, LOOKS = 0.5, 8, 6
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,7 +60,14 @@ class Fluctuations(FrozenRecord):
         return f"Fluctuations({count} directions at {saved} steps, {self.mean.label})"
 
     def variance(self, name: str) -> np.ndarray:
-        """Variance of each entry of a weight, (n_saved, rows, cols)."""
+        """Variance of each entry of a weight, (n_saved, rows, cols).
+
+        Raises
+        ------
+        ValueError
+            If no weight that moves has that name.
+        """
+        choice("name", name, self.directions)
         return np.square(self.directions[name]).sum(axis=1)
 
 
@@ -102,7 +107,7 @@ def fluctuations(
         Directions kept exactly, and random ones that stand for all others. More of both leave less to chance, nothing
         where the rank is the number of moving entries.
     intervals : int
-        Pieces of the path, of equal numbers of steps, over each of which the covariance is carried at once.
+        Pieces of the path, of equal numbers of steps, whose states and noise stand for all in between.
     seed : int
         Of the random directions.
 
@@ -126,7 +131,7 @@ def fluctuations(
     saves = save_steps(save_at, steps)
     nodes = np.union1d(np.rint(np.linspace(0, steps, pieces + 1)).astype(np.int64), saves)
     path = integrate(flow, data, start, steps=steps, optimizer=optimizer, save_at=nodes)
-    moments = Moments(flow, data, flow.model.validate(start), optimizer, size, *directions)
+    moments = MomentEquation(flow, data, flow.model.validate(start), optimizer, size, *directions)
     kept = np.isin(nodes, saves)
     with one_blas_thread():  # thousands of small products
         rows = np.stack([r for r, k in zip(moments.along(path), kept, strict=True) if k])
@@ -143,7 +148,7 @@ def fluctuations(
     )
 
 
-class Moments:
+class MomentEquation:
     """The moment equation along a mean path; directions are rows of arrays (k, n) over the flat state.
 
     Parameters
@@ -195,11 +200,7 @@ class Moments:
         for k, step in enumerate(steps):
             here = self._node({w: v[k] for w, v in path.weights.items()})
             if before is not None:
-                rates = clock.rates[int(steps[k - 1]) : int(step)]
-                half = np.sqrt(np.sum(rates**2) / 2.0)  # the noise by the trapezoidal rule
-                rows = self._cut(np.concatenate([rows, half * before[2]]))
-                rows = self._carried(rows, before, here, float(path.t[k] - path.t[k - 1]))
-                rows = self._cut(np.concatenate([rows, half * here[2]]))
+                rows = self._carried(rows, before, here, clock.rates[int(steps[k - 1]) : int(step)])
             yield np.concatenate([rows, np.zeros((self.rank + self.draws - len(rows), self.n))])
             before = here
 
@@ -240,18 +241,39 @@ class Moments:
         others = [signed[self.rank + k :: self.draws].sum(axis=0) for k in range(self.draws)]
         return np.concatenate([turned[: self.rank], others])
 
-    def _carried(self, rows: np.ndarray, before: tuple, here: tuple, time: float) -> np.ndarray:
-        """Directions carried by the Jacobian along a piece of the path, in as many steps as are stable."""
-        count = max(1, int(np.ceil(time * self._rate(here[0]) / STABLE)))
-        h = time / count
-        for k in range(count):
-            a, m, b = (_between(before, here, time, (k + part) / count) for part in (0.0, 0.5, 1.0))
-            k1 = self._jacobian(a, rows)
-            k2 = self._jacobian(m, rows + h / 2.0 * k1)
-            k3 = self._jacobian(m, rows + h / 2.0 * k2)
-            k4 = self._jacobian(b, rows + h * k3)
-            rows = rows + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
+    def _carried(self, rows: np.ndarray, before: tuple, here: tuple, rates: np.ndarray) -> np.ndarray:
+        """Directions over a piece of the path: steps together where all is slow against them, else one by one."""
+        times = np.concatenate([[0.0], np.cumsum(rates)])
+        fastest = self._rate(here[0]) * float(rates.max())
+        count = int(TOGETHER / fastest) if fastest * len(rates) > TOGETHER else len(rates)
+        size = 1 if count < FEWEST else count
+        for first in range(0, len(rates), size):
+            last = min(first + size, len(rates))
+            part = slice(times[first], times[last]), float(times[-1])
+            rows = self._moved(rows, before, here, part, rates[first:last])
         return rows
+
+    def _moved(
+        self, rows: np.ndarray, before: tuple, here: tuple, part: tuple[slice, float], rates: np.ndarray
+    ) -> np.ndarray:
+        """One step, (1 + eta J) l with the noise of its batch, or several: the flow, noise by the trapezoidal rule."""
+        (span, time), size = part, float(np.sqrt(np.sum(rates**2)))
+        middle = (
+            span.start if len(rates) == 1 else (span.start + span.stop) / 2.0
+        )  # a step has the noise where it begins
+        noise = (before if middle < time / 2.0 else here)[2]
+        if len(rates) == 1:
+            y = _between(before, here, time, span.start / time)
+            return self._cut(np.concatenate([rows + rates[0] * self._jacobian(y, rows), size * noise]))
+        half, h = size / np.sqrt(2.0), span.stop - span.start
+        rows = self._cut(np.concatenate([rows, half * noise]))
+        a, m, b = (_between(before, here, time, (span.start + x * h) / time) for x in (0.0, 0.5, 1.0))
+        k1 = self._jacobian(a, rows)
+        k2 = self._jacobian(m, rows + h / 2.0 * k1)
+        k3 = self._jacobian(m, rows + h / 2.0 * k2)
+        k4 = self._jacobian(b, rows + h * k3)
+        rows = rows + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
+        return self._cut(np.concatenate([rows, half * noise]))
 
     def _rate(self, y: np.ndarray) -> float:
         """Fastest rate of the Jacobian, by power iteration from where the last one ended."""

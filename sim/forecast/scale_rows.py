@@ -9,8 +9,8 @@ from math import inf, isnan, nan, sqrt
 import numpy as np
 
 from ..optimizers.optimizer import AdamW, SignGD
-from .bindings import Start, exponent, rms
 from .signals import largest_norm_eps
+from .start_scales import StartScales, exponent, rms
 
 GPT2_WIDTH = 768  # to which exponents are translated
 ADDED = "eps of the optimizer"
@@ -69,7 +69,7 @@ class ScaleRow:
         return (self.name if self.kind == "weight" else place, *(_shown(x) for x in numbers))
 
 
-def rows_of(start: Start) -> Iterator[ScaleRow]:
+def rows_of(start: StartScales) -> Iterator[ScaleRow]:
     """Rows of all tables: weights, signals, then what is added."""
     model, o = start.model, start.optimizer
     for name, w in start.weights.items():

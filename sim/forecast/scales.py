@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from math import nan, sqrt
+from math import inf, isfinite, nan, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,15 +18,17 @@ from ...theory.flows.flow import derive
 from ...theory.models.model import Model
 from ...theory.printing import html as markup
 from ..compile.compiler import evaluate_flow
-from ..optimizers.optimizer import Optimizer
-from .bindings import Binding, Start, find_bindings, strongest_decay
+from ..optimizers.optimizer import GD, Momentum, Optimizer
+from .bindings import FEW, Binding, find_bindings, strongest_decay
 from .escape import CLOSURE, Escape, predict_escape
 from .scale_rows import ADDED, HEADERS, ScaleRow, rows_of
 from .signals import signals
+from .start_scales import StartScales
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
 
+SANE = 0.02  # rate over the std of the smallest weight
 NO_MATTER = 0.02  # decay times flow time up to which decay cannot delay an escape much
 
 
@@ -193,21 +195,46 @@ def _look(
     optimizer: Optimizer | None,
     steps: int | None,
     why: str,
-) -> Start:
+) -> StartScales:
     slopes = evaluate_flow(derive(model, "exact"), data, weights)
     gradient = {name: -slope for name, slope in slopes.items()}
-    escape = free = None if why else predict_escape(model, data, weights, optimizer)
-    if optimizer is not None and escape is not None and strongest_decay(optimizer)[1] * escape.t > NO_MATTER:
-        freed = replace(optimizer, weight_decay=0.0, decays={})
-        free = predict_escape(model, data, weights, freed, when_only=True)
+    escape = free = None
+    due = nan
+    if not why:
+        escape = free = predict_escape(model, data, weights, optimizer)
+        late = steps is not None and not escape.steps <= FEW * steps
+        if optimizer is not None and (late or escape.steps == inf):
+            due = _due(model, data, weights, optimizer)
+        # Decay or not, the rate is what it waits for.
+        slow = isfinite(due) and not isinstance(optimizer, GD | Momentum)
+        if optimizer is not None and not slow and strongest_decay(optimizer)[1] * escape.t > NO_MATTER:
+            freed = replace(optimizer, weight_decay=0.0, decays={})
+            free = predict_escape(model, data, weights, freed, when_only=True)
     gains = {
         name: float(np.std(w)) * sqrt(model.width(name))
         for name, w in weights.items()
         if min(w.shape) > 1 and not name.lower().startswith("w_pos")
     }
-    return Start(
-        model, weights, gains, signals(model, weights, data), gradient, optimizer, steps, escape, free
+    return StartScales(
+        model, weights, gains, signals(model, weights, data), gradient, optimizer, steps, escape, free, due
     )
+
+
+def _due(model: Model, data: Dataset, start: Mapping[str, np.ndarray], optimizer: Optimizer) -> float:
+    """Flow time of the escape at a rate of a sane size, which hardly hangs on the rate.
+
+    Of gradient descent and momentum it is that of gradient flow, for momentum times 1 - mu. Other optimizers move a
+    weight by about the rate a step: at a rate of a fiftieth of the weights it is a matter of some dozen steps. Of a
+    model without a prediction, or a start at zero, it is infinite; arguments as in `predict_escape`.
+    """
+    if isinstance(optimizer, GD | Momentum):
+        slower = 1.0 - optimizer.momentum if isinstance(optimizer, Momentum) else 1.0
+        return slower * predict_escape(model, data, start, when_only=True).t
+    size = min((float(np.std(w)) for w in start.values() if np.std(w) > 0.0), default=0.0)
+    if size == 0.0:
+        return inf
+    moving = replace(optimizer, learning_rate=SANE * size, schedule=None)
+    return predict_escape(model, data, start, moving, when_only=True).t
 
 
 def _not_predicted(model: Model) -> str:

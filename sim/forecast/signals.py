@@ -71,7 +71,9 @@ def signals(model: Model, weights: Mapping[str, np.ndarray], data: Dataset) -> S
 
 def largest_norm_eps(model: Model) -> float:
     """What norms add to the mean square of a row, the largest of all; 0 where there are none."""
-    return max((float(node.eps) for _, _, node in SignalNodes(model) if isinstance(node, RowNorm)), default=0.0)
+    return max(
+        (float(node.eps) for _, _, node in SignalNodes(model) if isinstance(node, RowNorm)), default=0.0
+    )
 
 
 class SignalNodes:

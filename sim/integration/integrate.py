@@ -20,6 +20,7 @@ from ..ode.record import Limits, Solution
 from ..ode.solve import checked_tolerances, interval, relative_tolerance, save_times, solve
 from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
+from .step_plan import StepPlan, check_asked
 from .tolerances import RTOL, default_atol
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ..optimizers.optimizer import Optimizer
     from ..reduced.reduction import Reduction
     from ..trajectory.live_view import LiveView
-    from .step_plan import StepPlan
 
 MAX_STEPS = 100_000
 
@@ -136,15 +136,8 @@ def integrate(
     if rtol is not None:
         relative_tolerance(rtol)  # and all else that can be refused before the work
     Limits(max_steps, max_seconds, progress)
-    for name, value, other, asked in (
-        ("batch_size", batch_size, "an `optimizer`", optimizer),
-        ("seed", seed, "a `batch_size`", batch_size),
-    ):
-        if value is not None and asked is None:
-            raise FieldError(name, f"is {value!r} without {other}: give one, or leave it out.")
+    check_asked(optimizer, batch_size, seed)
     if optimizer is not None or steps is not None:
-        from .step_plan import StepPlan
-
         given = {"t1": t1, "t0": t0 or None, "first_step": first_step, "fixed_step": fixed_step, "atol": atol}
         given["max_steps"] = None if max_steps == MAX_STEPS or method == "flow" else max_steps
         plan = StepPlan.of(optimizer, steps, save_at, method, rtol, given, discrete_start, batch_size, seed)

@@ -15,7 +15,7 @@ from ..compile.compiler import compile_flow
 from ..ode.events import Event, as_events
 from ..ode.outcome import Outcome
 from ..ode.solve import solve
-from ..optimizers.minibatches import DrawnBatches, FullBatch, MeanBatches, checked_batch_size
+from ..optimizers.minibatches import DrawnBatches, FullBatch, GradientRows, MeanBatches, checked_batch_size
 from ..optimizers.optimizer import GD, Momentum, Optimizer
 from ..reduced.reduction import Reduction
 from ..trajectory.live_view import LiveView
@@ -51,7 +51,10 @@ def integrate_steps(
         y0 = problem.pack(flow._project(weights))
         settings = {**settings, "modes": flow.modes, "mark": flow.mark}
     else:
-        method, problem = plan.method(_batches(flow, data, weights, plan)), compile_flow(flow, data, weights)
+        method, problem = (
+            plan.method(gradient_rows(flow, data, weights, plan)),
+            compile_flow(flow, data, weights),
+        )
         view = None if observables is None else LiveView(flow, data, problem, observables)
         y0 = problem.pack(weights)
     solution = solve(
@@ -110,8 +113,16 @@ def _check_reduced(optimizer: Optimizer, plan: StepPlan, observables: Any) -> No
         )
 
 
-def _batches(flow: Flow, data: Dataset, weights: Mapping[str, np.ndarray], plan: StepPlan) -> FullBatch:
-    """All rows at every step, the mean over all minibatches, or those of a seed."""
+def gradient_rows(
+    flow: Flow, data: Dataset, weights: Mapping[str, np.ndarray], plan: StepPlan
+) -> GradientRows:
+    """All rows at every step, the mean over all minibatches, or those of a seed.
+
+    Raises
+    ------
+    FieldError
+        If the batch is larger than the data, or the optimizer has no mean step.
+    """
     if plan.batch_size is None:
         return FullBatch()
     train = ~data.held_out

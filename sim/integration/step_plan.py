@@ -14,7 +14,7 @@ from ..kernel.problem import Problem
 from ..ode.methods import Method
 from ..ode.outcome import Outcome, Status
 from ..ode.solve import relative_tolerance
-from ..optimizers.minibatches import FullBatch
+from ..optimizers.minibatches import GradientRows
 from ..optimizers.multirate import Multirate
 from ..optimizers.optimizer import Optimizer, SignGD
 from ..optimizers.recursion import Steps
@@ -25,6 +25,7 @@ from .tolerances import default_atol
 
 # What `rtol` is unless said: of extrapolated gradients, and of the ODE.
 TOLERANCES = {"multirate": 0.012, "steps": 0.0, "flow": 1e-5}
+LIMITS = (Status.MAX_STEPS, Status.MAX_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class StepPlan:
         plan.method()  # refuses what the optimizer cannot do
         return plan
 
-    def method(self, batches: FullBatch | None = None) -> Method:
+    def method(self, batches: GradientRows | None = None) -> Method:
         """How the steps are taken, on these batches."""
         if self.name == "flow":
             return Smooth(self.optimizer, self.discrete_start)
@@ -141,11 +142,25 @@ class StepPlan:
     def in_time(self, outcome: Outcome) -> Outcome:
         """Where the run ended, in flow time; a recursion does not blow up, it diverges at a step."""
         t = float(self.time(outcome.t))
+        if outcome.status in LIMITS:
+            return Outcome(
+                outcome.status, t, f"step {outcome.t:.6g} of {self.steps} was reached{self._remedy}"
+            )
         irregular = (Status.NON_FINITE, Status.STEP_UNDERFLOW, Status.BLOW_UP)
         if outcome.status in irregular and self.name != "flow":
             rate = f"lower `learning_rate` (it is {self.optimizer.learning_rate:g})"
             return Outcome(Status.NON_FINITE, t, f"diverged at step {int(outcome.t)}; {rate}")
         return replace(outcome, t=t)
+
+    @property
+    def _remedy(self) -> str:
+        """What helps where a limit came before the end."""
+        if self.name == "steps":
+            faster = self.optimizer.elementwise and self.seed is None
+            return '; use a higher limit, or method "multirate".' if faster else "; use a higher limit."
+        if self.name == "flow":
+            return '; use a larger `rtol`, a higher limit, or method "steps".'
+        return "; use a larger `rtol` or a higher limit."
 
 
 def _of_method(name: str, rtol: Any, discrete_start: int | None) -> tuple[float, int]:
@@ -158,3 +173,13 @@ def _of_method(name: str, rtol: Any, discrete_start: int | None) -> tuple[float,
     if discrete_start is not None and name != "flow":
         raise FieldError("discrete_start", f'belongs to the method "flow", not to {name!r}: leave it out.')
     return tolerance, DISCRETE if discrete_start is None else integer("discrete_start", discrete_start, 0)
+
+
+def check_asked(optimizer: Any, batch_size: Any, seed: Any) -> None:
+    """Refuse a batch size without an optimizer, and a seed without a batch size."""
+    for name, value, other, asked in (
+        ("batch_size", batch_size, "an `optimizer`", optimizer),
+        ("seed", seed, "a `batch_size`", batch_size),
+    ):
+        if value is not None and asked is None:
+            raise FieldError(name, f"is {brief(value)} without {other}: give one, or leave it out.")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 StateMap = Callable[[np.ndarray], np.ndarray] | None  # (m, n) -> (m, q): what is kept in place of states
 
 MOST_SECONDS = 1e300  # of integers that no float holds
-MOST_STEPS = 2**62  # that a compiled loop can count to
+MOST_TRIALS = 2**62  # that a compiled loop can count to
 _CALL_SECONDS = 0.05  # one compiled call lasts about this long, so that Ctrl-C and limits act soon
 
 
@@ -63,7 +63,7 @@ class Limits:
     def __init__(
         self, max_steps: int, max_seconds: float | None, progress: Callable[[float], None] | None
     ) -> None:
-        steps = integer("max_steps", max_steps, 1, MOST_STEPS)
+        steps = integer("max_steps", max_steps, 1, MOST_TRIALS)
         if max_seconds is not None and not (is_real(max_seconds) and max_seconds > 0.0):
             raise FieldError("max_seconds", f"must be positive or None, got {brief(max_seconds)}.")
         callback("progress", progress)

@@ -8,6 +8,8 @@ it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...theory.base.errors import FieldError
@@ -41,13 +43,22 @@ def drawn_rows(cumulated: np.ndarray, size: int, rng: np.random.Generator) -> np
     return np.minimum(drawn, len(cumulated) - 1)
 
 
-class FullBatch:
-    """All rows at every step; what other batches change of it."""
+def own_memory(problem: Problem) -> Problem:
+    """The same problem for another thread."""
+    return replace(problem, work=np.empty_like(problem.work))
+
+
+class GradientRows:
+    """Of which rows the gradients of a run are; by default of all of them."""
 
     keep = 1.0  # factor of g o g in a second moment
 
-    def begun(self) -> FullBatch:
-        """Batches for one run."""
+    def begun(self) -> GradientRows:
+        """Rows for one run from its first step, with memory of their own."""
+        return self
+
+    def seeded(self, seed: int | None) -> GradientRows:
+        """The same with the batches of another seed, where there are any."""
         return self
 
     def slope(self, problem: Problem, y: np.ndarray, out: np.ndarray) -> None:
@@ -59,7 +70,11 @@ class FullBatch:
         return NONE
 
 
-class MeanBatches(FullBatch):
+class FullBatch(GradientRows):
+    """All rows at every step."""
+
+
+class MeanBatches(GradientRows):
     """The mean over all minibatches, of the gradient and of its square.
 
     Parameters
@@ -84,9 +99,13 @@ class MeanBatches(FullBatch):
                 f"is {size}, but the mean step of {optimizer.label} hangs on more than two moments of the gradient: "
                 "give a `seed`, or use GD, Momentum or AdamW.",
             )
-        self.squares, self.size = squares, size
+        self.squares, self.size, self.optimizer = squares, size, optimizer
         self.asked = isinstance(optimizer, AdamW)  # to a linear update the mean of the square is of no use
         self.keep = 1.0 - 1.0 / size
+
+    def begun(self) -> MeanBatches:
+        """The same with memory of its own."""
+        return MeanBatches(own_memory(self.squares), self.size, self.optimizer)
 
     def noise(self, y: np.ndarray) -> np.ndarray:
         """S/B, a new array."""
@@ -98,7 +117,7 @@ class MeanBatches(FullBatch):
         return out
 
 
-class DrawnBatches(FullBatch):
+class DrawnBatches(GradientRows):
     """The batches that training draws with the same seed, one after the other.
 
     Parameters
@@ -118,7 +137,11 @@ class DrawnBatches(FullBatch):
 
     def begun(self) -> DrawnBatches:
         """The same batches from the first."""
-        return DrawnBatches(self.weighted, self.weights, self.size, self.seed)
+        return DrawnBatches(own_memory(self.weighted), self.weights, self.size, self.seed)
+
+    def seeded(self, seed: int | None) -> DrawnBatches:
+        """The batches of another seed."""
+        return self if seed is None else DrawnBatches(self.weighted, self.weights, self.size, seed)
 
     def slope(self, problem: Problem, y: np.ndarray, out: np.ndarray) -> None:
         """Minus the gradient of the next batch."""

@@ -14,7 +14,7 @@ from ..kernel.problem import Problem
 from ..ode.codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
 from ..ode.methods.method import Method
 from ..ode.stepper import StepControl, Stepper
-from .minibatches import FullBatch
+from .minibatches import GradientRows
 from .optimizer import Optimizer
 from .recursion import RecursionStepper
 from .updates import Polynomial
@@ -31,7 +31,7 @@ class MultirateStepper(RecursionStepper):
         As in `RecursionStepper`.
     tolerance : float
         Largest relative error of the extrapolated gradient at the end of a block.
-    batches : FullBatch
+    batches : GradientRows
         As in `RecursionStepper`; their part of the second moment is evaluated where the gradient is.
     """
 
@@ -45,7 +45,7 @@ class MultirateStepper(RecursionStepper):
         t1: float,
         optimizer: Optimizer,
         tolerance: float,
-        batches: FullBatch | None = None,
+        batches: GradientRows | None = None,
     ) -> None:
         super().__init__(problem, y0, t0, t1, optimizer, batches)
         self._block_extra = self._extra
@@ -187,7 +187,7 @@ class Multirate(Method):
         What moves the weights, entry by entry.
     tolerance : float
         Largest relative error of the extrapolated gradient.
-    batches : FullBatch
+    batches : GradientRows
         Of which the gradient is the mean; None for the full batch.
 
     Raises
@@ -199,7 +199,7 @@ class Multirate(Method):
     name = "multirate"
     reference = "module docstring; multirate predictor-corrector in the sense of Gear, Wells, BIT 24 (1984)"
 
-    def __init__(self, optimizer: Optimizer, tolerance: float, batches: FullBatch | None = None) -> None:
+    def __init__(self, optimizer: Optimizer, tolerance: float, batches: GradientRows | None = None) -> None:
         if not optimizer.elementwise:
             raise ValueError(
                 f'`method` "multirate" extrapolates entry by entry, {optimizer.label} does not: use "steps".'

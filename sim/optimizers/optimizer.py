@@ -10,10 +10,10 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 from ...theory.base.errors import FieldError
+from ...theory.base.frozen_dict import FrozenDict
 from ...theory.base.validate import brief, did_you_mean, flag, nonnegative, positive, real
 from .schedule import Clock, Schedule, checked_schedule, described
 
@@ -65,19 +65,7 @@ class Optimizer(ABC):
             if not isinstance(given, Mapping):
                 raise FieldError(name, f"must map weight names to numbers, got {brief(given)}.")
             clean = {str(w): check(f"{name}[{w!r}]", value) for w, value in given.items()}
-            object.__setattr__(self, name, MappingProxyType(clean))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Plain dicts in place of read-only views, which do not travel."""
-        return {
-            f.name: dict(v) if isinstance(v := getattr(self, f.name), Mapping) else v for f in fields(self)
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the fields over and check them again."""
-        for name, value in state.items():
-            object.__setattr__(self, name, value)
-        self.__post_init__()
+            object.__setattr__(self, name, FrozenDict(clean))
 
     def __hash__(self) -> int:
         """Hash of the settings."""

@@ -8,7 +8,7 @@ from ..kernel.problem import Problem
 from ..ode.codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
 from ..ode.methods.method import Method
 from ..ode.stepper import NotFiniteAtStart, StepControl, Stepper
-from .minibatches import FullBatch
+from .minibatches import FullBatch, GradientRows
 from .optimizer import Optimizer
 from .updates import Polynomial, Updates
 
@@ -22,7 +22,7 @@ class RecursionStepper(Stepper):
         As in `Method.begin`; t0 and t1 are whole.
     optimizer : Optimizer
         What moves the weights.
-    batches : FullBatch
+    batches : GradientRows
         Of which the gradient is, or the mean; None for the full batch.
     """
 
@@ -35,7 +35,7 @@ class RecursionStepper(Stepper):
         t0: float,
         t1: float,
         optimizer: Optimizer,
-        batches: FullBatch | None = None,
+        batches: GradientRows | None = None,
     ) -> None:
         self.problem, self.step, self.last = problem, int(t0), int(t1)
         self.updates = Updates(optimizer, problem, optimizer.clock(self.last))
@@ -116,14 +116,14 @@ class Steps(Method):
     ----------
     optimizer : Optimizer
         What moves the weights.
-    batches : FullBatch
+    batches : GradientRows
         Of which the gradient is, or the mean; None for the full batch.
     """
 
     name = "steps"
     reference = "the optimizer's own definition"
 
-    def __init__(self, optimizer: Optimizer, batches: FullBatch | None = None) -> None:
+    def __init__(self, optimizer: Optimizer, batches: GradientRows | None = None) -> None:
         self.optimizer, self.batches = optimizer, batches
 
     def begin(self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl) -> Stepper:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import cached_property
 from hashlib import sha256
 from math import cos, pi
-from types import CodeType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -100,14 +100,51 @@ def checked_schedule(schedule: Any) -> Any:
     )
 
 
-def _words(thing: Any) -> Any:
-    """What a function computes, as far as it can be read off it: the same in every process."""
-    code = getattr(thing, "__code__", thing if isinstance(thing, CodeType) else None)
-    if code is None:
-        return thing if isinstance(thing, int | float | str | bytes | tuple | None) else type(thing).__name__
-    held = [_words(cell.cell_contents) for cell in getattr(thing, "__closure__", None) or ()]
-    defaults = getattr(thing, "__defaults__", None)
-    return code.co_code, [_words(c) for c in code.co_consts], code.co_names, defaults, held
+def _words(thing: Any, above: tuple[int, ...] = ()) -> Any:
+    """What a function computes, as far as it can be read off it: the same in every process.
+
+    Of a function its code, defaults, and what it holds and looks up; of a method, a partial or any other object what a
+    pickle would keep. `above` are the objects that hold this one: functions may hold themselves.
+    """
+    if isinstance(thing, int | float | complex | str | bytes | None):
+        return thing
+    if id(thing) in above:
+        return "itself"
+
+    def inner(part: Any) -> Any:
+        return _words(part, (*above, id(thing)))
+
+    if isinstance(thing, dict):
+        return {str(key): inner(value) for key, value in thing.items()}
+    if isinstance(thing, list | tuple | set | frozenset):
+        found = [inner(part) for part in thing]
+        return found if isinstance(thing, list | tuple) else sorted(map(repr, found))
+    if isinstance(thing, CodeType):
+        return thing.co_code.hex(), inner(thing.co_consts), thing.co_names
+    if isinstance(thing, FunctionType):
+        return _function_words(thing, inner)
+    if isinstance(thing, type | ModuleType | BuiltinFunctionType):
+        return getattr(thing, "__module__", ""), getattr(thing, "__qualname__", thing.__name__)
+    call = type(thing).__call__ if callable(thing) else None
+    try:
+        return inner(thing.__reduce_ex__(4)), inner(call) if isinstance(call, FunctionType) else ""
+    except (TypeError, AttributeError, ValueError):
+        return type(thing).__qualname__, id(thing)  # nothing can be read: never taken for another one
+
+
+def _function_words(function: FunctionType, inner: Callable[[Any], Any]) -> Any:
+    """Code, defaults, held values and looked-up names of a function."""
+    held = [inner(cell.cell_contents) for cell in function.__closure__ or ()]
+    looked_up = {
+        n: inner(v) for n in _names(function.__code__) if (v := function.__globals__.get(n)) is not None
+    }
+    return inner(function.__code__), inner((function.__defaults__, function.__kwdefaults__)), held, looked_up
+
+
+def _names(code: CodeType) -> list[str]:
+    """Names that a code and the functions within it look up."""
+    within = [name for part in code.co_consts if isinstance(part, CodeType) for name in _names(part)]
+    return sorted({*code.co_names, *within})
 
 
 def described(schedule: Schedule) -> dict[str, Any]:

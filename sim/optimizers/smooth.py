@@ -87,8 +87,10 @@ class SmoothStepper(Stepper):
 
     @property
     def methods(self) -> str:
-        """What integrated the flow."""
-        return self.name if self.at_work is self.first else f"{self.name}, {self.at_work.methods}"
+        """What integrated the flow, each method with the step from which it did."""
+        if not isinstance(self.at_work, SwitchingStepper):
+            return self.name
+        return ", ".join([self.name, *(f"{name} from step {s:.6g}" for name, s in self.at_work.chosen)])
 
     @property
     def last_trial_bad(self) -> bool:

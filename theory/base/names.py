@@ -17,7 +17,6 @@ CLOSURE_PARTS = (
 NORM_PARTS = ("exact", "linear")  # what it may keep of a normalisation, as in softmax,norm=linear
 LOSSES = ("cross_entropy", "exponential", "logistic", "mse")
 METHODS = ("tsit5", "dop853", "rkc", "euler", "taylor")
-OPTIMIZERS = ("gd", "sgd", "momentum", "adamw", "signgd", "spectral")
 STEP_METHODS = ("multirate", "steps", "flow")  # of a closure moved by an optimizer
 MOVED_BY = ("flow", "optimizer")
 SCHEDULES = ("cosine", "linear")  # of the learning rate; it is constant without one
@@ -26,6 +25,15 @@ DEVICES = ("cpu", "cuda", "auto")
 KEEPS = ("weights", "observables")
 CONVENTIONS = ("rows", "d_model", "gpt2", "mup")  # of initialisation
 
+# Optimizer -> keys of [training] that not all of them take.
+OPTIMIZERS: dict[str, tuple[str, ...]] = {
+    "gd": (),
+    "sgd": ("batch_size",),
+    "momentum": ("batch_size", "momentum", "nesterov"),
+    "adamw": ("batch_size", "betas", "eps"),
+    "signgd": ("batch_size", "eps"),
+    "spectral": ("batch_size", "momentum", "eps"),
+}
 # Of decoders; the first two may be left out, which an experiment writes as "none".
 NORMS = ("pre", "post")
 POSITIONS = ("learned", "rotary")

@@ -111,6 +111,11 @@ def three_factor_blow_up(a: float, b: float, c: float, strength: float = 1.0) ->
 
     Where it is negative the factor of least size crosses zero first; infinity if two of that size die together.
 
+    Returns
+    -------
+    float
+        Time, or infinity.
+
     Raises
     ------
     ValueError
@@ -137,6 +142,11 @@ def blow_up_bracket(theta: npt.ArrayLike, energy: float) -> tuple[float, float]:
         in it. Time is in units of 1 / |mean of y x|.
     energy : float
         E at the start; the upper bound is infinite unless it is positive (arXiv 2510.06954).
+
+    Returns
+    -------
+    tuple of float
+        Lower and upper bound.
 
     Raises
     ------
@@ -165,6 +175,11 @@ def homogeneous_blow_up(degree: int, value: float, radius: float) -> float:
     radius : float
         Norm r0 of the weights at the start.
 
+    Returns
+    -------
+    float
+        Flow time.
+
     Raises
     ------
     ValueError
@@ -180,6 +195,11 @@ def decayed_time(t: npt.ArrayLike, rate: float, decay: float) -> Array:
     s = (C / lambda) (1 - exp(-lambda t)) for a trilinear flow of rate C (arXiv 2509.20124); it stays below C / lambda,
     so a blow-up at s* survives only if s* < C / lambda.
 
+    Returns
+    -------
+    ndarray
+        s, of the shape of `t`.
+
     Raises
     ------
     ValueError
@@ -190,6 +210,11 @@ def decayed_time(t: npt.ArrayLike, rate: float, decay: float) -> Array:
 
 def decayed_blow_up(blow_up: float, rate: float, decay: float) -> float:
     """Blow-up time with weight decay from the one, s*, of the normalised flow; infinity if decay wins.
+
+    Returns
+    -------
+    float
+        Flow time, or infinity.
 
     Raises
     ------
@@ -216,6 +241,11 @@ def homogeneous_clock(t: npt.ArrayLike, degree: int, decay: float) -> Array:
     decay : float
         lambda >= 0, one for all weights.
 
+    Returns
+    -------
+    ndarray
+        tau in flow time, of the shape of `t`; it stays below 1 / ((L - 2) lambda).
+
     Raises
     ------
     ValueError
@@ -238,6 +268,11 @@ def homogeneous_decayed_blow_up(degree: int, blow_up: float, decay: float) -> fl
         tau* in flow time, such as `homogeneous_blow_up` or ``Trajectory.outcome`` has it; may be infinite.
     decay : float
         lambda >= 0, one for all weights.
+
+    Returns
+    -------
+    float
+        Flow time, or infinity.
 
     Raises
     ------

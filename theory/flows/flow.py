@@ -19,6 +19,7 @@ from ..algebra.rebuild import distribute, factored
 from ..algebra.terms import CountTerms
 from ..base.frozen import FrozenRecord
 from ..base.frozen_dict import FrozenDict
+from ..base.validate import choice
 from ..models.model import Model
 from ..printing.intermediates import WrittenOut
 from ..printing.latex import latex
@@ -189,6 +190,19 @@ class Flow(FrozenRecord):
         from ... import sim  # the one door upwards, which loads on use: theory itself imports no numba
 
         return sim.evaluate_flow(self, data, weights)
+
+    def only(self, *weights: str) -> Flow:
+        """The same flow with all weights at rest but these.
+
+        Raises
+        ------
+        FieldError
+            If the model has no weight of a name.
+        """
+        for name in weights:
+            choice("weights", name, tuple(self.model.weights))
+        sides = {w: e if w in weights else sp.ZeroMatrix(*e.shape) for w, e in self.right_hand_sides.items()}
+        return Flow(self.model, self.closure, sides, tuple(w for w in self.moving if w in weights))
 
     def under(self, optimizer: Optimizer) -> StepEquations:
         """The equations of weights and moments under an optimizer in the limit of small rates, to be printed.

@@ -13,6 +13,8 @@ from ..algebra.scale.cuts import Truncation
 from ..algebra.scale.expansion import expand
 from ..algebra.scale.selection import Selection
 from ..algebra.scale.series import Series
+from ..base.names import NORM_PARTS
+from ..base.validate import choice
 from ..models.content import kept_by_content
 from ..models.model import Model
 
@@ -70,6 +72,31 @@ def derived_exactly(model: Model, weight: sp.MatrixSymbol) -> Matrix:
     """Minus the gradient of the whole loss with respect to one weight."""
     loss = model.loss_function.whole(model_logits(model))
     return gradients(total(product(-1, loss)), [weight])[weight]
+
+
+def escape_exponents(model: Model, norm: str = "exact") -> dict[str, int]:
+    """Exponent k of each weight: by itself it grows from weights of scale eps within a flow time of order eps^-k.
+
+    A term of the logits with k + 2 factors moves each of them at a relative rate eps^k. So the direct path W_E W_U
+    grows at a rate of its own (k = 0: a finite escape takes log(1/eps)), values and hidden layers wait for eps^-2, keys
+    and queries for eps^-6; where a normalisation keeps the direction of the stream alone, all wait less. A weight that
+    starts at one, such as a gain, moves by a finite part of itself within eps^-k.
+
+    Parameters
+    ----------
+    model : Model
+        The network.
+    norm : {"exact", "linear"}
+        Whether normalisations depend on direction alone, or are linear, see `Closure`.
+
+    Returns
+    -------
+    dict
+        Weight name -> k.
+    """
+    small = {w.name for w in model.small_weights}
+    starts = start_powers(model, choice("norm", norm, NORM_PARTS) == "linear")
+    return {name: power - 2 * (name in small) for name, power in starts.items()}
 
 
 def leading_order(model: Model, linear: bool = False) -> int:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RESERVED = ("Pi", "I", "diag", "softmax", "logsumexp", "eps", "x")  # what a page prints of its own
 SHORT_LINE = 90  # characters of an equation that needs no intermediates
-LONG_PAGE = 600  # symbols of first terms that are better written with intermediates too
+LONG_PAGE = 2_000  # symbols of first terms that are better written with intermediates too
 AGREEMENT = 1e-9  # largest relative difference of two evaluations of the same equation at random arrays
 
 

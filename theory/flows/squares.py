@@ -108,6 +108,11 @@ def squared_gradients(flow: Flow) -> dict[str, Matrix]:
     that are *not* merged where labels differ; where a sequence has several rows, those of `row_pairs` stand beside
     them.
 
+    Parameters
+    ----------
+    flow : Flow
+        The closure, of any model.
+
     Returns
     -------
     dict

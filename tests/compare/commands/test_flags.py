@@ -17,8 +17,10 @@ def sections(command):
 
 def test_a_command_offers_the_flags_that_it_reads():
     assert offered(experiments.overlay) == offered(sweep_command.sweep) == EVERY
-    assert sections(experiments.derive) == {"task", "data", "model", "theory"}
-    assert {"theory__closures"} == {name for name in offered(experiments.derive) if name.startswith("theory")}
+    assert sections(experiments.derive) == {"task", "data", "model", "theory", "training"}
+    assert {"theory__closures", "theory__moved_by"} == {
+        name for name in offered(experiments.derive) if name.startswith("theory")
+    }
     assert sections(check_command.check) == {"task", "data", "model"}
     assert "training__optimizer" in offered(experiments.simulate)  # it moves closures too
     assert "training__device" not in offered(experiments.simulate)
@@ -29,8 +31,8 @@ def test_a_command_offers_the_flags_that_it_reads():
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["derive", "--training.steps", "3"], "`--training.steps` means nothing to derive"),
-        (["derive", "--training.steps=3"], "`--training.steps` means nothing to derive"),
+        (["derive", "--training.device", "cpu"], "`--training.device` means nothing to derive"),
+        (["derive", "--training.device=cpu"], "`--training.device` means nothing to derive"),
         (["check", "dW_E = M", "--gamma", "0.5"], "`--gamma` means nothing to check"),
         (["train", "--preset", "demo", "--closure", "exact"], "`--closure` means nothing to train"),
         (["simulate", "--output.tolerance", "0.1"], "`--output.tolerance` means nothing to simulate"),

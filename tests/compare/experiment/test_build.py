@@ -155,6 +155,44 @@ def test_another_model_leaves_the_keys_of_a_lower_layer(tmp_path):
         load(tmp_path / "a.toml", "demo", {"model.d_mlp": 3})
 
 
+def test_another_optimizer_leaves_the_keys_of_a_lower_layer(tmp_path):
+    (tmp_path / "a.toml").write_text('[training]\noptimizer = "adamw"\nbetas = [0.8, 0.9]\neps = 1e-6\n')
+    training = load(tmp_path / "a.toml", None, {"training.optimizer": "signgd"}).experiment.training
+    assert (training.betas, training.eps) == (None, 1e-6)
+    with pytest.raises(InputError, match=r"`betas` goes with adamw .*\(on the command line\)"):
+        load(tmp_path / "a.toml", None, {"training.optimizer": "gd", "training.betas": [0.9, 0.9]})
+
+
+def test_an_end_that_means_nothing_is_refused(tmp_path):
+    file = tmp_path / "a.toml"
+    file.write_text('[theory]\nt1 = 3.0\n[training]\noptimizer = "adamw"\nsteps = 9\n')
+    with pytest.raises(
+        InputError, match=r"`theory.t1` means nothing beside `training.steps`.*\(in .*a.toml\)"
+    ):
+        load(file)
+    assert load(file, None, {"training.optimizer": "gd"}).experiment.theory.t1 == 3.0
+    file.write_text("[theory]\nt1 = 3.0\n")  # the steps of a higher layer take its place
+    moved = {"training.optimizer": "adamw", "training.steps": 9}
+    experiment = load(file, None, moved).experiment
+    assert "t1" not in to_toml(experiment)
+    assert load_text(to_toml(experiment), tmp_path) == experiment
+    with pytest.raises(InputError, match=r"`theory.t1` means nothing.*\(on the command line\)"):
+        load(file, None, moved | {"theory.t1": 2.0})
+
+
+def test_a_batch_larger_than_the_data_is_refused_before_any_work(tmp_path):
+    with pytest.raises(InputError, match=r"`batch_size` is 1000 but the data has .*\(on the command line\)"):
+        of({"training.optimizer": "sgd", "training.batch_size": 1000}, tmp_path=tmp_path)
+
+
+def test_few_rows_are_the_default_batch_from_file_and_python(tmp_path):
+    built = of({"training.optimizer": "sgd", "training.steps": 3}, tmp_path=tmp_path)
+    rows = int((~built.data.held_out).sum())
+    assert rows < 100
+    plain = train(built.model, built.data, built.start, "sgd", steps=3)
+    assert built.train().provenance["batch_size"] == plain.provenance["batch_size"] == rows
+
+
 def test_refusals_of_the_library_name_the_place_of_their_field(tmp_path):
     (tmp_path / "a.toml").write_text("[task]\nlength = 2\n[model]\nd_vocab = 9\n")
     with pytest.raises(InputError, match=r"\[task\] `length` must be at least .*\(in .*a.toml\)\."):

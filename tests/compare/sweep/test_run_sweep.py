@@ -63,6 +63,80 @@ def test_training_and_zipped_axes(tmp_path):
     assert data["init.seed"].values.tolist() == [0, 1]
 
 
+MOVERS = """
+[axes]
+"training.optimizer" = ["gd", "momentum", "adamw"]
+"training.batch_size" = [5, 7]
+[task]
+keys = "5-9"
+memory_anchors = "1-2"
+reasoning_anchors = "3-4"
+[model]
+d_model = 4
+d_mlp = 3
+[training]
+learning_rate = 0.01
+steps = 5
+betas = [0.8, 0.9]
+momentum = 0.5
+[theory]
+closures = ["leading"]
+t1 = 0.05
+points = 6
+"""
+
+
+def test_keys_of_one_optimizer_on_an_axis_are_for_those_that_take_them(tmp_path):
+    plan = read_sweep(write(tmp_path, MOVERS))
+    said = [
+        [point.config["training"][key] for key in ("betas", "momentum", "batch_size")]
+        for point in plan.points
+    ]
+    assert said[::2] == [[None, None, None], [None, 0.5, 5], [(0.8, 0.9), None, 5]]
+    assert said[1::2] == [[None, None, None], [None, 0.5, 7], [(0.8, 0.9), None, 7]]
+    sweep = run_sweep(plan, tmp_path / "out")
+    assert str(sweep) == "Sweep(training.optimizer (3) x training.batch_size (2): 6 of 6 points done)"
+    loss = sweep.to_xarray()["loss"][:, :, 0, -1].values
+    assert loss[0, 0] == loss[0, 1]  # gd has no batches: one point, computed once
+    assert loss[2, 0] != loss[2, 1]
+    again = read_sweep(write(tmp_path, plan.to_toml(), "again.toml"))
+    assert [point.id for point in again.points] == [point.id for point in plan.points]
+    assert again.fixed == plan.fixed
+
+
+def test_keys_of_one_model_on_an_axis_are_for_those_that_take_them(tmp_path):
+    text = TINY.replace('"init.seed" = "0-2"', '"model.name" = ["EmbMLP", "EmbedUnembed"]')
+    plan = read_sweep(write(tmp_path, text))
+    assert [point.config["model"].get("d_mlp") for point in plan.points] == [3, None, 3, None]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("momentum = 0.5", "nesterov = true\nmomentum = 0.5", None),
+        (
+            '["gd", "momentum", "adamw"]',
+            '["gd", "momentum"]',
+            "`betas` goes with adamw and the optimizer is 'gd'",
+        ),
+        (
+            '["gd", "momentum", "adamw"]',
+            '["momentum", "adamw"]',
+            "`theory.t1` means nothing beside `training.steps`",
+        ),
+        ("[5, 7]", "[5, 700]", "`batch_size` is 700 but the data has"),
+    ],
+)
+def test_what_no_point_takes_is_refused_before_any_work(tmp_path, old, new, message):
+    file = write(tmp_path, MOVERS.replace(old, new))
+    if message is None:
+        assert len(read_sweep(file).points) == 6
+        return
+    with pytest.raises(InputError, match=message):
+        run_sweep(file, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 DECODER = TINY.replace(
     '"init.gamma" = [0.6, 0.8]\n"init.seed" = "0-2"',
     '"model.norm" = ["pre", "none"]\n"model.norm_eps" = [1e-5, 0.1]\n"model.positions" = ["rotary", "none"]',

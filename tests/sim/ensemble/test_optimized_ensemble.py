@@ -47,6 +47,23 @@ def test_members_are_what_they_are_alone(method):
     assert optimizer_of(found.provenance["optimizer"]) == adam
 
 
+@pytest.mark.parametrize("closure", ["softmax", "drive"])  # of which the latter lets weights rest
+@pytest.mark.parametrize("seed", [None, 3, [4, 0, 9]])
+def test_minibatches_are_those_of_integrate(closure, seed):
+    adam, options = AdamW(1e-2), {"steps": 20, "save_at": [0, 7, 20], "batch_size": 4}
+    found = integrate_ensemble(
+        derive(MODEL, closure), DATA, STARTS, optimizer=adam, seed=seed, threads=2, **options
+    )
+    for i in range(3):
+        own = seed[i] if isinstance(seed, list) else seed
+        start = {n: w[i] for n, w in STARTS.items()}
+        alone = integrate(derive(MODEL, closure), DATA, start, optimizer=adam, seed=own, **options)
+        for name, value in alone.weights.items():
+            np.testing.assert_array_equal(found[i].weights[name], value)
+        assert found[i].provenance["batch_size"] == 4
+    assert found.provenance["seed"] == (None if seed is None else (3, 3, 3) if seed == 3 else (4, 0, 9))
+
+
 def test_a_member_that_diverges_ends_alone():
     starts = {n: w * np.array([1.0, 1e4, 1.0])[:, None, None] for n, w in STARTS.items()}
     found = integrate_ensemble(FLOW, DATA, starts, optimizer=GD(0.5), steps=30, save_at=4, threads=1)
@@ -60,11 +77,28 @@ def test_a_member_that_diverges_ends_alone():
     [
         ({"optimizer": GD(0.1)}, "`steps` is missing"),
         ({"steps": 3}, "`optimizer` must be an Optimizer"),
+        ({"optimizer": GD(0.1), "steps": 0}, "`steps` must be an integer of at least 1, got 0"),
         ({"optimizer": GD(0.1), "steps": 3, "t1": 2.0}, "`t1` is 2.0 beside an `optimizer`"),
         ({"optimizer": GD(0.1), "steps": 3, "method": "tsit5"}, "`method` 'tsit5' is unknown"),
         ({"optimizer": Spectral(0.1), "steps": 3, "method": "multirate"}, "spectral"),
         ({"optimizer": GD(0.1, rates={"W_X": 1.0}), "steps": 3}, "`rates` names the weight 'W_X'"),
         ({"optimizer": GD(0.1), "steps": 3, "save_at": [4]}, "`save_at` must lie in"),
+        ({"t1": 1.0, "batch_size": 4}, "`batch_size` is 4 without an `optimizer`"),
+        (
+            {"optimizer": GD(0.1), "steps": 3, "seed": [1, 2, 3]},
+            r"`seed` is \[1, 2, 3\] without a `batch_size`",
+        ),
+        (
+            {"optimizer": GD(0.1), "steps": 3, "batch_size": 4, "seed": [1, 2]},
+            "one for each of the 3 members",
+        ),
+        ({"optimizer": GD(0.1), "steps": 3, "batch_size": 4, "seed": 0.5}, "one for each of the 3 members"),
+        (
+            {"optimizer": GD(0.1), "steps": 3, "batch_size": 4, "seed": [1, 2, -1]},
+            "`seed` must be an integer of at",
+        ),
+        ({"optimizer": GD(0.1), "steps": 3, "batch_size": 400}, "`batch_size` is 400 but the data has"),
+        ({"optimizer": Spectral(0.1), "steps": 3, "batch_size": 4}, "give a `seed`"),
     ],
 )
 def test_bad_input_is_one_sentence(options, says):

@@ -1,11 +1,15 @@
 """What binds in planted set-ups, and nothing in sane ones; what a decoder says of its own start."""
 
+from dataclasses import replace
 from math import inf
 
+import numpy as np
 import pytest
 
-from smallinit.sim import GD, AdamW, Momentum, WarmupCosine, scales
-from smallinit.theory import CompositeTask, Decoder, EmbMLP, OneLayerTransformer
+from smallinit.sim import GD, AdamW, Momentum, SignGD, WarmupCosine, scales
+from smallinit.sim.compile.companions import largest_curvature
+from smallinit.sim.forecast import escape
+from smallinit.theory import CompositeTask, Decoder, EmbMLP, OneLayerTransformer, derive
 
 DATA = CompositeTask(range(11, 31), range(1, 6), range(6, 11), masked=((6, 8), (8, 6))).dataset()
 MLP = EmbMLP(51, 100, 100)
@@ -131,6 +135,43 @@ PLANTED = {
         "W_Q",
     ),
 }
+RATES = {  # optimizer and steps -> the rate to change to, within these
+    "AdamW hardly moves": (AdamW(1e-9), 2000, (1e-5, 1e-3)),
+    "AdamW with decay that has no time to act": (AdamW(1e-8, weight_decay=0.1), 600, (3e-5, 1e-3)),
+    "gradient descent hardly moves": (GD(1e-6), 2000, (0.02, 0.2)),
+    "with momentum": (Momentum(1e-7), 2000, (2e-3, 2e-2)),
+    "gradient descent swings up": (GD(50.0), 2000, (0.05, 0.5)),
+    "sign descent goes to and fro": (SignGD(1.0), 2000, (1e-5, 1e-2)),
+    "sign descent hardly moves": (SignGD(1e-9), 2000, (1e-6, 1e-2)),
+}
+
+
+@pytest.mark.parametrize("case", RATES)
+def test_a_rate_that_no_start_can_make_up_for_is_named(case, monkeypatch):
+    monkeypatch.setattr(escape, "SECONDS", 4.0)  # of looking for what is too far
+    optimizer, steps, (low, high) = RATES[case]
+    found = scales(MLP, MLP.init(0.8, 0), DATA, optimizer, steps)
+    assert found.binds == "learning_rate", found.verdict
+    assert found.change[0] == "learning_rate"
+    assert low < found.change[1] < high
+    better = scales(MLP, MLP.init(0.8, 0), DATA, replace(optimizer, learning_rate=found.change[1]), steps)
+    assert better.binds != "learning_rate", better.verdict
+
+
+def test_the_curvature_is_that_of_the_loss():
+    start = MLP.init(0.8, 0)
+    flow = derive(MLP, "exact")
+    h = 1e-6
+    found = largest_curvature(flow, DATA, start)
+    rng = np.random.default_rng(1)
+    v = {name: rng.standard_normal(w.shape) for name, w in start.items()}
+    for _ in range(60):
+        size = np.sqrt(sum((x**2).sum() for x in v.values()))
+        ends = [flow.rhs(DATA, {n: w + s * h / size * v[n] for n, w in start.items()}) for s in (1, -1)]
+        v = {n: (ends[0][n] - ends[1][n]) / (2 * h) for n in v}
+    assert found == pytest.approx(np.sqrt(sum((x**2).sum() for x in v.values())), rel=0.1)
+
+
 SANE = {
     "the demo": (MLP, MLP.init(0.8, 0), GD(0.1), 2000),
     "the demo under AdamW, with warm-up and decay": (

@@ -4,7 +4,17 @@ from math import inf
 import numpy as np
 import pytest
 
-from smallinit.sim import certificate, integrate
+from smallinit.sim import (
+    GD,
+    AdamW,
+    IntegrationError,
+    Linear,
+    Momentum,
+    SignGD,
+    Spectral,
+    certificate,
+    integrate,
+)
 from smallinit.sim.compile.compiler import compile_flow
 from smallinit.theory import CompositeTask, EmbMLP, OneLayerTransformer, derive
 
@@ -123,6 +133,65 @@ def test_early_horizons_are_looked_at_closely():
     assert close.t1 == 20.0
 
 
+MOVERS = {
+    "adamw": (AdamW(5e-3, weight_decay=0.1, schedule=Linear(200)), 150),
+    "sign": (SignGD(1e-3), 150),
+    "momentum": (Momentum(0.02), 250),
+    "spectral": (Spectral(2e-3), 400),
+    "gd": (GD(0.1, rates={"W_E": 0.5}), 400),
+}
+
+
+@pytest.mark.parametrize("name", MOVERS)
+def test_steps_are_certified_as_they_are_lost(name):
+    optimizer, steps = MOVERS[name]
+    flow, every = derive(MODEL, "softmax"), np.arange(steps + 1)
+    start = MODEL.init(
+        0.8 if name in ("momentum", "spectral", "gd") else 1.4, seed=1
+    )  # where the first signs are right
+    says = certificate(flow, DATA, start, optimizer=optimizer, steps=steps)
+    options = {"steps": steps, "optimizer": optimizer, "save_at": every, "method": "steps"}
+    ours, wanted = (
+        integrate(f, DATA, start, **options).weights["W_E"] for f in (flow, derive(MODEL, "exact"))
+    )
+    gone, moved = (np.linalg.norm(d, axis=(1, 2))[1:] for d in (ours - wanted, wanted - start["W_E"]))
+    error = gone / moved
+    assert says.error[1:] == pytest.approx(error[says.steps[1:] - 1], rel=0.1, abs=1e-3)
+    assert 0 < says.horizon_steps < steps
+    assert error[: says.horizon_steps].max() < says.tol
+    assert error[says.horizon_steps] > 0.6 * says.tol
+    assert f"step {says.horizon_steps}" in repr(says)
+    np.testing.assert_allclose(says.t, optimizer.clock(steps).times[says.steps])
+
+
+def test_the_flow_of_an_optimizer_is_certified_for_its_steps():
+    adam = AdamW(5e-3, weight_decay=0.0)
+    found = certificate(derive(MODEL, "exact"), DATA, START, optimizer=adam, steps=60, method="flow", tol=0.3)
+    assert 0.0 < np.nanmax(found.error) < 0.3
+    np.testing.assert_allclose(found.residual, 0.0, atol=1e-12)
+    none = certificate(derive(MODEL, "exact"), DATA, START, optimizer=adam, steps=60)
+    assert none.horizon == none.horizon_steps == inf
+    assert none.error.max() < 1e-3
+
+
+def test_batches_shorten_what_their_mean_path_loses():
+    adam, flow = AdamW(5e-3, weight_decay=0.0), derive(MODEL, "softmax")
+    whole, batches = (
+        certificate(flow, DATA, START, optimizer=adam, steps=200, batch_size=b) for b in (None, 5)
+    )
+    assert batches.horizon != whole.horizon
+
+
+def test_a_theory_that_diverges_is_certified_to_there_at_most():
+    found = certificate(derive(MODEL, "leading"), DATA, START, optimizer=GD(0.5), steps=2000, tol=0.9)
+    end = integrate(
+        derive(MODEL, "leading"), DATA, START, optimizer=GD(0.5), steps=2000, throw=False
+    ).outcome.t
+    assert 0.0 < found.horizon <= end
+    with pytest.raises(IntegrationError, match="diverged at step 0"):
+        certificate(derive(MODEL, "leading"), DATA, START, optimizer=GD(1e300), steps=9)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -130,8 +199,22 @@ def test_early_horizons_are_looked_at_closely():
         ({"weight": "W_e"}, "`weight` 'W_e' is unknown: did you mean 'W_E'"),
         ({"learning_rate": -1.0}, "`learning_rate` must not be negative, got -1.0"),
         ({"points": 3}, "`points` must be an integer of at least 9, got 3"),
+        ({"optimizer": GD(0.1)}, "`t1` is 1.0 beside an `optimizer`|`steps` is missing"),
+        ({"optimizer": GD(0.1), "steps": 3}, "`t1` is .* beside an `optimizer`"),
+        ({"optimizer": GD(0.1), "steps": 0, "t1": None}, "`steps` must be an integer of at least 1, got 0"),
+        (
+            {"optimizer": GD(0.1), "steps": 9, "t1": None, "learning_rate": 0.1},
+            "`learning_rate` is 0.1 beside",
+        ),
+        (
+            {"optimizer": GD(0.1), "steps": 9, "t1": None, "batch_size": 999},
+            "`batch_size` is 999 but the data has",
+        ),
+        ({"batch_size": 4}, "`batch_size` is 4 without an `optimizer`"),
+        ({"method": "steps"}, "`method` is none of a flow's"),
+        ({"t1": None}, "`t1` is missing"),
     ],
 )
 def test_malformed_input_is_refused(options, said):
     with pytest.raises(ValueError, match=said):
-        certificate(derive(MODEL, "leading"), DATA, START, t1=1.0, **options)
+        certificate(derive(MODEL, "leading"), DATA, START, **({"t1": 1.0} | options))

@@ -91,6 +91,23 @@ def test_a_stiff_path_is_cut_into_stable_pieces(dense):
     assert np.trace(covariance(found)) == pytest.approx(np.trace(dense), rel=0.1)
 
 
+def test_a_fast_direction_keeps_the_variance_of_its_steps():
+    """Where rate x curvature is near 1, single steps decide."""
+    far, rate = {w: 2.5 * v for w, v in START.items()}, 0.2
+    y, sigma, eye = flat(far), np.zeros((N, N)), np.eye(N)
+    for _ in range(STEPS):
+        g, single = slope(DATA, y), np.stack([slope(one, y) for one in SINGLE])
+        noise = ((single.T * DATA.weights) @ single - np.outer(g, g)) / SIZE
+        jacobian = np.stack([slope(DATA, y + 1e-5 * e) - slope(DATA, y - 1e-5 * e) for e in eye]).T / 2e-5
+        sigma = (eye + rate * jacobian) @ sigma @ (eye + rate * jacobian).T + rate**2 * noise
+        y = y + rate * g
+    assert 0.3 < -rate * np.linalg.eigvalsh(jacobian)[0] < 2.0
+    options = {"steps": STEPS, "optimizer": GD(rate), "batch_size": SIZE, "save_at": 1, "rank": N, "draws": 8}
+    found = covariance(fluctuations(EXACT, DATA, far, **options))
+    assert np.trace(found) == pytest.approx(np.trace(sigma), rel=0.05)
+    assert np.linalg.norm(found - sigma) < 0.1 * np.linalg.norm(sigma)
+
+
 def test_it_is_the_spread_of_runs():
     found = fluctuations(
         EXACT, DATA, START, steps=STEPS, optimizer=DESCENT, batch_size=SIZE, save_at=[STEPS], rank=N, draws=8
@@ -101,6 +118,8 @@ def test_it_is_the_spread_of_runs():
         measured = np.var([run[w][0] for run in runs], axis=0, ddof=1).sum()
         assert found.variance(w)[-1].sum() == pytest.approx(measured, rel=0.15)
     assert found.mean.label.endswith("batches of 5")
+    with pytest.raises(ValueError, match="`name` 'W_Q' is unknown"):
+        found.variance("W_Q")
 
 
 @pytest.mark.parametrize(

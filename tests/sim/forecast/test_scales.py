@@ -12,7 +12,7 @@ from hand_decoder import HandDecoder
 from helpers import MODELS, TRAVELS, data_for, random_data, random_weights
 
 from smallinit.sim import GD, AdamW, Scales, scales
-from smallinit.sim.forecast.bindings import exponent
+from smallinit.sim.forecast.start_scales import exponent
 from smallinit.theory import AttentionOnly, Decoder, EmbMLP, derive
 
 DATA, MODEL = random_data(), EmbMLP(7, 5, 6)

@@ -1,7 +1,10 @@
 """Optimizers on the side of theory: their steps against an independent recursion, blocks, clocks and refusals."""
 
 import copy
+import dataclasses
+import functools
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -19,7 +22,9 @@ from smallinit.sim import (
     integrate,
 )
 from smallinit.sim.optimizers.multirate import MultirateStepper
+from smallinit.sim.optimizers.specs import optimizer_of
 from smallinit.theory import EmbMLP, derive
+from smallinit.theory.base.errors import FieldError
 
 MODEL, DATA = EmbMLP(6, 5, 4), random_data(d_vocab=6, n=25, n_ctx=3)
 START = MODEL.init(0.5, 0)
@@ -153,6 +158,19 @@ def test_events_limits_and_observables():
     assert losses["loss"][-1] < losses["loss"][0]
 
 
+@pytest.mark.parametrize(
+    ("method", "remedy"),
+    [
+        ("steps", 'use a higher limit, or method "multirate"'),
+        ("multirate", "use a larger `rtol` or a higher limit"),
+    ],
+)
+def test_a_time_that_is_used_up_says_at_which_step(method, remedy):
+    options = {"steps": 10**6, "method": method, "save_at": [0], "max_seconds": 0.05}
+    found = integrate(EXACT, DATA, START, optimizer=AdamW(1e-7), throw=False, **options)
+    assert f" of 1000000 was reached; {remedy}." in str(found.outcome)
+
+
 def test_divergence_is_an_outcome_that_names_the_step():
     with pytest.raises(IntegrationError, match=r"diverged at step \d+; lower `learning_rate`") as error:
         integrate(derive(MODEL, "leading"), DATA, START, steps=10_000, optimizer=GD(50.0), method="steps")
@@ -276,6 +294,86 @@ def test_functions_of_the_step_are_told_apart_by_what_they_compute():
     assert spec(made(1.0, lambda s: 1.0)) == spec(made(1.0, lambda s: 1.0))
     assert spec(made(1.0, lambda s: 1.0)) != spec(made(1.0, lambda s: 2.0))
     assert spec(made(1.0, lambda s: 1.0)) != spec(made(2.0, lambda s: 1.0))
+
+
+def line(rate, step):
+    return rate
+
+
+class Held:
+    def __init__(self, rate):
+        self.rate = rate
+
+    def __call__(self, step):
+        return self.rate
+
+    def at(self, step):
+        return self.rate
+
+
+class Slotted(Held):
+    __slots__ = ("rate",)
+
+
+RATE = 1.0
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda rate: functools.partial(line, rate),
+        lambda rate: functools.partial(line, rate=rate),
+        Held,
+        Slotted,
+        lambda rate: Held(rate).at,
+        lambda rate: np.poly1d([rate]),
+        lambda rate: Held([{"a": (np.array([rate]), line)}]),
+        lambda rate: lambda step, held={"rate": rate}: held["rate"],
+    ],
+)
+def test_any_schedule_is_told_apart_by_what_it_holds(made):
+    specs = [GD(0.1, schedule=made(rate)).spec()["schedule"] for rate in (1.0, 1.0, 0.5)]
+    assert specs[0] == specs[1]
+    assert specs[0] != specs[2]
+
+
+def test_a_schedule_is_told_apart_by_what_it_looks_up(monkeypatch):
+    def looked_up(step):
+        return (lambda: RATE)()
+
+    before = GD(0.1, schedule=looked_up).spec()
+    monkeypatch.setattr(sys.modules[__name__], "RATE", 0.5)
+    assert GD(0.1, schedule=looked_up).spec() != before
+
+
+def test_optimizers_are_plain_dataclasses():
+    plain = dataclasses.asdict(AdamW(0.1, rates={"W_E": 0.5}, schedule=WarmupCosine(1, 3)))
+    assert plain["rates"] == {"W_E": 0.5}
+    assert plain["schedule"] == {"warmup": 1, "total": 3, "final": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (None, "`optimizer` None is none of GD"),
+        (3, "`optimizer` 3 is none of GD"),
+        ({"name": ["GD"]}, "is none of GD"),
+        ({"name": "GD"}, "`optimizer` is no record of GD, it lacks 'learning_rate'"),
+        (
+            GD(0.1).spec() | {"schedule": {"name": "Linear"}},
+            "`schedule` is no record of Linear, it lacks 'total'",
+        ),
+        (
+            GD(0.1).spec() | {"schedule": {"name": "Linear", "total": 3, "to": 3}},
+            "`schedule` is no record of Linear, it has the unknown 'to'",
+        ),
+        (GD(0.1).spec() | {"schedule": {"name": ["Linear"]}}, "`schedule` was the function"),
+        (GD(0.1).spec() | {"schedule": 3}, "`schedule` was the function"),
+    ],
+)
+def test_records_of_no_optimizer_are_refused(spec, words):
+    with pytest.raises(FieldError, match=words):
+        optimizer_of(spec)
 
 
 def test_sign_descent_is_taken_step_by_step_unless_asked():

@@ -6,9 +6,10 @@ from dataclasses import fields
 
 from smallinit import theory
 from smallinit.compare.training.networks import TWINS
-from smallinit.compare.training.settings import RULES
 from smallinit.sim.integration.step_plan import TOLERANCES
 from smallinit.sim.ode.methods import METHODS
+from smallinit.sim.optimizers.optimizer import Optimizer
+from smallinit.sim.optimizers.specs import KINDS, RULES
 from smallinit.theory.algebra.scalars.activations import BEYOND, KNOWN_BAD, NAMED
 from smallinit.theory.base import names
 from smallinit.theory.flows.closure import Closure
@@ -21,7 +22,7 @@ def test_names_are_those_of_the_registries():
     assert tuple(LOSSES) == names.LOSSES
     assert tuple(METHODS) == names.METHODS
     assert tuple(TOLERANCES) == names.STEP_METHODS
-    assert tuple(RULES) == names.OPTIMIZERS
+    assert set(RULES.values()) == set(KINDS.values())
     assert [f.name for f in fields(Closure)] == [*names.CLOSURE_PARTS, "name"]
 
 
@@ -34,6 +35,12 @@ def test_keys_of_models_are_the_fields_of_their_classes():
     for name, keys in names.MODELS.items():
         own = {f.name for f in fields(getattr(theory, name))} - {"d_vocab", "n_ctx", "loss"}
         assert own == set(keys), name
+
+
+def test_keys_of_optimizers_are_the_fields_of_their_classes():
+    common = {f.name for f in fields(Optimizer)}
+    for name, keys in names.OPTIMIZERS.items():
+        assert {f.name for f in fields(RULES[name])} - common == set(keys) - {"batch_size"}, name
 
 
 def test_all_models_of_the_theory_are_there():

@@ -8,6 +8,8 @@ of powers that add up, and what has no such term, by `counting`, is not looked a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import reduce
+from operator import or_
 
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
@@ -41,6 +43,7 @@ class Selection(Dispatch):
     def __init__(self, count: Count, chosen: Collection[sp.MatrixSymbol]) -> None:
         self.count, self.chosen = count, set(chosen)
         self.known: dict[tuple[Matrix, int, bool], Found] = {}
+        self.counted: dict[Matrix, tuple[int, int]] = {}
 
     def term(self, node: Matrix, power: int, held: bool) -> Found:
         """Sum of the terms of one power that hold a chosen weight, or of those that hold none."""
@@ -58,13 +61,11 @@ class Selection(Dispatch):
 
     def powers(self, node: Matrix, held: bool) -> int:
         """Powers that terms which hold a chosen weight may have, or all."""
-        found = self.count(node).whole
-        if not held:
-            return found.every
-        out = 0
-        for w in self.chosen:
-            out |= found.held.get(w, 0)
-        return out
+        if node not in self.counted:
+            found = self.count(node).whole
+            mine = reduce(or_, (found.held.get(w, 0) for w in self.chosen), 0)
+            self.counted[node] = (found.every, mine)
+        return self.counted[node][held]
 
     @rule(sp.MatrixSymbol)
     def symbol(self, node: sp.MatrixSymbol, power: int, held: bool) -> Found:

@@ -1,0 +1,129 @@
+"""How long each path through a network waits before it grows: predicted by counting its factors, and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...theory.base.errors import FieldError
+from ...theory.base.frozen import FrozenRecord
+from ...theory.data.dataset import Dataset
+from ...theory.flows.flow import Flow, derive
+from ...theory.flows.powers import escape_exponents
+from ...theory.models.model import Model
+from ..compile.compiler import evaluate_flow
+from ..integration.integrate import integrate
+from ..ode.events import Event
+
+MOST_TIMES = (
+    1e4  # looked for, over the time in which the first gradient would move the weights by their own size
+)
+RTOL = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class PathEscape(FrozenRecord):
+    """When a set of weights has grown, all others at rest, by scale of the start.
+
+    Attributes
+    ----------
+    moving : tuple of str
+        The weights.
+    predicted, measured : float
+        Exponent k of the time eps^-k: from the powers of the logits; the slope of -log(time) against log(eps).
+    scales, times : ndarray, shape (k,)
+        eps, and the flow time at which the weights have moved by `growth` times their size at the start.
+    """
+
+    moving: tuple[str, ...]
+    predicted: float
+    measured: float
+    scales: np.ndarray
+    times: np.ndarray
+
+
+def measure_escape(
+    model: Model,
+    data: Dataset,
+    direction: Mapping[str, Any],
+    moving: Sequence[str],
+    scales: Sequence[float],
+    *,
+    closure: str = "exact",
+    norm: str = "exact",
+    growth: float = 1.0,
+) -> PathEscape:
+    """Measure the exponent of the time in which some weights grow while all others rest.
+
+    Parameters
+    ----------
+    model : Model
+        The network.
+    data : Dataset
+        Training data.
+    direction : dict
+        Weight name -> array with entries of order one; gains and the like are taken as they are.
+    moving : sequence of str
+        The weights that move: those of one path.
+    scales : sequence of float
+        Two or more values of eps; the other weights are eps times their direction.
+    closure : str
+        Whose flow is integrated.
+    norm : {"exact", "linear"}
+        How the prediction takes normalisations, see `escape_exponents`.
+    growth : float
+        How far the weights are to move, in units of their size at the start.
+
+    Returns
+    -------
+    PathEscape
+        Predicted and measured.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two scales, a weight is unknown, or one of the times is not reached.
+    """
+    if len(scales) < 2 or min(scales) <= 0.0:
+        raise FieldError("scales", f"must be two or more positive numbers, got {list(scales)}.")
+    exponents, small = escape_exponents(model, norm), {w.name for w in model.small_weights}
+    flow = derive(model, closure).only(*moving)
+    times = [
+        _time(
+            flow,
+            data,
+            {w: np.asarray(x, float) * (eps if w in small else 1.0) for w, x in direction.items()},
+            growth,
+        )
+        for eps in scales
+    ]
+    slope = -float(np.polyfit(np.log(scales), np.log(times), 1)[0])
+    predicted = float(min(exponents[w] for w in flow.moving))
+    return PathEscape(tuple(flow.moving), predicted, slope, np.array(scales), np.array(times))
+
+
+def _time(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], growth: float) -> float:
+    """Flow time at which the moving weights are `growth` times their size away from their start."""
+    speeds = evaluate_flow(flow, data, start)
+    size = _size({w: start[w] for w in flow.moving})
+    scale = size / _size({w: speeds[w] for w in flow.moving})
+
+    def moved(t: float, weights: Mapping[str, np.ndarray]) -> float:
+        return _size({w: weights[w] - start[w] for w in flow.moving}) / size - growth
+
+    trajectory = integrate(
+        flow, data, start, MOST_TIMES * scale, 2, RTOL, events=Event(moved, True, name="moved"), throw=False
+    )
+    if not len(found := trajectory.events["moved"]):
+        raise ValueError(
+            f"{', '.join(flow.moving)} have not moved by {growth:g} times their size up to "
+            f"t = {trajectory.t[-1]:.3g}: ask for less growth."
+        )
+    return float(found[0])
+
+
+def _size(arrays: Mapping[str, np.ndarray]) -> float:
+    return float(np.sqrt(sum(np.sum(x * x) for x in arrays.values())))
