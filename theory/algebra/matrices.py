@@ -158,6 +158,8 @@ class _Transpose(Traversal):
 
     @rule(sp.MatMul)
     def mat_mul(self, node: sp.MatMul) -> Matrix:
+        if node.shape == (1, 1):
+            return node
         scalar, factors = node.as_coeff_matrices()
         return product(scalar, *(self(f) for f in reversed(factors)))
 
@@ -209,7 +211,8 @@ def hadamard(*factors: Matrix) -> Matrix:
             left.append(_column(matrices))
             continue
         if len(matrices) > 1 and _broadcasts(transpose(matrices[0])):
-            right.append(_column([transpose(m) for m in reversed(matrices)]))
+            ones, *rest = matrices  # 1 v^T: the row v^T is turned as a whole, for a number b a stays b a
+            right.append(transpose(product(*([] if ones.cols == 1 else [sp.OneMatrix(1, ones.cols)]), *rest)))
             continue
         inner = product(*matrices)
         if isinstance(inner, sp.OneMatrix):
@@ -302,6 +305,8 @@ def diagonal(column: Matrix) -> Matrix:
     """diag(u) of a column (n, 1); scalars of u come to the front, and ones leave the identity."""
     scalar, matrices = split(column)
     inner = product(*matrices)
+    if inner.shape == (1, 1):
+        return product(scalar, inner)
     return product(
         scalar, sp.Identity(inner.rows) if isinstance(inner, sp.OneMatrix) else shared(DiagMatrix, inner)
     )

@@ -6,18 +6,22 @@ import sympy as sp
 
 from ..algebra.adjoint import gradients
 from ..algebra.matrices import product, total
-from ..algebra.nodes import Matrix
+from ..algebra.nodes import Matrix, RowNorm, nodes_within
 from ..algebra.rebuild import canonical, distribute
 from ..algebra.scale.counting import Count, Parts, lowest
 from ..algebra.scale.cuts import Truncation
 from ..algebra.scale.expansion import expand
 from ..algebra.scale.selection import Selection
 from ..algebra.scale.series import Series
+from ..algebra.terms import CountTerms
 from ..base.names import NORM_PARTS
 from ..base.validate import choice
 from ..models.content import kept_by_content
 from ..models.model import Model
 
+# Polynomials this short are multiplied out as first terms: kernels then fold more data. Longer ones, and functions
+# of a stream's direction, share what they have in common.
+MOST_TERMS = 400
 SEARCH_DEPTH = 24  # powers searched for the first term that holds a weight
 
 
@@ -124,7 +128,8 @@ def first_terms(model: Model, linear: bool = False) -> Series:
         new = [w for w in model.weight_symbols if starts[w.name] == power]
         found = Selection(count, new).term(model_logits(model), power, True)
         if found is not None:
-            series[power] = found
+            few = CountTerms()(found) <= MOST_TERMS and not nodes_within(found, RowNorm)
+            series[power] = distribute(found) if few else found
     return series
 
 
