@@ -14,6 +14,7 @@ from smallinit.compare.proof.residuals import measure_residual
 from smallinit.theory import (
     AttentionOnly,
     Dataset,
+    Decoder,
     EmbedUnembed,
     EmbMLP,
     OneLayerTransformer,
@@ -32,8 +33,14 @@ MODELS = {
     "OneLayerTransformer (tanh, no unembedding)": (OneLayerTransformer(6, 7, 3, 4, 3, unembed=False), 3),
     "OneLayerTransformer (GELU, unembedding)": (OneLayerTransformer(6, 4, 3, 5, 3, "gelu"), 3),
     "AttentionOnly (one layer)": (AttentionOnly(5, 3), 3),
+    "Decoder (one block, no norm)": (Decoder(6, 4, 3, 5, 3, n_layers=1, norm=None), 3),
+    "Decoder (one block, RMSNorm before, norm_eps = 0)": (
+        Decoder(6, 4, 3, 5, 3, n_layers=1, norm_kind="rms", norm_eps=0.0),
+        3,
+    ),
 }
 CLOSURES = ("drive", "leading", "order=8", "softmax", "activation=3,attention=1", "exact")
+INSTEAD = {"Decoder (one block, RMSNorm before, norm_eps = 0)": {"order=8": "order=3"}}
 HEAD = """# The ladder
 
 For every model and closure: the power of the weight scale eps with which the relative error of each weight's equation
@@ -51,7 +58,11 @@ def example(model, n_ctx):
     data = Dataset(
         rng.integers(0, model.d_vocab, (20, n_ctx)), labels, model.d_vocab, weights=rng.uniform(0.1, 1.1, 20)
     )
-    return data, [{w: rng.normal(size=shape) for w, shape in model.weights.items()} for _ in range(3)]
+    gains = [w for w, value in model.start_values.items() if value]  # they do not scale, and stay near one
+    return data, [
+        {w: rng.normal(size=shape) * 0.3 ** (w in gains) + (w in gains) for w, shape in model.weights.items()}
+        for _ in range(3)
+    ]
 
 
 def number(value: float) -> str:
@@ -69,7 +80,7 @@ def part(title: str) -> str:
         f"| closure | {' | '.join(model.weights)} |",
         f"|---{'|---' * len(model.weights)}|",
     ]
-    for closure in CLOSURES:
+    for closure in (INSTEAD.get(title, {}).get(c, c) for c in CLOSURES):
         flow = derive(model, closure)
         found = [measure_residual(flow, data, d).measured for d in directions]
         measured = {w: median(f[w] for f in found) for w in model.weights}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ....theory.data.dataset import Dataset
 
 SANE = 0.02  # rate over the std of the smallest weight
+MOST_INTEGRATED = 2 * 10**7  # weights of a network whose escape is predicted by integrating its closure
 NO_MATTER = 0.02  # decay times flow time up to which decay cannot delay an escape much
 
 
@@ -238,7 +239,13 @@ def _due(model: Model, data: Dataset, start: Mapping[str, np.ndarray], optimizer
 
 
 def _not_predicted(model: Model) -> str:
-    """Why there is no closure to predict an escape by; empty if there is one."""
+    """Why no escape is predicted; empty if one can be."""
+    numbers = sum(rows * cols for rows, cols in model.weights.values())
+    if numbers > MOST_INTEGRATED:
+        return (
+            f"the closure of a network of {numbers:,} weights is not integrated here: its exponents "
+            "(escape_exponents) and a narrower one say when it escapes."
+        )
     try:
         derive(model, CLOSURE)
     except ValueError as error:

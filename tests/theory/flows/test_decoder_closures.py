@@ -75,7 +75,7 @@ def test_names_of_closures_say_what_is_kept_of_norms():
     assert Closure(activation=1, attention=0, norm="linear").name == "softmax,norm=linear"
     with pytest.raises(FieldError, match="norm_eps = 0"):
         derive(Decoder(7, **SIZES, norm_eps=0.0), "softmax,norm=linear")
-    with pytest.raises(FieldError, match="`norm` .half. is unknown"):
+    with pytest.raises(FieldError, match=r"`norm` .half. is unknown"):
         Closure(norm="half")
 
 
@@ -152,5 +152,5 @@ def test_paths_that_do_not_move_are_refused():
     model = Decoder(7, **SIZES)
     with pytest.raises(FieldError, match="`scales` must be two or more positive numbers"):
         measure_escape(model, data_of(model), direction_of(model), ["W_E"], [0.1])
-    with pytest.raises(FieldError, match="`weights` .W_X. is unknown"):
+    with pytest.raises(FieldError, match=r"`weights` .W_X. is unknown"):
         derive(model, "exact").only("W_X")
