@@ -16,7 +16,7 @@ from ..algebra.matrices import apply, diagonal, product, total, transpose
 from ..algebra.nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
 from ..algebra.scalars.activations import Activation
 from ..base.errors import FieldError
-from ..base.validate import choice, real
+from ..base.validate import choice, integer, real
 from ..data.inputs import D_HEAD, D_MODEL, weight
 from ..data.positions import ALL, LAST, Rows, head_selector, position_inputs
 from .model import Model
@@ -107,8 +107,8 @@ class Decoder(Model):
             raise FieldError(
                 "d_head", f"is {self.d_head}, but rotary positions turn pairs of entries: make it even."
             )
-        if self.padding is not None and not 0 <= self.padding < self.d_vocab:
-            raise FieldError("padding", f"must be a token from 0 to {self.d_vocab - 1}, got {self.padding}.")
+        if self.padding is not None:
+            object.__setattr__(self, "padding", integer("padding", self.padding, 0, self.d_vocab - 1))
 
     @property
     def weight_symbols(self) -> tuple[sp.MatrixSymbol, ...]:
