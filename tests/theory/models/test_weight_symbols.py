@@ -15,7 +15,7 @@ from smallinit.theory.algebra.matrices import product, total
 from smallinit.theory.base.errors import FieldError
 from smallinit.theory.data.inputs import C_MEAN, COUNTS, D_MODEL, D_VOCAB
 
-BAD = ["t", "type", "training", "W.0", "W-E", "a/b", "", "Y", "C_mean", "_hidden", "nul\0", "\ud800"]
+BAD = ["t", "type", "training", "W..0", "W-E", "a/b", "", "Y", "C_mean", "_hidden", "nul\0", "\ud800"]
 
 
 @dataclass(frozen=True)
