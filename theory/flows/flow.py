@@ -201,9 +201,7 @@ class Flow(FrozenRecord):
         """
         for name in weights:
             choice("weights", name, tuple(self.model.weights))
-        sides = {
-            w: e if w in weights else sp.ZeroMatrix(*e.shape) for w, e in self.right_hand_sides.items()
-        }
+        sides = {w: e if w in weights else sp.ZeroMatrix(*e.shape) for w, e in self.right_hand_sides.items()}
         return Flow(self.model, self.closure, sides, tuple(w for w in self.moving if w in weights))
 
     def under(self, optimizer: Optimizer) -> StepEquations:
