@@ -20,7 +20,10 @@ from smallinit.theory.base.crossings import first_crossing
 HERE = Path(__file__).parent
 RECORD, PAGE = HERE / "decoders.json", HERE / "decoder.md"
 GAMMAS, SEEDS, NORMS = (0.7, 0.8, 0.9, 1.0), (0, 1, 2), (None, "pre")
-SPAN, OFF = 2.5, 0.05  # flow time looked at, over that of the escape; relative error of a loss that is too much
+SPAN, OFF = (
+    2.5,
+    0.05,
+)  # flow time looked at, over that of the escape; relative error of a loss that is too much
 PATHS = {
     "direct: W_E, W_pos, W_U": ("W_E", "W_pos", "W_U"),
     "values: W_V, W_O": ("blocks.1.W_V", "blocks.1.W_O"),
@@ -46,9 +49,7 @@ def fidelity(norm: str | None, gamma: float, seed: int, data: Dataset) -> dict:
         for closure in ("softmax", "exact")
     ]
     last = min(len(run.t) for run in runs)
-    theory, truth = (
-        np.stack([run[f"loss/{g}"][:last] for g in data.group_names]) for run in runs
-    )
+    theory, truth = (np.stack([run[f"loss/{g}"][:last] for g in data.group_names]) for run in runs)
     error = np.abs(theory / truth - 1.0).max(axis=0)
     ratio = times[:last] / escape
     off = float(first_crossing(ratio, -error, -OFF))

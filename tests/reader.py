@@ -43,7 +43,11 @@ def times(a, b):
         return Sized(a.make, a.factor * b)
     if isinstance(b, Sized):
         return Sized(b.make, b.factor * a)
-    return a @ b if np.ndim(a) and np.ndim(b) else a * b
+    if not (np.ndim(a) and np.ndim(b)):
+        return a * b
+    if b.shape[0] == 1 != a.shape[1]:  # a row that a column of ones repeats, "1*b"
+        return a.sum(axis=1, keepdims=True) @ b
+    return a @ b.sum(axis=0, keepdims=True) if a.shape[1] == 1 != b.shape[0] else a @ b
 
 
 def plus(a, b):
@@ -151,7 +155,9 @@ class Text(Reader):
 
     @staticmethod
     def split(line):
-        found = re.findall(r"\^o|\.T|[A-Za-z_]\w*|\d+(?:\.\d+)?(?:e[-+]?\d+)?|[-+*/^()\[\];]|\s+|.", line)
+        found = re.findall(
+            r"\^o|\.T\b|[A-Za-z_]\w*(?:\.(?!T\b)\w+)*|\d+(?:\.\d+)?(?:e[-+]?\d+)?|[-+*/^()\[\];]|\s+|.", line
+        )
         return [word for word in found if word.strip()]
 
     def term(self, entries):

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
+from ...theory.base.validate import brief, names, real
 from ...theory.data.dataset import Dataset
 from ...theory.flows.flow import Flow, derive
 from ...theory.flows.powers import escape_exponents
@@ -87,10 +88,15 @@ def measure_escape(
     ValueError
         If there are fewer than two scales, a weight is unknown, or one of the times is not reached.
     """
-    if len(scales) < 2 or min(scales) <= 0.0:
-        raise FieldError("scales", f"must be two or more positive numbers, got {list(scales)}.")
+    moving, scales = names("moving", moving), _checked(scales)
+    if (growth := real("growth", growth)) <= 0.0:
+        raise FieldError("growth", f"must be above zero, got {growth:g}.")
     exponents, small = escape_exponents(model, norm), {w.name for w in model.small_weights}
     flow = derive(model, closure).only(*moving)
+    if not flow.moving:
+        raise FieldError(
+            "moving", f"has no weight that moves under the closure {closure!r}: name one that does."
+        )
     times = [
         _time(
             flow,
@@ -107,9 +113,13 @@ def measure_escape(
 
 def _time(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], growth: float) -> float:
     """Flow time at which the moving weights are `growth` times their size away from their start."""
-    speeds = evaluate_flow(flow, data, start)
-    size = _size({w: start[w] for w in flow.moving})
-    scale = size / _size({w: speeds[w] for w in flow.moving})
+    size, speed = (_size({w: x[w] for w in flow.moving}) for x in (start, evaluate_flow(flow, data, start)))
+    if not size or not speed:
+        still = "start at zero" if not size else "do not move from this start"
+        raise ValueError(
+            f"{', '.join(flow.moving)} {still}: there is no time in which they move by their size."
+        )
+    scale = size / speed
 
     def moved(t: float, weights: Mapping[str, np.ndarray]) -> float:
         return _size({w: weights[w] - start[w] for w in flow.moving}) / size - growth
@@ -123,6 +133,15 @@ def _time(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], growth: fl
             f"t = {trajectory.t[-1]:.3g}: ask for less growth."
         )
     return float(found[0])
+
+
+def _checked(scales: Sequence[float]) -> list[float]:
+    """Two or more different positive numbers."""
+    listed = isinstance(scales, Sequence | np.ndarray) and not isinstance(scales, str)
+    found = [real("scales", eps) for eps in scales] if listed else []
+    if len(set(found)) < 2 or min(found) <= 0.0:
+        raise FieldError("scales", f"must be two or more different positive numbers, got {brief(scales)}.")
+    return found
 
 
 def _size(arrays: Mapping[str, np.ndarray]) -> float:

@@ -69,7 +69,7 @@ class Monomials(Rebuild):
     @rule(sp.HadamardPower)
     def power(self, node: sp.HadamardPower) -> Matrix:
         """A product of equal factors."""
-        if not self.powers or not node.exp.is_Integer:
+        if not self.powers or not (node.exp.is_Integer and node.exp > 0):
             return node
         return self._spread([node.base] * int(node.exp), self._entrywise)
 

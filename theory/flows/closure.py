@@ -9,7 +9,7 @@ from typing import Any
 import sympy as sp
 
 from ..algebra.matrices import total
-from ..algebra.nodes import Matrix, RowNorm, nodes_within
+from ..algebra.nodes import Matrix
 from ..algebra.scale.cuts import Truncation
 from ..algebra.scale.expansion import expand, truncated
 from ..algebra.scale.series import Series
@@ -18,7 +18,7 @@ from ..base.names import CLOSURE_PARTS, CLOSURES, NORM_PARTS
 from ..base.validate import brief, choice, is_integer, unknown
 from ..models.content import kept_by_content
 from ..models.model import Model
-from .powers import first_terms, leading_order, linear_loss, loss_series, model_logits
+from .powers import check_linear, first_terms, leading_order, linear_loss, loss_series, model_logits
 
 EXACT, LINEAR = "exact", "norm=linear"
 HIGHEST = 10**6  # that a closure can name; what it would cost is another matter
@@ -102,10 +102,13 @@ class Closure:
             If the name is unknown or the order lies below the model's leading order.
         """
         kept = closure if isinstance(closure, Closure) else _read(closure)
-        if kept.linear and any(n.eps == 0 for n in nodes_within(model_logits(model), RowNorm)):
+        if kept.linear:
+            check_linear(model, "closure", kept.name)
+        if not kept.whole_loss and leading_order(model, kept.linear) < 1:
             raise FieldError(
                 "closure",
-                f"{kept.name!r} takes normalisations as linear, which those with norm_eps = 0 never are.",
+                f"{kept.name!r} expands the loss in the logits, but those of {model.name} do not vanish with the "
+                "weights: take exact, softmax or another closure that keeps the loss whole.",
             )
         cut = kept.softmax != EXACT and not kept.minimal
         if cut and int(kept.softmax) < (lowest := leading_order(model, kept.linear)):

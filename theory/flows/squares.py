@@ -20,6 +20,7 @@ import sympy as sp
 from ..algebra.matrices import diagonal, hadamard, product, split, terms_of, total, transpose
 from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
 from ..algebra.rebuild import Substitution
+from ..algebra.terms import CountSymbols
 from ..data.inputs import ROW_WEIGHTS, ROWS, dimension, one_hot
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 ROW_PAIRS = dimension("n_row_pair")
 FIRST, SECOND = (StochasticSymbol(f"R_{which}", ROW_PAIRS, ROWS) for which in ("first", "second"))
 PAIR_WEIGHTS = sp.MatrixSymbol("omega_pair", ROW_PAIRS, 1)
+SHOWN = 40  # symbols of a term that a message holds
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,12 @@ def _holds_rows(expr: Matrix) -> bool:
 
 def _refusal(weight: str, term: Matrix) -> ValueError:
     return ValueError(
-        f"the gradient for {weight!r} holds {term}, which is no sum of products over the sequences: there is no closed "
-        "form for the noise of its minibatches; leave `batch_size` out, or give a `seed`."
+        f"the gradient for {weight!r} holds {_named(term)}, which is no sum of products over the sequences: there "
+        "is no closed form for the noise of its minibatches; leave `batch_size` out, or give a `seed`."
     )
+
+
+def _named(term: Matrix) -> str:
+    """A term as text, or what it is made of if it is long: sympy takes minutes to write that out."""
+    names = ", ".join(sorted(s.name for s in matrix_symbols(term)))
+    return str(term) if CountSymbols()(term) <= SHOWN else f"a long term in {names}"

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 LONGEST = 10_000  # characters of a claim
-TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d+)?)|([A-Za-z_][A-Za-z_0-9]*)|(\.T\b|\.\*|\.\^|\*\*|[-+*@/^()=,]))")
+NAME = r"[A-Za-z_][A-Za-z_0-9]*(?:\.(?!T\b)[A-Za-z_0-9]+)*"  # dots as in blocks.0.W_Q; .T is the transpose
+TOKEN = re.compile(rf"\s*(?:(\d+(?:\.\d+)?)|({NAME})|(\.T\b|\.\*|\.\^|\*\*|[-+*@/^()=,]))")
 
 
 class ClaimError(ValueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from itertools import count
+from itertools import count, pairwise
 
 import sympy as sp
 
@@ -36,7 +36,8 @@ def letters(symbols: Iterable[sp.Basic]) -> dict[str, str]:
     r"""LaTeX of every symbol by name, no two alike.
 
     A letter of the paper gives way to a symbol that already prints like it, and what sympy would print like another
-    name (``W1`` and ``W_1``) stands in typewriter. A name of several letters is upright: ``gain`` is no product.
+    name (``W1`` and ``W_1``) stands in typewriter. A weight of a block has the block's number above. A name of several
+    letters is upright: ``gain`` is no product.
 
     Parameters
     ----------
@@ -51,10 +52,19 @@ def letters(symbols: Iterable[sp.Basic]) -> dict[str, str]:
     shown, used = {}, {_bare(r) for r in RESERVED}
     for name in sorted({str(s) for s in symbols}, key=lambda name: (name in PAPER_LETTERS, name)):
         options = [PAPER_LETTERS[name]] if name in PAPER_LETTERS else []
-        options += [_one_word(sp.latex(sp.Symbol(name))), rf"\mathtt{{{name.replace('_', chr(92) + '_')}}}"]
+        options += [_one_word(_dotted(name)), rf"\mathtt{{{name.replace('_', chr(92) + '_')}}}"]
         shown[name] = next((o for o in options if _bare(o) not in used), options[-1])
         used.add(_bare(shown[name]))
     return shown
+
+
+def _dotted(name: str) -> str:
+    """``blocks.0.W_Q`` as W_Q with the number of its block above, ``blocks.0.ln1.w`` as w with a subscript as well."""
+    *above, own = name.split(".")
+    numbers = [part for part in above if part.isdigit()]
+    within = [part for part, after in pairwise([*above, ""]) if not part.isdigit() and not after.isdigit()]
+    shown = sp.latex(sp.Symbol("_".join([own, *within])))
+    return rf"{shown}^{{({','.join(numbers)})}}" if numbers else shown
 
 
 def _one_word(latex: str) -> str:

@@ -10,7 +10,7 @@ from helpers import MODELS, data_for, random_data, random_weights, relative
 from random_models import make
 from reader import Latex, Text, letter, read_latex, read_text
 
-from smallinit.theory import Model, RowSoftmax, apply, derive, weight
+from smallinit.theory import Decoder, Model, RowSoftmax, apply, derive, weight
 from smallinit.theory.algebra.evaluate import evaluate
 from smallinit.theory.algebra.rebuild import canonical
 from smallinit.theory.data.inputs import C_MEAN, COUNTS, P_LAST, ROWS, X_LAST
@@ -104,6 +104,52 @@ def test_printed_forms_of_random_models_are_their_kernels(seed):
         expected = flow.rhs(data, weights)
         assert worst(read_text(str(flow), values), expected) < 1e-11
         assert worst(read_latex(flow.latex(), values), expected) < 1e-11
+
+
+DECODERS = {
+    "pre": {"norm": "pre", "norm_eps": 0.1, "biases": True},
+    "post": {
+        "norm": "post",
+        "norm_kind": "rms",
+        "norm_eps": 0.0,
+        "tied": True,
+        "positions": "rotary",
+        "predict": "all",
+    },
+    "none": {"norm": None, "n_layers": 2},
+}
+
+
+@pytest.mark.parametrize("closure", ["exact", "softmax", "leading", "softmax,norm=linear"])
+@pytest.mark.parametrize("name", DECODERS)
+def test_printed_forms_of_decoders_are_their_kernels(name, closure):
+    model = Decoder(7, 5, 4, 6, 3, **({"n_layers": 1, "n_heads": 2} | DECODERS[name]))
+    if closure.endswith("linear") and not model.norm_eps:
+        return
+    data, weights = random_data(d_vocab=7), random_weights(model)
+    values = {k: dense(v) for k, v in model.data_matrices(data).items()} | weights
+    values |= {str(d): float(s) for d, s in model.sizes.items()} | {"n": float(len(values["omega"]))}
+    flow = derive(model, closure)
+    flow.__dict__["invariants"] = ()
+    expected = flow.rhs(data, weights)
+    assert worst(read_text(str(flow), values), expected) < 1e-12
+    blocks = {w: at_block(w) for w in weights if "." in w}
+    words = {"turn": r"\mathrm{turn}"} | {
+        f"{word}_{end}": rf"\mathrm{{{word}}}_{{{end}}}"
+        for word, end in (("head", 0), ("head", 1), ("cos", "all"), ("sin", "all"))
+    }
+    assert worst(read_latex(flow.latex(), values, blocks | words), expected) < 1e-12
+
+
+def at_block(name):
+    """LaTeX of a weight of a block or of a normalisation, as docs/notation.md has it."""
+    *above, own = name.split(".")
+    head, _, within = own.partition("_")
+    words = " ".join(
+        [*([within] if within else []), *above[2:], *(above[0].split("_") if len(above) == 1 else [])]
+    )
+    letter = head + (f"_{{{words}}}" if words else "")
+    return letter + (f"^{{({above[1]})}}" if len(above) > 1 else "")
 
 
 FAULTS = {

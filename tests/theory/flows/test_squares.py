@@ -5,9 +5,9 @@ import pytest
 import sympy as sp
 from own_models import A, E, U, own
 
-from smallinit.theory import AttentionOnly, EmbMLP, apply, derive, hadamard, squared_gradients
+from smallinit.theory import AttentionOnly, Decoder, EmbMLP, apply, derive, hadamard, squared_gradients
 from smallinit.theory.data.inputs import COUNTS, ROW_WEIGHTS
-from smallinit.theory.flows.squares import PAIR_WEIGHTS, row_pairs
+from smallinit.theory.flows.squares import PAIR_WEIGHTS, row_pairs, sequence_gradients
 
 
 def test_one_product_has_its_factors_squared():
@@ -50,3 +50,9 @@ def test_a_gradient_that_is_no_sum_of_products_is_refused():
 def test_a_function_of_a_weight_is_a_mask():
     model, _ = own(COUNTS * hadamard(apply("tanh", E), E) * U)
     assert isinstance(squared_gradients(derive(model, "exact"))["W_E"], (sp.HadamardProduct, sp.MatAdd))
+
+
+def test_a_long_term_is_refused_by_its_names_at_once():
+    flow = derive(Decoder(7, 5, 4, 6, 3, n_layers=1, n_heads=2, biases=True), "exact")
+    with pytest.raises(ValueError, match=r"a long term in .*W_U.* no sum of products"):
+        sequence_gradients(flow)

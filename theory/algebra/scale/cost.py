@@ -106,7 +106,7 @@ class ExpansionCost(Traversal):
     def function(self, node: ElementwiseApplyFunction) -> Powers:
         """Those of the Taylor series, which is odd or even if its first terms are."""
         inner = self(node.expr)
-        self.squares += max(self.order // max(min(inner, default=self.order), 1), 1) ** 2
+        self.squares += max(self.order // max(min(inner, default=1), 1), 1) ** 2
         shown = [i for i, c in enumerate(taylor(node.function, PARITY)) if i and c != 0]
         odd, even = all(i % 2 for i in shown), not any(i % 2 for i in shown)
         raised = enumerate(self.raised(inner), start=1)
@@ -124,7 +124,7 @@ class ExpansionCost(Traversal):
         """Those of a function of the mean square, times those of x, from the first one on if it is a direction."""
         inner = self(node.args[0])
         if not self.linear:
-            inner = {i - min(inner, default=0) for i in inner}
+            inner = {i - min(inner) for i in inner} or {0}
         square = self.product(inner, inner)
         return self.product({0}.union(*self.raised(square - {0})), inner)
 

@@ -1,7 +1,7 @@
 """Which powers of the weight scale an expression has, and which of them hold a weight: counted, not expanded.
 
 A set of powers is an integer whose bit k stands for eps^k. An expression and its truncation are counted together: what
-is kept, and what is dropped. Terms that cancel in a sum are not seen to do so.
+is kept, and what is dropped. Terms that cancel in a sum are not seen to do so (`flows.powers` looks for those).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ..traversal import Traversal, rule
 from .cuts import Truncation
 
 ONE = 1  # the set of the power 0 alone
+SPARE = 8  # powers counted in advance, of which every normalisation of a stream of power 1 within others takes one
 
 
 def lowest(powers: int) -> float:
@@ -75,6 +76,11 @@ class Powers:
     def lowered(self, by: int) -> Powers:
         """Divided by a power of eps that all terms have."""
         return Powers(self.every >> by, {w: p >> by for w, p in self.held.items()}, self.most)
+
+    def above(self, floor: Mapping[sp.MatrixSymbol, int]) -> Powers:
+        """Without the terms that hold a weight below a power of its own."""
+        held = {w: p >> floor.get(w, 0) << floor.get(w, 0) for w, p in self.held.items()}
+        return Powers(self.every, held, self.most)
 
 
 CONSTANT = Powers(ONE, most=0)
@@ -144,6 +150,8 @@ class Count(Traversal):
     ) -> None:
         super().__init__()
         self.weights, self.small, self.cut, self.highest = set(weights), set(small), cut, most
+        self._outermost: Count = self
+        self._further: dict[int, Count] = {most: self}
 
     def __call__(self, node: Matrix) -> Parts:
         """Powers; what holds no weight is of power 0."""
@@ -221,21 +229,40 @@ class Count(Traversal):
         chosen = union(p for k, p in enumerate(kept, 1) if k <= most)
         gap = union(p for k, p in enumerate(with_dropped(scores), 1) if k <= most)
         beyond = union(p for k, p in enumerate(whole, 1) if k > most)
+        if self.cut.attention is not None:  # a series in the scores, whatever their power
+            beyond |= _constant_part(inner.whole)
         return Parts(base * (CONSTANT | chosen), base * (gap | beyond))
 
     @rule(RowNorm)
     def norm(self, node: RowNorm) -> Parts:
         """Odd powers of x where its square is small beside eps; else a function of directions, of power 0."""
-        inner = self(node.args[0])
         if self.cut.linear:
+            inner = self(node.args[0])
             odd = union(raised(inner.whole)[2::2])
             return Parts(inner.kept, inner.dropped | odd)
-        low = int(lowest(inner.whole.every))
+        low, inner = self._beyond(node.args[0])
         relative = Parts(inner.kept.lowered(low), inner.dropped.lowered(low))
         step = Parts(_without_constant(relative.kept), _without_constant(relative.dropped))
         first = _constant_part(relative.whole)
         kept = union([CONSTANT, *raised(step.kept)])
         return Parts((CONSTANT | first) * kept, (CONSTANT | first) * union(with_dropped(step)))
+
+    def _beyond(self, node: Matrix) -> tuple[int, Parts]:
+        """Lowest power of what is normalised, and powers as far beyond it as others go."""
+        count = self
+        while (low := lowest(count(node).whole.every)) == float("inf"):
+            count = count._to(2 * count.highest + 1)
+        if low > 1 or self is self._outermost:
+            count = self._to(self.highest + int(low) + SPARE * (self is self._outermost))
+        return int(low), count(node)
+
+    def _to(self, most: int) -> Count:
+        """The same count to another power."""
+        if most not in self._further:
+            deeper = Count(self.weights, self.small, self.cut, most)
+            deeper._further, deeper._outermost = self._further, self._outermost
+            self._further[most] = deeper
+        return self._further[most]
 
 
 def with_dropped(inner: Parts) -> list[Powers]:

@@ -26,6 +26,10 @@ from .series import base_of
 Found = Matrix | None  # None stands for no term
 
 
+class CancelledError(ValueError):
+    """The first terms of what is normalised cancel, so that its direction is that of terms not counted as first."""
+
+
 class Selection(Dispatch):
     """Terms of an expression by power of the weight scale, those that hold some weights apart from the others.
 
@@ -155,7 +159,9 @@ class Selection(Dispatch):
         if self.count.cut.linear:
             return _map(lambda t: product(node.eps ** sp.Rational(-1, 2), t), self.term(x, power, held))
         low = int(lowest(self.powers(x, False)))
-        first = RowNorm(self._both(x, low), node.eps)
+        if (lead := self._both(x, low)) is None:
+            raise CancelledError(f"the first terms of {x} cancel.")
+        first = RowNorm(lead, node.eps)
         if power == 0:
             return first if held == bool(matrix_symbols(first) & self.chosen) else None
         return _map(lambda t: along(first, t), self.term(x, low + power, held))

@@ -14,6 +14,8 @@ from smallinit.sim import integrate
 from smallinit.sim.compile.compiler import compile_flow
 from smallinit.theory import (
     AttentionOnly,
+    Dataset,
+    Decoder,
     EmbMLP,
     Model,
     OneLayerTransformer,
@@ -417,3 +419,18 @@ def test_they_are_constant_along_the_flow_and_others_are_not(name, closure, brok
         assert drift(invariant.expression) < 1e-9, str(invariant)
     for other in broken:
         assert drift(expression(other, model)) > 1e-4, other
+
+
+def test_first_terms_of_a_decoder_with_whole_normalisations():
+    """Their slopes hold squares to the power -1, which are no products."""
+    model = Decoder(5, 4, 2, 3, 3, n_layers=1, norm="pre", norm_eps=0.0, gains=False)
+    rng = np.random.default_rng(0)
+    data = Dataset(rng.integers(0, 5, (6, 3)), rng.integers(0, 5, 6), 5)
+    flow, start = derive(model, "leading"), random_weights(model, seed=2)
+    path = integrate(flow, data, start, t1=0.02, save_at=2, rtol=1e-11)
+    first, last = ({w: x[k] for w, x in path.weights.items()} for k in (0, -1))
+    assert len(flow.invariants) > 5
+    assert np.abs(last["W_U"] - first["W_U"]).max() > 1e-3
+    for invariant in flow.invariants:
+        a, b = (np.asarray(evaluate(invariant.expression, at, model.sizes)) for at in (first, last))
+        assert np.abs(b - a).max() < 1e-9, str(invariant)
