@@ -1,8 +1,8 @@
 """How far the closure `softmax` follows a decoder, and when each path through it escapes; tables of docs/decoder.md.
 
-`python docs/measure_decoders.py fidelity`: 600 noisy sequences of nine tokens, widths 64, 32, 64, two layers of two heads,
-gradient flow, with and without LayerNorm, four exponents, three seeds; ten minutes. `... escapes`: exponents of the
-escape times, one path moving at a time; a minute. Writes docs/decoders.json.
+`python docs/measure_decoders.py fidelity`: 600 noisy sequences of nine tokens, widths 64, 32, 64, two layers of two
+heads, gradient flow, with and without LayerNorm, four exponents, three seeds; ten minutes. `... escapes`: exponents of
+the escape times, one path moving at a time; a minute. Writes docs/decoders.json.
 """
 
 import json

@@ -197,8 +197,10 @@ def _look(
     steps: int | None,
     why: str,
 ) -> StartScales:
-    slopes = evaluate_flow(derive(model, "exact"), data, weights)
-    gradient = {name: -slope for name, slope in slopes.items()}
+    gradient: dict[str, np.ndarray] = {}
+    if not _is_large(model):
+        slopes = evaluate_flow(derive(model, "exact"), data, weights)
+        gradient = {name: -slope for name, slope in slopes.items()}
     escape = free = None
     due = nan
     if not why:
@@ -240,17 +242,25 @@ def _due(model: Model, data: Dataset, start: Mapping[str, np.ndarray], optimizer
 
 def _not_predicted(model: Model) -> str:
     """Why no escape is predicted; empty if one can be."""
-    numbers = sum(rows * cols for rows, cols in model.weights.values())
-    if numbers > MOST_INTEGRATED:
+    if _is_large(model):
         return (
-            f"the closure of a network of {numbers:,} weights is not integrated here: its exponents "
-            "(escape_exponents) and a narrower one say when it escapes."
+            f"a network of {_numbers(model):,} weights is not integrated here: escape_exponents, and a narrower one, "
+            "say when it escapes."
         )
     try:
         derive(model, CLOSURE)
     except ValueError as error:
         return str(error)
     return ""
+
+
+def _numbers(model: Model) -> int:
+    return sum(rows * cols for rows, cols in model.weights.values())
+
+
+def _is_large(model: Model) -> bool:
+    """Whether gradients and closures take longer than a look is worth; what hangs on them is left out."""
+    return _numbers(model) > MOST_INTEGRATED
 
 
 def _tabular(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
