@@ -12,6 +12,8 @@ from .forecast.mode_forecast import mode_blow_ups as mode_blow_ups
 from .forecast.mode_forecast import mode_residuals as mode_residuals
 from .forecast.paths import PathEscape as PathEscape
 from .forecast.paths import measure_escape as measure_escape
+from .forecast.regimes import NormRegimes as NormRegimes
+from .forecast.regimes import norm_regimes as norm_regimes
 from .forecast.stages import Stages as Stages
 from .forecast.stages import alignment as alignment
 from .forecast.stages import onset as onset

@@ -2,6 +2,7 @@
 
 from .algebra.matrices import apply as apply
 from .algebra.matrices import hadamard as hadamard
+from .algebra.nodes import RowNorm as RowNorm
 from .algebra.nodes import RowSoftmax as RowSoftmax
 from .algebra.scalars.activations import Activation as Activation
 from .data.dataset import Dataset as Dataset
