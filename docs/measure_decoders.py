@@ -123,7 +123,7 @@ def escape_table(rows: list[dict]) -> str:
     lines = ["| path | " + " | ".join(REGIMES) + " |", "|---|" + "---|" * len(REGIMES)]
     for path in PATHS:
         mine = {r["regime"]: r for r in rows if r["path"] == path}
-        cells = [f"{mine[r]['predicted']:g} / {mine[r]['measured'] + 0.0:.2f}" for r in REGIMES]
+        cells = [f"{mine[r]['predicted']:g} / {round(mine[r]['measured'], 2) + 0.0:.2f}" for r in REGIMES]
         lines.append("| " + " | ".join([path, *cells]) + " |")
     return "\n".join(lines)
 

@@ -220,7 +220,8 @@ class Theory(Section):
 
     closures: Closures = Field(
         default=("leading", "softmax"),
-        description=f"Any of {', '.join(CLOSURES)}, order=k, activation=j+attention=m; repeatable.",
+        description=f"Any of {', '.join(CLOSURES)}, order=k, activation=j+attention=m, each also +norm=linear; "
+        "repeatable.",
     )
     moved_by: MovedBy | None = Field(
         default=None,

@@ -34,7 +34,7 @@ from ...theory.base.validate import brief, did_you_mean
 
 _PART = rf"({'|'.join(CLOSURE_PARTS)})=(exact|\d\d?)"
 # A cut of the loss, or what is kept of each part, joined by "+" since commas part closures in a flag.
-CLOSURE = rf"order=[1-9]\d?|{_PART}(,{_PART})*"
+CLOSURE = rf"({'|'.join(CLOSURES)}|order=[1-9]\d?|{_PART}(,{_PART})*)(,norm=linear)?|norm=linear"
 TOKEN_LIMIT = 2**20  # also keeps a mistyped range from filling the memory
 STEP_LIMIT = 10**8
 POSITION_NAMES = (*POSITIONS, "none")

@@ -139,7 +139,7 @@ def train(
         batch_size=batch_size,
         rows=int((~data.held_out).sum()),
         seed=seed,
-        dtype=model.precision if dtype is None else dtype,
+        dtype="float64" if dtype is None else dtype,
         weight_decay=weight_decay,
         schedule=schedule,
         clip=clip,

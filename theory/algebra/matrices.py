@@ -91,18 +91,27 @@ def _append(chain: list[Matrix], matrix: Matrix) -> sp.Expr:
             return sp.S.One
     if isinstance(last, Centering) and isinstance(matrix, Centering):
         return sp.S.One
-    if isinstance(matrix, HeadSymbol) and isinstance(last, sp.Transpose) and isinstance(last.arg, HeadSymbol):
-        if matrix == last.arg:
-            chain.pop()
-            return sp.S.One
-        chain.append(matrix)
-        return sp.S.Zero
+    if (released := _heads(chain, matrix)) is not None:
+        return released
     if isinstance(last, DiagMatrix) and isinstance(matrix, DiagMatrix):
         scalar, columns = split(hadamard(last.args[0], matrix.args[0]))
         chain[-1] = shared(DiagMatrix, product(*columns))
         return scalar
     chain.append(matrix)
     return sp.S.One
+
+
+def _heads(chain: list[Matrix], matrix: Matrix) -> sp.Expr | None:
+    """Scalar that a head's transpose releases with a head, as heads share no columns; None for other factors."""
+    last = chain[-1]
+    turned = isinstance(last, sp.Transpose) and isinstance(last.arg, HeadSymbol)
+    if not (turned and isinstance(matrix, HeadSymbol)):
+        return None
+    if matrix == last.arg:
+        chain.pop()
+        return sp.S.One
+    chain.append(matrix)
+    return sp.S.Zero
 
 
 def total(*terms: Matrix) -> Matrix:

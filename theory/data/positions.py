@@ -97,7 +97,7 @@ LAST = Rows(
 
 
 def head_selector(head: int, n_heads: int) -> Matrix:
-    """Picks the columns of one head; nothing where there is but one."""
+    """Matrix that picks the columns of one head; the identity where there is but one."""
     return sp.Identity(D_HEAD) if n_heads == 1 else HeadSymbol(f"head_{head}", n_heads * D_HEAD, D_HEAD)
 
 

@@ -177,7 +177,8 @@ def _read(name: str) -> Closure:
         if kept is not None:
             return Closure(**kept, norm=norm)
     forms = [*CLOSURES, "order=9", "activation=3,attention=0", "softmax,norm=linear"]
-    raise unknown("closure", name, forms, f"use {', '.join(CLOSURES)}, order=k or activation=j,attention=m.")
+    use = f"use {', '.join(CLOSURES)}, order=k or activation=j,attention=m, each also with ,norm=linear."
+    raise unknown("closure", name, forms, use)
 
 
 def _parts(name: str) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from ..algebra.terms import CountSymbols, CountTerms
 from ..models.model import Model
 from .closure import EXACT, Closure
 from .powers import (
+    MOST_TERMS,
     first_terms,
     last_start,
     leading_order,
@@ -28,7 +29,6 @@ from .powers import (
     start_powers,
 )
 
-MOST_TERMS = 1_000  # of what is dropped, multiplied out
 LONGEST, MOST_SECONDS = 400, 2.0  # symbols of a term that a page shows, and time that finding it may take
 TRUNCATED = 60  # highest power of eps up to which the logits are searched for what a truncation drops
 NEAR = 2  # multiples of the powers that a network needs, within which that is found nearly always

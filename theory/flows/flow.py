@@ -104,8 +104,9 @@ class Flow(FrozenRecord):
     def readable(self) -> Mapping[str, Matrix]:
         """Weight name -> right-hand side as it is printed, in terms of `definitions`.
 
-        Where the loss is kept whole, these are the intermediates of docs/notation.md (scores S, attention A, ...);
-        elsewhere the statistics, and a scalar eps, to be put 1, whose powers mark terms beyond the first.
+        Where the loss is kept whole, and for long first terms, these are the intermediates of docs/notation.md (scores
+        S, attention A, ...); elsewhere the statistics, and a scalar eps, to be put 1, whose powers mark terms beyond
+        the first.
         """
         return FrozenDict(self._page.equations)
 
@@ -193,6 +194,16 @@ class Flow(FrozenRecord):
 
     def only(self, *weights: str) -> Flow:
         """The same flow with all weights at rest but these.
+
+        Parameters
+        ----------
+        weights : str
+            Names of those that move.
+
+        Returns
+        -------
+        Flow
+            Equations dW/dt in flow time; zero for the others.
 
         Raises
         ------

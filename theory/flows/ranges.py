@@ -35,7 +35,7 @@ class Range:
     Attributes
     ----------
     what : str
-        "pre-activations", "scores" or "logits".
+        "pre-activations", "scores", "mean squares" or "logits".
     limit : float
         Largest absolute value up to which the truncated function is within 10 % of the true one, in either direction.
     radius : float
@@ -79,7 +79,7 @@ def ranges(model: Model, closure: str | Closure) -> tuple[Range, ...]:
         limit = truncation_limit(EXP, scores)
         found.append(Range("scores", limit, inf, arguments, tuple(node.base for node in attention)))
     norms = nodes_within(logits, RowNorm) if kept.linear else []
-    for node in norms:  # x / sqrt(eps) is off by a tenth where the mean square is .21 eps
+    for node in norms:  # x / sqrt(eps) is off by a tenth where the mean square is 0.21 eps
         limit = float(node.eps) * ((1.0 + TOLERANCE) ** 2 - 1.0)
         square = mean_square(truncated(node.args[0], cut))
         found.append(Range("mean squares", limit, float(node.eps), (square,)))

@@ -59,8 +59,8 @@ class Decoder(Model):
         Whether the label at the last position is predicted, or at every position the next token (the label at the
         last one).
     padding : int, optional
-        Token that is none: it is not looked at and predicts nothing. Positions count the others, and the last one is
-        the last that is no padding.
+        Token that stands for nothing: it is not looked at and predicts nothing. Positions count the others, and the
+        last one is the last that is no padding.
     loss : str
         See `Model`.
 

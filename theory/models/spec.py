@@ -1,4 +1,4 @@
-"""What any network states of itself, whether the theory covers it or not: dimensions, weights, start, fitting data."""
+"""What every network states of itself besides its logits: dimensions, weights, start, fitting data."""
 
 from __future__ import annotations
 
@@ -78,11 +78,6 @@ class Spec(_Fields, ABC):
     @abstractmethod
     def outputs(self) -> int:
         """Number of logits per row."""
-
-    @property
-    def precision(self) -> str:
-        """The dtype it is trained in unless asked otherwise: float64, which small products of weights need."""
-        return "float64"
 
     @property
     def name(self) -> str:

@@ -83,7 +83,7 @@ def norm_eps(start: StartScales) -> Iterator[Binding]:
     block, least = min(variances.items(), key=lambda item: item[1])
     eps = largest_norm_eps(start.model)
     reason = (
-        f"eps {eps:.1e} of the norm outweighs the variance {least:.1e} in {block}: it no longer normalises"
+        f"eps {eps:.1e} of the norm outweighs the mean square {least:.1e} in {block}: it no longer normalises"
     )
     yield Binding("norm_eps", _over(eps, least), EPS, reason, ("norm_eps", least / 100.0))
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ....theory.data.dataset import Dataset
 
 SANE = 0.02  # rate over the std of the smallest weight
-MOST_INTEGRATED = 2 * 10**7  # weights of a network whose escape is predicted by integrating its closure
+MOST_INTEGRATED = 2 * 10**7  # weights of a network whose gradient is taken and whose escape is predicted
 NO_MATTER = 0.02  # decay times flow time up to which decay cannot delay an escape much
 
 

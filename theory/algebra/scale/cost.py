@@ -12,14 +12,14 @@ from ..nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
 from ..scalars.series_at_zero import taylor
 from ..traversal import Traversal, rule
 
-Powers = set[int]
+Degrees = set[int]
 PARITY = 6  # Taylor coefficients that show whether a function is odd or even
 # Measured on one core: products take longer as terms grow, which they do with the order.
 PRODUCT_SECONDS, SQUARE_SECONDS = 6e-4, 1.6e-3
 
 
 class ExpansionCost(Traversal):
-    """Powers of eps that an expression has up to an order, and how many products of two terms find their matrices.
+    """Degrees of eps that an expression has up to an order, and how many products of two terms find their matrices.
 
     It follows `expansion.expand` rule by rule; what that refuses costs nothing.
 
@@ -44,8 +44,8 @@ class ExpansionCost(Traversal):
         super().__init__()
         self.weights, self.order, self.linear, self.products, self.squares = set(weights), order, linear, 0, 0
 
-    def __call__(self, node: Matrix) -> Powers:
-        """Powers; what holds no weight is of power 0."""
+    def __call__(self, node: Matrix) -> Degrees:
+        """Degrees; what holds no weight is of power 0."""
         return super().__call__(node) if matrix_symbols(node) & self.weights else {0}
 
     @property
@@ -53,14 +53,14 @@ class ExpansionCost(Traversal):
         """What has been counted, in seconds of derivation."""
         return PRODUCT_SECONDS * self.products * self.order + SQUARE_SECONDS * self.squares
 
-    def product(self, a: Powers, b: Powers) -> Powers:
-        """Powers of a product of two series."""
+    def product(self, a: Degrees, b: Degrees) -> Degrees:
+        """Degrees of a product of two series."""
         kept = [i + j for i in a for j in b if i + j <= self.order]
         self.products += len(kept)
         return set(kept)
 
-    def raised(self, a: Powers) -> list[Powers]:
-        """Powers of a series raised to 1, 2, .., as far as anything is left."""
+    def raised(self, a: Degrees) -> list[Degrees]:
+        """Degrees of a series raised to 1, 2, .., as far as anything is left."""
         found, last = [], {i for i in a if i <= self.order}
         while last and min(a) > 0:
             found.append(last)
@@ -68,42 +68,42 @@ class ExpansionCost(Traversal):
         return found
 
     @rule(sp.MatrixSymbol)
-    def weight(self, node: sp.MatrixSymbol) -> Powers:
+    def weight(self, node: sp.MatrixSymbol) -> Degrees:
         """One power."""
         return {1}
 
     @rule(sp.Identity, sp.ZeroMatrix, sp.OneMatrix, Centering)
-    def constant(self, node: Matrix) -> Powers:
+    def constant(self, node: Matrix) -> Degrees:
         """None."""
         return {0}
 
     @rule(sp.MatMul)
-    def mat_mul(self, node: sp.MatMul) -> Powers:
+    def mat_mul(self, node: sp.MatMul) -> Degrees:
         """Those of the factors, one after the other."""
         return self._all([sp.Identity(node.rows), *node.as_coeff_matrices()[1]])  # as `expand` begins
 
     @rule(sp.MatAdd)
-    def mat_add(self, node: sp.MatAdd) -> Powers:
+    def mat_add(self, node: sp.MatAdd) -> Degrees:
         """Those of all terms."""
         return set().union(*map(self, node.args))
 
     @rule(sp.Transpose, DiagMatrix)
-    def turned(self, node: Matrix) -> Powers:
+    def turned(self, node: Matrix) -> Degrees:
         """Those of what is turned."""
         return self(node.args[0])
 
     @rule(sp.HadamardProduct)
-    def hadamard_product(self, node: sp.HadamardProduct) -> Powers:
+    def hadamard_product(self, node: sp.HadamardProduct) -> Degrees:
         """As of a product."""
         return self._all(node.args)
 
     @rule(sp.HadamardPower)
-    def power(self, node: sp.HadamardPower) -> Powers:
+    def power(self, node: sp.HadamardPower) -> Degrees:
         """As of a product with itself."""
         return self._all([node.base] * int(node.exp))
 
     @rule(ElementwiseApplyFunction)
-    def function(self, node: ElementwiseApplyFunction) -> Powers:
+    def function(self, node: ElementwiseApplyFunction) -> Degrees:
         """Those of the Taylor series, which is odd or even if its first terms are."""
         inner = self(node.expr)
         self.squares += max(self.order // max(min(inner, default=1), 1), 1) ** 2
@@ -115,12 +115,12 @@ class ExpansionCost(Traversal):
         )
 
     @rule(RowSoftmax)
-    def softmax(self, node: RowSoftmax) -> Powers:
+    def softmax(self, node: RowSoftmax) -> Degrees:
         """Those of the scores' softmax."""
         return self.normalised(self(node.args[0]) - {0})
 
     @rule(RowNorm)
-    def norm(self, node: RowNorm) -> Powers:
+    def norm(self, node: RowNorm) -> Degrees:
         """Those of a function of the mean square, times those of x, from the first one on if it is a direction."""
         inner = self(node.args[0])
         if not self.linear:
@@ -128,12 +128,12 @@ class ExpansionCost(Traversal):
         square = self.product(inner, inner)
         return self.product({0}.union(*self.raised(square - {0})), inner)
 
-    def normalised(self, scores: Powers) -> Powers:
-        """Powers of a softmax of scores."""
+    def normalised(self, scores: Degrees) -> Degrees:
+        """Degrees of a softmax of scores."""
         rise = set().union(*self.raised(scores))
         return {0} | rise | self.product(set().union(*self.raised(rise)), {0} | rise)
 
-    def _all(self, factors: Iterable[Matrix]) -> Powers:
+    def _all(self, factors: Iterable[Matrix]) -> Degrees:
         first, *rest = map(self, factors)
         for found in rest:
             first = self.product(first, found)
