@@ -19,7 +19,8 @@ CODE = re.compile(
     r"^```(?!\{)[^\n]*\n(?P<block>.*?)^```$|(?<!`)(`+)(?!`)(?P<span>.+?)(?<!`)\2(?!`)", re.M | re.S
 )
 MATHS = re.compile(r"\$\$.+?\$\$|(?<![\\\w])\$[^$\n]+\$(?!\w)", re.S)
-NOT_TEXT = re.compile(r"<!--.*?-->|^```\{.*?^```$|\]\([^)\s]*\)|^---\n.*?^---$", re.M | re.S)
+NOT_TEXT = re.compile(r"<!--.*?-->|^```\{.*?^```$|^---\n.*?^---$", re.M | re.S)
+TARGET = re.compile(r"\]\([^)\s]*\)")  # of a link; in code the same signs are a function and its argument
 WORD = re.compile(
     r"\S*[\w)\]}.'][*^]+[\w({\[-]\S*|\S*\w_\w\S*"
 )  # a formula that stands in prose: W_V.T*W_V, eps^3
@@ -66,7 +67,7 @@ def documented(module: str) -> str:
 def formulas(text: str) -> list[str]:
     """What a page must show letter by letter: its code, and words of prose that are formulas."""
     text = NOT_TEXT.sub(" ", text)
-    prose = MATHS.sub(" ", CODE.sub(" ", text))
+    prose = TARGET.sub(" ", MATHS.sub(" ", CODE.sub(" ", text)))
     words = [word.strip(".,;:()*").replace("\\", "") for word in WORD.findall(prose)]
     found = [match.groupdict("") for match in CODE.finditer(text)]
     lines = [line for code in found for line in code["block"].splitlines() if line.strip()]

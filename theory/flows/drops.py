@@ -40,7 +40,10 @@ def first_dropped(closure: Closure, model: Model) -> dict[str, float]:
         return _beyond_first(closure, model)
     near = leading_order(model, closure.linear) + last_start(model, closure.linear)
     if closure.softmax != EXACT:
-        return _met(closure, model, int(closure.softmax) + near)
+        further = (
+            near if model.loss_function.endless else max(near, TRUNCATED)
+        )  # a quadratic loss may have gaps
+        return _met(closure, model, int(closure.softmax) + further)
     found = _met(closure, model, NEAR * near)
     return found if max(found.values()) < inf else _met(closure, model, TRUNCATED)
 

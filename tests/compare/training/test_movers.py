@@ -125,9 +125,7 @@ def constant(rate, step):
 def test_a_run_is_not_taken_up_with_another_function_of_the_step(tmp_path):
     path = tmp_path / "state.npz"
     train(MODEL, DATA, START, steps=5, optimizer=GD(0.1, schedule=partial(constant, 1.0)), checkpoint=path)
-    with pytest.raises(
-        ValueError, match=r"`schedule` takes 0.25 of flow time to step 5, the checkpoint's took 0.5"
-    ):
+    with pytest.raises(ValueError, match=r"belongs to a run with other settings \(schedule was"):
         train(
             MODEL,
             DATA,

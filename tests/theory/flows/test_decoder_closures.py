@@ -150,7 +150,7 @@ def test_escapes_of_paths_go_as_counted(name):
 
 def test_paths_that_do_not_move_are_refused():
     model = Decoder(7, **SIZES)
-    with pytest.raises(FieldError, match="`scales` must be two or more positive numbers"):
+    with pytest.raises(FieldError, match="`scales` must be two or more different positive numbers"):
         measure_escape(model, data_of(model), direction_of(model), ["W_E"], [0.1])
     with pytest.raises(FieldError, match=r"`weights` .W_X. is unknown"):
         derive(model, "exact").only("W_X")

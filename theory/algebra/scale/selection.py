@@ -21,7 +21,7 @@ from ..norms import along
 from ..scalars.series_at_zero import taylor
 from ..traversal import Dispatch, rule
 from .counting import Count, lowest, members
-from .series import base_of
+from .series import base_of, summing_to_one
 
 Found = Matrix | None  # None stands for no term
 
@@ -144,6 +144,7 @@ class Selection(Dispatch):
         base = base_of(node)
         if (fixed := self._both(scores, 0)) is not None:
             base = RowSoftmax(fixed, base)
+        base = summing_to_one(base)
         if power == 0:
             return base if held == bool(matrix_symbols(base) & self.chosen) else None
         S = self.term(scores, power, held)

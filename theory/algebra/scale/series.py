@@ -101,11 +101,7 @@ def softmax(inner: Series, base: Matrix, order: int) -> Series:
     if 0 in inner:  # exp(B + S) against a base is exp(S) against the softmax of B
         base = RowSoftmax(inner[0], base)
         inner = {d: t for d, t in inner.items() if d > 0}
-    if product(base, sp.OneMatrix(base.cols, 1)) != sp.OneMatrix(base.rows, 1):
-        raise ValueError(
-            f"the rows of the softmax base {base} are not known to sum to one, so there is no series about it: take "
-            "an average such as C_mean, or a StochasticSymbol of your own."
-        )
+    base = summing_to_one(base)
     if min(inner, default=1) < 1:
         raise ValueError("a softmax is taken of scores that do not vanish with the weights: no series at 0.")
     rise: Series = {}
@@ -125,6 +121,22 @@ def base_of(node: RowSoftmax) -> Matrix:
     """The base measure of a softmax, the uniform one if it has none."""
     rows, cols = node.shape
     return product(1 / cols, sp.OneMatrix(rows, cols)) if node.base is None else node.base
+
+
+def summing_to_one(base: Matrix) -> Matrix:
+    """Return a base measure whose rows are known to sum to one: about another there is no series of a softmax.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    if product(base, sp.OneMatrix(base.cols, 1)) != sp.OneMatrix(base.rows, 1):
+        raise ValueError(
+            f"the rows of the softmax base {base} are not known to sum to one, so there is no series about it: take "
+            "an average such as C_mean, or a StochasticSymbol of your own."
+        )
+    return base
 
 
 def direction(inner: Series, eps: sp.Expr, order: int) -> Series:

@@ -156,7 +156,7 @@ def test_malformed_input_is_refused(change, sentence):
 
 
 def test_the_page_holds_what_was_measured():
-    docs = Path(__file__).resolve().parents[3] / "docs"
+    docs = Path(__file__).resolve().parents[4] / "docs"
     page, rows = (docs / "scales.md").read_text(), json.loads((docs / "scales.json").read_text())
     assert len(rows) == 18
     for row in rows:
