@@ -128,7 +128,7 @@ class RowLogSumExp(MatrixFunction):
 
 
 class RowNorm(MatrixFunction):
-    """Every row over the root of its mean square plus eps: out_i = x_i / sqrt(|x_i|^2 / d + eps).
+    """Every row over the root of its mean square plus eps: out_ij = x_ij / sqrt(sum_k x_ik^2 / d + eps).
 
     The RMSNorm of x, and of centred rows their LayerNorm. It holds x once; what it is made of is `written_out`.
     """
