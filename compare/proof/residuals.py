@@ -168,17 +168,11 @@ def _measure(
     )
 
 
-def scaled(model: Model, direction: Mapping[str, np.ndarray], eps: float) -> dict[str, np.ndarray]:
-    """Weights at a scale; those that start at a value that is not zero, such as gains, stay where they are."""
-    constant = model.start_values
-    return {w: np.asarray(x) * (1.0 if constant.get(w) else eps) for w, x in direction.items()}
-
-
 def _largest_logit(
     model: Model, data: Dataset, direction: Mapping[str, np.ndarray], eps: float, closure: str = "exact"
 ) -> float:
     """Largest logit of the network and of the closure's own."""
-    weights = scaled(model, direction, eps)
+    weights = model.scaled(direction, eps)
     with np.errstate(over="ignore", invalid="ignore"):
         found = [logits(model, weights, data.sequences, kind) for kind in dict.fromkeys(("exact", closure))]
     largest = max(float(np.abs(f).max()) for f in found)
@@ -195,7 +189,7 @@ def _parity_errors(
     """Relative size of the part of the residual that is even in eps, and of the odd part (2,), per weight."""
     residuals, truth = [], {}
     for scale in (eps, -eps):
-        weights = scaled(model, direction, scale)
+        weights = model.scaled(direction, scale)
         truth = autodiff_gradient(model, data, weights)
         residuals.append({w: slope + truth[w] for w, slope in rhs(weights).items()})
     plus, minus = residuals

@@ -125,7 +125,7 @@ class _Pass:
         return F.rms_norm(x, x.shape[-1:], gain, self.model.norm_eps)
 
     def shifted(self, x: Tensor, name: str) -> Tensor:
-        """X plus the bias of that name, if there is one."""
+        """The rows of x plus the bias of that name, if there is one."""
         return x + self.w[name] if name in self.w else x
 
     def heads(self, y: Tensor) -> Tensor:

@@ -19,9 +19,8 @@ from ..compile.compiler import evaluate_flow
 from ..integration.integrate import integrate
 from ..ode.events import Event
 
-MOST_TIMES = (
-    1e4  # looked for, over the time in which the first gradient would move the weights by their own size
-)
+# Times looked for, over that in which the first gradient would move the weights by their own size.
+MOST_TIMES = 1e4
 RTOL = 1e-5
 
 
@@ -35,7 +34,7 @@ class PathEscape(FrozenRecord):
         The weights.
     predicted, measured : float
         Exponent k of the time eps^-k: from the powers of the logits; the slope of -log(time) against log(eps).
-    scales, times : ndarray, shape (k,)
+    scales, times : ndarray, shape (m,)
         eps, and the flow time at which the weights have moved by `growth` times their size at the start.
     """
 
@@ -86,26 +85,19 @@ def measure_escape(
     Raises
     ------
     ValueError
-        If there are fewer than two scales, a weight is unknown, or one of the times is not reached.
+        If there are fewer than two different positive scales, growth is not above zero, a weight is unknown, no weight
+        moves from this start, or one of the times is not reached.
     """
     moving, scales = names("moving", moving), _checked(scales)
     if (growth := real("growth", growth)) <= 0.0:
         raise FieldError("growth", f"must be above zero, got {growth:g}.")
-    exponents, small = escape_exponents(model, norm), {w.name for w in model.small_weights}
+    exponents = escape_exponents(model, norm)
     flow = derive(model, closure).only(*moving)
     if not flow.moving:
         raise FieldError(
             "moving", f"has no weight that moves under the closure {closure!r}: name one that does."
         )
-    times = [
-        _time(
-            flow,
-            data,
-            {w: np.asarray(x, float) * (eps if w in small else 1.0) for w, x in direction.items()},
-            growth,
-        )
-        for eps in scales
-    ]
+    times = [_time(flow, data, model.scaled(direction, eps), growth) for eps in scales]
     slope = -float(np.polyfit(np.log(scales), np.log(times), 1)[0])
     predicted = float(min(exponents[w] for w in flow.moving))
     return PathEscape(tuple(flow.moving), predicted, slope, np.array(scales), np.array(times))

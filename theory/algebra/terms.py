@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 
 import sympy as sp
-from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
-from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .nodes import Matrix, MatrixFunction
-from .traversal import LEAVES, Traversal, parts, rule
+from .traversal import BUILT, LEAVES, Traversal, parts, rule
 
 
 class CountTerms(Traversal):
@@ -22,6 +20,11 @@ class CountTerms(Traversal):
         """A symbol or a constant is one term."""
         return 1
 
+    @rule(*BUILT, MatrixFunction)
+    def largest(self, node: Matrix) -> int:
+        """Sums stay within."""
+        return max(map(self, parts(node)))
+
     @rule(sp.MatMul)
     def mat_mul(self, node: sp.MatMul) -> int:
         """Every term of a factor with every term of the others."""
@@ -32,39 +35,13 @@ class CountTerms(Traversal):
         """Terms of the terms."""
         return sum(map(self, node.args))
 
-    @rule(
-        sp.Transpose,
-        sp.HadamardProduct,
-        sp.HadamardPower,
-        ElementwiseApplyFunction,
-        DiagMatrix,
-        MatrixFunction,
-    )
-    def largest(self, node: Matrix) -> int:
-        """Sums stay within."""
-        return max(map(self, parts(node)))
-
 
 class CountSymbols(Traversal):
     """Counts the symbols and constants of an expression as often as they stand on a page."""
 
     purpose = "counting symbols"
 
-    @rule(*LEAVES)
-    def one(self, node: Matrix) -> int:
-        """One."""
-        return 1
-
-    @rule(
-        sp.MatMul,
-        sp.MatAdd,
-        sp.Transpose,
-        sp.HadamardProduct,
-        sp.HadamardPower,
-        ElementwiseApplyFunction,
-        DiagMatrix,
-        MatrixFunction,
-    )
-    def all(self, node: Matrix) -> int:
-        """Those of the parts."""
-        return sum(map(self, parts(node)))
+    @rule(*LEAVES, *BUILT, MatrixFunction)
+    def written(self, node: Matrix) -> int:
+        """Those of the parts; what has none is one."""
+        return sum(map(self, parts(node))) or 1

@@ -46,13 +46,13 @@ class Rows:
     Attributes
     ----------
     tokens, places : MatrixSymbol
-        One-hot token and position of each row of the stream.
+        One-hot token (all rows, d_vocab) and position (all rows, n_ctx) of each row of the stream.
     average : MatrixSymbol
-        Uniform average over the positions that a row looks at.
+        Uniform average (these rows, all rows) over the positions that a row looks at.
     cosines, sines : Matrix
-        Of the angles of rotary positions.
+        Of the angles of rotary positions (these rows, d_head).
     picked : MatrixSymbol or None
-        Picks these rows from all; None for all.
+        Picks these rows (these rows, all rows); None for all.
     """
 
     tokens: sp.MatrixSymbol
@@ -69,11 +69,6 @@ class Rows:
     def turned(self, x: Matrix) -> Matrix:
         """Queries or keys turned by the angles of their positions."""
         return total(hadamard(self.cosines, x), hadamard(self.sines, product(x, TURN)))
-
-    @property
-    def inner(self) -> Rows:
-        """Symbols of all rows where only some of them predict."""
-        return INNER
 
 
 def _angles(rows: sp.Symbol) -> tuple[sp.MatrixSymbol, sp.MatrixSymbol]:
@@ -114,6 +109,11 @@ class Positions:
         Heads, and their width.
     padding : int or None
         Token that has no row.
+
+    Raises
+    ------
+    ValueError
+        If a sequence is all padding.
     """
 
     def __init__(

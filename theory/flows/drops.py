@@ -40,9 +40,8 @@ def first_dropped(closure: Closure, model: Model) -> dict[str, float]:
         return _beyond_first(closure, model)
     near = leading_order(model, closure.linear) + last_start(model, closure.linear)
     if closure.softmax != EXACT:
-        further = (
-            near if model.loss_function.endless else max(near, TRUNCATED)
-        )  # a quadratic loss may have gaps
+        # The series of a quadratic loss may have gaps.
+        further = near if model.loss_function.endless else max(near, TRUNCATED)
         return _met(closure, model, int(closure.softmax) + further)
     found = _met(closure, model, NEAR * near)
     return found if max(found.values()) < inf else _met(closure, model, TRUNCATED)
@@ -88,15 +87,13 @@ def _powers(closure: Closure, model: Model) -> Iterator[int]:
     """Powers at which terms may be dropped, rising."""
     if closure.whole_loss and closure.logits(model) == model_logits(model):
         return
-    above = int(closure.softmax) if closure.cut else 0
-    for most in (
-        NEAR * (leading_order(model, closure.linear) + last_start(model, closure.linear)),
-        TRUNCATED,
-    ):
-        logits = logit_powers(model, closure.truncation, max(most, above + most))
+    kept = above = int(closure.softmax) if closure.cut else 0
+    near = NEAR * (leading_order(model, closure.linear) + last_start(model, closure.linear))
+    for reach in (kept + near, kept + max(near, TRUNCATED)):
+        logits = logit_powers(model, closure.truncation, reach)
         powers = logits.dropped.every if closure.whole_loss else _loss_powers(logits, model).whole.every
-        yield from (power for power in members(powers) if power > above)
-        above = max(above, most)
+        yield from (power for power in members(powers) if above < power <= reach)
+        above = reach
 
 
 def _gap(closure: Closure, model: Model, power: int) -> Matrix:

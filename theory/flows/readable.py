@@ -30,10 +30,10 @@ AGREEMENT = 1e-9  # largest relative difference of two evaluations of the same e
 def as_printed(flow: Flow) -> WrittenOut:
     """Equations and definitions as they are printed.
 
-    Under a closure that keeps the loss whole, long equations name intermediates as a network computes them. That is
-    evaluated at random arrays first and held against the flow's own right-hand sides, which stand as they are
-    where the two differ (a flow that somebody wrote by hand). Polynomials stand in the data's statistics, with eps^k
-    before terms that lie k powers of the weight scale above the first.
+    Under a closure that keeps the loss whole, and for long first terms, long equations name intermediates as a network
+    computes them. That is evaluated at random arrays first and held against the flow's own right-hand sides, which
+    stand as they are where the two differ (a flow that somebody wrote by hand). Other polynomials stand in the data's
+    statistics, with eps^k before terms that lie k powers of the weight scale above the first.
     """
     model, kept = flow.model, flow.kept
     own = WrittenOut(flow.equations, flow.statistics)

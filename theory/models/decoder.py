@@ -20,7 +20,7 @@ from ..base.names import NORM_KINDS, NORMS, POSITIONS, PREDICT
 from ..base.validate import choice, integer, real
 from ..data.dataset import Dataset
 from ..data.inputs import D_HEAD, D_MODEL, weight
-from ..data.positions import ALL, LAST, Rows, head_selector, position_inputs
+from ..data.positions import ALL, INNER, LAST, Rows, head_selector, position_inputs
 from .model import Model
 
 
@@ -175,9 +175,9 @@ class Decoder(Model):
         """As `Spec.row_labels`; padding has no row."""
         if not self.per_position or self.padding is None:
             return super().row_labels(sequences, labels)
-        real = sequences != self.padding
-        following = np.roll(sequences[real], -1)
-        following[np.cumsum(real.sum(axis=1)) - 1] = labels
+        present = sequences != self.padding
+        following = np.roll(sequences[present], -1)
+        following[np.cumsum(present.sum(axis=1)) - 1] = labels
         return following
 
     def row_counts(self, sequences: np.ndarray) -> np.ndarray:
@@ -187,12 +187,12 @@ class Decoder(Model):
         return (sequences != self.padding).sum(axis=1)
 
     def check_data(self, data: Dataset) -> None:
-        """As `Spec.check_data`; with `padding`, every sequence must have a token and a label that are none.
+        """As `Spec.check_data`; with `padding`, every sequence must have a token and a label that are not padding.
 
         Raises
         ------
         ValueError
-            If one has not.
+            If a sequence is all padding, or a label is.
         """
         if self.padding is not None and isinstance(data, Dataset):
             for what, padded in (
@@ -235,7 +235,7 @@ class _Forward:
 
     def __init__(self, model: Decoder) -> None:
         self.model, self.w = model, {w.name: w for w in model.weight_symbols}
-        self.all, self.last = (ALL, ALL) if model.per_position else (ALL.inner, LAST)
+        self.all, self.last = (ALL, ALL) if model.per_position else (INNER, LAST)
 
     def embedded(self) -> Matrix:
         rows = self.all
@@ -243,7 +243,7 @@ class _Forward:
         return total(x, product(rows.places, self.w["W_pos"])) if "W_pos" in self.w else x
 
     def shifted(self, x: Matrix, name: str) -> Matrix:
-        """X plus a bias in every row, if there is one of that name."""
+        """The rows of x plus a bias, if there is one of that name."""
         return total(x, product(sp.OneMatrix(x.rows, 1), self.w[name])) if name in self.w else x
 
     def normalised(self, name: str, x: Matrix) -> Matrix:

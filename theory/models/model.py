@@ -64,6 +64,19 @@ class Model(Spec):
         constant = self.start_values
         return tuple(w for w in self.weight_symbols if not constant.get(w.name))
 
+    def scaled(self, direction: Mapping[str, Any], eps: float) -> dict[str, np.ndarray]:
+        """Weights at a scale: eps times a direction, but for those that do not start small, such as gains.
+
+        Parameters
+        ----------
+        direction : dict
+            Weight name -> array of the model's shape; of gains and the like the values themselves.
+        eps : float
+            The scale.
+        """
+        small = {w.name for w in self.small_weights}
+        return {w: np.asarray(x, dtype=float) * (eps if w in small else 1.0) for w, x in direction.items()}
+
     @property
     def driven(self) -> tuple[str, ...]:
         """The weights that move under the closure "drive": the embeddings, or else the first weight."""
