@@ -27,7 +27,8 @@ MARKERS = ("o", "s", "^", "D", "v")
 GREY = "#777777"
 MOST_MARKERS = 30
 MOST_TOKENS = 60
-MOST_WEIGHTS = 8
+MOST_WEIGHTS, FEW_WEIGHTS = 8, 4
+ROOM = 0.45  # of the height of the curves, for a legend below them
 LARGEST_RANGE = 1e12
 N_TIMES = 3
 
@@ -75,7 +76,9 @@ def norms(above: Axes, below: Axes, overlays: Sequence[DrawableOverlay]) -> None
     few = len(shown) < len(training.weights)
     above.set_ylabel(f"Frobenius norm, {len(shown)} of {len(training.weights)}" if few else "Frobenius norm")
     below.set_ylabel(r"rel. error of $\Delta W$")
-    _legend(above, "lower right")
+    if len(shown) > FEW_WEIGHTS:  # a column of them would cover the curves
+        _make_room(above)
+    _legend(above, "lower right", columns=1 if len(shown) <= FEW_WEIGHTS else 3)
 
 
 def moved_most(weights: Mapping[str, np.ndarray]) -> list[str]:
@@ -250,9 +253,16 @@ def _note(
     ax.annotate(text, xy, (2 if left else -2, 1), coords, "offset points", **place)
 
 
-def _legend(ax: Axes, corner: Literal["lower left", "lower right"]) -> None:
+def _make_room(ax: Axes) -> None:
+    """Lower the bottom of a panel, so that a legend stands below the curves."""
+    low, high = ax.get_ylim()
+    logarithmic = ax.get_yscale() == "log"
+    ax.set_ylim(bottom=low * (low / high) ** ROOM if logarithmic else low - ROOM * (high - low))
+
+
+def _legend(ax: Axes, corner: Literal["lower left", "lower right"], columns: int = 1) -> None:
     box: dict[str, Any] = {"frameon": True, "framealpha": 1.0, "edgecolor": "none", "borderpad": 0.2}
-    ax.legend(loc=corner, handlelength=1.2, labelspacing=0.3, **box)
+    ax.legend(loc=corner, ncols=columns, handlelength=1.2, labelspacing=0.3, **box)
 
 
 def _limits(ax: Axes, values: Sequence[np.ndarray], log_beyond: float) -> None:
