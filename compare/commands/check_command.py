@@ -82,4 +82,5 @@ def _draw_proof(verdict: Verdict, model: Model, data: Dataset, path: Path) -> No
 
     direction = verdict.proof.direction
     derived = {name: measure_residual(derive(model, name), data, direction) for name in DERIVED}
-    print(f"wrote {plot_proof({verdict.claim: {'claim': verdict} | derived}, verdict.weight, path)}")
+    plot_proof({verdict.claim: {"claim": verdict} | derived}, verdict.weight, path)
+    print(f"wrote {path}")

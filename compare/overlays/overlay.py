@@ -21,6 +21,8 @@ from .align import Alignment, align
 from .horizon import BLOW_UP, Horizon
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from .decomposition import Decomposition
 
 # Observables with one number per time; matrices and spectra have no single relative error.
@@ -228,8 +230,8 @@ class Overlay(FrozenRecord):
         blow_up = self.blow_up_time
         return inf if blow_up is None or blow_up > self.training.t[-1] else blow_up
 
-    def plot(self, path: str | Path, **options: Any) -> Path:
-        """Draw the overlay figure; see `smallinit.compare.plots.overlay_figure.plot_overlays`."""
+    def plot(self, path: str | Path | None = None, **options: Any) -> Figure:
+        """Draw the overlay figure, and write it if there is a path; see `smallinit.compare.plot_overlays`."""
         from ..plots.overlay_figure import plot_overlays
 
         return plot_overlays([self], path, **options)

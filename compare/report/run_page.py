@@ -154,25 +154,27 @@ def _curves(paths: Mapping[str, Path]) -> PictureBlock:
 
 
 def _drawn(runs: Mapping[str, Trajectory]) -> bytes:
-    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(9.0, 3.4), layout="constrained")
-    panels = figure.subplots(1, 2)
-    for style, (name, run) in zip(("-", "--", ":", "-.") * 99, runs.items(), strict=False):
-        for panel, kind in zip(panels, ("loss/", "norm/"), strict=True):
-            shown = [n for n in run.observable_names if n.startswith(kind)]
-            for i, observable in enumerate(shown):
-                label = literal(f"{observable.removeprefix(kind)}, {name}")
-                panel.plot(run.t, run[observable], style, color=f"C{i % 10}", lw=1.3, label=label)
-    for panel, what in zip(panels, ("loss (nats)", "norm of the weight"), strict=True):
-        panel.set(xlabel="flow time (learning rate x step)", ylabel=what)
-        if panel.lines:
-            panel.legend(fontsize=7, frameon=False)
-    sizes = [line.get_ydata() for line in panels[1].lines]
-    if sizes and max(map(max, sizes)) > 30 * min(map(min, sizes)) > 0:
-        panels[1].set_yscale("log")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    from ..plots.marks.palette import GREY
+    from ..plots.panels import LINES, plot_losses, plot_norms
+    from ..plots.saving import STYLE, ShownFigure, drawing
+
+    buffer, shown = io.BytesIO(), list(runs.values())[: len(LINES)]
+    with drawing("default", STYLE):
+        figure = ShownFigure(figsize=(7.2, 2.9), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        if all("loss" in run.observable_names for run in shown):
+            plot_losses(shown, ax=left)
+        else:
+            left.set_visible(False)
+        plot_norms(shown, ax=right)
+        lines = [
+            Line2D([], [], color=GREY, ls=ls, label=literal(n)) for n, ls in zip(runs, LINES, strict=False)
+        ]
+        if len(shown) > 1:
+            figure.legend(handles=lines, loc="outside upper center", ncols=len(lines))
+        figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     return buffer.getvalue()
 
 
