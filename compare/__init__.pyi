@@ -25,6 +25,8 @@ from .plots.similarity_figure import plot_similarity as plot_similarity
 from .plots.similarity_figure import plot_similarity_matrix as plot_similarity_matrix
 from .proof.check import Verdict as Verdict
 from .proof.check import check as check
+from .report.embedding_motion import EmbeddingMotion as EmbeddingMotion
+from .report.embedding_motion import embedding_motion as embedding_motion
 from .sweep.run_sweep import Sweep as Sweep
 from .sweep.run_sweep import open_sweep as open_sweep
 from .sweep.run_sweep import run_sweep as run_sweep

@@ -92,6 +92,8 @@ def test_wheel_holds_the_package_only(wheel):
         "theory/__init__.pyi",
         "compare/report/templates/page.html",
         "compare/report/templates/blocks.html",
+        "compare/report/templates/embeddings.html",
+        "py.typed",
     } <= shipped
 
 

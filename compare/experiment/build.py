@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,8 +53,14 @@ class Built:
         """Derive every closure."""
         return derive_flows(self.loaded, self.model)
 
-    def integrate(self, flow: Flow, throw: bool = True, max_seconds: float | None = None) -> Trajectory:
-        """Move the weights by one flow, saved where training is, within a wall-clock limit."""
+    def integrate(
+        self,
+        flow: Flow,
+        throw: bool = True,
+        max_seconds: float | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Trajectory:
+        """Move the weights by one flow, saved where training is, within a wall-clock limit; see `integrate`."""
         from ...sim.integration.integrate import integrate
 
         experiment = self.loaded.experiment
@@ -87,6 +93,7 @@ class Built:
                 method=theory.method,
                 throw=throw,
                 max_seconds=max_seconds,
+                progress=progress,
                 **options,
             )
 
