@@ -160,7 +160,9 @@ class Overlay(FrozenRecord):
         return f"Overlay({pair}: {len(self.t)} times in {self.t[0]:g} .. {self.t[-1]:g})"
 
     def _repr_html_(self) -> str:
-        """Errors and horizons of the weights, for notebooks."""
+        """The figure, with errors and horizons of the weights, for notebooks."""
+        from base64 import b64encode
+
         from ...theory.printing import html as markup
 
         rows = []
@@ -177,7 +179,9 @@ class Overlay(FrozenRecord):
             *(f"{tol:.0%} off at t" for tol in TOLERANCES),
         )
         title = f"{self.theory.label} over {self.training.label}"
-        return markup.card(title, markup.table(header, rows), status=self._note())
+        png = b64encode(self.plot()._repr_png_()).decode("ascii")
+        figure = f'<img src="data:image/png;base64,{png}" alt="{markup.escape(repr(self))}" style="max-width:100%">'
+        return markup.card(title, figure, markup.table(header, rows), status=self._note())
 
     @property
     def t(self) -> np.ndarray:

@@ -193,6 +193,12 @@ class Dataset(FrozenRecord):
         sizes = f"n={len(self)}, n_ctx={self.n_ctx}, d_vocab={self.d_vocab}, held_out={self.held_out.sum()}"
         return f"Dataset({sizes}, groups={self.group_names})"
 
+    def _repr_html_(self) -> str:
+        """Groups and first sequences, for notebooks."""
+        from .reading.data_card import data_card
+
+        return data_card(self)
+
     def __len__(self) -> int:
         """Return the number of distinct rows, held-out ones included."""
         return self.sequences.shape[0]

@@ -78,7 +78,8 @@ def test_the_page_draws_every_token_on_both_sides(motion, tmp_path):
     assert browser.console(page, tmp_path) == []
     script = """<script>addEventListener("load", () => setTimeout(() => {
       const slider = document.getElementById("time"); slider.value = 2; slider.dispatchEvent(new Event("input"));
-      const at = id => document.getElementById(id), x = side => [...document.querySelectorAll(`#${side} circle`)].map(c => +c.getAttribute("cx"));
+      const at = id => document.getElementById(id);
+      const x = side => [...document.querySelectorAll(`#${side} circle`)].map(c => +c.getAttribute("cx"));
       const first = {theory: x("theory"), training: x("training"), now: at("now").textContent};
       const closure = at("closure"); closure.value = "short"; closure.dispatchEvent(new Event("change"));
       document.querySelector("#training circle").dispatchEvent(new Event("pointerenter"));
