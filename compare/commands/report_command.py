@@ -41,12 +41,10 @@ def report(
     from ..report.directory import motion_in, page_of, with_motion
 
     target = out if out is not None else folder / "report.html"
+    moving = [target.with_name(f"{target.stem}-embeddings{end}") for end in (".html", ".gif")[: 1 + gif]]
     if folder.is_dir():  # else `page_of` says what is wrong
         parent = file_destination(target).parent
-        beside = {
-            end: target.with_name(f"{target.stem}-embeddings{end}") for end in (".html", ".gif")[: 1 + gif]
-        }
-        if there := [path for path in (target, *beside.values()) if path.exists() and not overwrite]:
+        if there := [path for path in (target, *moving) if path.exists() and not overwrite]:
             raise InputError(f"{str(there[0])!r} exists: add --overwrite or name another file with --out.")
         if not parent.is_dir():
             raise InputError(
@@ -54,12 +52,12 @@ def report(
             )
     with waiting("making the page"):
         page, motion = page_of(folder), motion_in(folder)
+        if gif and motion is None:
+            raise InputError(f"{str(folder)!r} holds no training with an embedding: leave out --gif.")
         if motion is not None:
-            page = with_motion(page, beside[".html"].name)
+            page = with_motion(page, moving[0].name)
         write_whole(target, content := html_with_seal(page.html()))
-        extra = {} if motion is None else {path: motion.save(path) for path in beside.values()}
+        written = [] if motion is None else [motion.save(path) for path in moving]
     print(f"wrote {target} ({len(content) / 1e6:.1f} MB)")
-    for path in extra:
+    for path in written:
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    if gif and motion is None:
-        raise InputError(f"{str(folder)!r} holds no training with an embedding: leave out --gif.")

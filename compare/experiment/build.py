@@ -253,14 +253,15 @@ def read_dataset(
 
     if not Path(file).exists():
         raise InputError(f"there is no file {file!r}: give the path of a table, a text or an .npz.")
-    suffix, options = Path(file).suffix.lower(), {} if spec is None else spec.options
+    suffix = Path(file).suffix.lower()
+    options: dict[str, Any] = {} if spec is None else spec.options
     if unfit := [key for key in options if key not in DATA_KEYS.get(suffix, ())]:
         fitting = [end for end, keys in DATA_KEYS.items() if unfit[0] in keys]
         raise FieldError(
             unfit[0], f"goes with {alternatives(fitting)} and the data are {file!r}: leave it out."
         )
     if suffix == ".txt":
-        options = {"vocab_size": d_vocab} | options
+        options.setdefault("vocab_size", d_vocab)
         if "n_ctx" not in options:
             raise FieldError("n_ctx", "is missing: set the number of words in a window of the text.")
         return Dataset.from_text(file, **options)

@@ -164,6 +164,7 @@ class Overlay(FrozenRecord):
         from base64 import b64encode
 
         from ...theory.printing import html as markup
+        from ..plots.saving import png_of
 
         rows = []
         for name in self.theory.weights:
@@ -179,7 +180,7 @@ class Overlay(FrozenRecord):
             *(f"{tol:.0%} off at t" for tol in TOLERANCES),
         )
         title = f"{self.theory.label} over {self.training.label}"
-        png = b64encode(self.plot()._repr_png_()).decode("ascii")
+        png = b64encode(png_of(self.plot())).decode("ascii")
         figure = f'<img src="data:image/png;base64,{png}" alt="{markup.escape(repr(self))}" style="max-width:100%">'
         return markup.card(title, figure, markup.table(header, rows), status=self._note())
 

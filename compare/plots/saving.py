@@ -49,10 +49,15 @@ class ShownFigure(Figure):
 
     def _repr_png_(self) -> bytes:
         """The picture, for notebooks."""
-        buffer = io.BytesIO()
-        with drawing("default", STYLE):
-            self.savefig(buffer, format="png", dpi=110)
-        return buffer.getvalue()
+        return png_of(self)
+
+
+def png_of(figure: Figure) -> bytes:
+    """Return a figure of ours as a PNG for a screen."""
+    buffer = io.BytesIO()
+    with drawing("default", STYLE):
+        figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
 
 
 def axes_of(ax: Axes | None) -> Axes:

@@ -133,7 +133,7 @@ def _token(where: str, column: str, value: Any) -> int | str:
     if isinstance(value, str):
         if not (text := value.strip()):
             raise ValueError(f"{where}: `{column}` is empty: give a token, a number or a name.")
-        return int(text) if re.fullmatch(r"\d{1,18}", text, re.ASCII) else text
+        return int(text) if re.fullmatch(r"0|[1-9]\d{0,17}", text, re.ASCII) else text
     if isinstance(value, float) and value.is_integer():  # a frame whose column has a gap holds no integers
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
@@ -166,8 +166,9 @@ def _numbered(
     table: _Table, d_vocab: int | None, vocabulary: Sequence[str] | None
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...] | None]:
     """Tokens (n, n_ctx) and labels (n,) by number, and the names of the numbers if they have names."""
-    cells = [(where, cell) for where, *row in zip(table.places, table.sequences, table.labels, strict=True)
-             for cell in (*row[0], row[1])]  # fmt: skip
+    cells: list[tuple[str, Any]] = []
+    for where, row, last in zip(table.places, table.sequences, table.labels, strict=True):
+        cells += [(where, cell) for cell in (*row, last)]
     if vocabulary is None and all(isinstance(cell, int) for _, cell in cells):
         most = LARGEST_TOKEN if d_vocab is None else d_vocab
         if wrong := next(((where, cell) for where, cell in cells if cell >= most), None):

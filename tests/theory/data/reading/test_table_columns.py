@@ -36,6 +36,8 @@ def test_numbers_stay_what_they_are(tmp_path):
     assert (data.d_vocab, data.vocabulary) == (5, None)
     mixed = Dataset.from_csv(written(tmp_path, "a,b,label\n3,1,yes\n1,0,no\n"))
     assert mixed.vocabulary == ("0", "1", "3", "no", "yes")
+    padded = Dataset.from_csv(written(tmp_path, "a,b,label\n007,7,1\n"))  # two names, not one number
+    assert padded.vocabulary == ("007", "1", "7")
 
 
 def test_every_form_of_a_table_gives_the_same_data(tmp_path):
