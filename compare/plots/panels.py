@@ -360,13 +360,19 @@ def _limits(ax: Axes, values: Sequence[np.ndarray], log_beyond: float) -> None:
         ax.set_yscale("log")
         room = (high / low) ** 0.07
         ax.set_ylim(low / room, high * room)
-        if high / low < 100:  # too short for powers of ten alone
-            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 4, 6, 8) if high / low < 10 else (1, 2, 5)))
-            ax.yaxis.set_major_formatter("{x:g}")
-            ax.yaxis.set_minor_formatter(NullFormatter())
+        plain_ticks(ax)
     else:
         room = 0.06 * (high - low or 1.0)
         ax.set_ylim(low - room, high + room)
+
+
+def plain_ticks(ax: Axes) -> None:
+    """Plain numbers at the heights of a logarithmic panel that is too short for powers of ten alone."""
+    low, high = ax.get_ylim()
+    if high / low < 200:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 4, 6, 8) if high / low < 15 else (1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _decades(ax: Axes, tolerance: float) -> tuple[float, float]:

@@ -145,6 +145,7 @@ def plot_escapes(
         If the sweep has other dimensions than these, no losses of groups, or no such run.
     """
     from .marks.palette import GREY, group_colours
+    from .panels import plain_ticks
     from .saving import axes_of
 
     times, ax = _of_run(_escapes(sweep, axis, over, part), run), axes_of(ax)
@@ -161,6 +162,7 @@ def plot_escapes(
         ax.plot(where, np.full(where.size, end), "x", color="black", label="failed or missing")
     ax.axhline(end, color=GREY, lw=0.8, ls=":", label="end of the runs")
     ax.set(ylabel=f"{100 * part:g} % of the loss gone (flow time)", yscale="log", xlabel=axis_words(axis))
+    plain_ticks(ax)
     _label_or_list(ax, ends)
     return ax
 
@@ -187,7 +189,11 @@ def plot_first(
         ax.plot(values, share, "o-", ms=2.5, color=colour, label=f"{literal(group)} first")
     none = ((first < 0) & known).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
     ax.plot(values, none, color=GREY, ls=":", label="none escapes")
-    ax.set(ylabel=f"share, over the {axis_words(over)}", ylim=(-0.03, 1.03), xlabel=axis_words(axis))
+    ax.set(
+        ylabel="share of seeds" if over.endswith("seed") else "share of members",
+        ylim=(-0.03, 1.03),
+        xlabel=axis_words(axis),
+    )
     ax.legend()
     return ax
 
@@ -207,7 +213,7 @@ def plot_horizons(sweep: xarray.Dataset, axis: str, over: str, run: str, ax: Axe
         ax.set_visible(False)
         return ax
     band(ax, np.asarray(sweep[axis].values, dtype=float), horizons, SERIES[1])
-    ax.set(ylabel="theory within tolerance up to (flow time)", ylim=(0.0, None), xlabel=axis_words(axis))
+    ax.set(ylabel="theory holds up to (flow time)", ylim=(0.0, None), xlabel=axis_words(axis))
     return ax
 
 

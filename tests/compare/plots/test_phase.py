@@ -72,6 +72,8 @@ def test_the_picture(swept, tmp_path):
     legends = [legend for axis in figure.axes if axis.get_visible() and (legend := axis.get_legend())]
     labels = [text.get_text() for legend in legends for text in legend.get_texts()]
     assert "failed or missing" in labels
+    assert figure.axes[0].get_xlabel().startswith(r"$\gamma$")
+    assert figure.axes[1].get_ylabel() == "share of seeds"
     plot_phases(broken, "init.gamma", "init.seed", tmp_path / "again.png")
     assert (tmp_path / "phase.png").read_bytes() == (tmp_path / "again.png").read_bytes()
 
