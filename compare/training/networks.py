@@ -18,6 +18,7 @@ from ... import theory
 from ...theory.algebra.sizes import dimension_sizes
 from ...theory.flows.powers import model_logits
 from ...theory.models.model import Model
+from .closure_decoder import ClosureDecoder, ClosureDecoderNetwork
 from .decoder_network import DecoderNetwork
 from .torch_expression import evaluate
 from .twin import Network
@@ -146,6 +147,7 @@ TWINS: dict[type, type[Network]] = {
     theory.ScalarClassifier: ScalarClassifierNetwork,
     theory.AttentionOnly: AttentionOnlyNetwork,
     theory.Decoder: DecoderNetwork,
+    ClosureDecoder: ClosureDecoderNetwork,
 }
 
 
