@@ -11,45 +11,40 @@ import torch
 
 from ...sim.forecast.stages import value_direction
 from ...sim.trajectory.trajectory import Trajectory
-from ...theory.base.crossings import first_reached
+from ...theory.base.crossings import first_crossing, first_reached
 from ...theory.data.dataset import Dataset
+from ...theory.data.inputs import build_inputs
 from ...theory.models.decoder import Decoder
 from ..training.decoder_network import DecoderNetwork
+from ..training.networks import network
 from .arguments import FigureState, Progress, pick, resumable, tell
-from .parts.anchors import KINDS, direction_cosines, values_from_laws
-from .parts.curves import GROUP_COLOURS, PAPER, band, label_entropy
-from .result import FigureResult, Statistic
+from .parts.anchors import GROUPS, KINDS, cosine_matrix, direction_cosines, values_from_laws
+from .parts.curves import GROUP_COLOURS, PAPER, band, dense_then_even, label_entropy
+from .parts.laid_over import CLOSURES, Laid, laid_over, of_closure, theory_lines
+from .result import FigureResult, Statistic, listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Without LayerNorm, as in the paper's theory (Definition 2): it is what the predictions are about.
-BARE = replace(PAPER, norm=None, warmup=2000, steps=20_000)
+EARLY_PART = replace(PAPER, steps=6000, warmup=500)  # of the paper's training: what the figure is about
 REGIMES = {
-    "small": replace(
-        BARE,
-        pairs=20_000,
-        d_model=128,
-        d_head=64,
-        d_mlp=256,
-        steps=1200,
-        warmup=100,
-        learning_rate=5e-4,
-        device="cpu",
-    ),
-    "paper": BARE,
+    "small": EARLY_PART.narrowed(64, 1e-3, pairs=20_000, d_head=32, d_mlp=192, measured=500),
+    "paper": EARLY_PART,
 }
 GAMMA = 0.8
-POINTS = 61
+POINTS = 31
 SAMPLE = 500  # sequences whose attention is looked at
+SEEN = 4000  # sequences whose outputs are
+NEAR = 0.2  # how near the predicted crossing must be
 
 CAPTION = (
-    f"gamma = {GAMMA}, no LayerNorm. Attention of the first block at the start against the causal average; its "
-    "distance from it over training; singular values of W_V; mean cosine of the anchors' embeddings with the top "
-    "left singular vector of W_V (median over seeds, range), with the direction that the theory predicts (dotted), "
-    "as the label laws alone predict it (dash-dotted), and |cosine| of the two directions (black). Dashed: the "
-    "early step that the statistics are taken at (median over seeds), when reasoning-train loss falls below the "
-    "entropy of its labels."
+    f"gamma = {GAMMA}. Attention of the first block at the start against the causal average, and its distance from it "
+    "over training. Losses with the softmax closure (dashes) and the one that keeps attention (dots). Singular values "
+    "of W_V. Mean cosine of the anchors' embeddings with the top left singular vector of W_V (median over seeds, "
+    "range), as the label laws alone predict it (dash-dotted), and |cosine| of that vector with the theory's (black). "
+    "The same, and the cosine of the two kinds' mean drives, against the Kullback-Leibler divergence of the mean "
+    "output from the labels' marginal law, which falls as training goes on. Vertical lines: the early step, when "
+    "reasoning-train loss falls below the entropy of its labels; the crossing of each seed."
 )
 
 Arrays = dict[str, np.ndarray]
@@ -81,24 +76,52 @@ def run(
     FigureResult
     """
     regime, seeds = pick(REGIMES, size, seeds)
+    save_at = dense_then_even(regime.steps // 2, regime.steps, POINTS)
     found: dict[str, list[np.ndarray]] = {}
     for seed in seeds:
         tell(progress, f"figure 6: gamma {GAMMA}, seed {seed}, {regime.steps} steps")
         data = regime.task(seed).sampled(regime.pairs)
-        trained = regime.train(data, GAMMA, seed, POINTS, "weights", **resumable(state, seed))
-        for name, values in _look(trained, regime.model(data), data).items():
+        trained = regime.train(data, GAMMA, seed, save_at, "weights", **resumable(state, seed))
+        one = _look(trained, regime.model(data), data)
+        one |= laid_over(regime, data, GAMMA, seed, save_at[:POINTS], GROUPS)
+        closure = regime.predict(CLOSURES[0], data, GAMMA, seed, save_at[:POINTS], "weights")
+        one |= {f"{name}/theory": values for name, values in drives(closure).items()}
+        for name, values in one.items():
             found.setdefault(name, []).append(values)
-    arrays = {name: np.array(values) for name, values in found.items()}
-    arrays["step"] = arrays["step"][0]
+    arrays = {name: np.array(values) for name, values in found.items()} | {"step": save_at}
     return FigureResult(
         "6",
         "First attention and value weights of the full decoder",
         CAPTION,
-        regime.record(seeds, gamma=GAMMA, size=size),
+        regime.record(seeds, gamma=GAMMA, size=size, exponent=regime.exponent(GAMMA)),
         _statistics(arrays),
         lambda figure: _draw(figure, arrays),
         arrays,
     )
+
+
+def drives(run: Trajectory) -> Arrays:
+    """How the two kinds of anchors are pulled apart over a run, by the network that was moved.
+
+    "divergence" (n_t,) is KL(marginal law of labels || mean output) in nats, "drive" (n_t,) the cosine of the kinds'
+    mean drives, the sums over a kind's anchors of C^T (y - output): what moves their embeddings through later layers.
+    """
+    model, data = run.model_and_data()
+    train = np.flatnonzero(~data.held_out)
+    rows = train[:: -(-len(train) // SEEN)]
+    sequences, labels = torch.tensor(data.sequences[rows]), np.eye(data.d_vocab)[data.labels[rows]]
+    counts = build_inputs({"C_mean"}, data.sequences[rows], data.d_vocab)["C_mean"]
+    kinds = np.array([counts[:, data.token_groups[kind]].sum(axis=1) for kind in KINDS])  # (kinds, rows)
+    marginal = labels.mean(axis=0)
+    seen = marginal > 0.0
+    found: dict[str, list[float]] = {"divergence": [], "drive": []}
+    for i in range(len(run)):
+        with torch.no_grad():
+            outputs = torch.softmax(network(model, run.state(i), torch.float32)(sequences), dim=1).numpy()
+        mean = outputs.mean(axis=0)
+        found["divergence"].append(float(marginal[seen] @ np.log(marginal[seen] / mean[seen])))
+        found["drive"].append(float(cosine_matrix(kinds @ (labels - outputs))[0, 1]))
+    return {name: np.array(values) for name, values in found.items()}
 
 
 def _look(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
@@ -116,14 +139,14 @@ def _look(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
         v = value_direction(model, data, weights)
         now = {"largest gap": gap.max(), "mean gap": gap.mean(), "singular values": values}
         now |= {"predicted alignment": abs(u[:, 0] @ v), "attention": attention.mean(axis=0)}
-        for side, direction in (("training", u[:, 0]), ("theory", v)):
-            now |= {
-                f"{side}/{kind}": c for kind, c in direction_cosines(weights["W_E"], data, direction).items()
-            }
+        now |= {f"training/{kind}": c for kind, c in direction_cosines(weights["W_E"], data, u[:, 0]).items()}
         for name, value in now.items():
             rows.setdefault(name, []).append(value)
-    found = {name: np.array(values) for name, values in rows.items()} | {"step": np.asarray(trained.steps)}
-    return found | values_from_laws(data) | {"early": np.array(_early(trained["loss/reasoning-train"], data))}
+    found = {name: np.array(values) for name, values in rows.items()}
+    found |= {f"loss/{group}": trained.measured[f"loss/{group}"] for group in GROUPS}
+    found |= {"label entropy": np.array([label_entropy(data, group) for group in GROUPS])}
+    found |= values_from_laws(data) | drives(trained)
+    return found | {"early": np.array(_early(found["loss/reasoning-train"], data))}
 
 
 def _early(loss: np.ndarray, data: Dataset) -> int:
@@ -132,7 +155,56 @@ def _early(loss: np.ndarray, data: Dataset) -> int:
 
 
 def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
-    return (*_of_attention(arrays), *_of_values(arrays))
+    theory = (row for closure in CLOSURES for row in of_closure(closure, _laid(arrays, closure)))
+    return (*_of_attention(arrays), *_of_values(arrays), *_of_crossing(arrays), *theory)
+
+
+def _laid(arrays: Arrays, closure: str) -> Laid:
+    levels = arrays["label entropy"][:, [0, 1, 1]]
+    return Laid.of(arrays, closure, GROUPS, levels, "", GROUPS[:2])
+
+
+def crossing(arrays: Arrays, side: str = "") -> tuple[np.ndarray, np.ndarray]:
+    """Divergences and saved points (n_seeds,) at which the mean drives of the kinds are first at right angles."""
+    cosine, divergence = arrays[f"drive{side}"], arrays[f"divergence{side}"]
+    return first_crossing(divergence, cosine, 0.0), first_reached(cosine <= 0.0)
+
+
+def _of_crossing(arrays: Arrays) -> tuple[Statistic, ...]:
+    (trained, points), (predicted, _) = crossing(arrays), crossing(arrays, "/theory")
+    seeds = np.arange(len(points))
+    along = [np.abs(arrays[f"training/{kind}"].mean(axis=2)) for kind in KINDS]  # (n_seeds, n_t)
+    least = (along[1] / along[0])[:, 1:].min(axis=1)
+    with np.errstate(invalid="ignore"):
+        off = np.abs(predicted / trained - 1.0)
+    at = np.where(points < 0, np.nan, along[1][seeds, points] / along[0][seeds, points])
+    return (
+        Statistic.within(
+            "On the way the mean drives of the two kinds of anchors cross a right angle.",
+            "Divergence (nats) of the mean output from the labels' law at which their cosine falls through zero "
+            "(infinite if never), over that at the start",
+            trained / arrays["divergence"][:, 0],
+            above=0.0,
+            below=1.0,
+            note=f"At divergences {listed(trained)}, steps {listed(arrays['step'][points])}; cosine at the start "
+            f"{listed(arrays['drive'][:, 0])}, least {listed(arrays['drive'].min(axis=1))}.",
+        ),
+        Statistic.within(
+            f"The closure {CLOSURES[0]}, before any training, predicts where.",
+            "Relative error of that divergence",
+            off,
+            below=NEAR,
+            note=f"Predicted {listed(predicted)}.",
+        ),
+        Statistic.within(
+            "There W_V's direction is nearly orthogonal to memory anchors.",
+            "Mean cosine of memory anchors over that of reasoning anchors with it, moduli, at the first saved step "
+            "behind the crossing",
+            at,
+            below=0.5,
+            note=f"The least of all saved steps is {listed(least)}.",
+        ),
+    )
 
 
 def at_early(arrays: Arrays, name: str) -> np.ndarray:
@@ -228,35 +300,78 @@ def _why(arrays: Arrays) -> str:
 
 
 def _draw(figure: Figure, arrays: Arrays) -> None:
-    figure.set_size_inches(7.2, 4.6)
-    axes: Any = figure.subplots(2, 2)
+    figure.set_size_inches(10.5, 5.4)
+    axes: Any = figure.subplots(2, 3)
     steps = arrays["step"]
     _attention(axes[0, 0], arrays["attention"][:, 0].mean(axis=0))
     _spectrum(axes[1, 0], arrays)
-    gaps, turn = axes[:, 1]
+    (gaps, turn), (losses, angles) = axes[:, 1], axes[:, 2]
     for name, colour in (("largest gap", "#56B4E9"), ("mean gap", "#000000")):
         band(gaps, steps, arrays[name], colour, name.partition(" ")[0])
     gaps.set(ylabel=r"distance $|A_{ij} - 1/i|$", yscale="log", xlabel="training step")
     gaps.legend(loc="lower right")
-    for kind in KINDS:
-        short = kind.replace("-anchors", "")
-        band(turn, steps, arrays[f"training/{kind}"].mean(axis=2), COLOURS[kind], f"{short} anchors")
-        middle = np.median(arrays[f"theory/{kind}"].mean(axis=2), axis=0)
-        turn.plot(steps, middle, color=COLOURS[kind], ls=(0, (1, 1)))
-        turn.axhline(
-            np.median(arrays[f"laws/mean/{kind}"].mean(axis=1)), color=COLOURS[kind], lw=0.8, ls="-."
-        )
-    band(turn, steps, arrays["predicted alignment"], "#000000", "theory with training")
-    turn.plot([], [], color="#777777", ls=(0, (1, 1)), label="theory")
-    turn.plot([], [], color="#777777", lw=0.8, ls="-.", label="label laws alone")
-    turn.axhline(0.0, color="#777777", lw=0.6, zorder=0)
-    turn.set(xlabel="training step", ylabel="cosine", ylim=(-1.0, 1.9), yticks=np.linspace(-1, 1, 5))
-    turn.legend(loc="upper right", ncols=2)
+    for group in GROUPS:
+        band(losses, steps, arrays[f"loss/{group}"], GROUP_COLOURS[group], group)
+    theory_lines(losses, arrays, GROUPS)
+    losses.set(xlabel="training step", ylabel="loss (nats)")
+    losses.legend(loc="lower left")
+    _turn(turn, arrays)
+    _angles(angles, arrays)
     reached = arrays["early"][arrays["early"] >= 0]
     if reached.size:
-        for ax, top in ((gaps, 1.0), (turn, 0.69)):
+        for ax, top in ((gaps, 1.0), (losses, 1.0), (turn, 0.69)):
             when = np.median(steps[reached])
             ax.axvline(when, ymax=top, color="#777777", lw=0.7, ls=(0, (3, 2)), zorder=0)
+
+
+def _turn(ax: Any, arrays: Arrays) -> None:
+    """Cosines of anchors with W_V's direction over steps."""
+    steps = arrays["step"]
+    for kind in KINDS:
+        short = kind.replace("-anchors", "")
+        band(ax, steps, arrays[f"training/{kind}"].mean(axis=2), COLOURS[kind], f"{short} anchors")
+        law = np.median(arrays[f"laws/mean/{kind}"].mean(axis=1))
+        ax.axhline(law, color=COLOURS[kind], lw=0.8, ls="-.")
+    band(ax, steps, arrays["predicted alignment"], "#000000", "theory with training")
+    ax.plot([], [], color="#777777", lw=0.8, ls="-.", label="label laws alone")
+    ax.axhline(0.0, color="#777777", lw=0.6, zorder=0)
+    ax.set(
+        xlabel="training step",
+        ylabel="cosine with $W_V$'s direction",
+        ylim=(-1.05, 1.9),
+        yticks=np.linspace(-1, 1, 5),
+    )
+    ax.legend(loc="upper right", ncols=2)
+
+
+def _angles(ax: Any, arrays: Arrays) -> None:
+    """The drives' cosine, and that of memory anchors with W_V's direction, against the divergence, a line a seed."""
+    where = crossing(arrays)[0]
+    for i in range(len(where)):
+        first = i == 0
+        ax.plot(
+            arrays["divergence"][i], arrays["drive"][i], "o", ms=2.5, mfc="none", mec="#0072B2", mew=0.7,
+            label="drives, training" if first else None,
+        )  # fmt: skip
+        ax.plot(
+            arrays["divergence/theory"][i], arrays["drive/theory"][i], color="#000000", ls=(0, (4, 1.5)), lw=0.9,
+            label="drives, softmax closure" if first else None,
+        )  # fmt: skip
+        ax.plot(
+            arrays["divergence"][i], arrays[f"training/{KINDS[1]}"][i].mean(axis=1), color=COLOURS[KINDS[1]], lw=0.7,
+            label="memory anchors with $W_V$" if first else None,
+        )  # fmt: skip
+        if np.isfinite(where[i]):
+            ax.axvline(where[i], color="#0072B2", lw=0.5, ls=(0, (3, 2)), zorder=0)
+    ax.axhline(0.0, color="#777777", lw=0.6, zorder=0)
+    ax.set(
+        xlabel="KL(labels || mean output), nats",
+        ylabel="cosine",
+        ylim=(-1.05, 1.9),
+        yticks=np.linspace(-1, 1, 5),
+    )
+    ax.invert_xaxis()
+    ax.legend(loc="upper right")
 
 
 def _spectrum(ax: Any, arrays: Arrays) -> None:
