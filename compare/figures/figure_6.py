@@ -14,8 +14,6 @@ from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.crossings import first_crossing, first_reached
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import build_inputs
-from ...theory.models.decoder import Decoder
-from ..training.decoder_network import DecoderNetwork
 from ..training.networks import network
 from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import GROUPS, KINDS, cosine_matrix, direction_cosines, values_from_laws
@@ -35,20 +33,26 @@ GAMMA = 0.8
 POINTS = 31
 SAMPLE = 500  # sequences whose attention is looked at
 SEEN = 4000  # sequences whose outputs are
+TURNED = 0.3  # mean cosine of reasoning anchors above which W_V has a direction to speak of
 NEAR = 0.2  # how near the predicted crossing must be
 
 CAPTION = (
     f"gamma = {GAMMA}. Attention of the first block at the start against the causal average, and its distance from it "
     "over training. Losses with the softmax closure (dashes) and the one that keeps attention (dots). Singular values "
-    "of W_V. Mean cosine of the anchors' embeddings with the top left singular vector of W_V (median over seeds, "
-    "range), as the label laws alone predict it (dash-dotted), and |cosine| of that vector with the theory's (black). "
-    "The same, and the cosine of the two kinds' mean drives, against the Kullback-Leibler divergence of the mean "
-    "output from the labels' marginal law, which falls as training goes on. Vertical lines: the early step, when "
-    "reasoning-train loss falls below the entropy of its labels; the crossing of each seed."
+    "of W_V, with and without LayerNorm. Mean cosine of the anchors' embeddings with the top left singular vector of "
+    "W_V (median over seeds, range; without LayerNorm dotted; as the label laws alone predict it dash-dotted). Cosine "
+    "of the two kinds' mean drives against the Kullback-Leibler divergence of the mean output from the labels' "
+    "marginal law, which falls as training goes on, up to the early step: training, and the softmax closure before it. "
+    "Vertical: the early step, when reasoning-train loss falls below the entropy of its labels; the crossing of each "
+    "seed."
 )
 
 Arrays = dict[str, np.ndarray]
+BARE = "no norm/"  # begins the names of what was measured without LayerNorm, as Definition 2 has it
+WITH = {"": "with LayerNorm", BARE: "without LayerNorm"}
 EARLY = "at the first saved step with reasoning-train loss below the entropy of its labels (early)"
+DRIVES = {"": "#0072B2", BARE: "#D55E00"}
+DOTS = (0, (1, 1))
 COLOURS = {"reasoning-anchors": GROUP_COLOURS["reasoning-train"], "memory-anchors": GROUP_COLOURS["memory"]}
 
 
@@ -82,10 +86,18 @@ def run(
         tell(progress, f"figure 6: gamma {GAMMA}, seed {seed}, {regime.steps} steps")
         data = regime.task(seed).sampled(regime.pairs)
         trained = regime.train(data, GAMMA, seed, save_at, "weights", **resumable(state, seed))
-        one = _look(trained, regime.model(data), data)
+        one = _attention_of(trained) | _values_of(trained) | values_from_laws(data)
+        one |= {"label entropy": np.array([label_entropy(data, group) for group in GROUPS])}
         one |= laid_over(regime, data, GAMMA, seed, save_at[:POINTS], GROUPS)
         closure = regime.predict(CLOSURES[0], data, GAMMA, seed, save_at[:POINTS], "weights")
         one |= {f"{name}/theory": values for name, values in drives(closure).items()}
+        tell(progress, f"figure 6: without LayerNorm, seed {seed}")
+        bare = replace(regime, norm=None)
+        trained = bare.train(data, GAMMA, seed, save_at, "weights", **resumable(state, "bare", seed))
+        found_bare = _attention_of(trained) | _values_of(trained)
+        one |= {f"{BARE}{name}": values for name, values in found_bare.items() if name != "attention"}
+        closure = bare.predict(CLOSURES[0], data, GAMMA, seed, save_at[:POINTS], "weights")
+        one |= {f"{BARE}{name}/theory": values for name, values in drives(closure).items()}
         for name, values in one.items():
             found.setdefault(name, []).append(values)
     arrays = {name: np.array(values) for name, values in found.items()} | {"step": save_at}
@@ -124,29 +136,36 @@ def drives(run: Trajectory) -> Arrays:
     return {name: np.array(values) for name, values in found.items()}
 
 
-def _look(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
-    """Curves of one run, time first."""
+def _attention_of(trained: Trajectory) -> Arrays:
+    """The first attention of one run and its distance from the causal average, time first."""
+    model, data = trained.model_and_data()
     sequences = torch.tensor(data.sequences[:: -(-len(data) // SAMPLE)])
     average = np.tril(np.ones((data.n_ctx, data.n_ctx))) / np.arange(1, data.n_ctx + 1)[:, None]
-    causal = average > 0
+    rows: dict[str, list[Any]] = {"largest gap": [], "mean gap": [], "attention": []}
+    for i in range(len(trained)):
+        net: Any = network(model, trained.state(i), torch.float32)
+        attention = net.patterns(sequences)[0].mean(axis=1)  # (m, T, T), over heads
+        gap = np.abs(attention - average)[:, average > 0]
+        for name, value in zip(rows, (gap.max(), gap.mean(), attention.mean(axis=0)), strict=True):
+            rows[name].append(value)
+    return {name: np.array(values) for name, values in rows.items()}
+
+
+def _values_of(trained: Trajectory) -> Arrays:
+    """W_V of one run, anchors along its direction, and losses, time first."""
+    model, data = trained.model_and_data()
     rows: dict[str, list[Any]] = {}
     for i in range(len(trained)):
         weights = trained.state(i)
-        net = DecoderNetwork(model, weights, torch.float32)
-        attention = net.patterns(sequences)[0].mean(axis=1)  # (m, T, T), over heads
-        gap = np.abs(attention - average)[:, causal]
         u, values, _ = np.linalg.svd(weights["blocks.0.W_V"])
-        v = value_direction(model, data, weights)
-        now = {"largest gap": gap.max(), "mean gap": gap.mean(), "singular values": values}
-        now |= {"predicted alignment": abs(u[:, 0] @ v), "attention": attention.mean(axis=0)}
+        now = {"singular values": values}
+        now |= {"predicted alignment": abs(u[:, 0] @ value_direction(model, data, weights))}
         now |= {f"training/{kind}": c for kind, c in direction_cosines(weights["W_E"], data, u[:, 0]).items()}
         for name, value in now.items():
             rows.setdefault(name, []).append(value)
     found = {name: np.array(values) for name, values in rows.items()}
     found |= {f"loss/{group}": trained.measured[f"loss/{group}"] for group in GROUPS}
-    found |= {"label entropy": np.array([label_entropy(data, group) for group in GROUPS])}
-    found |= values_from_laws(data) | drives(trained)
-    return found | {"early": np.array(_early(found["loss/reasoning-train"], data))}
+    return found | drives(trained) | {"early": np.array(_early(found["loss/reasoning-train"], data))}
 
 
 def _early(loss: np.ndarray, data: Dataset) -> int:
@@ -156,7 +175,8 @@ def _early(loss: np.ndarray, data: Dataset) -> int:
 
 def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
     theory = (row for closure in CLOSURES for row in of_closure(closure, _laid(arrays, closure)))
-    return (*_of_attention(arrays), *_of_values(arrays), *_of_crossing(arrays), *theory)
+    about = (_of_attention, _of_values, _of_crossing)
+    return (*(row for part in about for kind in WITH for row in part(arrays, kind)), *theory)
 
 
 def _laid(arrays: Arrays, closure: str) -> Laid:
@@ -164,122 +184,111 @@ def _laid(arrays: Arrays, closure: str) -> Laid:
     return Laid.of(arrays, closure, GROUPS, levels, "", GROUPS[:2])
 
 
-def crossing(arrays: Arrays, side: str = "") -> tuple[np.ndarray, np.ndarray]:
+def crossing(arrays: Arrays, kind: str, side: str = "") -> tuple[np.ndarray, np.ndarray]:
     """Divergences and saved points (n_seeds,) at which the mean drives of the kinds are first at right angles."""
-    cosine, divergence = arrays[f"drive{side}"], arrays[f"divergence{side}"]
+    cosine, divergence = arrays[f"{kind}drive{side}"], arrays[f"{kind}divergence{side}"]
     return first_crossing(divergence, cosine, 0.0), first_reached(cosine <= 0.0)
 
 
-def _of_crossing(arrays: Arrays) -> tuple[Statistic, ...]:
-    (trained, points), (predicted, _) = crossing(arrays), crossing(arrays, "/theory")
-    seeds = np.arange(len(points))
-    along = [np.abs(arrays[f"training/{kind}"].mean(axis=2)) for kind in KINDS]  # (n_seeds, n_t)
-    least = (along[1] / along[0])[:, 1:].min(axis=1)
+def _of_crossing(arrays: Arrays, kind: str) -> tuple[Statistic, ...]:
+    (trained, points), (predicted, _) = crossing(arrays, kind), crossing(arrays, kind, "/theory")
+    divergence, cosine = arrays[f"{kind}divergence"], arrays[f"{kind}drive"]
     with np.errstate(invalid="ignore"):
         off = np.abs(predicted / trained - 1.0)
-    at = np.where(points < 0, np.nan, along[1][seeds, points] / along[0][seeds, points])
     return (
         Statistic.within(
-            "On the way the mean drives of the two kinds of anchors cross a right angle.",
-            "Divergence (nats) of the mean output from the labels' law at which their cosine falls through zero "
-            "(infinite if never), over that at the start",
-            trained / arrays["divergence"][:, 0],
-            above=0.0,
+            f"{WITH[kind]}: on the way the mean drives of the two kinds of anchors cross a right angle.",
+            "Divergence of the mean output from the labels' law at which their cosine falls through zero (infinite if "
+            "never), over that at the start",
+            trained / divergence[:, 0],
             below=1.0,
-            note=f"At divergences {listed(trained)}, steps {listed(arrays['step'][points])}; cosine at the start "
-            f"{listed(arrays['drive'][:, 0])}, least {listed(arrays['drive'].min(axis=1))}.",
+            note=f"At divergences {listed(trained)} nats, steps {listed(arrays['step'][points])}; cosine at the start "
+            f"{listed(cosine[:, 0])}, least {listed(cosine.min(axis=1))}.",
         ),
         Statistic.within(
-            f"The closure {CLOSURES[0]}, before any training, predicts where.",
+            f"{WITH[kind]}: the closure {CLOSURES[0]}, before any training, predicts where.",
             "Relative error of that divergence",
             off,
             below=NEAR,
-            note=f"Predicted {listed(predicted)}.",
-        ),
-        Statistic.within(
-            "There W_V's direction is nearly orthogonal to memory anchors.",
-            "Mean cosine of memory anchors over that of reasoning anchors with it, moduli, at the first saved step "
-            "behind the crossing",
-            at,
-            below=0.5,
-            note=f"The least of all saved steps is {listed(least)}.",
+            note=f"Predicted {listed(predicted)} nats.",
         ),
     )
 
 
-def at_early(arrays: Arrays, name: str) -> np.ndarray:
+def at_early(arrays: Arrays, name: str, kind: str = "") -> np.ndarray:
     """Values of every seed at its early point (n_seeds, ...); nan where there is none."""
-    values, early = arrays[name], arrays["early"]
+    values, early = arrays[f"{kind}{name}"], arrays[f"{kind}early"]
     found = values[np.arange(len(early)), early].astype(float)
     found[early < 0] = np.nan
     return found
 
 
-def _of_attention(arrays: Arrays) -> tuple[Statistic, ...]:
+def _of_attention(arrays: Arrays, kind: str) -> tuple[Statistic, ...]:
     return (
         Statistic.within(
-            "At the start the first attention is the causal average (Lemma 1).",
+            f"{WITH[kind]}: at the start the first attention is the causal average (Lemma 1).",
             "At initialisation, nothing is trained: largest |A_ij - 1/i| over sequences and positions at step 0",
-            arrays["largest gap"][:, 0],
+            arrays[f"{kind}largest gap"][:, 0],
             below=0.01,
+            note=f"The mean over positions j <= i is {listed(arrays[f'{kind}mean gap'][:, 0])}.",
         ),
         Statistic.within(
-            "Early in training it still is, nearly.",
+            f"{WITH[kind]}: early in training it still is, nearly.",
             f"Mean |A_ij - 1/i| over sequences and positions j <= i, {EARLY}",
-            at_early(arrays, "mean gap"),
+            at_early(arrays, "mean gap", kind),
             below=0.05,
-            note=_steps(arrays),
+            note=_steps(arrays, kind),
         ),
     )
 
 
-def _of_values(arrays: Arrays) -> tuple[Statistic, ...]:
-    first, second = at_early(arrays, "singular values")[:, :2].T
-    reasoning, memory = (np.abs(at_early(arrays, f"training/{kind}")).mean(axis=1) for kind in KINDS)
+def _of_values(arrays: Arrays, kind: str) -> tuple[Statistic, ...]:
+    first, second = at_early(arrays, "singular values", kind)[:, :2].T
+    means = [at_early(arrays, f"training/{k}", kind).mean(axis=1) for k in KINDS]
+    reasoning, memory = np.abs(means)
+    along = [np.abs(arrays[f"{kind}training/{k}"].mean(axis=2)) for k in KINDS]  # (n_seeds, n_t)
+    turned = along[0] > TURNED
+    least = np.where(turned, along[1] / along[0], np.inf).min(axis=1)
     return (
         Statistic.within(
-            "W_V of the first block has one dominant singular value.",
+            f"{WITH[kind]}: W_V of the first block has one dominant singular value.",
             "First over second singular value, early",
             first / second,
             above=2.0,
+            note=_steps(arrays, kind),
         ),
         Statistic.within(
-            "Its top singular vector is aligned with the embeddings of reasoning anchors.",
-            "Mean |cosine| with them, early",
+            f"{WITH[kind]}: its top singular vector is aligned with the embeddings of reasoning anchors.",
+            "Modulus of the mean cosine with them, early",
             reasoning,
             above=0.5,
         ),
         Statistic.within(
-            "It is nearly orthogonal to the embeddings of memory anchors.",
-            "Mean |cosine| with memory anchors over that with reasoning anchors, early",
+            f"{WITH[kind]}: it is nearly orthogonal to the embeddings of memory anchors.",
+            "Mean cosine of memory anchors over that of reasoning anchors, moduli, early",
             memory / reasoning,
             below=0.5,
-            note=_why(arrays),
+            note=f"The least ratio at any saved step with a cosine of reasoning anchors above {TURNED:g} is "
+            f"{listed(least)}. {_why(arrays)}",
         ),
-        *_of_theory(arrays),
-    )
-
-
-def _of_theory(arrays: Arrays) -> tuple[Statistic, ...]:
-    return (
         Statistic.within(
-            "By theory memory anchors lie opposite to reasoning anchors along it, not across it.",
+            f"{WITH[kind]}: by theory memory anchors lie opposite to reasoning anchors along it, not across it.",
             "Mean cosine of memory anchors, early; its sign is that at which reasoning anchors' is positive",
-            at_early(arrays, f"training/{KINDS[1]}").mean(axis=1),
+            means[1],
             below=-0.5,
         ),
         Statistic.within(
-            "The theory's value direction, top singular vector of W_E^T M, is the one that W_V takes.",
+            f"{WITH[kind]}: the theory's value direction, top singular vector of W_E^T M, is the one that W_V takes.",
             "|cosine| between the two, early",
-            at_early(arrays, "predicted alignment"),
+            at_early(arrays, "predicted alignment", kind),
             above=0.7,
         ),
     )
 
 
-def _steps(arrays: Arrays) -> str:
+def _steps(arrays: Arrays, kind: str) -> str:
     """Say when the early points are."""
-    steps = [str(arrays["step"][i]) if i >= 0 else "never" for i in arrays["early"]]
+    steps = [str(arrays["step"][i]) if i >= 0 else "never" for i in arrays[f"{kind}early"]]
     return f"Step {', '.join(steps)}."
 
 
@@ -313,7 +322,8 @@ def _draw(figure: Figure, arrays: Arrays) -> None:
     for group in GROUPS:
         band(losses, steps, arrays[f"loss/{group}"], GROUP_COLOURS[group], group)
     theory_lines(losses, arrays, GROUPS)
-    losses.set(xlabel="training step", ylabel="loss (nats)")
+    bottom = 0.6 * min(arrays[f"loss/{group}"].min() for group in GROUPS)  # room for the legend
+    losses.set(xlabel="training step", ylabel="loss (nats)", ylim=(bottom, None))
     losses.legend(loc="lower left")
     _turn(turn, arrays)
     _angles(angles, arrays)
@@ -325,60 +335,64 @@ def _draw(figure: Figure, arrays: Arrays) -> None:
 
 
 def _turn(ax: Any, arrays: Arrays) -> None:
-    """Cosines of anchors with W_V's direction over steps."""
+    """Cosines of anchors with W_V's direction over steps; without LayerNorm dotted."""
     steps = arrays["step"]
     for kind in KINDS:
         short = kind.replace("-anchors", "")
         band(ax, steps, arrays[f"training/{kind}"].mean(axis=2), COLOURS[kind], f"{short} anchors")
+        bare = np.median(arrays[f"{BARE}training/{kind}"].mean(axis=2), axis=0)
+        ax.plot(steps, bare, color=COLOURS[kind], ls=DOTS)
         law = np.median(arrays[f"laws/mean/{kind}"].mean(axis=1))
         ax.axhline(law, color=COLOURS[kind], lw=0.8, ls="-.")
-    band(ax, steps, arrays["predicted alignment"], "#000000", "theory with training")
-    ax.plot([], [], color="#777777", lw=0.8, ls="-.", label="label laws alone")
+    ax.plot([], [], color="#777777", ls=DOTS, label="no LayerNorm")
+    ax.plot([], [], color="#777777", lw=0.8, ls="-.", label="label laws")
     ax.axhline(0.0, color="#777777", lw=0.6, zorder=0)
     ax.set(
-        xlabel="training step",
-        ylabel="cosine with $W_V$'s direction",
-        ylim=(-1.05, 1.9),
-        yticks=np.linspace(-1, 1, 5),
+        xlabel="training step", ylabel="cosine with $W_V$", ylim=(-1.05, 1.9), yticks=np.linspace(-1, 1, 5)
     )
-    ax.legend(loc="upper right", ncols=2)
+    ax.legend(loc="upper right", ncols=2, fontsize=6)
 
 
 def _angles(ax: Any, arrays: Arrays) -> None:
-    """The drives' cosine, and that of memory anchors with W_V's direction, against the divergence, a line a seed."""
-    where = crossing(arrays)[0]
-    for i in range(len(where)):
-        first = i == 0
-        ax.plot(
-            arrays["divergence"][i], arrays["drive"][i], "o", ms=2.5, mfc="none", mec="#0072B2", mew=0.7,
-            label="drives, training" if first else None,
-        )  # fmt: skip
-        ax.plot(
-            arrays["divergence/theory"][i], arrays["drive/theory"][i], color="#000000", ls=(0, (4, 1.5)), lw=0.9,
-            label="drives, softmax closure" if first else None,
-        )  # fmt: skip
-        ax.plot(
-            arrays["divergence"][i], arrays[f"training/{KINDS[1]}"][i].mean(axis=1), color=COLOURS[KINDS[1]], lw=0.7,
-            label="memory anchors with $W_V$" if first else None,
-        )  # fmt: skip
-        if np.isfinite(where[i]):
-            ax.axvline(where[i], color="#0072B2", lw=0.5, ls=(0, (3, 2)), zorder=0)
+    """Cosine of the mean drives against the divergence, a line a seed, up to the early step."""
+    for kind, colour in DRIVES.items():
+        where = crossing(arrays, kind)[0]
+        for i, early in enumerate(arrays[f"{kind}early"]):
+            part = slice(None, early + 1 if early >= 0 else None)
+            x, y = (arrays[f"{kind}{name}"][i, part] for name in ("divergence", "drive"))
+            ax.plot(
+                x,
+                y,
+                "o",
+                ms=2.5,
+                mfc="none",
+                mec=colour,
+                mew=0.7,
+                label=None if i else f"training, {WITH[kind]}",
+            )
+            x, y = (arrays[f"{kind}{name}/theory"][i, part] for name in ("divergence", "drive"))
+            ax.plot(x, y, color=colour, ls=(0, (4, 1.5)), lw=0.9, label=None if i else "softmax closure")
+            if np.isfinite(where[i]):
+                ax.axvline(where[i], color=colour, lw=0.5, ls=(0, (3, 2)), zorder=0)
     ax.axhline(0.0, color="#777777", lw=0.6, zorder=0)
     ax.set(
         xlabel="KL(labels || mean output), nats",
-        ylabel="cosine",
-        ylim=(-1.05, 1.9),
-        yticks=np.linspace(-1, 1, 5),
+        ylabel="cosine of mean drives",
+        xscale="log",
+        ylim=(-1.0, 1.0),
     )
+    ax.set_xticks([0.3, 0.1, 0.03], ["0.3", "0.1", "0.03"])
+    ax.minorticks_off()
     ax.invert_xaxis()
-    ax.legend(loc="upper right")
+    ax.legend(loc="upper right", fontsize=6)
 
 
 def _spectrum(ax: Any, arrays: Arrays) -> None:
     """Singular values of W_V at the start and at the early moment, median over seeds."""
     moments = [("step 0", "#777777", arrays["singular values"][:, 0])]
-    if (arrays["early"] >= 0).any():
-        moments.append(("early", "#0072B2", at_early(arrays, "singular values")))
+    for kind, colour in DRIVES.items():
+        if (arrays[f"{kind}early"] >= 0).any():
+            moments.append((f"early, {WITH[kind]}", colour, at_early(arrays, "singular values", kind)))
     for label, colour, some in moments:
         index = np.arange(1, some.shape[1] + 1)
         ax.plot(index, np.nanmedian(some, axis=0), "o", mfc="none", ms=3.5, mec=colour, label=label)

@@ -16,7 +16,7 @@ from ...theory.models.decoder import Decoder
 from ..training.decoder_network import DecoderNetwork
 from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import ratio
-from .parts.curves import PAPER, Regime, band, dense_then_even, label_entropy, some_of
+from .parts.curves import LEARNT, PAPER, Regime, band, dense_then_even, label_entropy, some_of
 from .parts.laid_over import CLOSURES, Laid, laid_over, of_closure, theory_lines
 from .parts.memory_task import FIRST, N_RANGES, WIDTH, range_data, range_laws, window_data
 from .result import FigureResult, Statistic, listed
@@ -156,7 +156,7 @@ def _in_range(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
 
 def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
     theory = (row for closure in CLOSURES for row in of_closure(closure, _laid(arrays, closure)))
-    return (*_of_ranges(arrays), _of_labels(arrays), _of_windows(arrays), *theory)
+    return (*_of_ranges(arrays), _of_labels(arrays), *_of_windows(arrays), *theory)
 
 
 def _laid(arrays: Arrays, closure: str) -> Laid:
@@ -226,18 +226,28 @@ def _of_outputs(arrays: Arrays, points: np.ndarray) -> np.ndarray:
     return found
 
 
-def _of_windows(arrays: Arrays) -> Statistic:
+def _of_windows(arrays: Arrays) -> tuple[Statistic, ...]:
     steps = arrays["step/window"]
-    uniform, window = (
-        first_crossing(steps, arrays[f"accuracy/{kind}"], KNOWN, rising=True) for kind in WINDOW_COLOURS
-    )
-    return Statistic.within(
-        "Memory labels from {z - sum a .. z + sum a} are learnt much faster than uniform ones.",
-        f"First step at which accuracy on memory is above {KNOWN} (infinite if never), uniform over windowed",
-        ratio(uniform, window),
-        above=1.5,
-        note=f"Steps {listed(window)} windowed, {listed(uniform)} uniform. Label laws alone give at most "
-        "1 in 5, in the narrowest windows.",
+    level = LEARNT * arrays["entropy/uniform"]
+    known = [first_crossing(steps, arrays[f"accuracy/{k}"], KNOWN, rising=True) for k in WINDOW_COLOURS]
+    fell = [first_crossing(steps, arrays[f"loss/{kind}"], level) for kind in WINDOW_COLOURS]
+    claim = "Memory labels from {z - sum a .. z + sum a} are learnt much faster than uniform ones"
+    return (
+        Statistic.within(
+            f"{claim}, by accuracy.",
+            f"First step at which accuracy on memory is above {KNOWN} (infinite if never), uniform over windowed",
+            ratio(*known),
+            above=1.5,
+            note=f"Steps {listed(known[1])} windowed, {listed(known[0])} uniform. Label laws alone give at most "
+            "1 in 5, in the narrowest windows.",
+        ),
+        Statistic.within(
+            f"{claim}, by loss.",
+            f"First step with memory loss below {LEARNT:.0%} of the entropy of uniform labels, uniform over windowed",
+            ratio(*fell),
+            above=1.5,
+            note=f"Steps {listed(fell[1])} windowed, {listed(fell[0])} uniform.",
+        ),
     )
 
 
