@@ -123,14 +123,17 @@ def drives(run: Trajectory) -> Arrays:
     rows = train[:: -(-len(train) // SEEN)]
     sequences, labels = torch.tensor(data.sequences[rows]), np.eye(data.d_vocab)[data.labels[rows]]
     counts = build_inputs({"C_mean"}, data.sequences[rows], data.d_vocab)["C_mean"]
-    kinds = np.array([counts[:, data.token_groups[kind]].sum(axis=1) for kind in KINDS])  # (kinds, rows)
-    marginal = labels.mean(axis=0)
+    weights = data.weights[rows] / data.weights[rows].sum()
+    kinds = weights * np.array(
+        [counts[:, data.token_groups[kind]].sum(axis=1) for kind in KINDS]
+    )  # (kinds, rows)
+    marginal = weights @ labels
     seen = marginal > 0.0
     found: dict[str, list[float]] = {"divergence": [], "drive": []}
     for i in range(len(run)):
         with torch.no_grad():
             outputs = torch.softmax(network(model, run.state(i), torch.float32)(sequences), dim=1).numpy()
-        mean = outputs.mean(axis=0)
+        mean = weights @ outputs
         found["divergence"].append(float(marginal[seen] @ np.log(marginal[seen] / mean[seen])))
         found["drive"].append(float(cosine_matrix(kinds @ (labels - outputs))[0, 1]))
     return {name: np.array(values) for name, values in found.items()}
