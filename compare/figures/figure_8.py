@@ -17,7 +17,7 @@ from ..training.decoder_network import DecoderNetwork
 from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import ratio
 from .parts.curves import LEARNT, PAPER, Regime, band, dense_then_even, label_entropy, some_of
-from .parts.laid_over import CLOSURES, Laid, laid_over, of_closure, theory_lines
+from .parts.laid_over import CLOSURES, Laid, laid_over, of_closure, theory_handles, theory_lines
 from .parts.memory_task import FIRST, N_RANGES, WIDTH, range_data, range_laws, window_data
 from .result import FigureResult, Statistic, listed
 
@@ -58,6 +58,8 @@ RANGE_REGIMES = {"small": SMALL_RANGES, "paper": PAPER_RANGES}
 GAMMA = 0.8
 POINTS = 31
 LAID = 0.15  # part of the run on ranges that closures are laid over
+CLOSE = 0.1  # what is left of the way to a label law when it counts as learnt
+ENDS = ("memory 1", f"memory {N_RANGES}")
 GROUPS = tuple(f"memory {i + 1}" for i in range(N_RANGES))
 WITHIN = 0.9  # probability within the range from which on a group's range counts as learnt
 KNOWN = 0.3  # accuracy from which on labels count as learnt: more than label laws give, the narrowest has five labels
@@ -66,12 +68,13 @@ COLOURS = ("#0072B2", "#009E73", "#E69F00", "#D55E00")
 WINDOW_COLOURS = {"uniform": "#D55E00", "window": "#CC79A7"}
 
 CAPTION = (
-    f"gamma = {GAMMA}. Loss of four groups of memory anchors whose labels lie in 30 .. 29 + 20 i, with the "
-    "entropies of their label laws (dotted) and the losses that the softmax closure predicts (black dashes; grey dots: "
-    "the closure that keeps attention); probability within the range; mean output of each group over its "
-    "label law at the dashed line (median over seeds), where that probability is above 0.9 for all groups; and memory "
-    "loss with labels uniform on the keys against labels within the sum of the anchors of the key (dotted: their label "
-    "entropies; vertical: the step from which accuracy is above 0.3). Median over seeds and range."
+    f"gamma = {GAMMA}. Loss of four groups of memory anchors whose labels lie in 30 .. 29 + 20 i, with the entropies "
+    "of their label laws (dotted); the early part, with what two closures predict, moved by the same AdamW from the "
+    "same weights on other minibatches (black dashes: softmax, attention an average; grey dots: attention kept); "
+    "probability within the range; accuracy; mean output of each group over its label law at the dashed line (median "
+    "over seeds), where that probability is above 0.9 for all groups; and memory loss with labels uniform on the keys "
+    "against labels within the sum of the anchors of the key (dotted: their label entropies; vertical: the step from "
+    "which accuracy is above 0.3). Median over seeds and range."
 )
 
 Arrays = dict[str, np.ndarray]
@@ -155,12 +158,24 @@ def _in_range(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
 
 
 def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
-    theory = (row for closure in CLOSURES for row in of_closure(closure, _laid(arrays, closure)))
+    theory = (row for closure in CLOSURES for row in _of_theory(arrays, closure))
     return (*_of_ranges(arrays), _of_labels(arrays), *_of_windows(arrays), *theory)
 
 
-def _laid(arrays: Arrays, closure: str) -> Laid:
-    return Laid.of(arrays, closure, GROUPS, arrays["level"], "", GROUPS)
+def _of_theory(arrays: Arrays, closure: str) -> tuple[Statistic, ...]:
+    """Losses up to the first step at which a group knows more than its label law; times at which the law is learnt."""
+    levels = arrays["level"]  # (n_seeds, groups)
+    start = np.log(arrays["output/1"].shape[-1])
+    known, laws = (
+        Laid.of(arrays, closure, GROUPS, some, "", ENDS)
+        for some in (levels, levels + CLOSE * (start - levels))
+    )
+    until = first_crossing(known.steps, known.trained, known.levels).min(axis=0)
+    when = f"the first step with {1.0 - CLOSE:.0%} of the way from log V to the entropy of its labels behind"
+    return of_closure(
+        closure, laws, f"{when}, for the narrowest and the widest range",
+        (until, "the first step with a group's loss below the entropy of its labels"),
+    )  # fmt: skip
 
 
 def _of_labels(arrays: Arrays) -> Statistic:
@@ -258,21 +273,34 @@ def _stacked(arrays: Arrays, name: str) -> np.ndarray:
 
 
 def _draw(figure: Figure, arrays: Arrays) -> None:
-    figure.set_size_inches(7.2, 5.0)
-    axes: Any = figure.subplots(2, 2)
-    losses, inside, outputs, windows = axes.ravel()
+    figure.set_size_inches(10.5, 5.4)
+    axes: Any = figure.subplots(2, 3)
+    losses, early, inside, accuracy, outputs, windows = axes.ravel()
     steps, points = arrays["step"], learnt(arrays)
     for j, colour in enumerate(COLOURS, start=1):
         label = f"{FIRST} .. {FIRST - 1 + WIDTH * j}"
-        band(losses, steps, arrays[f"loss/{GROUPS[j - 1]}"], colour, label)
-        losses.axhline(np.log(WIDTH * j), color=colour, lw=0.8, ls=(0, (1, 1.5)), zorder=0)
-        band(inside, steps, arrays[f"inside/{j}"], colour, label)
-    theory_lines(losses, arrays, GROUPS)
-    losses.set(xlabel="training step", ylabel="loss (nats)")
+        for ax, name in (
+            (losses, f"loss/{GROUPS[j - 1]}"),
+            (early, f"loss/{GROUPS[j - 1]}"),
+            (inside, f"inside/{j}"),
+            (accuracy, f"accuracy/{j}"),
+        ):
+            band(ax, steps, arrays[name], colour, label)
+        for ax in (losses, early):
+            ax.axhline(np.log(WIDTH * j), color=colour, lw=0.8, ls=(0, (1, 1.5)), zorder=0)
+    theory_lines(early, arrays, GROUPS)
+    losses.set(ylabel="loss (nats)")
+    early.set(ylabel="loss (nats), early", xlim=(0, steps[POINTS - 1]), ylim=(2.5, None))
+    early.legend(*theory_handles(early), loc="upper right", fontsize=6)
     inside.legend(title="labels", loc="lower right")
-    inside.set(xlabel="training step", ylabel="probability within the range", ylim=(0, 1.03))
-    for ax in (losses, inside) if (points >= 0).any() else ():
-        ax.axvline(np.median(steps[points[points >= 0]]), color="#777777", lw=0.7, ls=(0, (3, 2)), zorder=0)
+    inside.set(ylabel="probability within the range", ylim=(0, 1.03))
+    accuracy.set(ylabel="accuracy", ylim=(-0.03, 1.03))
+    for ax in (losses, early, inside, accuracy):
+        ax.set_xlabel("training step")
+        if (points >= 0).any():
+            ax.axvline(
+                np.median(steps[points[points >= 0]]), color="#777777", lw=0.7, ls=(0, (3, 2)), zorder=0
+            )
     _outputs(outputs, arrays, points)
     _windows(windows, arrays)
 
@@ -290,7 +318,7 @@ def _outputs(ax: Any, arrays: Arrays, points: np.ndarray) -> None:
         ax.step(tokens, law[tokens], color=colour, lw=0.9, where="mid")
     ax.plot([], [], color="#777777", lw=0.9, label="label law (theory)")
     ax.plot([], [], "o", ms=2, mfc="none", mec="#777777", mew=0.6, label="training")
-    ax.set(xlabel="label", ylabel="mean output at the dashed line")
+    ax.set(xlabel="label", ylabel="mean output at the dashed line", ylim=(None, 1.3 * ax.get_ylim()[1]))
     ax.legend(loc="upper right")
 
 

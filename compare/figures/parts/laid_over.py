@@ -93,27 +93,42 @@ class Laid:
         return fell & (orders[0] == orders[1]).all(axis=0)
 
 
-def of_closure(closure: str, laid: Laid) -> tuple[Statistic, ...]:
-    """Decide whether a closure, moved by the same optimizer, predicted the losses of groups."""
+def of_closure(
+    closure: str, laid: Laid, when: str = WHEN, until: tuple[np.ndarray, str] | None = None
+) -> tuple[Statistic, ...]:
+    """Decide whether a closure, moved by the same optimizer, predicted the losses of groups.
+
+    Parameters
+    ----------
+    closure : str
+        Its name.
+    laid : Laid
+        Losses, and the levels of the crossings.
+    when : str
+        What a crossing is, in words.
+    until : tuple, optional
+        Step of each seed (n_seeds,) up to which losses are compared, and its name; by default the first crossing.
+    """
     trained, predicted = laid.crossings("trained"), laid.crossings("predicted")
+    end, name = until or (trained.min(axis=0), when)
     note = f"trained steps {_steps(trained)}; predicted {_steps(predicted)}"
     return (
         Statistic.within(
             f"The closure {closure}, under the same AdamW, predicts the losses of all groups up to the first crossing.",
-            f"Largest relative error of a group's loss up to {WHEN}",
-            laid.errors(trained.min(axis=0)),
+            f"Largest relative error of a group's loss up to {name}",
+            laid.errors(end),
             below=WITHIN,
         ),
         Statistic.within(
             f"{closure} predicts when the first group crosses.",
-            f"Relative error of {WHEN}, of the group that is first",
+            f"Relative error of {when}, of the group that is first",
             laid.first_apart(),
             below=WITHIN,
             note=note,
         ),
         Statistic.within(
             f"{closure} predicts in which order the groups cross.",
-            "1 if the groups come to the entropy of their labels in the same order, otherwise 0",
+            f"1 if both sides have the same order of {when}, otherwise 0",
             laid.same_order(),
             above=0.0,
         ),
