@@ -18,8 +18,8 @@ from ... import theory
 from ...theory.algebra.sizes import dimension_sizes
 from ...theory.flows.powers import model_logits
 from ...theory.models.model import Model
-from .closure_decoder import ClosureDecoder, ClosureDecoderNetwork
 from .decoder_network import DecoderNetwork
+from .decoders.closure_decoder import ClosureDecoder, ClosureDecoderNetwork
 from .torch_expression import evaluate
 from .twin import Network
 

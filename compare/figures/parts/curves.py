@@ -19,7 +19,7 @@ from ....theory.data.tasks import CompositeTask
 from ....theory.models.decoder import Decoder
 from ...plots.panels import GROUP_COLOURS as GROUP_COLOURS
 from ...plots.panels import label_entropy as label_entropy
-from ...training.closure_decoder import ClosureDecoder
+from ...training.decoders.closure_decoder import ClosureDecoder
 from ...training.train import train
 
 OTHER = 100_000  # added to a seed for the minibatches of a closure

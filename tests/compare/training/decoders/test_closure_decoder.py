@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from smallinit.compare import train
-from smallinit.compare.training.closure_decoder import ClosureDecoder
+from smallinit.compare.training.decoders.closure_decoder import ClosureDecoder
 from smallinit.compare.training.networks import SymbolicNetwork, network
 from smallinit.sim import AdamW, integrate
 from smallinit.theory import CompositeTask, Decoder, derive

@@ -10,14 +10,14 @@ import sympy as sp
 import torch
 from torch import Tensor
 
-from ...theory import Activation
-from ...theory.algebra.nodes import Matrix
-from ...theory.algebra.scalars.series_at_zero import taylor
-from ...theory.base.errors import FieldError
-from ...theory.flows.closure import EXACT, Closure
-from ...theory.models.decoder import Decoder
-from .decoder_network import DecoderNetwork, DecoderPass
-from .torch_function import torch_function
+from ....theory import Activation
+from ....theory.algebra.nodes import Matrix
+from ....theory.algebra.scalars.series_at_zero import taylor
+from ....theory.base.errors import FieldError
+from ....theory.flows.closure import EXACT, Closure
+from ....theory.models.decoder import Decoder
+from ..decoder_network import DecoderNetwork, DecoderPass
+from ..torch_function import torch_function
 
 
 @dataclass(frozen=True)
