@@ -10,6 +10,7 @@ import json
 import re
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
@@ -164,6 +165,28 @@ def depends(name, claim):
     return ""
 
 
+def matched():
+    """Return a table of what the small sizes of the full decoder's figures share with the paper's, from the regimes."""
+    lines = [
+        "| figure | size | width | exponent at gamma 0.8 | std x sqrt(width) at 0.8 | rate x steps / std at 0.8 | "
+        "keys, anchors of a kind, length | pairs |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, label, table in (("3a", "3A", "REGIMES"), ("6", "6", "REGIMES"), ("8", "8, ranges", "RANGE_REGIMES"),
+                               ("8", "8, windows", "REGIMES")):  # fmt: skip
+        for size, r in getattr(import_module(figure_module(name)), table).items():
+            std = r.d_model ** -r.exponent(0.8)
+            task = r.task(0)
+            counts = (
+                f"{len(task.keys)}, {len(task.memory_anchors)} / {len(task.reasoning_anchors)}, {r.length}"
+            )
+            lines.append(
+                f"| {label} | {size} | {r.d_model} | {r.exponent(0.8):.3f} | {std * r.d_model**0.5:.3f} | "
+                f"{r.learning_rate * r.steps / std:.0f} | {counts} | {r.pairs:,} |"
+            )
+    return "\n".join(lines)
+
+
 def main(names):
     """Compute the named figures, or all, then write the page's tables from all records."""
     FOLDER.mkdir(exist_ok=True)
@@ -172,6 +195,7 @@ def main(names):
     recorded = [name for name in NAMES if (FOLDER / f"{name}.json").is_file()]
     fill(PAGE, "measure_figures.py", "\n".join(section(name) for name in recorded))
     fill(PAGE, "measure_figures.py claims", all_claims(recorded))
+    fill(PAGE, "measure_figures.py matched", matched())
 
 
 if __name__ == "__main__":
