@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ...sim.trajectory.trajectory import Trajectory
-from ...theory.base.crossings import first_crossing, first_reached
+from ...theory.base.crossings import first_crossing
 from ...theory.data.dataset import Dataset
 from ...theory.models.decoder import Decoder
 from ..training.decoder_network import DecoderNetwork
 from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import ratio
-from .parts.curves import LEARNT, PAPER, Regime, band, dense_then_even, label_entropy, some_of
-from .parts.laid_over import CLOSURES, Laid, laid_over, of_closure, theory_handles, theory_lines
+from .parts.curves import LEARNT, PAPER, Regime, dense_then_even, label_entropy, some_of
+from .parts.laid_over import CLOSURES, Laid, laid_over, of_closure
+from .parts.memory_panels import KNOWN, RANGES, WINDOW_COLOURS, WITHIN, Arrays, draw_memory, learnt, stacked
 from .parts.memory_task import FIRST, N_RANGES, WIDTH, range_data, range_laws, window_data
 from .result import FigureResult, Statistic, listed
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 # Five times as long as what the other figures show: memory is learnt late.
 LONG = replace(PAPER, steps=50_000, warmup=2500)
@@ -60,12 +61,7 @@ POINTS = 31
 LAID = 0.15  # part of the run on ranges that closures are laid over
 CLOSE = 0.1  # what is left of the way to a label law when it counts as learnt
 ENDS = ("memory 1", f"memory {N_RANGES}")
-GROUPS = tuple(f"memory {i + 1}" for i in range(N_RANGES))
-WITHIN = 0.9  # probability within the range from which on a group's range counts as learnt
-KNOWN = 0.3  # accuracy from which on labels count as learnt: more than label laws give, the narrowest has five labels
 SAMPLE = 800  # sequences whose outputs are looked at
-COLOURS = ("#0072B2", "#009E73", "#E69F00", "#D55E00")
-WINDOW_COLOURS = {"uniform": "#D55E00", "window": "#CC79A7"}
 
 CAPTION = (
     f"gamma = {GAMMA}. Loss of four groups of memory anchors whose labels lie in 30 .. 29 + 20 i, with the entropies "
@@ -76,8 +72,6 @@ CAPTION = (
     "against labels within the sum of the anchors of the key (dotted: their label entropies; vertical: the step from "
     "which accuracy is above 0.3). Median over seeds and range."
 )
-
-Arrays = dict[str, np.ndarray]
 
 
 def run(
@@ -114,7 +108,7 @@ def run(
         CAPTION,
         regime.record(seeds, gamma=GAMMA, size=size, ranges=ranges.record(seeds)),
         _statistics(arrays),
-        lambda figure: _draw(figure, arrays),
+        lambda figure: draw_memory(figure, arrays, POINTS),
         arrays,
     )
 
@@ -126,8 +120,8 @@ def _runs(ranges: Regime, regime: Regime, seed: int, progress: Progress, state: 
     save_at = dense_then_even(round(LAID * ranges.steps), ranges.steps, POINTS)
     trained = ranges.train(data, GAMMA, seed, save_at, "weights", **resumable(state, "ranges", seed))
     found = _in_range(trained, ranges.model(data), data)
-    found["level"] = np.array([label_entropy(data, group) for group in GROUPS])
-    found |= laid_over(ranges, data, GAMMA, seed, save_at[:POINTS], GROUPS)
+    found["level"] = np.array([label_entropy(data, group) for group in RANGES])
+    found |= laid_over(ranges, data, GAMMA, seed, save_at[:POINTS], RANGES)
     for kind, data in window_data(regime, seed).items():
         tell(progress, f"figure 8: {kind} labels, seed {seed}, {regime.steps} steps")
         trained = regime.train(data, GAMMA, seed, 2 * POINTS, **resumable(state, kind, seed))
@@ -141,13 +135,13 @@ def _in_range(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
     """Losses, probability within the range and mean output of every memory group, time first."""
     found: Arrays = {"step": np.asarray(trained.steps)}
     shown = some_of(data, SAMPLE, 0)
-    sequences = [torch.tensor(shown.sequences[shown.groups == group]) for group in GROUPS]
+    sequences = [torch.tensor(shown.sequences[shown.groups == group]) for group in RANGES]
     outputs = np.empty((len(trained), N_RANGES, data.d_vocab))
     for i in range(len(trained)):
         net = DecoderNetwork(model, trained.state(i), torch.float32)
         with torch.no_grad():
             outputs[i] = [torch.softmax(net(some), dim=1).mean(dim=0).numpy() for some in sequences]
-    for j, group in enumerate(GROUPS):
+    for j, group in enumerate(RANGES):
         inside = slice(FIRST, FIRST + WIDTH * (j + 1))
         found |= {
             f"loss/{group}": trained[f"loss/{group}"],
@@ -167,7 +161,7 @@ def _of_theory(arrays: Arrays, closure: str) -> tuple[Statistic, ...]:
     levels = arrays["level"]  # (n_seeds, groups)
     start = np.log(arrays["output/1"].shape[-1])
     known, laws = (
-        Laid.of(arrays, closure, GROUPS, some, "", ENDS)
+        Laid.of(arrays, closure, RANGES, some, "", ENDS)
         for some in (levels, levels + CLOSE * (start - levels))
     )
     until = first_crossing(known.steps, known.trained, known.levels).min(axis=0)
@@ -179,7 +173,7 @@ def _of_theory(arrays: Arrays, closure: str) -> tuple[Statistic, ...]:
 
 
 def _of_labels(arrays: Arrays) -> Statistic:
-    highest = _stacked(arrays, "accuracy").max(axis=2)  # (groups, n_seeds)
+    highest = stacked(arrays, "accuracy").max(axis=2)  # (groups, n_seeds)
     return Statistic.within(
         "In the end single labels are known, in every group.",
         "Highest accuracy of the run, of the group in which it is lowest",
@@ -189,15 +183,10 @@ def _of_labels(arrays: Arrays) -> Statistic:
     )
 
 
-def learnt(arrays: Arrays) -> np.ndarray:
-    """Saved points at which all ranges are first learnt (n_seeds,); -1 if never."""
-    return first_reached(_stacked(arrays, "inside").min(axis=0) > WITHIN)
-
-
 def _of_ranges(arrays: Arrays) -> tuple[Statistic, ...]:
     points = learnt(arrays)
     ranges = np.where(points < 0, np.inf, arrays["step"][points])
-    known = first_crossing(arrays["step"], _stacked(arrays, "accuracy").max(axis=0), KNOWN, rising=True)
+    known = first_crossing(arrays["step"], stacked(arrays, "accuracy").max(axis=0), KNOWN, rising=True)
     far, laws = _of_outputs(arrays, points)
     when = f"when the probability within its range is first above {WITHIN} for every group"
     return (
@@ -208,8 +197,8 @@ def _of_ranges(arrays: Arrays) -> tuple[Statistic, ...]:
             ratio(known, ranges),
             above=1.0,
             note=f"Ranges at step {listed(ranges)}; probability within them at the end "
-            f"{listed(_stacked(arrays, 'inside')[:, :, -1].min(axis=0))}, highest accuracy at the end "
-            f"{listed(_stacked(arrays, 'accuracy')[:, :, -1].max(axis=0))}.",
+            f"{listed(stacked(arrays, 'inside')[:, :, -1].min(axis=0))}, highest accuracy at the end "
+            f"{listed(stacked(arrays, 'accuracy')[:, :, -1].max(axis=0))}.",
         ),
         Statistic.within(
             "The loss is then that of the label laws.",
@@ -234,7 +223,7 @@ def _of_outputs(arrays: Arrays, points: np.ndarray) -> np.ndarray:
     found = np.full((2, len(points)), np.nan)
     for k, i in enumerate(points):
         if i >= 0:
-            loss, output = _stacked(arrays, "loss")[:, k, i], _stacked(arrays, "output")[:, k, i]
+            loss, output = stacked(arrays, "loss")[:, k, i], stacked(arrays, "output")[:, k, i]
             apart = 0.5 * np.abs(output[:, None] - laws).sum(axis=2)  # (groups, laws)
             other = (apart + np.where(np.eye(N_RANGES), np.inf, 0.0)).min(axis=1)
             found[:, k] = np.abs(loss / entropy - 1.0).max(), ratio(np.diag(apart), other).max()
@@ -264,71 +253,3 @@ def _of_windows(arrays: Arrays) -> tuple[Statistic, ...]:
             note=f"Steps {listed(fell[1])} windowed, {listed(fell[0])} uniform.",
         ),
     )
-
-
-def _stacked(arrays: Arrays, name: str) -> np.ndarray:
-    """Curves of the four groups (groups, n_seeds, n_t, ...)."""
-    ends = GROUPS if name == "loss" else range(1, N_RANGES + 1)
-    return np.array([arrays[f"{name}/{end}"] for end in ends])
-
-
-def _draw(figure: Figure, arrays: Arrays) -> None:
-    figure.set_size_inches(10.5, 5.4)
-    axes: Any = figure.subplots(2, 3)
-    losses, early, inside, accuracy, outputs, windows = axes.ravel()
-    steps, points = arrays["step"], learnt(arrays)
-    for j, colour in enumerate(COLOURS, start=1):
-        label = f"{FIRST} .. {FIRST - 1 + WIDTH * j}"
-        for ax, name in (
-            (losses, f"loss/{GROUPS[j - 1]}"),
-            (early, f"loss/{GROUPS[j - 1]}"),
-            (inside, f"inside/{j}"),
-            (accuracy, f"accuracy/{j}"),
-        ):
-            band(ax, steps, arrays[name], colour, label)
-        for ax in (losses, early):
-            ax.axhline(np.log(WIDTH * j), color=colour, lw=0.8, ls=(0, (1, 1.5)), zorder=0)
-    theory_lines(early, arrays, GROUPS)
-    losses.set(ylabel="loss (nats)")
-    early.set(ylabel="loss (nats), early", xlim=(0, steps[POINTS - 1]), ylim=(2.5, None))
-    early.legend(*theory_handles(early), loc="upper right", fontsize=6)
-    inside.legend(title="labels", loc="lower right")
-    inside.set(ylabel="probability within the range", ylim=(0, 1.03))
-    accuracy.set(ylabel="accuracy", ylim=(-0.03, 1.03))
-    for ax in (losses, early, inside, accuracy):
-        ax.set_xlabel("training step")
-        if (points >= 0).any():
-            ax.axvline(
-                np.median(steps[points[points >= 0]]), color="#777777", lw=0.7, ls=(0, (3, 2)), zorder=0
-            )
-    _outputs(outputs, arrays, points)
-    _windows(windows, arrays)
-
-
-def _outputs(ax: Any, arrays: Arrays, points: np.ndarray) -> None:
-    """Mean outputs over label laws when the ranges are learnt, median over the seeds that come to it."""
-    reached = np.flatnonzero(points >= 0)
-    for output, law, colour in zip(
-        _stacked(arrays, "output"), range_laws(arrays["output/1"].shape[2]), COLOURS, strict=True
-    ):
-        tokens = np.arange(FIRST - 10, min(FIRST + WIDTH * N_RANGES + 10, len(law)))
-        if reached.size:
-            middle = np.median(output[reached, points[reached]], axis=0)
-            ax.plot(tokens, middle[tokens], "o", ms=2, mfc="none", mec=colour, mew=0.6)
-        ax.step(tokens, law[tokens], color=colour, lw=0.9, where="mid")
-    ax.plot([], [], color="#777777", lw=0.9, label="label law (theory)")
-    ax.plot([], [], "o", ms=2, mfc="none", mec="#777777", mew=0.6, label="training")
-    ax.set(xlabel="label", ylabel="mean output at the dashed line", ylim=(None, 1.3 * ax.get_ylim()[1]))
-    ax.legend(loc="upper right")
-
-
-def _windows(ax: Any, arrays: Arrays) -> None:
-    for kind, colour in WINDOW_COLOURS.items():
-        steps = arrays["step/window"]
-        band(ax, steps, arrays[f"loss/{kind}"], colour, f"{kind} labels")
-        ax.axhline(arrays[f"entropy/{kind}"].mean(), color=colour, lw=0.8, ls=(0, (1, 1.5)), zorder=0)
-        known = np.median(first_crossing(steps, arrays[f"accuracy/{kind}"], KNOWN, rising=True))
-        if np.isfinite(known):
-            ax.axvline(known, color=colour, lw=0.7, ls=(0, (3, 2)), zorder=0)
-    ax.set(xlabel="training step", ylabel="memory loss (nats)", ylim=(0, None))
-    ax.legend(loc="lower left")

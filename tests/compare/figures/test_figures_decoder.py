@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from smallinit.compare.figures import figure_3a, figure_6, figure_8
 from smallinit.compare.figures.parts import anchors as _anchors
+from smallinit.compare.figures.parts import first_layer as _first_layer
 from smallinit.compare.figures.parts import laid_over as _laid_over
 from smallinit.compare.figures.parts import memory_task as _memory
 from smallinit.compare.figures.parts.curves import label_entropy, some_of
@@ -91,8 +92,8 @@ def test_label_ranges_and_windows():
 def test_the_early_moment_of_figure_6_is_when_reasoning_is_known_better_than_its_labels_frequencies():
     data = replace(figure_6.REGIMES["small"], pairs=3000).task(0).sampled(3000)
     entropy = label_entropy(data, "reasoning-train")
-    assert figure_6._early(np.array([5.0, entropy + 0.01, entropy - 0.01, 1.0]), data) == 2
-    assert figure_6._early(np.full(3, 5.0), data) == -1
+    assert _first_layer.early_point(np.array([5.0, entropy + 0.01, entropy - 0.01, 1.0]), data) == 2
+    assert _first_layer.early_point(np.full(3, 5.0), data) == -1
     values = np.arange(12.0).reshape(2, 3, 2)
     np.testing.assert_array_equal(
         figure_6.at_early({"a": values, "early": np.array([2, -1])}, "a"), [[4.0, 5.0], [np.nan, np.nan]]
