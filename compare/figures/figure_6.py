@@ -10,7 +10,7 @@ import numpy as np
 
 from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import GROUPS, KINDS, values_from_laws
-from .parts.curves import PAPER, dense_then_even, label_entropy
+from .parts.curves import PAPER, Regime, dense_then_even, label_entropy
 from .parts.first_layer import BARE, WITH, Arrays, at_early, attention_of, crossing, drives, values_of
 from .parts.first_layer_panels import draw_first_layer
 from .parts.laid_over import CLOSURES, Laid, laid_over, of_closure
@@ -70,21 +70,7 @@ def run(
     save_at = dense_then_even(regime.steps // 2, regime.steps, POINTS)
     found: dict[str, list[np.ndarray]] = {}
     for seed in seeds:
-        tell(progress, f"figure 6: gamma {GAMMA}, seed {seed}, {regime.steps} steps")
-        data = regime.task(seed).sampled(regime.pairs)
-        trained = regime.train(data, GAMMA, seed, save_at, "weights", **resumable(state, seed))
-        one = attention_of(trained) | values_of(trained) | values_from_laws(data)
-        one |= {"label entropy": np.array([label_entropy(data, group) for group in GROUPS])}
-        one |= laid_over(regime, data, GAMMA, seed, save_at[:POINTS], GROUPS)
-        closure = regime.predict(CLOSURES[0], data, GAMMA, seed, save_at[:POINTS], "weights")
-        one |= {f"{name}/theory": values for name, values in drives(closure).items()}
-        tell(progress, f"figure 6: without LayerNorm, seed {seed}")
-        bare = replace(regime, norm=None)
-        trained = bare.train(data, GAMMA, seed, save_at, "weights", **resumable(state, "bare", seed))
-        found_bare = attention_of(trained) | values_of(trained)
-        one |= {f"{BARE}{name}": values for name, values in found_bare.items() if name != "attention"}
-        closure = bare.predict(CLOSURES[0], data, GAMMA, seed, save_at[:POINTS], "weights")
-        one |= {f"{BARE}{name}/theory": values for name, values in drives(closure).items()}
+        one = _one_seed(regime, seed, save_at, progress, state)
         for name, values in one.items():
             found.setdefault(name, []).append(values)
     arrays = {name: np.array(values) for name, values in found.items()} | {"step": save_at}
@@ -97,6 +83,28 @@ def run(
         lambda figure: draw_first_layer(figure, arrays),
         arrays,
     )
+
+
+def _one_seed(
+    regime: Regime, seed: int, save_at: np.ndarray, progress: Progress, state: FigureState | None
+) -> Arrays:
+    """Curves of one seed, time first."""
+    tell(progress, f"figure 6: gamma {GAMMA}, seed {seed}, {regime.steps} steps")
+    data = regime.task(seed).sampled(regime.pairs)
+    trained = regime.train(data, GAMMA, seed, save_at, "weights", **resumable(state, seed))
+    one = attention_of(trained) | values_of(trained) | values_from_laws(data)
+    one |= {"label entropy": np.array([label_entropy(data, group) for group in GROUPS])}
+    one |= laid_over(regime, data, GAMMA, seed, save_at[:POINTS], GROUPS)
+    closure = regime.predict(CLOSURES[0], data, GAMMA, seed, save_at[:POINTS], "weights")
+    one |= {f"{name}/theory": values for name, values in drives(closure).items()}
+    tell(progress, f"figure 6: without LayerNorm, seed {seed}")
+    bare = replace(regime, norm=None)
+    trained = bare.train(data, GAMMA, seed, save_at, "weights", **resumable(state, "bare", seed))
+    found_bare = attention_of(trained) | values_of(trained)
+    one |= {f"{BARE}{name}": values for name, values in found_bare.items() if name != "attention"}
+    closure = bare.predict(CLOSURES[0], data, GAMMA, seed, save_at[:POINTS], "weights")
+    one |= {f"{BARE}{name}/theory": values for name, values in drives(closure).items()}
+    return one
 
 
 def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
