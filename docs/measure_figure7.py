@@ -1,77 +1,254 @@
-"""What the sign of figure 7 depends on: a designed experiment on two corpora of one's own; tables of docs/figure7.md.
+"""What the sign of figure 7 depends on: a designed experiment on two corpora of one's own; tables of docs/figures.md.
 
-`python docs/measure_figure7.py --reasoning PATH --narrative PATH --state FOLDER` trains what is not in the folder yet,
-one factor at a time from a base, the largest and the smallest of the paper's exponents, three seeds each: about an hour
-on one core. Interrupted, the same command goes on. `--cells base,tied` trains these cells alone, `--table` none: the
-page, its picture and docs/figure7.json are written from what the folder holds.
+`python docs/measure_figure7.py --reasoning PATH --narrative PATH --state FOLDER` trains what is not in the folder yet:
+one factor at a time from a base, the largest and the smallest of the paper's exponents, three seeds each; an hour and a
+half on one idle core. Interrupted, the same command goes on. `--cells base,tied` trains these alone, `--cells ""` none.
+Then docs/figure7.json, docs/figure7.png and the tables are written from all cells that the folder has whole.
 """
 
 import argparse
-import sys
+import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
+import matplotlib as mpl
 
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from _marked import fill
+
+from smallinit.compare.figures.parts.curves import band
+from smallinit.compare.figures.parts.text_bias import BiasWindow, bias, bias_at_equal_loss
+from smallinit.compare.figures.parts.text_runs import CORPORA
 from smallinit.compare.figures.parts.text_training import TextTraining, text_curves
+from smallinit.sim import AdamW
+from smallinit.sim.forecast.escape import PART, predict_escape
+from smallinit.theory.base.crossings import first_crossing
 from smallinit.theory.base.disk.npz import write_npz
 from smallinit.theory.data.corpora.documents import Documents
+from smallinit.theory.data.interventions import subset
 
 HERE = Path(__file__).parent
-GAMMAS, SEEDS = (0.3, 0.8), (0, 1, 2)
+LARGE, SMALL = GAMMAS = (0.3, 0.8)  # weights
+SEEDS = (0, 1, 2)
+LOOKED_AT = 8  # documents of each corpus from whose statistics the first escape is predicted
 BASE = TextTraining(
     documents=100, held_out=25, vocabulary=500, n_ctx=80, d_model=64, d_head=32, d_mlp=128, epochs=80, saved=33,
     learning_rate=3e-4, batch_size=10,
 )  # fmt: skip
-# One factor at a time; a cell that is slower or faster is followed for as long as its window asks for.
+# One factor at a time; epochs are what a cell's window asks for, or the time there is.
 CELLS = {
     "base": BASE,
-    "tied": replace(BASE, tied=True),
-    "rate 1e-3": replace(BASE, learning_rate=1e-3),
-    "no norm": replace(BASE, norm=None),
-    "50 documents": replace(BASE, documents=50, epochs=160),
-    "norm eps 1e-12": replace(BASE, norm_eps=1e-12),
-    "rows": replace(BASE, convention="rows"),
-    "200 documents": replace(BASE, documents=200, epochs=50),
     "rate 1e-4": replace(BASE, learning_rate=1e-4, epochs=200),
+    "rate 1e-3": replace(BASE, learning_rate=1e-3),
     "width 32": replace(BASE, d_model=32, d_head=16, d_mlp=64),
-    "tied, every word": replace(BASE, tied=True, vocabulary=100_000, epochs=40),
     "width 128": replace(BASE, d_model=128, d_head=64, d_mlp=256, epochs=60),
+    "50 documents": replace(BASE, documents=50, epochs=160),
+    "200 documents": replace(BASE, documents=200, epochs=50),
+    "norm eps 1e-12": replace(BASE, norm_eps=1e-12),
+    "no norm": replace(BASE, norm=None),
+    "convention rows": replace(BASE, convention="rows"),
+    "tied": replace(BASE, tied=True),
+    "tied and every word": replace(BASE, tied=True, vocabulary=100_000, epochs=40),
 }
 
 
-def run_cell(name, gamma, seed, corpora, state):
-    """Train one cell, or take its curves from the state folder."""
-    kept = state / f"{name.replace(' ', '-')}-{gamma}-{seed}.npz"
-    if kept.is_file():
-        return
+def train_cell(name, corpora, state):
+    """Train what is lacking of a cell, seed by seed."""
     cell = CELLS[name]
     data = cell.data(corpora)
-    going, began = kept.with_suffix(".going.npz"), time.perf_counter()
-    run = cell.train(data, gamma, seed, checkpoint=going, resume=True, accept_changes=True)
-    seconds = time.perf_counter() - began
-    curves = text_curves(run, data)
-    epoch = np.asarray(run.steps) / cell.steps_an_epoch(data)
-    write_npz(kept, curves | {"epoch": epoch, "steps": np.asarray(run.steps), "seconds": np.array(seconds)})
-    going.unlink(missing_ok=True)
-    print(f"{name}, gamma {gamma}, seed {seed}: {seconds:.0f} s", flush=True)
+    for seed in SEEDS:
+        for gamma in GAMMAS:
+            if (kept := kept_at(state, name, gamma, seed)).is_file():
+                continue
+            going, began = kept.with_suffix(".going.npz"), time.perf_counter()
+            run = cell.train(data, gamma, seed, checkpoint=going, resume=True, accept_changes=True)
+            seconds, steps = time.perf_counter() - began, np.asarray(run.steps)
+            more = {"epoch": steps / cell.steps_an_epoch(data), "steps": steps, "seconds": np.array(seconds)}
+            write_npz(kept, text_curves(run, data) | more)
+            going.unlink(missing_ok=True)
+            print(f"{name}, gamma {gamma}, seed {seed}: {seconds:.0f} s", flush=True)
+    if not (kept := state / f"{name.replace(' ', '-')}.json").is_file():
+        kept.write_text(json.dumps(forecast(cell, data)) + "\n")
+
+
+def kept_at(state, name, gamma, seed):
+    """Where the curves of a training are kept."""
+    return state / f"{name.replace(' ', '-')}-{gamma}-{seed}.npz"
+
+
+def forecast(cell, data):
+    """What theory says before any training: clocks, the first escape of small weights, what eps is added to."""
+    clocks = {g: float(cell.start(data, g, 0)["W_E"].std()) / cell.learning_rate for g in GAMMAS}
+    some = np.zeros(len(data), dtype=bool)
+    for name in CORPORA:
+        rows = np.flatnonzero(data.groups == f"{name}-train")
+        some[rows[np.arange(LOOKED_AT) * len(rows) // LOOKED_AT]] = True
+    rule = AdamW(cell.learning_rate, weight_decay=0.0)
+    start = cell.start(data, SMALL, 0)
+    escape = predict_escape(cell.model(data), subset(data, some), start, rule, when_only=True)
+    found = {"steps an epoch": cell.steps_an_epoch(data), "clock": clocks, "first escape": escape.steps}
+    return found | {"mean square of W_E": float(np.mean(start["W_E"] ** 2))}
+
+
+def evaluate(name, state):
+    """A cell's record and its curves by gamma (seed, n_t); None if it is not whole."""
+    said, files = state / f"{name.replace(' ', '-')}.json", {}
+    for gamma in GAMMAS:
+        paths = [kept_at(state, name, gamma, seed) for seed in SEEDS]
+        if not all(path.is_file() for path in [*paths, said]):
+            return None
+        runs = [np.load(path) for path in paths]
+        files[gamma] = {key: np.stack([run[key] for run in runs]) for key in runs[0].files}
+    seeds = [of_seed({g: {k: v[i] for k, v in files[g].items()} for g in GAMMAS}) for i in range(len(SEEDS))]
+    changed = {k: v for k, v in asdict(CELLS[name]).items() if v != asdict(BASE)[k]}
+    return {"cell": name, "changed": changed, "theory": json.loads(said.read_text()), "seeds": seeds}, files
+
+
+def of_seed(curves):
+    """What a pair of trainings comes to; epochs, nats."""
+    large, small = curves[LARGE], curves[SMALL]
+    epoch, both = (
+        small["epoch"],
+        {k: np.stack([large[k], small[k]]) for k in ("loss/reasoning", "loss/narrative")},
+    )
+    window = BiasWindow.between(epoch, bias(small), bias(large))
+
+    def at(values, when):
+        return float(np.interp(when, epoch, values))
+
+    total = sum(small[f"loss/{name}"] for name in CORPORA)
+    found = asdict(window) | {
+        "dL large": at(bias(large), window.middle),
+        "dL small": at(bias(small), window.middle),
+        "first escape": float(first_crossing(small["steps"], total, (1.0 - PART) * total[0])),
+        "unseen narrative least at": float(epoch[small["held out/narrative"].argmin()]),
+        "learnt by heart at closing": at(
+            small["held out/narrative"] - small["loss/narrative"], window.closes
+        ),
+        "seconds": float(large["seconds"] + small["seconds"]),
+    }
+    for which in ("reasoning", "mean"):
+        found[f"excess at equal {which} loss"] = float(np.diff(bias_at_equal_loss(both, which))[0])
+    for name in CORPORA:
+        found[f"cosine {name}"] = at(small[f"cosine/{name}"], window.middle)
+        found[f"cosine {name}, large"] = at(large[f"cosine/{name}"], window.middle)
+        found |= {
+            f"{w} loss {name}": float(c[f"loss/{name}"][-1]) for w, c in (("large", large), ("small", small))
+        }
+    return found
+
+
+HEAD = (
+    "| cell | small weights overturned at | large ones at | window opens | closes | dL large : small at its middle "
+    "| excess there | against base | at equal loss of reasoning | at equal mean loss | unseen stories best at "
+    "| cosines |",
+    "|---|---|---|---|---|---|---|---|---|---|---|---|",
+)
+
+
+def table(records):
+    """The experiment as Markdown, medians over seeds."""
+    lines = list(HEAD)
+    base = np.array([s["excess"] for s in records[0]["seeds"]])
+    for record in records:
+        seeds = {key: np.array([s[key] for s in record["seeds"]], dtype=float) for key in record["seeds"][0]}
+        clock = {g: t / record["theory"]["steps an epoch"] for g, t in record["theory"]["clock"].items()}
+        mid = {key: float(np.median(values)) for key, values in seeds.items()}
+        last = "> " * bool(seeds["still_open"].any())
+        cells = (
+            record["cell"], f"{clock[str(SMALL)]:.1f}", f"{clock[str(LARGE)]:.0f}", spread(seeds["opens"], 1),
+            last + spread(seeds["closes"], 0), f"{mid['dL large']:.2f} : {mid['dL small']:.2f}",
+            spread(seeds["excess"], 2), effect(seeds["excess"], base) if record is not records[0] else "",
+            *(spread(seeds[f"excess at equal {which} loss"], 2) for which in ("reasoning", "mean")),
+            spread(seeds["unseen narrative least at"], 0),
+            f"{mid['cosine reasoning']:.3f}, {mid['cosine narrative']:.3f}",
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def spread(values, digits):
+    """Median (least .. greatest)."""
+    mid, low, high = (f"{f(values):.{digits}f}" for f in (np.median, np.min, np.max))
+    return mid if low == high else f"{mid} ({low} .. {high})"
+
+
+def effect(values, base):
+    """Difference of means, and the same over the standard deviation of single seeds, pooled."""
+    pooled = np.sqrt((np.var(values, ddof=1) + np.var(base, ddof=1)) / 2.0)
+    return f"{values.mean() - base.mean():+.2f} ({(values.mean() - base.mean()) / pooled:+.1f} sd)"
+
+
+def escapes(records):
+    """First escapes of small weights, predicted and trained."""
+    lines = [
+        "| cell | W_E's mean square over the norm's eps | predicted, steps | trained | window opens, steps |"
+    ]
+    lines.append("|---|---|---|---|---|")
+    for record in records:
+        cell, said = CELLS[record["cell"]], record["theory"]
+        ratio = "" if cell.norm is None else f"{said['mean square of W_E'] / cell.norm_eps:.2g}"
+        trained = spread(np.array([s["first escape"] for s in record["seeds"]]), 1)
+        opens = spread(np.array([s["opens"] for s in record["seeds"]]) * said["steps an epoch"], 0)
+        lines.append(f"| {record['cell']} | {ratio} | {said['first escape']:.1f} | {trained} | {opens} |")
+    return "\n".join(lines)
+
+
+def picture(found, path):
+    """The bias over the epochs, a panel a cell."""
+    columns = 4
+    figure, panels = plt.subplots(
+        -(-len(found) // columns), columns, figsize=(13.0, 2.7 * -(-len(found) // columns)), layout="constrained",
+        squeeze=False,
+    )  # fmt: skip
+    for panel, (record, curves) in zip(panels.flat, found, strict=False):
+        for gamma, colour in zip(GAMMAS, ("#D55E00", "#0072B2"), strict=True):
+            epoch = curves[gamma]["epoch"][0]
+            band(panel, epoch, bias(curves[gamma]), colour, f"gamma {gamma:g}")
+        ends = [np.median([s[end] for s in record["seeds"]]) for end in ("opens", "closes")]
+        if np.isfinite(ends).all():
+            panel.axvspan(*ends, color="grey", alpha=0.15, lw=0)
+        panel.set(title=record["cell"], xlim=(0.0, epoch[-1]), ylim=(0.0, None))
+    for panel in panels.flat[len(found) :]:
+        panel.axis("off")
+    for row in panels:
+        row[0].set_ylabel("bias dL")
+    for column in panels.T:
+        [p for p in column if p.axison][-1].set_xlabel("epoch")
+    panels[0, 0].legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def write(files, state):
+    """The record, the picture and the tables, from all cells that are whole."""
+    found = [whole for name in CELLS if (whole := evaluate(name, state)) is not None]
+    if not found or found[0][0]["cell"] != "base":
+        raise SystemExit("the base is not trained yet: name it in --cells.")
+    records = [record for record, _ in found]
+    corpora = {name: file.record() for name, file in files.items()}
+    whole = {"corpora": corpora, "base": asdict(BASE), "gammas": GAMMAS, "seeds": SEEDS, "cells": records}
+    (HERE / "figure7.json").write_text(json.dumps(whole, indent=1) + "\n")
+    picture(found, HERE / "figure7.png")
+    fill(HERE / "figures.md", "measure_figure7.py", table(records))
+    fill(HERE / "figures.md", "measure_figure7.py escapes", escapes(records))
 
 
 def main():
     """Train, then write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for option in ("--reasoning", "--narrative", "--state"):
+    for option in (*(f"--{name}" for name in CORPORA), "--state"):
         parser.add_argument(option, type=Path, required=True)
     parser.add_argument("--cells", default=",".join(CELLS))
     asked = parser.parse_args()
-    corpora = {name: Documents.read(getattr(asked, name)).texts for name in ("reasoning", "narrative")}
+    files = {name: Documents.read(getattr(asked, name)) for name in CORPORA}
     asked.state.mkdir(exist_ok=True)
-    for name in asked.cells.split(","):
-        for seed in SEEDS:
-            for gamma in GAMMAS:
-                run_cell(name, gamma, seed, corpora, asked.state)
+    for name in filter(None, asked.cells.split(",")):
+        train_cell(name, {kind: file.texts for kind, file in files.items()}, asked.state)
+    write(files, asked.state)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
