@@ -17,12 +17,15 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from _marked import fill
 
 from smallinit.compare.figures.parts.curves import band
 from smallinit.compare.figures.parts.text_bias import BiasWindow, bias, bias_at_equal_loss
 from smallinit.compare.figures.parts.text_runs import CORPORA
-from smallinit.compare.figures.parts.text_training import TextTraining, text_curves
+from smallinit.compare.figures.parts.text_training import TextTraining, mean_cosine, text_curves
+from smallinit.compare.training.batches import Batches, loss_and_gradient
+from smallinit.compare.training.networks import network
 from smallinit.sim import AdamW
 from smallinit.sim.forecast.escape import PART, predict_escape
 from smallinit.theory.base.crossings import first_crossing
@@ -55,23 +58,20 @@ CELLS = {
 }
 
 
-def train_cell(name, corpora, state):
-    """Train what is lacking of a cell, seed by seed."""
+def train_pair(name, seed, corpora, state):
+    """Train what is lacking of a cell's two trainings."""
     cell = CELLS[name]
     data = cell.data(corpora)
-    for seed in SEEDS:
-        for gamma in GAMMAS:
-            if (kept := kept_at(state, name, gamma, seed)).is_file():
-                continue
-            going, began = kept.with_suffix(".going.npz"), time.perf_counter()
-            run = cell.train(data, gamma, seed, checkpoint=going, resume=True, accept_changes=True)
-            seconds, steps = time.perf_counter() - began, np.asarray(run.steps)
-            more = {"epoch": steps / cell.steps_an_epoch(data), "steps": steps, "seconds": np.array(seconds)}
-            write_npz(kept, text_curves(run, data) | more)
-            going.unlink(missing_ok=True)
-            print(f"{name}, gamma {gamma}, seed {seed}: {seconds:.0f} s", flush=True)
-    if not (kept := state / f"{name.replace(' ', '-')}.json").is_file():
-        kept.write_text(json.dumps(forecast(cell, data)) + "\n")
+    for gamma in GAMMAS:
+        if (kept := kept_at(state, name, gamma, seed)).is_file():
+            continue
+        going, began = kept.with_suffix(".going.npz"), time.perf_counter()
+        run = cell.train(data, gamma, seed, checkpoint=going, resume=True, accept_changes=True)
+        seconds, steps = time.perf_counter() - began, np.asarray(run.steps)
+        more = {"epoch": steps / cell.steps_an_epoch(data), "steps": steps, "seconds": np.array(seconds)}
+        write_npz(kept, text_curves(run, data) | more)
+        going.unlink(missing_ok=True)
+        print(f"{name}, gamma {gamma}, seed {seed}: {seconds:.0f} s", flush=True)
 
 
 def kept_at(state, name, gamma, seed):
@@ -79,32 +79,52 @@ def kept_at(state, name, gamma, seed):
     return state / f"{name.replace(' ', '-')}-{gamma}-{seed}.npz"
 
 
-def forecast(cell, data):
+def forecast(name, corpora, state):
     """What theory says before any training: clocks, the first escape of small weights, what eps is added to."""
-    clocks = {g: float(cell.start(data, g, 0)["W_E"].std()) / cell.learning_rate for g in GAMMAS}
+    if (kept := state / f"{name.replace(' ', '-')}.json").is_file():
+        return
+    cell = CELLS[name]
+    data = cell.data(corpora)
     some = np.zeros(len(data), dtype=bool)
-    for name in CORPORA:
-        rows = np.flatnonzero(data.groups == f"{name}-train")
+    for kind in CORPORA:
+        rows = np.flatnonzero(data.groups == f"{kind}-train")
         some[rows[np.arange(LOOKED_AT) * len(rows) // LOOKED_AT]] = True
-    rule = AdamW(cell.learning_rate, weight_decay=0.0)
-    start = cell.start(data, SMALL, 0)
+    rule, start = AdamW(cell.learning_rate, weight_decay=0.0), cell.start(data, SMALL, 0)
     escape = predict_escape(cell.model(data), subset(data, some), start, rule, when_only=True)
-    found = {"steps an epoch": cell.steps_an_epoch(data), "clock": clocks, "first escape": escape.steps}
-    return found | {"mean square of W_E": float(np.mean(start["W_E"] ** 2))}
+    kept.write_text(json.dumps({"first escape": escape.steps}) + "\n")
 
 
-def evaluate(name, state):
-    """A cell's record and its curves by gamma (seed, n_t); None if it is not whole."""
-    said, files = state / f"{name.replace(' ', '-')}.json", {}
-    for gamma in GAMMAS:
-        paths = [kept_at(state, name, gamma, seed) for seed in SEEDS]
-        if not all(path.is_file() for path in [*paths, said]):
-            return None
-        runs = [np.load(path) for path in paths]
-        files[gamma] = {key: np.stack([run[key] for run in runs]) for key in runs[0].files}
-    seeds = [of_seed({g: {k: v[i] for k, v in files[g].items()} for g in GAMMAS}) for i in range(len(SEEDS))]
+def clocks(cell, data):
+    """Steps in which AdamW can move a weight by its own size, by gamma; steps an epoch; the mean square of W_E."""
+    sizes = {gamma: float(cell.start(data, gamma, 0)["W_E"].std()) for gamma in GAMMAS}
+    found = {"clock": {str(gamma): size / cell.learning_rate for gamma, size in sizes.items()}}
+    return found | {"steps an epoch": cell.steps_an_epoch(data), "mean square of W_E": sizes[SMALL] ** 2}
+
+
+def first_step(cell, data, seed):
+    """Mean cosines of the directions in which AdamW's first step moves each corpus's own words, small weights."""
+    model, start = cell.model(data), cell.start(data, SMALL, seed)
+    net = network(model, start, torch.float64)
+    loss_and_gradient(net, Batches(model, data, torch.float64, None, 0).full())
+    direction = np.sign(dict(net.named_parameters())["W_E"].grad.numpy())
+    return {name: mean_cosine(direction[data.token_groups[name]]) for name in CORPORA}
+
+
+def evaluate(name, state, corpora):
+    """A cell's record and its curves by gamma (seed, n_t); None if no seed of it is whole."""
+    whole = [s for s in SEEDS if all(kept_at(state, name, gamma, s).is_file() for gamma in GAMMAS)]
+    if not whole:
+        return None
+    runs = {g: [dict(np.load(kept_at(state, name, g, seed))) for seed in whole] for g in GAMMAS}
+    data, theory = CELLS[name].data(corpora), state / f"{name.replace(' ', '-')}.json"
+    seeds = []
+    for i, seed in enumerate(whole):
+        first = {f"cosine {kind}, first step": x for kind, x in first_step(CELLS[name], data, seed).items()}
+        seeds.append({"seed": seed} | of_seed({gamma: runs[gamma][i] for gamma in GAMMAS}) | first)
+    said = clocks(CELLS[name], data) | (json.loads(theory.read_text()) if theory.is_file() else {})
     changed = {k: v for k, v in asdict(CELLS[name]).items() if v != asdict(BASE)[k]}
-    return {"cell": name, "changed": changed, "theory": json.loads(said.read_text()), "seeds": seeds}, files
+    curves = {g: {key: np.stack([run[key] for run in some]) for key in some[0]} for g, some in runs.items()}
+    return {"cell": name, "changed": changed, "theory": said, "seeds": seeds}, curves
 
 
 def of_seed(curves):
@@ -142,9 +162,9 @@ def of_seed(curves):
 
 
 HEAD = (
-    "| cell | small weights overturned at | large ones at | window opens | closes | dL large : small at its middle "
-    "| excess there | against base | at equal loss of reasoning | at equal mean loss | unseen stories best at "
-    "| cosines |",
+    "| cell | seeds | small weights overturned at | large ones at | window opens | closes "
+    "| dL large : small at its middle | excess there | against base | at equal loss of reasoning "
+    "| at equal mean loss | unseen stories best at |",
     "|---|---|---|---|---|---|---|---|---|---|---|---|",
 )
 
@@ -159,12 +179,12 @@ def table(records):
         mid = {key: float(np.median(values)) for key, values in seeds.items()}
         last = "> " * bool(seeds["still_open"].any())
         cells = (
-            record["cell"], f"{clock[str(SMALL)]:.1f}", f"{clock[str(LARGE)]:.0f}", spread(seeds["opens"], 1),
+            record["cell"], str(len(record["seeds"])), f"{clock[str(SMALL)]:.1f}",
+            f"{clock[str(LARGE)]:.0f}", spread(seeds["opens"], 1),
             last + spread(seeds["closes"], 0), f"{mid['dL large']:.2f} : {mid['dL small']:.2f}",
             spread(seeds["excess"], 2), effect(seeds["excess"], base) if record is not records[0] else "",
             *(spread(seeds[f"excess at equal {which} loss"], 2) for which in ("reasoning", "mean")),
             spread(seeds["unseen narrative least at"], 0),
-            f"{mid['cosine reasoning']:.3f}, {mid['cosine narrative']:.3f}",
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -178,6 +198,8 @@ def spread(values, digits):
 
 def effect(values, base):
     """Difference of means, and the same over the standard deviation of single seeds, pooled."""
+    if len(values) < 2:
+        return f"{values.mean() - base.mean():+.2f}"
     pooled = np.sqrt((np.var(values, ddof=1) + np.var(base, ddof=1)) / 2.0)
     return f"{values.mean() - base.mean():+.2f} ({(values.mean() - base.mean()) / pooled:+.1f} sd)"
 
@@ -193,7 +215,24 @@ def escapes(records):
         ratio = "" if cell.norm is None else f"{said['mean square of W_E'] / cell.norm_eps:.2g}"
         trained = spread(np.array([s["first escape"] for s in record["seeds"]]), 1)
         opens = spread(np.array([s["opens"] for s in record["seeds"]]) * said["steps an epoch"], 0)
-        lines.append(f"| {record['cell']} | {ratio} | {said['first escape']:.1f} | {trained} | {opens} |")
+        predicted = f"{said['first escape']:.1f}" if "first escape" in said else ""
+        lines.append(f"| {record['cell']} | {ratio} | {predicted} | {trained} | {opens} |")
+    return "\n".join(lines)
+
+
+def cosines(records):
+    """Mean cosines of own words, small weights: the paper's corpora differ by them."""
+    lines = [
+        "| cell | reasoning: first step | trained | narrative: first step | trained |",
+        "|---|---|---|---|---|",
+    ]
+    for record in records:
+        cells = [
+            spread(np.array([s[f"cosine {name}{when}"] for s in record["seeds"]]), 3)
+            for name in CORPORA
+            for when in (", first step", "")
+        ]
+        lines.append(f"| {record['cell']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -216,15 +255,16 @@ def picture(found, path):
         panel.axis("off")
     for row in panels:
         row[0].set_ylabel("bias dL")
-    for column in panels.T:
-        [p for p in column if p.axison][-1].set_xlabel("epoch")
+    for column in panels[:, : len(found)].T:
+        [panel for panel in column if panel.axison][-1].set_xlabel("epoch")
     panels[0, 0].legend(fontsize=8)
     figure.savefig(path, dpi=110)
 
 
 def write(files, state):
     """The record, the picture and the tables, from all cells that are whole."""
-    found = [whole for name in CELLS if (whole := evaluate(name, state)) is not None]
+    texts = {name: file.texts for name, file in files.items()}
+    found = [whole for name in CELLS if (whole := evaluate(name, state, texts)) is not None]
     if not found or found[0][0]["cell"] != "base":
         raise SystemExit("the base is not trained yet: name it in --cells.")
     records = [record for record, _ in found]
@@ -234,6 +274,7 @@ def write(files, state):
     picture(found, HERE / "figure7.png")
     fill(HERE / "figures.md", "measure_figure7.py", table(records))
     fill(HERE / "figures.md", "measure_figure7.py escapes", escapes(records))
+    fill(HERE / "figures.md", "measure_figure7.py cosines", cosines(records))
 
 
 def main():
@@ -245,8 +286,15 @@ def main():
     asked = parser.parse_args()
     files = {name: Documents.read(getattr(asked, name)) for name in CORPORA}
     asked.state.mkdir(exist_ok=True)
-    for name in filter(None, asked.cells.split(",")):
-        train_cell(name, {kind: file.texts for kind, file in files.items()}, asked.state)
+    texts, names = (
+        {kind: file.texts for kind, file in files.items()},
+        list(filter(None, asked.cells.split(","))),
+    )
+    for seed in SEEDS:
+        for name in names:
+            train_pair(name, seed, texts, asked.state)
+        for name in names:
+            forecast(name, texts, asked.state)
     write(files, asked.state)
 
 

@@ -107,11 +107,11 @@ def text_curves(trained: Trajectory, data: Dataset) -> dict[str, np.ndarray]:
         found |= {f"held out/{name}": np.asarray(trained[f"loss/{name}-test"]) for name in CORPORA}
     for name in CORPORA:
         words = data.token_groups.get(name, np.array([], dtype=np.int64))
-        found[f"cosine/{name}"] = np.array([_mean_cosine(w[words]) for w in trained.weights["W_E"]])
+        found[f"cosine/{name}"] = np.array([mean_cosine(w[words]) for w in trained.weights["W_E"]])
     return found
 
 
-def _mean_cosine(rows: np.ndarray) -> float:
-    """Over pairs of different rows; nan of fewer than two."""
+def mean_cosine(rows: np.ndarray) -> float:
+    """Mean over pairs of different rows (m, d); nan of fewer than two."""
     n = len(rows)
     return float((cosine_matrix(rows).sum() - n) / (n * (n - 1))) if n > 1 else float("nan")
