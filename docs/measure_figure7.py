@@ -1,4 +1,4 @@
-"""What the sign of figure 7 depends on: a designed experiment on two corpora of one's own; tables of docs/figures.md.
+"""What the sign of figure 7 depends on: a designed experiment on two corpora of one's own; tables of docs/figure7.md.
 
 `python docs/measure_figure7.py --reasoning PATH --narrative PATH --state FOLDER` trains what is not in the folder yet:
 one factor at a time from a base, the largest and the smallest of the paper's exponents, three seeds each; an hour and a
@@ -22,7 +22,7 @@ from _marked import fill
 
 from smallinit.compare.figures.parts.curves import band
 from smallinit.compare.figures.parts.text_bias import BiasWindow, bias, bias_at_equal_loss
-from smallinit.compare.figures.parts.text_runs import CORPORA
+from smallinit.compare.figures.parts.text_runs import CORPORA, generated
 from smallinit.compare.figures.parts.text_training import TextTraining, mean_cosine, text_curves
 from smallinit.compare.training.batches import Batches, loss_and_gradient
 from smallinit.compare.training.networks import network
@@ -54,14 +54,20 @@ CELLS = {
     "no norm": replace(BASE, norm=None),
     "convention rows": replace(BASE, convention="rows"),
     "tied": replace(BASE, tied=True),
+    "generated corpora": BASE,
     "tied and every word": replace(BASE, tied=True, vocabulary=100_000, epochs=40),
 }
 
 
+def data_of(name, corpora):
+    """What a cell is trained on."""
+    cell = CELLS[name]
+    return cell.data(generated(cell.documents + cell.held_out) if name.startswith("generated") else corpora)
+
+
 def train_pair(name, seed, corpora, state):
     """Train what is lacking of a cell's two trainings."""
-    cell = CELLS[name]
-    data = cell.data(corpora)
+    cell, data = CELLS[name], data_of(name, corpora)
     for gamma in GAMMAS:
         if (kept := kept_at(state, name, gamma, seed)).is_file():
             continue
@@ -83,8 +89,7 @@ def forecast(name, corpora, state):
     """What theory says before any training: clocks, the first escape of small weights, what eps is added to."""
     if (kept := state / f"{name.replace(' ', '-')}.json").is_file():
         return
-    cell = CELLS[name]
-    data = cell.data(corpora)
+    cell, data = CELLS[name], data_of(name, corpora)
     some = np.zeros(len(data), dtype=bool)
     for kind in CORPORA:
         rows = np.flatnonzero(data.groups == f"{kind}-train")
@@ -102,12 +107,18 @@ def clocks(cell, data):
 
 
 def first_step(cell, data, seed):
-    """Mean cosines of the directions in which AdamW's first step moves each corpus's own words, small weights."""
+    """Mean cosines of the directions in which AdamW's first step moves words, small weights.
+
+    Of each corpus's own words, and of the rarer and the more frequent half of those of the narrative corpus.
+    """
     model, start = cell.model(data), cell.start(data, SMALL, seed)
     net = network(model, start, torch.float64)
     loss_and_gradient(net, Batches(model, data, torch.float64, None, 0).full())
     direction = np.sign(dict(net.named_parameters())["W_E"].grad.numpy())
-    return {name: mean_cosine(direction[data.token_groups[name]]) for name in CORPORA}
+    words = {name: data.token_groups[name] for name in CORPORA}
+    ranked = words["narrative"][np.argsort(data.occurrences[words["narrative"]], kind="stable")]
+    words |= {"rare": ranked[: len(ranked) // 2], "frequent": ranked[len(ranked) // 2 :]}
+    return {name: mean_cosine(direction[some]) for name, some in words.items()}
 
 
 def evaluate(name, state, corpora):
@@ -116,7 +127,7 @@ def evaluate(name, state, corpora):
     if not whole:
         return None
     runs = {g: [dict(np.load(kept_at(state, name, g, seed))) for seed in whole] for g in GAMMAS}
-    data, theory = CELLS[name].data(corpora), state / f"{name.replace(' ', '-')}.json"
+    data, theory = data_of(name, corpora), state / f"{name.replace(' ', '-')}.json"
     seeds = []
     for i, seed in enumerate(whole):
         first = {f"cosine {kind}, first step": x for kind, x in first_step(CELLS[name], data, seed).items()}
@@ -164,8 +175,8 @@ def of_seed(curves):
 HEAD = (
     "| cell | seeds | small weights overturned at | large ones at | window opens | closes "
     "| dL large : small at its middle | excess there | against base | at equal loss of reasoning "
-    "| at equal mean loss | unseen stories best at |",
-    "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    "| at equal mean loss | unseen stories best at | learnt by heart at closing |",
+    "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
 )
 
 
@@ -184,7 +195,7 @@ def table(records):
             last + spread(seeds["closes"], 0), f"{mid['dL large']:.2f} : {mid['dL small']:.2f}",
             spread(seeds["excess"], 2), effect(seeds["excess"], base) if record is not records[0] else "",
             *(spread(seeds[f"excess at equal {which} loss"], 2) for which in ("reasoning", "mean")),
-            spread(seeds["unseen narrative least at"], 0),
+            spread(seeds["unseen narrative least at"], 0), spread(seeds["learnt by heart at closing"], 1),
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -221,18 +232,19 @@ def escapes(records):
 
 
 def cosines(records):
-    """Mean cosines of own words, small weights: the paper's corpora differ by them."""
+    """Mean cosines of own words, small weights: at the first step, as the gradient at the start has it, and trained."""
     lines = [
-        "| cell | reasoning: first step | trained | narrative: first step | trained |",
-        "|---|---|---|---|---|",
+        "| cell | reasoning words: first step | trained | narrative words: first step | rarer half | the other half "
+        "| trained |",
+        "|---|---|---|---|---|---|---|",
     ]
+    columns = (
+        "reasoning, first step", "reasoning", "narrative, first step", "rare, first step", "frequent, first step",
+        "narrative",
+    )  # fmt: skip
     for record in records:
-        cells = [
-            spread(np.array([s[f"cosine {name}{when}"] for s in record["seeds"]]), 3)
-            for name in CORPORA
-            for when in (", first step", "")
-        ]
-        lines.append(f"| {record['cell']} | {' | '.join(cells)} |")
+        found = [np.array([s[f"cosine {column}"] for s in record["seeds"]]) for column in columns]
+        lines.append(f"| {record['cell']} | {' | '.join(spread(values, 3) for values in found)} |")
     return "\n".join(lines)
 
 
@@ -272,9 +284,9 @@ def write(files, state):
     whole = {"corpora": corpora, "base": asdict(BASE), "gammas": GAMMAS, "seeds": SEEDS, "cells": records}
     (HERE / "figure7.json").write_text(json.dumps(whole, indent=1) + "\n")
     picture(found, HERE / "figure7.png")
-    fill(HERE / "figures.md", "measure_figure7.py", table(records))
-    fill(HERE / "figures.md", "measure_figure7.py escapes", escapes(records))
-    fill(HERE / "figures.md", "measure_figure7.py cosines", cosines(records))
+    fill(HERE / "figure7.md", "measure_figure7.py", table(records))
+    fill(HERE / "figure7.md", "measure_figure7.py escapes", escapes(records))
+    fill(HERE / "figure7.md", "measure_figure7.py cosines", cosines(records))
 
 
 def main():

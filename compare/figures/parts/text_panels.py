@@ -110,7 +110,7 @@ def _unseen(panel: Any, arrays: Mapping[str, np.ndarray]) -> None:
             label=f"{name}, unseen",
         )  # fmt: skip
     _log_losses(panel, "f: seen and unseen documents, gamma 0.8")
-    panel.legend(fontsize=8, loc="upper right")
+    panel.legend(fontsize=8, loc="lower left")
 
 
 def _correlations(panel: Any, arrays: Mapping[str, np.ndarray]) -> None:
