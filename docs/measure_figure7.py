@@ -26,8 +26,9 @@ from smallinit.compare.figures.parts.text_runs import CORPORA, generated
 from smallinit.compare.figures.parts.text_training import TextTraining, mean_cosine, text_curves
 from smallinit.compare.training.batches import Batches, loss_and_gradient
 from smallinit.compare.training.networks import network
-from smallinit.sim import AdamW
-from smallinit.sim.forecast.escape import PART, predict_escape
+from smallinit.sim import AdamW, integrate
+from smallinit.sim.forecast.escape import PART
+from smallinit.theory import derive
 from smallinit.theory.base.crossings import first_crossing
 from smallinit.theory.base.disk.npz import write_npz
 from smallinit.theory.data.corpora.documents import Documents
@@ -36,7 +37,7 @@ from smallinit.theory.data.interventions import subset
 HERE = Path(__file__).parent
 LARGE, SMALL = GAMMAS = (0.3, 0.8)  # weights
 SEEDS = (0, 1, 2)
-LOOKED_AT = 8  # documents of each corpus from whose statistics the first escape is predicted
+LOOKED_AT, MOST_LOOKED_FOR = 4, 256  # documents of each corpus that it is predicted from; steps
 BASE = TextTraining(
     documents=100, held_out=25, vocabulary=500, n_ctx=80, d_model=64, d_head=32, d_mlp=128, epochs=80, saved=33,
     learning_rate=3e-4, batch_size=10,
@@ -86,17 +87,30 @@ def kept_at(state, name, gamma, seed):
 
 
 def forecast(name, corpora, state):
-    """What theory says before any training: clocks, the first escape of small weights, what eps is added to."""
-    if (kept := state / f"{name.replace(' ', '-')}.json").is_file():
+    """Step of the first escape of small weights, by the softmax closure under AdamW's own steps."""
+    if (kept := escape_at(state, name)).is_file():
         return
     cell, data = CELLS[name], data_of(name, corpora)
     some = np.zeros(len(data), dtype=bool)
     for kind in CORPORA:
         rows = np.flatnonzero(data.groups == f"{kind}-train")
         some[rows[np.arange(LOOKED_AT) * len(rows) // LOOKED_AT]] = True
-    rule, start = AdamW(cell.learning_rate, weight_decay=0.0), cell.start(data, SMALL, 0)
-    escape = predict_escape(cell.model(data), subset(data, some), start, rule, when_only=True)
-    kept.write_text(json.dumps({"first escape": escape.steps}) + "\n")
+    rule, start, seen = (
+        AdamW(cell.learning_rate, weight_decay=0.0),
+        cell.start(data, SMALL, 0),
+        subset(data, some),
+    )
+    flow, steps, found = derive(cell.model(data), "softmax"), 16, np.inf
+    while not np.isfinite(found) and steps <= MOST_LOOKED_FOR:
+        path = integrate(flow, seen, start, steps=steps, optimizer=rule, save_at=steps)
+        found, steps = first_crossing(path.steps, path["loss"], (1.0 - PART) * path["loss"][0]), 4 * steps
+    kept.write_text(json.dumps({"first escape": float(found)}) + "\n")
+    print(f"{name}: first escape predicted at step {found:.1f}", flush=True)
+
+
+def escape_at(state, name):
+    """Where the prediction of a cell is kept."""
+    return state / f"{name.replace(' ', '-')}.escape.json"
 
 
 def clocks(cell, data):
@@ -127,7 +141,7 @@ def evaluate(name, state, corpora):
     if not whole:
         return None
     runs = {g: [dict(np.load(kept_at(state, name, g, seed))) for seed in whole] for g in GAMMAS}
-    data, theory = data_of(name, corpora), state / f"{name.replace(' ', '-')}.json"
+    data, theory = data_of(name, corpora), escape_at(state, name)
     seeds = []
     for i, seed in enumerate(whole):
         first = {f"cosine {kind}, first step": x for kind, x in first_step(CELLS[name], data, seed).items()}
@@ -250,9 +264,9 @@ def cosines(records):
 
 def picture(found, path):
     """The bias over the epochs, a panel a cell."""
-    columns = 4
+    columns = 5
     figure, panels = plt.subplots(
-        -(-len(found) // columns), columns, figsize=(13.0, 2.7 * -(-len(found) // columns)), layout="constrained",
+        -(-len(found) // columns), columns, figsize=(15.0, 2.7 * -(-len(found) // columns)), layout="constrained",
         squeeze=False,
     )  # fmt: skip
     for panel, (record, curves) in zip(panels.flat, found, strict=False):
@@ -262,7 +276,7 @@ def picture(found, path):
         ends = [np.median([s[end] for s in record["seeds"]]) for end in ("opens", "closes")]
         if np.isfinite(ends).all():
             panel.axvspan(*ends, color="grey", alpha=0.15, lw=0)
-        panel.set(title=record["cell"], xlim=(0.0, epoch[-1]), ylim=(0.0, None))
+        panel.set(title=record["cell"], xlim=(0.0, epoch[-1]))
     for panel in panels.flat[len(found) :]:
         panel.axis("off")
     for row in panels:
