@@ -3,12 +3,13 @@
 ``python docs/measure_figures.py`` runs ``smallinit figure NAME --size small`` for each, with seeds that no size, rate
 or bound was chosen on, writes ``figures/NAME.png`` and ``figures/NAME.json`` beside this file and the tables between
 the marker comments of ``figures.md``; names as arguments run these alone and keep the others' files, ``none`` writes
-the tables alone.
+the tables alone. Figure 7 takes ``--reasoning PATH --narrative PATH`` in place of its generated corpora, with which its
+recorded run was made.
 """
 
+import argparse
 import json
 import re
-import sys
 import time
 from importlib import import_module
 from pathlib import Path
@@ -93,18 +94,29 @@ def present():
     return found
 
 
-def compute(name):
+def compute(name, options):
     """Run the command and keep its picture and its record."""
     with TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         began, worked = time.perf_counter(), time.process_time()
-        code = run(["figure", name, "--seeds", SEEDS.get(name, OTHERS), "--out", str(out)])
+        code = run(["figure", name, "--seeds", SEEDS.get(name, OTHERS), "--out", str(out), *options])
         if code:
             raise SystemExit(code)
         taken = {"seconds": time.perf_counter() - began, "processor_seconds": time.process_time() - worked}
         record = json.loads((out / "figure.json").read_text()) | taken
         (FOLDER / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
         copyfile(out / "figure.png", FOLDER / f"{name}.png")
+
+
+def corpora(record):
+    """Return which files a figure was computed from, if any."""
+    given = record["settings"].get("corpora", {})
+    files = {kind: corpus for kind, corpus in given.items() if isinstance(corpus, dict)}
+    said = [
+        f"{kind}: {file['file']}, {file['documents']} documents, SHA-256 {file['sha256'][:12]}.."
+        for kind, file in files.items()
+    ]
+    return f" {'; '.join(said)}." if said else ""
 
 
 def section(name):
@@ -114,7 +126,7 @@ def section(name):
     lines = [
         f"## Figure {name.upper()}: {record['title']}", "", f"![{record['title']}](figures/{name}.png)", "",
         record["caption"], "",
-        f"Seeds {', '.join(map(str, seeds))}; one value per seed. {_time(record)}.",
+        f"Seeds {', '.join(map(str, seeds))}; one value per seed. {_time(record)}.{corpora(record)}",
         "",
         "| claim | statistic | values | |", "|---|---|---|---|",
     ]  # fmt: skip
@@ -188,11 +200,18 @@ def matched():
     return "\n".join(lines)
 
 
-def main(names):
+def main():
     """Compute the named figures, or all, then write the page's tables from all records."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=present())
+    for corpus in ("--reasoning", "--narrative"):
+        parser.add_argument(corpus)
+    asked = parser.parse_args()
+    given = {"--reasoning": asked.reasoning, "--narrative": asked.narrative}
+    files = [word for option, path in given.items() if path for word in (option, path)]
     FOLDER.mkdir(exist_ok=True)
-    for name in [] if names == ["none"] else names or present():
-        compute(name)
+    for name in [] if asked.names == ["none"] else asked.names:
+        compute(name, files if name == "7" else [])
     recorded = [name for name in NAMES if (FOLDER / f"{name}.json").is_file()]
     fill(PAGE, "measure_figures.py", "\n".join(section(name) for name in recorded))
     fill(PAGE, "measure_figures.py claims", all_claims(recorded))
@@ -200,4 +219,4 @@ def main(names):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
