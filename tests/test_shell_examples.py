@@ -47,8 +47,6 @@ SHORTER = {
 # The sweep file has 25 x 400 points: here, 3 x 3.
 SWEEP = {"num = 25": "num = 3", '"0-399"': '"0-2"'}
 NOT_RUN = {
-    "git clone": "fetches the repository",
-    "cd smallinit": "goes where that lies",
     ". .venv/bin/activate": "changes the shell that it is typed into",
     "make setup": "installs an environment",
     "make test": "runs this suite",
@@ -89,6 +87,8 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "docs").mkdir()
     experiment = re.search(r"```toml\n(.*?)```", (ROOT / "docs" / "experiments.md").read_text(), re.S)
     (tmp_path / "mine.toml").write_text(experiment[1])
+    table = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (tmp_path / "mine.csv").write_text(table[1])
     for corpus in ("proofs.txt", "stories.txt"):
         (tmp_path / corpus).write_text(("word " * 100 + "\n") * 10)
     for copy in (tmp_path / "phase.toml", tmp_path / "docs" / "phase.toml"):
