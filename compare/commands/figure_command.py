@@ -18,11 +18,12 @@ from ...theory.base.errors import InputError
 from ...theory.base.folders import check_folder
 from ...theory.base.records import record_bytes
 from ...theory.base.validate import did_you_mean
+from ...theory.base.waiting import waiting
 from ..experiment.values import parse_tokens
 from . import tables as report
 from .experiments import save
 from .flags import AcceptChanges, Overwrite
-from .terminal import interruptible, note
+from .terminal import interruptible
 
 if TYPE_CHECKING:
     from ..figures.arguments import FigureState
@@ -69,7 +70,8 @@ def figure(
     options = {} if text is None else {"text": narrative_file(name, text)}
     folder = check_folder(out if out is not None else Path("results") / f"figure-{name}", overwrite)
     with kept_state(folder, accept_changes) as state:
-        result = import_module(module).run(size, chosen, note, state=state, **options)
+        with waiting(f"figure {name}") as wait:
+            result = import_module(module).run(size, chosen, wait.say, state=state, **options)
         print(f"figure {result.name}: {result.title}\n\n{statistics_table(result)}\n")
         save(folder, overwrite, figure_writers(result, size, chosen, changes_of(state)))
 

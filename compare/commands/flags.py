@@ -14,6 +14,7 @@ from ..experiment.schema import fields
 
 SHORT = {
     "task.seed": (),
+    "data.file": ("--data",),
     "init.gamma": ("--gamma",),
     "init.seed": ("--seed",),
     "theory.closures": ("--closure",),

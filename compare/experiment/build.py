@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...theory.base.disk.npz import read_arrays
-from ...theory.base.errors import InputError
+from ...theory.base.errors import FieldError, InputError
 from .layers import Loaded, refused
 from .moving import build_optimizer, build_schedule
-from .sections import Task
+from .sections import Data, Task, alternatives
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 ARRAYS = ("sequences", "labels")
 OPTIONAL_ARRAYS = ("weights", "groups", "held_out")
+TABLES = (".csv", ".tsv", ".jsonl")
+# End of a file's name -> keys of [data] that say how it is read.
+DATA_KEYS = {".txt": ("n_ctx", "vocab_size", "held_out"), **dict.fromkeys(TABLES, ("label",))}
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,14 @@ class Built:
         """Derive every closure."""
         return derive_flows(self.loaded, self.model)
 
-    def integrate(self, flow: Flow, throw: bool = True, max_seconds: float | None = None) -> Trajectory:
-        """Move the weights by one flow, saved where training is, within a wall-clock limit."""
+    def integrate(
+        self,
+        flow: Flow,
+        throw: bool = True,
+        max_seconds: float | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Trajectory:
+        """Move the weights by one flow, saved where training is, within a wall-clock limit; see `integrate`."""
         from ...sim.integration.integrate import integrate
 
         experiment = self.loaded.experiment
@@ -84,6 +93,7 @@ class Built:
                 method=theory.method,
                 throw=throw,
                 max_seconds=max_seconds,
+                progress=progress,
                 **options,
             )
 
@@ -104,7 +114,7 @@ class Built:
         options["batch_size"] = self.batch_size()
         with refused(self.loaded, "training"):
             if training.measure_on is not None:
-                options["measure_on"] = read_dataset(training.measure_on, self.model.d_vocab)
+                options["measure_on"] = self._measured_on(training.measure_on)
             if training.checkpoint is not None:
                 options |= {
                     "checkpoint": training.checkpoint,
@@ -123,6 +133,10 @@ class Built:
                 throw=throw,
                 **options,
             )
+
+    def _measured_on(self, file: str) -> Dataset:
+        """The data of `measure_on`: tokens mean there what they mean in those of training."""
+        return read_dataset(file, self.model.d_vocab, vocabulary=self.data.vocabulary)
 
     def optimizer(self) -> Optimizer:
         """What moves the weights, of training and, unless gradient flow does, of theory."""
@@ -211,13 +225,49 @@ def build_data(loaded: Loaded) -> Dataset:
         with refused(loaded, "task"):
             return task.dataset() if count is None else task.sampled(count)
     with refused(loaded, "data"):
-        return read_dataset(experiment.data.file, experiment.model.d_vocab)
+        return read_dataset(experiment.data.file, experiment.model.d_vocab, experiment.data)
 
 
-def read_dataset(file: str, d_vocab: int | None) -> Dataset:
-    """Read sequences and labels from an .npz; the vocabulary is as large as they need if `d_vocab` is None."""
+def read_dataset(
+    file: str, d_vocab: int | None, spec: Data | None = None, vocabulary: Sequence[str] | None = None
+) -> Dataset:
+    """Read sequences and labels by what the file's name ends in: .npz, .csv, .tsv, .jsonl or .txt.
+
+    Parameters
+    ----------
+    file : str
+        Where.
+    d_vocab : int or None
+        Size of the vocabulary; as large as the file needs if None.
+    spec : Data, optional
+        What else the experiment says of its data.
+    vocabulary : sequence of str, optional
+        Names of the tokens of other data, which are to be these.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, with the line and the remedy.
+    """
     from ...theory.data.dataset import Dataset
 
+    if not Path(file).exists():
+        raise InputError(f"there is no file {file!r}: give the path of a table, a text or an .npz.")
+    suffix = Path(file).suffix.lower()
+    options: dict[str, Any] = {} if spec is None else spec.options
+    if unfit := [key for key in options if key not in DATA_KEYS.get(suffix, ())]:
+        fitting = [end for end, keys in DATA_KEYS.items() if unfit[0] in keys]
+        raise FieldError(
+            unfit[0], f"goes with {alternatives(fitting)} and the data are {file!r}: leave it out."
+        )
+    if suffix == ".txt":
+        options.setdefault("vocab_size", d_vocab)
+        if "n_ctx" not in options:
+            raise FieldError("n_ctx", "is missing: set the number of words in a window of the text.")
+        return Dataset.from_text(file, **options)
+    if suffix in TABLES:
+        read = Dataset.from_jsonl if suffix == ".jsonl" else Dataset.from_csv
+        return read(file, d_vocab=d_vocab, vocabulary=vocabulary, **options)
     arrays = read_arrays(Path(file), ARRAYS, OPTIONAL_ARRAYS)
     return Dataset(
         arrays["sequences"],

@@ -107,7 +107,23 @@ class Task(Section):
 class Data(Section):
     """The user's own sequences, in place of a task."""
 
-    file: File = Field(description="An .npz with sequences, labels (weights, groups, held_out).")
+    file: File = Field(
+        description="A table (.csv, .tsv, .jsonl), a text (.txt), or an .npz with sequences, labels (weights, groups, "
+        "held_out)."
+    )
+    label: str | None = Field(default=None, description="Column of the labels of a table; label if absent.")
+    n_ctx: int | None = Field(default=None, ge=1, le=4096, description="Words in a window of a text.")
+    vocab_size: int | None = Field(
+        default=None, ge=2, le=2**20, description="Words of a text that are tokens; all if absent."
+    )
+    held_out: float | None = Field(
+        default=None, ge=0, lt=1, description="Part at the end of a text that is held out; none if absent."
+    )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is said of how the file is read."""
+        return self.model_dump(exclude={"file"}, exclude_none=True)
 
 
 class ModelSpec(Section):

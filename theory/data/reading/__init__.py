@@ -1,0 +1,1 @@
+"""Tables of sequences and labels, from files and frames."""
