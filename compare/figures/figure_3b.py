@@ -32,6 +32,7 @@ HALF = "flow time at which a group's loss has lost half of its own drop from 0 t
 # Flow times: some eight blow-up times of the leading order at gamma 0.8, so that reasoning is learnt by the end.
 ENDS = {"small": 300.0, "paper": 1500.0}
 WIDTHS = {"small": (100, 100), "paper": (200, 200)}
+DTYPES = {"small": "float64", "paper": "float32"}  # of training; curves need no more
 TASKS = {
     "small": partial(CompositeTask, range(11, 31), range(1, 6), range(6, 11), masked=((6, 8), (8, 6))),
     "paper": partial(paper_task, 3),
@@ -77,10 +78,11 @@ def run(
     for gamma in GAMMAS:
         for seed in seeds:
             tell(progress, f"figure 3b: gamma {gamma:g}, seed {seed} ...")
-            pairs[gamma].append(_pair(model, data, gamma, seed, ENDS[size], state))
+            pairs[gamma].append(_pair(model, data, gamma, seed, size, state))
     settings = {
         "model": dict(model.spec()), "sequences": len(data.labels), "gammas": GAMMAS, "seeds": list(seeds),
         "optimizer": "gd, full batch", "learning_rate": RATE, "t1": ENDS[size], "closure": "softmax",
+        "dtype": DTYPES[size],
         "left open by the paper": "activation (tanh), hidden width, optimiser of the theory's counterpart (GD)",
     }  # fmt: skip
     arrays = {
@@ -99,10 +101,19 @@ def run(
     )
 
 
-def _pair(model: EmbMLP, data: Any, gamma: float, seed: int, end: float, state: FigureState | None) -> Pair:
-    start, steps = model.init(gamma, seed), round(end / RATE)
+def _pair(model: EmbMLP, data: Any, gamma: float, seed: int, size: str, state: FigureState | None) -> Pair:
+    start, end = model.init(gamma, seed), ENDS[size]
     kept = resumable(state, gamma, seed)
-    trained = train(model, data, start, learning_rate=RATE, steps=steps, save_at=SAVED, **kept)
+    trained = train(
+        model,
+        data,
+        start,
+        learning_rate=RATE,
+        steps=round(end / RATE),
+        save_at=SAVED,
+        dtype=DTYPES[size],
+        **kept,
+    )
     theory = integrate(derive(model, "softmax"), data, start, t1=end, save_at=trained.t)
     names = [f"{kind}/{group}" for kind in ("loss", "accuracy") for group in GROUPS]
     left = theory.left_range.get("pre-activations", float("inf"))

@@ -19,6 +19,7 @@ from ...theory.algebra.sizes import dimension_sizes
 from ...theory.flows.powers import model_logits
 from ...theory.models.model import Model
 from .decoder_network import DecoderNetwork
+from .decoders.closure_decoder import ClosureDecoder, ClosureDecoderNetwork
 from .torch_expression import evaluate
 from .twin import Network
 
@@ -146,6 +147,7 @@ TWINS: dict[type, type[Network]] = {
     theory.ScalarClassifier: ScalarClassifierNetwork,
     theory.AttentionOnly: AttentionOnlyNetwork,
     theory.Decoder: DecoderNetwork,
+    ClosureDecoder: ClosureDecoderNetwork,
 }
 
 

@@ -72,12 +72,12 @@ def test_a_figure_is_computed_written_and_told(stub, tmp_path, capsys):
         (["figure", "4", "--seeds", "1,1"], "must name at least one seed, and none twice"),
         (["figure", "4", "--size", "huge"], "small"),
         (
-            ["figure", "3b", "--text", "a.txt"],
-            "`--text` is figure 7's narrative corpus: leave it out for figure 3b.",
+            ["figure", "3b", "--reasoning", "a.txt"],
+            "`--reasoning` is a corpus of figure 7: leave it out for figure 3b.",
         ),
         (
-            ["figure", "7", "--text", "a.txt"],
-            "`--text`: there is no file a.txt: give the path of a text file.",
+            ["figure", "7", "--narrative", "a.txt"],
+            "`--narrative`: there is no file a.txt: give the path of a text file.",
         ),
     ],
 )

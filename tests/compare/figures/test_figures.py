@@ -165,6 +165,20 @@ def test_the_early_moment_is_before_the_late_one(when, monkeypatch):
     assert np.isfinite(one.off("late", both))
 
 
+def test_a_higher_closure_goes_up_to_the_last_moment_and_is_nearer():
+    task = CompositeTask(**TINY)
+    data, model = task.dataset(), figure_4.EmbMLP(task.d_vocab, 12, 12)
+    start = model.init(0.6, 0)
+    one = _embeddings.embeddings(model, data, start, 0.5, 40.0, {"early": 0.05}, "activation=5")
+    both, k = np.array([*task.memory_anchors, *task.reasoning_anchors]), one.place("early")
+    assert 0 < k < len(one.t) - 1
+    assert np.isfinite(one.higher[: k + 1]).all()
+    assert np.isnan(one.higher[k + 1 :]).all()
+    assert one.off("early", both, "higher") < 0.7 * one.off("early", both)
+    plain = _embeddings.embeddings(model, data, start, 0.5, 40.0, {"early": 0.05})
+    assert np.isnan(plain.off("early", both, "higher"))
+
+
 def test_embeddings_over_time():
     """Tokens move along an arc, in order, from a start without; theory turns one of them away at the third time."""
     angles = np.linspace(0.1, 1.2, 4)
