@@ -26,7 +26,9 @@ def broken(page: Path, anchors: dict[Path, set[str]]) -> list[str]:
 
 def _anchors(file: Path, known: dict[Path, set[str]]) -> set[str]:
     if file not in known:
-        known[file] = {unescape(name) for name in re.findall(r'\bid="([^"]*)"', file.read_text(encoding="utf-8"))}
+        known[file] = {
+            unescape(name) for name in re.findall(r'\bid="([^"]*)"', file.read_text(encoding="utf-8"))
+        }
     return known[file]
 
 

@@ -8,8 +8,6 @@ import re
 from importlib import import_module
 from pathlib import Path
 
-from numpydoc.docscrape import NumpyDocString
-
 NAMES = re.compile(r"<!-- public names of (smallinit\.\w+) -->")
 GENERATED = "generated"
 
@@ -23,7 +21,7 @@ def public_names(module: str) -> list[str]:
 
 def summary(thing: object) -> str:
     """First sentence of an object's docstring."""
-    return " ".join(NumpyDocString(inspect.getdoc(thing) or "")["Summary"])
+    return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())
 
 
 def kind(thing: object) -> str:
@@ -34,9 +32,13 @@ def kind(thing: object) -> str:
 def table(module: str) -> str:
     """The public names of a subpackage, each with its first sentence, and their pages."""
     package, names = import_module(module), public_names(module)
-    rows = [f"| [`{n}`]({GENERATED}/{module}.{n}.md) | {_cell(summary(getattr(package, n)))} |" for n in names]
+    rows = [
+        f"| [`{n}`]({GENERATED}/{module}.{n}.md) | {_cell(summary(getattr(package, n)))} |" for n in names
+    ]
     pages = "\n".join(f"{GENERATED}/{module}.{name}" for name in names)
-    return "\n".join(["| name | what it is |", "|---|---|", *rows, "", "```{toctree}", ":hidden:", pages, "```"])
+    return "\n".join(
+        ["| name | what it is |", "|---|---|", *rows, "", "```{toctree}", ":hidden:", pages, "```"]
+    )
 
 
 def _cell(text: str) -> str:
