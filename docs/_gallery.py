@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 
-GRID = "<!-- gallery -->"
+GRID = re.compile(r"<!-- gallery: (.*?) -->", re.S)
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
 PICTURE = re.compile(r'<img[^>]*src="(\.\./_images/[^"]+)"')
 
@@ -32,9 +32,9 @@ def heading(text: str) -> tuple[str, str]:
     return title.strip(), " ".join(rest.strip().partition("\n\n")[0].split())
 
 
-def grid(folder: Path) -> str:
-    """Cards of all pages, each with its thumbnail, and the list that binds them into the site."""
-    cards, names = [], sorted(path.stem for path in folder.glob("*.md"))
+def grid(folder: Path, names: list[str]) -> str:
+    """Cards of pages, each with its thumbnail, and the list that binds them into the site."""
+    cards = []
     for name in names:
         title, words = heading((folder / f"{name}.md").read_text())
         picture = f'<img class="thumbnail" alt="Figure of: {title}" src="gallery/{name}.png">'
@@ -51,7 +51,8 @@ def grid(folder: Path) -> str:
 
 def read(app, docname, source):
     """Put the grid in its place, and a way to the notebook under each page; `source-read`."""
-    source[0] = source[0].replace(GRID, grid(Path(app.srcdir, "gallery")))
+    folder = Path(app.srcdir, "gallery")
+    source[0] = GRID.sub(lambda found: grid(folder, found[1].split()), source[0])
     if docname.startswith("gallery/"):
         name = docname.partition("/")[2]
         source[0] += (

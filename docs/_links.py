@@ -39,7 +39,8 @@ def look(app, error):
     from sphinx.util import logging
 
     anchors: dict[Path, set[str]] = {}
-    for page in sorted(Path(app.outdir).rglob("*.html")):
+    for name in sorted(app.env.found_docs):
+        page = Path(app.outdir, f"{name}.html")
         for target in sorted(set(broken(page, anchors))):
             logging.getLogger(__name__).warning("%s: the link %s leads nowhere", page.name, target)
 

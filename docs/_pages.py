@@ -33,13 +33,13 @@ def executed(text: str) -> str:
 
 
 def completed(index: str, pages: list[str]) -> str:
-    """List, where the index leaves room for it, the pages that it does not name."""
+    """List, where the index leaves room for it, the pages beside it that it does not name."""
     listed = {
         line.strip()
         for block in re.findall(r"```\{toctree\}\n(.*?)```", index, re.S)
         for line in block.splitlines()
     }
-    others = [page for page in pages if page not in listed and page != "index"]
+    others = [page for page in pages if page not in listed and page != "index" and "/" not in page]
     return index.replace(OTHERS, "\n".join(others))
 
 

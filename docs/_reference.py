@@ -50,8 +50,7 @@ def page(module: str, name: str) -> str:
     thing = getattr(import_module(module), name)
     members = "   :members:\n   :special-members: __getitem__\n" if inspect.isclass(thing) else ""
     directive = f".. currentmodule:: {module}\n\n.. auto{kind(thing)}:: {name}\n{members}"
-    source = f"\nDefined in `{inspect.getmodule(thing).__name__}`.\n" if kind(thing) != "data" else ""
-    return f"# {name}\n\n```{{eval-rst}}\n{directive}```\n{source}"
+    return f"# {name}\n\n```{{eval-rst}}\n{directive}```\n"
 
 
 def write_pages(app):
