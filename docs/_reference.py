@@ -1,6 +1,6 @@
 """Sphinx extension: the reference writes itself, a table for each subpackage and a page for each of its public names.
 
-Pages are made from the lists of public names before anything is read, in docs/api/generated, which is not kept.
+Pages are made from the lists of public names before anything is read, in a folder that is not kept.
 """
 
 import inspect
