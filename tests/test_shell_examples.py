@@ -47,6 +47,8 @@ SHORTER = {
 # The sweep file has 25 x 400 points: here, 3 x 3.
 SWEEP = {"num = 25": "num = 3", '"0-399"': '"0-2"'}
 NOT_RUN = {
+    "git clone": "fetches the repository",
+    "cd smallinit": "goes where that lies",
     ". .venv/bin/activate": "changes the shell that it is typed into",
     "make setup": "installs an environment",
     "make test": "runs this suite",
