@@ -143,7 +143,8 @@ class Built:
         if Path(file).suffix.lower() == ".txt":
             if names is None or names[0] != UNKNOWN:
                 raise FieldError(
-                    "measure_on", f"{file!r} is a text and the training data are none: give a table or an .npz."
+                    "measure_on",
+                    f"{file!r} is a text and the training data are none: give a table or an .npz.",
                 )
             return Dataset(**Words(names).windows(read_text(file), self.data.n_ctx))
         spec = None

@@ -32,12 +32,14 @@ def clean_held_out(value: Any, n: int) -> npt.NDArray[np.bool_]:
     return array.copy()
 
 
-def clean_token_groups(value: Any, d_vocab: int) -> Mapping[str, npt.NDArray[np.int64]]:
+def clean_token_groups(
+    value: Any, d_vocab: int, field: str = "token_groups"
+) -> Mapping[str, npt.NDArray[np.int64]]:
     """Return the named token sets, none by default."""
     clean: dict[str, npt.NDArray[np.int64]] = {}
     for name, members in dict(value or {}).items():
-        name_of("token_groups", name)
-        clean[name] = tokens(f"token_groups[{name!r}]", members, 1, d_vocab)
+        name_of(field, name)
+        clean[name] = tokens(f"{field}[{name!r}]", members, 1, d_vocab)
     return frozen({name: sealed(members) for name, members in clean.items()})
 
 
