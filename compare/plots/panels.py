@@ -313,7 +313,12 @@ def _frame(ax: Axes, runs: Runs, names: Sequence[str], what: str, log_beyond: fl
 def _time_axis(ax: Axes, runs: Runs) -> None:
     reference = runs.reference
     end = float(max(run.t[-1] for run in (runs.trainings or runs.theories) if len(run.t)))
-    ax.set_xlim(-0.015 * end, 1.015 * end)
+    if ax.get_xscale() == "log":
+        begin = min((t for run in runs.all for t in run.t[1:2]), default=end)  # the start has no place there
+        if 0.0 < begin < end:
+            ax.set_xlim(begin, end)
+    elif end > 0.0:
+        ax.set_xlim(-0.015 * end, 1.015 * end)
     ax.set_xlabel(_flow_time(reference))
     for run in runs.theories:
         if (t := blow_up_time(run)) is not None and t <= end:
@@ -353,12 +358,14 @@ def _plateau(ax: Axes, height: float, colour: str) -> None:
 
 
 def _limits(ax: Axes, values: Sequence[np.ndarray], log_beyond: float) -> None:
+    asked = ax.get_yscale() == "log"
     seen = np.concatenate([v[np.isfinite(v)] for v in values]) if values else np.empty(0)
-    low, high = (seen.min(), seen.max()) if len(seen) else (0.0, 1.0)
+    seen = seen[seen > 0.0] if asked else seen
+    low, high = (seen.min(), seen.max()) if len(seen) else (float(asked), 1.0)
     high = min(high, LARGEST_RANGE * low) if low > 0 else high  # a diverging run
-    if low > 0 and high / low > log_beyond:
+    if low > 0 and (asked or high / low > log_beyond):
         ax.set_yscale("log")
-        room = (high / low) ** 0.07
+        room = max((high / low) ** 0.07, 1.01)
         ax.set_ylim(low / room, high * room)
         plain_ticks(ax)
     else:

@@ -129,7 +129,8 @@ class Dataset(FrozenRecord):
 
         The column "label" has the labels; "weight", "group" and "held_out" mean what those arguments do; all others
         are positions, or there is one column "sequence" of tokens parted by blanks. Numbers are taken as they are; as
-        soon as one token or label is none, all are names, numbered in alphabetical order and kept as `vocabulary`.
+        soon as one token or label is a name, all are names, numbered in alphabetical order and kept as `vocabulary`. Among
+        numbers alone, one that is no token, such as -1 or 1.5, is refused.
 
         Parameters
         ----------
@@ -171,7 +172,7 @@ class Dataset(FrozenRecord):
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write an .npz of the rows, completely or not at all: what ``[data] file`` of an experiment reads.
 
-        Token groups and the vocabulary are not in it.
+        Token groups are not in it.
 
         Raises
         ------
@@ -185,7 +186,8 @@ class Dataset(FrozenRecord):
             raise FieldError("path", f"{str(path)!r} must end in .npz.")
         check_file(path, overwrite)
         names = ("sequences", "labels", "weights", "groups", "held_out")
-        write_npz(path, {name: np.asarray(getattr(self, name)) for name in names})
+        named = {} if self.vocabulary is None else {"vocabulary": np.array(self.vocabulary)}
+        write_npz(path, {name: np.asarray(getattr(self, name)) for name in names} | named)
         return path
 
     def __repr__(self) -> str:

@@ -59,6 +59,36 @@ def test_which_tokens_are_shown():
         embedding_motion([], other)
 
 
+@pytest.mark.parametrize(
+    ("theories", "tokens", "said"),
+    [
+        ([], {"a": [1, 9]}, r"`tokens\['a'\]` must lie in"),
+        ([], {"a": [1, -1]}, r"`tokens\['a'\]` must lie in"),
+        ([], {}, "`tokens` must be two or more"),
+        ([], [1, 2], "`tokens` must map names to tokens"),
+        ([made_up(), made_up()], None, "`theories` has two of one label"),
+        ({"training": made_up()}, None, "`theories` must not be named 'training'"),
+        ({"wide": "wide"}, None, r"`W_E` of 'wide' has the shape \(4, 7\), that of the training \(4, 6\)"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(theories, tokens, said):
+    if theories == {"wide": "wide"}:
+        wide = Trajectory(T, {"W_E": np.zeros((3, 4, 7))}, Outcome(Status.REACHED_END, 2.0), "theory", "wide")
+        theories = {"wide": wide}
+    with pytest.raises(ValueError, match=said):
+        embedding_motion(theories, made_up(), tokens)
+
+
+def test_a_training_that_diverges_is_shown_while_it_is_finite():
+    run = made_up()
+    W = np.array(run.weights["W_E"])
+    W[2:] = np.nan
+    lost = Trajectory(T, {"W_E": W}, Outcome(Status.NON_FINITE, 2.0), "training", "GD")
+    np.testing.assert_array_equal(embedding_motion([], lost).t, T[:2])
+    with pytest.raises(ValueError, match="`training` 'GD' has no finite W_E"):
+        embedding_motion([], Trajectory(T, {"W_E": W * np.nan}, lost.outcome, "training", "GD"))
+
+
 def test_the_page_holds_the_numbers_and_loads_nothing(motion, tmp_path):
     page = motion.save(tmp_path / "a.html").read_text()
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', page, re.S)[1])
@@ -125,6 +155,33 @@ def test_the_report_of_a_run_has_the_page_and_the_animation(tmp_path, capsys, mo
     capsys.readouterr()
     assert run(["report", "theory", "--gif"]) == 2
     assert "no training with an embedding" in capsys.readouterr().err
+
+
+def trained_on(tmp_path, monkeypatch, table):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text(table)
+    sizes = ("--model.d-model", "3", "--model.d-mlp", "3", "--t1", "1", "--preset", "demo")
+    assert run(["train", "--data", "a.csv", *sizes, "--out", "out"]) == 0
+
+
+def test_data_that_have_changed_name_no_tokens(tmp_path, monkeypatch):
+    table = "a,label\ncat,sat\ndog,ran\n"
+    trained_on(tmp_path, monkeypatch, table)
+    assert run(["report", "out"]) == 0
+    assert '"cat"' in (tmp_path / "out" / "report-embeddings.html").read_text()
+    (tmp_path / "a.csv").write_text(table.replace("cat", "zebra"))  # the last token now, the first one then
+    assert run(["report", "out", "--overwrite"]) == 0
+    page = (tmp_path / "out" / "report-embeddings.html").read_text()
+    assert "zebra" not in page
+    assert '["0", "1", "2", "3"]' in page
+
+
+def test_one_token_does_not_move(tmp_path, monkeypatch, capsys):
+    trained_on(tmp_path, monkeypatch, "a,label\n0,0\n")
+    assert run(["report", "out"]) == 0
+    capsys.readouterr()
+    assert run(["report", "out", "--gif", "--overwrite"]) == 2
+    assert "holds no training with an embedding" in capsys.readouterr().err
 
 
 def test_theory_and_training_of_a_run_go_together(model, data, start):
