@@ -16,7 +16,7 @@ from ...theory.base.disk.sealed import html_with_seal
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
 from ...theory.base.validate import integer
-from ..plots.cosine_panels import MOST_TOKENS
+from ..plots.cosine_panels import MOST_TOKENS, token_blocks
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -163,11 +163,8 @@ def _blocks(
         return tokens
     if data is None:
         return {"tokens": np.arange(min(d_vocab, MOST_TOKENS))}
-    groups = {name: some for name, some in data.token_groups.items() if len(some)}
-    chosen = {name: some for name, some in groups.items() if "anchor" in name} or groups
-    if chosen and sum(map(len, chosen.values())) <= MOST_TOKENS:
-        return chosen
-    return {"tokens": np.argsort(-data.occurrences, kind="stable")[:MOST_TOKENS]}
+    most_frequent = np.argsort(-data.occurrences, kind="stable")[:MOST_TOKENS]
+    return token_blocks(data) or {"tokens": most_frequent}
 
 
 def _plane(embedding: np.ndarray) -> tuple[np.ndarray, float]:
