@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ...theory.models.model import Model
 
 ARRAYS = ("sequences", "labels")
-OPTIONAL_ARRAYS = ("weights", "groups", "held_out")
+OPTIONAL_ARRAYS = ("weights", "groups", "held_out", "vocabulary")
 TABLES = (".csv", ".tsv", ".jsonl")
 # End of a file's name -> keys of [data] that say how it is read.
 DATA_KEYS = {".txt": ("n_ctx", "vocab_size", "held_out"), **dict.fromkeys(TABLES, ("label",))}
@@ -136,7 +136,28 @@ class Built:
 
     def _measured_on(self, file: str) -> Dataset:
         """The data of `measure_on`: tokens mean there what they mean in those of training."""
-        return read_dataset(file, self.model.d_vocab, vocabulary=self.data.vocabulary)
+        from ...theory.data.dataset import Dataset
+        from ...theory.data.words import UNKNOWN, Words, read_text
+
+        names, own = self.data.vocabulary, self.loaded.experiment.data
+        if Path(file).suffix.lower() == ".txt":
+            if names is None or names[0] != UNKNOWN:
+                raise FieldError(
+                    "measure_on",
+                    f"{file!r} is a text and the training data are none: give a table or an .npz.",
+                )
+            return Dataset(**Words(names).windows(read_text(file), self.data.n_ctx))
+        spec = None
+        if own is not None and own.label is not None and Path(file).suffix.lower() in TABLES:
+            spec = Data(file=file, label=own.label)
+        found = read_dataset(file, self.model.d_vocab, spec, names)
+        if found.vocabulary not in (None, names):
+            raise FieldError(
+                "measure_on",
+                f"{file!r} names its tokens and the training data {'number' if names is None else 'name'} theirs "
+                "otherwise: give both the same names.",
+            )
+        return found
 
     def optimizer(self) -> Optimizer:
         """What moves the weights, of training and, unless gradient flow does, of theory."""
@@ -276,13 +297,15 @@ def read_dataset(
         weights=arrays.get("weights"),
         groups=arrays.get("groups"),
         held_out=arrays.get("held_out"),
+        vocabulary=arrays["vocabulary"].tolist() if "vocabulary" in arrays else None,
     )
 
 
 def _needed_vocabulary(arrays: Mapping[str, np.ndarray]) -> int:
     """Return the smallest vocabulary; arrays that are no tokens at all are left for `Dataset` to refuse."""
     largest = [int(a.max()) for name in ARRAYS if (a := arrays[name]).size and a.dtype.kind in "iu"]
-    return 1 + max(0, *largest) if largest else 1
+    named = arrays["vocabulary"].size if "vocabulary" in arrays else 1
+    return max(named, 1 + max(0, *largest)) if largest else named
 
 
 def _task(loaded: Loaded) -> Task:

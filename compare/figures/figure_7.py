@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.base.errors import FieldError
 from ...theory.data.corpora.documents import Documents
 from ...theory.data.dataset import Dataset
 from .arguments import FigureState, Progress, pick, resumable, tell
@@ -82,6 +83,8 @@ def run(
     settings, seeds = pick(SIZES, size, seeds)
     given = {"reasoning": reasoning, "narrative": narrative}
     files = {name: Documents.read(path) for name, path in given.items() if path is not None}
+    if len(files) == 2 and files["reasoning"].texts == files["narrative"].texts:
+        raise FieldError("narrative", "has the same documents as `reasoning`: give two corpora.")
     made = generated(settings.documents + settings.held_out)
     data = settings.data({**made, **{name: file.texts for name, file in files.items()}})
     theory = Prediction.of(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 
 from ...theory.base.arrays import cosine_matrix
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import choice, real
+from ...theory.base.validate import brief, choice, real
 from ...theory.data.dataset import Dataset
+from ...theory.data.reading.clean_columns import clean_token_groups
 from .drawable import DrawableOverlay
 from .literal import literal
 from .saving import axes_of
@@ -55,13 +56,30 @@ def plot_cosines(
         If there is no embedding, or there are no tokens to show.
     """
     choice("side", side, SIDES)
-    blocks = tokens if tokens is not None else anchor_tokens(overlay)
+    blocks = anchor_tokens(overlay)
+    if tokens is not None and "W_E" in overlay.training.weights:
+        blocks = named_tokens(tokens, overlay.training.weights["W_E"].shape[1])
     if not blocks or "W_E" not in overlay.training.weights:
         raise FieldError("tokens", "must name some blocks of tokens, and the model needs an embedding W_E.")
     i, ax = nearest_index(overlay, real("t", t)), axes_of(ax)
     _draw_matrix(ax, overlay.alignment.weights("W_E")[SIDES.index(side)][i], blocks, left=True)
     ax.set_title(f"{side}, $t$ = {overlay.t[i]:.4g}")
     return ax
+
+
+def named_tokens(tokens: Any, d_vocab: int) -> Mapping[str, np.ndarray]:
+    """Blocks of tokens that were asked for.
+
+    Raises
+    ------
+    FieldError
+        If they are no mapping, or a token is none of the vocabulary.
+    """
+    if not isinstance(tokens, Mapping):
+        raise FieldError(
+            "tokens", f'must map names to tokens, such as {{"digits": [1, 2]}}, got {brief(tokens)}.'
+        )
+    return clean_token_groups(tokens, d_vocab, "tokens")
 
 
 def anchor_tokens(overlay: DrawableOverlay) -> Mapping[str, np.ndarray]:

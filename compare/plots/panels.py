@@ -234,7 +234,12 @@ def _frame(ax: Axes, runs: Runs, names: Sequence[str], what: str, log_beyond: fl
 def _time_axis(ax: Axes, runs: Runs) -> None:
     reference = runs.reference
     end = float(max(run.t[-1] for run in (runs.trainings or runs.theories) if len(run.t)))
-    ax.set_xlim(-0.015 * end, 1.015 * end)
+    if ax.get_xscale() == "log":
+        begin = min((t for run in runs.all for t in run.t[1:2]), default=end)  # the start has no place there
+        if 0.0 < begin < end:
+            ax.set_xlim(begin, end)
+    elif end > 0.0:
+        ax.set_xlim(-0.015 * end, 1.015 * end)
     ax.set_xlabel(flow_time_words(reference))
     for run in runs.theories:
         if (t := blow_up_time(run)) is not None and t <= end:

@@ -16,7 +16,7 @@ from ...theory.base.disk.sealed import html_with_seal
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
 from ...theory.base.validate import integer
-from ..plots.cosine_panels import MOST_TOKENS, token_blocks
+from ..plots.cosine_panels import MOST_TOKENS, named_tokens, token_blocks
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -125,18 +125,25 @@ def embedding_motion(
     ValueError
         If there is no embedding, or there are fewer than two tokens.
     """
-    given = dict(theories) if isinstance(theories, Mapping) else {run.label: run for run in theories}
+    given = dict(theories) if isinstance(theories, Mapping) else _by_label(theories)
+    if "training" in given:
+        raise FieldError(
+            "theories", "must not be named 'training', which is the other side: rename that one."
+        )
     named = dict(sorted(given.items(), key=lambda item: -item[1].t[-1] if len(item[1].t) else 0.0))
     for run in (training, *named.values()):
-        if EMBEDDING not in run.weights or not len(run.t):
-            raise FieldError(
-                EMBEDDING, f"is not among the weights of {run.label!r}: choose a model with an embedding."
-            )
+        _check_embedding(run, training)
     blocks = _blocks(training.data, tokens, training.weights[EMBEDDING].shape[1])
-    rows = np.concatenate([np.asarray(some, dtype=np.int64) for some in blocks.values()])
+    rows = np.concatenate([*blocks.values()]) if blocks else np.empty(0, dtype=np.int64)
     if rows.size < 2:
         raise FieldError("tokens", "must be two or more: name some in `tokens`.")
-    kept = np.unique(np.linspace(0, len(training.t) - 1, integer("frames", frames, 2)).round().astype(int))
+    finite = np.flatnonzero(np.isfinite(training.weights[EMBEDDING]).all(axis=(1, 2)))
+    if not finite.size:
+        raise FieldError(
+            "training", f"{training.label!r} has no finite {EMBEDDING}: lower its learning rate."
+        )
+    frames = integer("frames", frames, 2)
+    kept = finite[np.unique(np.linspace(0, finite.size - 1, frames).round().astype(int))]
     t, trained = training.t[kept], training.weights[EMBEDDING][kept][:, rows]
     plane, share = _plane(trained[-1])
     states = {name: _states_at(run, t, rows) for name, run in named.items()}
@@ -155,16 +162,36 @@ def embedding_motion(
     )
 
 
+def _by_label(theories: Sequence[Trajectory]) -> dict[str, Trajectory]:
+    """Theories by their labels."""
+    found = {run.label: run for run in theories}
+    if len(found) < len(theories):
+        raise FieldError("theories", "has two of one label: give a mapping from names to them.")
+    return found
+
+
+def _check_embedding(run: Trajectory, training: Trajectory) -> None:
+    """Refuse what has no embedding, or one of another shape."""
+    if EMBEDDING not in run.weights or not len(run.t):
+        raise FieldError(
+            EMBEDDING, f"is not among the weights of {run.label!r}: choose a model with an embedding."
+        )
+    shape, wanted = run.weights[EMBEDDING].shape[1:], training.weights[EMBEDDING].shape[1:]
+    if shape != wanted:
+        raise FieldError(EMBEDDING, f"of {run.label!r} has the shape {shape}, that of the training {wanted}.")
+
+
 def _blocks(
     data: Dataset | None, tokens: Mapping[str, Sequence[int]] | None, d_vocab: int
-) -> Mapping[str, Sequence[int] | np.ndarray]:
+) -> Mapping[str, np.ndarray]:
     """Groups of tokens to show."""
     if tokens is not None:
-        return tokens
+        return named_tokens(tokens, d_vocab)
     if data is None:
         return {"tokens": np.arange(min(d_vocab, MOST_TOKENS))}
-    most_frequent = np.argsort(-data.occurrences, kind="stable")[:MOST_TOKENS]
-    return token_blocks(data) or {"tokens": most_frequent}
+    if sum(map(len, (chosen := token_blocks(data)).values())) >= 2:
+        return chosen
+    return {"tokens": np.argsort(-data.occurrences, kind="stable")[:MOST_TOKENS]}
 
 
 def _plane(embedding: np.ndarray) -> tuple[np.ndarray, float]:

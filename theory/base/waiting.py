@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from shutil import get_terminal_size
 from typing import TextIO
 
 SILENT = 1.0  # seconds that pass without a word
@@ -79,7 +81,8 @@ class Wait:
         with self._lock:
             if self._stream is not None:
                 self._shown = True
-                self._stream.write(f"{CLEAR}{str(self)[:119]}")
+                width = get_terminal_size().columns - 1  # a line that wraps cannot be written over
+                self._stream.write(f"{CLEAR}{str(self)[:width]}")
                 self._stream.flush()
 
     def hide(self) -> None:
@@ -148,5 +151,5 @@ def _renew(wait: Wait, over: threading.Event) -> None:
 
 
 def on_terminal() -> bool:
-    """Whether somebody watches."""
-    return sys.stderr.isatty()
+    """Whether somebody watches, at a terminal that can write over a line."""
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

@@ -172,7 +172,7 @@ class Dataset(FrozenRecord):
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write an .npz of the rows, completely or not at all: what ``[data] file`` of an experiment reads.
 
-        Token groups and the vocabulary are not in it.
+        Token groups are not in it.
 
         Raises
         ------
@@ -186,7 +186,8 @@ class Dataset(FrozenRecord):
             raise FieldError("path", f"{str(path)!r} must end in .npz.")
         check_file(path, overwrite)
         names = ("sequences", "labels", "weights", "groups", "held_out")
-        write_npz(path, {name: np.asarray(getattr(self, name)) for name in names})
+        named = {} if self.vocabulary is None else {"vocabulary": np.array(self.vocabulary)}
+        write_npz(path, {name: np.asarray(getattr(self, name)) for name in names} | named)
         return path
 
     def __repr__(self) -> str:

@@ -79,6 +79,7 @@ def bigrams(data: Dataset) -> Dataset:
         data.d_vocab,
         weights=np.repeat(data.weights[rows], data.n_ctx),
         token_groups=data.token_groups,
+        vocabulary=data.vocabulary,
     )
 
 

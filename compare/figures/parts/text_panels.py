@@ -135,9 +135,10 @@ def _matrix(figure: Figure, panel: Any, arrays: Mapping[str, np.ndarray]) -> Non
         panel.axhline(end - 0.5, color="black", lw=0.6)
         panel.axvline(end - 0.5, color="black", lw=0.6)
     starts = [0, *arrays["block ends"][:-1]]
-    middles = [(a + b) / 2 for a, b in zip(starts[:2], arrays["block ends"][:2], strict=True)]
-    panel.set_xticks(middles, CORPORA)
-    panel.set_yticks(middles, CORPORA, rotation=90, va="center")
+    blocks = list(zip(CORPORA, starts[:2], arrays["block ends"][:2], strict=True))
+    middles = {name: (a + b) / 2 for name, a, b in blocks if b > a}  # a corpus may have no words of its own
+    panel.set_xticks(list(middles.values()), list(middles))
+    panel.set_yticks(list(middles.values()), list(middles), rotation=90, va="center")
     panel.tick_params(length=0)
     panel.set_title("h: trained (above), label laws (below)")
     figure.colorbar(picture, ax=panel, label="cosine", shrink=0.85)

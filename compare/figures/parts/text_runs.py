@@ -120,10 +120,14 @@ class Prediction:
         return off_diagonal(matrix[np.ix_(ids, ids)])
 
     def order(self) -> tuple[np.ndarray, np.ndarray]:
-        """Compared words by corpus, alike ones together, and where each corpus ends: its own, then common ones."""
-        groups = [np.intersect1d(self.tokens, self.data.token_groups.get(name, ())) for name in CORPORA]
+        """Compared words by corpus, alike ones together, and where each of three blocks ends.
+
+        The corpora's own words, then common ones; a block without words ends where it begins.
+        """
+        own = self.data.token_groups
+        groups = [np.intersect1d(self.tokens, own.get(name, self.tokens[:0])) for name in CORPORA]
         groups.append(np.setdiff1d(self.tokens, np.concatenate(groups)))
-        parts = [ids[_clustered(self.laws[np.ix_(ids, ids)])] for ids in groups if ids.size]
+        parts = [ids[_clustered(self.laws[np.ix_(ids, ids)])] for ids in groups]
         return np.concatenate(parts).astype(np.int64), np.cumsum([len(part) for part in parts])
 
     def _correlation(self, predicted: np.ndarray | None, trained: np.ndarray) -> float:

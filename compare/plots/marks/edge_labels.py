@@ -40,7 +40,6 @@ class EdgeLabels(Artist):
         self.entries = list(entries)
         size = fontsize if fontsize is not None else Text(fontsize=rcParams["legend.fontsize"]).get_fontsize()
         self._panel, self._size, self._page = ax, float(size), cast("Figure", ax.get_figure(root=True))
-        self.set_figure(self._page)
         self.set_clip_on(False)
         self.set_zorder(5)
         ax.add_artist(self)

@@ -18,13 +18,15 @@ FEW = 0.1  # share of the errors, the smallest, that it may leave out
 
 
 def limits(ax: Axes, values: Sequence[np.ndarray], log_beyond: float) -> None:
-    """Make room for curves; their axis is logarithmic if the largest is more than so many times the smallest."""
+    """Make room for curves; logarithmic if it was before, or if the largest is so many times the smallest or more."""
+    asked = ax.get_yscale() == "log"
     seen = np.concatenate([v[np.isfinite(v)] for v in values]) if values else np.empty(0)
-    low, high = (seen.min(), seen.max()) if len(seen) else (0.0, 1.0)
+    seen = seen[seen > 0.0] if asked else seen
+    low, high = (seen.min(), seen.max()) if len(seen) else (float(asked), 1.0)
     high = min(high, LARGEST_RANGE * low) if low > 0 else high  # a diverging run
-    if low > 0 and high / low > log_beyond:
+    if low > 0 and (asked or high / low > log_beyond):
         ax.set_yscale("log")
-        room = (high / low) ** 0.07
+        room = max((high / low) ** 0.07, 1.01)
         ax.set_ylim(low / room, high * room)
         plain_ticks(ax)
     else:

@@ -87,6 +87,7 @@ SMALL = ("--model.d-model", "3", "--model.d-mlp", "3", "--preset", "demo", "--t1
     ("name", "text", "flags"),
     [
         ("mine.csv", TABLE, ("--data.label", "answer")),
+        ("mine.csv", TABLE.replace("answer", "3"), ("--data.label", "3")),
         ("mine.jsonl", '{"sequence": "the cat", "label": "sat", "group": "x"}\n', ()),
         ("mine.txt", "the cat sat on the mat and the dog sat too", ("--data.n-ctx", "2")),
     ],

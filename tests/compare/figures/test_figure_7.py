@@ -179,6 +179,23 @@ def test_a_file_that_cannot_be_used_is_refused_before_any_work(tmp_path, monkeyp
             figure_7.run("small", (0,), **{name: tmp_path / "none.txt"})
 
 
+def test_one_corpus_is_no_two(proofs, tmp_path, monkeypatch):
+    monkeypatch.setattr(figure_7, "generated", None)
+    (tmp_path / "same.txt").write_text(proofs.read_text())
+    with pytest.raises(ValueError, match="`narrative` has the same documents as `reasoning`"):
+        figure_7.run("small", (0,), reasoning=proofs, narrative=tmp_path / "same.txt")
+
+
+def test_corpora_without_words_of_their_own_are_drawn(proofs, tmp_path, monkeypatch):
+    monkeypatch.setitem(figure_7.SIZES, "small", replace(TINY, epochs=1, saved=2))
+    (tmp_path / "alike.txt").write_text("\n".join(proofs.read_text().splitlines()[::-1]))
+    result = figure_7.run("small", (0,), reasoning=proofs, narrative=tmp_path / "alike.txt")
+    assert result.arrays["block ends"].tolist()[:2] == [0, 0]
+    figure = Figure()
+    result.draw(figure)
+    figure.draw_without_rendering()
+
+
 def test_the_drawing_has_eight_panels(computed, tmp_path):
     result, _ = computed
     figure = Figure()

@@ -168,3 +168,35 @@ def test_refusals(both):
         plot_losses(many(2))
     with pytest.raises(ValueError, match="`tokens` must name some blocks"):
         plot_cosines(both, 1.0, tokens={})
+
+
+@pytest.mark.filterwarnings("error")
+def test_panels_lie_in_subfigures_and_over_a_single_time(both):
+    figure = plt.figure()
+    left, right = figure.subfigures(1, 2)
+    for panels, run in ((left.subplots(1, 3), both), (right.subplots(1, 3), both)):
+        plot_losses(run, ax=panels[0])
+        plot_norms(run, ax=panels[1])
+        plot_errors(run, ["W_E"], panels[2])
+    figure.canvas.draw()
+    t = np.zeros(1)
+    once = Trajectory(t, {"W": np.ones((1, 2, 2))}, Outcome(Status.REACHED_END, 0.0), "training", "GD")
+    plot_norms(once, ax=plt.subplots()[1]).figure.canvas.draw()
+
+
+@pytest.mark.filterwarnings("error")
+def test_logarithmic_axes_stay_what_they_are(both):
+    ax = plt.subplots()[1]
+    ax.set(xscale="log", yscale="log")
+    plot_losses(both, ax=ax)
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    assert ax.get_xlim() == pytest.approx((min(both.training.t[1], both.theory.t[1]), both.training.t[-1]))
+    losses = both.training["loss/memory"]
+    assert ax.get_ylim()[0] < losses.min() < losses.max() < ax.get_ylim()[1]
+    ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("tokens", [{"a": [1, 99]}, {"a": [1, -1]}, {"a": [0.5, 1]}, [1, 2]])
+def test_tokens_that_there_are_not_are_refused(both, tokens):
+    with pytest.raises(ValueError, match="`tokens"):
+        plot_cosines(both, 1.0, tokens=tokens)

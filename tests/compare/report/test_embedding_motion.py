@@ -59,6 +59,36 @@ def test_which_tokens_are_shown():
         embedding_motion([], other)
 
 
+@pytest.mark.parametrize(
+    ("theories", "tokens", "said"),
+    [
+        ([], {"a": [1, 9]}, r"`tokens\['a'\]` must lie in"),
+        ([], {"a": [1, -1]}, r"`tokens\['a'\]` must lie in"),
+        ([], {}, "`tokens` must be two or more"),
+        ([], [1, 2], "`tokens` must map names to tokens"),
+        ([made_up(), made_up()], None, "`theories` has two of one label"),
+        ({"training": made_up()}, None, "`theories` must not be named 'training'"),
+        ({"wide": "wide"}, None, r"`W_E` of 'wide' has the shape \(4, 7\), that of the training \(4, 6\)"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(theories, tokens, said):
+    if theories == {"wide": "wide"}:
+        wide = Trajectory(T, {"W_E": np.zeros((3, 4, 7))}, Outcome(Status.REACHED_END, 2.0), "theory", "wide")
+        theories = {"wide": wide}
+    with pytest.raises(ValueError, match=said):
+        embedding_motion(theories, made_up(), tokens)
+
+
+def test_a_training_that_diverges_is_shown_while_it_is_finite():
+    run = made_up()
+    W = np.array(run.weights["W_E"])
+    W[2:] = np.nan
+    lost = Trajectory(T, {"W_E": W}, Outcome(Status.NON_FINITE, 2.0), "training", "GD")
+    np.testing.assert_array_equal(embedding_motion([], lost).t, T[:2])
+    with pytest.raises(ValueError, match="`training` 'GD' has no finite W_E"):
+        embedding_motion([], Trajectory(T, {"W_E": W * np.nan}, lost.outcome, "training", "GD"))
+
+
 def test_the_page_holds_the_numbers_and_loads_nothing(motion, tmp_path):
     page = motion.save(tmp_path / "a.html").read_text()
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', page, re.S)[1])

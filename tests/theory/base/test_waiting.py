@@ -21,6 +21,7 @@ def terminal(monkeypatch):
     monkeypatch.setattr(module, "SILENT", 0.05)
     monkeypatch.setattr(module, "EVERY", 0.02)
     monkeypatch.setattr(module, "KEPT", 0.1)
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(module, "sys", SimpleNamespace(stderr=(screen := Terminal())))
     return screen
 
@@ -58,6 +59,23 @@ def test_the_line_goes_when_the_work_fails(terminal):
     with pytest.raises(ValueError, match="no"):
         fail()
     assert terminal.getvalue().endswith("\r\x1b[K")
+
+
+def test_a_line_fits_into_the_terminal(terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    with waiting("deriving what takes a long time to say") as wait:
+        wait.show()
+        wait.hide()
+    assert terminal.getvalue() == "\r\x1b[Kderiving what takes\r\x1b[K"
+
+
+@pytest.mark.parametrize(
+    ("stream", "kind"), [(None, "xterm"), (Terminal(), "dumb"), (io.StringIO(), "xterm")]
+)
+def test_nobody_watches_where_no_line_can_be_renewed(stream, kind, monkeypatch):
+    monkeypatch.setenv("TERM", kind)
+    monkeypatch.setattr(module, "sys", SimpleNamespace(stderr=stream))
+    assert not module.on_terminal()
 
 
 def test_a_pipe_gets_nothing(monkeypatch):

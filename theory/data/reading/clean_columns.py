@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,27 +32,31 @@ def clean_held_out(value: Any, n: int) -> npt.NDArray[np.bool_]:
     return array.copy()
 
 
-def clean_token_groups(value: Any, d_vocab: int) -> Mapping[str, npt.NDArray[np.int64]]:
+def clean_token_groups(
+    value: Any, d_vocab: int, field: str = "token_groups"
+) -> Mapping[str, npt.NDArray[np.int64]]:
     """Return the named token sets, none by default."""
     clean: dict[str, npt.NDArray[np.int64]] = {}
     for name, members in dict(value or {}).items():
-        name_of("token_groups", name)
-        clean[name] = tokens(f"token_groups[{name!r}]", members, 1, d_vocab)
+        name_of(field, name)
+        clean[name] = tokens(f"{field}[{name!r}]", members, 1, d_vocab)
     return frozen({name: sealed(members) for name, members in clean.items()})
 
 
-def clean_vocabulary(value: Any, d_vocab: int) -> tuple[str, ...] | None:
+def clean_vocabulary(value: Any, d_vocab: int | None = None) -> tuple[str, ...] | None:
     """Return the names of the first tokens."""
     if value is None:
         return None
-    names = tuple(value) if not isinstance(value, str) else ()
+    names = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else ()
     if not names or not all(isinstance(n, str) for n in names) or len(set(names)) < len(names):
         raise FieldError("vocabulary", f"must be distinct names of tokens, got {brief(value)}.")
-    if len(names) > d_vocab:
+    if wrong := next((name for name in names if re.search(r"[\ud800-\udfff]", name)), None):
+        raise FieldError("vocabulary", f"has a name that is no text, {brief(wrong)}: half of a pair.")
+    if d_vocab is not None and len(names) > d_vocab:
         raise FieldError(
             "vocabulary", f"has {len(names)} names for `d_vocab` = {d_vocab} tokens: leave some out."
         )
-    return names
+    return tuple(str(name) for name in names)
 
 
 def merged(columns: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

@@ -27,8 +27,9 @@ def csv_rows(path: str | Path) -> Iterator[Row]:
         If it is no text in UTF-8, a column has no name or another one's, or a line has more or fewer cells.
     """
     text = read_utf8_file(path)
-    first = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(SEPARATORS, key=first.count), strict=True)
+    first = text[:1] and text.splitlines()[0]
+    lines = io.StringIO(text, newline="")  # whatever ends them
+    reader = csv.reader(lines, delimiter=max(SEPARATORS, key=first.count), strict=True)
     lines = _checked(reader, path)
     names = [name.strip() for name in next(lines, [])]
     if not names or not all(names) or len(set(names)) < len(names):
@@ -89,11 +90,17 @@ def frame_rows(frame: Any) -> Iterator[Row]:
     """
     if not hasattr(frame, "columns") or not hasattr(frame, "to_dict"):
         raise ValueError(f"`frame` must be a pandas.DataFrame, got {type(frame).__name__}: make one.")
+    names = [str(name) for name in frame.columns]
+    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise ValueError(f"`frame` must name every column once, got {twice[0]!r} twice: rename one.")
     for number, row in enumerate(frame.to_dict("records")):
         yield f"row {number} of the frame", {str(name): _plain(value) for name, value in row.items()}
 
 
 def _plain(value: Any) -> Any:
-    """A number of numpy as one of Python, a missing value as None."""
-    value = value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
-    return None if isinstance(value, float) and value != value else value
+    """Numbers and arrays of numpy as those of Python, a missing value as None."""
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    return None if value != value else value

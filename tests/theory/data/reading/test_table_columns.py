@@ -105,6 +105,10 @@ def test_an_npz_is_what_experiments_read(tmp_path):
             r"line 3: `sequence` has 1 tokens where line 2 has 2: give all the same",
         ),
         ("sequence,label,more\n1 2,3,4\n", r"line 2: unknown column `more` beside `sequence`"),
+        ("a,label\n1,2\n-1,2\n", r"line 3: must have whole numbers from 0 on .* got '-1': change it"),
+        ("a,label\n1.0,2\n3,2\n", r"line 2: must have whole numbers from 0 on .* got '1.0'"),
+        ("a,label\n1,2\n3,nan\n", r"line 3: must have whole numbers from 0 on .* got 'nan'"),
+        (f"a,label\n1,2\n{10**22},2\n", r"line 3: must have whole numbers from 0 on .* got '10"),
     ],
 )
 def test_the_first_error_says_where_what_and_what_to_do(tmp_path, text, said):
@@ -132,6 +136,76 @@ def test_the_first_error_says_where_what_and_what_to_do(tmp_path, text, said):
 def test_lines_of_json_that_are_none(tmp_path, line, said):
     with pytest.raises(ValueError, match=said):
         Dataset.from_jsonl(written(tmp_path, '{"sequence": [0, 1], "label": 1}\n' + line, "a.jsonl"))
+
+
+def test_keys_of_json_mean_in_every_line_what_they_mean_in_the_first(tmp_path):
+    first = '{"a": 1, "b": 2, "label": 3}\n'
+    data = Dataset.from_jsonl(written(tmp_path, first + '{"b": 5, "label": 3, "a": 4}\n', "a.jsonl"))
+    assert data.sequences.tolist() == [[1, 2], [4, 5]]
+    for line, said in (
+        ('{"a": 1, "c": 2, "label": 3}', "line 2: has no column `b`"),
+        ('{"a": 1, "b": 2, "c": 2, "label": 3}', "line 2: unknown column `c` beside `a`"),
+        ('{"sequence": [1, 2], "label": 3}', "line 2: has no column `a`"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            Dataset.from_jsonl(written(tmp_path, first + line, "a.jsonl"))
+
+
+@pytest.mark.parametrize("name", ["weight", "group"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_line_of_json_without_what_others_have_is_named(tmp_path, name, order):
+    rows = [{"a": 1, "label": 3, name: 2}, {"a": 4, "label": 3}][::order]
+    path = written(tmp_path, "\n".join(map(json.dumps, rows)), "a.jsonl")
+    with pytest.raises(ValueError, match=f"line {2 if order > 0 else 1}: `{name}` is empty: give every row"):
+        Dataset.from_jsonl(path)
+
+
+def test_frames_hold_arrays_and_name_columns_once():
+    frame = pandas.DataFrame({"sequence": [np.array([1, 2]), [np.int64(0), 3]], "label": [1, 2]})
+    assert Dataset.from_dataframe(frame).sequences.tolist() == [[1, 2], [0, 3]]
+    for columns in (["a", "a", "label"], [0, "0", "label"]):
+        with pytest.raises(ValueError, match="`frame` must name every column once, got"):
+            Dataset.from_dataframe(pandas.DataFrame([[1, 2, 3]], columns=columns))
+
+
+def test_a_gap_in_a_frame_hides_no_flag(tmp_path):
+    frame = pandas.DataFrame({"a": [0, 1], "label": [1, 2], "held_out": [1.0, np.nan]})
+    assert Dataset.from_dataframe(frame).held_out.tolist() == [True, False]
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    assert Dataset.from_csv(tmp_path / "a.csv").held_out.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_ends_of_lines_and_marks_of_byte_order_change_nothing(tmp_path, end):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + end.join(["a,label", "1,2", '"0",1', ""]).encode())
+    assert Dataset.from_csv(path).sequences.tolist() == [[1], [0]]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"columns": "ab"}, "`columns` must be names of columns, such as"),
+        ({"columns": []}, "`columns` must be names of columns, such as"),
+        ({"columns": ["a", "a"]}, "`columns` must be distinct"),
+        ({"columns": ["a", "label"]}, "without that of labels, 'label'"),
+        ({"vocabulary": "xy"}, "`vocabulary` must be distinct names of tokens, got 'xy'"),
+        ({"vocabulary": [0, 1]}, "`vocabulary` must be distinct names of tokens, got .0, 1"),
+        ({"vocabulary": 5}, "`vocabulary` must be distinct names of tokens, got 5"),
+        ({"vocabulary": ["\ud800"]}, "has a name that is no text"),
+        ({"d_vocab": "5"}, "`d_vocab` must be an integer of at least 1, got '5'"),
+        ({"d_vocab": 0}, "`d_vocab` must be an integer of at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_table_is_refused(tmp_path, options, said):
+    with pytest.raises(ValueError, match=said):
+        Dataset.from_csv(written(tmp_path, "a,b,label\n1,0,1\n"), **options)
+
+
+def test_a_huge_weight_is_refused(tmp_path):
+    line = f'{{"sequence": [1, 2], "label": 3, "weight": 1{"0" * 400}}}'
+    with pytest.raises(ValueError, match="line 1: `weight` must be a positive number"):
+        Dataset.from_jsonl(written(tmp_path, line, "a.jsonl"))
 
 
 def test_what_is_no_table_or_vocabulary_is_refused():
