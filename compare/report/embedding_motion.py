@@ -137,13 +137,7 @@ def embedding_motion(
     rows = np.concatenate([*blocks.values()]) if blocks else np.empty(0, dtype=np.int64)
     if rows.size < 2:
         raise FieldError("tokens", "must be two or more: name some in `tokens`.")
-    finite = np.flatnonzero(np.isfinite(training.weights[EMBEDDING]).all(axis=(1, 2)))
-    if not finite.size:
-        raise FieldError(
-            "training", f"{training.label!r} has no finite {EMBEDDING}: lower its learning rate."
-        )
-    frames = integer("frames", frames, 2)
-    kept = finite[np.unique(np.linspace(0, finite.size - 1, frames).round().astype(int))]
+    kept = _shown_times(training, integer("frames", frames, 2))
     t, trained = training.t[kept], training.weights[EMBEDDING][kept][:, rows]
     plane, share = _plane(trained[-1])
     states = {name: _states_at(run, t, rows) for name, run in named.items()}
@@ -179,6 +173,16 @@ def _check_embedding(run: Trajectory, training: Trajectory) -> None:
     shape, wanted = run.weights[EMBEDDING].shape[1:], training.weights[EMBEDDING].shape[1:]
     if shape != wanted:
         raise FieldError(EMBEDDING, f"of {run.label!r} has the shape {shape}, that of the training {wanted}.")
+
+
+def _shown_times(training: Trajectory, most: int) -> np.ndarray:
+    """Indices of evenly spaced saved times at which the trained embedding is finite."""
+    finite = np.flatnonzero(np.isfinite(training.weights[EMBEDDING]).all(axis=(1, 2)))
+    if not finite.size:
+        raise FieldError(
+            "training", f"{training.label!r} has no finite {EMBEDDING}: lower its learning rate."
+        )
+    return finite[np.unique(np.linspace(0, finite.size - 1, most).round().astype(int))]
 
 
 def _blocks(
