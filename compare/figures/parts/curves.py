@@ -57,9 +57,8 @@ class Regime:
     convention: str = "d_model"
     width_of_gamma: int = 200  # the exponents are those of a network of this width: the paper's
     device: str = "cpu"
-    measured: int = (
-        2000  # rows of each group whose losses are measured: all of them would take longer than training
-    )
+    # Rows of each group whose losses are measured: all of them would take longer than training.
+    measured: int = 2000
 
     def narrowed(self, d_model: int, learning_rate: float, **more: Any) -> Regime:
         """Return the same regime at another width and rate, the starting scale and the total motion kept.

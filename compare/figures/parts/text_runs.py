@@ -149,9 +149,8 @@ class Prediction:
             derive(model, "softmax"), self.pairs, start, t1=FLOW_END, save_at=times, rtol=1e-4, throw=False
         )
         reached = first_reached(flow["loss"] <= trained["loss"][:, None])
-        reached[np.asarray(trained.steps) == 0] = (
-            0  # the same start, where two networks' losses differ a little
-        )
+        # The same start, where the losses of two networks differ a little.
+        reached[np.asarray(trained.steps) == 0] = 0
         return [cosine_matrix(flow.weights["W_E"][k]) if k >= 0 else None for k in reached]
 
 
