@@ -4,7 +4,8 @@
 or bound was chosen on, writes ``figures/NAME.png`` and ``figures/NAME.json`` beside this file and the tables between
 the marker comments of ``figures.md``; names as arguments run these alone and keep the others' files, ``none`` writes
 the tables alone. Figure 7 takes ``--reasoning PATH --narrative PATH`` in place of its generated corpora, with which its
-recorded run was made.
+recorded run was made. ``3b --size paper --seeds 20 --run FOLDER`` records a run at the paper's size beside the small
+one: the command's ``--out`` is FOLDER, where an interrupted run is taken up and a finished one is not repeated.
 """
 
 import argparse
@@ -94,18 +95,18 @@ def present():
     return found
 
 
-def compute(name, options):
-    """Run the command and keep its picture and its record."""
-    with TemporaryDirectory() as folder:
-        out = Path(folder) / "out"
+def compute(name, options, key, out):
+    """Run the command, unless it has been run there, and keep its picture and its record."""
+    taken = {}
+    if not (out / "figure.json").is_file():
         began, worked = time.perf_counter(), time.process_time()
-        code = run(["figure", name, "--seeds", SEEDS.get(name, OTHERS), "--out", str(out), *options])
+        code = run(["figure", name, "--out", str(out), *options])
         if code:
             raise SystemExit(code)
         taken = {"seconds": time.perf_counter() - began, "processor_seconds": time.process_time() - worked}
-        record = json.loads((out / "figure.json").read_text()) | taken
-        (FOLDER / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
-        copyfile(out / "figure.png", FOLDER / f"{name}.png")
+    record = json.loads((out / "figure.json").read_text()) | taken
+    (FOLDER / f"{key}.json").write_text(json.dumps(record, indent=2) + "\n")
+    copyfile(out / "figure.png", FOLDER / f"{key}.png")
 
 
 def corpora(record):
@@ -124,7 +125,7 @@ def section(name):
     record = json.loads((FOLDER / f"{name}.json").read_text())
     seeds = record["provenance"]["seeds"]
     lines = [
-        f"## Figure {name.upper()}: {record['title']}", "", f"![{record['title']}](figures/{name}.png)", "",
+        f"## Figure {title(name)}: {record['title']}", "", f"![{record['title']}](figures/{name}.png)", "",
         record["caption"], "",
         f"Seeds {', '.join(map(str, seeds))}; one value per seed. {_time(record)}.{corpora(record)}",
         "",
@@ -139,12 +140,18 @@ def section(name):
     return "\n".join([*lines, ""])
 
 
+def title(key):
+    """Name of a recorded figure as the page has it."""
+    name, _, size = key.partition("-")
+    return name.upper() + f" at the {size}'s size" * bool(size)
+
+
 def _time(record):
     """Say how long a figure took; the wall clock of a busy machine says less than the processor's."""
     cores = record["provenance"]["cpu_count"]
     if "processor_seconds" in record:
         return f"{record['processor_seconds'] / 60:.1f} minutes of one core, of {cores}"
-    return f"{record['seconds'] / 60:.1f} minutes on {cores} cores"
+    return f"{record['seconds'] / 60:.1f} minutes on {cores} cores" if "seconds" in record else "Run in parts"
 
 
 def met(value, definition):
@@ -165,7 +172,12 @@ def all_claims(names):
                 by_seed = " ".join(
                     ["?"] * len(s["values"])
                 )  # undefined values, which a record cannot tell from infinite
-            cells = (name.upper(), s["claim"].rstrip("."), by_seed, depends(name, s["claim"]))
+            cells = (
+                title(name),
+                s["claim"].rstrip("."),
+                by_seed,
+                depends(name.partition("-")[0], s["claim"]),
+            )
             lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
     return "\n".join(lines)
 
@@ -206,13 +218,22 @@ def main():
     parser.add_argument("names", nargs="*", default=present())
     for corpus in ("--reasoning", "--narrative"):
         parser.add_argument(corpus)
+    parser.add_argument("--size", default="small", choices=("small", "paper"))
+    parser.add_argument("--seeds")
+    parser.add_argument("--run", type=Path)
     asked = parser.parse_args()
+    if asked.run and len(asked.names) != 1:
+        parser.error("--run is the folder of one figure: name it alone.")
     given = {"--reasoning": asked.reasoning, "--narrative": asked.narrative}
     files = [word for option, path in given.items() if path for word in (option, path)]
     FOLDER.mkdir(exist_ok=True)
     for name in [] if asked.names == ["none"] else asked.names:
-        compute(name, files if name == "7" else [])
-    recorded = [name for name in NAMES if (FOLDER / f"{name}.json").is_file()]
+        options = ["--size", asked.size, "--seeds", asked.seeds or SEEDS.get(name, OTHERS)]
+        with TemporaryDirectory() as folder:
+            key = name if asked.size == "small" else f"{name}-{asked.size}"
+            compute(name, options + files * (name == "7"), key, asked.run or Path(folder) / "out")
+    keys = [key for name in NAMES for key in (name, f"{name}-paper")]
+    recorded = [key for key in keys if (FOLDER / f"{key}.json").is_file()]
     fill(PAGE, "measure_figures.py", "\n".join(section(name) for name in recorded))
     fill(PAGE, "measure_figures.py claims", all_claims(recorded))
     fill(PAGE, "measure_figures.py matched", matched())

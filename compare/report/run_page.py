@@ -143,7 +143,7 @@ def _figure(folder: Path, summary: Mapping[str, Any]) -> PictureBlock | None:
 
 
 def motion_of(folder: Path) -> EmbeddingMotion | None:
-    """The motion of embeddings in a directory with a training; None if it has none, or no embedding.
+    """The motion of embeddings in a directory with a training; None if it has none, or no embedding of two tokens.
 
     Raises
     ------
@@ -155,25 +155,26 @@ def motion_of(folder: Path) -> EmbeddingMotion | None:
     summary = read_json(folder / "summary.json")
     runs = _loaded(trajectory_files(folder, summary))
     training = runs.pop("training", None)
-    if training is None or EMBEDDING not in training.weights:
+    if training is None or EMBEDDING not in training.weights or training.weights[EMBEDDING].shape[1] < 2:
         return None
-    data = _data_of(folder)
-    fits = data is not None and data.d_vocab == training.weights[EMBEDDING].shape[1]
     return embedding_motion(
         {name: run for name, run in runs.items() if EMBEDDING in run.weights},
-        replace(training, data=data if fits else None),
+        replace(training, data=_data_of(folder, training)),
     )
 
 
-def _data_of(folder: Path) -> Dataset | None:
-    """The data of a run, for the names and groups of its tokens; None if they are no longer there."""
+def _data_of(folder: Path, training: Trajectory) -> Dataset | None:
+    """The data of a run, for the names and groups of its tokens; None if they are no longer what was trained on."""
     from ..experiment.build import build_data
     from ..experiment.layers import load
 
     try:
-        return build_data(load(folder / "experiment.toml"))
+        data = build_data(loaded := load(folder / "experiment.toml"))
     except (InputError, OSError):
         return None
+    if loaded.experiment.data is None:  # a task, which no file can change
+        return data
+    return data if data.fingerprint == training.provenance.get("data") else None
 
 
 def trajectory_files(folder: Path, summary: Mapping[str, Any]) -> dict[str, Path]:

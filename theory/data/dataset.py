@@ -130,7 +130,8 @@ class Dataset(FrozenRecord):
 
         The column "label" has the labels; "weight", "group" and "held_out" mean what those arguments do; all others
         are positions, or there is one column "sequence" of tokens parted by blanks. Numbers are taken as they are; as
-        soon as one token or label is none, all are names, numbered in alphabetical order and kept as `vocabulary`.
+        soon as one token or label is a name, all are names, numbered in alphabetical order and kept as `vocabulary`.
+        Among numbers alone, one that is no token, such as -1 or 1.5, is refused.
 
         Parameters
         ----------

@@ -26,7 +26,7 @@ WHEN = "the first step with a loss below the entropy of its labels"
 def laid_over(
     regime: Regime, data: Dataset, gamma: float, seed: int, steps: np.ndarray, groups: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Return predicted losses, "theory/CLOSURE/GROUP" -> (n_t,), and "theory step"."""
+    """Return predicted losses, "theory/{closure}/{group}" -> (n_t,), and "theory step"."""
     found = {"theory step": steps}
     for closure in CLOSURES:
         predicted = regime.predict(closure, data, gamma, seed, steps)

@@ -157,6 +157,33 @@ def test_the_report_of_a_run_has_the_page_and_the_animation(tmp_path, capsys, mo
     assert "no training with an embedding" in capsys.readouterr().err
 
 
+def trained_on(tmp_path, monkeypatch, table):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text(table)
+    sizes = ("--model.d-model", "3", "--model.d-mlp", "3", "--t1", "1", "--preset", "demo")
+    assert run(["train", "--data", "a.csv", *sizes, "--out", "out"]) == 0
+
+
+def test_data_that_have_changed_name_no_tokens(tmp_path, monkeypatch):
+    table = "a,label\ncat,sat\ndog,ran\n"
+    trained_on(tmp_path, monkeypatch, table)
+    assert run(["report", "out"]) == 0
+    assert '"cat"' in (tmp_path / "out" / "report-embeddings.html").read_text()
+    (tmp_path / "a.csv").write_text(table.replace("cat", "zebra"))  # the last token now, the first one then
+    assert run(["report", "out", "--overwrite"]) == 0
+    page = (tmp_path / "out" / "report-embeddings.html").read_text()
+    assert "zebra" not in page
+    assert '["0", "1", "2", "3"]' in page
+
+
+def test_one_token_does_not_move(tmp_path, monkeypatch, capsys):
+    trained_on(tmp_path, monkeypatch, "a,label\n0,0\n")
+    assert run(["report", "out"]) == 0
+    capsys.readouterr()
+    assert run(["report", "out", "--gif", "--overwrite"]) == 2
+    assert "holds no training with an embedding" in capsys.readouterr().err
+
+
 def test_theory_and_training_of_a_run_go_together(model, data, start):
     training = train(model, data, start, steps=20)
     motion = embedding_motion({"exact": as_theory(training)}, training)

@@ -55,8 +55,8 @@ def table_columns(
 ) -> dict[str, Any]:
     """Turn rows into the arguments of `Dataset`.
 
-    Where all tokens and labels are numbers they are taken as they are; else all are names, which get numbers in
-    alphabetical order and are kept as the `vocabulary`.
+    Where all tokens and labels are numbers they are taken as they are, and those that are no tokens, such as -1, are
+    refused; else all are names, which get numbers in alphabetical order and are kept as the `vocabulary`.
 
     Parameters
     ----------
