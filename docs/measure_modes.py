@@ -19,6 +19,7 @@ from _marked import fill
 from smallinit.compare import train
 from smallinit.sim import Trajectory, integrate, learning_times, mode_blow_ups
 from smallinit.theory import CompositeTask, Dataset, EmbMLP, derive, shuffle_labels, signature_modes, subset
+from smallinit.theory.data.frequencies import label_entropy
 
 HERE = Path(__file__).parent
 GROUPS = ("memory", "reasoning-train")
@@ -41,14 +42,6 @@ def data_sets() -> dict[str, Dataset]:
         **{name: subset(data, np.ones(len(data), dtype=bool), share) for name, share in shares.items()},
         "reasoning labels shuffled": shuffle_labels(data, "reasoning-train"),
     }
-
-
-def label_entropy(data: Dataset, group: str) -> float:
-    """Loss of a group whose label frequencies are known and nothing else."""
-    mine = (data.groups == group) & ~data.held_out
-    law = np.bincount(data.labels[mine], data.weights[mine])
-    law = law[law > 0] / law.sum()
-    return float(-np.sum(law * np.log(law)))
 
 
 def loss_times(path: Trajectory, data: Dataset, group: str) -> dict[str, float]:

@@ -8,26 +8,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.crossings import first_crossing
+from ...theory.data.frequencies import label_entropy
+from ..plots.marks.palette import GREY, GROUP_COLOURS
 from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import GROUPS, ratio
-from .parts.curves import GROUP_COLOURS, LEARNT, PAPER, band, dense_then_even, label_entropy
+from .parts.curves import LEARNT, PAPER, Regime, band, dense_then_even
 from .parts.laid_over import CLOSURES, Laid, laid_over, of_closure, theory_handles, theory_lines
-from .result import FigureResult, Statistic
+from .result import FigureResult, Statistic, by_seed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REGIMES = {
-    "small": PAPER.narrowed(
-        64,
+    "small": PAPER.small(
         2e-3,
         keys=(11, 30),
         memory_anchors=(1, 5),
         reasoning_anchors=(6, 10),
         pairs=4000,
-        d_head=32,
-        d_mlp=192,
-        measured=500,
     ),
     "paper": PAPER,
 }
@@ -72,19 +70,8 @@ def run(
     """
     regime, seeds = pick(REGIMES, size, seeds)
     save_at = dense_then_even(round(LAID * regime.steps), regime.steps, POINTS)
-    found: dict[str, list[np.ndarray]] = {}
-    for seed in seeds:
-        data = regime.task(seed).sampled(regime.pairs)
-        one = {"label entropy": np.array([label_entropy(data, group) for group in GROUPS])}
-        for gamma in GAMMAS:
-            tell(progress, f"figure 3a: gamma {gamma}, seed {seed}, {regime.steps} steps")
-            trained = regime.train(data, gamma, seed, save_at, **resumable(state, gamma, seed))
-            one |= {f"{name}/{gamma}": values for name, values in trained.measured.items()}
-            theory = laid_over(regime, data, gamma, seed, save_at[:POINTS], GROUPS)
-            one |= {f"{name}/{gamma}": values for name, values in theory.items()}
-        for name, values in one.items():
-            found.setdefault(name, []).append(values)
-    arrays = {name: np.array(values) for name, values in found.items()} | {"step": save_at}
+    runs = [_one_seed(regime, seed, save_at, progress, state) for seed in seeds]
+    arrays = by_seed(runs) | {"step": save_at}
     return FigureResult(
         "3a",
         "Full decoder: memory and reasoning by scale of initialisation",
@@ -94,6 +81,20 @@ def run(
         lambda figure: _draw(figure, arrays),
         arrays,
     )
+
+
+def _one_seed(
+    regime: Regime, seed: int, save_at: np.ndarray, progress: Progress, state: FigureState | None
+) -> Arrays:
+    """Curves of one seed at every gamma, time last."""
+    data = regime.task(seed).sampled(regime.pairs)
+    found = {"label entropy": np.array([label_entropy(data, group) for group in GROUPS])}
+    for gamma in GAMMAS:
+        tell(progress, f"figure 3a: gamma {gamma}, seed {seed}, {regime.steps} steps")
+        trained = regime.train(data, gamma, seed, save_at, **resumable(state, gamma, seed))
+        theory = laid_over(regime, data, gamma, seed, save_at[:POINTS], GROUPS)
+        found |= {f"{name}/{gamma}": values for name, values in {**trained.measured, **theory}.items()}
+    return found
 
 
 def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
@@ -220,5 +221,5 @@ def _draw(figure: Figure, arrays: Arrays) -> None:
         "offset points",
         ha="right",
         va="bottom",
-        color="#777777",
+        color=GREY,
     )

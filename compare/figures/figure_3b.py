@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...sim.integration.integrate import integrate
+from ...theory.data.dataset import Dataset
 from ...theory.data.tasks import CompositeTask
 from ...theory.flows.flow import derive
 from ...theory.models.emb_mlp import EmbMLP
-from ..plots.panels import GROUP_COLOURS
+from ..plots.marks.palette import GROUP_COLOURS
 from ..plots.phase import PART
 from ..training.train import train
 from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import GROUPS, escape, half_of_drop, paper_task, ratio
-from .result import FigureResult, Statistic, listed
+from .result import FigureResult, Statistic, by_seed, listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,29 +80,40 @@ def run(
         for seed in seeds:
             tell(progress, f"figure 3b: gamma {gamma:g}, seed {seed} ...")
             pairs[gamma].append(_pair(model, data, gamma, seed, size, state))
-    settings = {
-        "model": dict(model.spec()), "sequences": len(data.labels), "gammas": GAMMAS, "seeds": list(seeds),
-        "optimizer": "gd, full batch", "learning_rate": RATE, "t1": ENDS[size], "closure": "softmax",
-        "dtype": DTYPES[size],
-        "left open by the paper": "activation (tanh), hidden width, optimiser of the theory's counterpart (GD)",
-    }  # fmt: skip
-    arrays = {
-        f"{side}/{gamma:g}/{name}": np.array([getattr(pair, side)[name] for pair in some])
-        for gamma, some in pairs.items() for side in ("training", "theory") for name in some[0].training
-    }  # fmt: skip
     return FigureResult(
         "3b",
         "Emb-MLP: losses and accuracies by group for three sizes of initialisation",
         "Columns are gammas. Median over seeds with their range: training as markers in a band, the softmax "
         "closure, integrated before any training, as a line in a lighter band (loss).",
-        settings,
+        _settings(model, data, size, seeds),
         statistics(pairs),
         partial(_draw, pairs),
-        arrays | {"t": pairs[GAMMAS[0]][0].t},
+        _arrays(pairs),
     )
 
 
-def _pair(model: EmbMLP, data: Any, gamma: float, seed: int, size: str, state: FigureState | None) -> Pair:
+def _settings(model: EmbMLP, data: Dataset, size: str, seeds: Sequence[int]) -> dict[str, Any]:
+    return {
+        "model": dict(model.spec()), "sequences": len(data.labels), "gammas": GAMMAS, "seeds": list(seeds),
+        "optimizer": "gd, full batch", "learning_rate": RATE, "t1": ENDS[size], "closure": "softmax",
+        "dtype": DTYPES[size],
+        "left open by the paper": "activation (tanh), hidden width, optimiser of the theory's counterpart (GD)",
+    }  # fmt: skip
+
+
+def _arrays(pairs: Mapping[float, Sequence[Pair]]) -> dict[str, np.ndarray]:
+    """Curves "SIDE/GAMMA/NAME" (n_seeds, n_t), and their flow times "t" (n_t,)."""
+    found = {"t": pairs[GAMMAS[0]][0].t}
+    for gamma, some in pairs.items():
+        for side in ("training", "theory"):
+            curves = by_seed([getattr(pair, side) for pair in some])
+            found |= {f"{side}/{gamma:g}/{name}": values for name, values in curves.items()}
+    return found
+
+
+def _pair(
+    model: EmbMLP, data: Dataset, gamma: float, seed: int, size: str, state: FigureState | None
+) -> Pair:
     start, end = model.init(gamma, seed), ENDS[size]
     kept = resumable(state, gamma, seed)
     trained = train(

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...theory.data.frequencies import label_entropy
 from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import GROUPS, KINDS, values_from_laws
-from .parts.curves import PAPER, Regime, dense_then_even, label_entropy
+from .parts.curves import PAPER, Regime, dense_then_even
 from .parts.first_layer import BARE, WITH, Arrays, at_early, attention_of, crossing, drives, values_of
 from .parts.first_layer_panels import draw_first_layer
 from .parts.laid_over import CLOSURES, Laid, laid_over, of_closure
-from .result import FigureResult, Statistic, listed
-
-if TYPE_CHECKING:
-    pass
+from .result import FigureResult, Statistic, by_seed, listed
 
 EARLY_PART = replace(PAPER, steps=6000, warmup=500)  # of the paper's training: what the figure is about
 REGIMES = {
-    "small": EARLY_PART.narrowed(64, 1e-3, pairs=20_000, d_head=32, d_mlp=192, measured=500),
+    "small": EARLY_PART.small(1e-3, pairs=20_000),
     "paper": EARLY_PART,
 }
 GAMMA = 0.8
@@ -68,12 +65,8 @@ def run(
     """
     regime, seeds = pick(REGIMES, size, seeds)
     save_at = dense_then_even(regime.steps // 2, regime.steps, POINTS)
-    found: dict[str, list[np.ndarray]] = {}
-    for seed in seeds:
-        one = _one_seed(regime, seed, save_at, progress, state)
-        for name, values in one.items():
-            found.setdefault(name, []).append(values)
-    arrays = {name: np.array(values) for name, values in found.items()} | {"step": save_at}
+    runs = [_one_seed(regime, seed, save_at, progress, state) for seed in seeds]
+    arrays = by_seed(runs) | {"step": save_at}
     return FigureResult(
         "6",
         "First attention and value weights of the full decoder",
@@ -89,22 +82,19 @@ def _one_seed(
     regime: Regime, seed: int, save_at: np.ndarray, progress: Progress, state: FigureState | None
 ) -> Arrays:
     """Curves of one seed, time first."""
-    tell(progress, f"figure 6: gamma {GAMMA}, seed {seed}, {regime.steps} steps")
     data = regime.task(seed).sampled(regime.pairs)
-    trained = regime.train(data, GAMMA, seed, save_at, "weights", **resumable(state, seed))
-    one = attention_of(trained) | values_of(trained) | values_from_laws(data)
-    one |= {"label entropy": np.array([label_entropy(data, group) for group in GROUPS])}
-    one |= laid_over(regime, data, GAMMA, seed, save_at[:POINTS], GROUPS)
-    closure = regime.predict(CLOSURES[0], data, GAMMA, seed, save_at[:POINTS], "weights")
-    one |= {f"{name}/theory": values for name, values in drives(closure).items()}
-    tell(progress, f"figure 6: without LayerNorm, seed {seed}")
-    bare = replace(regime, norm=None)
-    trained = bare.train(data, GAMMA, seed, save_at, "weights", **resumable(state, "bare", seed))
-    found_bare = attention_of(trained) | values_of(trained)
-    one |= {f"{BARE}{name}": values for name, values in found_bare.items() if name != "attention"}
-    closure = bare.predict(CLOSURES[0], data, GAMMA, seed, save_at[:POINTS], "weights")
-    one |= {f"{BARE}{name}/theory": values for name, values in drives(closure).items()}
-    return one
+    found = values_from_laws(data)
+    found |= {"label entropy": np.array([label_entropy(data, group) for group in GROUPS])}
+    found |= laid_over(regime, data, GAMMA, seed, save_at[:POINTS], GROUPS)
+    for kind, some in (("", regime), (BARE, replace(regime, norm=None))):
+        tell(progress, f"figure 6: gamma {GAMMA}, {WITH[kind]}, seed {seed}, {regime.steps} steps")
+        kept = resumable(state, *(["bare"] if kind else []), seed)
+        trained = some.train(data, GAMMA, seed, save_at, "weights", **kept)
+        closure = some.predict(CLOSURES[0], data, GAMMA, seed, save_at[:POINTS], "weights")
+        one = attention_of(trained) | values_of(trained)
+        one |= {f"{name}/theory": values for name, values in drives(closure).items()}
+        found |= {f"{kind}{name}": values for name, values in one.items()}
+    return found
 
 
 def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
@@ -164,11 +154,6 @@ def _of_attention(arrays: Arrays, kind: str) -> tuple[Statistic, ...]:
 
 def _of_values(arrays: Arrays, kind: str) -> tuple[Statistic, ...]:
     first, second = at_early(arrays, "singular values", kind)[:, :2].T
-    means = [at_early(arrays, f"training/{k}", kind).mean(axis=1) for k in KINDS]
-    reasoning, memory = np.abs(means)
-    along = [np.abs(arrays[f"{kind}training/{k}"].mean(axis=2)) for k in KINDS]  # (n_seeds, n_t)
-    turned = along[0] > TURNED
-    least = np.where(turned, along[1] / along[0], np.inf).min(axis=1)
     return (
         Statistic.within(
             f"{WITH[kind]}: W_V of the first block has one dominant singular value.",
@@ -177,6 +162,21 @@ def _of_values(arrays: Arrays, kind: str) -> tuple[Statistic, ...]:
             above=2.0,
             note=_steps(arrays, kind),
         ),
+        *_of_direction(arrays, kind),
+        Statistic.within(
+            f"{WITH[kind]}: the theory's value direction, top singular vector of W_E^T M, is the one that W_V takes.",
+            "|cosine| between the two, early",
+            at_early(arrays, "predicted alignment", kind),
+            above=0.7,
+        ),
+    )
+
+
+def _of_direction(arrays: Arrays, kind: str) -> tuple[Statistic, ...]:
+    """How the two kinds of anchors lie along the top singular vector of W_V."""
+    signed = [at_early(arrays, f"training/{k}", kind).mean(axis=1) for k in KINDS]
+    reasoning, memory = np.abs(signed)
+    return (
         Statistic.within(
             f"{WITH[kind]}: its top singular vector is aligned with the embeddings of reasoning anchors.",
             "Modulus of the mean cosine with them, early",
@@ -189,21 +189,21 @@ def _of_values(arrays: Arrays, kind: str) -> tuple[Statistic, ...]:
             memory / reasoning,
             below=0.5,
             note=f"The least ratio at any saved step with a cosine of reasoning anchors above {TURNED:g} is "
-            f"{listed(least)}. {_why(arrays)}",
+            f"{listed(_least_ratio(arrays, kind))}. {_why(arrays)}",
         ),
         Statistic.within(
             f"{WITH[kind]}: by theory memory anchors lie opposite to reasoning anchors along it, not across it.",
             "Mean cosine of memory anchors, early; its sign is that at which reasoning anchors' is positive",
-            means[1],
+            signed[1],
             below=-0.5,
         ),
-        Statistic.within(
-            f"{WITH[kind]}: the theory's value direction, top singular vector of W_E^T M, is the one that W_V takes.",
-            "|cosine| between the two, early",
-            at_early(arrays, "predicted alignment", kind),
-            above=0.7,
-        ),
     )
+
+
+def _least_ratio(arrays: Arrays, kind: str) -> np.ndarray:
+    """Least ratio of memory's to reasoning's cosine over the steps at which W_V has a direction (n_seeds,)."""
+    reasoning, memory = (np.abs(arrays[f"{kind}training/{k}"].mean(axis=2)) for k in KINDS)  # (n_seeds, n_t)
+    return np.where(reasoning > TURNED, memory / reasoning, np.inf).min(axis=1)
 
 
 def _steps(arrays: Arrays, kind: str) -> str:

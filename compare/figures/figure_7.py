@@ -24,7 +24,7 @@ from .parts.text_bias import BiasWindow, bias, bias_at_equal_loss
 from .parts.text_panels import draw
 from .parts.text_runs import CORPORA, NEARLY_ONE_LAW, Prediction, generated, mean, what_decides
 from .parts.text_training import TextTraining, text_curves
-from .result import FigureResult, Statistic
+from .result import FigureResult, Statistic, by_seed
 
 GAMMAS = (0.3, 0.5, 0.65, 0.8)  # of a width of 768
 LARGEST, SMALLEST = 0, len(GAMMAS) - 1  # weights
@@ -88,20 +88,7 @@ def run(
     made = generated(settings.documents + settings.held_out)
     data = settings.data({**made, **{name: file.texts for name, file in files.items()}})
     theory = Prediction.of(data)
-    curves, held = [], []
-    for gamma in GAMMAS:
-        for seed in seeds:
-            tell(progress, f"figure 7: gamma {gamma:g}, seed {seed}")
-            trained = settings.train(data, gamma, seed, **resumable(state, gamma, seed))
-            curves.append(text_curves(trained, data))
-            if gamma == GAMMAS[SMALLEST]:
-                held.append(theory.against(trained))
-    arrays = {
-        name: np.stack([c[name] for c in curves]).reshape(len(GAMMAS), len(seeds), -1) for name in curves[0]
-    }
-    arrays |= {name: np.stack([h[name] for h in held]) for name in held[0]}
-    step = settings.save_at(data)
-    arrays |= {"step": step, "epoch": step / settings.steps_an_epoch(data), "gamma": np.array(GAMMAS)}
+    arrays = _trained(settings, theory, seeds, progress, state)
     arrays |= _compared(arrays) | _pictured(arrays, theory)
     return FigureResult(
         name="7",
@@ -112,6 +99,28 @@ def run(
         draw=lambda figure: draw(figure, arrays, GAMMAS, PAPER_COSINES),
         arrays=arrays,
     )
+
+
+def _trained(
+    settings: TextTraining,
+    theory: Prediction,
+    seeds: Sequence[int],
+    progress: Progress,
+    state: FigureState | None,
+) -> dict[str, np.ndarray]:
+    """Curves of all trainings (gamma, seed, t); theory held against those from the smallest weights (seed, ...)."""
+    data, curves, held = theory.data, [], []
+    for gamma in GAMMAS:
+        for seed in seeds:
+            tell(progress, f"figure 7: gamma {gamma:g}, seed {seed}")
+            trained = settings.train(data, gamma, seed, **resumable(state, gamma, seed))
+            curves.append(text_curves(trained, data))
+            if gamma == GAMMAS[SMALLEST]:
+                held.append(theory.against(trained))
+    shape = (len(GAMMAS), len(seeds), -1)
+    found = {name: some.reshape(shape) for name, some in by_seed(curves).items()} | by_seed(held)
+    step = settings.save_at(data)
+    return found | {"step": step, "epoch": step / settings.steps_an_epoch(data), "gamma": np.array(GAMMAS)}
 
 
 def _record(settings: TextTraining, data: Dataset, files: Mapping[str, Documents]) -> dict[str, Any]:

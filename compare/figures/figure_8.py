@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,47 +11,37 @@ import torch
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.crossings import first_crossing
 from ...theory.data.dataset import Dataset
+from ...theory.data.frequencies import label_entropy
 from ...theory.models.decoder import Decoder
 from ..training.decoder_network import DecoderNetwork
 from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import ratio
-from .parts.curves import LEARNT, PAPER, Regime, dense_then_even, label_entropy, some_of
+from .parts.curves import LEARNT, PAPER, Regime, dense_then_even, some_of
 from .parts.laid_over import CLOSURES, Laid, laid_over, of_closure
 from .parts.memory_panels import KNOWN, RANGES, WINDOW_COLOURS, WITHIN, Arrays, draw_memory, learnt, stacked
 from .parts.memory_task import FIRST, N_RANGES, WIDTH, range_data, range_laws, window_data
-from .result import FigureResult, Statistic, listed
-
-if TYPE_CHECKING:
-    pass
+from .result import FigureResult, Statistic, by_seed, listed
 
 # Five times as long as what the other figures show: memory is learnt late.
 LONG = replace(PAPER, steps=50_000, warmup=2500)
 PAPER_RANGES = replace(LONG, keys=(110, 209), memory_anchors=(1, 20), reasoning_anchors=(21, 29))
 # Keys that are no labels, so that few of them, and hence few labels to know, leave all ranges as they are.
-SMALL_RANGES = LONG.narrowed(
-    64,
+SMALL_RANGES = LONG.small(
     3e-3,
     keys=(110, 129),
     memory_anchors=(1, 16),
     reasoning_anchors=(17, 20),
     length=5,
     pairs=20_000,
-    d_head=32,
-    d_mlp=192,
-    measured=500,
 )
 # 40 keys: windows of 5 to 33 labels are as narrow to them as the paper's of 5 to 41 to its 100, or nearly.
-SMALL_WINDOWS = LONG.narrowed(
-    64,
+SMALL_WINDOWS = LONG.small(
     3e-3,
     keys=(21, 60),
     memory_anchors=(1, 8),
     reasoning_anchors=(9, 13),
     length=5,
     pairs=6000,
-    d_head=32,
-    d_mlp=192,
-    measured=500,
 )
 REGIMES = {"small": SMALL_WINDOWS, "paper": LONG}
 RANGE_REGIMES = {"small": SMALL_RANGES, "paper": PAPER_RANGES}
@@ -100,7 +89,7 @@ def run(
     regime, seeds = pick(REGIMES, size, seeds)
     ranges = RANGE_REGIMES[size]
     runs = [_runs(ranges, regime, seed, progress, state) for seed in seeds]
-    arrays = {name: np.array([run[name] for run in runs]) for name in runs[0]}
+    arrays = by_seed(runs)
     arrays |= {name: arrays[name][0] for name in ("step", "step/window")}
     return FigureResult(
         "8",

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from ...theory.base.arrays import cosine_matrix
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, choice, real
+from ...theory.data.dataset import Dataset
 from ...theory.data.reading.clean_columns import clean_token_groups
 from .drawable import DrawableOverlay
 from .literal import literal
@@ -82,13 +83,15 @@ def named_tokens(tokens: Any, d_vocab: int) -> Mapping[str, np.ndarray]:
 
 
 def anchor_tokens(overlay: DrawableOverlay) -> Mapping[str, np.ndarray]:
-    """Token groups for the cosine matrices: anchors if there are any, else all groups that fit."""
+    """Tokens for the cosine matrices, see `token_blocks`; none without an embedding."""
     data = overlay.training.data
-    if data is None or "W_E" not in overlay.training.weights:
-        return {}
-    groups = {name: np.asarray(tokens) for name, tokens in data.token_groups.items() if len(tokens)}
-    anchors = {name: tokens for name, tokens in groups.items() if "anchor" in name}
-    chosen = anchors or groups
+    return {} if data is None or "W_E" not in overlay.training.weights else token_blocks(data)
+
+
+def token_blocks(data: Dataset) -> Mapping[str, np.ndarray]:
+    """Groups of tokens of a data set: anchors if there are any, else all; none if these are more than can be shown."""
+    groups = {name: tokens for name, tokens in data.token_groups.items() if len(tokens)}
+    chosen = {name: tokens for name, tokens in groups.items() if "anchor" in name} or groups
     return chosen if sum(map(len, chosen.values())) <= MOST_TOKENS else {}
 
 

@@ -15,27 +15,14 @@ from ...theory.base.errors import FieldError
 from ...theory.base.validate import integer, positive, real
 from . import cosine_panels, panels
 from .drawable import DrawableOverlay
+from .drawn_runs import LINES, Runs, several
 from .literal import literal
 from .marks.edge_labels import EdgeLabels
 from .marks.palette import GREY
-from .saving import (
-    METADATA,
-    STYLE,
-    WIDTH,
-    ShownFigure,
-    drawing,
-    figure_of,
-    figure_path,
-    given_axes,
-    save_figure,
-)
+from .saving import METADATA, WIDTH, ShownFigure, figure_on, figure_path, save_figure
 
 CURVES, MATRICES = 3.65, 1.5  # inches, heights of the rows
-LEFT, MIDDLE, RIGHT = (
-    0.52,
-    0.6,
-    0.05,
-)  # inches beside the panels, and between labels and the next axis
+LEFT, MIDDLE, RIGHT = 0.52, 0.6, 0.05  # inches beside the panels, and between labels and the next axis
 N_TIMES = 3
 N_CURVES = 4  # axes: losses, their errors, norms, their errors
 
@@ -87,15 +74,14 @@ def plot_overlays(
     positive("tolerance", tolerance)
     integer("dpi", dpi, 10)
     wanted = _times(times)
-    if axes is not None:
-        drawn = given_axes(axes, N_CURVES, N_CURVES + 2 * N_TIMES)
-        _draw_curves(drawn[:N_CURVES], given, tolerance)
-        if drawn[N_CURVES:]:
-            _draw_matrices(drawn[N_CURVES:], given, wanted)
-        figure = figure_of(drawn)
-    else:
-        with drawing("default", STYLE):
-            figure = _whole(given, wanted, tolerance)
+
+    def draw(panels: Sequence[Axes]) -> None:
+        _draw_curves(panels[:N_CURVES], given, tolerance)
+        if panels[N_CURVES:]:
+            _draw_matrices(panels[N_CURVES:], given, wanted)
+
+    counts = (N_CURVES, N_CURVES + 2 * N_TIMES)
+    figure = figure_on(axes, counts, draw, lambda: _whole(given, wanted, tolerance))
     if target is not None:
         _write(figure, target, given, dpi)
     return figure
@@ -130,14 +116,14 @@ def _whole(overlays: Sequence[DrawableOverlay], times: Sequence[float] | None, t
 
 def _draw_curves(axes: Sequence[Axes], overlays: Sequence[DrawableOverlay], tolerance: float) -> None:
     """Draw losses and norms, and the errors of each below."""
-    given = panels.Runs.of(overlays)
+    given = Runs.of(overlays)
     errors = [name for name in panels.loss_names(given) if all(name in o.relative_error for o in overlays)]
     panels.plot_losses(overlays, ax=axes[0])
     panels.plot_norms(overlays, ax=axes[1])
     panels.plot_errors(overlays, errors, axes[2], tolerance)
     panels.plot_errors(overlays, panels.moved_most(given.reference.weights), axes[3], tolerance)
     for above, below in zip(axes[:2], axes[2:], strict=True):
-        panels.finish(above, below, overlays, tolerance)
+        panels.finish(above, below, overlays)
 
 
 def _place_columns(figure: Figure, grids: Sequence[Any], axes: Sequence[Axes]) -> None:
@@ -179,7 +165,7 @@ def _style_legend(figure: Figure, overlays: Sequence[DrawableOverlay]) -> None:
         Line2D(
             [], [], color=GREY, ls=line, label=f"theory: {literal(o.theory.label.removesuffix(f', {mover}'))}"
         )
-        for o, line in zip(overlays, panels.LINES, strict=False)
+        for o, line in zip(overlays, LINES, strict=False)
     ]
     marker = {"marker": "o", "ls": "", "mfc": "none", "mec": GREY, "ms": 3.5, "mew": 0.8}
     handles.append(Line2D([], [], label=f"training: {literal(mover)}", **marker))
@@ -208,9 +194,9 @@ def _write(figure: Figure, path: Path, overlays: Sequence[DrawableOverlay], dpi:
 
 
 def _same_training(overlays: DrawableOverlay | Sequence[DrawableOverlay]) -> tuple[DrawableOverlay, ...]:
-    given = panels.listed(overlays)
-    if not 1 <= len(given) <= len(panels.LINES):
-        raise FieldError("overlays", f"must hold 1 to {len(panels.LINES)} overlays, got {len(given)}.")
+    given = several(overlays)
+    if not 1 <= len(given) <= len(LINES):
+        raise FieldError("overlays", f"must hold 1 to {len(LINES)} overlays, got {len(given)}.")
     if any(o.training is not given[0].training for o in given):
         raise FieldError("overlays", "must share one training run: make them all with the same trajectory.")
     return given

@@ -2,96 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from ...sim.ode.outcome import Status
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import did_you_mean, positive
+from ...theory.data.frequencies import label_entropy
 from .drawable import DrawableOverlay
+from .drawn_runs import LINES, Run, Runs, several
 from .literal import literal
-from .marks.axis_words import FLOW_TIME, weight_words
+from .marks.axis_words import weight_words
 from .marks.edge_labels import EdgeLabels
-from .marks.palette import GREY as GREY
-from .marks.palette import GROUP_COLOURS as GROUP_COLOURS
-from .marks.palette import group_colours, weight_colours
+from .marks.flow_axes import error_axis, flow_time_words, limits, steps_on_top
+from .marks.palette import GREY, group_colours, weight_colours
 from .marks.placed_notes import put_note
 from .saving import axes_of
 
-LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v")
 MOST_MARKERS = 30
 MOST_WEIGHTS = 12
-LARGEST_RANGE = 1e12
-DECADES_BELOW, FEW = (
-    4,
-    0.1,
-)  # of the tolerance, that a panel of errors shows at most; share of errors it may leave out
-
-Run = Trajectory | DrawableOverlay
-
-
-@dataclass(frozen=True)
-class Runs:
-    """What a panel draws: theories as lines, trainings as hollow markers, or as lines where they are alone."""
-
-    theories: tuple[Trajectory, ...]
-    trainings: tuple[Trajectory, ...]
-
-    @classmethod
-    def of(cls, given: Sequence[Run | Sequence[Run]]) -> Runs:
-        """Sort trajectories and the sides of overlays, each once.
-
-        Raises
-        ------
-        FieldError
-            If there are none, too many, or something else is among them.
-        """
-        found: list[Trajectory] = []
-        for run in _flat(given):
-            sides = [run] if isinstance(run, Trajectory) else [run.theory, run.training]
-            found += [side for side in sides if not any(side is other for other in found)]
-        theories = tuple(run for run in found if run.kind == "theory")
-        trainings = tuple(run for run in found if run.kind == "training")
-        most = max(len(theories), len(trainings))
-        if not found or most > len(LINES):
-            raise FieldError("runs", f"must be 1 to {len(LINES)} trajectories or overlays, got {most}.")
-        return cls(theories, trainings)
-
-    @property
-    def all(self) -> tuple[Trajectory, ...]:
-        """Theories, then trainings."""
-        return (*self.theories, *self.trainings)
-
-    @property
-    def reference(self) -> Trajectory:
-        """Whose values the limits and the labels follow: a training if there is one."""
-        return (*self.trainings, *self.theories)[0]
-
-    def shared(self, names: Iterable[str]) -> list[str]:
-        """Those names that all runs have."""
-        known = [set(run.observable_names) for run in self.all]
-        return [name for name in names if all(name in names_of for names_of in known)]
-
-
-def _flat(given: Sequence[Run | Sequence[Run]]) -> list[Run]:
-    flat: list[Any] = []
-    for item in given:
-        flat += list(item) if isinstance(item, list | tuple) else [item]
-    for item in flat:
-        if not isinstance(item, Trajectory) and not hasattr(item, "training"):
-            raise FieldError(
-                "runs",
-                f"must be trajectories or overlays, got {type(item).__name__}: give those of `integrate`, `train`.",
-            )
-    return flat
 
 
 def plot_losses(*runs: Run | Sequence[Run], ax: Axes | None = None) -> Axes:
@@ -125,9 +60,10 @@ def plot_losses(*runs: Run | Sequence[Run], ax: Axes | None = None) -> Axes:
     for name, group in zip(names, groups, strict=True):
         _curves(ax, given, name, colours[group], MARKERS[names.index(name) % len(MARKERS)])
     _frame(ax, given, names, "loss (nats)", log_beyond=20.0)
-    for group in groups if data is not None else ():
-        if group.startswith("memory"):
-            _plateau(ax, label_entropy(data, group), colours[group])
+    if data is not None:
+        for group in groups:
+            if group.startswith("memory"):
+                _plateau(ax, label_entropy(data, group), colours[group])
     _label_ends(ax, given, {n: (literal(g) or "all", colours[g]) for n, g in zip(names, groups, strict=True)})
     return ax
 
@@ -201,7 +137,7 @@ def plot_errors(
     ValueError
         If there are too many, or an overlay has no such error.
     """
-    some = listed(overlays)
+    some = several(overlays)
     given, ax = Runs.of(some), axes_of(ax)
     positive("tolerance", tolerance)
     weights = given.reference.weights
@@ -209,6 +145,7 @@ def plot_errors(
         f"loss/{g}" if g else "loss": c
         for g, c in group_colours(n.partition("/")[2] for n in names if n not in weights).items()
     }
+    drawn = []
     for name in names:
         for overlay, line in zip(some, LINES, strict=False):
             if name not in overlay.relative_error:
@@ -216,22 +153,14 @@ def plot_errors(
                     "names", f"{name!r} has no relative error: {did_you_mean(name, overlay.relative_error)}"
                 )
             error = overlay.relative_error[name]
-            seen = np.where(error > 0, error, np.nan)  # no logarithm of the start's exact zero
-            ax.plot(overlay.t, seen, ls=line, color=colours.get(name, GREY), lw=1.0, zorder=3)
+            drawn.append(np.where(error > 0, error, np.nan))  # no logarithm of the start's exact zero
+            ax.plot(overlay.t, drawn[-1], ls=line, color=colours.get(name, GREY), lw=1.0, zorder=3)
     ax.axhline(tolerance, color=GREY, lw=0.8, ls=(0, (2, 2)), zorder=1)
     EdgeLabels(ax, [(tolerance, f"{tolerance:.3g}" if tolerance < 0.01 else f"{tolerance:.0%}", GREY)])
-    ax.set_yscale("log")
-    ax.set_ylim(*_decades(ax, tolerance))
-    ax.yaxis.set_major_locator(LogLocator(numticks=5))
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    error_axis(ax, drawn, tolerance)
     ax.set_ylabel(r"rel. error of $\Delta W$" if names and names[0] in weights else "relative error")
     _time_axis(ax, given)
     return ax
-
-
-def listed(overlays: DrawableOverlay | Sequence[DrawableOverlay]) -> tuple[DrawableOverlay, ...]:
-    """One overlay or several as several."""
-    return tuple(overlays) if isinstance(overlays, Sequence) else (overlays,)
 
 
 def loss_names(runs: Runs) -> list[str]:
@@ -250,14 +179,14 @@ def moved_most(weights: Mapping[str, np.ndarray]) -> list[str]:
     return [name for name in weights if name in most]
 
 
-def finish(above: Axes, below: Axes, overlays: Sequence[DrawableOverlay], tolerance: float) -> None:
+def finish(above: Axes, below: Axes, overlays: Sequence[DrawableOverlay]) -> None:
     """Join a panel and that of its errors below: one axis of flow time, with the training's steps on top."""
     training = overlays[0].training
     for ax in (above, below):
         _time_axis(ax, Runs.of(overlays))
     above.tick_params(labelbottom=False)
     above.set_xlabel("")
-    _steps_on_top(above, training)
+    steps_on_top(above, training)
 
 
 def letter(ax: Axes, name: str) -> None:
@@ -266,14 +195,6 @@ def letter(ax: Axes, name: str) -> None:
         name, (0, 1), (-28, 14), "axes fraction", "offset points", ha="left", va="bottom", fontsize="large",
         weight="bold",
     )  # fmt: skip
-
-
-def label_entropy(data: Any, group: str) -> float:
-    """Entropy (nats) of a group's labels: the loss of a network that has learnt only their frequencies."""
-    rows = np.asarray(data.groups) == group
-    law = np.bincount(data.labels[rows], weights=data.weights[rows])
-    law = law[law > 0] / law.sum()
-    return float(-(law * np.log(law)).sum())
 
 
 def blow_up_time(run: Trajectory) -> float | None:
@@ -305,7 +226,7 @@ def _curves(ax: Axes, runs: Runs, name: str, colour: str, marker: str) -> None:
 def _frame(ax: Axes, runs: Runs, names: Sequence[str], what: str, log_beyond: float) -> None:
     """Limits from the data that one reads: a theory on its way to a blow-up would flatten everything else."""
     ended = [run for run in runs.theories if run.outcome.success] or runs.theories
-    _limits(ax, [run[name] for run in runs.trainings or ended for name in names], log_beyond)
+    limits(ax, [run[name] for run in runs.trainings or ended for name in names], log_beyond)
     ax.set_ylabel(what)
     _time_axis(ax, runs)
 
@@ -319,7 +240,7 @@ def _time_axis(ax: Axes, runs: Runs) -> None:
             ax.set_xlim(begin, end)
     elif end > 0.0:
         ax.set_xlim(-0.015 * end, 1.015 * end)
-    ax.set_xlabel(_flow_time(reference))
+    ax.set_xlabel(flow_time_words(reference))
     for run in runs.theories:
         if (t := blow_up_time(run)) is not None and t <= end:
             ax.axvline(t, color=GREY, lw=0.6, zorder=0)
@@ -355,66 +276,3 @@ def _plateau(ax: Axes, height: float, colour: str) -> None:
     starts = [low + part * (high - low) for part in (0.0, 0.05, 0.1, 0.2, 0.4)]
     places = [(x, y, x < high) for y in (at, at - 0.085) for x in (high, *starts)]
     put_note(ax, f"label entropy {height:.2f}", places, colour)
-
-
-def _limits(ax: Axes, values: Sequence[np.ndarray], log_beyond: float) -> None:
-    asked = ax.get_yscale() == "log"
-    seen = np.concatenate([v[np.isfinite(v)] for v in values]) if values else np.empty(0)
-    seen = seen[seen > 0.0] if asked else seen
-    low, high = (seen.min(), seen.max()) if len(seen) else (float(asked), 1.0)
-    high = min(high, LARGEST_RANGE * low) if low > 0 else high  # a diverging run
-    if low > 0 and (asked or high / low > log_beyond):
-        ax.set_yscale("log")
-        room = max((high / low) ** 0.07, 1.01)
-        ax.set_ylim(low / room, high * room)
-        plain_ticks(ax)
-    else:
-        room = 0.06 * (high - low or 1.0)
-        ax.set_ylim(low - room, high + room)
-
-
-def plain_ticks(ax: Axes) -> None:
-    """Plain numbers at the heights of a logarithmic panel that is too short for powers of ten alone."""
-    low, high = ax.get_ylim()
-    if high / low < 200:
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 4, 6, 8) if high / low < 15 else (1, 2, 5)))
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _decades(ax: Axes, tolerance: float) -> tuple[float, float]:
-    """From where most of the errors lie, at most four decades below the tolerance, to the largest or 10."""
-    curves = [np.asarray(line.get_ydata(), dtype=float) for line in ax.get_lines()[:-1]]
-    seen = np.concatenate([y[np.isfinite(y)] for y in curves] or [np.empty(0)])
-    least, most = (np.quantile(seen, FEW), seen.max()) if len(seen) else (tolerance, tolerance)
-    high = np.ceil(np.log10(max(most, 3 * tolerance)))
-    low = np.floor(np.log10(max(min(least, tolerance / 3), tolerance * 10.0**-DECADES_BELOW)))
-    return 10.0**low, 10.0 ** min(high, 1)
-
-
-def _flow_time(run: Trajectory) -> str:
-    """Label of the axis: what flow time is the sum of, if the rate changes."""
-    steps, t = run.steps, np.asarray(run.t)
-    if steps is None or len(steps) < 3 or np.allclose(t, t[-1] * np.asarray(steps) / steps[-1], rtol=1e-9):
-        return FLOW_TIME
-    return r"flow time $t$ = sum of the learning rates"
-
-
-def _steps_on_top(ax: Axes, training: Trajectory) -> None:
-    if training.steps is None or len(training.steps) < 2:
-        return
-    # By the saved steps, whatever the schedule: of one rate this is a straight line.
-    t, steps = np.asarray(training.t), np.asarray(training.steps, dtype=float)
-    pair: tuple[Callable[[Any], np.ndarray], Callable[[Any], np.ndarray]] = (
-        lambda x: _through(x, t, steps),
-        lambda x: _through(x, steps, t),
-    )
-    ax.secondary_xaxis("top", functions=pair).set_xlabel("training step")
-
-
-def _through(x: Any, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-    """Rising values between points, and straight on beyond the first and the last."""
-    x = np.asarray(x, dtype=float)
-    first, last = (ys[1] - ys[0]) / (xs[1] - xs[0]), (ys[-1] - ys[-2]) / (xs[-1] - xs[-2])
-    within = np.interp(x, xs, ys)
-    return within + first * np.minimum(x - xs[0], 0.0) + last * np.maximum(x - xs[-1], 0.0)

@@ -13,17 +13,7 @@ from .drawable import DrawableParts
 from .literal import literal
 from .marks.axis_words import FLOW_TIME, weight_words
 from .marks.palette import GREY, OTHERS
-from .saving import (
-    STYLE,
-    WIDTH,
-    ShownFigure,
-    axes_of,
-    drawing,
-    figure_of,
-    figure_path,
-    given_axes,
-    save_figure,
-)
+from .saving import WIDTH, ShownFigure, axes_of, figure_on, figure_path, save_figure
 
 
 def plot_part_sizes(split: DrawableParts, name: str, ax: Axes | None = None) -> Axes:
@@ -90,18 +80,19 @@ def plot_parts(
         If the path cannot be a figure's, or there are not as many axes as names.
     """
     target = None if path is None else figure_path(path)
-    if axes is not None:
-        drawn = given_axes(axes, len(names))
-        for ax, name in zip(drawn, names, strict=True):
+
+    def draw(panels: Sequence[Axes]) -> None:
+        for ax, name in zip(panels, names, strict=True):
             plot_part_sizes(split, name, ax)
-        figure = figure_of(drawn)
-    else:
-        with drawing("default", STYLE):
-            figure = ShownFigure(figsize=(WIDTH, 2.6), layout="constrained")
-            for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-                plot_part_sizes(split, name, ax)
-            handles, labels = figure.axes[0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+
+    def whole() -> Figure:
+        figure = ShownFigure(figsize=(WIDTH, 2.6), layout="constrained")
+        draw(figure.subplots(1, len(names), squeeze=False)[0])
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+        return figure
+
+    figure = figure_on(axes, [len(names)], draw, whole)
     if target is not None:
         save_figure(figure, target, dpi, {"Title": "smallinit decomposition"})
     return figure

@@ -101,7 +101,7 @@ def plot_phases(
     ValueError
         If the sweep has other dimensions than these, or no losses of groups.
     """
-    from .saving import STYLE, WIDTH, ShownFigure, drawing, figure_of, figure_path, given_axes, save_figure
+    from .saving import WIDTH, ShownFigure, figure_on, figure_path, save_figure
 
     target = None if path is None else figure_path(path)
     times = _escapes(sweep, axis, over, part)
@@ -111,16 +111,16 @@ def plot_phases(
             "sweep", f"has no run in which a loss falls by the `part` {part:g}: make it smaller."
         )
     columns = 2 + ("horizon" in sweep)
-    if axes is not None:
-        panels = given_axes(axes, columns * len(rows))
+
+    def draw(panels: list[Axes]) -> None:
         _draw_rows(panels, sweep, axis, over, part, rows)
-        figure = figure_of(panels)
-    else:
-        with drawing("default", STYLE):
-            figure = ShownFigure(figsize=(WIDTH / 3 * columns + 1.2, 2.2 * len(rows)), layout="constrained")
-            _draw_rows(
-                list(figure.subplots(len(rows), columns, squeeze=False).flat), sweep, axis, over, part, rows
-            )
+
+    def whole() -> Figure:
+        figure = ShownFigure(figsize=(WIDTH / 3 * columns + 1.2, 2.2 * len(rows)), layout="constrained")
+        draw(list(figure.subplots(len(rows), columns, squeeze=False).flat))
+        return figure
+
+    figure = figure_on(axes, [columns * len(rows)], draw, whole)
     if target is not None:
         save_figure(figure, target, 200, {"Title": "smallinit phases"})
     return figure
@@ -144,8 +144,8 @@ def plot_escapes(
     ValueError
         If the sweep has other dimensions than these, no losses of groups, or no such run.
     """
+    from .marks.flow_axes import plain_ticks
     from .marks.palette import GREY, group_colours
-    from .panels import plain_ticks
     from .saving import axes_of
 
     times, ax = _of_run(_escapes(sweep, axis, over, part), run), axes_of(ax)
@@ -155,7 +155,7 @@ def plot_escapes(
     ends = []
     for group, colour in group_colours(groups).items():
         members = times.sel(group=group).values
-        band(ax, values, members, colour)
+        _quartiles(ax, values, members, colour)
         ends += _at_the_end(members, literal(group), colour)
     if missing.any():
         where = values[np.nonzero(missing)[0]]
@@ -212,7 +212,7 @@ def plot_horizons(sweep: xarray.Dataset, axis: str, over: str, run: str, ax: Axe
     if np.isnan(horizons).all():
         ax.set_visible(False)
         return ax
-    band(ax, np.asarray(sweep[axis].values, dtype=float), horizons, SERIES[1])
+    _quartiles(ax, np.asarray(sweep[axis].values, dtype=float), horizons, SERIES[1])
     ax.set(ylabel="theory holds up to (flow time)", ylim=(0.0, None), xlabel=axis_words(axis))
     return ax
 
@@ -249,7 +249,7 @@ def _of_run(values: xarray.DataArray, run: str) -> xarray.DataArray:
 
 def _at_the_end(members: np.ndarray, text: str, colour: str) -> list[tuple[float, str, str]]:
     """A label at the last median, where that is known."""
-    middle = _quantiles(members)[1]
+    middle = _quartile_values(members)[1]
     return [(float(middle[-1]), text, colour)] if np.isfinite(middle[-1]) else []
 
 
@@ -260,16 +260,16 @@ def _label_or_list(ax: Axes, ends: list[tuple[float, str, str]]) -> None:
     ax.legend()
 
 
-def _quantiles(members: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _quartile_values(members: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Quartiles over the last axis, what is missing counting as never."""
     known = np.where(np.isnan(members), np.inf, members)
     low, middle, high = np.quantile(known, [0.25, 0.5, 0.75], axis=-1, method="inverted_cdf")
     return low, middle, high
 
 
-def band(panel: Axes, values: np.ndarray, members: np.ndarray, colour: str) -> None:
+def _quartiles(panel: Axes, values: np.ndarray, members: np.ndarray, colour: str) -> None:
     """Median and quartiles over the last axis, where at least half of the members have a finite value."""
-    low, middle, high = _quantiles(members)
+    low, middle, high = _quartile_values(members)
     shown = np.isfinite(middle)
     panel.plot(values[shown], middle[shown], color=colour)
     finite = np.where(np.isfinite(members), members, -np.inf)

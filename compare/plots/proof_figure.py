@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,7 @@ from .literal import literal
 from .marks.axis_words import weight_words
 from .marks.palette import GREY, SERIES
 from .panels import MARKERS
-from .saving import (
-    STYLE,
-    WIDTH,
-    ShownFigure,
-    axes_of,
-    drawing,
-    figure_of,
-    figure_path,
-    given_axes,
-    save_figure,
-)
+from .saving import WIDTH, ShownFigure, axes_of, figure_on, figure_path, save_figure
 
 ROUNDING = 1e-14  # errors below are that of float64 arithmetic
 LOWEST = 1e-18  # of the axis
@@ -80,14 +70,12 @@ def plot_proof(
     if not panels or not all(panels.values()):
         raise FieldError("panels", "must hold a panel at least, and each a proof: measure one first.")
     found = {title: _found(some, weight) for title, some in panels.items()}
-    if axes is not None:
-        drawn = given_axes(axes, len(found))
-        for ax, (title, some) in zip(drawn, found.items(), strict=True):
+
+    def draw(given: Sequence[Axes]) -> None:
+        for ax, (title, some) in zip(given, found.items(), strict=True):
             plot_proof_panel(some, weight, ax).set_title(literal(title))
-        figure = figure_of(drawn)
-    else:
-        with drawing("default", STYLE):
-            figure = _whole(found, weight)
+
+    figure = figure_on(axes, [len(found)], draw, lambda: _whole(found, weight))
     if target is not None:
         save_figure(figure, target, dpi, {"Title": "smallinit proof"})
     return figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
@@ -121,6 +121,24 @@ def drawing(*styles: Any) -> Iterator[None]:
     """Draw with these settings of matplotlib, one thread at a time; the former ones are put back."""
     with _DRAWING, context(list(styles)):
         yield
+
+
+def figure_on(
+    axes: Any, counts: Sequence[int], draw: Callable[[list[Axes]], None], whole: Callable[[], Figure]
+) -> Figure:
+    """Draw panels on given axes, of which there are one of these counts; without any, a figure of ours in our style.
+
+    Raises
+    ------
+    FieldError
+        If they are not axes, or not so many.
+    """
+    if axes is None:
+        with drawing("default", STYLE):
+            return whole()
+    panels = given_axes(axes, *counts)
+    draw(panels)
+    return figure_of(panels)
 
 
 def save_figure(figure: Figure, path: Path, dpi: int, metadata: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from .drawable import DrawableSimilarity
 from .literal import literal
 from .marks.axis_words import FLOW_TIME
 from .marks.palette import GREY, series_colours
-from .saving import STYLE, ShownFigure, axes_of, drawing, figure_of, figure_path, given_axes, save_figure
+from .saving import ShownFigure, axes_of, figure_on, figure_path, save_figure
 
 COLUMN, HEIGHT = 2.6, 4.6  # inches
 
@@ -50,22 +50,21 @@ def plot_similarity(
     target = None if path is None else figure_path(path)
     if not overlays or not all(overlays.values()):
         raise FieldError("overlays", "must hold a corpus at least, and each an overlay: make them first.")
-    if axes is not None:
-        drawn = given_axes(axes, 2 * len(overlays))
-        _draw_columns(drawn, overlays)
-        figure = figure_of(drawn)
-    else:
-        with drawing("default", STYLE):
-            figure = ShownFigure(figsize=(COLUMN * len(overlays) + 0.6, HEIGHT), layout="constrained")
-            grid = figure.subplots(2, len(overlays), squeeze=False, height_ratios=(1, 1.25))
-            _draw_columns(list(grid.flat), overlays)
-            handles, labels = grid[0, 0].get_legend_handles_labels()
-            figure.legend(handles, labels, ncols=4 if len(overlays) > 1 else 2, loc="outside upper center")
-            figure.colorbar(
-                grid[1, -1].images[0], ax=list(grid[1]), label="cosine", shrink=0.8, location="right"
-            )
+    figure = figure_on(
+        axes, [2 * len(overlays)], lambda given: _draw_columns(given, overlays), lambda: _whole(overlays)
+    )
     if target is not None:
         save_figure(figure, target, 200, {"Title": "smallinit token similarity"})
+    return figure
+
+
+def _whole(overlays: Mapping[str, Sequence[DrawableSimilarity]]) -> Figure:
+    figure = ShownFigure(figsize=(COLUMN * len(overlays) + 0.6, HEIGHT), layout="constrained")
+    grid = figure.subplots(2, len(overlays), squeeze=False, height_ratios=(1, 1.25))
+    _draw_columns(list(grid.flat), overlays)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, ncols=4 if len(overlays) > 1 else 2, loc="outside upper center")
+    figure.colorbar(grid[1, -1].images[0], ax=list(grid[1]), label="cosine", shrink=0.8, location="right")
     return figure
 
 

@@ -16,7 +16,7 @@ from ...theory.base.disk.sealed import html_with_seal
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
 from ...theory.base.validate import integer
-from ..plots.cosine_panels import MOST_TOKENS, named_tokens
+from ..plots.cosine_panels import MOST_TOKENS, named_tokens, token_blocks
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -137,13 +137,7 @@ def embedding_motion(
     rows = np.concatenate([*blocks.values()]) if blocks else np.empty(0, dtype=np.int64)
     if rows.size < 2:
         raise FieldError("tokens", "must be two or more: name some in `tokens`.")
-    finite = np.flatnonzero(np.isfinite(training.weights[EMBEDDING]).all(axis=(1, 2)))
-    if not finite.size:
-        raise FieldError(
-            "training", f"{training.label!r} has no finite {EMBEDDING}: lower its learning rate."
-        )
-    frames = integer("frames", frames, 2)
-    kept = finite[np.unique(np.linspace(0, finite.size - 1, frames).round().astype(int))]
+    kept = _shown_times(training, integer("frames", frames, 2))
     t, trained = training.t[kept], training.weights[EMBEDDING][kept][:, rows]
     plane, share = _plane(trained[-1])
     states = {name: _states_at(run, t, rows) for name, run in named.items()}
@@ -181,6 +175,16 @@ def _check_embedding(run: Trajectory, training: Trajectory) -> None:
         raise FieldError(EMBEDDING, f"of {run.label!r} has the shape {shape}, that of the training {wanted}.")
 
 
+def _shown_times(training: Trajectory, most: int) -> np.ndarray:
+    """Indices of evenly spaced saved times at which the trained embedding is finite."""
+    finite = np.flatnonzero(np.isfinite(training.weights[EMBEDDING]).all(axis=(1, 2)))
+    if not finite.size:
+        raise FieldError(
+            "training", f"{training.label!r} has no finite {EMBEDDING}: lower its learning rate."
+        )
+    return finite[np.unique(np.linspace(0, finite.size - 1, most).round().astype(int))]
+
+
 def _blocks(
     data: Dataset | None, tokens: Mapping[str, Sequence[int]] | None, d_vocab: int
 ) -> Mapping[str, np.ndarray]:
@@ -189,9 +193,7 @@ def _blocks(
         return named_tokens(tokens, d_vocab)
     if data is None:
         return {"tokens": np.arange(min(d_vocab, MOST_TOKENS))}
-    groups = {name: some for name, some in data.token_groups.items() if len(some)}
-    chosen = {name: some for name, some in groups.items() if "anchor" in name} or groups
-    if 2 <= sum(map(len, chosen.values())) <= MOST_TOKENS:
+    if sum(map(len, (chosen := token_blocks(data)).values())) >= 2:
         return chosen
     return {"tokens": np.argsort(-data.occurrences, kind="stable")[:MOST_TOKENS]}
 

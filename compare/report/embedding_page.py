@@ -14,10 +14,8 @@ if TYPE_CHECKING:
     from .embedding_motion import EmbeddingMotion
 
 DIGITS = 4  # of coordinates, relative to the largest
-ANCHORS = {
-    "memory-anchors": "memory",
-    "reasoning-anchors": "reasoning-train",
-}  # share a colour with their sequences
+# Anchors share a colour with their sequences.
+ANCHORS = {"memory-anchors": "memory", "reasoning-anchors": "reasoning-train"}
 LABELLED = 30  # tokens that are named without being pointed at
 
 

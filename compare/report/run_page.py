@@ -203,8 +203,9 @@ def _curves(paths: Mapping[str, Path]) -> PictureBlock:
 def _drawn(runs: Mapping[str, Trajectory]) -> bytes:
     from matplotlib.lines import Line2D
 
+    from ..plots.drawn_runs import LINES
     from ..plots.marks.palette import GREY
-    from ..plots.panels import LINES, plot_losses, plot_norms
+    from ..plots.panels import plot_losses, plot_norms
     from ..plots.saving import STYLE, ShownFigure, drawing
 
     buffer, shown = io.BytesIO(), list(runs.values())[: len(LINES)]

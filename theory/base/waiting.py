@@ -36,9 +36,8 @@ class Wait:
         self.what, self.total, self.unit, self._stream = what, total, unit, stream
         self.done, self._detail = 0.0, ""
         self._begin = time.perf_counter()
-        self._counted: float | None = (
-            None  # the count when it first was told, of a run that goes on from there
-        )
+        # The count when it first was told: of a run that goes on from there.
+        self._counted: float | None = None
         self._shown, self._lock = False, threading.Lock()
 
     @property

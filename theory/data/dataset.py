@@ -19,7 +19,7 @@ from ..base.disk.npz import write_npz
 from ..base.errors import FieldError
 from ..base.frozen import FrozenRecord, sealed
 from ..base.validate import integer
-from .groups import clean_groups
+from .frequencies import count_tokens, paired
 from .reading.clean_columns import (
     clean_held_out,
     clean_token_groups,
@@ -27,6 +27,7 @@ from .reading.clean_columns import (
     clean_weights,
     merged,
 )
+from .reading.groups import clean_groups
 from .reading.table_columns import table_columns
 from .reading.table_rows import csv_rows, frame_rows, jsonl_rows
 from .words import Words, read_text
@@ -256,16 +257,7 @@ class Dataset(FrozenRecord):
     def _pair_weights(self) -> csr_array:
         """Return sparse C^T diag(w) Y over the training rows, (d_vocab, d_vocab)."""
         train = np.flatnonzero(~self.held_out)
-        counts = self.counts[train]
-        scaled = csr_array(
-            (
-                counts.data * np.repeat(self.weights[train], np.diff(counts.indptr)),
-                counts.indices,
-                counts.indptr,
-            ),
-            shape=counts.shape,
-        )
-        return sealed(csr_array(scaled.T @ self.label_matrix[train]))
+        return sealed(paired(self.counts[train], self.weights[train], self.label_matrix[train]))
 
     def signature_parts(self) -> tuple[csr_array, npt.NDArray[np.float64]]:
         """Return the signature matrix without forming it.
@@ -326,12 +318,3 @@ class Dataset(FrozenRecord):
         if token >= self.d_vocab or self.occurrences[token] == 0.0:
             raise FieldError("token", f"must occur in a training sequence, got {token}.")
         return self._pair_weights[[token]].toarray()[0] / self.occurrences[token]
-
-
-def count_tokens(sequences: npt.NDArray[np.int64], d_vocab: int) -> csr_array:
-    """How often each token occurs in each sequence (n, n_ctx): sparse (n, d_vocab) float64."""
-    n, n_ctx = sequences.shape
-    starts = np.arange(n + 1, dtype=np.int64) * n_ctx
-    counts = csr_array((np.ones(n * n_ctx), sequences.reshape(-1).copy(), starts), shape=(n, d_vocab))
-    counts.sum_duplicates()
-    return counts

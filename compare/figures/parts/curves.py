@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import log, sqrt
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,55 +17,11 @@ from ....theory.data.dataset import Dataset
 from ....theory.data.interventions import subset
 from ....theory.data.tasks import CompositeTask
 from ....theory.models.decoder import Decoder
-from ...plots.panels import GROUP_COLOURS as GROUP_COLOURS
-from ...plots.panels import label_entropy as label_entropy
 from ...training.decoders.closure_decoder import ClosureDecoder
 from ...training.train import train
 
 OTHER = 100_000  # added to a seed for the minibatches of a closure
 LEARNT = 0.75  # of the entropy of a group's labels: below it a network knows more than their frequencies
-
-
-class _Recipe(Protocol):
-    """What a decoder's training takes besides model and data; rates per step, decay per unit of flow time."""
-
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def warmup(self) -> int: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def weight_decay(self) -> float: ...
-    @property
-    def clip(self) -> float: ...
-    @property
-    def device(self) -> str: ...
-
-
-def train_decoder(
-    recipe: _Recipe, model: Decoder, data: Dataset, gamma: float, seed: int, save_at: Any, **more: Any
-) -> Trajectory:
-    """Train from A2's initialisation with AdamW, warm-up, cosine and clipping, in float32: curves need no more."""
-    return train(
-        model,
-        data,
-        model.init(gamma, seed),
-        "adamw",
-        recipe.learning_rate,
-        recipe.steps,
-        save_at,
-        batch_size=min(recipe.batch_size, int((~data.held_out).sum())),
-        seed=seed,
-        weight_decay=recipe.weight_decay,
-        schedule=WarmupCosine(recipe.warmup, recipe.steps),
-        clip=recipe.clip,
-        device=recipe.device,
-        dtype="float32",
-        **more,
-    )
 
 
 @dataclass(frozen=True)
@@ -76,7 +32,7 @@ class Regime:
     code of its authors' group: standard deviations d_model^-gamma, LayerNorm before each half of a block and at the
     end, biases, GELU, a hidden layer three times as wide, warm-up and cosine, clipping at 1. Biases start at zero here.
 
-    A figure in small is the paper's at another width, see `narrowed`.
+    A figure in small is the paper's at another width, see `small` and `narrowed`.
     """
 
     keys: tuple[int, int]
@@ -101,9 +57,8 @@ class Regime:
     convention: str = "d_model"
     width_of_gamma: int = 200  # the exponents are those of a network of this width: the paper's
     device: str = "cpu"
-    measured: int = (
-        2000  # rows of each group whose losses are measured: all of them would take longer than training
-    )
+    # Rows of each group whose losses are measured: all of them would take longer than training.
+    measured: int = 2000
 
     def narrowed(self, d_model: int, learning_rate: float, **more: Any) -> Regime:
         """Return the same regime at another width and rate, the starting scale and the total motion kept.
@@ -123,6 +78,10 @@ class Regime:
             device="cpu",
             **more,
         )
+
+    def small(self, learning_rate: float, **more: Any) -> Regime:
+        """Return the same regime at the width of the figures in small."""
+        return self.narrowed(64, learning_rate, d_head=32, d_mlp=192, measured=500, **more)
 
     def exponent(self, gamma: float) -> float:
         """Exponent at which std x sqrt(d_model) is what `gamma` makes of it at the width of the exponents."""

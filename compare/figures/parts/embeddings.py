@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ....sim.integration.integrate import integrate
+from ....theory.base.arrays import cosine_matrix, off_diagonal
 from ....theory.base.crossings import first_reached
 from ....theory.flows.flow import derive
+from ...plots.marks.palette import BLUE, VERMILION
 from ...training.train import train
 from ..result import listed
 from .anchors import (
     cosine_bar,
-    cosine_matrix,
     distances,
     escape,
-    off_diagonal,
     rank_correlation,
     show_cosines,
 )
@@ -156,6 +156,19 @@ def embeddings(
     return one
 
 
+def at_moments(runs: Sequence[Embeddings], side: str, moments: Iterable[str]) -> np.ndarray:
+    """Embeddings of one side at some moments (n_seeds, moments, d_vocab, d_model)."""
+    wanted = tuple(moments)
+    return np.array([[one.at(side, moment) for moment in wanted] for one in runs])
+
+
+def kept_arrays(runs: Sequence[Embeddings]) -> dict[str, np.ndarray]:
+    """What a figure keeps of its runs: "W_E/SIDE" at all moments, and their flow times "t" (n_seeds, moments)."""
+    moments = (*runs[0].parts, LATE)
+    times = np.array([[one.time(moment) for moment in moments] for one in runs])
+    return {f"W_E/{side}": at_moments(runs, side, moments) for side in SIDES} | {"t": times}
+
+
 def never(runs: Sequence[Embeddings], moment: str) -> str:
     """Return a note on the runs without a moment, or nothing."""
     n = sum(one.place(moment) is None for one in runs)
@@ -188,9 +201,9 @@ def show_moments(figure: Figure, one: Embeddings, tokens: np.ndarray, split: int
 def show_order(ax: Axes, tokens: np.ndarray, one: Embeddings) -> None:
     """Draw how the order of tokens comes about: embedding, displacement, closure; lines at the moments."""
     curves: Mapping[str, Any] = {
-        "embedding": ("training", False, "o", "#0072B2"),
-        "its displacement": ("training", True, "s", "#D55E00"),
-        "softmax closure": ("theory", False, "-", "#0072B2"),
+        "embedding": ("training", False, "o", BLUE),
+        "its displacement": ("training", True, "s", VERMILION),
+        "softmax closure": ("theory", False, "-", BLUE),
     }
     for name, (side, moved, style, colour) in curves.items():
         every = slice(None, None, 1 if style == "-" else 3)

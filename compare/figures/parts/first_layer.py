@@ -9,12 +9,13 @@ import torch
 
 from ....sim.forecast.stages import value_direction
 from ....sim.trajectory.trajectory import Trajectory
+from ....theory.base.arrays import cosine_matrix
 from ....theory.base.crossings import first_crossing, first_reached
 from ....theory.data.dataset import Dataset
+from ....theory.data.frequencies import label_entropy
 from ....theory.data.inputs import build_inputs
 from ...training.networks import network
-from .anchors import GROUPS, KINDS, cosine_matrix, direction_cosines
-from .curves import label_entropy
+from .anchors import GROUPS, KINDS, direction_cosines
 
 Arrays = dict[str, np.ndarray]
 SAMPLE = 500  # sequences whose attention is looked at

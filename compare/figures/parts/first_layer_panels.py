@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...plots.marks.palette import BLACK, BLUE, GREY, GROUP_COLOURS, SKY, VERMILION
 from .anchors import GROUPS, KINDS
-from .curves import GROUP_COLOURS, band
+from .curves import band
 from .first_layer import BARE, WITH, Arrays, at_early, crossing
 from .laid_over import theory_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DRIVES = {"": "#0072B2", BARE: "#D55E00"}
+DRIVES = {"": BLUE, BARE: VERMILION}
 DOTS = (0, (1, 1))
 COLOURS = {"reasoning-anchors": GROUP_COLOURS["reasoning-train"], "memory-anchors": GROUP_COLOURS["memory"]}
 
@@ -27,7 +28,7 @@ def draw_first_layer(figure: Figure, arrays: Arrays) -> None:
     _attention(axes[0, 0], arrays["attention"][:, 0].mean(axis=0))
     _spectrum(axes[1, 0], arrays)
     (gaps, turn), (losses, angles) = axes[:, 1], axes[:, 2]
-    for name, colour in (("largest gap", "#56B4E9"), ("mean gap", "#000000")):
+    for name, colour in (("largest gap", SKY), ("mean gap", BLACK)):
         band(gaps, steps, arrays[name], colour, name.partition(" ")[0])
     gaps.set(ylabel=r"distance $|A_{ij} - 1/i|$", yscale="log", xlabel="training step")
     gaps.legend(loc="lower right")
@@ -43,7 +44,7 @@ def draw_first_layer(figure: Figure, arrays: Arrays) -> None:
     if reached.size:
         for ax, top in ((gaps, 1.0), (losses, 1.0), (turn, 0.69)):
             when = np.median(steps[reached])
-            ax.axvline(when, ymax=top, color="#777777", lw=0.7, ls=(0, (3, 2)), zorder=0)
+            ax.axvline(when, ymax=top, color=GREY, lw=0.7, ls=(0, (3, 2)), zorder=0)
 
 
 def _turn(ax: Any, arrays: Arrays) -> None:
@@ -56,9 +57,9 @@ def _turn(ax: Any, arrays: Arrays) -> None:
         ax.plot(steps, bare, color=COLOURS[kind], ls=DOTS)
         law = np.median(arrays[f"laws/mean/{kind}"].mean(axis=1))
         ax.axhline(law, color=COLOURS[kind], lw=0.8, ls="-.")
-    ax.plot([], [], color="#777777", ls=DOTS, label="no LayerNorm")
-    ax.plot([], [], color="#777777", lw=0.8, ls="-.", label="label laws")
-    ax.axhline(0.0, color="#777777", lw=0.6, zorder=0)
+    ax.plot([], [], color=GREY, ls=DOTS, label="no LayerNorm")
+    ax.plot([], [], color=GREY, lw=0.8, ls="-.", label="label laws")
+    ax.axhline(0.0, color=GREY, lw=0.6, zorder=0)
     ax.set(
         xlabel="training step", ylabel="cosine with $W_V$", ylim=(-1.05, 1.9), yticks=np.linspace(-1, 1, 5)
     )
@@ -86,7 +87,7 @@ def _angles(ax: Any, arrays: Arrays) -> None:
             ax.plot(x, y, color=colour, ls=(0, (4, 1.5)), lw=0.9, label=None if i else "softmax closure")
             if np.isfinite(where[i]):
                 ax.axvline(where[i], color=colour, lw=0.5, ls=(0, (3, 2)), zorder=0)
-    ax.axhline(0.0, color="#777777", lw=0.6, zorder=0)
+    ax.axhline(0.0, color=GREY, lw=0.6, zorder=0)
     ax.set(
         xlabel="KL(labels || mean output), nats",
         ylabel="cosine of mean drives",
@@ -101,7 +102,7 @@ def _angles(ax: Any, arrays: Arrays) -> None:
 
 def _spectrum(ax: Any, arrays: Arrays) -> None:
     """Singular values of W_V at the start and at the early moment, median over seeds."""
-    moments = [("step 0", "#777777", arrays["singular values"][:, 0])]
+    moments = [("step 0", GREY, arrays["singular values"][:, 0])]
     for kind, colour in DRIVES.items():
         if (arrays[f"{kind}early"] >= 0).any():
             moments.append((f"early, {WITH[kind]}", colour, at_early(arrays, "singular values", kind)))
@@ -116,11 +117,9 @@ def _attention(ax: Any, attention: np.ndarray) -> None:
     """First attention at the start, rows by the query: lines per query over the average as marks."""
     n = len(attention)
     for row in range(n):
-        ax.plot(np.arange(1, row + 2), np.full(row + 1, 1 / (row + 1)), color="#777777", lw=0.8)
-        ax.plot(
-            np.arange(1, row + 2), attention[row, : row + 1], "o", ms=3, mfc="none", mec="#0072B2", mew=0.8
-        )
-    ax.plot([], [], color="#777777", lw=0.8, label="average $1/i$")
-    ax.plot([], [], "o", ms=3, mfc="none", mec="#0072B2", mew=0.8, label="attention at step 0")
+        ax.plot(np.arange(1, row + 2), np.full(row + 1, 1 / (row + 1)), color=GREY, lw=0.8)
+        ax.plot(np.arange(1, row + 2), attention[row, : row + 1], "o", ms=3, mfc="none", mec=BLUE, mew=0.8)
+    ax.plot([], [], color=GREY, lw=0.8, label="average $1/i$")
+    ax.plot([], [], "o", ms=3, mfc="none", mec=BLUE, mew=0.8, label="attention at step 0")
     ax.set(xlabel="position $j$ looked at", ylabel="$A_{ij}$, queries $i$ = 1 .. " + str(n), ylim=(0, 1.08))
     ax.legend(loc="upper right")

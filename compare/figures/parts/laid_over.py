@@ -11,13 +11,14 @@ from matplotlib.axes import Axes
 
 from ....theory.base.crossings import first_crossing
 from ....theory.data.dataset import Dataset
+from ...plots.marks.palette import BLACK, GREY
 from ..result import Statistic
 from .curves import Regime
 
 # The first keeps averages in place of attention: the label laws are all that it can learn while keys are among noise.
 # The second keeps attention whole, and of the activation what the first drops up to its cube.
 CLOSURES = ("softmax", "activation=3")
-LINES = {"softmax": ("#000000", (0, (4, 1.5))), "activation=3": ("#777777", (0, (1, 1)))}
+LINES = {"softmax": (BLACK, (0, (4, 1.5))), "activation=3": (GREY, (0, (1, 1)))}
 WITHIN = 0.1
 WHEN = "the first step with a loss below the entropy of its labels"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....theory.base.crossings import first_crossing, first_reached
+from ...plots.marks.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION
 from .curves import band
 from .laid_over import theory_handles, theory_lines
 from .memory_task import FIRST, N_RANGES, WIDTH, range_laws
@@ -18,8 +19,8 @@ Arrays = dict[str, np.ndarray]
 WITHIN = 0.9  # probability within the range from which on a group's range counts as learnt
 KNOWN = 0.3  # accuracy from which on labels count as learnt: more than label laws give, the narrowest has five labels
 RANGES = tuple(f"memory {i + 1}" for i in range(N_RANGES))
-COLOURS = ("#0072B2", "#009E73", "#E69F00", "#D55E00")
-WINDOW_COLOURS = {"uniform": "#D55E00", "window": "#CC79A7"}
+COLOURS = (BLUE, GREEN, ORANGE, VERMILION)
+WINDOW_COLOURS = {"uniform": VERMILION, "window": PURPLE}
 
 
 def learnt(arrays: Arrays) -> np.ndarray:
@@ -60,9 +61,7 @@ def draw_memory(figure: Figure, arrays: Arrays, early_points: int) -> None:
     for ax in (losses, early, inside, accuracy):
         ax.set_xlabel("training step")
         if (points >= 0).any():
-            ax.axvline(
-                np.median(steps[points[points >= 0]]), color="#777777", lw=0.7, ls=(0, (3, 2)), zorder=0
-            )
+            ax.axvline(np.median(steps[points[points >= 0]]), color=GREY, lw=0.7, ls=(0, (3, 2)), zorder=0)
     _outputs(outputs, arrays, points)
     _windows(windows, arrays)
 
@@ -78,8 +77,8 @@ def _outputs(ax: Any, arrays: Arrays, points: np.ndarray) -> None:
             middle = np.median(output[reached, points[reached]], axis=0)
             ax.plot(tokens, middle[tokens], "o", ms=2, mfc="none", mec=colour, mew=0.6)
         ax.step(tokens, law[tokens], color=colour, lw=0.9, where="mid")
-    ax.plot([], [], color="#777777", lw=0.9, label="label law (theory)")
-    ax.plot([], [], "o", ms=2, mfc="none", mec="#777777", mew=0.6, label="training")
+    ax.plot([], [], color=GREY, lw=0.9, label="label law (theory)")
+    ax.plot([], [], "o", ms=2, mfc="none", mec=GREY, mew=0.6, label="training")
     ax.set(xlabel="label", ylabel="mean output at the dashed line", ylim=(None, 1.3 * ax.get_ylim()[1]))
     ax.legend(loc="upper right")
 

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...plots.marks.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION
 from .curves import band
 from .text_runs import CORPORA
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BY_GAMMA = ("#D55E00", "#E69F00", "#009E73", "#0072B2")
-BY_CORPUS = {"reasoning": "#0072B2", "narrative": "#D55E00"}
+BY_GAMMA = (VERMILION, ORANGE, GREEN, BLUE)
+BY_CORPUS = {"reasoning": BLUE, "narrative": VERMILION}
 PREDICTORS = {
-    "signature": ("#0072B2", "label laws (signature matrix)"),
-    "flow": ("#009E73", "flow of W_E W_U at equal loss"),
-    "co-occurrence": ("#777777", "counts of neighbours (baseline)"),
+    "signature": (BLUE, "label laws (signature matrix)"),
+    "flow": (GREEN, "flow of W_E W_U at equal loss"),
+    "co-occurrence": (GREY, "counts of neighbours (baseline)"),
 }
 LOSS_TICKS = (0.5, 1, 2, 3, 5, 10)
 
@@ -79,8 +80,8 @@ def _by_loss(panel: Any, arrays: Mapping[str, np.ndarray], gammas: Sequence[floa
 def _over_gamma(panel: Any, arrays: Mapping[str, np.ndarray], gammas: Sequence[float]) -> None:
     lines = (
         ("bias at middle", "black", "equal epochs (middle of the window)"),
-        ("bias at equal reasoning loss", "#0072B2", "equal loss of reasoning"),
-        ("bias at equal mean loss", "#CC79A7", "equal mean of both losses"),
+        ("bias at equal reasoning loss", BLUE, "equal loss of reasoning"),
+        ("bias at equal mean loss", PURPLE, "equal mean of both losses"),
     )
     for name, colour, label in lines:
         panel.plot(gammas, np.median(arrays[name], axis=1), color=colour, label=label)

@@ -10,7 +10,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 
 from ....sim.integration.integrate import integrate
 from ....sim.trajectory.trajectory import Trajectory
-from ....theory.base.arrays import cosine_matrix
+from ....theory.base.arrays import cosine_matrix, off_diagonal
 from ....theory.base.crossings import first_reached
 from ....theory.data.corpora.documents import pick_documents
 from ....theory.data.corpora.reasoning import reasoning_corpus
@@ -25,7 +25,7 @@ from ....theory.data.token_similarity import (
 )
 from ....theory.flows.flow import derive
 from ....theory.models.embed_unembed import EmbedUnembed
-from ...overlays.similarity_overlay import first_stage_end, frequent_tokens, off_diagonal
+from ...overlays.similarity_overlay import first_stage_end, frequent_tokens
 
 CORPORA = ("reasoning", "narrative")
 FLOW_END, FLOW_SAVED = 3000.0, 120  # the reduced model has learnt its bigrams by then
@@ -149,9 +149,8 @@ class Prediction:
             derive(model, "softmax"), self.pairs, start, t1=FLOW_END, save_at=times, rtol=1e-4, throw=False
         )
         reached = first_reached(flow["loss"] <= trained["loss"][:, None])
-        reached[np.asarray(trained.steps) == 0] = (
-            0  # the same start, where two networks' losses differ a little
-        )
+        # The same start, where the losses of two networks differ a little.
+        reached[np.asarray(trained.steps) == 0] = 0
         return [cosine_matrix(flow.weights["W_E"][k]) if k >= 0 else None for k in reached]
 
 

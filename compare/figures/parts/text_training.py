@@ -10,7 +10,7 @@ import numpy as np
 from ....sim.forecast.starts.scale_rows import GPT2_WIDTH
 from ....sim.forecast.starts.start_scales import exponent
 from ....sim.trajectory.trajectory import Trajectory
-from ....theory.base.arrays import cosine_matrix
+from ....theory.base.arrays import cosine_matrix, off_diagonal
 from ....theory.data.dataset import Dataset
 from ....theory.models.decoder import Decoder
 from ...training.train import train
@@ -113,5 +113,4 @@ def text_curves(trained: Trajectory, data: Dataset) -> dict[str, np.ndarray]:
 
 def mean_cosine(rows: np.ndarray) -> float:
     """Mean over pairs of different rows (m, d); nan of fewer than two."""
-    n = len(rows)
-    return float((cosine_matrix(rows).sum() - n) / (n * (n - 1))) if n > 1 else float("nan")
+    return float(off_diagonal(cosine_matrix(rows)).mean()) if len(rows) > 1 else float("nan")

@@ -8,22 +8,25 @@ from itertools import cycle
 from matplotlib.colors import to_hex, to_rgb
 
 GREY = "#777777"
-# Okabe and Ito's palette, told apart under every common colour blindness, for groups.
-GROUP_COLOURS = {"memory": "#D55E00", "reasoning-train": "#0072B2", "reasoning-test": "#009E73"}
+# Okabe and Ito's palette, told apart under every common colour blindness.
+BLACK, BLUE, SKY, GREEN = "#000000", "#0072B2", "#56B4E9", "#009E73"
+ORANGE, VERMILION, PURPLE = "#E69F00", "#D55E00", "#CC79A7"
+
+GROUP_COLOURS = {"memory": VERMILION, "reasoning-train": BLUE, "reasoning-test": GREEN}
 # Weights stand beside groups, so none has a group's colour.
 WEIGHT_COLOURS = {
-    "W_E": "#000000",
+    "W_E": BLACK,
     "W_pos": "#8C8C8C",
-    "W_Q": "#56B4E9",
+    "W_Q": SKY,
     "W_K": "#6A4C93",
     "W_V": "#8AA626",
     "W_O": "#00868B",
-    "W_in": "#CC79A7",
-    "W_out": "#E69F00",
+    "W_in": PURPLE,
+    "W_out": ORANGE,
     "W_U": "#7A4B2A",
 }
-SERIES = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
-OTHERS = ("#56B4E9", "#CC79A7", "#E69F00", "#000000", "#8AA626", "#6A4C93", "#7A4B2A", "#00868B")
+SERIES = (VERMILION, BLUE, GREEN, ORANGE, PURPLE, SKY, BLACK)
+OTHERS = (SKY, PURPLE, ORANGE, BLACK, "#8AA626", "#6A4C93", "#7A4B2A", "#00868B")
 OTHER_WEIGHTS = ("#B22234", "#3A6B35", "#4C72B0", "#9C755F", *OTHERS)
 PALER = 0.38  # towards white, for every further block of a network
 

@@ -10,14 +10,14 @@ import sympy as sp
 import torch
 from torch import Tensor
 
-from ....theory import Activation
+from ....theory.algebra.matrices import apply
 from ....theory.algebra.nodes import Matrix
-from ....theory.algebra.scalars.series_at_zero import taylor
+from ....theory.algebra.scale.expansion import truncated
 from ....theory.base.errors import FieldError
 from ....theory.flows.closure import EXACT, Closure
 from ....theory.models.decoder import Decoder
 from ..decoder_network import DecoderNetwork, DecoderPass
-from ..torch_function import torch_function
+from ..torch_expression import evaluate
 
 
 @dataclass(frozen=True)
@@ -72,26 +72,24 @@ def _fields(model: Decoder) -> dict[str, Any]:
     return {f.name: getattr(model, f.name) for f in fields(Decoder)}
 
 
-class ClosurePass(DecoderPass):
-    """A forward pass with the uniform average in place of attention."""
+class AveragePass(DecoderPass):
+    """A forward pass whose scores are cut to zero: their softmax is the average of what is looked at."""
 
-    def attention(self, at: str, h: Tensor, last: bool) -> Tensor:
-        """As in a decoder, queries and keys unread."""
-        seen = torch.arange(1, h.shape[1] + 1, dtype=h.dtype, device=h.device)
-        mean = h.cumsum(dim=1) / seen[:, None]
-        return (self.last(mean) if last else mean) @ self.w[f"{at}W_V"] @ self.w[f"{at}W_O"]
+    def queries_and_keys(self, at: str, h: Tensor, last: bool) -> tuple[Tensor, Tensor]:
+        """Zeros of width 1; weights of queries and keys are not read."""
+        zero = h.new_zeros(len(h), self.model.n_heads, h.shape[1], 1)
+        return (zero[:, :, :1] if last else zero), zero
 
 
 class ClosureDecoderNetwork(DecoderNetwork):
-    """The twin of `ClosureDecoder`: a Taylor polynomial for the activation, perhaps averages for attention."""
+    """The twin of `ClosureDecoder`: a decoder whose activation, and perhaps attention, the closure has cut."""
 
     def __init__(
         self, model: ClosureDecoder, start: Mapping[str, Any], dtype: torch.dtype = torch.float64
     ) -> None:
         super().__init__(model, start, dtype)
         kept = model.kept
-        self.passes = DecoderPass if kept.attention == EXACT else ClosurePass
-        s = Activation.unscaled(model.activation)
-        degree = kept.truncation.degree(s.lambda_())
-        terms = [c * s.symbol**i for i, c in enumerate(taylor(s.lambda_(), int(degree)))]
-        self.activation = torch_function(sp.Add(*terms), s.symbol)
+        self.passes = DecoderPass if kept.attention == EXACT else AveragePass
+        x = sp.MatrixSymbol("x", *sp.symbols("rows d_mlp", integer=True))
+        polynomial = truncated(apply(model.activation, x), kept.truncation)
+        self.activation = lambda entries: evaluate(polynomial, {x.name: entries}, {})

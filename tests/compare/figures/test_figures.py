@@ -12,6 +12,7 @@ from smallinit.compare.figures.parts import anchors as _anchors
 from smallinit.compare.figures.parts import embeddings as _embeddings
 from smallinit.compare.figures.result import FigureResult, Statistic
 from smallinit.theory import CompositeTask
+from smallinit.theory.base.arrays import off_diagonal
 
 TINY = {"keys": range(5, 9), "memory_anchors": (1, 2), "reasoning_anchors": (3, 4), "masked": ((3, 4),)}
 
@@ -253,9 +254,7 @@ def test_statistics_of_matrices():
     assert shares[0] == pytest.approx(1.0)
     assert abs(_anchors.rank_correlation(np.arange(5), places[:, 0])) == pytest.approx(1.0)
     fall = np.exp(-np.abs(np.subtract.outer(np.arange(5), np.arange(5))))
-    assert _anchors.rank_correlation(_anchors.distances(5), _anchors.off_diagonal(fall)) == pytest.approx(
-        -1.0
-    )
+    assert _anchors.rank_correlation(_anchors.distances(5), off_diagonal(fall)) == pytest.approx(-1.0)
 
 
 def test_the_ansatz_is_far_from_the_exact_law():

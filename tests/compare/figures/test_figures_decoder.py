@@ -13,8 +13,9 @@ from smallinit.compare.figures.parts import anchors as _anchors
 from smallinit.compare.figures.parts import first_layer as _first_layer
 from smallinit.compare.figures.parts import laid_over as _laid_over
 from smallinit.compare.figures.parts import memory_task as _memory
-from smallinit.compare.figures.parts.curves import label_entropy, some_of
+from smallinit.compare.figures.parts.curves import some_of
 from smallinit.compare.figures.result import FigureResult
+from smallinit.theory.data.frequencies import label_entropy
 
 TINY = {"pairs": 400, "d_model": 8, "d_head": 4, "d_mlp": 8, "steps": 10, "warmup": 2}
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from smallinit.compare import overlay, train
 from smallinit.compare.plots.overlay_figure import plot_overlays
-from smallinit.compare.plots.panels import finish, label_entropy
+from smallinit.compare.plots.panels import finish
 from smallinit.sim import AdamW, WarmupCosine, integrate
 from smallinit.sim.ode.outcome import Outcome, Status
 from smallinit.theory import Dataset, derive
@@ -83,11 +83,6 @@ def test_diverged_training_is_drawn(weighted, tmp_path):
     assert drawn(overlay(as_theory(run), run), tmp_path / "a.png", dpi=60).exists()
 
 
-def test_label_entropy_is_that_of_the_labels():
-    data = Dataset([[0], [1], [2], [3]], [0, 1, 0, 1], 4, weights=[3, 1, 3, 1], groups=["memory"] * 4)
-    assert label_entropy(data, "memory") == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
-
-
 def test_bad_arguments_are_named(overlays, model, data, start, tmp_path):
     path = tmp_path / "a.png"
     with pytest.raises(ValueError, match="`overlays` must hold 1 to 4 overlays, got 0"):
@@ -142,7 +137,7 @@ def test_steps_stand_over_their_flow_times_whatever_the_schedule(model, data, st
     figure, (above, below) = plt.subplots(2)
     above.plot(run.t, run["loss"])
     below.plot(run.t[1:], run.t[1:])
-    finish(above, below, [overlay(theory, run)], 0.05)
+    finish(above, below, [overlay(theory, run)])
     figure.canvas.draw()
     top = above.child_axes[0]
     for tick in (10, 20, 40, 60, 80):

@@ -1,1 +1,1 @@
-"""Tables of sequences and labels, from files and frames."""
+"""What a data set is made from and shown as: columns, tables and frames."""

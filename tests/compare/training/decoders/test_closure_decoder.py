@@ -40,6 +40,14 @@ def test_the_network_is_that_of_the_symbolic_logits():
     assert not torch.allclose(quick, network(MODEL, start)(sequences), rtol=1e-3)
 
 
+def test_attention_without_scores_is_the_average():
+    model = ClosureDecoder.of(MODEL, "softmax")
+    patterns = network(model, model.init(0.3, 1)).patterns(torch.tensor(DATA.sequences[:2]))
+    average = np.tril(np.ones((DATA.n_ctx,) * 2)) / np.arange(1, DATA.n_ctx + 1)[:, None]
+    for pattern in patterns:
+        np.testing.assert_allclose(pattern, np.broadcast_to(average, pattern.shape), atol=1e-15)
+
+
 @pytest.mark.parametrize(
     "closure", ["exact", "leading", "order=4", "activation=1,attention=2", "softmax,norm=linear"]
 )
