@@ -120,8 +120,9 @@ def _draw_curves(axes: Sequence[Axes], overlays: Sequence[DrawableOverlay], tole
     errors = [name for name in panels.loss_names(given) if all(name in o.relative_error for o in overlays)]
     panels.plot_losses(overlays, ax=axes[0])
     panels.plot_norms(overlays, ax=axes[1])
-    panels.plot_errors(overlays, errors, axes[2], tolerance)
-    panels.plot_errors(overlays, panels.moved_most(given.reference.weights), axes[3], tolerance)
+    panels.plot_errors(overlays, errors, axes[2], tolerance, labels=False)
+    moved = panels.moved_most(given.reference.weights)
+    panels.plot_errors(overlays, moved, axes[3], tolerance, labels=False)
     for above, below in zip(axes[:2], axes[2:], strict=True):
         panels.finish(above, below, overlays)
 

@@ -113,6 +113,7 @@ def plot_errors(
     names: Sequence[str],
     ax: Axes | None = None,
     tolerance: float = 0.05,
+    labels: bool = True,
 ) -> Axes:
     """Draw relative errors of theories against their training over flow time, on a logarithmic scale.
 
@@ -126,6 +127,8 @@ def plot_errors(
         Where to draw; pyplot's current axes if absent.
     tolerance : float
         Error that is marked.
+    labels : bool
+        Whether curves are named at their ends, the first theory's; needless below a panel of the same names.
 
     Returns
     -------
@@ -156,7 +159,12 @@ def plot_errors(
             drawn.append(np.where(error > 0, error, np.nan))  # no logarithm of the start's exact zero
             ax.plot(overlay.t, drawn[-1], ls=line, color=colours.get(name, GREY), lw=1.0, zorder=3)
     ax.axhline(tolerance, color=GREY, lw=0.8, ls=(0, (2, 2)), zorder=1)
-    EdgeLabels(ax, [(tolerance, f"{tolerance:.3g}" if tolerance < 0.01 else f"{tolerance:.0%}", GREY)])
+    ends = [(tolerance, f"{tolerance:.3g}" if tolerance < 0.01 else f"{tolerance:.0%}", GREY)]
+    for name in names if labels else ():
+        known = some[0].relative_error[name]
+        words = weight_words(name) if name in weights else literal(name.partition("/")[2]) or "all"
+        ends += [(float(end), words, colours.get(name, GREY)) for end in known[np.isfinite(known)][-1:]]
+    EdgeLabels(ax, ends)
     error_axis(ax, drawn, tolerance)
     ax.set_ylabel(r"rel. error of $\Delta W$" if names and names[0] in weights else "relative error")
     _time_axis(ax, given)
@@ -270,6 +278,9 @@ def _label_ends(ax: Axes, runs: Runs, labels: Mapping[str, tuple[str, str]]) -> 
 
 
 def _plateau(ax: Axes, height: float, colour: str) -> None:
+    bottom, top = ax.get_ylim()
+    if not bottom <= height <= top:  # no loss has come near it
+        return
     ax.axhline(height, color=colour, lw=0.6, ls=(0, (1, 2)), zorder=1)
     low, high = ax.get_xlim()
     at = ax.transAxes.inverted().transform(ax.transData.transform((low, height)))[1]

@@ -19,6 +19,7 @@ from smallinit.compare import (
 from smallinit.compare.plots.marks.axis_words import axis_words, weight_words
 from smallinit.compare.plots.marks.edge_labels import EdgeLabels, spread
 from smallinit.compare.plots.marks.palette import GROUP_COLOURS, WEIGHT_COLOURS, group_colours, weight_colours
+from smallinit.compare.plots.panels import _plateau
 from smallinit.sim.ode.outcome import Outcome, Status
 from smallinit.sim.trajectory.trajectory import Trajectory
 from smallinit.theory import Dataset
@@ -200,3 +201,21 @@ def test_logarithmic_axes_stay_what_they_are(both):
 def test_tokens_that_there_are_not_are_refused(both, tokens):
     with pytest.raises(ValueError, match="`tokens"):
         plot_cosines(both, 1.0, tokens=tokens)
+
+
+def test_errors_are_named_where_no_other_panel_does(both):
+    figure, (one, two) = plt.subplots(1, 2)
+    plot_errors(both, ["W_E", "W_out"], one)
+    plot_errors(both, ["W_E", "W_out"], two, labels=False)
+    figure.canvas.draw()
+    named = [[entry[1] for entry in labels(ax).entries] for ax in (one, two)]
+    assert named == [["5%", weight_words("W_E"), weight_words("W_out")], ["5%"]]
+
+
+def test_a_label_entropy_that_no_loss_comes_near_is_not_shown(both):
+    ax = plt.figure().subplots()
+    ax.set_ylim(0.0, 1.0)
+    _plateau(ax, 5.0, "C0")
+    assert not ax.lines
+    _plateau(ax, 0.5, "C0")
+    assert len(ax.lines) == 1
