@@ -257,7 +257,8 @@ def setup_docs():
 def docs(builder="html", *arguments):
     """Build the pages, every example executed; ``docs linkcheck`` follows the links to the outside."""
     setup_docs()
-    command = ("sphinx", "-W", "--keep-going", "-q", "-b", builder, "docs", f"docs/_build/{builder}")
+    quiet = () if sys.stdout.isatty() else ("-q",)  # at a terminal sphinx says which page it is at
+    command = ("sphinx", "-W", "--keep-going", *quiet, "-b", builder, "docs", f"docs/_build/{builder}")
     status = run(*command, *arguments)
     if not status:
         print(f"built docs/_build/{builder}")

@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
@@ -31,6 +32,7 @@ COMMANDS = {
     "verify": "Check that results are what was written, byte by byte.",
     "check": "Hold a claimed equation against the derived one: true to which order, and what it drops.",
     "claims": "Put the statements of the papers to the test, one by one.",
+    "completion": "Print a script that completes commands and flags in your shell.",
 }
 
 
@@ -44,9 +46,25 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,
     )
     for order, (name, text) in enumerate(COMMANDS.items()):
+        if name == "completion":
+            app.command(completion, name=name, help=text, sort_key=order)
+            continue
         module = "experiments" if name in ("overlay", "derive", "simulate", "train") else f"{name}_command"
         app.command(f"{__package__}.compare.commands.{module}:{name}", name=name, help=text, sort_key=order)
     return app
+
+
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+    """Print a script that completes commands and flags in your shell.
+
+    In bash: source <(smallinit completion bash).
+
+    Parameters
+    ----------
+    shell
+        bash, zsh or fish.
+    """
+    print(build_app().generate_completion(shell=shell, prog_name="smallinit"))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,13 +1,11 @@
-"""Sphinx extension: plain pages become executed ones, mathematics becomes MathML, the API writes itself.
+"""Sphinx extension: plain pages become executed ones, mathematics becomes MathML.
 
 The pages stay plain Markdown, readable where they lie: their ``python`` fences are turned into cells only while the
 site is built.
 """
 
-import inspect
 import re
 from html import unescape
-from importlib import import_module
 from pathlib import Path
 
 from smallinit.theory.printing import html as markup
@@ -25,7 +23,6 @@ WORD = re.compile(
     r"\S*[\w)\]}.'][*^]+[\w({\[-]\S*|\S*\w_\w\S*"
 )  # a formula that stands in prose: W_V.T*W_V, eps^3
 OTHERS = "<!-- other pages -->"
-NAMES = re.compile(r"<!-- public names of (smallinit\.\w+) -->")
 
 
 def executed(text: str) -> str:
@@ -36,32 +33,14 @@ def executed(text: str) -> str:
 
 
 def completed(index: str, pages: list[str]) -> str:
-    """List, where the index leaves room for it, the pages that it does not name."""
+    """List, where the index leaves room for it, the pages beside it that it does not name."""
     listed = {
         line.strip()
         for block in re.findall(r"```\{toctree\}\n(.*?)```", index, re.S)
         for line in block.splitlines()
     }
-    others = [page for page in pages if page not in listed and page != "index"]
+    others = [page for page in pages if page not in listed and page != "index" and "/" not in page]
     return index.replace(OTHERS, "\n".join(others))
-
-
-def public_names(module: str) -> list[str]:
-    """Names that a subpackage gives its users, sorted without regard to case."""
-    return sorted(import_module(module).__all__, key=str.lower)
-
-
-def documented(module: str) -> str:
-    """Directives of autodoc for every public name of a subpackage."""
-    package, blocks = import_module(module), [f".. currentmodule:: {module}\n"]
-    for name in public_names(module):
-        thing = getattr(package, name)
-        if inspect.ismodule(thing):
-            continue
-        members = "   :members:\n   :special-members: __getitem__\n" if inspect.isclass(thing) else ""
-        kind = "class" if inspect.isclass(thing) else "function" if callable(thing) else "data"
-        blocks.append(f".. auto{kind}:: {name}\n{members}")
-    return "```{eval-rst}\n" + "\n".join(blocks) + "```"
 
 
 def formulas(text: str) -> list[str]:
@@ -106,7 +85,7 @@ def read(app, docname, source):
     text = source[0]
     if docname == "index":
         text = completed(text, sorted(app.env.found_docs))
-    source[0] = executed(NAMES.sub(lambda found: documented(found[1]), text))
+    source[0] = executed(text)
 
 
 def _math(self, node, display):

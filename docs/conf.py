@@ -13,7 +13,7 @@ ROOMS = [
     *((HERE.parent / layer).rglob("*.*") for layer in ("theory", "sim", "compare")),
 ]
 SOURCES = b"".join(path.read_bytes() for room in ROOMS for path in sorted(room) if path.suffix != ".pyc")
-sys.path.insert(0, str(HERE))  # `_pages`
+sys.path.insert(0, str(HERE))  # `_pages` and the other extensions
 
 # Kernels are to speak of errors only, and to leave no history in the user's home.
 kernels = HERE / "_build" / "ipython" / "profile_default"
@@ -25,12 +25,15 @@ project = "smallinit"
 author = "The smallinit authors"
 project_copyright = "The smallinit authors"
 version = release = smallinit.__version__
-extensions = ["_pages", "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+extensions = [
+    *("_pages", "_gallery", "_reference", "_links", "myst_nb", "sphinx_design", "sphinx_copybutton"),
+    *("sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.viewcode", "numpydoc"),
+]
 exclude_patterns = ["_build", "jupyter_execute", "results"]
 html_math_renderer = "mathml"  # drawn by the browser: no scripts, no fonts, nothing from outside
 
 # Pages are plain Markdown; `_pages` turns their python fences into cells, each page run in one kernel.
-myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
 myst_heading_anchors = 3
 myst_update_mathjax = False
 nb_execution_mode = "cache"
@@ -55,6 +58,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "smallinit"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+copybutton_exclude = ".linenos, .gp, .go"  # prompts and what a command prints stay behind
 html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {"**": ["all-pages.html"], "index": []}

@@ -1,6 +1,6 @@
 """Measure every figure of what-to-expect.md: how far theory and training agree on the demo task.
 
-``python docs/measure_horizons.py`` writes ``horizons.json`` beside this file and the tables between the two
+``python docs/measure_horizons.py`` writes ``horizons.json`` beside this file and the tables between the
 marker comments of ``what-to-expect.md``; ``--quick`` prints one gamma, one seed, and writes nothing.
 """
 
@@ -156,6 +156,28 @@ def table(title, rows):
     return "\n".join([*lines, ""])
 
 
+# Column of the short table -> section and column of the record.
+GLANCE = {
+    "pre-activations at the start": ("leading: error of W_E", "pre-activation"),
+    "blow-up T* of `leading`": ("leading: error of W_E", "T*"),
+    "`leading`: error of W_E at T*/2, %": ("leading: error of W_E", "at 0.5 T*, %"),
+    "`leading`: 5 % horizon, in T*": ("leading: horizon of W_E", "5 %, in T*"),
+    "`softmax`: 5 % horizon of W_E": ("softmax: 5 % horizons", "W_E"),
+    "`softmax` loss error: memory, %": ("softmax: largest error of the losses", "memory, %"),
+    "reasoning-train, %": ("softmax: largest error of the losses", "reasoning-train, %"),
+    "reasoning-test, %": ("softmax: largest error of the losses", "reasoning-test, %"),
+}
+
+
+def glance(record):
+    """Return the table that the page begins with: medians over the seeds by gamma."""
+    lines = [f"| {' | '.join(['gamma', *GLANCE])} |", "|---" * (len(GLANCE) + 1) + "|"]
+    for gamma in next(iter(record.values())):
+        medians = (cell([record[section][gamma][column][0]] * 3) for section, column in GLANCE.values())
+        lines.append(f"| {' | '.join([gamma, *medians])} |")
+    return "\n".join(lines)
+
+
 def collect(pool):
     """Return section -> row name -> column -> [median, least, greatest] of everything measured."""
     started = {g: [pool.submit(measure, g, s) for s in SEEDS] for g in GAMMAS}
@@ -182,6 +204,7 @@ def main(quick):
     PAGE.with_name("horizons.json").write_text(json.dumps(record) + "\n")
     from _marked import fill  # here: a test runs this file from elsewhere
 
+    fill(PAGE, "measure_horizons.py glance", glance(record))
     fill(PAGE, "measure_horizons.py", "\n".join(table(section, rows) for section, rows in record.items()))
 
 

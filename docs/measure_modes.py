@@ -1,7 +1,7 @@
 """Does the spectrum of the signature matrix cause the order of learning? Interventions on the composite task.
 
 Writes docs/modes.json, docs/modes.png and the tables in docs/modes.md. `python docs/measure_modes.py [seeds]`; a minute
-a seed and data set. Emb-MLP with tanh, d_vocab = 51, d_model = d_mlp = 100, gamma = .8, 20 keys, 5 + 5 anchors;
+a seed and data set. Emb-MLP with tanh, d_vocab = 51, d_model = d_mlp = 100, gamma = 0.8, 20 keys, 5 + 5 anchors;
 softmax closure and full-batch GD (learning rate 1) to flow time 400.
 """
 
@@ -19,6 +19,7 @@ from _marked import fill
 from smallinit.compare import train
 from smallinit.sim import Trajectory, integrate, learning_times, mode_blow_ups
 from smallinit.theory import CompositeTask, Dataset, EmbMLP, derive, shuffle_labels, signature_modes, subset
+from smallinit.theory.data.frequencies import label_entropy
 
 HERE = Path(__file__).parent
 GROUPS = ("memory", "reasoning-train")
@@ -33,9 +34,9 @@ def data_sets() -> dict[str, Dataset]:
     shares = {f"memory has share {s}": {"memory": s, "reasoning-train": 1 - s} for s in (0.3, 0.7)}
     return {
         "as it is": data,
-        "memory with .6 of its sequences": subset(data, ~memory | (draw < 0.6)),
-        "memory with .3 of its sequences": subset(data, ~memory | (draw < 0.3)),
-        "memory with .15 of its sequences": subset(data, ~memory | (draw < 0.15)),
+        "memory with 0.6 of its sequences": subset(data, ~memory | (draw < 0.6)),
+        "memory with 0.3 of its sequences": subset(data, ~memory | (draw < 0.3)),
+        "memory with 0.15 of its sequences": subset(data, ~memory | (draw < 0.15)),
         "reasoning with 10 keys": subset(data, ~reasoning | (key < 21)),
         "reasoning with 5 keys": subset(data, ~reasoning | (key < 16)),
         **{name: subset(data, np.ones(len(data), dtype=bool), share) for name, share in shares.items()},
@@ -43,16 +44,8 @@ def data_sets() -> dict[str, Dataset]:
     }
 
 
-def label_entropy(data: Dataset, group: str) -> float:
-    """Loss of a group whose label frequencies are known and nothing else."""
-    mine = (data.groups == group) & ~data.held_out
-    law = np.bincount(data.labels[mine], data.weights[mine])
-    law = law[law > 0] / law.sum()
-    return float(-np.sum(law * np.log(law)))
-
-
 def loss_times(path: Trajectory, data: Dataset, group: str) -> dict[str, float]:
-    """Flow times at which a group's loss is .1 below the entropy of its labels, and at half of its own drop."""
+    """Flow times at which a group's loss is 0.1 below the entropy of its labels, and at half of its own drop."""
     loss = path[f"loss/{group}"]
     marks = {"below entropy": label_entropy(data, group) - 0.1, "half drop": (loss[0] + loss.min()) / 2}
     found = {name: np.flatnonzero(loss < mark) for name, mark in marks.items()}
@@ -94,7 +87,7 @@ def spread(values: np.ndarray) -> str:
 def table(rows: list[dict]) -> str:
     """One line a data set: first strengths, learning times of the first mode and of the loss, medians over seeds."""
     lines = [
-        "| data | group | sigma_1 | half of mode 1: theory | training | loss .1 below entropy: theory | training |"
+        "| data | group | sigma_1 | half of mode 1: theory | training | loss 0.1 below entropy: theory | training |"
     ]
     lines.append("|---|---|---|---|---|---|---|")
     for name, group in dict.fromkeys((r["data"], r["group"]) for r in rows):

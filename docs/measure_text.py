@@ -2,9 +2,9 @@
 
 Writes docs/text.json, docs/text.png and the table in docs/text.md. `python docs/measure_text.py [seeds]` (some four
 minutes a seed on one core; downloads the novel, see fetch_novel.py). Windows of 4 words, 4000 of them spread over each
-corpus; the novel with a vocabulary of 200, the generated corpora (1000 documents) with all their words; gamma .8, tanh;
+corpus; the novel with a vocabulary of 200, generated corpora (1000 documents) with all their words; gamma 0.8, tanh;
 Emb-MLP with d_model = d_mlp = 64, one-layer transformer with d_model = d_mlp = 48, d_head = 24 on 3000 windows;
-full-batch GD, learning rate .25. "Other weights" are those of the next seed.
+full-batch GD, learning rate 0.25. "Other weights" are those of the next seed.
 """
 
 import json

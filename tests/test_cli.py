@@ -1,10 +1,12 @@
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
 from helpers import TINY, refused
 
-from smallinit.cli import main, one_line, run
+from smallinit.cli import COMMANDS, main, one_line, run
 from smallinit.compare.commands import experiments as commands
 from smallinit.compare.commands import flags
 from smallinit.compare.commands import tables as report
@@ -278,3 +280,17 @@ def test_tables_align():
 
 def test_one_line_is_one_printable_line():
     assert one_line("a\n\tb\x1b[31m\x00") == "a b [31m "
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_learns_commands_and_flags(shell, capsys):
+    assert run(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(name in script for name in (*COMMANDS, "init.gamma"))
+    if (program := shutil.which(shell)) is not None:
+        done = subprocess.run([program, "-n"], input=script, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_unknown_shell_is_refused(capsys):
+    assert "bash" in refused(capsys, "completion", "tcsh")

@@ -24,7 +24,8 @@ def start(*argv: str, **options) -> subprocess.CompletedProcess:
 
 def test_progress_goes_to_terminals_only(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    commands.note("working")
+    with commands.waiting("working") as wait:
+        wait.show()
     assert sys.stderr.getvalue() == ""
 
 

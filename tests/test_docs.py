@@ -7,6 +7,7 @@ import re
 import runpy
 from pathlib import Path
 
+import nbformat
 import pytest
 from markdown_it import MarkdownIt
 
@@ -14,12 +15,17 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(str(p.relative_to(DOCS).with_suffix("")) for p in (*DOCS.glob("*.md"), *DOCS.glob("api/*.md")))
 
 
-@pytest.fixture(scope="module")
-def pages():
-    spec = importlib.util.spec_from_file_location("_pages", DOCS / "_pages.py")
+def extension(name):
+    """A module of the site, which is no part of the package."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def pages():
+    return extension("_pages")
 
 
 def listed(index):
@@ -77,15 +83,56 @@ def test_what_a_cell_prints_is_shown_once(pages):
 
 
 @pytest.mark.parametrize("module", ["smallinit.theory", "smallinit.sim", "smallinit.compare"])
-def test_every_public_name_is_documented(pages, module):
+def test_every_public_name_has_a_page_and_a_line(module):
+    reference = extension("_reference")
     text = (DOCS / "api" / f"{module.rpartition('.')[2]}.md").read_text()
-    assert pages.NAMES.search(text)[1] == module
-    package, shown = importlib.import_module(module), pages.documented(module)
-    public = set(getattr(package, "__all__", pages.public_names(module))) - {"methods"}
-    for name in public:
-        assert re.search(rf"^\.\. auto(class|function|data):: {name}$", shown, re.M), name
+    assert reference.NAMES.search(text)[1] == module
+    package, table = importlib.import_module(module), reference.table(module)
+    for name in set(package.__all__) - {"methods"}:
+        page = reference.page(module, name)
+        assert re.search(rf"^\.\. auto(class|function|data):: {name}$", page, re.M), name
         assert getattr(package, name).__doc__, name
-    assert {"derive", "Flow", "Dataset"} <= public or module != "smallinit.theory"
+        line = re.search(rf"^\| \[`{name}`\]\(generated/{module}\.{name}\.md\) \| (.*) \|$", table, re.M)
+        assert len(line[1]) > 10, name
+        assert f"\ngenerated/{module}.{name}\n" in table
+
+
+GALLERY = sorted((DOCS / "gallery").glob("*.md"))
+
+
+@pytest.mark.parametrize("path", GALLERY, ids=lambda path: path.stem)
+def test_pages_of_the_gallery_are_notebooks_too(path):
+    gallery, text = extension("_gallery"), path.read_text()
+    made = gallery.notebook(text)
+    nbformat.validate(made)
+    cells = [cell.source for cell in made.cells if cell.cell_type == "code"]
+    assert cells == [code.strip() for code in re.findall(r"```python\n(.*?)```", text, re.S)]
+    for code in cells:
+        compile(code, path.stem, "exec")
+    title, words = gallery.heading(text)
+    assert title
+    assert 60 < len(words) < 140, "a card has room for two lines"
+
+
+def test_the_gallery_shows_all_of_them():
+    gallery = extension("_gallery")
+    names = gallery.GRID.search((DOCS / "gallery.md").read_text())[1].split()
+    shown = gallery.grid(DOCS / "gallery", names)
+    assert sorted(names) == [path.stem for path in GALLERY]
+    assert len(names) >= 10
+    for path in GALLERY:
+        assert f":link: gallery/{path.stem}\n" in shown
+        assert f'src="gallery/{path.stem}.png"' in shown
+
+
+def test_links_that_lead_nowhere_are_found(tmp_path):
+    (tmp_path / "there.html").write_text('<h1 id="here">x</h1>')
+    page = tmp_path / "page.html"
+    page.write_text(
+        '<a href="there.html#here">1</a><a href="https://example.org/x">2</a><a href="#top">3</a><p id="top">'
+        '<a href="gone.html">4</a><img src="gone.png"><a href="there.html#gone">5</a><a href="#gone">6</a>'
+    )
+    assert extension("_links").broken(page, {}) == ["gone.html", "gone.png", "there.html#gone", "#gone"]
 
 
 @pytest.mark.parametrize("page", ["derive", "simulate", "validate", "getting-started"])

@@ -1,6 +1,7 @@
 """What notebooks show and complete."""
 
 import re
+from base64 import b64decode
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,7 +10,7 @@ from helpers import random_data, small_case
 
 from smallinit.compare import check, overlay, train
 from smallinit.sim import integrate, integrate_ensemble
-from smallinit.theory import EmbMLP, derive
+from smallinit.theory import Dataset, EmbMLP, derive
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,8 @@ class Balanced(HTMLParser):
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
-        self.open.append(tag)
+        if tag != "img":  # has no end
+            self.open.append(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -73,7 +75,27 @@ def test_a_trajectory_shows_what_is_known(nouns):
 
 def test_an_overlay_shows_its_errors(nouns):
     both = nouns[3]
-    assert f"{both.relative_error['W_in'][-1]:.2%}" in words(both._repr_html_())
+    shown = both._repr_html_()
+    assert f"{both.relative_error['W_in'][-1]:.2%}" in words(re.sub("<img[^>]*>", "", shown))
+    picture = b64decode(re.search(r'src="data:image/png;base64,([^"]*)"', shown)[1])
+    assert picture.startswith(b"\x89PNG")
+    assert 'alt="Overlay(softmax over GD' in shown
+
+
+def test_data_model_and_weights_show_themselves(nouns):
+    data, model = nouns[4:]
+    shown = words(data._repr_html_())
+    assert f"{len(data):,} distinct sequences of {data.n_ctx} tokens" in shown
+    assert f"{data.label_matrix.shape[0]:,}" in shown
+    named = Dataset([[0, 1]], [1], 3, vocabulary=("<b>", "dog"), groups=["pets"])
+    assert "&lt;b&gt; dog" in named._repr_html_()
+    assert "pets" in words(named._repr_html_())
+    shown = model._repr_html_()
+    assert "<math" in shown
+    assert f"d_vocab x d_model {model.d_vocab} x {model.d_model} embed" in words(shown)
+    start = model.init(gamma=0.8, seed=0)
+    assert f"{np.linalg.norm(start['W_E']):.4g}" in words(start._repr_html_())
+    assert list(start) == list(model.weights)
 
 
 def test_names_are_completed(nouns):
@@ -112,5 +134,5 @@ def test_a_wrong_name_of_an_error(nouns):
 def test_cards_have_no_colours_of_their_own(nouns):
     """Dark or light: what a notebook shows takes the colours of the page around it."""
     flow, theory, _, both, data, model = nouns
-    for thing in (flow, theory, both, check("dW_E = M @ W_out.T @ W_in.T", model, data)):
+    for thing in (flow, theory, both, data, model, check("dW_E = M @ W_out.T @ W_in.T", model, data)):
         assert re.findall(r"(?:[;\"\s]color|background[-\w]*|fill|bgcolor)\s*[:=]", thing._repr_html_()) == []

@@ -1,11 +1,14 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("numba", "torch", "sympy", "matplotlib", "xarray", "pandas", "scipy", "numpy")
@@ -92,7 +95,40 @@ def test_wheel_holds_the_package_only(wheel):
         "theory/__init__.pyi",
         "compare/report/templates/page.html",
         "compare/report/templates/blocks.html",
+        "compare/report/templates/embeddings.html",
+        "py.typed",
     } <= shipped
+
+
+def test_the_wheel_says_what_it_is(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = message_from_bytes(archive.read(name))
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    readme = (ROOT / "README.md").read_text()
+    assert metadata.get_payload(decode=True).decode().strip() == readme.strip()
+    spoken = [
+        c for c in metadata.get_all("Classifier") if c.startswith("Programming Language :: Python :: 3.")
+    ]
+    assert [c.rpartition(".")[2] for c in spoken] == ["11", "12", "13", "14"]
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert metadata["License-Expression"] == "MIT"
+
+
+def test_the_readme_is_rendered_whole():
+    """As an index shows it: nothing is left of the marks of Markdown, and no raw HTML that would be taken out."""
+    text = (ROOT / "README.md").read_text()
+    parser = MarkdownIt("commonmark").enable("table")
+    kinds = {token.type for token in parser.parse(text)} | {
+        child.type for token in parser.parse(text) for child in token.children or ()
+    }
+    assert not kinds & {"html_block", "html_inline"}
+    shown = re.sub(r"<pre>.*?</pre>|<code>.*?</code>", "", parser.render(text), flags=re.S)
+    assert "```" not in shown
+    assert not re.search(r"^#+ |\]\(|\*\*", re.sub(r"<[^>]*>", "", shown), re.M)
+    assert shown.count("<img ") == text.count("![")
+    readme_renderer = pytest.importorskip("readme_renderer.markdown")
+    assert readme_renderer.render(text) is not None
 
 
 def test_wheel_installs_into_a_fresh_environment(wheel, tmp_path):

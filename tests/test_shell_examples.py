@@ -89,6 +89,10 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "docs").mkdir()
     experiment = re.search(r"```toml\n(.*?)```", (ROOT / "docs" / "experiments.md").read_text(), re.S)
     (tmp_path / "mine.toml").write_text(experiment[1])
+    table = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (tmp_path / "mine.csv").write_text(table[1])
+    for corpus in ("proofs.txt", "stories.txt"):
+        (tmp_path / corpus).write_text(("word " * 100 + "\n") * 10)
     for copy in (tmp_path / "phase.toml", tmp_path / "docs" / "phase.toml"):
         copy.write_text(sweep)
     every = literature.claims
@@ -98,7 +102,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def untrained(size, seeds, progress, **state):
+def untrained(size, seeds, progress, **state_and_corpora):
     claims = (Statistic("it is drawn", "reproduced if 1", tuple(1.0 for _ in seeds), True),)
     return FigureResult(
         "3b", "Nothing", "empty", {"size": size}, claims, lambda figure: figure.subplots(), {}

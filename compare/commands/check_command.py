@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...theory.base.disk.files import check_file
 from ...theory.base.errors import InputError
+from ...theory.base.waiting import waiting
 from ..experiment import build as runs
 from .experiments import read
 from .flags import Overwrite, flagged
@@ -56,7 +57,8 @@ def check(
     with runs.refused(loaded, "model"):
         model.check_data(data)
     try:
-        verdict = hold(claim, model, data)
+        with waiting("deriving, and measuring against autodiff"):
+            verdict = hold(claim, model, data)
     except ClaimError as error:
         raise InputError(error.reason, error.picture) from error
     except ValueError as error:
@@ -81,5 +83,7 @@ def _draw_proof(verdict: Verdict, model: Model, data: Dataset, path: Path) -> No
     from ..proof.residuals import measure_residual
 
     direction = verdict.proof.direction
-    derived = {name: measure_residual(derive(model, name), data, direction) for name in DERIVED}
-    print(f"wrote {plot_proof({verdict.claim: {'claim': verdict} | derived}, verdict.weight, path)}")
+    with waiting("measuring the derived closures"):
+        derived = {name: measure_residual(derive(model, name), data, direction) for name in DERIVED}
+    plot_proof({verdict.claim: {"claim": verdict} | derived}, verdict.weight, path)
+    print(f"wrote {path}")

@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from ...theory.base.disk.destination import file_destination
 from ...theory.base.disk.files import write_whole
 from ...theory.base.errors import InputError
+from ...theory.base.waiting import waiting
 
 HEADER = ("claim", "verdict", "statement, and what was found")
 WIDTHS = (14, 13, 69)  # with two blanks between columns, 100 in all
@@ -33,10 +34,16 @@ def claims(*, json: Annotated[Path | None, Parameter(show_default=False)] = None
     if json is not None and not file_destination(json).parent.is_dir():
         raise InputError(f"`--json` {str(json)!r} lies in a folder that does not exist: create it first.")
     print("\n".join([*_lines(HEADER), "  ".join("-" * width for width in WIDTHS)]), flush=True)
-    rows = []
-    for claim in all_claims():
-        rows.append(claim.row(claim.verify()))
-        print(laid_out(rows[-1]) + "\n", flush=True)
+    rows, every = [], all_claims()
+    with waiting("testing", len(every), "claims") as wait:
+        wait.tell(0)
+        for claim in every:
+            wait.say(f"testing {claim.number}")
+            rows.append(claim.row(claim.verify()))
+            wait.tell(len(rows))
+            wait.hide()
+            print(laid_out(rows[-1]) + "\n", flush=True)
+        wait.say("testing")
     counted = Counter(row["status"] for row in rows).most_common()
     print(f"{len(rows)} statements: {', '.join(f'{count} {status}' for status, count in counted)}.")
     if json is not None:

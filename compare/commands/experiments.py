@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from ...theory.base.errors import InputError
 from ...theory.base.folders import check_folder, staged
+from ...theory.base.waiting import on_terminal, waiting
 from ..experiment import build as runs
 from ..experiment.layers import Loaded, load
 from ..experiment.moving import moved_flows
 from ..experiment.outputs import equations_tex, writers
 from . import tables as report
 from .flags import AcceptChanges, Overwrite, flag_values, flagged
-from .terminal import checkpoint_kept, interruptible, note, on_terminal
+from .terminal import checkpoint_kept, interruptible
+
+if TYPE_CHECKING:
+    from ...sim.trajectory.trajectory import Trajectory
 
 # A theory is kept where training is, so that the two can be laid over each other, and moved by the same optimizer.
 SAVED_TIMES = tuple(
@@ -54,10 +59,18 @@ def target(out: Path | None, experiment: Path | None, preset: str | None, overwr
 
 def save(folder: Path, overwrite: bool, files: Mapping[str, Callable[[Path], Any]]) -> None:
     """Write all result files, or none."""
-    with staged(folder, overwrite) as staging:
+    with waiting(f"writing {folder}"), staged(folder, overwrite) as staging:
         for name, write in files.items():
             write(staging / name)
     print(f"wrote {report.listed(folder, files)}")
+
+
+def derived(loaded: Loaded) -> tuple[runs.Built, dict[str, Any]]:
+    """Build an experiment and derive its closures."""
+    with waiting("building the data") as wait:
+        built = runs.build(loaded)
+        wait.say(f"deriving {', '.join(loaded.experiment.theory.closures)}")
+        return built, built.flows()
 
 
 def simulate_all(built: runs.Built, flows: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,9 +79,17 @@ def simulate_all(built: runs.Built, flows: Mapping[str, Any]) -> dict[str, Any]:
     steps = f"step {experiment.steps} of {built.optimizer()}"
     end = steps if experiment.moved_by == "optimizer" else f"t = {experiment.theory.t1:g}"
     for name, flow in flows.items():
-        note(f"integrating {name} to {end} ...")
-        done[name] = built.integrate(flow)
+        with waiting(f"integrating {name} to {end}", float(built.times()[-1]), "in flow time") as wait:
+            done[name] = built.integrate(flow, progress=wait.tell)
     return done
+
+
+def train_watched(built: runs.Built, accept_changes: bool) -> Trajectory:
+    """Train the torch twin, and say what is kept if that is interrupted."""
+    with waiting("loading torch"):
+        import_module("torch")
+    with interruptible(lambda: checkpoint_kept(built.loaded.experiment.training.checkpoint)):
+        return built.train(progress=on_terminal(), accept_changes=accept_changes)
 
 
 @flagged()
@@ -104,17 +125,18 @@ def overlay(
             f"an overlay compares weights: leave `training.keep` at 'weights' ({place}), or use train."
         )
     folder = target(out, experiment, preset, overwrite)
-    built = runs.build(loaded)
-    flows = built.flows()
-    shown = moved_flows(loaded, built.model, flows)
-    print(report.heading(built), *shown.values(), sep="\n\n")
+    built, flows = derived(loaded)
+    with waiting("writing the equations out"):
+        shown = [str(flow) for flow in moved_flows(loaded, built.model, flows).values()]
+    print(report.heading(built), *shown, sep="\n\n")
     theory = simulate_all(built, flows)
-    with interruptible(lambda: checkpoint_kept(loaded.experiment.training.checkpoint)):
-        training = built.train(progress=on_terminal(), accept_changes=accept_changes)
+    training = train_watched(built, accept_changes)
     from ..overlays.overlay import overlay as lay_over
 
     overlays = {name: lay_over(trajectory, training) for name, trajectory in theory.items()}
-    print("\n" + report.overlay_table(overlays, training, loaded.experiment.output.tolerance) + "\n")
+    with waiting("laying theory over training"):
+        table = report.overlay_table(overlays, training, loaded.experiment.output.tolerance)
+    print(f"\n{table}\n")
     save(folder, overwrite, writers(loaded, flows, theory, training, overlays))
 
 
@@ -149,11 +171,10 @@ def derive(
         data = runs.build_data(loaded)
         d_vocab, n_ctx = data.d_vocab, data.n_ctx
     model = runs.build_model(loaded, d_vocab, n_ctx)
-    flows = moved_flows(loaded, model, runs.derive_flows(loaded, model))
-    print(
-        equations_tex(flows) if latex else "\n\n".join(map(str, flows.values())),
-        end="" if latex else "\n",
-    )
+    with waiting(f"deriving {', '.join(loaded.experiment.theory.closures)}"):
+        flows = moved_flows(loaded, model, runs.derive_flows(loaded, model))
+        shown = equations_tex(flows) if latex else "\n\n".join(map(str, flows.values()))
+    print(shown, end="" if latex else "\n")
 
 
 @flagged("task", "data", "model", "init", "theory", *SAVED_TIMES, *MOVED)
@@ -181,8 +202,7 @@ def simulate(
     """
     loaded = read(experiment, preset, flags)
     folder = target(out, experiment, preset, overwrite)
-    built = runs.build(loaded)
-    flows = built.flows()
+    built, flows = derived(loaded)
     print(report.heading(built))
     theory = simulate_all(built, flows)
     print("\n" + report.run_table(theory) + "\n")
@@ -217,9 +237,9 @@ def train(
     """
     loaded = read(experiment, preset, flags)
     folder = target(out, experiment, preset, overwrite)
-    built = runs.build(loaded)
+    with waiting("building the data"):
+        built = runs.build(loaded)
     print(report.heading(built))
-    with interruptible(lambda: checkpoint_kept(loaded.experiment.training.checkpoint)):
-        training = built.train(progress=on_terminal(), accept_changes=accept_changes)
+    training = train_watched(built, accept_changes)
     print("\n" + report.run_table({training.label: training}) + "\n")
     save(folder, overwrite, writers(loaded, {}, {}, training))

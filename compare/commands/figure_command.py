@@ -18,17 +18,18 @@ from ...theory.base.errors import InputError
 from ...theory.base.folders import check_folder
 from ...theory.base.records import record_bytes
 from ...theory.base.validate import did_you_mean
+from ...theory.base.waiting import waiting
 from ..experiment.values import parse_tokens
 from . import tables as report
 from .experiments import save
 from .flags import AcceptChanges, Overwrite
-from .terminal import interruptible, note
+from .terminal import interruptible
 
 if TYPE_CHECKING:
     from ..figures.arguments import FigureState
     from ..figures.result import FigureResult
 
-# Each is a module `compare.figures.figure_<name>` with `run(size, seeds, progress, state=)`; 7 takes a text too.
+# Each is a module `compare.figures.figure_<name>` with `run(size, seeds, progress, state=)`; 7 takes corpora too.
 NAMES = ("3a", "3b", "4", "5", "6", "7", "8")
 
 
@@ -38,7 +39,8 @@ def figure(
     *,
     size: Literal["small", "paper"] = "small",
     seeds: str = "0-2",
-    text: Path | None = None,
+    reasoning: Path | None = None,
+    narrative: Path | None = None,
     out: Path | None = None,
     overwrite: Overwrite = False,
     accept_changes: AcceptChanges = False,
@@ -55,8 +57,10 @@ def figure(
         small takes minutes on two cores, paper the sizes that the paper reports.
     seeds
         Seeds of the runs, such as "0-2" or "0,3,7".
-    text
-        For figure 7: a text file of your own in place of its narrative corpus.
+    reasoning
+        For figure 7: a text file, one document a line or with blank lines between them, for its generated proofs.
+    narrative
+        The same for its generated stories.
     out
         Directory for the results; results/figure-NAME if absent.
     overwrite
@@ -66,10 +70,12 @@ def figure(
     """
     chosen = parse_seeds(seeds)
     module = figure_module(name)
-    options = {} if text is None else {"text": narrative_file(name, text)}
+    files = {"reasoning": reasoning, "narrative": narrative}
+    options = {kind: corpus_file(name, kind, path) for kind, path in files.items() if path is not None}
     folder = check_folder(out if out is not None else Path("results") / f"figure-{name}", overwrite)
     with kept_state(folder, accept_changes) as state:
-        result = import_module(module).run(size, chosen, note, state=state, **options)
+        with waiting(f"figure {name}") as wait:
+            result = import_module(module).run(size, chosen, wait.say, state=state, **options)
         print(f"figure {result.name}: {result.title}\n\n{statistics_table(result)}\n")
         save(folder, overwrite, figure_writers(result, size, chosen, changes_of(state)))
 
@@ -154,8 +160,8 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return seeds
 
 
-def narrative_file(name: str, path: Path) -> Path:
-    """Return the path of a usable narrative text.
+def corpus_file(name: str, kind: str, path: Path) -> Path:
+    """Return the path of a usable corpus.
 
     Raises
     ------
@@ -163,13 +169,13 @@ def narrative_file(name: str, path: Path) -> Path:
         If the figure takes none, or the file is missing, no text or too short.
     """
     if name != "7":
-        raise InputError(f"`--text` is figure 7's narrative corpus: leave it out for figure {name}.")
-    from ..figures.parts.text_runs import Narrative
+        raise InputError(f"`--{kind}` is a corpus of figure 7: leave it out for figure {name}.")
+    from ...theory.data.corpora.documents import Documents
 
     try:
-        Narrative.read(path)
+        Documents.read(path)
     except (FileNotFoundError, ValueError) as error:
-        raise InputError(f"`--text`: {error}") from error
+        raise InputError(f"`--{kind}`: {error}") from error
     return path
 
 

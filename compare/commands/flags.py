@@ -14,6 +14,7 @@ from ..experiment.schema import fields
 
 SHORT = {
     "task.seed": (),
+    "data.file": ("--data",),
     "init.gamma": ("--gamma",),
     "init.seed": ("--seed",),
     "theory.closures": ("--closure",),
@@ -110,4 +111,9 @@ def read_flag(text: str | list[str]) -> Any:
 
 def flag_values(flags: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the flags that were given, by "section.key"."""
-    return {name.replace("__", ".", 1): read_flag(text) for name, text in flags.items() if text is not None}
+    texts = {f"{section}__{key}" for section, key, field in fields() if field.annotation in (str, str | None)}
+    return {
+        name.replace("__", ".", 1): text if name in texts else read_flag(text)
+        for name, text in flags.items()
+        if text is not None
+    }

@@ -11,6 +11,7 @@ from ...theory.base.disk.destination import file_destination
 from ...theory.base.disk.files import write_whole
 from ...theory.base.disk.sealed import html_with_seal
 from ...theory.base.errors import InputError
+from ...theory.base.waiting import waiting
 from .flags import Overwrite
 
 
@@ -19,9 +20,12 @@ def report(
     /,
     *,
     out: Path | None = None,
+    gif: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn a directory of results into one self-contained HTML page.
+
+    Of a run with a training, a second page beside it shows its embeddings over flow time, theory beside training.
 
     Parameters
     ----------
@@ -29,20 +33,31 @@ def report(
         What overlay, simulate, train, sweep or figure wrote.
     out
         File to write; DIR/report.html if absent.
+    gif
+        Also write the embeddings over flow time as an animated GIF.
     overwrite
-        Replace a former page.
+        Replace former pages.
     """
-    from ..report.directory import page_of
+    from ..report.directory import motion_in, page_of, with_motion
 
     target = out if out is not None else folder / "report.html"
+    moving = [target.with_name(f"{target.stem}-embeddings{end}") for end in (".html", ".gif")[: 1 + gif]]
     if folder.is_dir():  # else `page_of` says what is wrong
         parent = file_destination(target).parent
-        if target.exists() and not overwrite:
-            raise InputError(f"{str(target)!r} exists: add --overwrite or name another file with --out.")
+        if there := [path for path in (target, *moving) if path.exists() and not overwrite]:
+            raise InputError(f"{str(there[0])!r} exists: add --overwrite or name another file with --out.")
         if not parent.is_dir():
             raise InputError(
                 f"`--out` {str(target)!r} lies in a folder that does not exist: create it first."
             )
-    content = html_with_seal(page_of(folder).html())
-    write_whole(target, content)
+    with waiting("making the page"):
+        page, motion = page_of(folder), motion_in(folder)
+        if gif and motion is None:
+            raise InputError(f"{str(folder)!r} holds no training with an embedding: leave out --gif.")
+        if motion is not None:
+            page = with_motion(page, moving[0].name)
+        write_whole(target, content := html_with_seal(page.html()))
+        written = [] if motion is None else [motion.save(path) for path in moving]
     print(f"wrote {target} ({len(content) / 1e6:.1f} MB)")
+    for path in written:
+        print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from ...theory.base.disk.files import write_whole
 from ...theory.base.errors import InputError
+from ...theory.base.waiting import waiting
 from ..experiment import build as runs
 from . import tables as report
 from .experiments import read
@@ -41,8 +42,9 @@ def scales(
     loaded = read(experiment, preset, flags)
     if json is not None and not json.absolute().parent.is_dir():
         raise InputError(f"`--json` {str(json)!r} lies in a folder that does not exist: create it first.")
-    built = runs.build(loaded)
-    found = look(built.model, built.start, built.data, built.optimizer(), loaded.experiment.steps)
+    with waiting("counting scales"):
+        built = runs.build(loaded)
+        found = look(built.model, built.start, built.data, built.optimizer(), loaded.experiment.steps)
     print(f"{report.heading(built)}\n\n{found}")
     if json is not None:
         write_whole(json, dumps(found.to_dict(), indent=2, allow_nan=False) + "\n")

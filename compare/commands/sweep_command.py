@@ -10,8 +10,9 @@ from cyclopts import Parameter
 
 from ...theory.base.disk.files import check_file
 from ...theory.base.errors import InputError
+from ...theory.base.waiting import waiting
 from .flags import AcceptChanges, Overwrite, flag_values, flagged
-from .terminal import interruptible, note, on_terminal
+from .terminal import interruptible
 
 
 @flagged()
@@ -70,14 +71,12 @@ def sweep(
         if status:
             done = open_sweep(plan, folder)
         else:
-            watch = (lambda p: print(f"\r{p}\x1b[K", end="", file=sys.stderr)) if on_terminal() else None
             engine = None if executor == "threads" else executor
-            with interruptible(lambda: _kept(plan, folder)):
+            with waiting("sweeping") as wait, interruptible(lambda: _kept(plan, folder)):
                 done = run_sweep(
                     plan, folder, engine, workers=workers, shard=_part(shard), max_seconds=max_seconds,
-                    accept_changes=accept_changes, progress=watch,
+                    accept_changes=accept_changes, progress=lambda p: wait.say(str(p)),
                 )  # fmt: skip
-            note("")
         if collect is not None:
             done.save(collect, overwrite)
         if picture is not None:

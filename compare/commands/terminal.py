@@ -1,24 +1,12 @@
-"""Somebody who watches: progress is for eyes, not for log files."""
+"""What an interrupted command has kept."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ...theory.base.errors import Interrupted
-
-
-def on_terminal() -> bool:
-    """Whether somebody watches."""
-    return sys.stderr.isatty()
-
-
-def note(text: str) -> None:
-    """Tell somebody at a terminal what is going on."""
-    if on_terminal():
-        print(text, file=sys.stderr)
 
 
 @contextmanager

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...theory.base.disk.npz import read_arrays
-from ...theory.base.errors import InputError
+from ...theory.base.errors import FieldError, InputError
+from .data_files import TABLES, read_dataset
 from .layers import Loaded, refused
 from .moving import build_optimizer, build_schedule
-from .sections import Task
+from .sections import Data, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from ...theory.data.tasks import CompositeTask
     from ...theory.flows.flow import Flow
     from ...theory.models.model import Model
-
-ARRAYS = ("sequences", "labels")
-OPTIONAL_ARRAYS = ("weights", "groups", "held_out")
 
 
 @dataclass(frozen=True)
@@ -50,42 +48,46 @@ class Built:
         """Derive every closure."""
         return derive_flows(self.loaded, self.model)
 
-    def integrate(self, flow: Flow, throw: bool = True, max_seconds: float | None = None) -> Trajectory:
-        """Move the weights by one flow, saved where training is, within a wall-clock limit."""
+    def integrate(
+        self,
+        flow: Flow,
+        throw: bool = True,
+        max_seconds: float | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Trajectory:
+        """Move the weights by one flow, saved where training is, within a wall-clock limit; see `integrate`."""
         from ...sim.integration.integrate import integrate
 
-        experiment = self.loaded.experiment
-        theory, options = experiment.theory, {}
+        theory = self.loaded.experiment.theory
+        by_steps = self.loaded.experiment.moved_by == "optimizer"
+        options = self._steps_options() if by_steps else {"t1": theory.t1, "atol": theory.atol}
+        options["save_at"] = self.saved_steps() if by_steps else self.times()
         if theory.rtol is not None:
             options["rtol"] = theory.rtol
-        if experiment.moved_by == "optimizer":
-            options |= {
-                "optimizer": self.optimizer(),
-                "steps": experiment.steps,
-                "save_at": self.saved_steps(),
-                "batch_size": self.batch_size(),  # of which it is the mean path
-                "max_steps": theory.max_steps,
-            }
-            training = experiment.training
-            if training.batch_size is not None and training.optimizer in ("signgd", "spectral"):
-                options["seed"] = training.seed  # these have none: the very batches
-        else:
-            options |= {
-                "t1": theory.t1,
-                "save_at": self.times(),
-                "atol": theory.atol,
-                "max_steps": theory.max_steps,
-            }
         with refused(self.loaded, "theory"):
             return integrate(
                 flow,
                 self.data,
                 self.start,
                 method=theory.method,
+                max_steps=theory.max_steps,
                 throw=throw,
                 max_seconds=max_seconds,
+                progress=progress,
                 **options,
             )
+
+    def _steps_options(self) -> dict[str, Any]:
+        """Arguments of `integrate` that make it take the optimizer's steps."""
+        training = self.loaded.experiment.training
+        options: dict[str, Any] = {
+            "optimizer": self.optimizer(),
+            "steps": self.loaded.experiment.steps,
+            "batch_size": self.batch_size(),  # of which it is the mean path
+        }
+        if training.batch_size is not None and training.optimizer in ("signgd", "spectral"):
+            options["seed"] = training.seed  # these have none: the very batches
+        return options
 
     def train(
         self,
@@ -104,7 +106,7 @@ class Built:
         options["batch_size"] = self.batch_size()
         with refused(self.loaded, "training"):
             if training.measure_on is not None:
-                options["measure_on"] = read_dataset(training.measure_on, self.model.d_vocab)
+                options["measure_on"] = self._measured_on(training.measure_on)
             if training.checkpoint is not None:
                 options |= {
                     "checkpoint": training.checkpoint,
@@ -123,6 +125,31 @@ class Built:
                 throw=throw,
                 **options,
             )
+
+    def _measured_on(self, file: str) -> Dataset:
+        """The data of `measure_on`: tokens mean there what they mean in those of training."""
+        from ...theory.data.dataset import Dataset
+        from ...theory.data.words import UNKNOWN, Words, read_text
+
+        names, own = self.data.vocabulary, self.loaded.experiment.data
+        if Path(file).suffix.lower() == ".txt":
+            if names is None or names[0] != UNKNOWN:
+                raise FieldError(
+                    "measure_on",
+                    f"{file!r} is a text and the training data are none: give a table or an .npz.",
+                )
+            return Dataset(**Words(names).windows(read_text(file), self.data.n_ctx))
+        spec = None
+        if own is not None and own.label is not None and Path(file).suffix.lower() in TABLES:
+            spec = Data(file=file, label=own.label)
+        found = read_dataset(file, self.model.d_vocab, spec, names)
+        if found.vocabulary not in (None, names):
+            raise FieldError(
+                "measure_on",
+                f"{file!r} names its tokens and the training data {'number' if names is None else 'name'} theirs "
+                "otherwise: give both the same names.",
+            )
+        return found
 
     def optimizer(self) -> Optimizer:
         """What moves the weights, of training and, unless gradient flow does, of theory."""
@@ -211,28 +238,7 @@ def build_data(loaded: Loaded) -> Dataset:
         with refused(loaded, "task"):
             return task.dataset() if count is None else task.sampled(count)
     with refused(loaded, "data"):
-        return read_dataset(experiment.data.file, experiment.model.d_vocab)
-
-
-def read_dataset(file: str, d_vocab: int | None) -> Dataset:
-    """Read sequences and labels from an .npz; the vocabulary is as large as they need if `d_vocab` is None."""
-    from ...theory.data.dataset import Dataset
-
-    arrays = read_arrays(Path(file), ARRAYS, OPTIONAL_ARRAYS)
-    return Dataset(
-        arrays["sequences"],
-        arrays["labels"],
-        d_vocab or _needed_vocabulary(arrays),
-        weights=arrays.get("weights"),
-        groups=arrays.get("groups"),
-        held_out=arrays.get("held_out"),
-    )
-
-
-def _needed_vocabulary(arrays: Mapping[str, np.ndarray]) -> int:
-    """Return the smallest vocabulary; arrays that are no tokens at all are left for `Dataset` to refuse."""
-    largest = [int(a.max()) for name in ARRAYS if (a := arrays[name]).size and a.dtype.kind in "iu"]
-    return 1 + max(0, *largest) if largest else 1
+        return read_dataset(experiment.data.file, experiment.model.d_vocab, experiment.data)
 
 
 def _task(loaded: Loaded) -> Task:

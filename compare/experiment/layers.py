@@ -16,8 +16,9 @@ from ...theory.base.disk.regular import read_regular
 from ...theory.base.errors import FieldError, InputError
 from ...theory.base.names import MODELS, OPTIMIZERS
 from ...theory.base.validate import brief, did_you_mean, nearest
+from .model_spec import ModelSpec
 from .schema import SECTIONS, Experiment, fields
-from .sections import ModelSpec, Training
+from .sections import Training
 
 PRESETS = Path(__file__).with_name("presets")
 FILE_BYTES = 2**24  # no experiment is larger

@@ -11,7 +11,8 @@ from pydantic import model_validator
 
 from ...theory.base.errors import FieldError
 from ...theory.base.names import METHODS, STEP_METHODS
-from .sections import MAX_STEPS, Data, Init, ModelSpec, Output, Section, Task, Theory, Training, alternatives
+from .model_spec import ModelSpec
+from .sections import MAX_STEPS, Data, Init, Output, Section, Task, Theory, Training, alternatives
 from .values import STEP_LIMIT
 
 

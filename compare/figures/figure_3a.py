@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...theory.base.crossings import first_crossing
+from ...theory.data.frequencies import label_entropy
+from ..plots.marks.palette import GREY, GROUP_COLOURS
 from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import GROUPS, ratio
-from .parts.curves import GROUP_COLOURS, LEARNT, PAPER, SMALL, band, label_entropy
-from .result import FigureResult, Statistic
+from .parts.curves import LEARNT, PAPER, Regime, band, dense_then_even
+from .parts.laid_over import CLOSURES, Laid, laid_over, of_closure, theory_handles, theory_lines
+from .result import FigureResult, Statistic, by_seed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Long enough for all training groups to be learnt at gamma = 0.3. More keys slow memory down more than reasoning.
-REGIMES = {"small": replace(SMALL, d_model=128, d_head=64, d_mlp=256, steps=3000), "paper": PAPER}
+REGIMES = {
+    "small": PAPER.small(
+        2e-3,
+        keys=(11, 30),
+        memory_anchors=(1, 5),
+        reasoning_anchors=(6, 10),
+        pairs=4000,
+    ),
+    "paper": PAPER,
+}
 GAMMAS = (0.3, 0.5, 0.8)
-POINTS = 41
+POINTS = 21
+LAID = 0.2  # part of the run that closures are laid over
 WHEN = "the first step with loss below three quarters of the group's label entropy"
+
+CAPTION = (
+    "Loss and accuracy of the decoder by group for three initialisation exponents gamma; median over seeds with the "
+    "range. Second row, the early part: over training, what two closures predict for each group, moved by the same "
+    "AdamW from the same weights on other minibatches (black dashes: softmax, attention an average; grey dots: "
+    "attention kept). Horizontal lines: entropies of the label laws of memory and of reasoning, where a network stands "
+    "that has learnt which labels a kind of anchor has, and no more."
+)
 
 Arrays = dict[str, np.ndarray]
 
@@ -50,35 +69,52 @@ def run(
     FigureResult
     """
     regime, seeds = pick(REGIMES, size, seeds)
-    curves: dict[str, list[np.ndarray]] = {}
-    entropies: list[list[float]] = []
-    arrays: Arrays = {}
-    for seed in seeds:
-        data = regime.task(seed).sampled(regime.pairs)
-        entropies.append([label_entropy(data, group) for group in GROUPS])
-        for gamma in GAMMAS:
-            tell(progress, f"figure 3a: gamma {gamma}, seed {seed}, {regime.steps} steps")
-            trained = regime.train(data, gamma, seed, POINTS, **resumable(state, gamma, seed))
-            arrays["step"] = np.asarray(trained.steps)
-            for name, values in trained.measured.items():
-                curves.setdefault(f"{name}/{gamma}", []).append(values)
-    arrays |= {name: np.array(values) for name, values in curves.items()}
-    arrays["label entropy"] = np.array(entropies)  # (n_seeds, groups)
+    save_at = dense_then_even(round(LAID * regime.steps), regime.steps, POINTS)
+    runs = [_one_seed(regime, seed, save_at, progress, state) for seed in seeds]
+    arrays = by_seed(runs) | {"step": save_at}
     return FigureResult(
         "3a",
         "Full decoder: memory and reasoning by scale of initialisation",
-        "Loss and accuracy of the decoder by group for three initialisation exponents gamma; median over seeds with "
-        "the range. Horizontal lines: entropies of the label laws of memory and of reasoning, where a network stands "
-        "that has learnt which labels a kind of anchor has, and no more.",
-        regime.record(seeds, gammas=list(GAMMAS), size=size),
+        CAPTION,
+        regime.record(seeds, gammas=list(GAMMAS), size=size, exponents=[regime.exponent(g) for g in GAMMAS]),
         _statistics(arrays),
         lambda figure: _draw(figure, arrays),
         arrays,
     )
 
 
+def _one_seed(
+    regime: Regime, seed: int, save_at: np.ndarray, progress: Progress, state: FigureState | None
+) -> Arrays:
+    """Curves of one seed at every gamma, time last."""
+    data = regime.task(seed).sampled(regime.pairs)
+    found = {"label entropy": np.array([label_entropy(data, group) for group in GROUPS])}
+    for gamma in GAMMAS:
+        tell(progress, f"figure 3a: gamma {gamma}, seed {seed}, {regime.steps} steps")
+        trained = regime.train(data, gamma, seed, save_at, **resumable(state, gamma, seed))
+        theory = laid_over(regime, data, gamma, seed, save_at[:POINTS], GROUPS)
+        found |= {f"{name}/{gamma}": values for name, values in {**trained.measured, **theory}.items()}
+    return found
+
+
 def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
-    return (*_at_large(arrays), *_at_small(arrays), _of_bias(arrays))
+    theory = (row for closure in CLOSURES for row in of_closure(closure, _laid(arrays, closure, GAMMAS[-1])))
+    return (*_at_large(arrays), *_at_small(arrays), _of_bias(arrays), *theory, _of_range(arrays))
+
+
+def _laid(arrays: Arrays, closure: str, gamma: float) -> Laid:
+    """What `of_closure` compares, at one gamma."""
+    return Laid.of(arrays, closure, GROUPS, arrays["label entropy"][:, [0, 1, 1]], f"/{gamma}", GROUPS[:2])
+
+
+def _of_range(arrays: Arrays) -> Statistic:
+    closure, gamma = CLOSURES[0], GAMMAS[0]
+    return Statistic.within(
+        f"At gamma = {gamma} the closure {closure} does not apply.",
+        "Largest relative error of the predicted group losses over the steps that it is laid over",
+        _laid(arrays, closure, gamma).errors(np.full(len(arrays["label entropy"]), np.inf)),
+        above=0.1,
+    )
 
 
 def _at_large(arrays: Arrays) -> tuple[Statistic, ...]:
@@ -157,20 +193,26 @@ def _area(arrays: Arrays, gamma: float) -> np.ndarray:
 
 
 def _draw(figure: Figure, arrays: Arrays) -> None:
-    figure.set_size_inches(7.2, 4.2)
-    axes: Any = figure.subplots(2, len(GAMMAS), sharex=True, sharey="row")
+    figure.set_size_inches(7.2, 6.2)
+    axes: Any = figure.subplots(3, len(GAMMAS), sharey="row")
     entropy = np.median(arrays["label entropy"], axis=0)
     for column, gamma in zip(axes.T, GAMMAS, strict=True):
-        for ax, kind in zip(column, ("loss", "accuracy"), strict=True):
+        for ax, kind in zip(column, ("loss", "loss", "accuracy"), strict=True):
             for group in GROUPS:
                 band(ax, arrays["step"], arrays[f"{kind}/{group}/{gamma}"], GROUP_COLOURS[group], group)
-        for j, group in enumerate(GROUPS[:2]):
-            column[0].axhline(entropy[j], color=GROUP_COLOURS[group], lw=0.8, ls=(0, (1, 1.5)), zorder=0)
+        for ax in column[:2]:
+            for j, group in enumerate(GROUPS[:2]):
+                ax.axhline(entropy[j], color=GROUP_COLOURS[group], lw=0.8, ls=(0, (1, 1.5)), zorder=0)
+        theory_lines(column[1], arrays, GROUPS, f"/{gamma}")
         column[0].set_title(rf"$\gamma$ = {gamma}")
-        column[1].set_xlabel("training step")
-    axes[0, 0].set(ylabel="loss (nats)", ylim=(0.0, 6.0))
-    axes[1, 0].set(ylabel="accuracy", ylim=(-0.03, 1.03))
-    axes[1, 0].legend(loc="upper left")
+        column[1].set_xlim(0, arrays["step"][POINTS - 1])
+        column[2].set_xlabel("training step")
+    axes[0, 0].set(ylabel="loss (nats)", ylim=(0.0, 8.0))
+    axes[1, 0].set(ylabel="the same, early", ylim=(1.5, 5.0))
+    axes[2, 0].set(ylabel="accuracy", ylim=(-0.03, 1.03))
+    handles, labels = axes[2, 0].get_legend_handles_labels()
+    theory, names = theory_handles(axes[1, 0])
+    figure.legend([*handles, *theory], [*labels, *names], loc="outside upper center", ncols=3)
     axes[0, -1].annotate(
         "label laws (theory)",
         (0.98, entropy[:2].max()),
@@ -179,5 +221,5 @@ def _draw(figure: Figure, arrays: Arrays) -> None:
         "offset points",
         ha="right",
         va="bottom",
-        color="#777777",
+        color=GREY,
     )

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...sim.integration.integrate import integrate
+from ...theory.data.dataset import Dataset
 from ...theory.data.tasks import CompositeTask
 from ...theory.flows.flow import derive
 from ...theory.models.emb_mlp import EmbMLP
-from ..plots.panels import GROUP_COLOURS
+from ..plots.marks.palette import GROUP_COLOURS
 from ..plots.phase import PART
 from ..training.train import train
 from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import GROUPS, escape, half_of_drop, paper_task, ratio
-from .result import FigureResult, Statistic, listed
+from .result import FigureResult, Statistic, by_seed, listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,6 +33,7 @@ HALF = "flow time at which a group's loss has lost half of its own drop from 0 t
 # Flow times: some eight blow-up times of the leading order at gamma 0.8, so that reasoning is learnt by the end.
 ENDS = {"small": 300.0, "paper": 1500.0}
 WIDTHS = {"small": (100, 100), "paper": (200, 200)}
+DTYPES = {"small": "float64", "paper": "float32"}  # of training; curves need no more
 TASKS = {
     "small": partial(CompositeTask, range(11, 31), range(1, 6), range(6, 11), masked=((6, 8), (8, 6))),
     "paper": partial(paper_task, 3),
@@ -77,32 +79,53 @@ def run(
     for gamma in GAMMAS:
         for seed in seeds:
             tell(progress, f"figure 3b: gamma {gamma:g}, seed {seed} ...")
-            pairs[gamma].append(_pair(model, data, gamma, seed, ENDS[size], state))
-    settings = {
-        "model": dict(model.spec()), "sequences": len(data.labels), "gammas": GAMMAS, "seeds": list(seeds),
-        "optimizer": "gd, full batch", "learning_rate": RATE, "t1": ENDS[size], "closure": "softmax",
-        "left open by the paper": "activation (tanh), hidden width, optimiser of the theory's counterpart (GD)",
-    }  # fmt: skip
-    arrays = {
-        f"{side}/{gamma:g}/{name}": np.array([getattr(pair, side)[name] for pair in some])
-        for gamma, some in pairs.items() for side in ("training", "theory") for name in some[0].training
-    }  # fmt: skip
+            pairs[gamma].append(_pair(model, data, gamma, seed, size, state))
     return FigureResult(
         "3b",
         "Emb-MLP: losses and accuracies by group for three sizes of initialisation",
         "Columns are gammas. Median over seeds with their range: training as markers in a band, the softmax "
         "closure, integrated before any training, as a line in a lighter band (loss).",
-        settings,
+        _settings(model, data, size, seeds),
         statistics(pairs),
         partial(_draw, pairs),
-        arrays | {"t": pairs[GAMMAS[0]][0].t},
+        _arrays(pairs),
     )
 
 
-def _pair(model: EmbMLP, data: Any, gamma: float, seed: int, end: float, state: FigureState | None) -> Pair:
-    start, steps = model.init(gamma, seed), round(end / RATE)
+def _settings(model: EmbMLP, data: Dataset, size: str, seeds: Sequence[int]) -> dict[str, Any]:
+    return {
+        "model": dict(model.spec()), "sequences": len(data.labels), "gammas": GAMMAS, "seeds": list(seeds),
+        "optimizer": "gd, full batch", "learning_rate": RATE, "t1": ENDS[size], "closure": "softmax",
+        "dtype": DTYPES[size],
+        "left open by the paper": "activation (tanh), hidden width, optimiser of the theory's counterpart (GD)",
+    }  # fmt: skip
+
+
+def _arrays(pairs: Mapping[float, Sequence[Pair]]) -> dict[str, np.ndarray]:
+    """Curves "SIDE/GAMMA/NAME" (n_seeds, n_t), and their flow times "t" (n_t,)."""
+    found = {"t": pairs[GAMMAS[0]][0].t}
+    for gamma, some in pairs.items():
+        for side in ("training", "theory"):
+            curves = by_seed([getattr(pair, side) for pair in some])
+            found |= {f"{side}/{gamma:g}/{name}": values for name, values in curves.items()}
+    return found
+
+
+def _pair(
+    model: EmbMLP, data: Dataset, gamma: float, seed: int, size: str, state: FigureState | None
+) -> Pair:
+    start, end = model.init(gamma, seed), ENDS[size]
     kept = resumable(state, gamma, seed)
-    trained = train(model, data, start, learning_rate=RATE, steps=steps, save_at=SAVED, **kept)
+    trained = train(
+        model,
+        data,
+        start,
+        learning_rate=RATE,
+        steps=round(end / RATE),
+        save_at=SAVED,
+        dtype=DTYPES[size],
+        **kept,
+    )
     theory = integrate(derive(model, "softmax"), data, start, t1=end, save_at=trained.t)
     names = [f"{kind}/{group}" for kind in ("loss", "accuracy") for group in GROUPS]
     left = theory.left_range.get("pre-activations", float("inf"))

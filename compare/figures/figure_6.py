@@ -4,57 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from ...sim.forecast.stages import value_direction
-from ...sim.trajectory.trajectory import Trajectory
-from ...theory.base.crossings import first_reached
-from ...theory.data.dataset import Dataset
-from ...theory.models.decoder import Decoder
-from ..training.decoder_network import DecoderNetwork
+from ...theory.data.frequencies import label_entropy
 from .arguments import FigureState, Progress, pick, resumable, tell
-from .parts.anchors import KINDS, direction_cosines, values_from_laws
-from .parts.curves import GROUP_COLOURS, PAPER, band, label_entropy
-from .result import FigureResult, Statistic
+from .parts.anchors import GROUPS, KINDS, values_from_laws
+from .parts.curves import PAPER, Regime, dense_then_even
+from .parts.first_layer import BARE, WITH, Arrays, at_early, attention_of, crossing, drives, values_of
+from .parts.first_layer_panels import draw_first_layer
+from .parts.laid_over import CLOSURES, Laid, laid_over, of_closure
+from .result import FigureResult, Statistic, by_seed, listed
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-# Without LayerNorm, as in the paper's theory (Definition 2): it is what the predictions are about.
-BARE = replace(PAPER, norm=None, warmup=2000, steps=20_000)
+EARLY_PART = replace(PAPER, steps=6000, warmup=500)  # of the paper's training: what the figure is about
 REGIMES = {
-    "small": replace(
-        BARE,
-        pairs=20_000,
-        d_model=128,
-        d_head=64,
-        d_mlp=256,
-        steps=1200,
-        warmup=100,
-        learning_rate=5e-4,
-        device="cpu",
-    ),
-    "paper": BARE,
+    "small": EARLY_PART.small(1e-3, pairs=20_000),
+    "paper": EARLY_PART,
 }
 GAMMA = 0.8
-POINTS = 61
-SAMPLE = 500  # sequences whose attention is looked at
+POINTS = 31
+TURNED = 0.3  # mean cosine of reasoning anchors above which W_V has a direction to speak of
+NEAR = 0.2  # how near the predicted crossing must be
 
 CAPTION = (
-    f"gamma = {GAMMA}, no LayerNorm. Attention of the first block at the start against the causal average; its "
-    "distance from it over training; singular values of W_V; mean cosine of the anchors' embeddings with the top "
-    "left singular vector of W_V (median over seeds, range), with the direction that the theory predicts (dotted), "
-    "as the label laws alone predict it (dash-dotted), and |cosine| of the two directions (black). Dashed: the "
-    "early step that the statistics are taken at (median over seeds), when reasoning-train loss falls below the "
-    "entropy of its labels."
+    f"gamma = {GAMMA}. Attention of the first block at the start against the causal average, and its distance from it "
+    "over training. Losses with the softmax closure (dashes) and the one that keeps attention (dots). Singular values "
+    "of W_V, with and without LayerNorm. Mean cosine of the anchors' embeddings with the top left singular vector of "
+    "W_V (median over seeds, range; without LayerNorm dotted; as the label laws alone predict it dash-dotted). Cosine "
+    "of the two kinds' mean drives against the Kullback-Leibler divergence of the mean output from the labels' "
+    "marginal law, which falls as training goes on, up to the early step: training, and the softmax closure before it. "
+    "Vertical: the early step, when reasoning-train loss falls below the entropy of its labels; the crossing of each "
+    "seed."
 )
 
-Arrays = dict[str, np.ndarray]
 EARLY = "at the first saved step with reasoning-train loss below the entropy of its labels (early)"
-COLOURS = {"reasoning-anchors": GROUP_COLOURS["reasoning-train"], "memory-anchors": GROUP_COLOURS["memory"]}
 
 
 def run(
@@ -81,133 +64,151 @@ def run(
     FigureResult
     """
     regime, seeds = pick(REGIMES, size, seeds)
-    found: dict[str, list[np.ndarray]] = {}
-    for seed in seeds:
-        tell(progress, f"figure 6: gamma {GAMMA}, seed {seed}, {regime.steps} steps")
-        data = regime.task(seed).sampled(regime.pairs)
-        trained = regime.train(data, GAMMA, seed, POINTS, "weights", **resumable(state, seed))
-        for name, values in _look(trained, regime.model(data), data).items():
-            found.setdefault(name, []).append(values)
-    arrays = {name: np.array(values) for name, values in found.items()}
-    arrays["step"] = arrays["step"][0]
+    save_at = dense_then_even(regime.steps // 2, regime.steps, POINTS)
+    runs = [_one_seed(regime, seed, save_at, progress, state) for seed in seeds]
+    arrays = by_seed(runs) | {"step": save_at}
     return FigureResult(
         "6",
         "First attention and value weights of the full decoder",
         CAPTION,
-        regime.record(seeds, gamma=GAMMA, size=size),
+        regime.record(seeds, gamma=GAMMA, size=size, exponent=regime.exponent(GAMMA)),
         _statistics(arrays),
-        lambda figure: _draw(figure, arrays),
+        lambda figure: draw_first_layer(figure, arrays),
         arrays,
     )
 
 
-def _look(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
-    """Curves of one run, time first."""
-    sequences = torch.tensor(data.sequences[:: -(-len(data) // SAMPLE)])
-    average = np.tril(np.ones((data.n_ctx, data.n_ctx))) / np.arange(1, data.n_ctx + 1)[:, None]
-    causal = average > 0
-    rows: dict[str, list[Any]] = {}
-    for i in range(len(trained)):
-        weights = trained.state(i)
-        net = DecoderNetwork(model, weights, torch.float32)
-        attention = net.patterns(sequences)[0].mean(axis=1)  # (m, T, T), over heads
-        gap = np.abs(attention - average)[:, causal]
-        u, values, _ = np.linalg.svd(weights["blocks.0.W_V"])
-        v = value_direction(model, data, weights)
-        now = {"largest gap": gap.max(), "mean gap": gap.mean(), "singular values": values}
-        now |= {"predicted alignment": abs(u[:, 0] @ v), "attention": attention.mean(axis=0)}
-        for side, direction in (("training", u[:, 0]), ("theory", v)):
-            now |= {
-                f"{side}/{kind}": c for kind, c in direction_cosines(weights["W_E"], data, direction).items()
-            }
-        for name, value in now.items():
-            rows.setdefault(name, []).append(value)
-    found = {name: np.array(values) for name, values in rows.items()} | {"step": np.asarray(trained.steps)}
-    return found | values_from_laws(data) | {"early": np.array(_early(trained["loss/reasoning-train"], data))}
-
-
-def _early(loss: np.ndarray, data: Dataset) -> int:
-    """Saved point at which a network first knows more of reasoning than the frequencies of its labels; -1 if never."""
-    return int(first_reached(loss < label_entropy(data, "reasoning-train")))
-
-
-def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
-    return (*_of_attention(arrays), *_of_values(arrays))
-
-
-def at_early(arrays: Arrays, name: str) -> np.ndarray:
-    """Values of every seed at its early point (n_seeds, ...); nan where there is none."""
-    values, early = arrays[name], arrays["early"]
-    found = values[np.arange(len(early)), early].astype(float)
-    found[early < 0] = np.nan
+def _one_seed(
+    regime: Regime, seed: int, save_at: np.ndarray, progress: Progress, state: FigureState | None
+) -> Arrays:
+    """Curves of one seed, time first."""
+    data = regime.task(seed).sampled(regime.pairs)
+    found = values_from_laws(data)
+    found |= {"label entropy": np.array([label_entropy(data, group) for group in GROUPS])}
+    found |= laid_over(regime, data, GAMMA, seed, save_at[:POINTS], GROUPS)
+    for kind, some in (("", regime), (BARE, replace(regime, norm=None))):
+        tell(progress, f"figure 6: gamma {GAMMA}, {WITH[kind]}, seed {seed}, {regime.steps} steps")
+        kept = resumable(state, *(["bare"] if kind else []), seed)
+        trained = some.train(data, GAMMA, seed, save_at, "weights", **kept)
+        closure = some.predict(CLOSURES[0], data, GAMMA, seed, save_at[:POINTS], "weights")
+        one = attention_of(trained) | values_of(trained)
+        one |= {f"{name}/theory": values for name, values in drives(closure).items()}
+        found |= {f"{kind}{name}": values for name, values in one.items()}
     return found
 
 
-def _of_attention(arrays: Arrays) -> tuple[Statistic, ...]:
+def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
+    theory = (row for closure in CLOSURES for row in of_closure(closure, _laid(arrays, closure)))
+    about = (_of_attention, _of_values, _of_crossing)
+    return (*(row for part in about for kind in WITH for row in part(arrays, kind)), *theory)
+
+
+def _laid(arrays: Arrays, closure: str) -> Laid:
+    levels = arrays["label entropy"][:, [0, 1, 1]]
+    return Laid.of(arrays, closure, GROUPS, levels, "", GROUPS[:2])
+
+
+def _of_crossing(arrays: Arrays, kind: str) -> tuple[Statistic, ...]:
+    (trained, points), (predicted, _) = crossing(arrays, kind), crossing(arrays, kind, "/theory")
+    divergence, cosine = arrays[f"{kind}divergence"], arrays[f"{kind}drive"]
+    with np.errstate(invalid="ignore"):
+        off = np.abs(predicted / trained - 1.0)
     return (
         Statistic.within(
-            "At the start the first attention is the causal average (Lemma 1).",
-            "At initialisation, nothing is trained: largest |A_ij - 1/i| over sequences and positions at step 0",
-            arrays["largest gap"][:, 0],
-            below=0.01,
+            f"{WITH[kind]}: on the way the mean drives of the two kinds of anchors cross a right angle.",
+            "Divergence of the mean output from the labels' law at which their cosine falls through zero (infinite if "
+            "never), over that at the start",
+            trained / divergence[:, 0],
+            below=1.0,
+            note=f"At divergences {listed(trained)} nats, steps {listed(arrays['step'][points])}; cosine at the start "
+            f"{listed(cosine[:, 0])}, least {listed(cosine.min(axis=1))}.",
         ),
         Statistic.within(
-            "Early in training it still is, nearly.",
-            f"Mean |A_ij - 1/i| over sequences and positions j <= i, {EARLY}",
-            at_early(arrays, "mean gap"),
-            below=0.05,
-            note=_steps(arrays),
+            f"{WITH[kind]}: the closure {CLOSURES[0]}, before any training, predicts where.",
+            "Relative error of that divergence",
+            off,
+            below=NEAR,
+            note=f"Predicted {listed(predicted)} nats.",
         ),
     )
 
 
-def _of_values(arrays: Arrays) -> tuple[Statistic, ...]:
-    first, second = at_early(arrays, "singular values")[:, :2].T
-    reasoning, memory = (np.abs(at_early(arrays, f"training/{kind}")).mean(axis=1) for kind in KINDS)
+def _of_attention(arrays: Arrays, kind: str) -> tuple[Statistic, ...]:
     return (
         Statistic.within(
-            "W_V of the first block has one dominant singular value.",
+            f"{WITH[kind]}: at the start the first attention is the causal average (Lemma 1).",
+            "At initialisation, nothing is trained: largest |A_ij - 1/i| over sequences and positions at step 0",
+            arrays[f"{kind}largest gap"][:, 0],
+            below=0.01,
+            note=f"The mean over positions j <= i is {listed(arrays[f'{kind}mean gap'][:, 0])}.",
+        ),
+        Statistic.within(
+            f"{WITH[kind]}: early in training it still is, nearly.",
+            f"Mean |A_ij - 1/i| over sequences and positions j <= i, {EARLY}",
+            at_early(arrays, "mean gap", kind),
+            below=0.05,
+            note=_steps(arrays, kind),
+        ),
+    )
+
+
+def _of_values(arrays: Arrays, kind: str) -> tuple[Statistic, ...]:
+    first, second = at_early(arrays, "singular values", kind)[:, :2].T
+    return (
+        Statistic.within(
+            f"{WITH[kind]}: W_V of the first block has one dominant singular value.",
             "First over second singular value, early",
             first / second,
             above=2.0,
+            note=_steps(arrays, kind),
         ),
+        *_of_direction(arrays, kind),
         Statistic.within(
-            "Its top singular vector is aligned with the embeddings of reasoning anchors.",
-            "Mean |cosine| with them, early",
-            reasoning,
-            above=0.5,
-        ),
-        Statistic.within(
-            "It is nearly orthogonal to the embeddings of memory anchors.",
-            "Mean |cosine| with memory anchors over that with reasoning anchors, early",
-            memory / reasoning,
-            below=0.5,
-            note=_why(arrays),
-        ),
-        *_of_theory(arrays),
-    )
-
-
-def _of_theory(arrays: Arrays) -> tuple[Statistic, ...]:
-    return (
-        Statistic.within(
-            "By theory memory anchors lie opposite to reasoning anchors along it, not across it.",
-            "Mean cosine of memory anchors, early; its sign is that at which reasoning anchors' is positive",
-            at_early(arrays, f"training/{KINDS[1]}").mean(axis=1),
-            below=-0.5,
-        ),
-        Statistic.within(
-            "The theory's value direction, top singular vector of W_E^T M, is the one that W_V takes.",
+            f"{WITH[kind]}: the theory's value direction, top singular vector of W_E^T M, is the one that W_V takes.",
             "|cosine| between the two, early",
-            at_early(arrays, "predicted alignment"),
+            at_early(arrays, "predicted alignment", kind),
             above=0.7,
         ),
     )
 
 
-def _steps(arrays: Arrays) -> str:
+def _of_direction(arrays: Arrays, kind: str) -> tuple[Statistic, ...]:
+    """How the two kinds of anchors lie along the top singular vector of W_V."""
+    signed = [at_early(arrays, f"training/{k}", kind).mean(axis=1) for k in KINDS]
+    reasoning, memory = np.abs(signed)
+    return (
+        Statistic.within(
+            f"{WITH[kind]}: its top singular vector is aligned with the embeddings of reasoning anchors.",
+            "Modulus of the mean cosine with them, early",
+            reasoning,
+            above=0.5,
+        ),
+        Statistic.within(
+            f"{WITH[kind]}: it is nearly orthogonal to the embeddings of memory anchors.",
+            "Mean cosine of memory anchors over that of reasoning anchors, moduli, early",
+            memory / reasoning,
+            below=0.5,
+            note=f"The least ratio at any saved step with a cosine of reasoning anchors above {TURNED:g} is "
+            f"{listed(_least_ratio(arrays, kind))}. {_why(arrays)}",
+        ),
+        Statistic.within(
+            f"{WITH[kind]}: by theory memory anchors lie opposite to reasoning anchors along it, not across it.",
+            "Mean cosine of memory anchors, early; its sign is that at which reasoning anchors' is positive",
+            signed[1],
+            below=-0.5,
+        ),
+    )
+
+
+def _least_ratio(arrays: Arrays, kind: str) -> np.ndarray:
+    """Least ratio of memory's to reasoning's cosine over the steps at which W_V has a direction (n_seeds,)."""
+    reasoning, memory = (np.abs(arrays[f"{kind}training/{k}"].mean(axis=2)) for k in KINDS)  # (n_seeds, n_t)
+    return np.where(reasoning > TURNED, memory / reasoning, np.inf).min(axis=1)
+
+
+def _steps(arrays: Arrays, kind: str) -> str:
     """Say when the early points are."""
-    steps = [str(arrays["step"][i]) if i >= 0 else "never" for i in arrays["early"]]
+    steps = [str(arrays["step"][i]) if i >= 0 else "never" for i in arrays[f"{kind}early"]]
     return f"Step {', '.join(steps)}."
 
 
@@ -225,61 +226,3 @@ def _why(arrays: Arrays) -> str:
         f"directions; about the uniform law the cosine of their mean laws is {np.median(arrays['overlap']):+.2f}. "
         "Orthogonal they are only on the way from one to the other."
     )
-
-
-def _draw(figure: Figure, arrays: Arrays) -> None:
-    figure.set_size_inches(7.2, 4.6)
-    axes: Any = figure.subplots(2, 2)
-    steps = arrays["step"]
-    _attention(axes[0, 0], arrays["attention"][:, 0].mean(axis=0))
-    _spectrum(axes[1, 0], arrays)
-    gaps, turn = axes[:, 1]
-    for name, colour in (("largest gap", "#56B4E9"), ("mean gap", "#000000")):
-        band(gaps, steps, arrays[name], colour, name.partition(" ")[0])
-    gaps.set(ylabel=r"distance $|A_{ij} - 1/i|$", yscale="log", xlabel="training step")
-    gaps.legend(loc="lower right")
-    for kind in KINDS:
-        short = kind.replace("-anchors", "")
-        band(turn, steps, arrays[f"training/{kind}"].mean(axis=2), COLOURS[kind], f"{short} anchors")
-        middle = np.median(arrays[f"theory/{kind}"].mean(axis=2), axis=0)
-        turn.plot(steps, middle, color=COLOURS[kind], ls=(0, (1, 1)))
-        turn.axhline(
-            np.median(arrays[f"laws/mean/{kind}"].mean(axis=1)), color=COLOURS[kind], lw=0.8, ls="-."
-        )
-    band(turn, steps, arrays["predicted alignment"], "#000000", "theory with training")
-    turn.plot([], [], color="#777777", ls=(0, (1, 1)), label="theory")
-    turn.plot([], [], color="#777777", lw=0.8, ls="-.", label="label laws alone")
-    turn.axhline(0.0, color="#777777", lw=0.6, zorder=0)
-    turn.set(xlabel="training step", ylabel="cosine", ylim=(-1.0, 1.9), yticks=np.linspace(-1, 1, 5))
-    turn.legend(loc="upper right", ncols=2)
-    reached = arrays["early"][arrays["early"] >= 0]
-    if reached.size:
-        for ax, top in ((gaps, 1.0), (turn, 0.69)):
-            when = np.median(steps[reached])
-            ax.axvline(when, ymax=top, color="#777777", lw=0.7, ls=(0, (3, 2)), zorder=0)
-
-
-def _spectrum(ax: Any, arrays: Arrays) -> None:
-    """Singular values of W_V at the start and at the early moment, median over seeds."""
-    moments = [("step 0", "#777777", arrays["singular values"][:, 0])]
-    if (arrays["early"] >= 0).any():
-        moments.append(("early", "#0072B2", at_early(arrays, "singular values")))
-    for label, colour, some in moments:
-        index = np.arange(1, some.shape[1] + 1)
-        ax.plot(index, np.nanmedian(some, axis=0), "o", mfc="none", ms=3.5, mec=colour, label=label)
-    ax.set(xlabel="index", ylabel=r"singular values of $W_V$", ylim=(0, None))
-    ax.legend(loc="upper right")
-
-
-def _attention(ax: Any, attention: np.ndarray) -> None:
-    """First attention at the start, rows by the query: lines per query over the average as marks."""
-    n = len(attention)
-    for row in range(n):
-        ax.plot(np.arange(1, row + 2), np.full(row + 1, 1 / (row + 1)), color="#777777", lw=0.8)
-        ax.plot(
-            np.arange(1, row + 2), attention[row, : row + 1], "o", ms=3, mfc="none", mec="#0072B2", mew=0.8
-        )
-    ax.plot([], [], color="#777777", lw=0.8, label="average $1/i$")
-    ax.plot([], [], "o", ms=3, mfc="none", mec="#0072B2", mew=0.8, label="attention at step 0")
-    ax.set(xlabel="position $j$ looked at", ylabel="$A_{ij}$, queries $i$ = 1 .. " + str(n), ylim=(0, 1.08))
-    ax.legend(loc="upper right")

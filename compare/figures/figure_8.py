@@ -4,53 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ...sim.trajectory.trajectory import Trajectory
-from ...theory.base.crossings import first_crossing, first_reached
+from ...theory.base.crossings import first_crossing
 from ...theory.data.dataset import Dataset
+from ...theory.data.frequencies import label_entropy
 from ...theory.models.decoder import Decoder
 from ..training.decoder_network import DecoderNetwork
 from .arguments import FigureState, Progress, pick, resumable, tell
 from .parts.anchors import ratio
-from .parts.curves import PAPER, SMALL, Regime, band, label_entropy, some_of
+from .parts.curves import LEARNT, PAPER, Regime, dense_then_even, some_of
+from .parts.laid_over import CLOSURES, Laid, laid_over, of_closure
+from .parts.memory_panels import KNOWN, RANGES, WINDOW_COLOURS, WITHIN, Arrays, draw_memory, learnt, stacked
 from .parts.memory_task import FIRST, N_RANGES, WIDTH, range_data, range_laws, window_data
-from .result import FigureResult, Statistic, listed
+from .result import FigureResult, Statistic, by_seed, listed
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-# 20 anchors in the four groups, as in the paper's setting: with fewer, a group's sampled labels stray from their law.
-PAPER_RANGES = replace(
-    PAPER, keys=(30, 109), memory_anchors=(1, 20), reasoning_anchors=(21, 29), steps=20_000
+# Five times as long as what the other figures show: memory is learnt late.
+LONG = replace(PAPER, steps=50_000, warmup=2500)
+PAPER_RANGES = replace(LONG, keys=(110, 209), memory_anchors=(1, 20), reasoning_anchors=(21, 29))
+# Keys that are no labels, so that few of them, and hence few labels to know, leave all ranges as they are.
+SMALL_RANGES = LONG.small(
+    3e-3,
+    keys=(110, 129),
+    memory_anchors=(1, 16),
+    reasoning_anchors=(17, 20),
+    length=5,
+    pairs=20_000,
 )
-SMALL_RANGES = replace(
-    SMALL, keys=(30, 109), memory_anchors=(1, 20), reasoning_anchors=(21, 29), pairs=80_000, steps=3000
+# 40 keys: windows of 5 to 33 labels are as narrow to them as the paper's of 5 to 41 to its 100, or nearly.
+SMALL_WINDOWS = LONG.small(
+    3e-3,
+    keys=(21, 60),
+    memory_anchors=(1, 8),
+    reasoning_anchors=(9, 13),
+    length=5,
+    pairs=6000,
 )
-# 50 keys: windows of 5 to 21 labels are as narrow to them as the paper's of 5 to 41 to its 100.
-SMALL_WINDOWS = replace(SMALL, keys=(21, 70), pairs=10_000, steps=7000, learning_rate=3e-3)
-REGIMES = {"small": SMALL_WINDOWS, "paper": PAPER}
+REGIMES = {"small": SMALL_WINDOWS, "paper": LONG}
 RANGE_REGIMES = {"small": SMALL_RANGES, "paper": PAPER_RANGES}
 GAMMA = 0.8
-POINTS = 61
-WITHIN = 0.9  # probability within the range from which on a group's range counts as learnt
-KNOWN = 0.3  # accuracy from which on labels count as learnt: more than label laws give, the narrowest has five labels
+POINTS = 31
+LAID = 0.15  # part of the run on ranges that closures are laid over
+CLOSE = 0.1  # what is left of the way to a label law when it counts as learnt
+ENDS = ("memory 1", f"memory {N_RANGES}")
 SAMPLE = 800  # sequences whose outputs are looked at
-COLOURS = ("#0072B2", "#009E73", "#E69F00", "#D55E00")
-WINDOW_COLOURS = {"uniform": "#D55E00", "window": "#CC79A7"}
 
 CAPTION = (
-    f"gamma = {GAMMA}. Loss of four groups of memory anchors whose labels lie in 30 .. 29 + 20 i, with the "
-    "entropies of their label laws (dotted); probability within the range; mean output of each group over its "
-    "label law at the dashed line (median over seeds), where that probability is above 0.9 for all groups; and memory "
-    "loss with labels uniform on the keys against labels within the sum of the anchors of the key (dotted: their label "
-    "entropies; vertical: the step from which accuracy is above 0.3). Median over seeds and range."
+    f"gamma = {GAMMA}. Loss of four groups of memory anchors whose labels lie in 30 .. 29 + 20 i, with the entropies "
+    "of their label laws (dotted); the early part, with what two closures predict, moved by the same AdamW from the "
+    "same weights on other minibatches (black dashes: softmax, attention an average; grey dots: attention kept); "
+    "probability within the range; accuracy; mean output of each group over its label law at the dashed line (median "
+    "over seeds), where that probability is above 0.9 for all groups; and memory loss with labels uniform on the keys "
+    "against labels within the sum of the anchors of the key (dotted: their label entropies; vertical: the step from "
+    "which accuracy is above 0.3). Median over seeds and range."
 )
-
-Arrays = dict[str, np.ndarray]
 
 
 def run(
@@ -79,7 +89,7 @@ def run(
     regime, seeds = pick(REGIMES, size, seeds)
     ranges = RANGE_REGIMES[size]
     runs = [_runs(ranges, regime, seed, progress, state) for seed in seeds]
-    arrays = {name: np.array([run[name] for run in runs]) for name in runs[0]}
+    arrays = by_seed(runs)
     arrays |= {name: arrays[name][0] for name in ("step", "step/window")}
     return FigureResult(
         "8",
@@ -87,7 +97,7 @@ def run(
         CAPTION,
         regime.record(seeds, gamma=GAMMA, size=size, ranges=ranges.record(seeds)),
         _statistics(arrays),
-        lambda figure: _draw(figure, arrays),
+        lambda figure: draw_memory(figure, arrays, POINTS),
         arrays,
     )
 
@@ -96,11 +106,14 @@ def _runs(ranges: Regime, regime: Regime, seed: int, progress: Progress, state: 
     """Curves of one seed."""
     tell(progress, f"figure 8: label ranges, seed {seed}, {ranges.steps} steps")
     data = range_data(ranges, seed)
-    trained = ranges.train(data, GAMMA, seed, POINTS, "weights", **resumable(state, "ranges", seed))
+    save_at = dense_then_even(round(LAID * ranges.steps), ranges.steps, POINTS)
+    trained = ranges.train(data, GAMMA, seed, save_at, "weights", **resumable(state, "ranges", seed))
     found = _in_range(trained, ranges.model(data), data)
+    found["level"] = np.array([label_entropy(data, group) for group in RANGES])
+    found |= laid_over(ranges, data, GAMMA, seed, save_at[:POINTS], RANGES)
     for kind, data in window_data(regime, seed).items():
         tell(progress, f"figure 8: {kind} labels, seed {seed}, {regime.steps} steps")
-        trained = regime.train(data, GAMMA, seed, POINTS, **resumable(state, kind, seed))
+        trained = regime.train(data, GAMMA, seed, 2 * POINTS, **resumable(state, kind, seed))
         found |= {f"{name}/{kind}": trained.measured[f"{name}/memory"] for name in ("loss", "accuracy")}
         found[f"entropy/{kind}"] = np.array(label_entropy(data, "memory"))
         found["step/window"] = np.asarray(trained.steps)
@@ -110,18 +123,17 @@ def _runs(ranges: Regime, regime: Regime, seed: int, progress: Progress, state: 
 def _in_range(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
     """Losses, probability within the range and mean output of every memory group, time first."""
     found: Arrays = {"step": np.asarray(trained.steps)}
-    groups = [f"memory {i + 1}" for i in range(N_RANGES)]
     shown = some_of(data, SAMPLE, 0)
-    sequences = [torch.tensor(shown.sequences[shown.groups == group]) for group in groups]
+    sequences = [torch.tensor(shown.sequences[shown.groups == group]) for group in RANGES]
     outputs = np.empty((len(trained), N_RANGES, data.d_vocab))
     for i in range(len(trained)):
         net = DecoderNetwork(model, trained.state(i), torch.float32)
         with torch.no_grad():
             outputs[i] = [torch.softmax(net(some), dim=1).mean(dim=0).numpy() for some in sequences]
-    for j, group in enumerate(groups):
+    for j, group in enumerate(RANGES):
         inside = slice(FIRST, FIRST + WIDTH * (j + 1))
         found |= {
-            f"loss/{j + 1}": trained[f"loss/{group}"],
+            f"loss/{group}": trained[f"loss/{group}"],
             f"accuracy/{j + 1}": trained[f"accuracy/{group}"],
         }
         found |= {f"inside/{j + 1}": outputs[:, j, inside].sum(axis=1), f"output/{j + 1}": outputs[:, j]}
@@ -129,18 +141,41 @@ def _in_range(trained: Trajectory, model: Decoder, data: Dataset) -> Arrays:
 
 
 def _statistics(arrays: Arrays) -> tuple[Statistic, ...]:
-    return (*_of_ranges(arrays), _of_windows(arrays))
+    theory = (row for closure in CLOSURES for row in _of_theory(arrays, closure))
+    return (*_of_ranges(arrays), _of_labels(arrays), *_of_windows(arrays), *theory)
 
 
-def learnt(arrays: Arrays) -> np.ndarray:
-    """Saved points at which all ranges are first learnt (n_seeds,); -1 if never."""
-    return first_reached(_stacked(arrays, "inside").min(axis=0) > WITHIN)
+def _of_theory(arrays: Arrays, closure: str) -> tuple[Statistic, ...]:
+    """Losses up to the first step at which a group knows more than its label law; times at which the law is learnt."""
+    levels = arrays["level"]  # (n_seeds, groups)
+    start = np.log(arrays["output/1"].shape[-1])
+    known, laws = (
+        Laid.of(arrays, closure, RANGES, some, "", ENDS)
+        for some in (levels, levels + CLOSE * (start - levels))
+    )
+    until = first_crossing(known.steps, known.trained, known.levels).min(axis=0)
+    when = f"the first step with {1.0 - CLOSE:.0%} of the way from log V to the entropy of its labels behind"
+    return of_closure(
+        closure, laws, f"{when}, for the narrowest and the widest range",
+        (until, "the first step with a group's loss below the entropy of its labels"),
+    )  # fmt: skip
+
+
+def _of_labels(arrays: Arrays) -> Statistic:
+    highest = stacked(arrays, "accuracy").max(axis=2)  # (groups, n_seeds)
+    return Statistic.within(
+        "In the end single labels are known, in every group.",
+        "Highest accuracy of the run, of the group in which it is lowest",
+        highest.min(axis=0),
+        above=KNOWN,
+        note=f"Of the group with the widest range {listed(highest[-1])}, the narrowest {listed(highest[0])}.",
+    )
 
 
 def _of_ranges(arrays: Arrays) -> tuple[Statistic, ...]:
     points = learnt(arrays)
     ranges = np.where(points < 0, np.inf, arrays["step"][points])
-    known = first_crossing(arrays["step"], _stacked(arrays, "accuracy").max(axis=0), KNOWN, rising=True)
+    known = first_crossing(arrays["step"], stacked(arrays, "accuracy").max(axis=0), KNOWN, rising=True)
     far, laws = _of_outputs(arrays, points)
     when = f"when the probability within its range is first above {WITHIN} for every group"
     return (
@@ -151,8 +186,8 @@ def _of_ranges(arrays: Arrays) -> tuple[Statistic, ...]:
             ratio(known, ranges),
             above=1.0,
             note=f"Ranges at step {listed(ranges)}; probability within them at the end "
-            f"{listed(_stacked(arrays, 'inside')[:, :, -1].min(axis=0))}, highest accuracy at the end "
-            f"{listed(_stacked(arrays, 'accuracy')[:, :, -1].max(axis=0))}.",
+            f"{listed(stacked(arrays, 'inside')[:, :, -1].min(axis=0))}, highest accuracy at the end "
+            f"{listed(stacked(arrays, 'accuracy')[:, :, -1].max(axis=0))}.",
         ),
         Statistic.within(
             "The loss is then that of the label laws.",
@@ -177,76 +212,33 @@ def _of_outputs(arrays: Arrays, points: np.ndarray) -> np.ndarray:
     found = np.full((2, len(points)), np.nan)
     for k, i in enumerate(points):
         if i >= 0:
-            loss, output = _stacked(arrays, "loss")[:, k, i], _stacked(arrays, "output")[:, k, i]
+            loss, output = stacked(arrays, "loss")[:, k, i], stacked(arrays, "output")[:, k, i]
             apart = 0.5 * np.abs(output[:, None] - laws).sum(axis=2)  # (groups, laws)
             other = (apart + np.where(np.eye(N_RANGES), np.inf, 0.0)).min(axis=1)
             found[:, k] = np.abs(loss / entropy - 1.0).max(), ratio(np.diag(apart), other).max()
     return found
 
 
-def _of_windows(arrays: Arrays) -> Statistic:
+def _of_windows(arrays: Arrays) -> tuple[Statistic, ...]:
     steps = arrays["step/window"]
-    uniform, window = (
-        first_crossing(steps, arrays[f"accuracy/{kind}"], KNOWN, rising=True) for kind in WINDOW_COLOURS
+    level = LEARNT * arrays["entropy/uniform"]
+    known = [first_crossing(steps, arrays[f"accuracy/{k}"], KNOWN, rising=True) for k in WINDOW_COLOURS]
+    fell = [first_crossing(steps, arrays[f"loss/{kind}"], level) for kind in WINDOW_COLOURS]
+    claim = "Memory labels from {z - sum a .. z + sum a} are learnt much faster than uniform ones"
+    return (
+        Statistic.within(
+            f"{claim}, by accuracy.",
+            f"First step at which accuracy on memory is above {KNOWN} (infinite if never), uniform over windowed",
+            ratio(*known),
+            above=1.5,
+            note=f"Steps {listed(known[1])} windowed, {listed(known[0])} uniform. Label laws alone give at most "
+            "1 in 5, in the narrowest windows.",
+        ),
+        Statistic.within(
+            f"{claim}, by loss.",
+            f"First step with memory loss below {LEARNT:.0%} of the entropy of uniform labels, uniform over windowed",
+            ratio(*fell),
+            above=1.5,
+            note=f"Steps {listed(fell[1])} windowed, {listed(fell[0])} uniform.",
+        ),
     )
-    return Statistic.within(
-        "Memory labels from {z - sum a .. z + sum a} are learnt much faster than uniform ones.",
-        f"First step at which accuracy on memory is above {KNOWN} (infinite if never), uniform over windowed",
-        ratio(uniform, window),
-        above=1.5,
-        note=f"Steps {listed(window)} windowed, {listed(uniform)} uniform. Label laws alone give at most "
-        "1 in 5, in the narrowest windows.",
-    )
-
-
-def _stacked(arrays: Arrays, name: str) -> np.ndarray:
-    """Curves of the four groups (groups, n_seeds, n_t, ...)."""
-    return np.array([arrays[f"{name}/{j}"] for j in range(1, N_RANGES + 1)])
-
-
-def _draw(figure: Figure, arrays: Arrays) -> None:
-    figure.set_size_inches(7.2, 5.0)
-    axes: Any = figure.subplots(2, 2)
-    losses, inside, outputs, windows = axes.ravel()
-    steps, points = arrays["step"], learnt(arrays)
-    for j, colour in enumerate(COLOURS, start=1):
-        label = f"{FIRST} .. {FIRST - 1 + WIDTH * j}"
-        band(losses, steps, arrays[f"loss/{j}"], colour, label)
-        losses.axhline(np.log(WIDTH * j), color=colour, lw=0.8, ls=(0, (1, 1.5)), zorder=0)
-        band(inside, steps, arrays[f"inside/{j}"], colour, label)
-    losses.set(xlabel="training step", ylabel="loss (nats)")
-    inside.legend(title="labels", loc="lower right")
-    inside.set(xlabel="training step", ylabel="probability within the range", ylim=(0, 1.03))
-    for ax in (losses, inside) if (points >= 0).any() else ():
-        ax.axvline(np.median(steps[points[points >= 0]]), color="#777777", lw=0.7, ls=(0, (3, 2)), zorder=0)
-    _outputs(outputs, arrays, points)
-    _windows(windows, arrays)
-
-
-def _outputs(ax: Any, arrays: Arrays, points: np.ndarray) -> None:
-    """Mean outputs over label laws when the ranges are learnt, median over the seeds that come to it."""
-    reached = np.flatnonzero(points >= 0)
-    for output, law, colour in zip(
-        _stacked(arrays, "output"), range_laws(arrays["output/1"].shape[2]), COLOURS, strict=True
-    ):
-        tokens = np.arange(FIRST - 10, min(FIRST + WIDTH * N_RANGES + 10, len(law)))
-        if reached.size:
-            middle = np.median(output[reached, points[reached]], axis=0)
-            ax.plot(tokens, middle[tokens], "o", ms=2, mfc="none", mec=colour, mew=0.6)
-        ax.step(tokens, law[tokens], color=colour, lw=0.9, where="mid")
-    ax.plot([], [], color="#777777", lw=0.9, label="label law (theory)")
-    ax.plot([], [], "o", ms=2, mfc="none", mec="#777777", mew=0.6, label="training")
-    ax.set(xlabel="label", ylabel="mean output at the dashed line")
-    ax.legend(loc="upper right")
-
-
-def _windows(ax: Any, arrays: Arrays) -> None:
-    for kind, colour in WINDOW_COLOURS.items():
-        steps = arrays["step/window"]
-        band(ax, steps, arrays[f"loss/{kind}"], colour, f"{kind} labels")
-        ax.axhline(arrays[f"entropy/{kind}"].mean(), color=colour, lw=0.8, ls=(0, (1, 1.5)), zorder=0)
-        known = np.median(first_crossing(steps, arrays[f"accuracy/{kind}"], KNOWN, rising=True))
-        if np.isfinite(known):
-            ax.axvline(known, color=colour, lw=0.7, ls=(0, (3, 2)), zorder=0)
-    ax.set(xlabel="training step", ylabel="memory loss (nats)", ylim=(0, None))
-    ax.legend(loc="lower left")

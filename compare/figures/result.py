@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan
 from typing import TYPE_CHECKING, Any
@@ -94,6 +94,11 @@ class FigureResult:
     statistics: tuple[Statistic, ...]
     draw: Callable[[Figure], None]
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def by_seed(runs: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the arrays of runs that differ in their seed, name -> (n_seeds, ...)."""
+    return {name: np.array([run[name] for run in runs]) for name in runs[0]}
 
 
 def listed(values: Iterable[float]) -> str:

@@ -119,6 +119,14 @@ def _runs_between(both: Alignment, start: States) -> dict[str, Trajectory]:
     return runs
 
 
+def _differing(ours: Optimizer, theirs: Optimizer) -> str:
+    """In which settings two optimizers differ, those of the first first."""
+    one, other = ours.spec(), theirs.spec()
+    if one["name"] != other["name"]:
+        return "other settings"
+    return ", ".join(f"{key} {one[key]} and {other[key]}" for key in one if one[key] != other[key])
+
+
 def _runs_in_steps(both: Alignment, start: States, rule: Optimizer) -> dict[str, Trajectory]:
     """The same beside a theory that an optimizer moves: the exact flow as the theory was moved, and in single steps.
 
@@ -129,7 +137,7 @@ def _runs_in_steps(both: Alignment, start: States, rule: Optimizer) -> dict[str,
     if (other := optimizer_of(asked["optimizer"])) != rule:
         raise FieldError(
             "training",
-            f"was moved by {rule} and the theory by {other}: take the same for both.",
+            f"was moved by {rule} and the theory by {other}, with {_differing(rule, other)}: take the same for both.",
         )
     if asked["batch_size"] not in (None, record["batch_size"]):
         raise FieldError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ...theory.base.validate import choice, did_you_mean
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+    from matplotlib.figure import Figure
 
 PARTS = ("closure", "discretisation", "optimiser", "sampling")
 States = Mapping[str, np.ndarray]
@@ -113,17 +114,19 @@ class Decomposition(FrozenRecord):
             rows.append(f"{name:22}{cells}{sum(self.share(part, name)[i] for part in PARTS):>16.3f}")
         return "\n".join([head, *rows])
 
-    def plot(self, path: str | Path, names: tuple[str, ...] | None = None) -> Path:
-        """Draw the sizes of the parts over flow time, a panel for each of `names`, to a .png, .pdf or .svg.
+    def plot(
+        self, path: str | Path | None = None, names: tuple[str, ...] | None = None, axes: Any = None
+    ) -> Figure:
+        """Draw the sizes of the parts over flow time, a panel for each of `names`; see `smallinit.compare.plot_parts`.
 
         By default the first weight and the loss.
         """
-        from ..plots.overlay_figure import plot_parts
+        from ..plots.parts_figure import plot_parts
 
         chosen = names or (next(iter(self.total)), *(["loss"] if "loss" in self.total else []))
         for name in chosen:
             self._known(name)
-        return plot_parts(self, path, chosen)
+        return plot_parts(self, path, chosen, axes=axes)
 
     def _known(self, name: str) -> str:
         if name not in self.total:

@@ -21,6 +21,8 @@ from .align import Alignment, align
 from .horizon import BLOW_UP, Horizon
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from .decomposition import Decomposition
 
 # Observables with one number per time; matrices and spectra have no single relative error.
@@ -158,8 +160,11 @@ class Overlay(FrozenRecord):
         return f"Overlay({pair}: {len(self.t)} times in {self.t[0]:g} .. {self.t[-1]:g})"
 
     def _repr_html_(self) -> str:
-        """Errors and horizons of the weights, for notebooks."""
+        """The figure, with errors and horizons of the weights, for notebooks."""
+        from base64 import b64encode
+
         from ...theory.printing import html as markup
+        from ..plots.saving import png_of
 
         rows = []
         for name in self.theory.weights:
@@ -175,7 +180,9 @@ class Overlay(FrozenRecord):
             *(f"{tol:.0%} off at t" for tol in TOLERANCES),
         )
         title = f"{self.theory.label} over {self.training.label}"
-        return markup.card(title, markup.table(header, rows), status=self._note())
+        png = b64encode(png_of(self.plot())).decode("ascii")
+        figure = f'<img src="data:image/png;base64,{png}" alt="{markup.escape(repr(self))}" style="max-width:100%">'
+        return markup.card(title, figure, markup.table(header, rows), status=self._note())
 
     @property
     def t(self) -> np.ndarray:
@@ -228,8 +235,8 @@ class Overlay(FrozenRecord):
         blow_up = self.blow_up_time
         return inf if blow_up is None or blow_up > self.training.t[-1] else blow_up
 
-    def plot(self, path: str | Path, **options: Any) -> Path:
-        """Draw the overlay figure; see `smallinit.compare.plots.overlay_figure.plot_overlays`."""
+    def plot(self, path: str | Path | None = None, **options: Any) -> Figure:
+        """Draw the overlay figure, and write it if there is a path; see `smallinit.compare.plot_overlays`."""
         from ..plots.overlay_figure import plot_overlays
 
         return plot_overlays([self], path, **options)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ...sim.trajectory.trajectory import Trajectory
-from ...theory.base.arrays import cosine_matrix
+from ...theory.base.arrays import cosine_matrix, off_diagonal
 from ...theory.base.crossings import first_reached
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
 from ...theory.base.validate import fraction, real
 from ...theory.data.dataset import Dataset
+from ...theory.data.frequencies import entropy
 from ...theory.data.token_similarity import cooccurrence_similarity, signature_similarity
 from .align import check_role
 
@@ -113,19 +114,12 @@ def _label_entropy(training: Trajectory) -> float:
     if model is None or data is None:
         raise FieldError("training", "lacks its model or data: take it as `train` returned it.")
     labels = model.row_labels(data.sequences, data.labels)
-    law = np.bincount(labels, model.row_weights(data.training_weights, data.sequences))
-    law = law[law > 0]
-    return float(-law @ np.log(law))
+    return entropy(np.bincount(labels, model.row_weights(data.training_weights, data.sequences)))
 
 
 def frequent_tokens(data: Dataset, least_share: float = LEAST_SHARE) -> np.ndarray:
     """Tokens that make up at least a share of all tokens of the training sequences, weighted."""
     return np.flatnonzero(data.occurrences >= least_share * data.n_ctx)
-
-
-def off_diagonal(matrix: np.ndarray) -> np.ndarray:
-    """Entries (.., m (m - 1) / 2) of symmetric matrices (.., m, m) above the diagonal."""
-    return matrix[..., *np.triu_indices(matrix.shape[-1], 1)]
 
 
 def similarity_overlay(

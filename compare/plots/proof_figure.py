@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,10 +16,11 @@ from ...theory.base.errors import FieldError
 from ...theory.base.validate import integer
 from .drawable import DrawableProof, DrawableResidual
 from .literal import literal
-from .panels import GREY, MARKERS
-from .saving import STYLE, WIDTH, drawing, figure_path, save_figure
+from .marks.axis_words import weight_words
+from .marks.palette import GREY, SERIES
+from .panels import MARKERS
+from .saving import WIDTH, ShownFigure, axes_of, figure_on, figure_path, save_figure
 
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
 ROUNDING = 1e-14  # errors below are that of float64 arithmetic
 LOWEST = 1e-18  # of the axis
 EVERY = 4  # of the scales, which are a quarter of an octave apart, has a marker
@@ -28,12 +30,16 @@ Proof = DrawableProof | DrawableResidual
 
 
 def plot_proof(
-    panels: Mapping[str, Mapping[str, Proof]], weight: str, path: str | Path, dpi: int = 200
-) -> Path:
-    """Draw relative errors of dW/dt against autodiff over the weight scale eps, and write the figure.
+    panels: Mapping[str, Mapping[str, Proof]],
+    weight: str,
+    path: str | Path | None = None,
+    dpi: int = 200,
+    axes: Any = None,
+) -> Figure:
+    """Draw relative errors of dW/dt against autodiff over the weight scale eps, a panel for each title.
 
     A derivation is right if its error vanishes with the power of eps that was predicted (line), down to rounding; an
-    equation that is wrong at leading order keeps its error at any eps.
+    equation that is wrong at leading order keeps its error at any eps. `plot_proof_panel` draws one panel.
 
     Parameters
     ----------
@@ -41,15 +47,17 @@ def plot_proof(
         Title -> (name -> `Verdict` of `check`, or `ResidualMeasurement` of `measure_residual`); at most seven names.
     weight : str
         Whose equation, such as "W_E".
-    path : path
+    path : path, optional
         File to write, .png, .pdf or .svg; replaced if there.
     dpi : int
         Dots per inch of a .png.
+    axes : Axes, optional
+        Where to draw, one for each title; a figure of its own if absent.
 
     Returns
     -------
-    Path
-        The file written.
+    Figure
+        The figure drawn on.
 
     Raises
     ------
@@ -57,26 +65,74 @@ def plot_proof(
         If nothing is to be drawn, too many names are in a panel, one of them does not have the weight, or the path
         cannot be a figure's.
     """
-    path = figure_path(path)
+    target = None if path is None else figure_path(path)
     integer("dpi", dpi, 10)
     if not panels or not all(panels.values()):
         raise FieldError("panels", "must hold a panel at least, and each a proof: measure one first.")
-    found = {title: {n: _measured(n, p, weight) for n, p in some.items()} for title, some in panels.items()}
-    if (most := max(map(len, found.values()))) > len(COLOURS):
-        raise FieldError("panels", f"has one with {most} proofs: draw at most {len(COLOURS)} in each.")
-    with drawing("default", STYLE):
-        figure = Figure(
-            figsize=(WIDTH * min(1.0, 0.55 * len(found)), 2.6 + LINE * most), layout="constrained"
-        )
-        rows = figure.subplots(2, len(found), squeeze=False, sharey="row", height_ratios=(2.6, LINE * most))
-        for (ax, below), (title, some) in zip(rows.T, found.items(), strict=True):
-            _panel(ax, some, weight)
-            ax.set_title(literal(title))
-            below.axis("off")
-            below.legend(*ax.get_legend_handles_labels(), loc="upper center", borderaxespad=0.0)
-        rows[0, 0].set_ylabel(f"relative error of d{weight}/dt against autodiff")
-        save_figure(figure, path, dpi, {"Title": "smallinit proof"})
-    return path
+    found = {title: _found(some, weight) for title, some in panels.items()}
+
+    def draw(given: Sequence[Axes]) -> None:
+        for ax, (title, some) in zip(given, found.items(), strict=True):
+            plot_proof_panel(some, weight, ax).set_title(literal(title))
+
+    figure = figure_on(axes, [len(found)], draw, lambda: _whole(found, weight))
+    if target is not None:
+        save_figure(figure, target, dpi, {"Title": "smallinit proof"})
+    return figure
+
+
+def _whole(found: Mapping[str, Mapping[str, DrawableResidual]], weight: str) -> Figure:
+    most = max(map(len, found.values()))
+    size = (WIDTH * min(1.0, 0.55 * len(found)), 2.6 + LINE * most)
+    figure = ShownFigure(figsize=size, layout="constrained")
+    rows = figure.subplots(2, len(found), squeeze=False, sharey="row", height_ratios=(2.6, LINE * most))
+    for k, ((ax, below), (title, some)) in enumerate(zip(rows.T, found.items(), strict=True)):
+        plot_proof_panel(some, weight, ax, legend=False).set_title(literal(title))
+        below.axis("off")
+        below.legend(*ax.get_legend_handles_labels(), loc="upper center", borderaxespad=0.0)
+        if k:
+            ax.set_ylabel("")
+    return figure
+
+
+def plot_proof_panel(
+    proofs: Mapping[str, Proof], weight: str, ax: Axes | None = None, legend: bool = True
+) -> Axes:
+    """Draw relative errors of dW/dt against autodiff over the weight scale eps, with the powers predicted.
+
+    Parameters
+    ----------
+    proofs : mapping
+        Name -> `Verdict` of `check`, or `ResidualMeasurement` of `measure_residual`; at most seven.
+    weight : str
+        Whose equation, such as "W_E".
+    ax : Axes, optional
+        Where to draw; pyplot's current axes if absent.
+    legend : bool
+        Whether to write the powers into the panel.
+
+    Returns
+    -------
+    Axes
+        Errors over eps, both logarithmic.
+
+    Raises
+    ------
+    ValueError
+        If there are too many names, or one of them does not have the weight.
+    """
+    found, ax = _found(proofs, weight), axes_of(ax)
+    _panel(ax, found, weight)
+    ax.set_ylabel(rf"relative error of d{weight_words(weight)}/d$t$ against autodiff")
+    if legend:
+        ax.legend()
+    return ax
+
+
+def _found(proofs: Mapping[str, Proof], weight: str) -> dict[str, DrawableResidual]:
+    if len(proofs) > len(SERIES):
+        raise FieldError("panels", f"has one with {len(proofs)} proofs: draw at most {len(SERIES)} in each.")
+    return {name: _measured(name, proof, weight) for name, proof in proofs.items()}
 
 
 def _measured(name: str, proof: Proof, weight: str) -> DrawableResidual:
@@ -89,7 +145,7 @@ def _measured(name: str, proof: Proof, weight: str) -> DrawableResidual:
 def _panel(ax: Axes, some: Mapping[str, DrawableResidual], weight: str) -> None:
     for j, (name, found) in enumerate(some.items()):
         eps, error = found.eps, found.errors[weight]
-        colour, marker = COLOURS[j], MARKERS[j % len(MARKERS)]
+        colour, marker = SERIES[j], MARKERS[j % len(MARKERS)]
         few = slice(j % EVERY, None, EVERY)
         label = f"{literal(name)}: {_power(found, weight)}"
         ax.plot(eps[few], error[few], marker, color=colour, mfc="none", ms=3.5, label=label)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
 from ...theory.base.disk.destination import file_destination
 from ...theory.base.disk.files import whole_file
 from ...theory.base.errors import FieldError
+from ...theory.base.validate import kind_of
 
 STYLE: dict[str, Any] = {
     "font.size": 7.5,
@@ -38,6 +42,59 @@ METADATA: dict[str, tuple[str, dict[str, Any]]] = {
     ".pdf": ("Subject", {"CreationDate": None}),
     ".svg": ("Description", {"Date": None}),
 }
+
+
+class ShownFigure(Figure):
+    """A figure of ours, in our style, that pyplot does not keep; a notebook shows it all the same."""
+
+    def _repr_png_(self) -> bytes:
+        """The picture, for notebooks."""
+        return png_of(self)
+
+
+def png_of(figure: Figure) -> bytes:
+    """Return a figure of ours as a PNG for a screen."""
+    buffer = io.BytesIO()
+    with drawing("default", STYLE):
+        figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+def axes_of(ax: Axes | None) -> Axes:
+    """Return the axes to draw on: those given, else pyplot's current ones.
+
+    Raises
+    ------
+    FieldError
+        If it is anything else.
+    """
+    if ax is None:
+        from matplotlib import pyplot
+
+        return pyplot.gca()
+    return kind_of("ax", ax, Axes, "give one of `pyplot.subplots()`")
+
+
+def given_axes(axes: Any, *counts: int) -> list[Axes]:
+    """Return the axes to draw on as a list, in reading order.
+
+    Raises
+    ------
+    FieldError
+        If they are not axes, or not one of these counts.
+    """
+    found = [axes] if isinstance(axes, Axes) else list(np.ravel(np.asarray(axes, dtype=object)))
+    wanted = " or ".join(map(str, counts))
+    if len(found) not in counts or not all(isinstance(ax, Axes) for ax in found):
+        raise FieldError(
+            "axes", f"must be {wanted} axes here, got {len(found)}: make them with `pyplot.subplots`."
+        )
+    return found
+
+
+def figure_of(axes: Sequence[Axes]) -> Figure:
+    """Return the whole figure that axes lie on."""
+    return cast("Figure", axes[0].get_figure(root=True))
 
 
 def figure_path(path: str | Path) -> Path:
@@ -66,11 +123,31 @@ def drawing(*styles: Any) -> Iterator[None]:
         yield
 
 
+def figure_on(
+    axes: Any, counts: Sequence[int], draw: Callable[[list[Axes]], None], whole: Callable[[], Figure]
+) -> Figure:
+    """Draw panels on given axes, of which there are one of these counts; without any, a figure of ours in our style.
+
+    Raises
+    ------
+    FieldError
+        If they are not axes, or not so many.
+    """
+    if axes is None:
+        with drawing("default", STYLE):
+            return whole()
+    panels = given_axes(axes, *counts)
+    draw(panels)
+    return figure_of(panels)
+
+
 def save_figure(figure: Figure, path: Path, dpi: int, metadata: dict[str, Any]) -> None:
-    """Write a figure whole or not at all; equal figures are equal files, in each of the formats."""
+    """Write a figure whole or not at all; equal figures are equal files, in each of the formats.
+
+    One of ours is drawn with our settings, whatever the caller's are: ticks and texts are made when it is drawn.
+    """
     metadata = metadata | METADATA[path.suffix.lower()][1]
-    with (
-        whole_file(path) as temporary,
-        drawing({key: STYLE[key] for key in ("svg.hashsalt", "pdf.fonttype")}),
-    ):
+    own = isinstance(figure, ShownFigure)
+    styles = ("default", STYLE) if own else ({key: STYLE[key] for key in ("svg.hashsalt", "pdf.fonttype")},)
+    with whole_file(path) as temporary, drawing(*styles):
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=dpi, metadata=metadata)

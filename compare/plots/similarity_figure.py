@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import choice
 from .drawable import DrawableSimilarity
 from .literal import literal
-from .saving import figure_path, save_figure
+from .marks.axis_words import FLOW_TIME
+from .marks.palette import GREY, series_colours
+from .saving import ShownFigure, axes_of, figure_on, figure_path, save_figure
 
-COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown")
+COLUMN, HEIGHT = 2.6, 4.6  # inches
 
 
 def plot_similarity(
-    overlays: Mapping[str, Sequence[DrawableSimilarity]], path: str | Path | None = None
+    overlays: Mapping[str, Sequence[DrawableSimilarity]], path: str | Path | None = None, axes: Any = None
 ) -> Figure:
     """Draw a column per corpus: correlations over flow time, and both matrices at the end of the first stage.
+
+    Each panel is a function of its own: `plot_correlations`, `plot_similarity_matrix`.
 
     Parameters
     ----------
@@ -27,40 +34,108 @@ def plot_similarity(
         Corpus -> overlays, one per seed; every seed is a line, and the matrices are the first seed's.
     path : path, optional
         File to write, .png, .pdf or .svg; replaced if there.
+    axes : Axes, optional
+        Where to draw: the correlations of each corpus, then their matrices; a figure of its own if absent.
+
+    Returns
+    -------
+    Figure
+        The figure drawn on.
 
     Raises
     ------
     ValueError
-        If the path cannot be a figure's.
+        If there are no overlays, or the path cannot be a figure's.
     """
     target = None if path is None else figure_path(path)
-    figure = Figure(figsize=(4.2 * len(overlays), 7.4), layout="constrained")
-    axes = figure.subplots(2, len(overlays), squeeze=False, height_ratios=(1, 1.25))
-    for (above, below), (name, members) in zip(axes.T, overlays.items(), strict=True):
-        _draw_correlations(above, members)
-        above.set_title(literal(name))
-        _draw_matrices(below, members[0])
-    axes[0, 0].set_ylabel("correlation with the trained similarities")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=4, fontsize=8, loc="outside upper center")
-    figure.colorbar(axes[1, -1].images[0], ax=list(axes[1]), label="cosine", shrink=0.8, location="right")
+    if not overlays or not all(overlays.values()):
+        raise FieldError("overlays", "must hold a corpus at least, and each an overlay: make them first.")
+    figure = figure_on(
+        axes, [2 * len(overlays)], lambda given: _draw_columns(given, overlays), lambda: _whole(overlays)
+    )
     if target is not None:
-        save_figure(figure, target, 110, {"Title": "smallinit token similarity"})
+        save_figure(figure, target, 200, {"Title": "smallinit token similarity"})
     return figure
 
 
-def _draw_correlations(panel: Axes, members: Sequence[DrawableSimilarity]) -> None:
+def _whole(overlays: Mapping[str, Sequence[DrawableSimilarity]]) -> Figure:
+    figure = ShownFigure(figsize=(COLUMN * len(overlays) + 0.6, HEIGHT), layout="constrained")
+    grid = figure.subplots(2, len(overlays), squeeze=False, height_ratios=(1, 1.25))
+    _draw_columns(list(grid.flat), overlays)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, ncols=4 if len(overlays) > 1 else 2, loc="outside upper center")
+    figure.colorbar(grid[1, -1].images[0], ax=list(grid[1]), label="cosine", shrink=0.8, location="right")
+    return figure
+
+
+def _draw_columns(axes: Sequence[Axes], overlays: Mapping[str, Sequence[DrawableSimilarity]]) -> None:
+    for k, (name, members) in enumerate(overlays.items()):
+        plot_correlations(members, axes[k]).set_title(literal(name))
+        plot_similarity_matrix(members[0], axes[len(overlays) + k])
+        if k:
+            axes[k].set_ylabel("")
+
+
+def plot_correlations(members: Sequence[DrawableSimilarity], ax: Axes | None = None) -> Axes:
+    """Draw the correlation of predicted with trained similarities over flow time, a line a seed.
+
+    Parameters
+    ----------
+    members : sequence of SimilarityOverlay
+        One per seed.
+    ax : Axes, optional
+        Where to draw; pyplot's current axes if absent.
+
+    Returns
+    -------
+    Axes
+        Correlations over flow time = learning rate x step; the end of the first stage is dotted.
+    """
+    ax = axes_of(ax)
     for k, overlay in enumerate(members):
-        for colour, (name, values) in zip(COLOURS, overlay.correlation.items(), strict=False):
+        colours = series_colours(overlay.correlation)
+        for name, values in overlay.correlation.items():
             line = "--" if name == overlay.baseline else "-"
-            panel.plot(overlay.t, values, color=colour, lw=1.3, ls=line, label=None if k else literal(name))
+            ax.plot(overlay.t, values, color=colours[name], ls=line, label=None if k else literal(name))
         end = overlay.t[overlay.stage_end]
-        panel.axvline(end, color="grey", lw=0.8, ls=":", label=None if k else "end of the first stage")
-    panel.set(xlabel="flow time (learning rate x step)", ylim=(-0.3, 1.03))
+        ax.axvline(end, color=GREY, lw=0.8, ls=":", label=None if k else "end of the first stage")
+    lowest = min(float(np.nanmin(v)) for o in members for v in o.correlation.values())
+    ax.set(xlabel=FLOW_TIME, ylim=(min(lowest, 0.0) - 0.03, 1.03), ylabel="correlation with training")
+    return ax
 
 
-def _draw_matrices(panel: Axes, overlay: DrawableSimilarity) -> None:
-    """The trained matrix above the diagonal, the first theory's below it."""
-    name, below = next(iter(overlay.predicted.items()))
+def plot_similarity_matrix(
+    overlay: DrawableSimilarity, ax: Axes | None = None, predictor: str | None = None
+) -> Axes:
+    """Draw cosines between embeddings at the end of the first stage: trained above the diagonal, predicted below.
+
+    Parameters
+    ----------
+    overlay : SimilarityOverlay
+        Of one training run.
+    ax : Axes, optional
+        Where to draw; pyplot's current axes if absent.
+    predictor : str, optional
+        Whose prediction; that of the first.
+
+    Returns
+    -------
+    Axes
+        With the image, from -1 to 1.
+
+    Raises
+    ------
+    ValueError
+        If there is no such predictor.
+    """
+    ax = axes_of(ax)
+    name = (
+        next(iter(overlay.predicted))
+        if predictor is None
+        else choice("predictor", predictor, overlay.predicted)
+    )
+    below = overlay.predicted[name]
     both = np.where(np.triu(np.ones(below.shape, dtype=bool)), overlay.trained, below)
-    panel.set(title=f"above: trained; below: {literal(name)}", xlabel="token", xticks=[], yticks=[])
-    panel.imshow(both, vmin=-1.0, vmax=1.0, cmap="RdBu_r", interpolation="nearest")
+    ax.set(title=f"above: trained; below: {literal(name)}", xlabel="token", xticks=[], yticks=[])
+    ax.imshow(both, vmin=-1.0, vmax=1.0, cmap="RdBu_r", interpolation="nearest")
+    return ax

@@ -53,6 +53,15 @@ class PictureBlock(PageBlock):
 
 
 @dataclass(frozen=True)
+class LinkBlock(PageBlock):
+    """A paragraph that ends in a link to a file beside the page."""
+
+    text: str
+    file: str
+    macro = "link"
+
+
+@dataclass(frozen=True)
 class CodeBlock(PageBlock):
     """Text to copy, in a box that scrolls."""
 

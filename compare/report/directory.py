@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...theory.base.errors import InputError
 from ...theory.base.folders import recover
+from .blocks import LinkBlock
 from .figure_page import figure_page
 from .page import Page
-from .run_page import run_page
+from .run_page import motion_of, run_page
 from .sweep_page import sweep_page
+
+if TYPE_CHECKING:
+    from .embedding_motion import EmbeddingMotion
 
 
 def page_of(folder: Path) -> Page:
@@ -47,3 +53,25 @@ def page_of(folder: Path) -> Page:
     raise InputError(
         f"{str(folder)!r} holds none of {', '.join(kinds)}: name a directory of a run, a sweep or a figure."
     )
+
+
+def motion_in(folder: Path) -> EmbeddingMotion | None:
+    """The motion of embeddings in a directory of results, None if there is none to show.
+
+    Raises
+    ------
+    InputError
+        If a file in it is damaged.
+    """
+    if not (folder / "summary.json").is_file() or not (folder / "training.nc").exists():
+        return None
+    return motion_of(folder)
+
+
+def with_motion(page: Page, file: str) -> Page:
+    """The page with a link, under its figure, to the page of its embeddings."""
+    link = LinkBlock("The embeddings over flow time, theory beside training, with a slider:", file)
+    sections = {
+        name: [*blocks, link] if name == "The figure" else blocks for name, blocks in page.sections.items()
+    }
+    return replace(page, sections=sections)

@@ -46,9 +46,13 @@ def _command(record: Mapping[str, Any], folder: Path) -> str:
     made = record.get("provenance") or {}
     size = f" --size {made['size']}" if "size" in made else ""
     seeds = f" --seeds {','.join(map(str, made['seeds']))}" if "seeds" in made else ""
-    narrative = (record["settings"].get("corpora") or {}).get("narrative")
-    text = f" --text {shlex.quote(narrative['file'])}" if isinstance(narrative, Mapping) else ""
-    return f"smallinit figure {record['name']}{size}{seeds}{text} --out {folder.resolve().name}"
+    corpora = record["settings"].get("corpora") or {}
+    files = "".join(
+        f" --{kind} {shlex.quote(corpus['file'])}"
+        for kind, corpus in corpora.items()
+        if isinstance(corpus, Mapping)
+    )
+    return f"smallinit figure {record['name']}{size}{seeds}{files} --out {folder.resolve().name}"
 
 
 def _numbers(claims: list[Mapping[str, Any]]) -> TableBlock:

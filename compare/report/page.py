@@ -34,14 +34,14 @@ class Page:
     def html(self) -> str:
         """The whole document; sections without content are left out."""
         kept = {heading: blocks for heading, blocks in self.sections.items() if blocks}
-        return _template().render(page=self, sections=kept, version=package_version())
+        return template("page.html").render(page=self, sections=kept, version=package_version())
 
 
 @cache
-def _template() -> jinja2.Template:
-    """The layout: everything that goes into it is escaped, and a name that it lacks is an error."""
+def template(name: str) -> jinja2.Template:
+    """A layout: everything that goes into it is escaped, and a name that it lacks is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    return environment.get_template("page.html")
+    return environment.get_template(name)

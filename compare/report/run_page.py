@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ from .sources import read_json, read_png, read_utf8
 
 if TYPE_CHECKING:
     from ...sim.trajectory.trajectory import Trajectory
+    from ...theory.data.dataset import Dataset
+    from .embedding_motion import EmbeddingMotion
 
 CLOSURE = re.compile(r"\\section\*\{Closure (.*?)\}\s*\\\[(.*?)\\\]", re.S)
 UNITS = (
@@ -135,44 +138,91 @@ def _figure(folder: Path, summary: Mapping[str, Any]) -> PictureBlock | None:
             "initial weights; below, relative errors. Nothing is fitted."
         )
         return PictureBlock(read_png(picture), alt, caption)
+    paths = trajectory_files(folder, summary)
+    return _curves(paths) if paths else None
+
+
+def motion_of(folder: Path) -> EmbeddingMotion | None:
+    """The motion of embeddings in a directory with a training; None if it has none, or no embedding of two tokens.
+
+    Raises
+    ------
+    InputError
+        If a file in it is damaged.
+    """
+    from .embedding_motion import EMBEDDING, embedding_motion
+
+    summary = read_json(folder / "summary.json")
+    runs = _loaded(trajectory_files(folder, summary))
+    training = runs.pop("training", None)
+    if training is None or EMBEDDING not in training.weights or training.weights[EMBEDDING].shape[1] < 2:
+        return None
+    return embedding_motion(
+        {name: run for name, run in runs.items() if EMBEDDING in run.weights},
+        replace(training, data=_data_of(folder, training)),
+    )
+
+
+def _data_of(folder: Path, training: Trajectory) -> Dataset | None:
+    """The data of a run, for the names and groups of its tokens; None if they are no longer what was trained on."""
+    from ..experiment.build import build_data
+    from ..experiment.layers import load
+
+    try:
+        data = build_data(loaded := load(folder / "experiment.toml"))
+    except (InputError, OSError):
+        return None
+    if loaded.experiment.data is None:  # a task, which no file can change
+        return data
+    return data if data.fingerprint == training.provenance.get("data") else None
+
+
+def trajectory_files(folder: Path, summary: Mapping[str, Any]) -> dict[str, Path]:
+    """Files of the theories by closure and of the training, as far as they are there."""
     files = {name: folder / f"theory-{name}.nc" for name in summary["closures"] if "/" not in name}
     files["training"] = folder / "training.nc"
-    paths = {name: inside(folder, path) for name, path in files.items() if path.exists()}
-    return _curves(paths) if paths else None
+    return {name: inside(folder, path) for name, path in files.items() if path.exists()}
+
+
+def _loaded(paths: Mapping[str, Path]) -> dict[str, Trajectory]:
+    from ...sim.trajectory.loading import load_trajectory
+
+    try:
+        return {name: load_trajectory(path) for name, path in paths.items()}
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def _curves(paths: Mapping[str, Path]) -> PictureBlock:
     """Losses by group and norms of the weights, from the files of the trajectories."""
-    from ...sim.trajectory.loading import load_trajectory
-
-    try:
-        runs = {name: load_trajectory(path) for name, path in paths.items()}
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    runs = _loaded(paths)
     alt = f"Losses by group (left) and norms of the weights (right) over flow time, for {', '.join(runs)}."
     return PictureBlock(_drawn(runs), alt, "Losses and norms over flow time = learning rate x step.")
 
 
 def _drawn(runs: Mapping[str, Trajectory]) -> bytes:
-    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(9.0, 3.4), layout="constrained")
-    panels = figure.subplots(1, 2)
-    for style, (name, run) in zip(("-", "--", ":", "-.") * 99, runs.items(), strict=False):
-        for panel, kind in zip(panels, ("loss/", "norm/"), strict=True):
-            shown = [n for n in run.observable_names if n.startswith(kind)]
-            for i, observable in enumerate(shown):
-                label = literal(f"{observable.removeprefix(kind)}, {name}")
-                panel.plot(run.t, run[observable], style, color=f"C{i % 10}", lw=1.3, label=label)
-    for panel, what in zip(panels, ("loss (nats)", "norm of the weight"), strict=True):
-        panel.set(xlabel="flow time (learning rate x step)", ylabel=what)
-        if panel.lines:
-            panel.legend(fontsize=7, frameon=False)
-    sizes = [line.get_ydata() for line in panels[1].lines]
-    if sizes and max(map(max, sizes)) > 30 * min(map(min, sizes)) > 0:
-        panels[1].set_yscale("log")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    from ..plots.drawn_runs import LINES
+    from ..plots.marks.palette import GREY
+    from ..plots.panels import plot_losses, plot_norms
+    from ..plots.saving import STYLE, ShownFigure, drawing
+
+    buffer, shown = io.BytesIO(), list(runs.values())[: len(LINES)]
+    with drawing("default", STYLE):
+        figure = ShownFigure(figsize=(7.2, 2.9), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        if all("loss" in run.observable_names for run in shown):
+            plot_losses(shown, ax=left)
+        else:
+            left.set_visible(False)
+        plot_norms(shown, ax=right)
+        lines = [
+            Line2D([], [], color=GREY, ls=ls, label=literal(n)) for n, ls in zip(runs, LINES, strict=False)
+        ]
+        if len(shown) > 1:
+            figure.legend(handles=lines, loc="outside upper center", ncols=len(lines))
+        figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     return buffer.getvalue()
 
 

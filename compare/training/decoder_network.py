@@ -16,45 +16,7 @@ from .torch_function import Function
 from .twin import Network
 
 
-class DecoderNetwork(Network):
-    """Decoder-only transformer with causal attention: the twin of `smallinit.theory.Decoder`."""
-
-    activation: Function
-    cosines: Tensor
-    sines: Tensor
-
-    def __init__(self, model: Decoder, start: Mapping[str, Any], dtype: torch.dtype = torch.float64) -> None:
-        super().__init__(model, start, dtype)
-        angles = torch.zeros(0, dtype=torch.float64)
-        if model.positions == "rotary":
-            half = model.d_head // 2
-            rates = BASE ** (-torch.arange(half, dtype=torch.float64) / half)
-            angles = torch.outer(torch.arange(model.n_ctx), rates).repeat(1, 2)  # (n_ctx, d_head)
-        self.register_buffer("cosines", angles.cos().to(dtype), persistent=False)
-        self.register_buffer("sines", angles.sin().to(dtype), persistent=False)
-
-    def forward(self, sequences: Tensor) -> Tensor:
-        """Return N(x) W_U + b_U, at the last positions (n, d_vocab) or at all but padding (n_all, d_vocab)."""
-        model, run = self.model, _Pass(self, sequences)
-        x, final = run.embedded(), model.n_layers - 1
-        for l in range(model.n_layers):
-            x = run.block(l, x, last=l == final and not model.per_position)
-        x = run.rows(x)  # (n or n_all, d_model)
-        x = run.normalised(x, "ln_final") if model.norm == "pre" else x
-        return run.shifted(x @ (run.w["W_E"].T if model.tied else run.w["W_U"]), "b_U")
-
-    @torch.no_grad()
-    def patterns(self, sequences: Tensor) -> list[np.ndarray]:
-        """Attention weights of every block on sequences (n, T) without padding, each (n, n_heads, T, T)."""
-        run, found = _Pass(self, sequences), []
-        x = run.embedded()
-        for l in range(self.model.n_layers):
-            found.append(run.pattern(l, x).cpu().numpy())
-            x = run.block(l, x, last=False)
-        return found
-
-
-class _Pass:
+class DecoderPass:
     """A forward pass over sequences (n, T).
 
     Padding is moved behind the tokens of its sequence, where causal attention never looks; what is computed there is
@@ -142,3 +104,42 @@ class _Pass:
         """Rows of the logits of a stream: all that there are, without padding."""
         ragged = self.model.per_position and self.lengths is not None
         return x[self.present] if ragged else x.flatten(0, 1)
+
+
+class DecoderNetwork(Network):
+    """Decoder-only transformer with causal attention: the twin of `smallinit.theory.Decoder`."""
+
+    passes: type[DecoderPass] = DecoderPass
+    activation: Function
+    cosines: Tensor
+    sines: Tensor
+
+    def __init__(self, model: Decoder, start: Mapping[str, Any], dtype: torch.dtype = torch.float64) -> None:
+        super().__init__(model, start, dtype)
+        angles = torch.zeros(0, dtype=torch.float64)
+        if model.positions == "rotary":
+            half = model.d_head // 2
+            rates = BASE ** (-torch.arange(half, dtype=torch.float64) / half)
+            angles = torch.outer(torch.arange(model.n_ctx), rates).repeat(1, 2)  # (n_ctx, d_head)
+        self.register_buffer("cosines", angles.cos().to(dtype), persistent=False)
+        self.register_buffer("sines", angles.sin().to(dtype), persistent=False)
+
+    def forward(self, sequences: Tensor) -> Tensor:
+        """Return N(x) W_U + b_U, at the last positions (n, d_vocab) or at all but padding (n_all, d_vocab)."""
+        model, run = self.model, self.passes(self, sequences)
+        x, final = run.embedded(), model.n_layers - 1
+        for l in range(model.n_layers):
+            x = run.block(l, x, last=l == final and not model.per_position)
+        x = run.rows(x)  # (n or n_all, d_model)
+        x = run.normalised(x, "ln_final") if model.norm == "pre" else x
+        return run.shifted(x @ (run.w["W_E"].T if model.tied else run.w["W_U"]), "b_U")
+
+    @torch.no_grad()
+    def patterns(self, sequences: Tensor) -> list[np.ndarray]:
+        """Attention weights of every block on sequences (n, T) without padding, each (n, n_heads, T, T)."""
+        run, found = self.passes(self, sequences), []
+        x = run.embedded()
+        for l in range(self.model.n_layers):
+            found.append(run.pattern(l, x).cpu().numpy())
+            x = run.block(l, x, last=False)
+        return found

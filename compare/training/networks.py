@@ -19,6 +19,7 @@ from ...theory.algebra.sizes import dimension_sizes
 from ...theory.flows.powers import model_logits
 from ...theory.models.model import Model
 from .decoder_network import DecoderNetwork
+from .decoders.closure_decoder import ClosureDecoder, ClosureDecoderNetwork
 from .torch_expression import evaluate
 from .twin import Network
 
@@ -67,9 +68,8 @@ class OneLayerTransformerNetwork(Network):
         q = h @ self.W_Q @ self.W_K.T  # (n, d_model): only the last row asks, so keys need not be formed
         scores = x @ q.unsqueeze(2)  # (n, n_ctx, 1)
         a = torch.softmax(scores / self.model.d_head**0.5, dim=1)
-        u = (a.transpose(1, 2) @ x).squeeze(
-            1
-        ) @ self.W_V @ self.W_O + h  # (n, d_model), averaged before the values
+        read = (a.transpose(1, 2) @ x).squeeze(1)  # (n, d_model), averaged before the values
+        u = read @ self.W_V @ self.W_O + h  # (n, d_model)
         f = self.activation(u @ self.W_in) @ self.W_out + u
         return f @ self.W_U if self.model.unembed else f
 
@@ -146,6 +146,7 @@ TWINS: dict[type, type[Network]] = {
     theory.ScalarClassifier: ScalarClassifierNetwork,
     theory.AttentionOnly: AttentionOnlyNetwork,
     theory.Decoder: DecoderNetwork,
+    ClosureDecoder: ClosureDecoderNetwork,
 }
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ...sim.trajectory.provenance import provenance
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
+from ...theory.base.waiting import waiting
 from ...theory.data.dataset import Dataset
 from ...theory.models.model import Model
 from .batches import Batches, Measure, full_loss, loss_and_gradient
@@ -83,11 +83,11 @@ class TrainingRun:
         self.late, until = False, time.perf_counter() + (max_seconds or float("inf"))
         began, first, last = time.perf_counter(), self.step, self.settings.steps
         wanted = set(self.settings.save_at.tolist())
-        with _bar(progress, last) as show:
+        with waiting("training", last, "steps", shown=progress) as wait:
             while self._evaluate() and (self.step not in wanted or self._keep()) and self.step < last:
                 self._update()
                 self.step += 1
-                show(self.step, self.loss)
+                wait.tell(self.step, f"loss {self.loss:.4f}" if progress else "")
                 self._maybe_checkpoint()
                 self.late = time.perf_counter() > until
                 if self.late:
@@ -229,16 +229,3 @@ def _warn_of_denormals(start: dict[str, np.ndarray], dtype: str) -> None:
             'are taken for zero; use dtype="float64".',
             stacklevel=4,
         )
-
-
-@contextmanager
-def _bar(progress: bool, total: int) -> Iterator[Callable[[int, float], None]]:
-    if not progress:
-        yield lambda step, loss: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("loss {task.fields[loss]:.4f}")) as bar:
-        task = bar.add_task("training", total=total, loss=float("nan"))
-        yield lambda step, loss: bar.update(task, completed=step, loss=loss)

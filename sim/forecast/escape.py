@@ -37,9 +37,9 @@ from .fall import Fall
 CLOSURE = "softmax"  # linearised network, whole loss: right up to the escape and a little beyond
 PART = 0.05  # of the training loss at the start: once it is gone, the start is left
 RTOL = 1e-5  # of integrations
-MOST_COUNTED = 100_000  # steps looked for
+FEWEST_LOOKED, MOST_COUNTED = 1000, 100_000  # steps looked for, of an optimizer or of an integrator
+WORK = 5e8  # of weights moved by a step, in between: a limit that no clock and no busy machine changes
 MOST_TIMES = 1e9  # looked for, over the time scale of the start
-SECONDS = 15.0  # spent on a path
 HOLDS = 0.1  # relative gap of gradients up to which a closure holds
 LOOKS, AN_ESCAPE = 2, 4  # escapes up to which that is looked for, and how often between two
 MOST_NUMBERS = 10**7  # of weights that are kept along a path
@@ -140,7 +140,9 @@ def predict_escape(
     Returns
     -------
     Escape
-        Infinite times where the start is not left within 100,000 steps, 1e9 time scales of the start or 15 seconds.
+        Infinite times where the start is not left within what was looked at, `t1` and `steps1`: 1e9 time scales of the
+        start, and 5e8 moves of a weight by a step, but at least 1000 and at most 100,000 steps. How long that takes
+        changes nothing.
 
     Raises
     ------
@@ -213,19 +215,18 @@ def _until_escaped(flow: Flow, data: Dataset, start: Any, optimizer: Optimizer |
         float(losses(flow.model, _one(start), data, flow.closure)["loss"][0]),
     )
     event = Event(lambda t, weights: fall(weights) - PART * whole, terminal=True, name="escape")
-    options: dict[str, Any] = {"events": event, "throw": False, "max_seconds": SECONDS}
+    options: dict[str, Any] = {"events": event, "throw": False}
+    most = _steps_looked(start)
     if optimizer is not None:
-        return integrate(
-            flow,
-            data,
-            start,
-            steps=MOST_COUNTED,
-            optimizer=_without_end(optimizer),
-            save_at=[0, MOST_COUNTED],
-            **options,
-        )
+        moving = _without_end(optimizer)
+        return integrate(flow, data, start, steps=most, optimizer=moving, save_at=[0, most], **options)
     t1 = MOST_TIMES * _time_scale(flow, data, start)
-    return integrate(flow, data, start, t1=t1, save_at=[0.0, t1], rtol=RTOL, **options)
+    return integrate(flow, data, start, t1=t1, save_at=[0.0, t1], rtol=RTOL, max_steps=most, **options)
+
+
+def _steps_looked(start: Mapping[str, np.ndarray]) -> int:
+    """How many steps are taken at most from a start."""
+    return int(np.clip(WORK // sum(w.size for w in start.values()), FEWEST_LOOKED, MOST_COUNTED))
 
 
 def _axis(path: Trajectory) -> np.ndarray:
@@ -255,9 +256,10 @@ def _fallen(path: Trajectory, data: Dataset) -> dict[str, float]:
 def _onwards(flow: Flow, data: Dataset, start: Any, optimizer: Optimizer | None, at: float) -> Trajectory:
     """The closure's weights up to some escapes."""
     points = LOOKS * AN_ESCAPE + 1
-    options: dict[str, Any] = {"throw": False, "max_seconds": SECONDS}
+    options: dict[str, Any] = {"throw": False}
     if optimizer is None:
-        return integrate(flow, data, start, t1=LOOKS * at, save_at=points, rtol=RTOL, **options)
+        options |= {"rtol": RTOL, "max_steps": _steps_looked(start)}
+        return integrate(flow, data, start, t1=LOOKS * at, save_at=points, **options)
     saves = np.unique(np.linspace(0, max(int(LOOKS * at), 1), points).astype(int))
     return integrate(
         flow, data, start, steps=int(saves[-1]), optimizer=_without_end(optimizer), save_at=saves, **options

@@ -86,14 +86,14 @@ def one_step(model: EmbMLP, data: Dataset, clock: Clock) -> None:
 
 
 def reduced(model: EmbMLP, data: Dataset, modes: int, clock: Clock):
-    """Decomposition, blow-up time, trajectory to .9 of it, and its bound."""
+    """Decomposition, blow-up time, trajectory to 0.9 of it, and its bound."""
     flow, start = derive(model, "leading"), model.init(0.8, 0)
     small = reduce(flow, data, modes=modes)
     clock(f"decomposition: {small!r}")
     end = integrate(small, data, start, t1=1e6, save_at=2, throw=False).outcome.t
     clock(f"blow-up time {end:.2f}")
     inside = integrate(small, data, start, t1=0.9 * end, save_at=101)
-    seconds = clock(f"trajectory to .9 of it: {inside.statistics['rhs_calls']} calls")
+    seconds = clock(f"trajectory to 0.9 of it: {inside.statistics['rhs_calls']} calls")
     bound = small.error_bound(inside)
     clock(
         "bound of what truncation does, relative to the displacement: " + shown(bound, inside, start, small)

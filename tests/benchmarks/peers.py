@@ -4,7 +4,7 @@
     python tests/benchmarks/peers.py [--only A] [--rounds 7] [--picture FILE.png]     # six minutes
 
 A: the leading flow on a random signature matrix (88,400 unknowns), to the time where |W_out| has grown tenfold.
-B: 10,000 members of 8 three-factor modes, each to .9 of its own blow-up time.
+B: 10,000 members of 8 three-factor modes, each to 0.9 of its own blow-up time.
 C: one such member.
 Times are medians over rounds in which all take turns; errors are the largest of the state's, relative to its largest
 entry, against DOP853 at 1e-11 (A) and the Taylor series at 1e-14 (B and C), whose blow-up times are in closed form.
@@ -112,7 +112,7 @@ def workload_a(rounds, curves):
 
 
 def modes(batch, r=8, seed=0):
-    """Strengths, starts around 1e-2, and .9 of each member's blow-up time."""
+    """Strengths, starts around 1e-2, and 0.9 of each member's blow-up time."""
     rng = np.random.default_rng(seed)
     s = rng.uniform(0.5, 1.5, (batch, r))
     y = 1e-2 * np.abs(1.0 + 0.3 * rng.normal(size=(batch, 3, r)))

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/taylor.py        # some minutes; --members, --rounds
 
-Each member runs to .9 of the earliest blow-up time. Times are medians over rounds in which all take turns; errors are
+Each member runs to 0.9 of the earliest blow-up time. Times are medians over rounds in which all take turns; errors are
 the largest of any member, relative to its state, against Taylor series at rtol 1e-13.
 """
 

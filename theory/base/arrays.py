@@ -143,3 +143,8 @@ def cosine_matrix(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     norm = np.linalg.norm(rows, axis=-1, keepdims=True)
     unit = np.divide(rows, norm, out=np.zeros(rows.shape), where=norm > 0.0)
     return unit @ np.swapaxes(unit, -1, -2)
+
+
+def off_diagonal(matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Entries (.., m (m - 1) / 2) of symmetric matrices (.., m, m) above the diagonal."""
+    return matrix[..., *np.triu_indices(matrix.shape[-1], 1)]

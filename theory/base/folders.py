@@ -23,7 +23,7 @@ DIGESTS = "digests.json"  # name -> SHA-256 of every file that was written with 
 # Everything that a command writes; `--overwrite` replaces a directory that holds nothing else.
 RESULT = re.compile(
     r"overlay\.png|summary\.json|experiment\.toml|equations\.tex|training\.nc|theory-[a-z0-9=,]+\.nc"
-    r"|report\.html|figure\.png|figure\.json|data\.npz|digests\.json"
+    r"|report(-embeddings)?\.html|report-embeddings\.gif|figure\.png|figure\.json|data\.npz|digests\.json"
 )
 
 

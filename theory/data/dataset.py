@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +13,27 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from ..base.arrays import as_array, matching, row_codes, tokens, weights
+from ..base.arrays import matching, tokens
+from ..base.disk.files import check_file
+from ..base.disk.npz import write_npz
 from ..base.errors import FieldError
-from ..base.frozen import FrozenRecord, frozen, sealed
-from ..base.validate import integer, name_of
-from .groups import clean_groups
+from ..base.frozen import FrozenRecord, sealed
+from ..base.validate import integer
+from .frequencies import count_tokens, paired
+from .reading.clean_columns import (
+    clean_held_out,
+    clean_token_groups,
+    clean_vocabulary,
+    clean_weights,
+    merged,
+)
+from .reading.groups import clean_groups
+from .reading.table_columns import table_columns
+from .reading.table_rows import csv_rows, frame_rows, jsonl_rows
 from .words import Words, read_text
 
 if TYPE_CHECKING:
+    import pandas
     from jaxtyping import Bool, Float, Int, Shaped
 
 # The dense signature of a larger vocabulary takes more than 2 GiB.
@@ -53,6 +66,8 @@ class Dataset(FrozenRecord):
         Rows that take no part in the loss or in any statistic, none by default.
     token_groups : mapping of str to array_like of int, optional
         Named sets of tokens, for observables.
+    vocabulary : sequence of str, optional
+        Names of the tokens 0, 1, ...; at most `d_vocab`. Nothing is computed from them.
 
     Raises
     ------
@@ -67,6 +82,7 @@ class Dataset(FrozenRecord):
     groups: Shaped[np.ndarray, " n"]
     held_out: Bool[np.ndarray, " n"]
     token_groups: Mapping[str, Int[np.ndarray, " m"]]
+    vocabulary: tuple[str, ...] | None
 
     def __init__(
         self,
@@ -77,22 +93,24 @@ class Dataset(FrozenRecord):
         groups: npt.ArrayLike | None = None,
         held_out: npt.ArrayLike | None = None,
         token_groups: Mapping[str, npt.ArrayLike] | None = None,
+        vocabulary: Sequence[str] | None = None,
     ) -> None:
         d_vocab = integer("d_vocab", d_vocab, 1)
         rows = tokens("sequences", sequences, 2, d_vocab)
         n = rows.shape[0]
-        hidden = _clean_held_out(held_out, n)
+        hidden = clean_held_out(held_out, n)
         columns = {
             "sequences": rows,
             "labels": matching("labels", tokens("labels", labels, 1, d_vocab), n),
-            "weights": _clean_weights(weights, n),
+            "weights": clean_weights(weights, n),
             "groups": clean_groups(groups, hidden),
             "held_out": hidden,
         }
-        for name, array in _merge(columns).items():
+        for name, array in merged(columns).items():
             object.__setattr__(self, name, sealed(array))
         object.__setattr__(self, "d_vocab", d_vocab)
-        object.__setattr__(self, "token_groups", _clean_token_groups(token_groups, d_vocab))
+        object.__setattr__(self, "token_groups", clean_token_groups(token_groups, d_vocab))
+        object.__setattr__(self, "vocabulary", clean_vocabulary(vocabulary, d_vocab))
 
     @classmethod
     def from_text(
@@ -106,10 +124,83 @@ class Dataset(FrozenRecord):
         text = read_text(path)
         return cls(**Words.of(text, vocab_size).windows(text, n_ctx, **options))
 
+    @classmethod
+    def from_csv(cls, path: str | Path, **options: Any) -> Dataset:
+        """Read a table with a line for each sequence: ``a,b,label`` in the first line, then its rows.
+
+        The column "label" has the labels; "weight", "group" and "held_out" mean what those arguments do; all others
+        are positions, or there is one column "sequence" of tokens parted by blanks. Numbers are taken as they are; as
+        soon as one token or label is a name, all are names, numbered in alphabetical order and kept as `vocabulary`.
+        Among numbers alone, one that is no token, such as -1 or 1.5, is refused.
+
+        Parameters
+        ----------
+        path : path
+            UTF-8; cells are parted by commas, semicolons or tabs.
+        **options
+            ``label``: name of the column of labels. ``columns``: names of the columns of the positions. ``d_vocab``:
+            size of the vocabulary, the smallest by default. ``vocabulary``: names in the order of their numbers, such
+            as those of another data set.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            For the first line that cannot be read, with its number, its column and what to do.
+        """
+        return cls(**table_columns(csv_rows(path), **options))
+
+    @classmethod
+    def from_jsonl(cls, path: str | Path, **options: Any) -> Dataset:
+        """Read an object a line: ``{"sequence": ["the", "cat"], "label": "sat"}``.
+
+        Keys, options and errors are the columns, options and errors of `from_csv`; a sequence may be a list.
+        """
+        return cls(**table_columns(jsonl_rows(path), **options))
+
+    @classmethod
+    def from_dataframe(cls, frame: Any, **options: Any) -> Dataset:
+        """Read a `pandas.DataFrame` whose columns are those of `from_csv`, with the same options and errors."""
+        return cls(**table_columns(frame_rows(frame), **options))
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Rows as a `pandas.DataFrame`, as `from_dataframe` reads it; tokens by name if they have one."""
+        from .reading.table_frames import frame_of
+
+        return frame_of(self)
+
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write an .npz of the rows, completely or not at all: what ``[data] file`` of an experiment reads.
+
+        Token groups are not in it.
+
+        Raises
+        ------
+        FileExistsError
+            If the file exists and `overwrite` is False.
+        ValueError
+            If its name does not end in .npz.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".npz":
+            raise FieldError("path", f"{str(path)!r} must end in .npz.")
+        check_file(path, overwrite)
+        names = ("sequences", "labels", "weights", "groups", "held_out")
+        named = {} if self.vocabulary is None else {"vocabulary": np.array(self.vocabulary)}
+        write_npz(path, {name: np.asarray(getattr(self, name)) for name in names} | named)
+        return path
+
     def __repr__(self) -> str:
         """Show the sizes, not the arrays."""
         sizes = f"n={len(self)}, n_ctx={self.n_ctx}, d_vocab={self.d_vocab}, held_out={self.held_out.sum()}"
         return f"Dataset({sizes}, groups={self.group_names})"
+
+    def _repr_html_(self) -> str:
+        """Groups and first sequences, for notebooks."""
+        from .reading.data_card import data_card
+
+        return data_card(self)
 
     def __len__(self) -> int:
         """Return the number of distinct rows, held-out ones included."""
@@ -128,7 +219,7 @@ class Dataset(FrozenRecord):
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of everything that the data set holds, row order included."""
+        """sha256 of everything that the data set holds, row order included, but for the names of tokens."""
         digest = hashlib.sha256(f"{self.d_vocab} {self.sequences.shape}".encode())
         fields = [self.sequences, self.labels, self.weights, self.held_out, *self.token_groups.values()]
         for array in fields:
@@ -166,16 +257,7 @@ class Dataset(FrozenRecord):
     def _pair_weights(self) -> csr_array:
         """Return sparse C^T diag(w) Y over the training rows, (d_vocab, d_vocab)."""
         train = np.flatnonzero(~self.held_out)
-        counts = self.counts[train]
-        scaled = csr_array(
-            (
-                counts.data * np.repeat(self.weights[train], np.diff(counts.indptr)),
-                counts.indices,
-                counts.indptr,
-            ),
-            shape=counts.shape,
-        )
-        return sealed(csr_array(scaled.T @ self.label_matrix[train]))
+        return sealed(paired(self.counts[train], self.weights[train], self.label_matrix[train]))
 
     def signature_parts(self) -> tuple[csr_array, npt.NDArray[np.float64]]:
         """Return the signature matrix without forming it.
@@ -236,54 +318,3 @@ class Dataset(FrozenRecord):
         if token >= self.d_vocab or self.occurrences[token] == 0.0:
             raise FieldError("token", f"must occur in a training sequence, got {token}.")
         return self._pair_weights[[token]].toarray()[0] / self.occurrences[token]
-
-
-def count_tokens(sequences: npt.NDArray[np.int64], d_vocab: int) -> csr_array:
-    """How often each token occurs in each sequence (n, n_ctx): sparse (n, d_vocab) float64."""
-    n, n_ctx = sequences.shape
-    starts = np.arange(n + 1, dtype=np.int64) * n_ctx
-    counts = csr_array((np.ones(n * n_ctx), sequences.reshape(-1).copy(), starts), shape=(n, d_vocab))
-    counts.sum_duplicates()
-    return counts
-
-
-def _clean_weights(value: Any, n: int) -> npt.NDArray[np.float64]:
-    """Return positive weights, ones by default."""
-    return np.ones(n) if value is None else weights("weights", value, n, allow_zero=False)
-
-
-def _clean_held_out(value: Any, n: int) -> npt.NDArray[np.bool_]:
-    """Return the held-out mask, all False by default; at least one row must be for training."""
-    if value is None:
-        return np.zeros(n, dtype=np.bool_)
-    array = matching("held_out", as_array("held_out", value), n)
-    if array.dtype != np.bool_:
-        raise FieldError("held_out", f"must hold booleans, got dtype {array.dtype}.")
-    if array.all():
-        raise FieldError("held_out", f"must leave at least one training sequence, got all {n} held out.")
-    return array.copy()
-
-
-def _clean_token_groups(value: Any, d_vocab: int) -> Mapping[str, npt.NDArray[np.int64]]:
-    """Return the named token sets, none by default."""
-    clean: dict[str, npt.NDArray[np.int64]] = {}
-    for name, members in dict(value or {}).items():
-        name_of("token_groups", name)
-        clean[name] = tokens(f"token_groups[{name!r}]", members, 1, d_vocab)
-    return frozen({name: sealed(members) for name, members in clean.items()})
-
-
-def _merge(columns: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """Merge equal rows (weights added, first occurrence first) and scale training weights to sum 1."""
-    group_codes = np.unique(columns["groups"], return_inverse=True)[1].astype(np.int64)
-    keys = [*columns["sequences"].T, columns["labels"], group_codes, columns["held_out"].astype(np.int64)]
-    _, first, inverse = np.unique(row_codes(keys), return_index=True, return_inverse=True)
-    if first.size < inverse.size:
-        order = np.argsort(first)
-        total = np.bincount(inverse, weights=columns["weights"])[order]
-        columns = {name: array[first[order]] for name, array in columns.items()} | {"weights": total}
-    with np.errstate(over="ignore"):
-        scale = columns["weights"][~columns["held_out"]].sum()
-    if not np.isfinite(scale):
-        raise FieldError("weights", "must have a finite sum; scale them down.")
-    return columns | {"weights": columns["weights"] / scale}

@@ -33,7 +33,7 @@ from ..algebra.matrices import product, transpose
 from ..algebra.nodes import Matrix, StochasticSymbol
 from ..base.errors import FieldError
 from ..base.weight_names import weight_name
-from .dataset import count_tokens
+from .frequencies import count_tokens
 
 
 def dimension(name: str) -> sp.Symbol:

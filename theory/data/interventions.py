@@ -75,4 +75,4 @@ def shuffle_labels(data: Dataset, group: str, seed: int = 0) -> Dataset:
 
 def _with(data: Dataset, mask: np.ndarray, weights: np.ndarray, labels: np.ndarray) -> Dataset:
     columns = (data.sequences[mask], labels[mask], data.d_vocab, weights[mask], data.groups[mask])
-    return Dataset(*columns, data.held_out[mask], data.token_groups)
+    return Dataset(*columns, data.held_out[mask], data.token_groups, data.vocabulary)

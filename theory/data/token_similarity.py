@@ -11,12 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
-from scipy.sparse import csr_array
 
 from ..base.arrays import cosine_matrix
 from ..base.validate import choice
 from .dataset import Dataset
+from .frequencies import paired
 from .inputs import build_inputs
 from .signature_modes import STATISTICS
 
@@ -46,7 +45,7 @@ def signature_similarity(data: Dataset, statistic: str = "C") -> Float[np.ndarra
     """
     choice("statistic", statistic, STATISTICS)
     phi = build_inputs({statistic}, data.sequences, data.d_vocab)[statistic]
-    pairs = _pairs(phi, data.training_weights, data.label_matrix)
+    pairs = paired(phi, data.training_weights, data.label_matrix).toarray()
     return cosine_matrix(pairs - pairs.sum(axis=1, keepdims=True) / data.d_vocab)
 
 
@@ -80,6 +79,7 @@ def bigrams(data: Dataset) -> Dataset:
         data.d_vocab,
         weights=np.repeat(data.weights[rows], data.n_ctx),
         token_groups=data.token_groups,
+        vocabulary=data.vocabulary,
     )
 
 
@@ -92,10 +92,5 @@ def cooccurrence_similarity(data: Dataset) -> Float[np.ndarray, "d_vocab d_vocab
     -------
     ndarray, shape (d_vocab, d_vocab)
     """
-    pairs = _pairs(data.counts, data.training_weights, data.counts)
+    pairs = paired(data.counts, data.training_weights, data.counts).toarray()
     return cosine_matrix(pairs - np.diag(data.occurrences))
-
-
-def _pairs(left: csr_array, weights: npt.NDArray[np.float64], right: csr_array) -> npt.NDArray[np.float64]:
-    """Dense left^T diag(weights) right."""
-    return csr_array(left.T @ right.multiply(weights[:, None]).tocsr()).toarray()

@@ -43,6 +43,14 @@ def read_text(path: str | Path) -> str:
     ValueError
         If it is too large, binary or not UTF-8, or has no words in it.
     """
+    text = read_utf8_file(path)
+    if not has_words(text):
+        raise ValueError(f"{path} has no words in it: give a text file that has some.")
+    return text
+
+
+def read_utf8_file(path: str | Path) -> str:
+    """Read a file of text, whatever is in it; limits and errors are those of `read_text`."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}: give the path of a text file.")
@@ -52,15 +60,12 @@ def read_text(path: str | Path) -> str:
     if (zero := raw.find(b"\0")) >= 0:
         raise ValueError(f"{path} is binary (a zero byte at offset {zero}): give a plain text file in UTF-8.")
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is not UTF-8 (byte 0x{raw[error.start]:02x} at offset {error.start}): "
             "convert it to UTF-8 first."
         ) from None
-    if not has_words(text):
-        raise ValueError(f"{path} has no words in it: give a text file that has some.")
-    return text
 
 
 @dataclass(frozen=True)
@@ -174,7 +179,7 @@ class Words:
         Returns
         -------
         dict
-            Arguments of `Dataset`: sequences, labels, d_vocab, weights, groups, held_out, token_groups.
+            Arguments of `Dataset`: sequences, labels, d_vocab, vocabulary, weights, groups, held_out, token_groups.
 
         Raises
         ------
@@ -203,6 +208,7 @@ class Words:
             "sequences": windows[:, :-1],
             "labels": windows[:, -1],
             "d_vocab": len(self),
+            "vocabulary": self.words,
             "weights": 1.0 / share,
             "groups": np.char.add(prefix, np.where(out, "test", "train")),
             "held_out": out,

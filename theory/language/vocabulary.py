@@ -91,7 +91,7 @@ class Vocabulary:
         """Values of all data symbols that `define` leaves, on a dataset."""
         matrices = model.data_matrices(data)
         if self._laws is not None:
-            from ..data.dataset import count_tokens
+            from ..data.frequencies import count_tokens
 
             rows = np.flatnonzero(~data.held_out)
             weighted = (

@@ -110,6 +110,23 @@ class Model(Spec):
         sizes = self.sizes
         return FrozenDict({w.name: (_size(w.rows, sizes), _size(w.cols, sizes)) for w in symbols})
 
+    def _repr_html_(self) -> str:
+        """Logits, and the weights with their shapes, for notebooks."""
+        from ..printing import html as markup
+        from ..printing.latex import latex
+
+        rows = [
+            (w.name, f"{w.rows} x {w.cols}", " x ".join(map(str, self.weights[w.name])), self.role(w.name))
+            for w in self.weight_symbols
+        ]
+        count = sum(rows * cols for rows, cols in self.weights.values())
+        return markup.card(
+            type(self).__name__,
+            f"logits: {markup.mathml(latex(self.logits), 'inline')}",
+            markup.table(("weight", "rows x columns", "here", "part"), rows),
+            status=f"{count:,} weights, loss {getattr(self, 'loss', '')}",
+        )
+
     def role(self, name: str) -> str:
         """As `Spec.role`, told from the dimensions: the vocabulary or the positions are read, the logits given."""
         symbol = next(w for w in self.weight_symbols if w.name == name)

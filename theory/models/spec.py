@@ -19,6 +19,7 @@ from ..base.validate import choice, integer, kind_of, real
 from ..data.dataset import Dataset
 from .conventions import DEVIATIONS, Place
 from .losses import Loss, find_loss
+from .start_weights import StartWeights
 
 DIGITS = 150  # of a weight's size, so that its square is still a number
 
@@ -164,12 +165,15 @@ class Spec(_Fields, ABC):
         scales = {name: _scale(name, deviation, place, exponents[name]) for name, place in places.items()}
         streams = np.random.SeedSequence(integer("seed", seed, 0)).spawn(len(shapes))
         constant = self.start_values
-        return {
-            name: np.full(shape, constant[name])
-            if name in constant
-            else np.random.default_rng(stream).normal(0.0, scales[name], shape)
+        return StartWeights(
+            (
+                name,
+                np.full(shape, constant[name])
+                if name in constant
+                else np.random.default_rng(stream).normal(0.0, scales[name], shape),
+            )
             for stream, (name, shape) in zip(streams, shapes.items(), strict=True)
-        }
+        )
 
     def _exponents(self, gamma: Any) -> dict[str, float]:
         """Exponent of every weight."""

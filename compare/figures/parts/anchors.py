@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....sim.trajectory.observables import singular_values
-from ....theory.base.arrays import cosine_matrix as cosine_matrix
+from ....theory.base.arrays import cosine_matrix, off_diagonal
 from ....theory.base.crossings import first_crossing
 from ....theory.data.dataset import Dataset
 from ....theory.data.inputs import build_inputs
@@ -91,13 +91,8 @@ def centred(laws: np.ndarray) -> np.ndarray:
     return laws - 1.0 / laws.shape[1]
 
 
-def off_diagonal(matrix: np.ndarray) -> np.ndarray:
-    """Return the entries of a square matrix off its diagonal."""
-    return matrix[~np.eye(len(matrix), dtype=bool)]
-
-
 def distances(n: int) -> np.ndarray:
-    """Return the distance of every entry of a matrix (n, n) from its diagonal, off the diagonal only."""
+    """Return the distances of the entries of a matrix (n, n) from its diagonal, in the order of `off_diagonal`."""
     i = np.arange(n)
     return off_diagonal(np.abs(i[:, None] - i))
 

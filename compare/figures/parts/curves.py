@@ -1,75 +1,38 @@
-"""What the figures of the full decoder share: regimes, runs over seeds, times read off curves, bands."""
+"""What the figures of the full decoder share: regimes, in small as at the paper's size, runs, bands."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, replace
+from math import log, sqrt
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from ....sim.optimizers.optimizer import AdamW
 from ....sim.optimizers.schedule import WarmupCosine
 from ....sim.trajectory.trajectory import Trajectory
 from ....theory.data.dataset import Dataset
 from ....theory.data.interventions import subset
 from ....theory.data.tasks import CompositeTask
 from ....theory.models.decoder import Decoder
-from ...plots.panels import GROUP_COLOURS as GROUP_COLOURS
-from ...plots.panels import label_entropy as label_entropy
+from ...training.decoders.closure_decoder import ClosureDecoder
 from ...training.train import train
 
+OTHER = 100_000  # added to a seed for the minibatches of a closure
 LEARNT = 0.75  # of the entropy of a group's labels: below it a network knows more than their frequencies
-
-
-class _Recipe(Protocol):
-    """What a decoder's training takes besides model and data; rates per step, decay per unit of flow time."""
-
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def warmup(self) -> int: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def weight_decay(self) -> float: ...
-    @property
-    def clip(self) -> float: ...
-    @property
-    def device(self) -> str: ...
-
-
-def train_decoder(
-    recipe: _Recipe, model: Decoder, data: Dataset, gamma: float, seed: int, save_at: Any, **more: Any
-) -> Trajectory:
-    """Train from A2's initialisation with AdamW, warm-up, cosine and clipping, in float32: curves need no more."""
-    return train(
-        model,
-        data,
-        model.init(gamma, seed),
-        "adamw",
-        recipe.learning_rate,
-        recipe.steps,
-        save_at,
-        batch_size=min(recipe.batch_size, int((~data.held_out).sum())),
-        seed=seed,
-        weight_decay=recipe.weight_decay,
-        schedule=WarmupCosine(recipe.warmup, recipe.steps),
-        clip=recipe.clip,
-        device=recipe.device,
-        dtype="float32",
-        **more,
-    )
 
 
 @dataclass(frozen=True)
 class Regime:
     """Task, decoder and training of a figure; what arXiv 2502.04375 leaves open is chosen here.
 
-    Reported there: keys, anchors, length, 200,000 pairs, width 200, batch 100, AdamW. Open: widths of head and hidden
-    layers, LayerNorm, activation, weight decay, schedule, clipping; and 1000 epochs are more than these curves need.
+    Reported there: keys, anchors, length, 200,000 pairs, width 200, batch 100, AdamW. Open, and chosen as in the public
+    code of its authors' group: standard deviations d_model^-gamma, LayerNorm before each half of a block and at the
+    end, biases, GELU, a hidden layer three times as wide, warm-up and cosine, clipping at 1. Biases start at zero here.
+
+    A figure in small is the paper's at another width, see `small` and `narrowed`.
     """
 
     keys: tuple[int, int]
@@ -90,10 +53,39 @@ class Regime:
     n_heads: int = 1
     norm: str | None = "pre"
     activation: str = "gelu"
+    biases: bool = True
+    convention: str = "d_model"
+    width_of_gamma: int = 200  # the exponents are those of a network of this width: the paper's
     device: str = "cpu"
-    measured: int = (
-        2000  # rows of each group whose losses are measured: all of them would take longer than training
-    )
+    # Rows of each group whose losses are measured: all of them would take longer than training.
+    measured: int = 2000
+
+    def narrowed(self, d_model: int, learning_rate: float, **more: Any) -> Regime:
+        """Return the same regime at another width and rate, the starting scale and the total motion kept.
+
+        What a layer does to a vector goes as standard deviation x sqrt(width). That product stays, through
+        `exponent`; and so does rate x steps over the standard deviation, for every gamma at once: the product
+        of rate and steps grows by the square root of the ratio of the widths.
+        """
+        longer = sqrt(self.d_model / d_model) * self.learning_rate / learning_rate
+        steps, warmup = round(self.steps * longer), round(self.warmup * longer)
+        return replace(
+            self,
+            d_model=d_model,
+            learning_rate=learning_rate,
+            steps=steps,
+            warmup=warmup,
+            device="cpu",
+            **more,
+        )
+
+    def small(self, learning_rate: float, **more: Any) -> Regime:
+        """Return the same regime at the width of the figures in small."""
+        return self.narrowed(64, learning_rate, d_head=32, d_mlp=192, measured=500, **more)
+
+    def exponent(self, gamma: float) -> float:
+        """Exponent at which std x sqrt(d_model) is what `gamma` makes of it at the width of the exponents."""
+        return 0.5 - (0.5 - gamma) * log(self.width_of_gamma) / log(self.d_model)
 
     def task(self, seed: int) -> CompositeTask:
         """Return the composite task; two ordered pairs of reasoning anchors, as the paper's, are held out."""
@@ -115,16 +107,53 @@ class Regime:
             self.n_layers,
             self.n_heads,
             self.norm,
+            biases=self.biases,
             activation=self.activation,
         )
+
+    def start(self, data: Dataset, gamma: float, seed: int) -> dict[str, np.ndarray]:
+        """Return the initial weights."""
+        return self.model(data).init(self.exponent(gamma), seed, self.convention)
 
     def train(
         self, data: Dataset, gamma: float, seed: int, save_at: Any, keep: str = "observables", **state: Any
     ) -> Trajectory:
-        """Train from A2's initialisation; `state` is what `resumable` gives."""
-        seen = some_of(data, self.measured, seed)
-        return train_decoder(
-            self, self.model(data), data, gamma, seed, save_at, keep=keep, measure_on=seen, **state
+        """Train; `state` is what `resumable` gives."""
+        return self._run(self.model(data), data, gamma, seed, save_at, keep, seed, self.steps, **state)
+
+    def predict(
+        self, closure: str, data: Dataset, gamma: float, seed: int, save_at: Any, keep: str = "observables"
+    ) -> Trajectory:
+        """Move a closure as training moves the network, from the same weights, up to the last of `save_at`.
+
+        Minibatches are drawn with another seed: nothing of a training run is known but its initial weights.
+        """
+        model = ClosureDecoder.of(self.model(data), closure)
+        return self._run(model, data, gamma, seed, save_at, keep, seed + OTHER, int(max(save_at)))
+
+    def _run(
+        self, model: Decoder, data: Dataset, gamma: float, seed: int, save_at: Any, keep: str, drawn: int,
+        steps: int, **state: Any,
+    ) -> Trajectory:  # fmt: skip
+        return train(
+            model,
+            data,
+            self.start(data, gamma, seed),
+            AdamW(
+                self.learning_rate,
+                weight_decay=self.weight_decay,
+                schedule=WarmupCosine(self.warmup, self.steps),
+            ),
+            steps=steps,
+            save_at=save_at,
+            batch_size=min(self.batch_size, int((~data.held_out).sum())),
+            seed=drawn,
+            clip=self.clip,
+            device=self.device,
+            dtype="float32",
+            keep=keep,
+            measure_on=some_of(data, self.measured, seed),
+            **state,
         )
 
     def record(self, seeds: Sequence[int], **more: Any) -> dict[str, Any]:
@@ -137,18 +166,7 @@ class Regime:
         )
 
 
-SMALL = Regime(
-    keys=(11, 30),
-    memory_anchors=(1, 5),
-    reasoning_anchors=(6, 10),
-    pairs=4000,
-    d_model=64,
-    d_head=32,
-    d_mlp=128,
-    steps=2000,
-    warmup=100,
-    learning_rate=1e-3,
-)
+# 20,000 steps are 10 of the 1000 epochs that the paper reports, at one of its rates.
 PAPER = Regime(
     keys=(21, 120),
     memory_anchors=(1, 10),
@@ -156,13 +174,19 @@ PAPER = Regime(
     pairs=200_000,
     d_model=200,
     d_head=64,
-    d_mlp=800,
-    steps=200_000,
-    warmup=2000,
+    d_mlp=600,
+    steps=20_000,
+    warmup=1000,
     learning_rate=1e-4,
-    weight_decay=0.01,
     device="auto",
 )
+
+
+def dense_then_even(first: int, steps: int, points: int) -> np.ndarray:
+    """Steps to save at: `points` even ones up to `first`, where theory is laid over, and as many up to the end."""
+    return np.unique(np.rint(np.r_[np.linspace(0, first, points), np.linspace(first, steps, points)])).astype(
+        int
+    )
 
 
 def some_of(data: Dataset, most: int, seed: int) -> Dataset:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ....sim.integration.integrate import integrate
+from ....theory.base.arrays import cosine_matrix, off_diagonal
 from ....theory.base.crossings import first_reached
 from ....theory.flows.flow import derive
+from ...plots.marks.palette import BLUE, VERMILION
 from ...training.train import train
 from ..result import listed
 from .anchors import (
     cosine_bar,
-    cosine_matrix,
     distances,
     escape,
-    off_diagonal,
     rank_correlation,
     show_cosines,
 )
@@ -63,6 +63,8 @@ class Embeddings:
         Trained, and under the softmax closure from the same start.
     left : float
         Flow time at which the closure's pre-activations left the range where its activation is good.
+    higher : ndarray, shape (n_t, d_vocab, d_model), optional
+        Under a closure that keeps more of the activation, up to the moments before the end; nan where it has blown up.
     """
 
     t: np.ndarray
@@ -71,6 +73,7 @@ class Embeddings:
     training: np.ndarray
     theory: np.ndarray
     left: float = np.inf
+    higher: np.ndarray | None = None
 
     def place(self, moment: str) -> int | None:
         """Return which saved time a moment is, before the last unless it is "late"; None if there is none."""
@@ -97,9 +100,9 @@ class Embeddings:
         """Rank correlation of the distance of two tokens in number with the cosine of their trained embeddings."""
         return _order(self.cosines("training", moment, tokens, moved))
 
-    def off(self, moment: str, tokens: np.ndarray) -> float:
-        """Largest difference of a cosine between the softmax closure and training."""
-        pair = (self.cosines(side, moment, tokens) for side in SIDES)
+    def off(self, moment: str, tokens: np.ndarray, theory: str = "theory") -> float:
+        """Largest difference of a cosine between a closure, "theory" or "higher", and training."""
+        pair = (self.cosines(side, moment, tokens) for side in ("training", theory))
         return float(np.abs(np.subtract(*pair)).max())
 
     def orders(self, side: str, tokens: np.ndarray, moved: bool = False) -> np.ndarray:
@@ -128,9 +131,11 @@ def _order(cosines: np.ndarray) -> float:
 
 def embeddings(
     model: Model, data: Dataset, start: Mapping[str, np.ndarray], rate: float, end: float,
-    parts: Mapping[str, float], **state: Any,
+    parts: Mapping[str, float], higher: str = "", **state: Any,
 ) -> Embeddings:  # fmt: skip
     """Train with full-batch GD to flow time `end` and integrate the softmax closure to the same times.
+
+    A `higher` closure, if named, is integrated up to the moments before the end.
 
     Cosines are wanted to a few hundredths: single precision and a tolerance of 1e-3 leave errors far below. `state`
     is what `resumable` gives.
@@ -141,7 +146,27 @@ def embeddings(
     theory = integrate(derive(model, "softmax"), data, start, t1=end, save_at=run.t, rtol=1e-3)
     left = theory.left_range.get("pre-activations", float("inf"))
     loss = run["loss/reasoning-train"]
-    return Embeddings(run.t, loss, parts, run.weights["W_E"], np.array(theory.weights["W_E"]), left)
+    kept = np.full_like(theory.weights["W_E"], np.nan)
+    one = Embeddings(run.t, loss, parts, run.weights["W_E"], np.array(theory.weights["W_E"]), left, kept)
+    last = max((k for moment in parts if (k := one.place(moment)) is not None), default=0)
+    if higher and last:
+        flow, times = derive(model, higher), run.t[: last + 1]
+        more = integrate(flow, data, start, t1=times[-1], save_at=times, rtol=1e-3, throw=False)
+        kept[: len(more)] = more.weights["W_E"]
+    return one
+
+
+def at_moments(runs: Sequence[Embeddings], side: str, moments: Iterable[str]) -> np.ndarray:
+    """Embeddings of one side at some moments (n_seeds, moments, d_vocab, d_model)."""
+    wanted = tuple(moments)
+    return np.array([[one.at(side, moment) for moment in wanted] for one in runs])
+
+
+def kept_arrays(runs: Sequence[Embeddings]) -> dict[str, np.ndarray]:
+    """What a figure keeps of its runs: "W_E/SIDE" at all moments, and their flow times "t" (n_seeds, moments)."""
+    moments = (*runs[0].parts, LATE)
+    times = np.array([[one.time(moment) for moment in moments] for one in runs])
+    return {f"W_E/{side}": at_moments(runs, side, moments) for side in SIDES} | {"t": times}
 
 
 def never(runs: Sequence[Embeddings], moment: str) -> str:
@@ -176,9 +201,9 @@ def show_moments(figure: Figure, one: Embeddings, tokens: np.ndarray, split: int
 def show_order(ax: Axes, tokens: np.ndarray, one: Embeddings) -> None:
     """Draw how the order of tokens comes about: embedding, displacement, closure; lines at the moments."""
     curves: Mapping[str, Any] = {
-        "embedding": ("training", False, "o", "#0072B2"),
-        "its displacement": ("training", True, "s", "#D55E00"),
-        "softmax closure": ("theory", False, "-", "#0072B2"),
+        "embedding": ("training", False, "o", BLUE),
+        "its displacement": ("training", True, "s", VERMILION),
+        "softmax closure": ("theory", False, "-", BLUE),
     }
     for name, (side, moved, style, colour) in curves.items():
         every = slice(None, None, 1 if style == "-" else 3)

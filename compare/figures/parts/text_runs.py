@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from ....sim.integration.integrate import integrate
 from ....sim.trajectory.trajectory import Trajectory
-from ....theory.base.arrays import cosine_matrix
+from ....theory.base.arrays import cosine_matrix, off_diagonal
 from ....theory.base.crossings import first_reached
-from ....theory.base.folders import digest_of
+from ....theory.data.corpora.documents import pick_documents
 from ....theory.data.corpora.reasoning import reasoning_corpus
 from ....theory.data.corpora.stories import story_corpus
 from ....theory.data.dataset import Dataset
@@ -24,71 +23,36 @@ from ....theory.data.token_similarity import (
     cooccurrence_similarity,
     signature_similarity,
 )
-from ....theory.data.words import read_text
 from ....theory.flows.flow import derive
 from ....theory.models.embed_unembed import EmbedUnembed
-from ...overlays.similarity_overlay import first_stage_end, frequent_tokens, off_diagonal
+from ...overlays.similarity_overlay import first_stage_end, frequent_tokens
 
 CORPORA = ("reasoning", "narrative")
-FEWEST_WORDS = 1000  # of a user's text; far fewer are learnt by heart at once
 FLOW_END, FLOW_SAVED = 3000.0, 120  # the reduced model has learnt its bigrams by then
 NEARLY_ONE_LAW = 0.9  # cosine between the label laws of two words
 
 
-@dataclass(frozen=True)
-class Narrative:
-    """A user's text in place of the stories.
+Corpora = Mapping[str, Sequence[str]]  # name of a corpus -> its documents
 
-    Attributes
-    ----------
-    name, sha256 : str
-        Of the file.
-    words : tuple of str
-        All its words.
+
+def generated(documents: int) -> Corpora:
+    """Both corpora from their grammars, where no files are given."""
+    texts = {"reasoning": reasoning_corpus(documents), "narrative": story_corpus(documents)}
+    return {name: text.splitlines() for name, text in texts.items()}
+
+
+def mixture(corpora: Corpora, documents: int, n_ctx: int, vocabulary: int, held_out: int = 0) -> Dataset:
+    """Both corpora in equal weight, a window per document from its beginning, over their most frequent words.
+
+    Documents that fit into a window are preferred. A window goes on into the next document after a short one. About
+    `held_out` documents more of each corpus are not trained on.
     """
-
-    name: str
-    sha256: str
-    words: tuple[str, ...]
-
-    @classmethod
-    def read(cls, path: str | Path) -> Narrative:
-        """Read a file.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is none.
-        ValueError
-            If it is no text, or has too few words.
-        """
-        words = tuple(split_words(read_text(path)))
-        if len(words) < FEWEST_WORDS:
-            raise ValueError(
-                f"{path} has {len(words)} words, too few to train on: give a text of {FEWEST_WORDS} or more."
-            )
-        return cls(Path(path).name, digest_of(Path(path)), words)
-
-    def passages(self, length: int, most: int) -> str:
-        """At most so many passages of `length` words, evenly spaced over the text, one a line."""
-        starts = np.arange(0, len(self.words) - length + 1, length)
-        chosen = starts[np.arange(most) * len(starts) // most] if len(starts) > most else starts
-        return "".join(" ".join(self.words[i : i + length]) + "\n" for i in chosen)
-
-    def record(self) -> dict[str, Any]:
-        """What names the file."""
-        return {"file": self.name, "sha256": self.sha256, "words": len(self.words)}
-
-
-def mixture(documents: int, n_ctx: int, vocabulary: int, narrative: Narrative | None = None) -> Dataset:
-    """Both corpora in equal weight, a window per document from its beginning, over their most frequent words."""
-    texts = {
-        "reasoning": reasoning_corpus(documents),
-        "narrative": narrative.passages(n_ctx + 1, documents) if narrative else story_corpus(documents),
-    }
+    chosen = {name: pick_documents(texts, n_ctx, documents + held_out) for name, texts in corpora.items()}
+    texts = {name: "".join(f"{text}\n" for text in some) for name, some in chosen.items()}
     both = "".join(texts.values())
     lexicon = Lexicon.of(both, min(vocabulary, len(set(split_words(both))) + 1))
-    return lexicon.dataset(texts, n_ctx, "next-token", stride="line", max_sequences=documents)
+    part = held_out / (documents + held_out)
+    return lexicon.dataset(texts, n_ctx, "next-token", stride="line", held_out=part)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,10 +120,14 @@ class Prediction:
         return off_diagonal(matrix[np.ix_(ids, ids)])
 
     def order(self) -> tuple[np.ndarray, np.ndarray]:
-        """Compared words by corpus, alike ones together, and where each corpus ends: its own, then common ones."""
-        groups = [np.intersect1d(self.tokens, self.data.token_groups.get(name, ())) for name in CORPORA]
+        """Compared words by corpus, alike ones together, and where each of three blocks ends.
+
+        The corpora's own words, then common ones; a block without words ends where it begins.
+        """
+        own = self.data.token_groups
+        groups = [np.intersect1d(self.tokens, own.get(name, self.tokens[:0])) for name in CORPORA]
         groups.append(np.setdiff1d(self.tokens, np.concatenate(groups)))
-        parts = [ids[_clustered(self.laws[np.ix_(ids, ids)])] for ids in groups if ids.size]
+        parts = [ids[_clustered(self.laws[np.ix_(ids, ids)])] for ids in groups]
         return np.concatenate(parts).astype(np.int64), np.cumsum([len(part) for part in parts])
 
     def _correlation(self, predicted: np.ndarray | None, trained: np.ndarray) -> float:
@@ -181,9 +149,8 @@ class Prediction:
             derive(model, "softmax"), self.pairs, start, t1=FLOW_END, save_at=times, rtol=1e-4, throw=False
         )
         reached = first_reached(flow["loss"] <= trained["loss"][:, None])
-        reached[np.asarray(trained.steps) == 0] = (
-            0  # the same start, where two networks' losses differ a little
-        )
+        # The same start, where the losses of two networks differ a little.
+        reached[np.asarray(trained.steps) == 0] = 0
         return [cosine_matrix(flow.weights["W_E"][k]) if k >= 0 else None for k in reached]
 
 

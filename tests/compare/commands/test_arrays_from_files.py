@@ -77,3 +77,47 @@ def test_weights_from_a_file(tiny, capsys):
     assert "must have shape (6, 7), got (2, 2)" in refused(
         capsys, "train", str(tiny), "--init.file", "start.npz"
     )
+
+
+TABLE = "a,b,answer,group\nthe,cat,sat,x\na,dog,ran,y\nthe,dog,ran,x\n"
+SMALL = ("--model.d-model", "3", "--model.d-mlp", "3", "--preset", "demo", "--t1", "1", "--out", "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "flags"),
+    [
+        ("mine.csv", TABLE, ("--data.label", "answer")),
+        ("mine.csv", TABLE.replace("answer", "3"), ("--data.label", "3")),
+        ("mine.jsonl", '{"sequence": "the cat", "label": "sat", "group": "x"}\n', ()),
+        ("mine.txt", "the cat sat on the mat and the dog sat too", ("--data.n-ctx", "2")),
+    ],
+)
+def test_own_tables_and_texts_run(tiny, name, text, flags):
+    (tiny.parent / name).write_text(text)
+    assert run(["simulate", "--data", name, *flags, *SMALL]) == 0
+    summary = json.loads((tiny.parent / "out" / "summary.json").read_text())
+    assert summary["experiment"]["data"]["file"].endswith(name)
+    assert run(["simulate", str(tiny.parent / "out" / "experiment.toml"), "--out", "again"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "flags", "said"),
+    [
+        ("mine.csv", TABLE + "the,,ran,x\n", ("--data.label", "answer"), "line 5: `b` is empty"),
+        ("mine.txt", "one two three", (), "`n_ctx` is missing"),
+        ("mine.csv", TABLE, ("--data.n-ctx", "2"), "`n_ctx` goes with .txt and the data are"),
+        (
+            "mine.csv",
+            TABLE,
+            ("--data.label", "answer", "--model.d-vocab", "3"),
+            "`d_vocab` must be an integer of at least 6",
+        ),
+        ("none.csv", None, (), "there is no file"),
+    ],
+)
+def test_bad_tables_are_refused_in_one_sentence(tiny, capsys, name, text, flags, said):
+    if text is not None:
+        (tiny.parent / name).write_text(text)
+    message = refused(capsys, "simulate", "--data", name, *flags, *SMALL)
+    assert said in message
+    assert "on the command line" in message

@@ -11,6 +11,7 @@ from smallinit.compare.figures.arguments import resumable
 from smallinit.compare.figures.result import FigureResult, Statistic
 from smallinit.compare.training.train import train
 from smallinit.theory import CompositeTask
+from smallinit.theory.base.waiting import Wait
 
 CLAIMS = (
     Statistic("falls", "slope; reproduced if < 0", (-1.0, -2.5), True),
@@ -71,12 +72,12 @@ def test_a_figure_is_computed_written_and_told(stub, tmp_path, capsys):
         (["figure", "4", "--seeds", "1,1"], "must name at least one seed, and none twice"),
         (["figure", "4", "--size", "huge"], "small"),
         (
-            ["figure", "3b", "--text", "a.txt"],
-            "`--text` is figure 7's narrative corpus: leave it out for figure 3b.",
+            ["figure", "3b", "--reasoning", "a.txt"],
+            "`--reasoning` is a corpus of figure 7: leave it out for figure 3b.",
         ),
         (
-            ["figure", "7", "--text", "a.txt"],
-            "`--text`: there is no file a.txt: give the path of a text file.",
+            ["figure", "7", "--narrative", "a.txt"],
+            "`--narrative`: there is no file a.txt: give the path of a text file.",
         ),
     ],
 )
@@ -105,14 +106,14 @@ def test_an_interrupted_figure_is_taken_up(monkeypatch, tmp_path, capsys):
         if "gamma 0.8" in text:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands_figure, "note", stop_at_the_third)
+    monkeypatch.setattr(Wait, "say", lambda self, text: stop_at_the_third(text))
     command = ["figure", "3b", "--seeds", "0", "--out", "broken"]
     assert run(command) == 130
     assert not (tmp_path / "broken").exists()
     kept = {path: path.stat().st_mtime_ns for path in sorted((tmp_path / "broken.state").iterdir())}
     assert [path.name for path in kept] == ["0.3-0.npz", "0.5-0.npz"]
     assert "trainings are kept in" in capsys.readouterr().err
-    monkeypatch.setattr(commands_figure, "note", lambda text: None)
+    monkeypatch.setattr(Wait, "say", lambda self, text: None)
     monkeypatch.setattr(figure_3b, "RATE", 0.4)  # as a newer version might have it
     assert run(command) == 2
     assert "delete" in capsys.readouterr().err

@@ -32,7 +32,7 @@ def verified(path, capsys):
 
 
 def test_sound_results(results, capsys):
-    assert verified(results, capsys) == (0, "9 files are what was written, 0 are not.\n")
+    assert verified(results, capsys) == (0, "10 files are what was written, 0 are not.\n")
     assert verified(results / "training.nc", capsys) == (0, "1 files are what was written, 0 are not.\n")
 
 

@@ -73,6 +73,50 @@ def test_observables_are_measured_on_the_file_that_is_named(tmp_path):
     np.testing.assert_allclose(found["loss"], whole["loss/memory"], rtol=1e-12)
 
 
+SMALL = {"model.d_model": 3, "model.d_mlp": 3, "training.keep": "observables", "theory.t1": 1.0}
+
+
+def on_files(tmp_path, data, other, **flags):
+    """The data that a training on one file is measured on, another file."""
+    for name, text in (data, other):
+        (tmp_path / name).write_text(text)
+    options = SMALL | {"data.file": str(tmp_path / data[0]), "training.measure_on": str(tmp_path / other[0])}
+    built = build(load(None, "demo", options | flags))
+    return built.data, built._measured_on(built.loaded.experiment.training.measure_on)
+
+
+def test_tokens_mean_where_they_are_measured_what_they_mean_in_training(tmp_path):
+    table = ("a.csv", "a,answer\nx,y\nz,y\n")
+    _, found = on_files(tmp_path, table, ("b.csv", "a,answer\nz,z\n"), **{"data.label": "answer"})
+    assert found.sequences.tolist() == [[2]]
+    words = ("a.txt", "the cat sat on the mat and the cat slept")
+    data, found = on_files(tmp_path, words, ("b.txt", "the mat slept here"), **{"data.n_ctx": 2})
+    read = np.array(data.vocabulary)
+    assert read[found.sequences].tolist() == [["the", "mat"], ["mat", "slept"]]
+    assert read[found.labels].tolist() == ["slept", "<unk>"]
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (("b.csv", "a,label\nx,y\n"), "names its tokens and the training data number theirs otherwise"),
+        (("b.txt", "one two three"), "is a text and the training data are none"),
+    ],
+)
+def test_names_that_training_does_not_have_measure_nothing(tmp_path, other, said):
+    with pytest.raises(ValueError, match=said):
+        on_files(tmp_path, ("a.csv", "a,label\n0,1\n1,0\n"), other)
+
+
+def test_an_npz_keeps_names(tmp_path):
+    table = ("a.csv", "a,label\nx,y\nz,y\n")
+    data, _ = on_files(tmp_path, table, table)
+    data.save(tmp_path / "a.npz")
+    again = build(load(None, "demo", SMALL | {"data.file": str(tmp_path / "a.npz")})).data
+    assert again.vocabulary == ("x", "y", "z")
+    assert again.fingerprint == data.fingerprint
+
+
 def test_a_training_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = of({"training.checkpoint": "run.npz", "training.checkpoint_every": 2}, tmp_path=tmp_path)

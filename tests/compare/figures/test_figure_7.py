@@ -7,12 +7,13 @@ import pytest
 from matplotlib.figure import Figure
 
 from smallinit.compare.figures import figure_7
-from smallinit.compare.figures.parts.text_runs import CORPORA, Narrative, Prediction, mixture, what_decides
+from smallinit.compare.figures.parts.text_runs import CORPORA, Prediction, generated, what_decides
+from smallinit.compare.figures.parts.text_training import TextTraining
 from smallinit.theory.base.arrays import cosine_matrix
 
-TINY = figure_7.DecoderStudy(
-    documents=60, vocabulary=500, n_ctx=16, d_model=16, d_head=8, d_mlp=16, steps=48, warmup=4, saved=9,
-    learning_rate=1e-2, batch_size=16,
+TINY = TextTraining(
+    documents=60, held_out=12, vocabulary=500, n_ctx=16, d_model=16, d_head=8, d_mlp=16, epochs=6, saved=9,
+    learning_rate=1e-2, batch_size=15,
 )  # fmt: skip
 
 
@@ -27,7 +28,7 @@ def computed():
 
 @pytest.fixture(scope="module")
 def theory():
-    return Prediction.of(mixture(TINY.documents, TINY.n_ctx, TINY.vocabulary))
+    return Prediction.of(TINY.data(generated(72)))
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +44,15 @@ def test_curves_have_an_entry_for_every_gamma_seed_and_time(computed):
     result, told = computed
     assert len(told) == 8
     assert told[-1] == "figure 7: gamma 0.8, seed 4"
-    for name in ("loss/reasoning", "loss/narrative", "cosine/reasoning", "cosine/narrative", "bias"):
+    for name in (
+        *(f"{kind}/{corpus}" for kind in ("loss", "held out", "cosine") for corpus in CORPORA),
+        "bias",
+    ):
         assert result.arrays[name].shape == (4, 2, 9)
         assert np.isfinite(result.arrays[name]).all()
-    assert result.arrays["step"].tolist() == [0, 1, 3, 7, 12, 19, 27, 37, 48]
+    windows = sum(n for name, n in result.settings["windows"].items() if name.endswith("train"))
+    assert result.arrays["step"][-1] == round(6 * windows / 15)
+    assert result.arrays["epoch"][-1] == pytest.approx(6.0, abs=0.1)
     assert (result.arrays["loss/reasoning"][:, :, -1] < result.arrays["loss/reasoning"][:, :, 0]).all()
     json.dumps(result.settings)
 
@@ -54,8 +60,8 @@ def test_curves_have_an_entry_for_every_gamma_seed_and_time(computed):
 def test_a_run_on_its_own_gives_the_same_numbers(computed, theory, trained):
     result, _ = computed
     data = theory.data
-    weights = {name: data.weights[data.groups == f"{name}-train"].sum() for name in CORPORA}
-    assert weights == pytest.approx({"reasoning": 0.5, "narrative": 0.5})
+    weights = [data.weights[data.groups == f"{name}-train"].sum() for name in CORPORA]
+    assert weights[0] == pytest.approx(weights[1])
     np.testing.assert_array_equal(result.arrays["loss/narrative"][3, 1], trained["loss/narrative-train"])
     c = cosine_matrix(trained.weights["W_E"][-1][data.token_groups["reasoning"]])
     assert result.arrays["cosine/reasoning"][3, 1, -1] == pytest.approx(pairs_mean(c))
@@ -63,28 +69,38 @@ def test_a_run_on_its_own_gives_the_same_numbers(computed, theory, trained):
 
 def test_the_statistics_follow_from_the_curves(computed):
     result, _ = computed
-    rises, larger, equal, cosine, predicted = result.statistics
+    window, rises, *equal, cosine, predicted = result.statistics
     a, b = result.arrays["loss/reasoning"], result.arrays["loss/narrative"]
-    step, dl = result.arrays["step"], (b - a) / a
-    bias = ((dl[..., 1:] + dl[..., :-1]) / 2 * np.diff(step)).sum(
-        axis=-1
-    ) / 48  # mean over steps, saved unevenly
-    assert rises.values == pytest.approx(np.minimum.reduce([bias[i + 1] - bias[i] for i in range(3)]))
-    assert larger.values == pytest.approx(bias[3] - bias[1])
-    ends = [result.arrays[f"cosine/{name}"][3, :, -1] for name in CORPORA]
-    assert cosine.values == pytest.approx(ends[1] - ends[0])
+    epoch, dl = result.arrays["epoch"], (b - a) / a
+    np.testing.assert_allclose(result.arrays["bias"], dl)
+    for k, (opens, closes) in enumerate(result.arrays["window"]):
+        at = [np.interp((opens + closes) / 2, epoch, dl[i, k]) for i in range(4)]
+        assert window.values[k] == pytest.approx(at[3] - at[0], nan_ok=True)
+        assert rises.values[k] == pytest.approx(np.diff(at).min(), nan_ok=True)
+    assert window.reproduced == all(v > 0.1 for v in window.values)
+    for statistic, loss in zip(equal, (a, (a + b) / 2), strict=True):
+        level = loss.min(axis=-1).max()
+        i, k = np.unravel_index(loss.min(axis=-1).argmax(), loss.shape[:2])
+        name = "reasoning" if loss is a else "mean"
+        found = result.arrays[f"bias at equal {name} loss"]
+        assert found[i, k] == pytest.approx(dl[i, k, loss[i, k].argmin()])  # the training that sets the level
+        j = np.flatnonzero(loss[3, 0] <= level)[0]
+        assert dl[3, 0, j - 1 : j + 1].min() <= found[3, 0] <= dl[3, 0, j - 1 : j + 1].max()
+        assert statistic.values == pytest.approx(found[3] - found[0])
+    middles = result.arrays["window"].mean(axis=1)
+    cosines = [
+        [np.interp(m, epoch, result.arrays[f"cosine/{name}"][3, k]) for k, m in enumerate(middles)]
+        for name in CORPORA
+    ]
+    assert cosine.values == pytest.approx(np.subtract(cosines[1], cosines[0]), nan_ok=True)
     at_end = [
         [
-            result.arrays[f"correlation/{name}"][i, step == end].item()
+            result.arrays[f"correlation/{name}"][i, result.arrays["step"] == end].item()
             for i, end in enumerate(result.arrays["stage end"])
         ]
         for name in ("signature", "co-occurrence")
     ]
     assert predicted.values == pytest.approx(np.subtract(*at_end))
-    for s in (rises, larger, cosine, predicted):
-        assert s.reproduced == (min(s.values) > 0.0)
-    below = ((a + b) / 2).min(axis=-1) <= np.log(result.settings["model"]["d_vocab"]) / 2
-    assert np.isfinite(equal.values).tolist() == (below[3] & below[1]).tolist()
 
 
 def test_predictors_are_held_against_the_trained_embedding(theory, trained):
@@ -127,73 +143,65 @@ def test_the_share_of_interchangeable_words_and_their_cosines_are_told(theory):
 
 
 @pytest.fixture
-def book(tmp_path):
-    path = tmp_path / "book.txt"
-    path.write_text(" ".join(f"Word{i % 40} and" for i in range(600)) + ".\n")
+def proofs(tmp_path):
+    path = tmp_path / "proofs.txt"
+    lines = (" ".join(f"Word{(3 * i + j) % 40} and" for j in range(10)) + "." for i in range(80))
+    path.write_text("\n".join(lines) + "\n")
     return path
 
 
-def test_a_text_of_ones_own_takes_the_place_of_the_stories(book, monkeypatch):
-    monkeypatch.setitem(figure_7.SIZES, "small", replace(TINY, steps=2, warmup=1, saved=2))
-    result = figure_7.run("small", (0,), text=book)
-    told = result.settings["corpora"]["narrative"]
-    assert told == {
-        "file": "book.txt",
-        "sha256": hashlib.sha256(book.read_bytes()).hexdigest(),
-        "words": 1201,
-    }
-    assert np.isnan(result.statistics[-1].values).all()  # two steps do not end the first stage
+def test_files_take_the_place_of_the_generated_corpora(proofs, tmp_path, monkeypatch):
+    story = tmp_path / "story.txt"
+    story.write_text("\n\n".join(f"Once there was\na cat {i} and a dog {i % 7} ." * 2 for i in range(90)))
+    monkeypatch.setitem(figure_7.SIZES, "small", replace(TINY, epochs=1, saved=2))
+    result = figure_7.run("small", (0,), reasoning=proofs, narrative=story)
+    told = result.settings["corpora"]["reasoning"]
+    digest = hashlib.sha256(proofs.read_bytes()).hexdigest()
+    assert told == {"file": "proofs.txt", "sha256": digest, "documents": 80}
+    assert result.settings["corpora"]["narrative"]["documents"] == 90
+    assert str(tmp_path) not in json.dumps(result.settings)
+    assert result.settings["windows"]["narrative-train"] == pytest.approx(60, abs=3)
     figure = Figure()
     result.draw(figure)
     figure.draw_without_rendering()
-    data = mixture(60, 16, 90, Narrative.read(book))
-    assert data.d_vocab == 90  # the most frequent words
-    assert (data.groups == "narrative-train").sum() == 60  # of 70 passages of 17 words
-    assert len(data.token_groups["narrative"]) > 20
+    one = figure_7.run("small", (0,), reasoning=proofs)
+    assert one.settings["corpora"]["narrative"] == "story_corpus"
 
 
-def test_passages_are_spread_over_the_text():
-    text = Narrative("a", "b", tuple(f"w{i}" for i in range(100)))
-    assert text.passages(7, 3) == "".join(
-        " ".join(f"w{i}" for i in range(start, start + 7)) + "\n" for start in (0, 28, 63)
-    )
-    assert text.passages(7, 99).split() == [f"w{i}" for i in range(98)]
-
-
-def test_a_text_that_cannot_be_used_is_refused_before_any_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(figure_7, "mixture", None)
-    small, binary = tmp_path / "small.txt", tmp_path / "binary.txt"
+def test_a_file_that_cannot_be_used_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(figure_7, "generated", None)
+    small = tmp_path / "small.txt"
     small.write_text("once upon a time")
-    binary.write_bytes(b"a\0b")
-    for path, error, message in (
-        (small, ValueError, r"small.txt has 4 words, too few to train on: give a text of 1000 or more"),
-        (binary, ValueError, "is binary"),
-        (tmp_path / "none.txt", FileNotFoundError, "there is no file"),
-    ):
-        with pytest.raises(error, match=message):
-            figure_7.run("small", (0,), text=path)
+    for name in CORPORA:
+        with pytest.raises(ValueError, match=r"small.txt has 1 documents, separated by line breaks"):
+            figure_7.run("small", (0,), **{name: small})
+        with pytest.raises(FileNotFoundError, match="there is no file"):
+            figure_7.run("small", (0,), **{name: tmp_path / "none.txt"})
 
 
-def test_the_bias_at_a_level_is_interpolated():
-    narrative = np.array([[[4.0, 3.0, 2.0], [4.0, 3.9, 3.8]]])
-    reasoning = np.array([[[4.0, 2.0, 1.0], [4.0, 3.9, 3.8]]])
-    arrays = {
-        "loss/narrative": narrative,
-        "loss/reasoning": reasoning,
-        "bias": (narrative - reasoning) / reasoning,
-    }
-    found = figure_7.bias_at_level(arrays, 2.0)  # mean loss 4, 2.5, 1.5: half way from bias .5 to bias 1
-    assert found[0, 0] == pytest.approx(0.75)
-    assert np.isnan(found[0, 1])
-    np.testing.assert_allclose(figure_7.bias_at_level(arrays, 4.0), 0.0)
+def test_one_corpus_is_no_two(proofs, tmp_path, monkeypatch):
+    monkeypatch.setattr(figure_7, "generated", None)
+    (tmp_path / "same.txt").write_text(proofs.read_text())
+    with pytest.raises(ValueError, match="`narrative` has the same documents as `reasoning`"):
+        figure_7.run("small", (0,), reasoning=proofs, narrative=tmp_path / "same.txt")
 
 
-def test_the_drawing_has_six_panels(computed, tmp_path):
+def test_corpora_without_words_of_their_own_are_drawn(proofs, tmp_path, monkeypatch):
+    monkeypatch.setitem(figure_7.SIZES, "small", replace(TINY, epochs=1, saved=2))
+    (tmp_path / "alike.txt").write_text("\n".join(proofs.read_text().splitlines()[::-1]))
+    result = figure_7.run("small", (0,), reasoning=proofs, narrative=tmp_path / "alike.txt")
+    assert result.arrays["block ends"].tolist()[:2] == [0, 0]
+    figure = Figure()
+    result.draw(figure)
+    figure.draw_without_rendering()
+
+
+def test_the_drawing_has_eight_panels(computed, tmp_path):
     result, _ = computed
     figure = Figure()
     result.draw(figure)
-    assert [axes.get_title()[0] for axes in figure.axes[:6]] == list("abcdef")
-    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes[:5])
+    assert [axes.get_title()[0] for axes in figure.axes[:8]] == list("abcdefgh")
+    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes[:7])
     figure.savefig(tmp_path / "figure.png")
 
 

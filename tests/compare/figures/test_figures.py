@@ -12,6 +12,7 @@ from smallinit.compare.figures.parts import anchors as _anchors
 from smallinit.compare.figures.parts import embeddings as _embeddings
 from smallinit.compare.figures.result import FigureResult, Statistic
 from smallinit.theory import CompositeTask
+from smallinit.theory.base.arrays import off_diagonal
 
 TINY = {"keys": range(5, 9), "memory_anchors": (1, 2), "reasoning_anchors": (3, 4), "masked": ((3, 4),)}
 
@@ -165,6 +166,20 @@ def test_the_early_moment_is_before_the_late_one(when, monkeypatch):
     assert np.isfinite(one.off("late", both))
 
 
+def test_a_higher_closure_goes_up_to_the_last_moment_and_is_nearer():
+    task = CompositeTask(**TINY)
+    data, model = task.dataset(), figure_4.EmbMLP(task.d_vocab, 12, 12)
+    start = model.init(0.6, 0)
+    one = _embeddings.embeddings(model, data, start, 0.5, 40.0, {"early": 0.05}, "activation=5")
+    both, k = np.array([*task.memory_anchors, *task.reasoning_anchors]), one.place("early")
+    assert 0 < k < len(one.t) - 1
+    assert np.isfinite(one.higher[: k + 1]).all()
+    assert np.isnan(one.higher[k + 1 :]).all()
+    assert one.off("early", both, "higher") < 0.7 * one.off("early", both)
+    plain = _embeddings.embeddings(model, data, start, 0.5, 40.0, {"early": 0.05})
+    assert np.isnan(plain.off("early", both, "higher"))
+
+
 def test_embeddings_over_time():
     """Tokens move along an arc, in order, from a start without; theory turns one of them away at the third time."""
     angles = np.linspace(0.1, 1.2, 4)
@@ -239,9 +254,7 @@ def test_statistics_of_matrices():
     assert shares[0] == pytest.approx(1.0)
     assert abs(_anchors.rank_correlation(np.arange(5), places[:, 0])) == pytest.approx(1.0)
     fall = np.exp(-np.abs(np.subtract.outer(np.arange(5), np.arange(5))))
-    assert _anchors.rank_correlation(_anchors.distances(5), _anchors.off_diagonal(fall)) == pytest.approx(
-        -1.0
-    )
+    assert _anchors.rank_correlation(_anchors.distances(5), off_diagonal(fall)) == pytest.approx(-1.0)
 
 
 def test_the_ansatz_is_far_from_the_exact_law():

@@ -135,6 +135,12 @@ def test_the_mean_over_batches_parts_by_closure_blocks_and_sampling(model, data,
         ({"batch_size": 4}, {}, {}, "is of batches of 4 and the training of all rows"),
         ({"batch_size": 4}, {"batch_size": 5}, {}, "is of batches of 4 and the training of 5"),
         ({}, {}, {"optimizer": AdamW(1e-3)}, "was moved by AdamW, learning rate 0.001 and the theory by"),
+        (
+            {},
+            {},
+            {"optimizer": AdamW(3e-3, schedule=WarmupCosine(5, 60), weight_decay=0.2, decays={"W_E": 0.0})},
+            "with weight_decay 0.2 and 0.1: take the same",
+        ),
     ],
 )
 def test_a_theory_of_another_optimizer_or_other_batches_is_refused(
@@ -159,8 +165,9 @@ def test_table_and_figure(split, tmp_path):
     assert table[0].split()[3:7] == list(PARTS)
     assert float(table[1].split()[-1]) == pytest.approx(1, abs=0.1)
     assert "W_E at t = 60" in repr(parts)
-    first = parts.plot(tmp_path / "a.png").read_bytes()
-    assert first == parts.plot(tmp_path / "b.png").read_bytes()
+    for name in ("a.png", "b.png"):
+        parts.plot(tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     with pytest.raises(ValueError, match=r"`path` .* must end in one of"):
         parts.plot(tmp_path / "a.gif")
     with pytest.raises(ValueError, match="`name` 'W_F' has no parts here: choose one of W_E, W_in"):

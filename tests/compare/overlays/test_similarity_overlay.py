@@ -7,6 +7,7 @@ from smallinit.compare import plot_similarity, similarity_overlay, train
 from smallinit.compare.overlays.similarity_overlay import first_stage_end, frequent_tokens
 from smallinit.sim import integrate
 from smallinit.theory import (
+    Dataset,
     Decoder,
     EmbMLP,
     Lexicon,
@@ -216,3 +217,8 @@ def test_a_picture_is_written_whole_or_not_at_all(problem, tmp_path, monkeypatch
     assert path.read_bytes() == b"former"
     with pytest.raises(ValueError, match=r"must end in one of \.png, \.pdf, \.svg"):
         plot_similarity({"reasoning": [found]}, tmp_path / "a.jpg")
+
+
+def test_bigrams_keep_the_names_of_tokens():
+    data = Dataset([[0, 1], [1, 2]], [2, 0], 3, vocabulary=("a", "b", "c"))
+    assert bigrams(data).vocabulary == data.vocabulary

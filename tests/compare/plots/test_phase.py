@@ -69,9 +69,11 @@ def test_the_picture(swept, tmp_path):
     figure = plot_phases(broken, "init.gamma", "init.seed", tmp_path / "phase.png")
     assert (tmp_path / "phase.png").stat().st_size > 20_000
     assert len(figure.axes) == 9 if np.isfinite(escape_times(broken).sel(run="leading")).any() else 6
-    legends = [axis.get_legend() for axis in figure.axes if axis.get_visible()]
+    legends = [legend for axis in figure.axes if axis.get_visible() and (legend := axis.get_legend())]
     labels = [text.get_text() for legend in legends for text in legend.get_texts()]
     assert "failed or missing" in labels
+    assert figure.axes[0].get_xlabel().startswith(r"$\gamma$")
+    assert figure.axes[1].get_ylabel() == "share of seeds"
     plot_phases(broken, "init.gamma", "init.seed", tmp_path / "again.png")
     assert (tmp_path / "phase.png").read_bytes() == (tmp_path / "again.png").read_bytes()
 

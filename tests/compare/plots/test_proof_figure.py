@@ -1,5 +1,8 @@
 """The proof as a picture."""
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers import random_data, small_case
@@ -18,10 +21,10 @@ def panels():
 
 
 def test_equal_proofs_are_equal_files(panels, tmp_path):
-    a, b = (plot_proof(panels, "W_E", tmp_path / f"{name}.png", dpi=60).read_bytes() for name in "ab")
-    other = plot_proof(
-        panels | {"claimed": panels["derived"]}, "W_E", tmp_path / "c.png", dpi=60
-    ).read_bytes()
+    shown = {"a": panels, "b": panels, "c": panels | {"claimed": panels["derived"]}}
+    for name, some in shown.items():
+        plot_proof(some, "W_E", tmp_path / f"{name}.png", dpi=60)
+    a, b, other = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
     assert a == b != other
 
 
@@ -65,3 +68,10 @@ def test_what_cannot_be_drawn_is_refused(panels, tmp_path):
     with pytest.raises(ValueError, match="at most 7"):
         plot_proof(many, "W_E", path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_docs_picture_takes_the_equations_without_their_premises():
+    script = runpy.run_path(str(Path(__file__).parents[3] / "docs" / "measure_proof.py"))
+    equations = script["stated"]()
+    assert set(equations) == set(script["STATED"].values())
+    assert all(equation.startswith("dW_E = ") for equation in equations.values())

@@ -7,6 +7,7 @@ from smallinit.compare.report.blocks import (
     CodeBlock,
     EquationBlock,
     LetterBlock,
+    LinkBlock,
     NoteBlock,
     PageBlock,
     PictureBlock,
@@ -28,6 +29,7 @@ BLOCKS = {
     "note": NoteBlock(BAD, soft=True),
     "equations": EquationBlock(BAD, BAD, BAD, BAD),
     "letters": LetterBlock(),
+    "link": LinkBlock(BAD, BAD),
     "reproduce": ReproduceBlock(BAD, BAD, BAD, BAD, BAD),
 }
 

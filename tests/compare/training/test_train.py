@@ -139,9 +139,9 @@ def test_float32_warns_of_denormals(model, data, start):
 
 def test_progress_bar_is_shown_on_request(model, data, start, capsys):
     train(model, data, start, steps=2)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
     train(model, data, start, steps=2, progress=True)
-    assert "training" in capsys.readouterr().out
+    assert "training: 2 steps" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """First escapes against closed forms and against training in numpy."""
 
+from itertools import count
 from math import inf, isnan, log
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from helpers import MODELS, data_for, random_weights
 
 from smallinit.sim import GD, AdamW, Linear, Momentum, SignGD, Spectral
+from smallinit.sim.forecast import escape
 from smallinit.sim.forecast.escape import PART, predict_escape
 from smallinit.theory import CompositeTask, Dataset, EmbedUnembed, EmbMLP
 
@@ -99,6 +101,26 @@ def test_decay_moves_the_escape_as_it_does_training():
     assert predict_escape(MODEL, TASK, start, GD(0.1, weight_decay=0.005)).steps == pytest.approx(
         wanted - 0.5, rel=0.02
     )
+
+
+@pytest.mark.parametrize("optimizer", [None, AdamW(2e-3)])
+def test_a_machine_that_is_busy_changes_nothing(optimizer, monkeypatch):
+    start, hours = MODEL.init(1.1, 0), count(0.0, 3600.0)
+    wanted = predict_escape(MODEL, TASK, start, optimizer)
+    monkeypatch.setattr("smallinit.sim.ode.record.time.perf_counter", lambda: next(hours))
+    found = predict_escape(MODEL, TASK, start, optimizer)
+    assert (found.t, found.holds, found.fallen) == (wanted.t, wanted.holds, wanted.fallen)
+    assert wanted.t < inf
+
+
+@pytest.mark.parametrize("optimizer", [None, AdamW(2e-3), SignGD(1e-5)])
+def test_what_was_not_looked_at_is_said(optimizer, monkeypatch):
+    monkeypatch.setattr(escape, "WORK", 0.0)
+    monkeypatch.setattr(escape, "FEWEST_LOOKED", 5)
+    found = predict_escape(MODEL, TASK, MODEL.init(1.1, 0), optimizer)
+    assert found.t == inf > found.t1 > 0.0
+    end = "t = " if optimizer is None else "step 5."
+    assert next(found.sentences()).startswith(f"The start is not left up to {end}")
 
 
 def test_decay_that_wins_is_known_before_anything_is_integrated():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smallinit.theory.base.arrays import cosine_matrix
+from smallinit.theory.base.arrays import cosine_matrix, off_diagonal
 
 
 def test_cosines_of_rows_and_of_batches_of_them():
@@ -15,3 +15,9 @@ def test_cosines_of_rows_and_of_batches_of_them():
 
 def test_the_cosine_of_a_zero_row_is_zero():
     np.testing.assert_array_equal(cosine_matrix(np.array([[0.0, 0.0], [0.0, 2.0]])), [[0.0, 0.0], [0.0, 1.0]])
+
+
+def test_off_diagonal_reads_each_pair_once():
+    matrix = np.array([[9, 1, 2], [1, 9, 3], [2, 3, 9]])
+    assert off_diagonal(matrix).tolist() == [1, 2, 3]
+    assert off_diagonal(np.stack([matrix, 2 * matrix])).tolist() == [[1, 2, 3], [2, 4, 6]]

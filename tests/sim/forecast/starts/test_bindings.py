@@ -148,7 +148,7 @@ RATES = {  # optimizer and steps -> the rate to change to, within these
 
 @pytest.mark.parametrize("case", RATES)
 def test_a_rate_that_no_start_can_make_up_for_is_named(case, monkeypatch):
-    monkeypatch.setattr(escape, "SECONDS", 4.0)  # of looking for what is too far
+    monkeypatch.setattr(escape, "WORK", 2e7)  # spent on what is too far
     optimizer, steps, (low, high) = RATES[case]
     found = scales(MLP, MLP.init(0.8, 0), DATA, optimizer, steps)
     assert found.binds == "learning_rate", found.verdict

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..base.arrays import matching
-from ..base.errors import FieldError
-from ..base.validate import name_of
+from ...base.arrays import matching
+from ...base.errors import FieldError
+from ...base.validate import name_of
 
 
 def clean_groups(value: Any, held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.str_]:

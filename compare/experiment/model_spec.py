@@ -1,0 +1,121 @@
+"""The network of an experiment, whose keys depend on its kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from ...theory.base.errors import FieldError
+from ...theory.base.names import ACTIVATIONS, BAD_ACTIVATIONS, LOSSES, MODELS
+from .sections import Section, alternatives
+from .values import (
+    POSITION_NAMES,
+    Activation,
+    Loss,
+    ModelName,
+    Norm,
+    NormKind,
+    Places,
+    Predict,
+    Size,
+)
+
+OWN_DEFAULTS: dict[str, dict[str, Any]] = {  # of keys that mean something else to another model
+    "OneLayerTransformer": {"positions": False},
+    "AttentionOnly": {"n_layers": 1},
+    "Decoder": {"n_layers": 2, "positions": "learned"},
+}
+COMMON_KEYS = ("name", "loss", "d_vocab")  # of all models
+
+
+class ModelSpec(Section):
+    """The network; each model takes some of the keys, and the others are refused."""
+
+    name: ModelName = Field(default="EmbMLP", description=f"{alternatives(list(MODELS))}.")
+    d_model: Size = Field(default=200, description="Embedding width.")
+    d_mlp: Size = Field(default=400, description="Hidden width.")
+    d_head: Size = Field(default=64, description="Width of keys, queries and values.")
+    n_layers: int | None = Field(
+        default=None, ge=1, le=64, description="Layers; 1 for AttentionOnly and 2 for Decoder if absent."
+    )
+    n_heads: int = Field(default=1, ge=1, le=256, description="Heads of each layer (Decoder).")
+    unembed: bool = Field(default=True, description="Read logits through W_U (OneLayerTransformer).")
+    positions: Places | None = Field(
+        default=None,
+        description="Whether there is a positional embedding (OneLayerTransformer; not if absent), or learned, rotary "
+        "or none (Decoder; learned if absent).",
+    )
+    norm: Norm = Field(
+        default="pre", description="Where the stream is normalised: pre, post or none (Decoder)."
+    )
+    norm_kind: NormKind = Field(default="layer", description="LayerNorm or RMSNorm: layer or rms (Decoder).")
+    norm_eps: float = Field(
+        default=1e-5, ge=0, description="What a norm adds to the mean square of a row (Decoder)."
+    )
+    gains: bool = Field(default=True, description="Whether norms have gains, which start at 1 (Decoder).")
+    biases: bool = Field(
+        default=False, description="Whether there are b_in, b_out, b_U, and shifts beside gains (Decoder)."
+    )
+    tied: bool = Field(default=False, description="Whether logits are read through W_E^T (Decoder).")
+    predict: Predict = Field(
+        default="last", description="Label at the last position, or next token at all (Decoder)."
+    )
+    padding: int | None = Field(
+        default=None, ge=0, description="Token that is none; there is none if absent (Decoder)."
+    )
+    activation: Activation = Field(
+        default="tanh", description=f"One of {', '.join(ACTIVATIONS)}; for Decoder also relu."
+    )
+    loss: Loss | None = Field(default=None, description=f"{alternatives(LOSSES)}; the model's own if absent.")
+    d_vocab: Size | None = Field(
+        default=None, description="Vocabulary size; as large as the data need if absent."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_defaults(cls, values: Any) -> Any:
+        """What the model takes where nothing is said, so that it is written with the rest."""
+        if not isinstance(values, dict):
+            return values
+        name = values.get("name", cls.model_fields["name"].default)
+        return OWN_DEFAULTS.get(name if isinstance(name, str) else "", {}) | values
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys that the model has."""
+        return (*COMMON_KEYS, *MODELS[self.name])
+
+    @model_validator(mode="after")
+    def _own_keys(self) -> ModelSpec:
+        for key in type(self).model_fields:
+            if key in self.model_fields_set and key not in self.keys:
+                has = ", ".join(key for key in self.keys if key != "name")
+                raise FieldError(f"model.{key}", f"is no key of {self.name}, which takes {has}; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _own_values(self) -> ModelSpec:
+        """Refuse values that another model takes."""
+        decoder = self.name == "Decoder"
+        if self.activation in BAD_ACTIVATIONS and not (decoder and self.activation == "relu"):
+            raise FieldError(
+                "model.activation",
+                f"{self.activation!r} breaks Assumption 1 (s twice differentiable, s(0) = 0, s'(0) = 1); "
+                "use a smooth activation such as 'tanh' or 'gelu'",
+            )
+        if self.positions is not None and isinstance(self.positions, bool) is decoder:
+            known = alternatives(POSITION_NAMES if decoder else ("true", "false"))
+            raise FieldError("model.positions", f"of {self.name} must be {known}, got {self.positions!r}")
+        return self
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of the model's class, but for the sizes of the data."""
+        given = self.model_dump(exclude_none=True)
+        absent = {key: None for key in ("norm", "positions") if given.get(key) == "none"}
+        return given | absent
+
+    @model_serializer(mode="wrap")
+    def _without_others(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if key in self.keys}

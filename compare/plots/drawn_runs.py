@@ -1,0 +1,76 @@
+"""What a panel is given: theories and trainings, told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.errors import FieldError
+from .drawable import DrawableOverlay
+
+LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+
+Run = Trajectory | DrawableOverlay
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What a panel draws: theories as lines, trainings as hollow markers, or as lines where they are alone."""
+
+    theories: tuple[Trajectory, ...]
+    trainings: tuple[Trajectory, ...]
+
+    @classmethod
+    def of(cls, given: Sequence[Run | Sequence[Run]]) -> Runs:
+        """Sort trajectories and the sides of overlays, each once.
+
+        Raises
+        ------
+        FieldError
+            If there are none, too many, or something else is among them.
+        """
+        found: list[Trajectory] = []
+        for run in _flat(given):
+            sides = [run] if isinstance(run, Trajectory) else [run.theory, run.training]
+            found += [side for side in sides if not any(side is other for other in found)]
+        theories = tuple(run for run in found if run.kind == "theory")
+        trainings = tuple(run for run in found if run.kind == "training")
+        most = max(len(theories), len(trainings))
+        if not found or most > len(LINES):
+            raise FieldError("runs", f"must be 1 to {len(LINES)} trajectories or overlays, got {most}.")
+        return cls(theories, trainings)
+
+    @property
+    def all(self) -> tuple[Trajectory, ...]:
+        """Theories, then trainings."""
+        return (*self.theories, *self.trainings)
+
+    @property
+    def reference(self) -> Trajectory:
+        """Whose values the limits and the labels follow: a training if there is one."""
+        return (*self.trainings, *self.theories)[0]
+
+    def shared(self, names: Iterable[str]) -> list[str]:
+        """Those names that all runs have."""
+        known = [set(run.observable_names) for run in self.all]
+        return [name for name in names if all(name in names_of for names_of in known)]
+
+
+def _flat(given: Sequence[Run | Sequence[Run]]) -> list[Run]:
+    flat: list[Any] = []
+    for item in given:
+        flat += list(item) if isinstance(item, list | tuple) else [item]
+    for item in flat:
+        if not isinstance(item, Trajectory) and not hasattr(item, "training"):
+            raise FieldError(
+                "runs",
+                f"must be trajectories or overlays, got {type(item).__name__}: give those of `integrate`, `train`.",
+            )
+    return flat
+
+
+def several(overlays: DrawableOverlay | Sequence[DrawableOverlay]) -> tuple[DrawableOverlay, ...]:
+    """One overlay or several as several."""
+    return tuple(overlays) if isinstance(overlays, Sequence) else (overlays,)

@@ -1,0 +1,1 @@
+"""What panels are made of: colours, words, labels and notes."""

@@ -1,0 +1,98 @@
+"""Why a theory and a training part, drawn: the sizes of the parts over flow time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .drawable import DrawableParts
+from .literal import literal
+from .marks.axis_words import FLOW_TIME, weight_words
+from .marks.palette import GREY, OTHERS
+from .saving import WIDTH, ShownFigure, axes_of, figure_on, figure_path, save_figure
+
+
+def plot_part_sizes(split: DrawableParts, name: str, ax: Axes | None = None) -> Axes:
+    """Draw the sizes of the parts of one distance, what they leave, and the distance, relative to training.
+
+    Parameters
+    ----------
+    split : Decomposition
+        What ``overlay(..., decompose=True)`` found.
+    name : str
+        A weight or a loss, such as "W_E" or "loss".
+    ax : Axes, optional
+        Where to draw; pyplot's current axes if absent.
+
+    Returns
+    -------
+    Axes
+        Sizes over flow time = learning rate x step, logarithmic.
+    """
+    ax = axes_of(ax)
+    t, whole = split.t, split.distance(name) / np.where(split.scale[name] > 0, split.scale[name], np.inf)
+    ax.plot(t, np.where(whole > 0, whole, np.nan), color=GREY, lw=2.4, alpha=0.5, label="theory to training")
+    for part, colour in zip(split.parts, OTHERS, strict=False):
+        size = split.size(part, name)
+        if size.any():
+            ax.plot(t, np.where(size > 0, size, np.nan), color=colour, label=part)
+    left = split.remainder(name) * whole
+    ax.plot(t, np.where(left > 0, left, np.nan), color=GREY, ls=(0, (1, 1)), label="not explained")
+    what = literal(name) if name.partition("/")[0] == "loss" else rf"$\Delta$ {weight_words(name)}"
+    ax.set(yscale="log", xlabel=FLOW_TIME, ylabel=f"relative to {what} of training")
+    return ax
+
+
+def plot_parts(
+    split: DrawableParts,
+    path: str | Path | None = None,
+    names: Sequence[str] = ("loss",),
+    dpi: int = 200,
+    axes: Sequence[Axes] | None = None,
+) -> Figure:
+    """Draw the sizes of the parts of a decomposition over flow time, one panel per name.
+
+    Parameters
+    ----------
+    split : Decomposition
+        What `decompose` found.
+    path : path, optional
+        File to write, .png, .pdf or .svg; replaced if there.
+    names : sequence of str
+        Weights and losses, such as "W_E" and "loss".
+    dpi : int
+        Dots per inch of a .png.
+    axes : sequence of Axes, optional
+        Where to draw, one for each name; a figure of its own if absent.
+
+    Returns
+    -------
+    Figure
+        The figure drawn on.
+
+    Raises
+    ------
+    ValueError
+        If the path cannot be a figure's, or there are not as many axes as names.
+    """
+    target = None if path is None else figure_path(path)
+
+    def draw(panels: Sequence[Axes]) -> None:
+        for ax, name in zip(panels, names, strict=True):
+            plot_part_sizes(split, name, ax)
+
+    def whole() -> Figure:
+        figure = ShownFigure(figsize=(WIDTH, 2.6), layout="constrained")
+        draw(figure.subplots(1, len(names), squeeze=False)[0])
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+        return figure
+
+    figure = figure_on(axes, [len(names)], draw, whole)
+    if target is not None:
+        save_figure(figure, target, dpi, {"Title": "smallinit decomposition"})
+    return figure

@@ -1,0 +1,1 @@
+"""Networks that are decoders, but for what a closure drops."""

@@ -1,0 +1,1 @@
+"""What a data set is made from and shown as: columns, tables and frames."""
