@@ -109,7 +109,7 @@ class DecoderPass:
 class DecoderNetwork(Network):
     """Decoder-only transformer with causal attention: the twin of `smallinit.theory.Decoder`."""
 
-    passes: type[DecoderPass] = DecoderPass
+    _passes: type[DecoderPass] = DecoderPass
     activation: Function
     cosines: Tensor
     sines: Tensor
@@ -126,7 +126,7 @@ class DecoderNetwork(Network):
 
     def forward(self, sequences: Tensor) -> Tensor:
         """Return N(x) W_U + b_U, at the last positions (n, d_vocab) or at all but padding (n_all, d_vocab)."""
-        model, run = self.model, self.passes(self, sequences)
+        model, run = self.model, self._passes(self, sequences)
         x, final = run.embedded(), model.n_layers - 1
         for l in range(model.n_layers):
             x = run.block(l, x, last=l == final and not model.per_position)
@@ -137,7 +137,7 @@ class DecoderNetwork(Network):
     @torch.no_grad()
     def patterns(self, sequences: Tensor) -> list[np.ndarray]:
         """Attention weights of every block on sequences (n, T) without padding, each (n, n_heads, T, T)."""
-        run, found = self.passes(self, sequences), []
+        run, found = self._passes(self, sequences), []
         x = run.embedded()
         for l in range(self.model.n_layers):
             found.append(run.pattern(l, x).cpu().numpy())

@@ -89,7 +89,7 @@ class ClosureDecoderNetwork(DecoderNetwork):
     ) -> None:
         super().__init__(model, start, dtype)
         kept = model.kept
-        self.passes = DecoderPass if kept.attention == EXACT else AveragePass
+        self._passes = DecoderPass if kept.attention == EXACT else AveragePass
         x = sp.MatrixSymbol("x", *sp.symbols("rows d_mlp", integer=True))
         polynomial = truncated(apply(model.activation, x), kept.truncation)
         self.activation = lambda entries: evaluate(polynomial, {x.name: entries}, {})
