@@ -21,6 +21,7 @@ from _marked import fill
 
 from smallinit.compare import train
 from smallinit.sim import GD, AdamW, Trajectory, integrate
+from smallinit.sim.forecast.starts.start_scales import matched_exponent
 from smallinit.theory import CompositeTask, Decoder, derive
 from smallinit.theory.base.crossings import first_crossing
 
@@ -48,11 +49,6 @@ LEVEL = 2.0  # nats: a group is learnt when its loss has fallen below; labels al
 Row = dict[str, float | int | str | None]
 
 
-def here(gamma: float) -> float:
-    """The exponent that gives this width the std x sqrt(width) of gamma at the group's."""
-    return 0.5 + (gamma - 0.5) * math.log(THEIRS) / math.log(WIDTH)
-
-
 def model(norm: str) -> Decoder:
     """Two layers of two heads."""
     return Decoder(DATA.d_vocab, WIDTH, WIDTH // 2, WIDTH, 3, n_heads=2, **NORMS[norm])
@@ -75,7 +71,7 @@ def reading(path: Trajectory, saves: np.ndarray) -> Row:
 def cell(rule: str, norm: str, decay: float, gamma: float, seed: int) -> Row:
     """One start, trained, and predicted by the softmax closure moved by the same optimizer."""
     network, steps = model(norm), STEPS[rule]
-    start = network.init(here(gamma), seed, convention="d_model")
+    start = network.init(matched_exponent(gamma, THEIRS, WIDTH), seed, convention="d_model")
     saves = np.unique(np.linspace(0, steps, 101).astype(int))
     how = {"optimizer": RULES[rule](decay), "steps": steps, "save_at": saves, "throw": False}
     trained = train(network, DATA, start, **how)
@@ -116,7 +112,7 @@ WINDOWS = {
 def windows(seed: int) -> Iterator[Row]:
     """Gradient descent from usual weights, with decay before reasoning is learnt, after it, always or never."""
     network, rule, steps = model("LayerNorm, eps 1e-5"), RULES["GD"], STEPS["GD"]
-    start, saves = network.init(here(0.5), seed, convention="d_model"), np.arange(0, steps + 1, 10)
+    start, saves = network.init(0.5, seed, convention="d_model"), np.arange(0, steps + 1, 10)
     plain = train(network, DATA, start, optimizer=rule(0.0), steps=steps, save_at=saves, throw=False)
     onset = int(saves[np.argmax(plain["loss/reasoning-train"] < LEVEL)])
     for when, decays in WINDOWS.items():

@@ -24,7 +24,7 @@ from ...theory.flows.flow import Flow, derive
 from ...theory.flows.powers import leading_order
 from ...theory.models.model import Model
 from ..compile.companions import largest_curvature
-from ..compile.compiler import evaluate_flow
+from ..compile.compiler import compile_flow, evaluate_flow
 from ..compile.logits import logits
 from ..integration.integrate import integrate
 from ..ode.events import Event
@@ -37,8 +37,12 @@ from .fall import Fall
 CLOSURE = "softmax"  # linearised network, whole loss: right up to the escape and a little beyond
 PART = 0.05  # of the training loss at the start: once it is gone, the start is left
 RTOL = 1e-5  # of integrations
-FEWEST_LOOKED, MOST_COUNTED = 1000, 100_000  # steps looked for, of an optimizer or of an integrator
-WORK = 5e8  # of weights moved by a step, in between: a limit that no clock and no busy machine changes
+FEWEST_LOOKED, MOST_COUNTED = 2, 100_000  # steps looked for, of an optimizer or of an integrator
+WORK = 4e9  # numbers that right-hand sides write in between, 15 s or so: no clock and no busy machine changes that
+CALLS = (
+    13,
+    2,
+)  # right-hand sides in a step of an integrator of high order, of an optimizer; with one for the loss
 MOST_TIMES = 1e9  # looked for, over the time scale of the start
 HOLDS = 0.1  # relative gap of gradients up to which a closure holds
 LOOKS, AN_ESCAPE = 2, 4  # escapes up to which that is looked for, and how often between two
@@ -141,8 +145,7 @@ def predict_escape(
     -------
     Escape
         Infinite times where the start is not left within what was looked at, `t1` and `steps1`: 1e9 time scales of the
-        start, and 5e8 moves of a weight by a step, but at least 1000 and at most 100,000 steps. How long that takes
-        changes nothing.
+        start, and as many steps, 2 to 100,000, as write 4e9 numbers (15 s or so). How long that takes changes nothing.
 
     Raises
     ------
@@ -216,7 +219,7 @@ def _until_escaped(flow: Flow, data: Dataset, start: Any, optimizer: Optimizer |
     )
     event = Event(lambda t, weights: fall(weights) - PART * whole, terminal=True, name="escape")
     options: dict[str, Any] = {"events": event, "throw": False}
-    most = _steps_looked(start)
+    most = _steps_looked(flow, data, start, CALLS[optimizer is not None])
     if optimizer is not None:
         moving = _without_end(optimizer)
         return integrate(flow, data, start, steps=most, optimizer=moving, save_at=[0, most], **options)
@@ -224,9 +227,10 @@ def _until_escaped(flow: Flow, data: Dataset, start: Any, optimizer: Optimizer |
     return integrate(flow, data, start, t1=t1, save_at=[0.0, t1], rtol=RTOL, max_steps=most, **options)
 
 
-def _steps_looked(start: Mapping[str, np.ndarray]) -> int:
-    """How many steps are taken at most from a start."""
-    return int(np.clip(WORK // sum(w.size for w in start.values()), FEWEST_LOOKED, MOST_COUNTED))
+def _steps_looked(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], calls: int) -> int:
+    """How many steps of so many calls are taken at most: a call costs what it writes, weights and intermediates."""
+    problem = compile_flow(flow, data, start)
+    return int(np.clip(WORK // (calls * (problem.n + problem.work.size)), FEWEST_LOOKED, MOST_COUNTED))
 
 
 def _axis(path: Trajectory) -> np.ndarray:
@@ -258,7 +262,7 @@ def _onwards(flow: Flow, data: Dataset, start: Any, optimizer: Optimizer | None,
     points = LOOKS * AN_ESCAPE + 1
     options: dict[str, Any] = {"throw": False}
     if optimizer is None:
-        options |= {"rtol": RTOL, "max_steps": _steps_looked(start)}
+        options |= {"rtol": RTOL, "max_steps": _steps_looked(flow, data, start, CALLS[0])}
         return integrate(flow, data, start, t1=LOOKS * at, save_at=points, **options)
     saves = np.unique(np.linspace(0, max(int(LOOKS * at), 1), points).astype(int))
     return integrate(

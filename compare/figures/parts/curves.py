@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from math import log, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from ....sim.forecast.starts.start_scales import matched_exponent
 from ....sim.optimizers.optimizer import AdamW
 from ....sim.optimizers.schedule import WarmupCosine
 from ....sim.trajectory.trajectory import Trajectory
@@ -85,7 +86,7 @@ class Regime:
 
     def exponent(self, gamma: float) -> float:
         """Exponent at which std x sqrt(d_model) is what `gamma` makes of it at the width of the exponents."""
-        return 0.5 - (0.5 - gamma) * log(self.width_of_gamma) / log(self.d_model)
+        return matched_exponent(gamma, self.width_of_gamma, self.d_model)
 
     def task(self, seed: int) -> CompositeTask:
         """Return the composite task; two ordered pairs of reasoning anchors, as the paper's, are held out."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ....sim.forecast.starts.scale_rows import GPT2_WIDTH
-from ....sim.forecast.starts.start_scales import exponent
+from ....sim.forecast.starts.start_scales import matched_exponent
 from ....sim.trajectory.trajectory import Trajectory
 from ....theory.base.arrays import cosine_matrix, off_diagonal
 from ....theory.data.dataset import Dataset
@@ -78,7 +78,7 @@ class TextTraining:
 
     def exponent(self, gamma: float) -> float:
         """Exponent at this width that keeps std x sqrt(width) of `gamma` at GPT-2's."""
-        return exponent(GPT2_WIDTH ** (0.5 - gamma), self.d_model)
+        return matched_exponent(gamma, GPT2_WIDTH, self.d_model)
 
     def start(self, data: Dataset, gamma: float, seed: int) -> dict[str, np.ndarray]:
         """Initial weights, scaled as `gamma` scales GPT-2's."""

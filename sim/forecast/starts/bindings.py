@@ -205,6 +205,8 @@ def too_slow(start: StartScales) -> Iterator[Binding]:
     e, steps, o = start.escape, start.steps, start.optimizer
     if e is None or o is None or steps is None or (start.free is not None and start.free.t < e.t / DELAY):
         return
+    if e.steps == inf and e.steps1 < steps and not isfinite(start.due):
+        return  # nothing was seen of the rest of the run
     ratio = e.steps / steps
     needed = f"beyond {e.steps1:.3g}" if e.steps == inf else f"at {e.steps:.3g}"
     reason = f"the first escape is {needed} steps and there are {steps}"

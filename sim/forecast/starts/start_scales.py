@@ -81,6 +81,11 @@ def exponent(gain: float, width: float) -> float:
     return 0.5 - log(gain) / log(width) if gain > 0.0 and width > 1.0 else inf
 
 
+def matched_exponent(gamma: float, width: float, to: float) -> float:
+    """Gamma for which weights of another width have the std x sqrt(width) that `gamma` gives at `width`."""
+    return exponent(width ** (0.5 - gamma), to)
+
+
 def rms(values: Any) -> float:
     """Root mean square."""
     return float(np.sqrt(np.mean(np.square(values)))) if np.size(values) else 0.0

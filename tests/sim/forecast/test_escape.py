@@ -10,7 +10,7 @@ from helpers import MODELS, data_for, random_weights
 from smallinit.sim import GD, AdamW, Linear, Momentum, SignGD, Spectral
 from smallinit.sim.forecast import escape
 from smallinit.sim.forecast.escape import PART, predict_escape
-from smallinit.theory import CompositeTask, Dataset, EmbedUnembed, EmbMLP
+from smallinit.theory import CompositeTask, Dataset, Decoder, EmbedUnembed, EmbMLP, derive
 
 TASK = CompositeTask(range(5, 9), (3, 4), (1, 2), masked=((1, 2),)).dataset()
 MODEL = EmbMLP(13, 20, 20)
@@ -179,3 +179,13 @@ def test_every_optimizer_has_a_clock(optimizer):
     found = predict_escape(MODEL, TASK, MODEL.init(0.8, 0), optimizer)
     assert 0.0 < found.steps < inf
     assert found.t == pytest.approx(found.steps * optimizer.learning_rate)
+
+
+def test_more_data_are_looked_at_for_fewer_steps():
+    """A right-hand side of a decoder costs by its rows, not by its weights."""
+    model, rng = Decoder(12, 8, 4, 8, 4), np.random.default_rng(0)
+    few, many = (Dataset(rng.integers(0, 12, (n, 4)), rng.integers(0, 12, n), 12) for n in (2000, 20_000))
+    start, flow = model.init(0.8, 0), derive(model, "softmax")
+    looked = [escape._steps_looked(flow, data, start, 12) for data in (few, many)]
+    assert escape.FEWEST_LOOKED < looked[1] < looked[0] / 4
+    assert looked[0] == pytest.approx(escape._steps_looked(flow, few, start, 1) / 12, rel=0.1)

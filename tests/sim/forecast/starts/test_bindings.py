@@ -158,6 +158,15 @@ def test_a_rate_that_no_start_can_make_up_for_is_named(case, monkeypatch):
     assert better.binds != "learning_rate", better.verdict
 
 
+def test_a_run_of_which_little_could_be_looked_at_is_not_blamed(monkeypatch):
+    monkeypatch.setattr(escape, "WORK", 0.0)
+    found = scales(MLP, MLP.init(0.8, 0), DATA, AdamW(1e-3, weight_decay=0.0), 600)
+    assert found.escape.t == np.inf
+    assert found.escape.steps1 < 600
+    assert not found.binds, found.verdict
+    assert "not left up to step 2" in str(found)
+
+
 def test_the_curvature_is_that_of_the_loss():
     start = MLP.init(0.8, 0)
     flow = derive(MLP, "exact")

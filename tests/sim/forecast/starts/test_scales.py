@@ -12,7 +12,7 @@ from hand_decoder import HandDecoder
 from helpers import MODELS, TRAVELS, data_for, random_data, random_weights
 
 from smallinit.sim import GD, AdamW, Scales, scales
-from smallinit.sim.forecast.starts.start_scales import exponent
+from smallinit.sim.forecast.starts.start_scales import exponent, matched_exponent
 from smallinit.theory import AttentionOnly, Decoder, EmbMLP, derive
 
 DATA, MODEL = random_data(), EmbMLP(7, 5, 6)
@@ -164,3 +164,9 @@ def test_the_page_holds_what_was_measured():
         assert f"| {row['optimizer']} | {row['gamma']} | " in page
         assert f" | {low:.3f} .. {high:.3f} | {row['first group right']} |" in page
         assert 0.88 < low <= high < 1.0 if row["gamma"] == 0.5 else 0.988 <= low <= high < 1.0
+
+
+@pytest.mark.parametrize(("gamma", "width", "to"), [(0.8, 768, 64), (0.3, 400, 32), (0.5, 200, 64)])
+def test_a_matched_exponent_keeps_std_times_root_width(gamma, width, to):
+    found = matched_exponent(gamma, width, to)
+    assert to ** (0.5 - found) == pytest.approx(width ** (0.5 - gamma), rel=1e-12)
