@@ -8,12 +8,14 @@ from math import inf
 import sympy as sp
 
 from ..algebra.matrices import product, total
-from ..algebra.nodes import Matrix, matrix_symbols
-from ..algebra.rebuild import Substitution, distribute
+from ..algebra.nodes import Matrix, RowNorm, matrix_symbols
+from ..algebra.norms import written_out
+from ..algebra.rebuild import Rebuild, Substitution, distribute
 from ..algebra.scale.cost import ExpansionCost
 from ..algebra.scale.counting import Count, Parts, lowest, members, raised, union, with_dropped
 from ..algebra.scale.expansion import expand
 from ..algebra.terms import CountSymbols, CountTerms
+from ..algebra.traversal import rule
 from ..models.model import Model
 from .closure import EXACT, Closure
 from .powers import (
@@ -99,7 +101,20 @@ def _powers(closure: Closure, model: Model) -> Iterator[int]:
 def _gap(closure: Closure, model: Model, power: int) -> Matrix:
     """Dropped part of the loss at one power, multiplied out to see whether it cancels; a long one is taken not to."""
     gap = _difference(closure, model, power)
-    return gap if closure.cut or CountTerms()(gap) > MOST_TERMS else distribute(gap)
+    if closure.cut or CountTerms()(gap) > MOST_TERMS:
+        return gap
+    whole = distribute(gap)
+    return zero if isinstance(zero := distribute(_PlainNorms()(whole)), sp.ZeroMatrix) else whole
+
+
+class _PlainNorms(Rebuild):
+    """Writes normalisations out, which series hold both ways."""
+
+    purpose = "writing norms out"
+
+    @rule(RowNorm)
+    def norm(self, node: RowNorm) -> Matrix:
+        return written_out(node.of(self(node.args[0])))
 
 
 def _difference(closure: Closure, model: Model, power: int) -> Matrix:

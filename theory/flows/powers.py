@@ -204,11 +204,11 @@ def last_start(model: Model, linear: bool = False) -> int:
 
 
 @kept_by_content(64)
-def first_terms(model: Model, linear: bool = False) -> Series:
+def first_terms(model: Model, linear: bool = False, multiplied: bool = True) -> Series:
     """The first terms of the logits that hold each weight, by power.
 
     Those of the loss are what it makes of them to first order: a product of two terms of the logits, one of which
-    holds a weight, is of a higher power than that one.
+    holds a weight, is of a higher power than that one. Short ones are multiplied out, if `multiplied`.
     """
     starts, late, series = start_powers(model, linear), _late_starts(model, linear), Series()
     for power in sorted(set(starts.values())):
@@ -219,7 +219,7 @@ def first_terms(model: Model, linear: bool = False) -> Series:
             found = _selected(model, linear, power)
         if found is not None:
             few = CountTerms()(found) <= SHORT and not nodes_within(found, RowNorm)
-            series[power] = distribute(found) if few else found
+            series[power] = distribute(found) if few and multiplied else found
     return series
 
 

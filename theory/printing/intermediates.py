@@ -6,13 +6,15 @@ name      what
 ``S``     scores: what a softmax over places is taken of
 ``A``     attention: that softmax against its base measure, or its series
 ``u``     residual stream: a sum that other weights act on
+``v``     normalised rows: a sum over the root of its mean square
 ``z``     pre-activations: what an activation is applied to
 ``h``     hidden layer: the activation's value, or its polynomial
 ``f``     logits
 ``p``     probabilities: softmax of the logits
 ``m``     margins: labels times logits
 ``R``     what is left to learn: minus the gradient of the loss by the logits, omega (Y - p) for instance
-``R_v``   the same carried back to the intermediate v
+``R_u``   the same carried back to the intermediate u
+``B``     what else stands twice or more (`repeated`)
 ========  =====================================================================================================
 
 Several of one kind are numbered in the order of the computation.

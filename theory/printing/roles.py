@@ -9,7 +9,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ..algebra.matrices import split, transpose
-from ..algebra.nodes import Matrix, MatrixFunction, RowSoftmax, matrix_symbols
+from ..algebra.nodes import Matrix, MatrixFunction, RowNorm, RowSoftmax, matrix_symbols
 from ..algebra.traversal import LEAVES, Traversal, parts, rule
 
 
@@ -61,6 +61,10 @@ class _Roles(Traversal):
         self.argument(node.args[0], "S")
         self.found.setdefault(node, "A")
 
+    @rule(RowNorm)
+    def norm(self, node: RowNorm) -> None:
+        self.found.setdefault(node, "v")
+
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> None:
         self.argument(node.expr, "z")
@@ -73,7 +77,7 @@ class _Roles(Traversal):
     @rule(sp.HadamardProduct)
     def hadamard_product(self, node: sp.HadamardProduct) -> None:
         for factor in node.args:
-            if self.found.get(upright(factor)) not in ("h", "A"):
+            if self.found.get(upright(factor)) not in ("h", "A", "v"):
                 self.argument(factor, "S" if self.masked(node) else "z")
 
     def masked(self, node: Matrix) -> bool:
@@ -90,7 +94,7 @@ class _Roles(Traversal):
 
 def upright(node: Matrix) -> Matrix:
     """An expression or its transpose, whichever holds fewer transposes."""
-    return min(node, transpose(node), key=_flips)
+    return min(node, transpose(node), key=flips)
 
 
 class _Flips(Traversal):
@@ -112,4 +116,4 @@ class _Flips(Traversal):
         return sum(map(self, parts(node)))
 
 
-_flips = _Flips()
+flips = _Flips()

@@ -17,11 +17,13 @@ from ..algebra.traversal import Traversal, rule
 
 
 def substitute_runs(expr: Matrix, names: Mapping[sp.MatrixSymbol, Matrix]) -> Matrix:
-    """Write every run of factors that equals one of the named products (or its transpose) as its symbol."""
-    return _Runs(names)(expr)
+    """Write every run of factors, or part, that equals a named expression (or its transpose) as its symbol."""
+    return Naming(names)(expr)
 
 
-class _Runs(Rebuild):
+class Naming(Rebuild):
+    """Writes products, or whole expressions, as the symbols that stand for them."""
+
     purpose = "naming products"
 
     def __init__(self, names: Mapping[sp.MatrixSymbol, Matrix]) -> None:
@@ -32,9 +34,19 @@ class _Runs(Rebuild):
             for meaning, name in ((definition, symbol), (transpose(definition), transpose(symbol)))
             for scalar, factors in (split(meaning),)
         ]
+        self.whole = {run[0]: name for run, scalar, name in self.runs if len(run) == 1 and scalar == 1}
+        self.symbols = [matrix_symbols(definition) for definition in names.values()]
+
+    def __call__(self, node: Matrix) -> Matrix:
+        """The expression with names in it; itself if it holds none of the products."""
+        inside = matrix_symbols(node)
+        if not any(symbols <= inside for symbols in self.symbols):
+            return node
+        return self.whole[node] if node in self.whole else super().__call__(node)
 
     @rule(sp.MatMul)
     def mat_mul(self, node: sp.MatMul) -> Matrix:
+        """Runs of factors by name, the first that fits."""
         scalar, factors = node.as_coeff_matrices()
         factors = list(map(self, factors))
         for run, coefficient, symbol in self.runs:
