@@ -156,8 +156,9 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
     Parameters
     ----------
     claim : str or mapping
-        Text such as "dW_E = M_last @ (W_in @ W_out + I).T" (docs/check.md has the grammar), or one weight name -> sympy
-        matrix expression in the symbols of the model.
+        Text such as "dW_E = M_last @ (W_in @ W_out + I).T" (docs/check.md has the grammar), or an equation as a flow
+        prints it with the lines "with ..." that define its names, or one weight name -> sympy matrix expression in the
+        symbols of the model.
     model : Model
         The network; the equation is that of gradient flow on its loss, in flow time.
     data : Dataset
@@ -222,7 +223,7 @@ def _read(claim: Any, model: Model, words: Vocabulary) -> tuple[str, sp.MatrixSy
     weights = {w.name: w for w in model.weight_symbols}
     if isinstance(claim, str):
         read = parse(claim, words.names, targets=weights, functions=words.functions)
-        return claim, weights[read.target], read.expression
+        return claim.strip(), weights[read.target], read.expression
     if not isinstance(claim, Mapping) or len(claim) != 1 or next(iter(claim)) not in weights:
         raise FieldError(
             "claim",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-LONGEST = 10_000  # characters of a claim
+LONGEST = 100_000  # characters of a claim with its definitions
 NAME = r"[A-Za-z_][A-Za-z_0-9]*(?:\.(?!T\b)[A-Za-z_0-9]+)*"  # dots as in blocks.0.W_Q; .T is the transpose
-TOKEN = re.compile(rf"\s*(?:(\d+(?:\.\d+)?)|({NAME})|(\.T\b|\.\*|\.\^|\*\*|[-+*@/^()=,]))")
+NUMBER = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
+TOKEN = re.compile(rf"\s*(?:({NUMBER})|({NAME})|(\.T\b|\.\*|\.\^|\^o(?=[\d(])|\*\*|[-+*@/^()=,;\[\]]))")
+WITH = re.compile(r"^[ \t]*with[ \t]+", re.MULTILINE)
 
 
 class ClaimError(ValueError):
@@ -57,3 +59,57 @@ def tokens(text: str) -> Iterator[tuple[str, str, int]]:
         kind = "number" if number else "name" if name else "sign"
         yield kind, number or name or sign, match.end() - len(number or name or sign)
         position = match.end()
+
+
+def statements(text: str) -> list[str]:
+    """The claim, and after it what lines that start with "with" define; remarks behind a colon are left out.
+
+    Raises
+    ------
+    ValueError
+        If it is no text.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"`claim` must be text, got {type(text).__name__}.")
+    first, *others = WITH.split(text)
+    return [first, *(line.partition(":")[0] for line in others)]
+
+
+class Cursor:
+    """A place in the tokens of one text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens = list(tokens(text))
+        self.next = 0
+
+    def error(self, reason: str, position: int) -> ClaimError:
+        """What is wrong there."""
+        return ClaimError(reason, self.text, position)
+
+    def peek(self, ahead: int = 0) -> tuple[str, str, int]:
+        """The next token, or one further on."""
+        at = self.next + ahead
+        return self.tokens[at] if at < len(self.tokens) else ("end", "the end", len(self.text.rstrip()))
+
+    def take(self, *signs: str) -> tuple[str, int] | None:
+        """The next token if it is one of some signs."""
+        kind, word, position = self.peek()
+        if kind != "sign" or word not in signs:
+            return None
+        self.next += 1
+        return word, position
+
+    def expect(self, sign: str) -> int:
+        """Position of a sign that must follow.
+
+        Raises
+        ------
+        ClaimError
+            If another token does.
+        """
+        taken = self.take(sign)
+        if taken is None:
+            _, word, position = self.peek()
+            raise self.error(f"`claim` needs {sign!r} here, not {word!r}.", position)
+        return taken[1]

@@ -9,7 +9,7 @@ from typing import Any
 import sympy as sp
 
 from ..algebra.matrices import diagonal, hadamard, product, split, transpose
-from ..algebra.nodes import Centering, Matrix, RowSoftmax
+from ..algebra.nodes import Centering, Matrix, RowLogSumExp, RowNorm, RowSoftmax
 
 SIZELESS: dict[str, Callable[[sp.Expr], Matrix]] = {"I": sp.Identity, "Pi": Centering}
 
@@ -35,14 +35,40 @@ class ParsedClaim:
 
 @dataclass(frozen=True)
 class Value:
-    """A scalar, a matrix, or a square matrix whose size is still open."""
+    """A scalar, a matrix, or a square matrix whose size is still open.
+
+    A matrix that is `tall` has one row, which is repeated as often as its place asks for, and one that is `wide` one
+    column: ``1`` is a column of ones of any height.
+    """
 
     content: Any
     kind: str  # "scalar", "matrix" or "open"
+    tall: bool = False
+    wide: bool = False
 
-    def sized(self, size: sp.Expr) -> Matrix:
-        """The matrix, its size now known."""
-        return self.content(size) if self.kind == "open" else self.content
+    def sized(self, rows: sp.Expr, cols: sp.Expr) -> Matrix:
+        """The matrix, its size now known; a scalar, or a matrix of one entry, stands for equal entries."""
+        if self.kind == "scalar":
+            return product(self.content, sp.OneMatrix(rows, cols))
+        if self.kind == "open":
+            return self.content(rows)
+        above = [sp.OneMatrix(rows, 1)] if self.tall else []
+        return broadcast(product(*above, self.content, *[sp.OneMatrix(1, cols)] * self.wide), rows, cols)
+
+    def turned(self) -> Value:
+        """The transpose."""
+        if self.kind != "matrix":
+            return self
+        return Value(transpose(self.content), "matrix", self.wide, self.tall)
+
+    def mapped(self, function: Callable[[Matrix], Matrix]) -> Value:
+        """Something done to every entry."""
+        return Value(function(self.content), "matrix", self.tall, self.wide)
+
+
+MINUS = Value(sp.S.NegativeOne, "scalar")
+COLUMN = Value(sp.OneMatrix(1, 1), "matrix", tall=True)  # of ones
+ROW = COLUMN.turned()
 
 
 def trace(x: Matrix) -> Matrix:
@@ -59,6 +85,8 @@ CALLS: dict[str, Any] = {
     "diag": diagonal,
     "rowsum": lambda x: product(x, sp.OneMatrix(x.cols, 1)),
     "softmax": RowSoftmax,
+    "logsumexp": RowLogSumExp,
+    "norm": lambda x, eps=sp.S.Zero: RowNorm(x, eps),
     "transpose": transpose,
     "hadamard": hadamard,
     "sqrt": sp.sqrt,
@@ -74,14 +102,36 @@ def times(a: Value, b: Value) -> Value:
     scalar, other = (a, b) if a.kind == "scalar" else (b, a)
     if other.kind == "open":
         return Value(lambda n: product(scalar.content, other.content(n)), "open")
-    return Value(product(scalar.content, other.content), "matrix")
+    return other.mapped(lambda x: product(scalar.content, x))
 
 
-def spread(value: Value, rows: sp.Expr, cols: sp.Expr) -> Matrix:
-    """A term of a sum of this shape: a scalar, or a matrix of one entry, stands for a matrix of equal entries."""
-    if value.kind == "scalar":
-        return product(value.content, sp.OneMatrix(rows, cols))
-    return broadcast(value.sized(rows), rows, cols)
+def matmul(a: Value, b: Value) -> Value | None:
+    """A product of two matrices; None where their sizes do not fit, or are not known."""
+    if a.kind == "open" or b.kind == "open":
+        known = b if a.kind == "open" else a
+        size = known.content.rows if known is b else known.content.cols
+        if known.tall if known is b else known.wide:
+            return None
+        left, right = (v.content(size) if v.kind == "open" else v.content for v in (a, b))
+        return Value(product(left, right), "matrix", a.tall, b.wide)
+    if a.wide and b.tall:
+        return None
+    left = product(a.content, sp.OneMatrix(1, b.content.rows)) if a.wide else a.content
+    right = product(sp.OneMatrix(a.content.cols, 1), b.content) if b.tall else b.content
+    if left.cols == right.rows:
+        return Value(product(left, right), "matrix", a.tall, b.wide)
+    return (
+        Value(scaled(left, right), "matrix", b.tall, b.wide) if (1, 1) in (left.shape, right.shape) else None
+    )
+
+
+def frame(*values: Value) -> tuple[sp.Expr, sp.Expr, bool, bool]:
+    """Rows and columns of what acts entry by entry on some matrices, and whether these are to be repeated still."""
+    known = [v for v in values if v.kind == "matrix"]
+    most = [v for v in known if v.content.shape != (1, 1)] or known
+    rows = next((v.content.rows for v in most if not v.tall), sp.S.One)
+    cols = next((v.content.cols for v in most if not v.wide), sp.S.One)
+    return rows, cols, all(v.tall for v in known), all(v.wide for v in known)
 
 
 def broadcast(entry: Matrix, rows: sp.Expr, cols: sp.Expr) -> Matrix:

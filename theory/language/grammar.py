@@ -1,32 +1,37 @@
-"""The grammar of claims: text to matrix expressions by a whitelist, never by evaluation.
+"""The grammar of claims and of printed equations: text to matrix expressions by a whitelist, never by evaluation.
 
 ::
 
-    claim      = "d" NAME ["/dt"] "=" sum
+    claim      = "d" NAME ["/dt"] "=" sum ("with" NAME "=" sum)*
     sum        = ["-"] product (("+" | "-") product)*
-    product    = power (("@" | "*" | ".*" | "/") power)*
-    power      = atom (".T" | "^" integer | "**" integer | ".^" integer)*
-    atom       = number | NAME | FUNCTION "(" sum ["," sum] ")" | "(" sum ")"
+    product    = power (("@" | "*" | ".*" | "o" | "/") power)*
+    power      = atom (".T" | "^" integer | "**" integer | ".^" integer | "^o" integer)*
+    atom       = number | NAME | FUNCTION "(" sum [("," | ";") sum] ")" | "(" sum ")" | "[" entries "]" ["(" sum ")"]
 
-``@`` and ``*`` are the product of matrices, or with a scalar; ``.*`` and ``.^`` act entry by entry; ``/`` divides by a
-scalar. ``I`` and ``Pi`` take their size from what they meet; a scalar added to a matrix is added to every entry.
-``tr`` gives a matrix of one entry, which multiplies and adds like a scalar.
+``@`` and ``*`` are the product of matrices, or with a scalar; ``.*`` and ``.^``, printed ``o`` and ``^o``, act entry by
+entry; ``/`` divides by a scalar. ``I`` and ``Pi`` take their size from what they meet; a scalar added to a matrix is
+added to every entry. As a factor, ``1`` is a column of ones and ``1.T`` a row of them. Square brackets hold a function
+of entries, see `entries`. ``tr`` gives a matrix of one entry, which multiplies and adds like a scalar.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import sympy as sp
 
-from ..algebra.matrices import apply, hadamard, hadamard_power, product, total, transpose
+from ..algebra.matrices import apply, hadamard, hadamard_power, product, total
 from ..algebra.nodes import Matrix
+from ..algebra.scalars.functions import X
 from ..base.validate import did_you_mean
 from .claim_text import ClaimError as ClaimError
-from .claim_text import tokens
-from .claim_values import CALLS, SIZELESS, ParsedClaim, Value, scaled, spread, times
+from .claim_text import Cursor, statements
+from .claim_values import CALLS, COLUMN, MINUS, ROW, SIZELESS, ParsedClaim, Value, frame, matmul, times
+from .entries import SCALARS, Entries
 
 DEEPEST, LARGEST_POWER, DIGITS = 60, 12, 30
+ARGUMENTS = {"hadamard": (2, 2), "softmax": (1, 2), "norm": (1, 2)}
 SHORT = 0.6  # names of a letter or two are nearest to others that are less alike
 
 
@@ -41,7 +46,7 @@ def parse(
     Parameters
     ----------
     text : str
-        The claim.
+        The claim, after it lines "with NAME = ..." as a flow prints them, each in terms of those before it.
     names : dict
         Every name that may stand on the right -> matrix or scalar.
     targets : dict
@@ -54,15 +59,20 @@ def parse(
     ClaimError
         For anything outside the grammar, an unknown name or shapes that do not fit.
     """
-    reader = Reader(text, names, functions or {})
+    first, *definitions = statements(text)
+    words: dict[str, Any] = dict(names)
+    for line in definitions:
+        name, value = Reader(line, words, functions or {}).definition(targets)
+        words[name] = value
+    reader = Reader(first, words, functions or {})
     weight = reader.target(targets)
     value = reader.whole(targets[weight].shape)
     if value.shape != targets[weight].shape:
         rows, cols = targets[weight].shape
         raise ClaimError(
             f"`claim` gives d{weight} the shape {value.shape}, it must be ({rows}, {cols}).",
-            text,
-            text.index("=") + 1,
+            first,
+            first.index("=") + 1,
         )
     return ParsedClaim(weight, value, text)
 
@@ -74,82 +84,75 @@ def parse_expression(
     return Reader(text, names, functions or {}).whole(None)
 
 
-class Reader:
-    """Recursive descent over the tokens of one text."""
+class Reader(Cursor):
+    """Recursive descent over the tokens of one line."""
 
-    def __init__(self, text: str, names: Mapping[str, sp.Expr], functions: Mapping[str, sp.Lambda]) -> None:
-        if not isinstance(text, str):
-            raise ValueError(f"`claim` must be text, got {type(text).__name__}.")
-        self.text, self.names, self.functions = text, names, functions
-        self.tokens = list(tokens(text))
-        self.next, self.depth = 0, 0
-
-    def _error(self, reason: str, position: int) -> ClaimError:
-        return ClaimError(reason, self.text, position)
-
-    def _peek(self) -> tuple[str, str, int]:
-        end = len(self.text.rstrip())
-        return self.tokens[self.next] if self.next < len(self.tokens) else ("end", "the end", end)
-
-    def _take(self, *signs: str) -> tuple[str, int] | None:
-        kind, word, position = self._peek()
-        if kind != "sign" or word not in signs:
-            return None
-        self.next += 1
-        return word, position
-
-    def _expect(self, sign: str) -> int:
-        taken = self._take(sign)
-        if taken is None:
-            _, word, position = self._peek()
-            raise self._error(f"`claim` needs {sign!r} here, not {word!r}.", position)
-        return taken[1]
+    def __init__(self, text: str, names: Mapping[str, Any], functions: Mapping[str, sp.Lambda]) -> None:
+        super().__init__(text)
+        self.names, self.functions = names, functions
+        self.depth = 0
 
     def target(self, targets: Mapping[str, sp.MatrixSymbol]) -> str:
         """Read the left-hand side up to the equals sign."""
-        kind, word, position = self._peek()
+        kind, word, position = self.peek()
         if kind != "name" or word[:1] != "d" or word[1:] not in targets:
             motions = [f"d{t}" for t in targets]
             hint = did_you_mean(word, motions, f"it starts with one of {', '.join(motions)}.")
-            raise self._error(f"`claim` starts with {word!r}, which is no weight's motion: {hint}", position)
+            raise self.error(f"`claim` starts with {word!r}, which is no weight's motion: {hint}", position)
         self.next += 1
-        if self._take("/"):
-            kind, after, position = self._peek()
+        if self.take("/"):
+            kind, after, position = self.peek()
             if after != "dt":
-                raise self._error(f"`claim` needs 'dt' here, not {after!r}.", position)
+                raise self.error(f"`claim` needs 'dt' here, not {after!r}.", position)
             self.next += 1
-        self._expect("=")
+        self.expect("=")
         return word[1:]
+
+    def definition(self, weights: Collection[str]) -> tuple[str, Value]:
+        """Read a name, which must not be a weight's, and what it stands for."""
+        kind, word, position = self.peek()
+        if kind != "name" or word in weights:
+            what = "a weight" if word in weights else "no name"
+            raise self.error(f"`claim` defines {word!r}, which is {what}.", position)
+        self.next += 1
+        self.expect("=")
+        return word, self._all()
 
     def whole(self, shape: tuple[sp.Expr, sp.Expr] | None) -> Matrix:
         """Read everything that is left as one matrix."""
-        start = self._peek()[2]
-        value, at = self._sum(), self._peek()
-        if at[0] != "end":
-            raise self._error(f"`claim` cannot go on with {at[1]!r} here.", at[2])
-        if value.kind == "open" and shape is not None and shape[0] == shape[1]:
-            return value.sized(shape[0])
+        start = self.peek()[2]
+        value = self._all()
+        if shape is not None and (
+            (value.kind == "open" and shape[0] == shape[1]) or value.tall or value.wide or value.content == 0
+        ):
+            return value.sized(*shape)
         return self._matrix(value, start)
 
+    def _all(self) -> Value:
+        value, at = self._sum(), self.peek()
+        if at[0] != "end":
+            raise self.error(f"`claim` cannot go on with {at[1]!r} here.", at[2])
+        return value
+
     def _matrix(self, value: Value, position: int) -> Matrix:
-        if value.kind == "matrix":
+        if value.kind == "matrix" and not (value.tall or value.wide):
             return value.content
         what = "a number, where a matrix is needed" if value.kind == "scalar" else "a matrix of unknown size"
-        raise self._error(f"`claim` has {what}.", position)
+        raise self.error(f"`claim` has {what}.", position)
 
     def _sum(self) -> Value:
         self.depth += 1
         if self.depth > DEEPEST:
-            raise self._error(
-                f"`claim` is nested deeper than {DEEPEST} brackets: simplify it.", self._peek()[2]
+            raise self.error(
+                f"`claim` is nested deeper than {DEEPEST} brackets: simplify it.", self.peek()[2]
             )
-        sign = self._take("-", "+")
+        sign = self.take("-", "+")
         value = self._product()
-        value = times(Value(sp.S.NegativeOne, "scalar"), value) if sign and sign[0] == "-" else value
-        while taken := self._take("+", "-"):
+        value = times(MINUS, value) if sign and sign[0] == "-" else value
+        while taken := self.take("+", "-"):
             term = self._product()
             if taken[0] == "-":
-                term = times(Value(sp.S.NegativeOne, "scalar"), term)
+                term = times(MINUS, term)
             value = self._plus(value, term, taken[1])
         self.depth -= 1
         return value
@@ -157,141 +160,202 @@ class Reader:
     def _plus(self, a: Value, b: Value, position: int) -> Value:
         if a.kind == b.kind == "scalar":
             return Value(a.content + b.content, "scalar")
-        if "matrix" not in (a.kind, b.kind):
-            return Value(lambda n: total(spread(a, n, n), spread(b, n, n)), "open")
-        rows, cols = max(
-            (v.content for v in (a, b) if v.kind == "matrix"), key=lambda m: m.shape != (1, 1)
-        ).shape
-        for value in (a, b):
-            if value.kind == "open" and rows != cols:
-                raise self._error(f"`claim` adds I or Pi to a matrix of shape ({rows}, {cols}).", position)
-        left, right = spread(a, rows, cols), spread(b, rows, cols)
+        rows, cols, tall, wide = frame(a, b)
+        open_ = "open" in (a.kind, b.kind)
+        if open_ and tall and wide:
+            return Value(lambda n: total(a.sized(n, n), b.sized(n, n)), "open")
+        if open_ and tall != wide:
+            rows, cols, tall, wide = (cols, cols, False, False) if tall else (rows, rows, False, False)
+        if open_ and rows != cols:
+            raise self.error(f"`claim` adds I or Pi to a matrix of shape ({rows}, {cols}).", position)
+        left, right = a.sized(rows, cols), b.sized(rows, cols)
         if left.shape != right.shape:
-            raise self._error(f"`claim` adds shapes {left.shape} and {right.shape}.", position)
-        return Value(total(left, right), "matrix")
+            raise self.error(f"`claim` adds shapes {left.shape} and {right.shape}.", position)
+        return Value(total(left, right), "matrix", tall, wide)
 
     def _product(self) -> Value:
-        value = self._power()
-        while taken := self._take("@", "*", ".*", "/"):
-            other, (sign, position) = self._power(), taken
+        value = self._ones("") or self._power()
+        while taken := self.take("@", "*", ".*", "/") or self._ring():
+            sign, position = taken
+            other = self._ones(sign) or self._power()
             if sign == "/":
-                if other.kind != "scalar":
-                    raise self._error("`claim` divides by a matrix: only scalars divide.", position)
-                if other.content == 0:
-                    raise self._error("`claim` divides by zero.", position)
-                value = times(Value(1 / other.content, "scalar"), value)
-            elif sign == ".*":
-                value = self._entrywise(value, other, position)
-            else:
+                value = self._quotient(value, other, position)
+            elif sign in ("@", "*"):
                 value = self._matmul(value, other, position)
+            else:
+                value = self._entrywise(value, other, position)
         return value
+
+    def _ring(self) -> tuple[str, int] | None:
+        """The letter o between two factors."""
+        kind, word, position = self.peek()
+        if (kind, word) != ("name", "o"):
+            return None
+        self.next += 1
+        return word, position
+
+    def _ones(self, before: str) -> Value | None:
+        """A column or a row of ones, where a factor 1 stands."""
+        if self.peek()[1] != "1" or before not in ("", "@", "*"):
+            return None
+        after = self.peek(1)[1]
+        if after == ".T":
+            self.next += 2
+            return ROW
+        if after in ("*", "@") or (before and after not in ("/", "^", "**")):
+            self.next += 1
+            return COLUMN
+        return None
+
+    def _quotient(self, a: Value, b: Value, position: int) -> Value:
+        if b.kind != "scalar":
+            raise self.error("`claim` divides by a matrix: only scalars divide.", position)
+        if b.content == 0:
+            raise self.error("`claim` divides by zero.", position)
+        return times(Value(1 / b.content, "scalar"), a)
 
     def _matmul(self, a: Value, b: Value, position: int) -> Value:
         if "scalar" in (a.kind, b.kind) or a.kind == b.kind == "open":
             return times(a, b)
-        if a.kind == "open":
-            return Value(product(a.sized(b.content.rows), b.content), "matrix")
-        if b.kind == "open":
-            return Value(product(a.content, b.sized(a.content.cols)), "matrix")
-        if a.content.cols != b.content.rows and (1, 1) in (a.content.shape, b.content.shape):
-            return Value(scaled(a.content, b.content), "matrix")
-        if a.content.cols != b.content.rows:
-            raise self._error(f"`claim` multiplies shapes {a.content.shape} and {b.content.shape}.", position)
-        return Value(product(a.content, b.content), "matrix")
+        if (found := matmul(a, b)) is None:
+            shapes = [v.content.shape if v.kind == "matrix" else "unknown" for v in (a, b)]
+            raise self.error(f"`claim` multiplies shapes {shapes[0]} and {shapes[1]}.", position)
+        return found
 
     def _entrywise(self, a: Value, b: Value, position: int) -> Value:
-        if a.kind == b.kind == "matrix" and a.content.shape == b.content.shape:
-            return Value(hadamard(a.content, b.content), "matrix")
-        raise self._error("`claim` needs two matrices of one shape on either side of '.*'.", position)
+        if a.kind == b.kind == "matrix":
+            rows, cols, tall, wide = frame(a, b)
+            left, right = (v.sized(rows, cols) if v.tall or v.wide else v.content for v in (a, b))
+            if left.shape == right.shape:
+                return Value(hadamard(left, right), "matrix", tall, wide)
+        raise self.error("`claim` needs two matrices of one shape on either side of '.*'.", position)
 
     def _power(self) -> Value:
         value = self._atom()
-        while taken := self._take(".T", "^", "**", ".^"):
+        while taken := self.take(".T", "^", "**", ".^", "^o"):
             sign, position = taken
-            if sign == ".T":
-                value = value if value.kind != "matrix" else Value(transpose(value.content), "matrix")
-                continue
-            exponent = self._exponent()
-            if value.kind == "scalar":
-                value = Value(value.content**exponent, "scalar")
-            elif value.kind == "open" and sign != ".^" and exponent > 0:
-                value = Value(_repeated(value.content, exponent), "open")
-            elif sign == ".^":
-                value = Value(hadamard_power(self._matrix(value, position), sp.Integer(exponent)), "matrix")
-            else:
-                matrix = self._matrix(value, position)
-                if matrix.rows != matrix.cols or exponent == 0:
-                    raise self._error(
-                        f"`claim` takes a power of shape {matrix.shape}: only squares.", position
-                    )
-                value = Value(product(*[matrix] * exponent), "matrix")
+            value = value.turned() if sign == ".T" else self._raised(value, sign, position)
         return value
 
+    def _raised(self, value: Value, sign: str, position: int) -> Value:
+        if value.kind == "scalar":
+            return Value(value.content ** self._scalar_exponent(), "scalar")
+        exponent = self._exponent()
+        if sign in (".^", "^o"):
+            if value.kind == "open":
+                self._matrix(value, position)
+            return value.mapped(lambda x: hadamard_power(x, sp.Integer(exponent)))
+        if value.kind == "open" and exponent > 0:
+            return Value(_repeated(value.content, exponent), "open")
+        matrix = self._matrix(value, position)
+        if matrix.rows != matrix.cols or exponent == 0:
+            raise self.error(f"`claim` takes a power of shape {matrix.shape}: only squares.", position)
+        return Value(product(*[matrix] * exponent), "matrix")
+
+    def _scalar_exponent(self) -> sp.Expr:
+        """Of a scalar: an integer, or a fraction in brackets."""
+        at = self.peek()
+        if not self.take("("):
+            return sp.Integer(self._exponent())
+        value = self._sum()
+        self.expect(")")
+        if not (value.kind == "scalar" and value.content.is_Rational and abs(value.content) <= LARGEST_POWER):
+            raise self.error(f"`claim` needs a power of at most {LARGEST_POWER} here.", at[2])
+        return value.content
+
     def _exponent(self) -> int:
-        kind, word, position = self._peek()
+        kind, word, position = self.peek()
         if kind != "number" or not word.isdigit() or int(word[:9]) > LARGEST_POWER or len(word) > 9:
-            raise self._error(
+            raise self.error(
                 f"`claim` needs a power of at most {LARGEST_POWER} here, not {word!r}.", position
             )
         self.next += 1
         return int(word)
 
     def _atom(self) -> Value:
-        kind, word, position = self._peek()
+        kind, word, position = self.peek()
         self.next += 1
         if kind == "number" and len(word) <= DIGITS:
             return Value(sp.Rational(word), "scalar")
         if kind == "sign" and word == "(":
             value = self._sum()
-            self._expect(")")
+            self.expect(")")
             return value
-        if kind == "name" and self._peek()[1] == "(":
+        if kind == "sign" and word == "[":
+            return self._bracket(position)
+        if kind == "name" and self.peek()[1] == "(":
             return self._call(word, position)
         if kind == "name" and word in SIZELESS and word not in self.names:
             return Value(SIZELESS[word], "open")
         if kind == "name" and word in self.names:
             known = self.names[word]
+            if isinstance(known, Value):
+                return known
             return Value(known, "matrix" if getattr(known, "is_Matrix", False) else "scalar")
+        if (kind, word) == ("name", "pi"):
+            return Value(sp.pi, "scalar")
         raise self._unread(kind, word, position)
 
     def _unread(self, kind: str, word: str, position: int) -> ClaimError:
         if kind == "number":
-            return self._error(
+            return self.error(
                 f"`claim` has a number of {len(word)} digits: write at most {DIGITS}.", position
             )
         if kind != "name":
-            return self._error(f"`claim` needs a name, a number or a bracket here, not {word!r}.", position)
+            return self.error(f"`claim` needs a name, a number or a bracket here, not {word!r}.", position)
         hint = did_you_mean(word, [*self.names, *SIZELESS], cutoff=SHORT)
-        return self._error(f"`claim` has the unknown name {word!r}: {hint}", position)
+        return self.error(f"`claim` has the unknown name {word!r}: {hint}", position)
+
+    def _bracket(self, position: int) -> Value:
+        """A function of entries, of a name in it or of what follows."""
+        function, word, flipped = Entries(self, self.names).read()
+        if word in self.names:
+            value = self.names[word]
+            value = value if isinstance(value, Value) else Value(value, "matrix")
+            value = value.turned() if flipped else value
+        else:
+            self.expect("(")
+            value = self._sum()
+            self.expect(")")
+        if value.kind != "matrix":
+            self._matrix(value, position)
+        return value.mapped(lambda x: apply(function, x))
 
     def _call(self, name: str, position: int) -> Value:
-        self._expect("(")
+        self.expect("(")
         arguments = [self._sum()]
-        while self._take(","):
+        while self.take(",", ";"):
             arguments.append(self._sum())
-        self._expect(")")
-        wanted = 2 if name == "hadamard" else 1
-        if name not in (*CALLS, *self.functions):
-            hint = did_you_mean(name, [*CALLS, *self.functions], cutoff=SHORT)
-            raise self._error(f"`claim` calls the unknown function {name!r}: {hint}", position)
-        if len(arguments) != wanted:
-            raise self._error(
-                f"`claim` gives {name} {len(arguments)} arguments, it takes {wanted}.", position
-            )
+        self.expect(")")
+        known = (*CALLS, *self.functions, *SCALARS)
+        if name not in known:
+            hint = did_you_mean(name, known, cutoff=SHORT)
+            raise self.error(f"`claim` calls the unknown function {name!r}: {hint}", position)
+        least, most = ARGUMENTS.get(name, (1, 1))
+        if not least <= len(arguments) <= most:
+            wanted = str(least) if least == most else f"{least} or {most}"
+            raise self.error(f"`claim` gives {name} {len(arguments)} arguments, it takes {wanted}.", position)
+        return self._called(name, arguments, position)
+
+    def _called(self, name: str, arguments: list[Value], position: int) -> Value:
+        first = arguments[0]
+        if name == "sqrt" and first.kind == "scalar":
+            return Value(sp.sqrt(first.content), "scalar")
         if name == "sqrt":
-            if arguments[0].kind != "scalar":
-                raise self._error("`claim` takes the square root of a matrix: only of scalars.", position)
-            return Value(sp.sqrt(arguments[0].content), "scalar")
+            raise self.error("`claim` takes the square root of a matrix: only of scalars.", position)
         if name == "hadamard":
-            return self._entrywise(arguments[0], arguments[1], position)
-        x = self._matrix(arguments[0], position)
-        if name in self.functions:
-            return Value(apply(self.functions[name], x), "matrix")
+            return self._entrywise(*arguments, position)
+        if name in self.functions or (name in SCALARS and name not in CALLS):
+            function = self.functions[name] if name in self.functions else sp.Lambda(X, SCALARS[name](X))
+            self._matrix(first, position)
+            return first.mapped(lambda x: apply(function, x))
+        x = self._matrix(first, position)
         if name == "diag" and x.cols != 1:
-            raise self._error(f"`claim` takes diag of shape {x.shape}: only of a column.", position)
+            raise self.error(f"`claim` takes diag of shape {x.shape}: only of a column.", position)
         if name == "tr" and x.rows != x.cols:
-            raise self._error(f"`claim` takes the trace of shape {x.shape}: only of a square.", position)
-        return Value(CALLS[name](x), "matrix")
+            raise self.error(f"`claim` takes the trace of shape {x.shape}: only of a square.", position)
+        others = [v.content if name == "norm" else self._matrix(v, position) for v in arguments[1:]]
+        return Value(CALLS[name](x, *others), "matrix")
 
 
 def _repeated(content: Callable[[sp.Expr], Matrix], exponent: int) -> Callable[[sp.Expr], Matrix]:

@@ -328,7 +328,7 @@ def unknown_passes():
         "patterns": lambda: Sampler(Lowering({}, WEIGHTS, SIZES, {})).pattern_of(node),
         "text": lambda: text(node),
         "LaTeX": lambda: latex(node),
-        "naming products": lambda: substitute_runs(node, {}),
+        "naming products": lambda: substitute_runs(node, {OTHER: Z}),
         "powers": lambda: Degree((E, W))(node),
         "upright": lambda: upright(total(node, Z)),
         "sampling": lambda: Sampler(Lowering({}, WEIGHTS, SIZES, {}))._sample(node, A),

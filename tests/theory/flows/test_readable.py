@@ -17,6 +17,8 @@ from smallinit.theory.data.inputs import C_MEAN, COUNTS, P_LAST, ROWS, X_LAST
 from smallinit.theory.flows import readable as readable_module
 from smallinit.theory.flows.flow import Flow
 from smallinit.theory.flows.powers import last_start, leading_order, start_powers
+from smallinit.theory.language.grammar import parse
+from smallinit.theory.language.vocabulary import Vocabulary
 from smallinit.theory.printing.intermediates import WrittenOut
 from smallinit.theory.printing.latex import latex
 from smallinit.theory.printing.substitution import Naming
@@ -90,6 +92,16 @@ def test_every_printed_form_is_the_kernel(name, loss, closure):
     assert worst(evaluated(flow.readable, flow.definitions, model, matrices), expected) < 1e-12
     assert worst(read_text(str(flow), values), expected) < 1e-12
     assert worst(read_latex(flow.latex(), values), expected) < 1e-12
+    assert worst(read_claims(str(flow), model, matrices), expected) < 1e-12
+
+
+def read_claims(page, model, matrices):
+    """Name -> value of every equation on a page, each read as a claim with the definitions of the page."""
+    words, targets = Vocabulary.of(model), {w.name: w for w in model.weight_symbols}
+    lines = [line for line in page.splitlines() if line.startswith("  with")]
+    equations = [line for line in page.splitlines() if "/dt = " in line]
+    claims = [parse("\n".join([e, *lines]), words.names, targets, words.functions) for e in equations]
+    return evaluated({c.target: words.define(c.expression) for c in claims}, {}, model, matrices)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -140,6 +152,8 @@ def test_printed_forms_of_decoders_are_their_kernels(name, closure):
         for word, end in (("head", 0), ("head", 1), ("cos", "all"), ("sin", "all"))
     }
     assert worst(read_latex(flow.latex(), values, blocks | words), expected) < 1e-12
+    matrices = {k: v for k, v in values.items() if np.ndim(v)}
+    assert worst(read_claims(str(flow), model, matrices), expected) < 1e-12
 
 
 def at_block(name):
