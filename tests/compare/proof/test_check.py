@@ -10,7 +10,7 @@ from reader import read_line
 
 from smallinit.compare import check
 from smallinit.compare.proof.check import EXACT, FACTOR, LEADING, WRONG
-from smallinit.theory import Dataset, EmbedUnembed, EmbMLP, OneLayerTransformer, derive
+from smallinit.theory import Dataset, Decoder, EmbedUnembed, EmbMLP, OneLayerTransformer, derive
 from smallinit.theory.flows.powers import start_powers
 from smallinit.theory.language.grammar import ClaimError
 
@@ -52,6 +52,61 @@ def test_verdicts_on_other_models(name, claim, status, order):
     assert (verdict.status, verdict.predicted_order) == (status, order)
     assert verdict.measured_order == pytest.approx(order, abs=0.1)
     assert verdict.factor is None or verdict.factor == pytest.approx(2.0)
+
+
+PASTED = [
+    (name, closure)
+    for name, closures in {
+        "emb-mlp": ("leading", "order=6", "softmax", "activation=3,attention=1", "exact"),
+        "emb-mlp, mse": ("order=4", "exact"),
+        "emb-mlp, logistic": ("softmax",),
+        "embed-unembed": ("exact",),
+        "two-token": ("leading", "exact"),
+        "classifier": ("leading", "exact"),
+        "classifier, logistic": ("softmax", "exact"),
+        "transformer": ("leading", "softmax", "exact"),
+        "attention-only": ("leading", "exact"),
+    }.items()
+    for closure in closures
+]
+
+
+def pasted(flow, weight):
+    """An equation of a page with all definitions, as somebody would copy it."""
+    flow.__dict__["invariants"] = ()
+    lines = str(flow).splitlines()
+    (equation,) = [line for line in lines if line.startswith(f"  d{weight}/dt")]
+    return "\n".join([equation, *(line for line in lines if line.startswith("  with"))])
+
+
+def negated(claim):
+    """The same with minus its right-hand side."""
+    equation, *definitions = claim.splitlines()
+    head, _, side = equation.partition(" = ")
+    return "\n".join([f"{head} = -({side})", *definitions])
+
+
+@pytest.mark.parametrize(("name", "closure"), PASTED)
+def test_a_printed_equation_is_confirmed_and_with_another_sign_refuted(name, closure):
+    model, data = MODELS[name][0], data_for(name)
+    weight = list(model.weights)[-1]
+    flow = derive(model, closure)
+    claim = pasted(flow, weight)
+    verdict = check(claim, model, data)
+    assert verdict.status == (EXACT if closure == "exact" else LEADING)
+    assert verdict.predicted_order == flow.residual_order[weight]
+    assert check(negated(claim), model, data).status == FACTOR
+    if "with R = diag(omega)*(Y - p)" in claim:
+        assert check(claim.replace("(Y - p)", "(Y + p)"), model, data).status == WRONG
+
+
+@pytest.mark.parametrize(("norm", "closure", "weight"), [(None, "leading", "blocks.0.W_V"), ("pre", "exact", "W_U")])
+def test_a_printed_equation_of_a_decoder_is_confirmed(norm, closure, weight):
+    model = Decoder(7, 4, 2, 3, 3, n_layers=1, n_heads=2, norm=norm)
+    claim = pasted(derive(model, closure), weight)
+    assert check(claim, model, random_data()).status == (LEADING if norm is None else EXACT)
+    if norm is None:
+        assert check(negated(claim), model, random_data()).status == FACTOR
 
 
 @pytest.mark.parametrize(("model", "claim", "status", "order"), CASES)
