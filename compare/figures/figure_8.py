@@ -110,7 +110,7 @@ def _runs(ranges: Regime, regime: Regime, seed: int, progress: Progress, state: 
     trained = ranges.train(data, GAMMA, seed, save_at, "weights", **resumable(state, "ranges", seed))
     found = _in_range(trained, ranges.model(data), data)
     found["level"] = np.array([label_entropy(data, group) for group in RANGES])
-    found |= laid_over(ranges, data, GAMMA, seed, save_at[:POINTS], RANGES)
+    found |= laid_over(ranges, data, GAMMA, seed, save_at[:POINTS], RANGES, state)
     for kind, data in window_data(regime, seed).items():
         tell(progress, f"figure 8: {kind} labels, seed {seed}, {regime.steps} steps")
         trained = regime.train(data, GAMMA, seed, 2 * POINTS, **resumable(state, kind, seed))

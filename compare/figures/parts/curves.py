@@ -123,14 +123,16 @@ class Regime:
         return self._run(self.model(data), data, gamma, seed, save_at, keep, seed, self.steps, **state)
 
     def predict(
-        self, closure: str, data: Dataset, gamma: float, seed: int, save_at: Any, keep: str = "observables"
-    ) -> Trajectory:
+        self, closure: str, data: Dataset, gamma: float, seed: int, save_at: Any, keep: str = "observables",
+        **state: Any,
+    ) -> Trajectory:  # fmt: skip
         """Move a closure as training moves the network, from the same weights, up to the last of `save_at`.
 
-        Minibatches are drawn with another seed: nothing of a training run is known but its initial weights.
+        Minibatches are drawn with another seed: nothing of a training run is known but its initial weights. `state`
+        is what `resumable` gives.
         """
         model = ClosureDecoder.of(self.model(data), closure)
-        return self._run(model, data, gamma, seed, save_at, keep, seed + OTHER, int(max(save_at)))
+        return self._run(model, data, gamma, seed, save_at, keep, seed + OTHER, int(max(save_at)), **state)
 
     def _run(
         self, model: Decoder, data: Dataset, gamma: float, seed: int, save_at: Any, keep: str, drawn: int,

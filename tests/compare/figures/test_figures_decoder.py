@@ -9,12 +9,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from smallinit.compare.figures import figure_3a, figure_6, figure_8
+from smallinit.compare.figures.arguments import FigureState
 from smallinit.compare.figures.parts import anchors as _anchors
+from smallinit.compare.figures.parts import curves as _curves
 from smallinit.compare.figures.parts import first_layer as _first_layer
 from smallinit.compare.figures.parts import laid_over as _laid_over
 from smallinit.compare.figures.parts import memory_task as _memory
 from smallinit.compare.figures.parts.curves import some_of
 from smallinit.compare.figures.result import FigureResult
+from smallinit.compare.training import training_run as _training_run
 from smallinit.theory.data.frequencies import label_entropy
 
 TINY = {"pairs": 400, "d_model": 8, "d_head": 4, "d_mlp": 8, "steps": 10, "warmup": 2}
@@ -48,6 +51,17 @@ def test_contract(module):
     assert figure.axes[-1].get_xlabel()
     assert sum(bool(ax.get_ylabel()) for ax in figure.axes) >= 2
     assert all(np.isfinite(value).all() for value in result.arrays.values())
+
+
+def test_every_run_is_kept_and_taken_up(module, tmp_path, monkeypatch):
+    kept, train = [], _curves.train
+    monkeypatch.setattr(_curves, "train", lambda *a, **o: kept.append(o.get("checkpoint")) or train(*a, **o))
+    first = module.run("small", (0,), state=FigureState(tmp_path))
+    assert sorted(tmp_path.iterdir()) == sorted(kept)  # closures' runs too, each in a file of its own
+    monkeypatch.setattr(_training_run, "loss_and_gradient", None)  # nothing is left to train
+    again = module.run("small", (0,), state=FigureState(tmp_path))
+    for name, values in first.arrays.items():
+        np.testing.assert_array_equal(again.arrays[name], values, err_msg=name)
 
 
 def test_some_of_a_data_set_keeps_groups_and_their_shares():
