@@ -249,8 +249,8 @@ def of_figure_8(inside, accuracy, windows=(80, 20), shift=0):
         arrays[f"inside/{j}"] = np.where(steps >= inside, 0.95, 0.5)[None]
         arrays[f"accuracy/{j}"] = np.where(steps >= accuracy, 0.5, 0.05)[None]
         arrays[f"loss/memory {j}"] = np.full((1, 101), np.log(20 * j))
-        for closure in figure_8.CLOSURES:
-            arrays[f"theory/{closure}/memory {j}"] = arrays[f"loss/memory {j}"]
+        for side in (*figure_8.CLOSURES, *(f"redrawn {i}" for i in range(3))):
+            arrays[f"theory/{side}/memory {j}"] = arrays[f"loss/memory {j}"]
         arrays[f"output/{j}"] = np.tile(0.2 * laws[j - 1] + 0.8 * laws[(j - 1 + shift) % 4], (1, 101, 1))
     for kind, when in zip(("uniform", "window"), windows, strict=True):
         arrays[f"accuracy/{kind}"] = np.where(steps >= when, 0.5, 0.05)[None]
@@ -278,6 +278,20 @@ def test_ranges_come_before_labels_in_figure_8(arguments, outcomes):
     assert [s.reproduced for s in (*ranges, accuracy)] == outcomes
     assert accuracy.reproduced == loss.reproduced
     assert labels.reproduced == (arguments[1] <= 100)
+
+
+def test_an_order_that_minibatches_decide_is_said():
+    arrays, falling = of_figure_8(10, 50), np.linspace(5.0, 2.0, 101)[None]
+    for side in ("loss", *(f"theory/redrawn {i}" for i in range(3))):
+        arrays[f"{side}/memory 1"], arrays[f"{side}/memory 4"] = falling, falling - 0.5
+    same = figure_8._statistics(arrays)[-1]
+    assert same.values == (1.0,)
+    assert same.reproduced
+    first, last = arrays["theory/redrawn 1/memory 1"], arrays["theory/redrawn 1/memory 4"] + 1.6
+    arrays |= {"theory/redrawn 1/memory 1": first - 3.0, "theory/redrawn 1/memory 4": last}
+    mixed = figure_8._statistics(arrays)[-1]
+    assert mixed.values == (pytest.approx(2 / 3),)
+    assert not mixed.reproduced
 
 
 def test_losses_of_figure_8_are_held_against_the_label_laws():
