@@ -1,1 +1,1 @@
-"""Flows on a GPU: the same table of operations and the same steps, carried out by torch; the one room of sim with torch."""
+"""Flows on a GPU: the same table of operations and the same steps, by torch, which no other room of sim has."""

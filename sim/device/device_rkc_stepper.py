@@ -11,8 +11,18 @@ from ..ode.codes import RUNNING, UNDERFLOW
 from ..ode.explicit import registers as r
 from ..ode.explicit.acceptance import GO, HALTED, NOT_FINITE, TAKEN
 from ..ode.explicit.rkc_steps import (
-    END, FIXED_LIMIT, LIFE, LOOKS, ONE, ROWS, SLOPE, START, STRETCHED, TWO, USUAL_STAGES,
-)  # fmt: skip
+    END,
+    FIXED_LIMIT,
+    LIFE,
+    LOOKS,
+    ONE,
+    ROWS,
+    SLOPE,
+    START,
+    STRETCHED,
+    TWO,
+    USUAL_STAGES,
+)
 from ..ode.explicit.single_steps import coefficients, landing, longest, number_of_stages, pause, settle
 from ..ode.stepper import StepControl
 from .device_stepper import DeviceStepper

@@ -16,7 +16,7 @@ from ..ode.explicit import registers as r
 from ..ode.explicit.register_stepper import RegisterStepper
 from ..ode.stepper import StepControl
 from .tensor_program import TensorProgram
-from .vectors import norm, tolerated, mean_square
+from .vectors import mean_square, norm, tolerated
 
 TRIES = 20  # of a first step, and of a spectral radius
 
@@ -25,7 +25,8 @@ class DeviceStepper(RegisterStepper):
     """A `RegisterStepper` with its states and slopes on the device of a program; the other parameters are its."""
 
     def __init__(
-        self, program: TensorProgram, y0: np.ndarray, t0: float, t1: float, method: Any, control: StepControl, slopes: int
+        self, program: TensorProgram, y0: np.ndarray, t0: float, t1: float, method: Any, control: StepControl,
+        slopes: int,
     ) -> None:  # fmt: skip
         self.program = program
         self._host: tuple[int, np.ndarray] = (-1, y0)

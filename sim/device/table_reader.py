@@ -120,5 +120,3 @@ class Cursor:
 def csr_tensor(indptr: Tensor, indices: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
     """Torch's own form of a sparse matrix; of indices that are known to be right."""
     return torch.sparse_csr_tensor(indptr, indices, values, size=shape, check_invariants=False)
-
-

@@ -51,7 +51,9 @@ def multiply(read: Cursor) -> Call:
     parts = [view for _ in range(n) for view in _repeated(read)]
 
     def call(m: Buffers) -> None:
-        target = out(m).copy_(parts[0](m)) if len(parts) == 1 else torch.mul(parts[0](m), parts[1](m), out=out(m))
+        target = (
+            out(m).copy_(parts[0](m)) if len(parts) == 1 else torch.mul(parts[0](m), parts[1](m), out=out(m))
+        )
         for part in parts[2:]:
             target.mul_(part(m))
 
@@ -147,7 +149,7 @@ def bag_softmax(read: Cursor) -> Call:
 
 
 def sddmm(read: Cursor) -> Call:
-    """a b^T at the places of a pattern, a block of places at a time."""
+    """Rows of a times rows of b at the places of a pattern, a block of places at a time."""
     out, (_, width), a, pattern, b = read.array(), read.shape(), read.array(), read.csr(), read.array()
     rows, cols = read.tensor(pattern.rows), read.tensor(pattern.indices)
     height = max(1, MOST_AT_ONCE // max(width, 1))

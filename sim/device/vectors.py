@@ -1,25 +1,25 @@
-"""Arithmetic of the explicit steps on vectors that stay on their device: what `ode.explicit.arithmetic` is to arrays."""
+"""Arithmetic of the explicit steps on vectors that stay on a device: what `ode.explicit.arithmetic` is to arrays."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Table = tuple[np.ndarray, np.ndarray, np.ndarray]  # row i is [pointers[i]:pointers[i + 1]] of columns and values
+Table = tuple[
+    np.ndarray, np.ndarray, np.ndarray
+]  # row i is [pointers[i]:pointers[i + 1]] of columns and values
 
 
-def add_row(out: Tensor, k: Tensor, rows: Sequence[int], table: Table, i: int, h: float) -> Tensor:
+def add_row(out: Tensor, k: Tensor, rows: np.ndarray, table: Table, i: int, h: float) -> Tensor:
     """Add h * (row i of the table) applied to the stages `k` to `out`."""
     pointers, columns, values = table
     for j in range(int(pointers[i]), int(pointers[i + 1])):
-        out.add_(k[rows[int(columns[j])]], alpha=h * float(values[j]))
+        out.add_(k[int(rows[columns[j]])], alpha=h * float(values[j]))
     return out
 
 
-def combine_row(out: Tensor, y: Tensor, k: Tensor, rows: Sequence[int], table: Table, i: int, h: float) -> None:
+def combine_row(out: Tensor, y: Tensor, k: Tensor, rows: np.ndarray, table: Table, i: int, h: float) -> None:
     """Write y + h * (row i of the table) applied to the stages to `out`."""
     add_row(out.copy_(y), k, rows, table, i, h)
 

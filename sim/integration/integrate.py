@@ -13,8 +13,8 @@ from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
 from ...theory.base.validate import flag, kind_of
 from ...theory.flows.flow import Flow
-from ..device.devices import described, placed
 from ..device.on_device import OnDevice
+from ..device.placement import described, placed
 from ..ode.events import as_events
 from ..ode.methods import Method
 from ..ode.outcome import IntegrationError
@@ -221,7 +221,7 @@ def _by_optimizer(
     from .optimized import integrate_steps
 
     weights = flow.model.validate(start)
-    settings = {"closure": flow.closure, "start": fingerprint(weights)}
+    settings = {"closure": flow.closure, "start": fingerprint(weights)} | described(None)
     trajectory, outcome = integrate_steps(flow, data, weights, plan, settings=settings, **options)
     if throw and not outcome.success:
         raise IntegrationError(str(outcome), trajectory)

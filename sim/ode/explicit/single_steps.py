@@ -1,4 +1,4 @@
-"""Single decisions of the explicit loops, compiled to be called from Python: for states that no compiled loop reaches."""
+"""Single decisions of the explicit loops, to be called from Python: for states that no compiled loop reaches."""
 
 from __future__ import annotations
 
