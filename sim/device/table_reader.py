@@ -28,7 +28,7 @@ def operations_of(problem: Problem) -> Iterator[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class Rows:
+class Entries:
     """Index arrays of data in CSR form, with the row of every entry: what is picked out of dense arrays by them."""
 
     values: np.ndarray
@@ -96,11 +96,11 @@ class Cursor:
         rows, cols = self.problem.ints[self.p + 2 : self.p + 4].tolist()
         return rows, cols
 
-    def csr(self) -> Rows:
+    def csr(self) -> Entries:
         """Sparse data."""
         ints, (values, indices, indptr, rows, nnz) = self.problem.ints, (self.whole() for _ in range(OPERAND))
         indices, indptr = indices + int(ints[1]), indptr + int(ints[1])
-        return Rows(
+        return Entries(
             self.problem.floats[values : values + nnz],
             ints[indices : indices + nnz],
             ints[indptr : indptr + rows + 1],

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..kernel import operations as codes
-from .table_reader import Buffers, Cursor, Rows, View, csr_tensor
+from .table_reader import Buffers, Cursor, Entries, View, csr_tensor
 from .tensor_functions import PARAMETRIC, UNARY
 
 Call = Callable[[Buffers], object]
@@ -185,7 +185,7 @@ def segment_softmax(read: Cursor) -> Call:
     out, scores, pattern, factor = read.array(), read.array(), read.csr(), read.number()
     base, rows, count = read.tensor(pattern.values), read.tensor(pattern.rows), pattern.indptr.size - 1
     nnz = pattern.values.size
-    places = Rows(np.ones(nnz), np.arange(nnz), pattern.indptr)
+    places = Entries(np.ones(nnz), np.arange(nnz), pattern.indptr)
     sums = read.sparse(places.array(nnz))
 
     def call(m: Buffers) -> None:

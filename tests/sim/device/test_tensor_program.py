@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import CLOSURES, MODELS, data_for, random_data, random_weights
+from helpers import MODELS, data_for, random_data, random_weights
 
 from smallinit.sim.compile.compiler import compile_flow
 from smallinit.sim.device import tensor_rules
@@ -14,6 +14,7 @@ from smallinit.sim.kernel.problem import Problem
 from smallinit.theory import Dataset, Decoder, EmbMLP, derive
 from smallinit.theory.base.errors import FieldError
 
+FEW = ("drive", "leading", "softmax", "order=6", "order=7", "exact")  # higher orders only repeat operations
 DECODERS = {
     "pre": {"norm": "pre", "predict": "all"},
     "post, rms": {"norm": "post", "norm_kind": "rms", "predict": "last"},
@@ -43,7 +44,7 @@ def compared(flow, data, weights, device):
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_under_every_closure(name, device):
     model, _ = MODELS[name]
-    for closure in CLOSURES:
+    for closure in FEW:
         assert compared(derive(model, closure), data_for(name), random_weights(model), device) < 1e-12, (
             closure
         )
@@ -53,6 +54,7 @@ def test_every_model_under_every_closure(name, device):
 def test_decoders(options, device):
     model = Decoder(7, 6, 4, 8, 5, n_layers=2, n_heads=2, **options)
     data = random_data(n=12, n_ctx=5)
+    data = Dataset(data.sequences, 1 + data.labels % 6, 7, weights=data.weights)  # none is padding
     closures = ("exact", "softmax", "leading") if model.norm is None else ("exact", "norm=linear")
     for closure in closures:
         flow = derive(model, closure)

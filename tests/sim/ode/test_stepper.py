@@ -288,7 +288,7 @@ def restart(method, case):
 
 
 RULES = (begin, own_memory, inside, whole_steps, same_steps, dense_output, blow_up, statistics, restart)
-TENSORS = {method.name: method for method in map(OnTensors, ("tsit5", "dop853", "rkc", "euler", None))}
+TENSORS = {method.name: method for method in map(OnTensors, ("tsit5", "dop853", "rkc", None))}
 ALL = {**METHODS, "automatic": Choice(), "ab2": Adams(), **TENSORS}
 
 
