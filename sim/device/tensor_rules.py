@@ -120,12 +120,7 @@ def row_dot(read: Cursor) -> Call:
 def softmax(read: Cursor) -> Call:
     """Of the rows of a multiple."""
     out, x, factor = read.array(), read.array(), read.number()
-
-    def call(m: Buffers) -> None:
-        target = torch.mul(x(m), factor, out=out(m))
-        torch.softmax(target, 1, out=target)
-
-    return call
+    return lambda m: torch.softmax(x(m) * factor, 1, out=out(m))
 
 
 def bag_softmax(read: Cursor) -> Call:
