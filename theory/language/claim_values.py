@@ -8,8 +8,8 @@ from typing import Any
 
 import sympy as sp
 
-from ..algebra.matrices import diagonal, hadamard, product, split, transpose
-from ..algebra.nodes import Centering, Matrix, RowLogSumExp, RowNorm, RowSoftmax
+from ..algebra.matrices import product, transpose
+from ..algebra.nodes import Centering, Matrix
 
 SIZELESS: dict[str, Callable[[sp.Expr], Matrix]] = {"I": sp.Identity, "Pi": Centering}
 
@@ -71,60 +71,6 @@ COLUMN = Value(sp.OneMatrix(1, 1), "matrix", tall=True)  # of ones
 ROW = COLUMN.turned()
 
 
-def trace(x: Matrix) -> Matrix:
-    """Trace as a matrix of one entry: 1^T (A o B^T) 1 for a product A B, which is never formed."""
-    scalar, factors = split(x)
-    if len(factors) == 1:
-        factors = [*factors, sp.Identity(x.cols)]
-    entries = hadamard(factors[0], transpose(product(*factors[1:])))
-    return product(scalar, sp.OneMatrix(1, entries.rows), entries, sp.OneMatrix(entries.cols, 1))
-
-
-CALLS: dict[str, Any] = {
-    "tr": trace,
-    "diag": diagonal,
-    "rowsum": lambda x: product(x, sp.OneMatrix(x.cols, 1)),
-    "softmax": RowSoftmax,
-    "logsumexp": RowLogSumExp,
-    "norm": lambda x, eps=sp.S.Zero: RowNorm(x, eps),
-    "transpose": transpose,
-    "hadamard": hadamard,
-    "sqrt": sp.sqrt,
-}
-
-
-def times(a: Value, b: Value) -> Value:
-    """A product of which one factor at least is a scalar, or of two open matrices."""
-    if a.kind == b.kind == "scalar":
-        return Value(a.content * b.content, "scalar")
-    if a.kind == b.kind == "open":
-        return Value(lambda n: product(a.content(n), b.content(n)), "open")
-    scalar, other = (a, b) if a.kind == "scalar" else (b, a)
-    if other.kind == "open":
-        return Value(lambda n: product(scalar.content, other.content(n)), "open")
-    return other.mapped(lambda x: product(scalar.content, x))
-
-
-def matmul(a: Value, b: Value) -> Value | None:
-    """A product of two matrices; None where their sizes do not fit, or are not known."""
-    if a.kind == "open" or b.kind == "open":
-        known = b if a.kind == "open" else a
-        size = known.content.rows if known is b else known.content.cols
-        if known.tall if known is b else known.wide:
-            return None
-        left, right = (v.content(size) if v.kind == "open" else v.content for v in (a, b))
-        return Value(product(left, right), "matrix", a.tall, b.wide)
-    if a.wide and b.tall:
-        return None
-    left = product(a.content, sp.OneMatrix(1, b.content.rows)) if a.wide else a.content
-    right = product(sp.OneMatrix(a.content.cols, 1), b.content) if b.tall else b.content
-    if left.cols == right.rows:
-        return Value(product(left, right), "matrix", a.tall, b.wide)
-    return (
-        Value(scaled(left, right), "matrix", b.tall, b.wide) if (1, 1) in (left.shape, right.shape) else None
-    )
-
-
 def frame(*values: Value) -> tuple[sp.Expr, sp.Expr, bool, bool]:
     """Rows and columns of what acts entry by entry on some matrices, and whether these are to be repeated still."""
     known = [v for v in values if v.kind == "matrix"]
@@ -139,9 +85,3 @@ def broadcast(entry: Matrix, rows: sp.Expr, cols: sp.Expr) -> Matrix:
     if entry.shape != (1, 1):
         return entry
     return product(sp.OneMatrix(rows, 1), entry, sp.OneMatrix(1, cols))
-
-
-def scaled(a: Matrix, b: Matrix) -> Matrix:
-    """Product of two matrices of which one has a single entry and stands for a number."""
-    entry, other = (a, b) if a.shape == (1, 1) else (b, a)
-    return hadamard(broadcast(entry, *other.shape), other)

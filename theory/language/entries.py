@@ -45,7 +45,10 @@ class Entries:
 
     def read(self) -> tuple[sp.Lambda, str, bool]:
         """The function, the name of its argument, and whether that is transposed; up to the closing bracket."""
+        position = self.cursor.peek()[2]
         expr = self.sum()
+        if expr.has(sp.nan, sp.zoo, sp.oo, -sp.oo):
+            raise self.cursor.error("`claim` has no number in this square bracket.", position)
         self.cursor.expect("]")
         return sp.Lambda(X, expr), self.found.word, self.found.flipped
 
@@ -73,7 +76,8 @@ class Entries:
         value = self.atom()
         if taken := self.cursor.take("^", "**"):
             power = -self.atom() if self.cursor.take("-") else self.atom()
-            if not (power.is_Rational and abs(power) <= LARGEST):
+            digits = value.p.bit_length() + value.q.bit_length() if value.is_Rational else 1
+            if not (power.is_Rational and abs(power) * digits <= LARGEST):
                 raise self.cursor.error(f"`claim` needs a power of at most {LARGEST} here.", taken[1])
             return value**power
         return value

@@ -21,18 +21,28 @@ from typing import Any
 
 import sympy as sp
 
-from ..algebra.matrices import apply, hadamard, hadamard_power, product, total
 from ..algebra.nodes import Matrix
-from ..algebra.scalars.functions import X
 from ..base.validate import did_you_mean
+from .arithmetic import (
+    CLOSE,
+    LARGEST_POWER,
+    MisfitError,
+    called,
+    entrywise,
+    mapped,
+    matmul,
+    matrix,
+    plus,
+    quotient,
+    raised,
+    times,
+)
 from .claim_text import ClaimError as ClaimError
 from .claim_text import Cursor, statements
-from .claim_values import CALLS, COLUMN, MINUS, ROW, SIZELESS, ParsedClaim, Value, frame, matmul, times
-from .entries import SCALARS, Entries
+from .claim_values import COLUMN, MINUS, ROW, SIZELESS, ParsedClaim, Value
+from .entries import Entries
 
-DEEPEST, LARGEST_POWER, DIGITS = 60, 12, 30
-ARGUMENTS = {"hadamard": (2, 2), "softmax": (1, 2), "norm": (1, 2)}
-SHORT = 0.6  # names of a letter or two are nearest to others that are less alike
+DEEPEST, DIGITS = 60, 30
 
 
 def parse(
@@ -126,7 +136,7 @@ class Reader(Cursor):
             (value.kind == "open" and shape[0] == shape[1]) or value.tall or value.wide or value.content == 0
         ):
             return value.sized(*shape)
-        return self._matrix(value, start)
+        return self._at(start, matrix, value)
 
     def _all(self) -> Value:
         value, at = self._sum(), self.peek()
@@ -134,11 +144,12 @@ class Reader(Cursor):
             raise self.error(f"`claim` cannot go on with {at[1]!r} here.", at[2])
         return value
 
-    def _matrix(self, value: Value, position: int) -> Matrix:
-        if value.kind == "matrix" and not (value.tall or value.wide):
-            return value.content
-        what = "a number, where a matrix is needed" if value.kind == "scalar" else "a matrix of unknown size"
-        raise self.error(f"`claim` has {what}.", position)
+    def _at(self, position: int, act: Callable[..., Any], *arguments: Any) -> Any:
+        """Do something with values; a finger is put on the position where they do not fit."""
+        try:
+            return act(*arguments)
+        except MisfitError as error:
+            raise self.error(str(error), position) from None
 
     def _sum(self) -> Value:
         self.depth += 1
@@ -153,37 +164,17 @@ class Reader(Cursor):
             term = self._product()
             if taken[0] == "-":
                 term = times(MINUS, term)
-            value = self._plus(value, term, taken[1])
+            value = self._at(taken[1], plus, value, term)
         self.depth -= 1
         return value
-
-    def _plus(self, a: Value, b: Value, position: int) -> Value:
-        if a.kind == b.kind == "scalar":
-            return Value(a.content + b.content, "scalar")
-        rows, cols, tall, wide = frame(a, b)
-        open_ = "open" in (a.kind, b.kind)
-        if open_ and tall and wide:
-            return Value(lambda n: total(a.sized(n, n), b.sized(n, n)), "open")
-        if open_ and tall != wide:
-            rows, cols, tall, wide = (cols, cols, False, False) if tall else (rows, rows, False, False)
-        if open_ and rows != cols:
-            raise self.error(f"`claim` adds I or Pi to a matrix of shape ({rows}, {cols}).", position)
-        left, right = a.sized(rows, cols), b.sized(rows, cols)
-        if left.shape != right.shape:
-            raise self.error(f"`claim` adds shapes {left.shape} and {right.shape}.", position)
-        return Value(total(left, right), "matrix", tall, wide)
 
     def _product(self) -> Value:
         value = self._ones("") or self._power()
         while taken := self.take("@", "*", ".*", "/") or self._ring():
             sign, position = taken
             other = self._ones(sign) or self._power()
-            if sign == "/":
-                value = self._quotient(value, other, position)
-            elif sign in ("@", "*"):
-                value = self._matmul(value, other, position)
-            else:
-                value = self._entrywise(value, other, position)
+            act = quotient if sign == "/" else matmul if sign in ("@", "*") else entrywise
+            value = self._at(position, act, value, other)
         return value
 
     def _ring(self) -> tuple[str, int] | None:
@@ -207,70 +198,34 @@ class Reader(Cursor):
             return COLUMN
         return None
 
-    def _quotient(self, a: Value, b: Value, position: int) -> Value:
-        if b.kind != "scalar":
-            raise self.error("`claim` divides by a matrix: only scalars divide.", position)
-        if b.content == 0:
-            raise self.error("`claim` divides by zero.", position)
-        return times(Value(1 / b.content, "scalar"), a)
-
-    def _matmul(self, a: Value, b: Value, position: int) -> Value:
-        if "scalar" in (a.kind, b.kind) or a.kind == b.kind == "open":
-            return times(a, b)
-        if (found := matmul(a, b)) is None:
-            shapes = [v.content.shape if v.kind == "matrix" else "unknown" for v in (a, b)]
-            raise self.error(f"`claim` multiplies shapes {shapes[0]} and {shapes[1]}.", position)
-        return found
-
-    def _entrywise(self, a: Value, b: Value, position: int) -> Value:
-        if a.kind == b.kind == "matrix":
-            rows, cols, tall, wide = frame(a, b)
-            left, right = (v.sized(rows, cols) if v.tall or v.wide else v.content for v in (a, b))
-            if left.shape == right.shape:
-                return Value(hadamard(left, right), "matrix", tall, wide)
-        raise self.error("`claim` needs two matrices of one shape on either side of '.*'.", position)
-
     def _power(self) -> Value:
         value = self._atom()
         while taken := self.take(".T", "^", "**", ".^", "^o"):
             sign, position = taken
-            value = value.turned() if sign == ".T" else self._raised(value, sign, position)
+            if sign == ".T":
+                value = value.turned()
+                continue
+            exponent = self._fraction() if value.kind == "scalar" and self.take("(") else self._exponent()
+            value = self._at(position, raised, value, exponent, sign in (".^", "^o"))
         return value
 
-    def _raised(self, value: Value, sign: str, position: int) -> Value:
-        if value.kind == "scalar":
-            return Value(value.content ** self._scalar_exponent(), "scalar")
-        exponent = self._exponent()
-        if sign in (".^", "^o"):
-            if value.kind == "open":
-                self._matrix(value, position)
-            return value.mapped(lambda x: hadamard_power(x, sp.Integer(exponent)))
-        if value.kind == "open" and exponent > 0:
-            return Value(_repeated(value.content, exponent), "open")
-        matrix = self._matrix(value, position)
-        if matrix.rows != matrix.cols or exponent == 0:
-            raise self.error(f"`claim` takes a power of shape {matrix.shape}: only squares.", position)
-        return Value(product(*[matrix] * exponent), "matrix")
-
-    def _scalar_exponent(self) -> sp.Expr:
-        """Of a scalar: an integer, or a fraction in brackets."""
-        at = self.peek()
-        if not self.take("("):
-            return sp.Integer(self._exponent())
+    def _fraction(self) -> sp.Expr:
+        """An exponent in brackets, which are open."""
+        position = self.peek()[2]
         value = self._sum()
         self.expect(")")
         if not (value.kind == "scalar" and value.content.is_Rational and abs(value.content) <= LARGEST_POWER):
-            raise self.error(f"`claim` needs a power of at most {LARGEST_POWER} here.", at[2])
+            raise self.error(f"`claim` needs a power of at most {LARGEST_POWER} here.", position)
         return value.content
 
-    def _exponent(self) -> int:
+    def _exponent(self) -> sp.Integer:
         kind, word, position = self.peek()
         if kind != "number" or not word.isdigit() or int(word[:9]) > LARGEST_POWER or len(word) > 9:
             raise self.error(
                 f"`claim` needs a power of at most {LARGEST_POWER} here, not {word!r}.", position
             )
         self.next += 1
-        return int(word)
+        return sp.Integer(word)
 
     def _atom(self) -> Value:
         kind, word, position = self.peek()
@@ -303,7 +258,7 @@ class Reader(Cursor):
             )
         if kind != "name":
             return self.error(f"`claim` needs a name, a number or a bracket here, not {word!r}.", position)
-        hint = did_you_mean(word, [*self.names, *SIZELESS], cutoff=SHORT)
+        hint = did_you_mean(word, [*self.names, *SIZELESS], cutoff=CLOSE)
         return self.error(f"`claim` has the unknown name {word!r}: {hint}", position)
 
     def _bracket(self, position: int) -> Value:
@@ -317,9 +272,7 @@ class Reader(Cursor):
             self.expect("(")
             value = self._sum()
             self.expect(")")
-        if value.kind != "matrix":
-            self._matrix(value, position)
-        return value.mapped(lambda x: apply(function, x))
+        return self._at(position, mapped, function, value)
 
     def _call(self, name: str, position: int) -> Value:
         self.expect("(")
@@ -327,36 +280,4 @@ class Reader(Cursor):
         while self.take(",", ";"):
             arguments.append(self._sum())
         self.expect(")")
-        known = (*CALLS, *self.functions, *SCALARS)
-        if name not in known:
-            hint = did_you_mean(name, known, cutoff=SHORT)
-            raise self.error(f"`claim` calls the unknown function {name!r}: {hint}", position)
-        least, most = ARGUMENTS.get(name, (1, 1))
-        if not least <= len(arguments) <= most:
-            wanted = str(least) if least == most else f"{least} or {most}"
-            raise self.error(f"`claim` gives {name} {len(arguments)} arguments, it takes {wanted}.", position)
-        return self._called(name, arguments, position)
-
-    def _called(self, name: str, arguments: list[Value], position: int) -> Value:
-        first = arguments[0]
-        if name == "sqrt" and first.kind == "scalar":
-            return Value(sp.sqrt(first.content), "scalar")
-        if name == "sqrt":
-            raise self.error("`claim` takes the square root of a matrix: only of scalars.", position)
-        if name == "hadamard":
-            return self._entrywise(*arguments, position)
-        if name in self.functions or (name in SCALARS and name not in CALLS):
-            function = self.functions[name] if name in self.functions else sp.Lambda(X, SCALARS[name](X))
-            self._matrix(first, position)
-            return first.mapped(lambda x: apply(function, x))
-        x = self._matrix(first, position)
-        if name == "diag" and x.cols != 1:
-            raise self.error(f"`claim` takes diag of shape {x.shape}: only of a column.", position)
-        if name == "tr" and x.rows != x.cols:
-            raise self.error(f"`claim` takes the trace of shape {x.shape}: only of a square.", position)
-        others = [v.content if name == "norm" else self._matrix(v, position) for v in arguments[1:]]
-        return Value(CALLS[name](x, *others), "matrix")
-
-
-def _repeated(content: Callable[[sp.Expr], Matrix], exponent: int) -> Callable[[sp.Expr], Matrix]:
-    return lambda size: product(*[content(size)] * exponent)
+        return self._at(position, called, name, arguments, self.functions)

@@ -100,7 +100,9 @@ def test_a_printed_equation_is_confirmed_and_with_another_sign_refuted(name, clo
         assert check(claim.replace("(Y - p)", "(Y + p)"), model, data).status == WRONG
 
 
-@pytest.mark.parametrize(("norm", "closure", "weight"), [(None, "leading", "blocks.0.W_V"), ("pre", "exact", "W_U")])
+@pytest.mark.parametrize(
+    ("norm", "closure", "weight"), [(None, "leading", "blocks.0.W_V"), ("pre", "exact", "W_U")]
+)
 def test_a_printed_equation_of_a_decoder_is_confirmed(norm, closure, weight):
     model = Decoder(7, 4, 2, 3, 3, n_layers=1, n_heads=2, norm=norm)
     claim = pasted(derive(model, closure), weight)
