@@ -75,7 +75,7 @@ def statements(text: str) -> list[str]:
     return [first, *(line.partition(":")[0] for line in others)]
 
 
-class Cursor:
+class ClaimCursor:
     """A place in the tokens of one text."""
 
     def __init__(self, text: str) -> None:

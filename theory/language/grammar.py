@@ -11,7 +11,7 @@
 ``@`` and ``*`` are the product of matrices, or with a scalar; ``.*`` and ``.^``, printed ``o`` and ``^o``, act entry by
 entry; ``/`` divides by a scalar. ``I`` and ``Pi`` take their size from what they meet; a scalar added to a matrix is
 added to every entry. As a factor, ``1`` is a column of ones and ``1.T`` a row of them. Square brackets hold a function
-of entries, see `entries`. ``tr`` gives a matrix of one entry, which multiplies and adds like a scalar.
+of entries, see `claim_entries`. ``tr`` gives a matrix of one entry, which multiplies and adds like a scalar.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import sympy as sp
 
 from ..algebra.nodes import Matrix
 from ..base.validate import did_you_mean
-from .arithmetic import (
+from .claim_arithmetic import (
     CLOSE,
     LARGEST_POWER,
     MisfitError,
@@ -37,10 +37,10 @@ from .arithmetic import (
     raised,
     times,
 )
+from .claim_entries import EntryReader
+from .claim_text import ClaimCursor, statements
 from .claim_text import ClaimError as ClaimError
-from .claim_text import Cursor, statements
 from .claim_values import COLUMN, MINUS, ROW, SIZELESS, ParsedClaim, Value
-from .entries import Entries
 
 DEEPEST, DIGITS = 60, 30
 
@@ -94,7 +94,7 @@ def parse_expression(
     return Reader(text, names, functions or {}).whole(None)
 
 
-class Reader(Cursor):
+class Reader(ClaimCursor):
     """Recursive descent over the tokens of one line."""
 
     def __init__(self, text: str, names: Mapping[str, Any], functions: Mapping[str, sp.Lambda]) -> None:
@@ -263,7 +263,7 @@ class Reader(Cursor):
 
     def _bracket(self, position: int) -> Value:
         """A function of entries, of a name in it or of what follows."""
-        function, word, flipped = Entries(self, self.names).read()
+        function, word, flipped = EntryReader(self, self.names).read()
         if word in self.names:
             value = self.names[word]
             value = value if isinstance(value, Value) else Value(value, "matrix")

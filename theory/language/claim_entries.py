@@ -10,7 +10,7 @@ import sympy as sp
 
 from ..algebra.scalars.functions import KNOWN, PIECEWISE, RECIPROCAL, X
 from ..base.validate import did_you_mean
-from .claim_text import Cursor
+from .claim_text import ClaimCursor
 from .claim_values import Value
 
 SCALARS: dict[str, Callable[..., sp.Expr]] = {
@@ -28,18 +28,18 @@ class _Found:
     flipped: bool = False
 
 
-class Entries:
+class EntryReader:
     """Reads ``1 - tanh(z)^2`` as a function of x and the name of what x is.
 
     Parameters
     ----------
-    cursor : Cursor
+    cursor : ClaimCursor
         Behind the opening bracket.
     names : dict
         Name -> matrix or scalar; another name than these is a variable, whose value follows the bracket.
     """
 
-    def __init__(self, cursor: Cursor, names: Mapping[str, Any]) -> None:
+    def __init__(self, cursor: ClaimCursor, names: Mapping[str, Any]) -> None:
         self.cursor, self.names = cursor, names
         self.found = _Found()
 

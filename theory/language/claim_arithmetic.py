@@ -11,8 +11,8 @@ from ..algebra.matrices import apply, diagonal, hadamard, hadamard_power, produc
 from ..algebra.nodes import Matrix, RowLogSumExp, RowNorm, RowSoftmax
 from ..algebra.scalars.functions import X
 from ..base.validate import did_you_mean
+from .claim_entries import SCALARS
 from .claim_values import Value, broadcast, frame
-from .entries import SCALARS
 
 LARGEST_POWER = 12
 ARGUMENTS = {"hadamard": (2, 2), "softmax": (1, 2), "norm": (1, 2)}
