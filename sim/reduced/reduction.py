@@ -78,7 +78,9 @@ class Signature(FrozenRecord):
             rmatmat=self.transposed_dot,
             dtype=float,
         )
-        v0 = np.random.default_rng(seed).standard_normal(min(rows, cols))  # what `rng` is called, versions differ on
+        v0 = np.random.default_rng(seed).standard_normal(
+            min(rows, cols)
+        )  # what `rng` is called, versions differ on
         U, s, Vt = svds(operator, k=int(modes or 0) + 1, v0=v0)
         order = np.argsort(-s)
         return U[:, order], s[order], Vt[order].T
