@@ -50,7 +50,7 @@ def bigrams(vocabulary, width, tokens):
 def cases(quick):
     """Name -> what makes model and data, and the closure."""
     softmax, leading = (
-        ((300, 16, 10**4), (1000, 16, 10**5)) if quick else ((4096, 768, 10**6), (50_257, 768, 10**6))
+        ((300, 16, 10**4), (1000, 16, 10**5)) if quick else ((8192, 768, 2 * 10**6), (50_257, 768, 2 * 10**6))
     )
     return {
         "Emb-MLP, " + ("small" if quick else "paper's size"): (lambda: paper(quick), "exact"),
