@@ -41,8 +41,8 @@ class TensorProgram:
         self._data = torch.as_tensor(problem.floats).to(self.device)
         self._work = torch.empty(problem.work.size, dtype=torch.float64, device=self.device)
         fixed = {FLOATS: self._data, WORK: self._work}
-        with warnings.catch_warnings():  # torch says once that its CSR form is young
-            warnings.filterwarnings("ignore", "Sparse CSR tensor support")
+        with warnings.catch_warnings():  # torch says once that its CSR form is young, and unchecked
+            warnings.filterwarnings("ignore", "Sparse (CSR tensor support|invariant checks)")
             first = torch.zeros(2, dtype=torch.int64)
             csr_tensor(first, first[:0], torch.zeros(0), (1, 1))
         self._calls = [RULES[code](Cursor(problem, p, fixed)) for code, p in operations_of(problem)]

@@ -193,9 +193,11 @@ def _by_time(
         solution = closed_solution(flow, problem, held[0], saves, *span)
     if solution is None and where is not None:
         options["method"] = _on_device(problem, where, options["method"])
+    # Options one by one: passed on as `**options`, they would come in a tuple that holds the start to the end.
     solution = solution or solve(
         problem, held.pop(), t0=span[0], t1=span[1], rtol=rtol, atol=atol, save_at=save_at, events=watched, view=view,
-        **options,
+        method=options["method"], max_steps=options["max_steps"], first_step=options["first_step"],
+        fixed_step=options["fixed_step"], max_seconds=options["max_seconds"], progress=options["progress"],
     )  # fmt: skip
     settings |= {"method": solution.statistics.get("methods", ""), "atol": atol}
     trajectory = _trajectory(solution, problem, flow, data, settings, view)
