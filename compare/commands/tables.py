@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.columns import aligned
+from ..overlays.loss_error import LEARNT, loss_error
 
 if TYPE_CHECKING:
     from ...sim.trajectory.trajectory import Trajectory
@@ -45,7 +46,8 @@ def overlay_table(overlays: Mapping[str, Overlay], training: Trajectory, toleran
         [
             aligned(header, rows),
             f"horizon: first flow time at which the displacement of a weight, the one named, is {tolerance:.0%} off; "
-            "errors: largest relative error of the group's loss up to the end (a blow-up has none)",
+            "errors: largest relative error of the group's loss up to the end (a blow-up has none); in nats where "
+            f"training has less than {LEARNT:.0%} of it left",
             f"training: {_training(training)}",
         ]
     )
@@ -59,7 +61,7 @@ def _overlay_row(name: str, result: Overlay, groups: Sequence[str], tolerance: f
         name,
         str(result.theory.outcome),
         str(horizon) if isinf(horizon) else f"t = {horizon}",
-        *("-" if result.blow_up_time else f"{np.max(result.relative_error[g]):.2%}" for g in groups),
+        *("-" if result.blow_up_time else str(loss_error(result.alignment, g)) for g in groups),
         _figure(speed["theory_seconds"], ".2f"),
         _figure(faster, ".0f" if faster and faster >= 10 else ".1f", " x"),
     ]
