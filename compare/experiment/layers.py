@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,8 +67,23 @@ def refused(loaded: Loaded, section: str) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{str(error).rstrip('.')} ({loaded.where(section)}).") from error
     except ValueError as error:
-        field = error.field if isinstance(error, FieldError) else ""
-        raise InputError(f"[{section}] {str(error).rstrip('.')} ({loaded.where(section, field)}).") from error
+        text = str(error).rstrip(".")
+        named = re.match(
+            r"`(?:\w+\.)?(\w+)`", text
+        )  # of the function's argument, which has the name of the key
+        place = loaded.where(section, named[1] if named else "")
+        said = in_flags(section, text) if place == FLAGS else f"[{section}] {text}"
+        raise InputError(f"{said} ({place}).") from error
+
+
+def in_flags(section: str, text: str) -> str:
+    """Say a sentence on an argument in the words of the command line: `key` at its beginning, and key="value"."""
+    for name, key, _ in fields():
+        if name == section:
+            flag = f"--{section}.{key}".replace("_", "-")
+            text = re.sub(rf"^`(\w+\.)?{key}`", f"`{flag}`", text)
+            text = re.sub(rf'\b{key}="([^"]*)"', rf"{flag} \1", text)
+    return text if text.startswith("`--") else f"[{section}] {text}"
 
 
 def load(

@@ -16,7 +16,7 @@ from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.crossings import first_crossing
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord, sealed
-from ...theory.base.validate import did_you_mean, flag, positive
+from ...theory.base.validate import did_you_mean, flag, passed_on, positive
 from .align import Alignment, align
 from .horizon import BLOW_UP, Horizon
 from .loss_error import loss_error
@@ -240,7 +240,7 @@ class Overlay(FrozenRecord):
         """Draw the overlay figure, and write it if there is a path; see `smallinit.compare.plot_overlays`."""
         from ..plots.overlay_figure import plot_overlays
 
-        return plot_overlays([self], path, **options)
+        return plot_overlays([self], path, **passed_on("Overlay.plot", plot_overlays, options))
 
     def summary(self) -> dict[str, Any]:
         """Errors, horizons, blow-up and speed as JSON-able values.

@@ -143,7 +143,7 @@ def test_a_training_is_not_resumed_with_another_content(folder):
         ({"name": "mine.py"}, r"must name a file and a class in it, as in 'my_model.py:MyModel'"),
         (
             {"name": "mine.py:Averaged", "d_mlp": 3},
-            r"`model.d_mlp` is no field of Averaged: it takes .*d_gate",
+            r"`--model.d-mlp` is no field of Averaged: it takes .*d_gate",
         ),
         (
             {"name": "mine.py:Averaged", "fields": {"d_gaet": 3}},

@@ -122,7 +122,10 @@ def _options(table: _Table) -> dict[str, list[Any]]:
 def _read(table: _Table, where: str, row: Mapping[str, Any]) -> None:
     label = table.label
     if label not in row:
-        raise ValueError(f"{where}: has no column `{label}`, {_remedy(label, row)}")
+        hint = did_you_mean(label, row, f"there are {', '.join(row)}").rstrip("?.")
+        raise FieldError(
+            "label", f"{label!r} is no column of {where}: {hint}; give the name of the one with the labels."
+        )
     sequence = _sequence(table, where, row)
     if table.sequences and len(sequence) != (n := len(table.sequences[0])):
         raise ValueError(
@@ -134,11 +137,6 @@ def _read(table: _Table, where: str, row: Mapping[str, Any]) -> None:
     for name in OPTIONAL:
         table.options[name].append(_option(where, name, row.get(name)))
     table.places.append(where)
-
-
-def _remedy(label: str, row: Mapping[str, Any]) -> str:
-    hint = did_you_mean(label, row, f"there are {', '.join(row)}")
-    return f"{hint.rstrip('?.')}: name the column of labels {label!r}, or say which it is with label=..."
 
 
 def _sequence(table: _Table, where: str, row: Mapping[str, Any]) -> list[Any]:

@@ -91,7 +91,10 @@ def test_an_npz_is_what_experiments_read(tmp_path):
     [
         ("a,label\n1,2\n3\n", r"line 3: has 1 cells where line 1 names 2: give it as many"),
         ("a,label\n1,\n", r"line 2: `label` is empty: give a token"),
-        ("a,lable\n1,2\n", r"line 2: has no column `label`, did you mean 'lable'"),
+        (
+            "a,lable\n1,2\n",
+            r"`label` 'label' is no column of .*line 2: did you mean 'lable'; give the name of the one",
+        ),
         ("a,label,weight\n1,2,0\n", r"line 2: `weight` must be a positive number, got '0'"),
         ("a,label,weight\n1,2,1\n1,2,\n", r"line 3: `weight` is empty: give every row one, or none"),
         ("a,label,held_out\n1,2,maybe\n", r"line 2: `held_out` must be true or false, got 'maybe'"),
