@@ -21,6 +21,8 @@ CALLS_FOR = (
 CLOCK = ("theory.t1", "theory.moved_by", "training.learning_rate", "training.steps", "training.schedule")
 ESCAPES = 10  # that t1 lasts
 STEPS = 100  # until the first
+MOST_STEPS = 20_000  # of training, unless the first escape needs more
+LEAST_ESCAPES = 1.5
 STABLE = 0.5  # of the largest rate at which descent is stable, 2 / curvature: no more than this
 
 
@@ -84,7 +86,8 @@ def _clock(loaded: Loaded) -> dict[str, float]:
     rate = found.t / STEPS
     if found.curvature > 0.0:
         rate = min(rate, STABLE * 2.0 / found.curvature)
-    return {"theory.t1": _two_digits(ESCAPES * found.t), "training.learning_rate": _two_digits(rate)}
+    escapes = min(ESCAPES, max(LEAST_ESCAPES, MOST_STEPS * rate / found.t))
+    return {"theory.t1": _two_digits(escapes * found.t), "training.learning_rate": _two_digits(rate)}
 
 
 def _two_digits(value: float) -> float:

@@ -27,7 +27,7 @@ def heading(built: Built) -> str:
     spec = ", ".join(f"{key} {value}" for key, value in built.model.spec().items() if key != "name")
     groups, counts = np.unique(built.data.groups, return_counts=True)
     sequences = ", ".join(f"{count} {group}" for group, count in zip(groups, counts, strict=True))
-    return f"{built.model.name}: {spec}; {start}; {shapes}\nDistinct sequences: {sequences}"
+    return f"{built.model.name}: {spec}; {start}; {shapes}\nDistinct sequences of {built.data.n_ctx} tokens: {sequences}"
 
 
 def overlay_table(overlays: Mapping[str, Overlay], training: Trajectory, tolerance: float) -> str:

@@ -219,3 +219,15 @@ def test_what_is_no_table_or_vocabulary_is_refused():
     for names, said in ((("a", "a"), "distinct names"), (("a", "b", "c"), "has 3 names for `d_vocab` = 2")):
         with pytest.raises(ValueError, match=said):
             Dataset([[0]], [1], 2, vocabulary=names)
+
+
+def test_groups_in_a_column_of_another_name(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("a,b,answer,kind\n1,2,0,rule\n2,1,1,noise\n")
+    data = Dataset.from_csv(path, label="answer", group="kind")
+    assert (data.n_ctx, sorted(data.group_names)) == (2, ["noise", "rule"])
+    with pytest.raises(ValueError, match=r"`group` 'knid' is no column of .*line 2: did you mean 'kind'\?"):
+        Dataset.from_csv(path, label="answer", group="knid")
+    path.write_text("a,group,label,kind\n1,x,0,rule\n")
+    with pytest.raises(ValueError, match=r"`group` 'kind' and 'group' are both columns of .*: rename one"):
+        Dataset.from_csv(path, group="kind")
