@@ -17,6 +17,7 @@ from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 
+import torch
 from _marked import fill
 
 from smallinit.cli import run
@@ -104,6 +105,8 @@ def compute(name, options, key, out):
         if code:
             raise SystemExit(code)
         taken = {"seconds": time.perf_counter() - began, "processor_seconds": time.process_time() - worked}
+        if torch.cuda.is_available() and "paper" in options:  # these train with device="auto"
+            taken["device"] = torch.cuda.get_device_name()
     record = json.loads((out / "figure.json").read_text()) | taken
     (FOLDER / f"{key}.json").write_text(json.dumps(record, indent=2) + "\n")
     copyfile(out / "figure.png", FOLDER / f"{key}.png")
@@ -150,7 +153,8 @@ def _time(record):
     """Say how long a figure took; the wall clock of a busy machine says less than the processor's."""
     cores = record["provenance"]["cpu_count"]
     if "processor_seconds" in record:
-        return f"{record['processor_seconds'] / 60:.1f} minutes of one core, of {cores}"
+        beside = f", beside a GPU ({record['device']})" if "device" in record else ""
+        return f"{record['processor_seconds'] / 60:.1f} minutes of one core, of {cores}{beside}"
     return f"{record['seconds'] / 60:.1f} minutes on {cores} cores" if "seconds" in record else "Run in parts"
 
 

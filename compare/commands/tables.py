@@ -27,7 +27,8 @@ def heading(built: Built) -> str:
     spec = ", ".join(f"{key} {value}" for key, value in built.model.spec().items() if key != "name")
     groups, counts = np.unique(built.data.groups, return_counts=True)
     sequences = ", ".join(f"{count} {group}" for group, count in zip(groups, counts, strict=True))
-    return f"{built.model.name}: {spec}; {start}; {shapes}\nDistinct sequences of {built.data.n_ctx} tokens: {sequences}"
+    read = f"Distinct sequences of {built.data.n_ctx} tokens: {sequences}"
+    return f"{built.model.name}: {spec}; {start}; {shapes}\n{read}"
 
 
 def overlay_table(overlays: Mapping[str, Overlay], training: Trajectory, tolerance: float) -> str:

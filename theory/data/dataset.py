@@ -139,9 +139,9 @@ class Dataset(FrozenRecord):
         path : path
             UTF-8; cells are parted by commas, semicolons or tabs.
         **options
-            ``label``, ``group``: names of the columns of labels and groups. ``columns``: names of the columns of the positions. ``d_vocab``:
-            size of the vocabulary, the smallest by default. ``vocabulary``: names in the order of their numbers, such
-            as those of another data set.
+            ``label``, ``group``: names of the columns of labels and of groups. ``columns``: names of those of the
+            positions. ``d_vocab``: size of the vocabulary, the smallest by default. ``vocabulary``: names in the order
+            of their numbers, such as those of another data set.
 
         Raises
         ------
