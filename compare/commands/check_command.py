@@ -11,7 +11,7 @@ from ...theory.base.waiting import waiting
 from ..experiment import build as runs
 from .experiments import read
 from .flags import Overwrite, flagged
-from .implied import CALLS_FOR, PRESET
+from .implied import PRESET
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
@@ -50,9 +50,7 @@ def check(
     from ...theory.language.claim_text import ClaimError
     from ..proof.check import check as hold
 
-    own = any(
-        flags.get(key.replace(".", "__")) is not None for key in CALLS_FOR
-    )  # then it is said what stands
+    own = flags.get("data__file") is not None  # beside whose data it is said what stands for the rest
     loaded = read(experiment, preset if experiment or preset or own else PRESET, flags, timed=False)
     if figure is not None:
         _check_figure(figure, overwrite)

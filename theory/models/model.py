@@ -141,8 +141,10 @@ class Model(Spec):
 
     def spec(self) -> dict[str, Any]:
         """Class name and fields as JSON-able values; of a class of the user's the logits too, which it may change."""
+        from ..printing.text import text
+
         built_in = type(self).__module__.partition(".")[0] == __name__.partition(".")[0]
-        return super().spec() | ({} if built_in else {"logits": str(self.logits)})
+        return super().spec() | ({} if built_in else {"logits": text(self.logits)})
 
     @property
     def sizes(self) -> dict[sp.Symbol, int]:

@@ -129,6 +129,6 @@ def test_separators_are_found_and_not_asked_for(tmp_path):
     path.write_text("a;label\n1;2\n")
     assert len(Dataset.from_csv(path)) == 1
     with pytest.raises(
-        TypeError, match=r"`sep` is no option of Dataset\.from_csv: choose one of label, columns"
+        TypeError, match=r"`sep` is no option of Dataset\.from_csv: choose one of label, group, columns"
     ):
         Dataset.from_csv(path, sep=";")
