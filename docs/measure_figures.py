@@ -78,7 +78,7 @@ DEPENDS = (
     (("7",), (), "corpora, starting scales and how long is trained: see figure 7"),
     (("8",), ("much faster",), "how many labels there are to know, and the seed"),
     (("8",), ("single labels",), "steps: a sixth of them leaves four labels of five unknown"),
-    (("8",), ("order",), "nothing much: the groups come within a dozen steps of one another"),
+    (("8",), ("order",), "the minibatches, where groups come within a few steps of one another"),
     (("8",), ("when the first",), "how losses bend: slowly, into their label laws"),
     (("8",), (), "small weights: label laws are learnt first"),
 )

@@ -72,6 +72,7 @@ class Built:
                 self.start,
                 method=theory.method,
                 max_steps=theory.max_steps,
+                device=theory.device,
                 throw=throw,
                 max_seconds=max_seconds,
                 progress=progress,

@@ -145,6 +145,9 @@ class Theory(Section):
     max_steps: int = Field(
         default=MAX_STEPS, ge=1, le=STEP_LIMIT, description="Most steps of the integrator."
     )
+    device: Device = Field(
+        default="cpu", description=f"{alternatives(DEVICES)}, which takes a GPU if there is one; for flows."
+    )
 
 
 class Training(Section):

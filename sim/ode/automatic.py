@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,13 +31,21 @@ class SwitchingStepper(Stepper):
         That of the method in use.
     chosen : list of (str, float)
         Names of the methods, and the flow times from which they were used.
+
+    Parameters
+    ----------
+    problem, y0, t0, t1, control
+        As `Method.begin` takes them.
+    where : callable
+        Makes of a method one that takes its steps elsewhere, on a device; itself by default.
     """
 
     def __init__(
-        self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl
+        self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl,
+        where: Callable[[Method], Method] = lambda method: method,
     ) -> None:  # fmt: skip
         self._problem, self._t1, self._control = problem, t1, control
-        self.explicit = default_method(control.rtol)
+        self.explicit, self.stabilised = where(default_method(control.rtol)), where(RKC)
         self.chosen: list[tuple[str, float]] = []
         self._counts = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
         self._history = np.zeros((0, 3))
@@ -122,14 +131,14 @@ class SwitchingStepper(Stepper):
         t, calls = self.t, self.at_work.counts()["rhs_calls"]
         cost = (calls - self._mark[1]) / max(t - self._mark[0], 1e-300)
         self._mark = (t, calls)
-        if self.name == RKC.name:
+        if self.name == self.stabilised.name:
             if cost > self._cost:
                 self._change(self.explicit)
                 self._wait *= 2  # it may pay later on
                 self._look = self._wait * CHECK
         elif self.stiffness() > STIFF:
             self._cost = cost
-            self._change(RKC)
+            self._change(self.stabilised)
 
     def _change(self, method: Method) -> None:
         self._counts = self.counts()

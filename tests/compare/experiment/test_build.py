@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from helpers import TINY, refused
 
 from smallinit.cli import run
@@ -51,6 +52,20 @@ def test_options_of_the_training_reach_it(tmp_path, name):
     plain = of({}, tmp_path=tmp_path).train()
     if name not in ("device", "keep"):
         assert not np.array_equal(plain["loss"], mine["loss"])
+
+
+def test_the_device_of_the_theory(tmp_path):
+    built = of({"theory.device": "auto"}, tmp_path=tmp_path)
+    assert built.integrate(built.flows()["leading"]).provenance["device"] == (
+        "cuda by torch" if torch.cuda.is_available() else "cpu"
+    )
+    with pytest.raises(ValueError, match=r"`theory.device` 'gpu' is unknown"):
+        of({"theory.device": "gpu"}, tmp_path=tmp_path)
+    by_steps = of({"theory.device": "cuda", "training.optimizer": "adamw"}, tmp_path=tmp_path)
+    with pytest.raises(
+        ValueError, match=r"\[theory\] `device` .*(beside an `optimizer`|torch finds no such device)"
+    ):
+        by_steps.integrate(by_steps.flows()["leading"])
 
 
 def test_a_schedule_and_the_theory_share_their_times(tmp_path):
