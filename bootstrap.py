@@ -264,8 +264,10 @@ def docs(builder="html", *arguments):
     """Build the pages, every example executed; ``docs linkcheck`` follows the links to the outside."""
     setup_docs()
     quiet = () if sys.stdout.isatty() else ("-q",)  # at a terminal sphinx says which page it is at
-    command = ("sphinx", "-W", "--keep-going", *quiet, "-b", builder, "docs", f"docs/_build/{builder}")
-    status = run(*command, *arguments)
+    # Pages are read, and their code is run, in as many processes as there are cores; each then has one thread.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    command = ("sphinx", "-W", "--keep-going", "-j", "auto", *quiet, "-b", builder)
+    status = run(*command, "docs", f"docs/_build/{builder}", *arguments)
     if not status:
         print(f"built docs/_build/{builder}")
     return status

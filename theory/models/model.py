@@ -139,6 +139,13 @@ class Model(Spec):
         """What the equations say, as a key for what is derived from them."""
         return Content(self)
 
+    def spec(self) -> dict[str, Any]:
+        """Class name and fields as JSON-able values; of a class of the user's the logits too, which it may change."""
+        from ..printing.text import text
+
+        built_in = type(self).__module__.partition(".")[0] == __name__.partition(".")[0]
+        return super().spec() | ({} if built_in else {"logits": text(self.logits)})
+
     @property
     def sizes(self) -> dict[sp.Symbol, int]:
         """Symbolic dimension -> number, for the dimensions that are fields."""

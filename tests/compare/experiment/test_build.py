@@ -8,7 +8,7 @@ from helpers import TINY, refused
 from smallinit.cli import run
 from smallinit.compare import train
 from smallinit.compare.experiment.build import build
-from smallinit.compare.experiment.layers import load, to_toml
+from smallinit.compare.experiment.layers import in_flags, load, to_toml
 from smallinit.compare.experiment.outputs import summary, writers
 from smallinit.compare.sweep.plan import read_sweep
 from smallinit.sim import WarmupCosine, integrate, load_trajectory
@@ -141,7 +141,7 @@ def test_a_training_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     np.testing.assert_array_equal(again.weights["W_E"], whole.weights["W_E"])
     with pytest.raises(
         InputError,
-        match=r"\[training\] `checkpoint` .* other inputs, sources or versions .*\(on the command line\)",
+        match=r"`--training.checkpoint` .* other inputs, sources or versions .*\(on the command line\)",
     ):
         of({"training.checkpoint": "run.npz", "init.seed": 3}, tmp_path=tmp_path).train()
 
@@ -240,7 +240,9 @@ def test_an_end_that_means_nothing_is_refused(tmp_path):
 
 
 def test_a_batch_larger_than_the_data_is_refused_before_any_work(tmp_path):
-    with pytest.raises(InputError, match=r"`batch_size` is 1000 but the data has .*\(on the command line\)"):
+    with pytest.raises(
+        InputError, match=r"`--training.batch-size` is 1000 but the data has .*\(on the command line\)"
+    ):
         of({"training.optimizer": "sgd", "training.batch_size": 1000}, tmp_path=tmp_path)
 
 
@@ -458,3 +460,32 @@ def test_the_small_decoder_learns_reasoning_before_memory():
     assert memory > 2.7
     assert reasoning < 2.2
     assert held_out < 2.3
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        (
+            "flags",
+            "`--data.label` 'answr' is no column of .*; give the name of the one with the labels .on the command line.",
+        ),
+        ("file", r"\[data\] `label` 'answr' is no column of .* .in .*mine.toml.\."),
+    ],
+)
+def test_a_field_is_named_as_it_was_given(tmp_path, where, words):
+    table, file = tmp_path / "mine.csv", tmp_path / "mine.toml"
+    table.write_text("a,answer\nx,y\n")
+    file.write_text(f'[data]\nfile = "{table}"\nlabel = "answr"\n')
+    flags = {"data.file": str(table), "data.label": "answr"}
+    with pytest.raises(InputError, match=words):
+        build(load(flags=flags) if where == "flags" else load(file))
+
+
+def test_arguments_of_a_remedy_are_flags_on_the_command_line():
+    said = '`method` "taylor" is for small states; use method="dop853"'
+    assert (
+        in_flags("theory", said)
+        == '`--theory.method` "taylor" is for small states; use --theory.method dop853'
+    )
+    column = "mine.csv, line 2: `label` is empty"  # a column, and no argument
+    assert in_flags("data", column) == f"[data] {column}"
