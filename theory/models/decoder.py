@@ -13,7 +13,7 @@ import numpy as np
 import sympy as sp
 
 from ..algebra.matrices import apply, diagonal, product, total, transpose
-from ..algebra.nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
+from ..algebra.nodes import Centering, Matrix, RowNorm, RowSoftmax
 from ..algebra.scalars.activations import Activation
 from ..base.errors import FieldError
 from ..base.names import NORM_KINDS, NORMS, POSITIONS, PREDICT
