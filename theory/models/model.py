@@ -88,10 +88,14 @@ class Model(Spec):
 
         Override it for data matrices of your own: each has one row per row of the logits or is the same for all data.
         """
-        names = {s.name for s in matrix_symbols(self.logits)} - set(self.weights)
-        return build_inputs(names, sequences, self.d_vocab)
+        return build_inputs(set(self.read), sequences, self.d_vocab)
 
-    @property
+    @cached_property
+    def read(self) -> frozenset[str]:
+        """Names of the data matrices in the logits."""
+        return frozenset(s.name for s in matrix_symbols(self.logits)) - set(self.weights)
+
+    @cached_property
     def outputs(self) -> int:
         """Number of logits per row."""
         return int(sp.sympify(self.logits.cols).subs(self.sizes))

@@ -104,8 +104,8 @@ def test_own_tables_and_texts_run(tiny, name, text, flags):
     ("name", "text", "flags", "said"),
     [
         ("mine.csv", TABLE + "the,,ran,x\n", ("--data.label", "answer"), "line 5: `b` is empty"),
-        ("mine.txt", "one two three", (), "`n_ctx` is missing"),
-        ("mine.csv", TABLE, ("--data.n-ctx", "2"), "`n_ctx` goes with .txt and the data are"),
+        ("mine.txt", "one two three", (), "`--data.n-ctx` is missing"),
+        ("mine.csv", TABLE, ("--data.n-ctx", "2"), "`--data.n-ctx` goes with .txt and the data are"),
         (
             "mine.csv",
             TABLE,

@@ -63,7 +63,7 @@ def test_the_device_of_the_theory(tmp_path):
         of({"theory.device": "gpu"}, tmp_path=tmp_path)
     by_steps = of({"theory.device": "cuda", "training.optimizer": "adamw"}, tmp_path=tmp_path)
     with pytest.raises(
-        ValueError, match=r"\[theory\] `device` .*(beside an `optimizer`|torch finds no such device)"
+        ValueError, match=r"`--theory.device` .*(beside an `optimizer`|torch finds no such device)"
     ):
         by_steps.integrate(by_steps.flows()["leading"])
 
