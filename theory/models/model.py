@@ -95,9 +95,13 @@ class Model(Spec):
         """Names of the data matrices in the logits."""
         return frozenset(s.name for s in matrix_symbols(self.logits)) - set(self.weights)
 
-    @cached_property
+    @property
     def outputs(self) -> int:
         """Number of logits per row."""
+        return self._outputs
+
+    @cached_property
+    def _outputs(self) -> int:
         return int(sp.sympify(self.logits.cols).subs(self.sizes))
 
     @property
