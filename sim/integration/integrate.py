@@ -81,7 +81,7 @@ def integrate(
         Absolute tolerance per entry. None takes ``1e-3 rtol`` times the RMS entry of the smallest moving
         weight: whatever the scale of initialisation, the early growth is then computed to the same relative
         accuracy.
-    method : {"tsit5", "dop853", "rkc", "euler", "taylor"}, Method or None
+    method : {"tsit5", "dop853", "rkc", "bdf", "euler", "taylor"}, Method or None
         None takes "dop853" for ``rtol <= 1e-6``, else "tsit5", and changes to "rkc" where stability holds the step
         down and that is cheaper; ``Trajectory.statistics["methods"]`` says what it chose. "taylor" is for polynomial
         flows of small states, and needs no first step.
