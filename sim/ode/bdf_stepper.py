@@ -97,7 +97,7 @@ class BdfStepper(Stepper):
         first = self._call(self.t, y)
         if not np.isfinite(first).all():
             raise NotFiniteAtStart(self.t)
-        self._last = (y.copy(), first.copy())
+        self._last, self._last_time = (y.copy(), first.copy()), self.t
         given = control.fixed_step or control.first_step
         if given is not None:
             return given
@@ -126,14 +126,19 @@ class BdfStepper(Stepper):
         return self._slope
 
     def _evaluated(self, t: float, y: np.ndarray) -> np.ndarray:
-        """f(t, y); what differs from the evaluation before is a pair for the secants."""
+        """f(t, y); what differs from the evaluation before, if that was at the same time, is a pair for the secants.
+
+        A difference over time as well would make a Jacobian of what the right-hand side does by itself.
+        """
         last_point, last_slope = self._last
         self._step[:], self._residual[:] = last_point, last_slope
         slope = self._call(t, y)
         last_point[:], last_slope[:] = y, slope
         np.subtract(y, self._step, out=self._step)
         np.subtract(slope, self._residual, out=self._residual)
-        self._secants.add(self._step, self._residual)
+        if t == self._last_time:
+            self._secants.add(self._step, self._residual)
+        self._last_time = t
         return slope
 
     def _norm(self, x: np.ndarray, y: np.ndarray, new: np.ndarray) -> float:
@@ -269,7 +274,11 @@ class BdfStepper(Stepper):
         top = float(np.abs(self.y).max()) or 1.0
         scaled = self.y / top
         square, product = float(np.sum(scaled**2)), float(np.sum(scaled * (slope / top)))
-        row = (float(t), square / product if product else np.inf, float(np.log(top) + 0.5 * np.log(square or 1.0)))
+        row = (
+            float(t),
+            square / product if product else np.inf,
+            float(np.log(top) + 0.5 * np.log(square or 1.0)),
+        )
         # close rows are thinned, so that 256 span many decades of a blow-up
         if len(self._log) > 1 and 0.9 * self._log[-2][1] < self._log[-1][1] < 1.1 * self._log[-2][1]:
             self._log.pop()

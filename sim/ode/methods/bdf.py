@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Bdf(Method):
     """Formulae of orders 1 to `most_order`.
 
-    It holds ``most_order + 9 + 2 secants`` vectors of the size of the state; its vector work is worth it where a
+    It holds ``most_order + 12 + 2 secants`` vectors of the size of the state; its vector work is worth it where a
     right-hand side costs some thousand operations for each unknown.
 
     Attributes
