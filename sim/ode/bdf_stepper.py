@@ -103,7 +103,8 @@ class BdfStepper(Stepper):
             return given
         span, zero = self._t1 - self.t, self._zero
         size, rate = self._norm(y, zero, y), self._norm(first, zero, y)
-        h = min(span, 1e-3 * size / rate if size * rate > 0.0 else 1e-6)
+        guess, bend = 1e-3 * size / rate if size * rate > 0.0 else 1e-6, 0.0
+        h = min(span, max(guess, EPS * span))
         for _ in range(20):
             with np.errstate(over="ignore", invalid="ignore"):
                 bend = self._norm(self._call(self.t + h, y + h * self._last[1]), self._last[1], y) / h
@@ -248,7 +249,7 @@ class BdfStepper(Stepper):
             if not np.isfinite(size):
                 return False
             if i > 0:
-                self._rate = max(0.2 * self._rate, size / before)
+                self._rate = max(0.2 * self._rate, size / max(before, 1e-300))
             if size * min(1.0, self._rate if i > 0 else 1.0) <= CLOSE:
                 return True
             if i > 1 and size > 2.0 * before:

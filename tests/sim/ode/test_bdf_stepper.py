@@ -132,7 +132,7 @@ def test_stiffness_of_a_table_costs_no_call_and_is_the_spectral_radius(stiff):
 
 
 def slow_and_stiff():
-    """The exact flow of a small composite task, past its first loss drop."""
+    """The exact flow of a small composite task, far past its first loss drop."""
     task = CompositeTask(range(11, 21), range(1, 4), range(4, 7), masked=())
     model = EmbMLP(33, 30, 30)
     return derive(model, "exact"), task.dataset(), model.init(0.8, 0)
@@ -140,17 +140,17 @@ def slow_and_stiff():
 
 def test_the_automatic_choice_of_bdf_saves_calls(monkeypatch):
     flow, data, start = slow_and_stiff()
-    known = {"t1": 120.0, "save_at": 7, "rtol": 1e-7}
+    known = {"t1": 250.0, "save_at": 7, "rtol": 1e-6}
     before = integrate(flow, data, start, **known)
     monkeypatch.setattr(automatic, "DEAR", 0.0)
     found = integrate(flow, data, start, **known)
     assert found.statistics["methods"].startswith("dop853, bdf from t = ")
-    assert found.statistics["rhs_calls"] < 0.65 * before.statistics["rhs_calls"]
+    assert found.statistics["rhs_calls"] < 0.5 * before.statistics["rhs_calls"]
     again = integrate(flow, data, start, **known)
     truth = integrate(flow, data, start, **(known | {"rtol": 1e-10, "method": "dop853"}))
     for name in start:
         np.testing.assert_array_equal(found.weights[name], again.weights[name])
-        np.testing.assert_allclose(found.weights[name], truth.weights[name], rtol=0, atol=2e-5)
+        np.testing.assert_allclose(found.weights[name], truth.weights[name], rtol=0, atol=1e-4)
 
 
 def test_bdf_is_chosen_where_a_call_is_dear():
