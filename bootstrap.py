@@ -180,9 +180,15 @@ def demo(*arguments):
 
 
 def test(*arguments):
-    """Run the tests, in two processes that share the compile caches unless the arguments say otherwise."""
-    parallel = () if any(a.startswith(("-n", "--numprocesses", "--pdb")) for a in arguments) else ("-n", "2")
-    return run("pytest", *parallel, *arguments)
+    """Run the tests, side by side unless the arguments say otherwise."""
+    chosen = any(a.startswith(("-n", "--numprocesses", "--pdb")) for a in arguments)
+    return run("pytest", *(() if chosen else side_by_side()), *arguments)
+
+
+def side_by_side():
+    """Arguments of pytest: a process a core, 2 to 8, that share the compile caches; idle ones take over tests."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+    return "-n", str(min(max(cores, 2), 8)), "--dist", "worksteal"
 
 
 def newest_pins():
@@ -218,7 +224,7 @@ def test_versions(kind, pins, *arguments):
         if subprocess.run(command, cwd=str(ROOT), check=False).returncode:
             raise Refused("pip failed, its own lines are above.")
         stamp.write_text(wanted)
-    command = [str(python), "-P", "-m", "pytest", "-q", "-n", "2", *(arguments or CORE)]
+    command = [str(python), "-P", "-m", "pytest", "-q", *side_by_side(), *(arguments or CORE)]
     return subprocess.run(command, cwd=str(ROOT), check=False).returncode
 
 
@@ -258,8 +264,10 @@ def docs(builder="html", *arguments):
     """Build the pages, every example executed; ``docs linkcheck`` follows the links to the outside."""
     setup_docs()
     quiet = () if sys.stdout.isatty() else ("-q",)  # at a terminal sphinx says which page it is at
-    command = ("sphinx", "-W", "--keep-going", *quiet, "-b", builder, "docs", f"docs/_build/{builder}")
-    status = run(*command, *arguments)
+    # Pages are read, and their code is run, in as many processes as there are cores; each then has one thread.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    command = ("sphinx", "-W", "--keep-going", "-j", "auto", *quiet, "-b", builder)
+    status = run(*command, "docs", f"docs/_build/{builder}", *arguments)
     if not status:
         print(f"built docs/_build/{builder}")
     return status

@@ -80,6 +80,17 @@ def look_for_formulas(app, error):
             logging.getLogger(__name__).warning("%s: the page lost %s", docname, formula)
 
 
+def deal(app, env, docnames):
+    """Deal pages that run code evenly among the others; `env-before-read-docs`.
+
+    Processes read neighbours, and in alphabetical order one would run nearly all of the code.
+    """
+    run = [name for name in docnames if FENCE.search(Path(env.doc2path(name)).read_text(encoding="utf-8"))]
+    rest = [name for name in docnames if name not in run]
+    place = {name: (i + 0.5) / len(group) for group in (run, rest) for i, name in enumerate(group)}
+    docnames.sort(key=place.__getitem__)
+
+
 def read(app, docname, source):
     """Prepare the text of a page; the site's `source-read`."""
     text = source[0]
@@ -99,6 +110,7 @@ def _math(self, node, display):
 
 def setup(app):
     """Register with sphinx."""
+    app.connect("env-before-read-docs", deal)
     app.connect("source-read", read)
     app.connect("build-finished", look_for_formulas)
     app.add_html_math_renderer(

@@ -17,6 +17,7 @@ from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 
+import torch
 from _marked import fill
 
 from smallinit.cli import run
@@ -77,7 +78,7 @@ DEPENDS = (
     (("7",), (), "corpora, starting scales and how long is trained: see figure 7"),
     (("8",), ("much faster",), "how many labels there are to know, and the seed"),
     (("8",), ("single labels",), "steps: a sixth of them leaves four labels of five unknown"),
-    (("8",), ("order",), "nothing much: the groups come within a dozen steps of one another"),
+    (("8",), ("order",), "the minibatches, where groups come within a few steps of one another"),
     (("8",), ("when the first",), "how losses bend: slowly, into their label laws"),
     (("8",), (), "small weights: label laws are learnt first"),
 )
@@ -104,6 +105,8 @@ def compute(name, options, key, out):
         if code:
             raise SystemExit(code)
         taken = {"seconds": time.perf_counter() - began, "processor_seconds": time.process_time() - worked}
+        if torch.cuda.is_available() and "paper" in options:  # these train with device="auto"
+            taken["device"] = torch.cuda.get_device_name()
     record = json.loads((out / "figure.json").read_text()) | taken
     (FOLDER / f"{key}.json").write_text(json.dumps(record, indent=2) + "\n")
     copyfile(out / "figure.png", FOLDER / f"{key}.png")
@@ -150,7 +153,8 @@ def _time(record):
     """Say how long a figure took; the wall clock of a busy machine says less than the processor's."""
     cores = record["provenance"]["cpu_count"]
     if "processor_seconds" in record:
-        return f"{record['processor_seconds'] / 60:.1f} minutes of one core, of {cores}"
+        beside = f", beside a GPU ({record['device']})" if "device" in record else ""
+        return f"{record['processor_seconds'] / 60:.1f} minutes of one core, of {cores}{beside}"
     return f"{record['seconds'] / 60:.1f} minutes on {cores} cores" if "seconds" in record else "Run in parts"
 
 

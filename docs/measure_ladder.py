@@ -43,11 +43,18 @@ CLOSURES = ("drive", "leading", "order=8", "softmax", "activation=3,attention=1"
 INSTEAD = {"Decoder (one block, RMSNorm before, norm_eps = 0)": {"order=8": "order=3"}}
 HEAD = """# The ladder
 
-For every model and closure: the power of the weight scale eps with which the relative error of each weight's equation
-vanishes, as the derivation predicts it / as it is measured against autodiff on random data (median of three draws of
-weights). "inf": nothing is dropped, the error is rounding at every eps; 0: what moves the weight is dropped. The tables
-and the leading equations below them are written by `python docs/measure_ladder.py`.
-Names are those of [notation](notation.md); eps^k marks terms k powers above the first.
+How good is each closure, for each model? A closure drops terms, so its equations are off by a relative error that
+vanishes as a power of the weight scale eps. The tables give this power for the equation of every weight, as
+*predicted / measured*. The prediction comes with the derivation. The measurement holds the equation against autodiff
+on random data, and is the median over three draws of weights.
+
+- The larger the power, the better the equation.
+- `inf` means that nothing is dropped: the error is rounding at every eps.
+- `0` means that the very terms that move this weight are dropped.
+
+Below each table stand the leading equations. Their names are explained on the page [notation](notation.md), and eps^k
+marks terms that lie k powers above the first term of their equation. This page is written by
+`python docs/measure_ladder.py`.
 """
 
 

@@ -15,7 +15,7 @@ FLOORS = {
         ("base",), ("algebra", "exact"), ("printing", "data"), ("models",), ("flows",), ("language",),
     ),
     "sim": (
-        ("kernel",), ("compile", "ode"), ("trajectory", "optimizers"), ("reduced",), ("integration",),
+        ("kernel",), ("compile", "ode"), ("trajectory", "optimizers"), ("device", "reduced"), ("integration",),
         ("ensemble", "forecast"),
     ),
     "compare": (

@@ -6,6 +6,7 @@ import json
 import re
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -177,3 +178,13 @@ def test_a_lost_formula_is_found(pages, text, gone):
 def test_the_claims_page_is_what_was_found():
     written = runpy.run_path(str(DOCS / "measure_claims.py"))["page"]
     assert written(json.loads((DOCS / "claims.json").read_text())) == (DOCS / "claims.md").read_text()
+
+
+def test_pages_that_run_code_are_dealt_evenly(pages, tmp_path):
+    names = [f"page-{i:02}" for i in range(12)]
+    for i, name in enumerate(names):  # the last six run code, as neighbours
+        (tmp_path / name).write_text("```python\n1\n```\n" if i >= 6 else "words\n")
+    pages.deal(None, SimpleNamespace(doc2path=lambda name: tmp_path / name), names)
+    assert sorted(names) == [f"page-{i:02}" for i in range(12)]
+    for start in range(0, 12, 4):  # what one process reads
+        assert sum(name >= "page-06" for name in names[start : start + 4]) == 2

@@ -235,7 +235,8 @@ PROBLEM = Problem.from_function(still, 3)
 NUMBERS = {  # every public function that takes numbers, and which of its arguments are
     "integrate": (
         lambda **k: integrate(FLOW, DATA, START, **({"t1": 0.1} | k)),
-        "t1 t0 rtol atol max_steps first_step fixed_step max_seconds optimizer steps method progress throw observables",
+        "t1 t0 rtol atol max_steps first_step fixed_step max_seconds optimizer steps method progress throw observables "
+        "device",
     ),
     "integrate_ensemble": (
         lambda **k: integrate_ensemble(FLOW, DATA, stacked(START, True), **({"t1": 0.1} | k)),

@@ -38,10 +38,13 @@ STAND_INS = {"make demo": "smallinit overlay --preset demo --out results/demo"}
 # Flags put behind a command that starts like this.
 SHORTER = {
     "smallinit overlay --preset": SHORT_RUN,
+    "smallinit overlay --data": SHORT_RUN,
+    "smallinit overlay --model": "--t1 2 --theory.points 5",
     "smallinit simulate --preset": SHORT_RUN,
     "smallinit overlay mine.toml": SHORT_RUN,
     "smallinit train mine.toml": f"{TINY} --t1 2",
     "smallinit sweep": TINY,
+    'smallinit check "dW_U = W_E.T @ M_last"': "",  # on a table
     "smallinit check": "--task.n-samples 60",
 }
 # The sweep file has 25 x 400 points: here, 3 x 3.
@@ -91,6 +94,8 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "mine.toml").write_text(experiment[1])
     table = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     (tmp_path / "mine.csv").write_text(table[1])
+    own = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "own-model.md").read_text(), re.S)
+    (tmp_path / "my_model.py").write_text(own[1])
     for corpus in ("proofs.txt", "stories.txt"):
         (tmp_path / corpus).write_text(("word " * 100 + "\n") * 10)
     for copy in (tmp_path / "phase.toml", tmp_path / "docs" / "phase.toml"):

@@ -11,6 +11,7 @@ from ...theory.base.waiting import waiting
 from ..experiment import build as runs
 from .experiments import read
 from .flags import Overwrite, flagged
+from .implied import PRESET
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
@@ -49,7 +50,8 @@ def check(
     from ...theory.language.claim_text import ClaimError
     from ..proof.check import check as hold
 
-    loaded = read(experiment, "demo" if experiment is None and preset is None else preset, flags)
+    own = flags.get("data__file") is not None  # beside whose data it is said what stands for the rest
+    loaded = read(experiment, preset if experiment or preset or own else PRESET, flags, timed=False)
     if figure is not None:
         _check_figure(figure, overwrite)
     data = runs.build_data(loaded)

@@ -18,6 +18,7 @@ from ..experiment.moving import moved_flows
 from ..experiment.outputs import equations_tex, writers
 from . import tables as report
 from .flags import AcceptChanges, Overwrite, flag_values, flagged
+from .implied import implied, implied_name, scales_line
 from .terminal import checkpoint_kept, interruptible
 
 if TYPE_CHECKING:
@@ -44,17 +45,27 @@ MOVED = tuple(
 )
 
 
-def read(experiment: Path | None, preset: str | None, flags: Mapping[str, Any], need: bool = True) -> Loaded:
-    """Load the experiment that a command names, by file or preset, and its flags."""
-    if need and experiment is None and preset is None:
-        raise InputError("no experiment given: name a TOML file or use --preset demo.")
-    return load(experiment, preset, flag_values(flags))
+def read(experiment: Path | None, preset: str | None, flags: Mapping[str, Any], timed: bool = True) -> Loaded:
+    """Load the experiment that a command names by file or preset, or implies by data or a model, and its flags."""
+    values = flag_values(flags)
+    return (
+        implied(values, timed) if experiment is None and preset is None else load(experiment, preset, values)
+    )
 
 
-def target(out: Path | None, experiment: Path | None, preset: str | None, overwrite: bool) -> Path:
+def target(
+    out: Path | None, experiment: Path | None, preset: str | None, loaded: Loaded, overwrite: bool
+) -> Path:
     """Choose the output directory, results/<name of the experiment> by default, and make sure of it."""
-    name = experiment.stem if experiment is not None else preset
-    return check_folder(out if out is not None else Path("results") / str(name), overwrite)
+    name = experiment.stem if experiment is not None else preset or implied_name(loaded)
+    return check_folder(out if out is not None else Path("results") / name, overwrite)
+
+
+def print_heading(built: runs.Built) -> None:
+    """Print what is run, and of data of one's own what binds."""
+    print(report.heading(built))
+    if built.loaded.experiment.data is not None:
+        print(scales_line(built))
 
 
 def save(folder: Path, overwrite: bool, files: Mapping[str, Callable[[Path], Any]]) -> None:
@@ -108,7 +119,7 @@ def overlay(
     Parameters
     ----------
     experiment
-        A TOML file; flags override it, it overrides the preset.
+        A TOML file; flags override it, it overrides the preset. Neither is needed beside --data or --model.
     preset
         demo or paper.
     out
@@ -124,11 +135,12 @@ def overlay(
         raise InputError(
             f"an overlay compares weights: leave `training.keep` at 'weights' ({place}), or use train."
         )
-    folder = target(out, experiment, preset, overwrite)
+    folder = target(out, experiment, preset, loaded, overwrite)
     built, flows = derived(loaded)
     with waiting("writing the equations out"):
         shown = [str(flow) for flow in moved_flows(loaded, built.model, flows).values()]
-    print(report.heading(built), *shown, sep="\n\n")
+    print_heading(built)
+    print("", "\n\n".join(shown), sep="\n")
     theory = simulate_all(built, flows)
     training = train_watched(built, accept_changes)
     from ..overlays.overlay import overlay as lay_over
@@ -162,7 +174,7 @@ def derive(
     latex
         Print a LaTeX document instead.
     """
-    loaded = read(experiment, preset, flags, need=False)
+    loaded = load(experiment, preset, flag_values(flags))
     # Nothing in the equations depends on the data but the size of the vocabulary: none are enumerated.
     if loaded.experiment.data is None:
         task = runs.build_task(loaded)
@@ -192,7 +204,7 @@ def simulate(
     Parameters
     ----------
     experiment
-        A TOML file; flags override it, it overrides the preset.
+        A TOML file; flags override it, it overrides the preset. Neither is needed beside --data or --model.
     preset
         demo or paper.
     out
@@ -201,9 +213,9 @@ def simulate(
         Replace a former result.
     """
     loaded = read(experiment, preset, flags)
-    folder = target(out, experiment, preset, overwrite)
+    folder = target(out, experiment, preset, loaded, overwrite)
     built, flows = derived(loaded)
-    print(report.heading(built))
+    print_heading(built)
     theory = simulate_all(built, flows)
     print("\n" + report.run_table(theory) + "\n")
     save(folder, overwrite, writers(loaded, flows, theory))
@@ -225,7 +237,7 @@ def train(
     Parameters
     ----------
     experiment
-        A TOML file; flags override it, it overrides the preset.
+        A TOML file; flags override it, it overrides the preset. Neither is needed beside --data or --model.
     preset
         demo or paper.
     out
@@ -236,7 +248,7 @@ def train(
         Go on with kept work although inputs, sources or versions are others; the provenance says so.
     """
     loaded = read(experiment, preset, flags)
-    folder = target(out, experiment, preset, overwrite)
+    folder = target(out, experiment, preset, loaded, overwrite)
     with waiting("building the data"):
         built = runs.build(loaded)
     print(report.heading(built))

@@ -20,6 +20,7 @@ SHORT = {
     "theory.closures": ("--closure",),
     "theory.t1": ("--t1",),
     "training.learning_rate": ("--learning-rate",),
+    "model.name": ("--model",),
     "model.activation": ("--activation",),
     "training.optimizer": ("--optimizer",),
 }

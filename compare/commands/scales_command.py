@@ -31,7 +31,7 @@ def scales(
     Parameters
     ----------
     experiment
-        A TOML file; flags override it, it overrides the preset.
+        A TOML file; flags override it, it overrides the preset. Neither is needed beside --data or --model.
     preset
         demo or paper.
     json

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.columns import aligned
+from ..overlays.loss_error import LEARNT, loss_error
 
 if TYPE_CHECKING:
     from ...sim.trajectory.trajectory import Trajectory
@@ -26,7 +27,8 @@ def heading(built: Built) -> str:
     spec = ", ".join(f"{key} {value}" for key, value in built.model.spec().items() if key != "name")
     groups, counts = np.unique(built.data.groups, return_counts=True)
     sequences = ", ".join(f"{count} {group}" for group, count in zip(groups, counts, strict=True))
-    return f"{built.model.name}: {spec}; {start}; {shapes}\nDistinct sequences: {sequences}"
+    read = f"Distinct sequences of {built.data.n_ctx} tokens: {sequences}"
+    return f"{built.model.name}: {spec}; {start}; {shapes}\n{read}"
 
 
 def overlay_table(overlays: Mapping[str, Overlay], training: Trajectory, tolerance: float) -> str:
@@ -45,7 +47,8 @@ def overlay_table(overlays: Mapping[str, Overlay], training: Trajectory, toleran
         [
             aligned(header, rows),
             f"horizon: first flow time at which the displacement of a weight, the one named, is {tolerance:.0%} off; "
-            "errors: largest relative error of the group's loss up to the end (a blow-up has none)",
+            "errors: largest relative error of the group's loss up to the end (a blow-up has none); in nats where "
+            f"training has less than {LEARNT:.0%} of it left",
             f"training: {_training(training)}",
         ]
     )
@@ -59,7 +62,7 @@ def _overlay_row(name: str, result: Overlay, groups: Sequence[str], tolerance: f
         name,
         str(result.theory.outcome),
         str(horizon) if isinf(horizon) else f"t = {horizon}",
-        *("-" if result.blow_up_time else f"{np.max(result.relative_error[g]):.2%}" for g in groups),
+        *("-" if result.blow_up_time else str(loss_error(result.alignment, g)) for g in groups),
         _figure(speed["theory_seconds"], ".2f"),
         _figure(faster, ".0f" if faster and faster >= 10 else ".1f", " x"),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ...theory.base.disk.owner import is_temporary
+from ...theory.base.disk.regular import read_regular
 from ...theory.base.disk.sealed import is_sealed, open_sealed
 from ...theory.base.errors import InputError
 from ...theory.base.folders import DIGESTS, digest_of, read_digests, recover
+from ..experiment.own_model import FILE_BYTES, file_digest, own_file
 
 DAMAGED = 3
 
@@ -69,6 +72,7 @@ def examine(path: Path) -> Examined:
     for file in _files(path):
         if file.name == DIGESTS:
             listed |= _listed(file.parent)
+            found.faults += _changed_model(file.parent / "experiment.toml")
     for file in sorted({*_files(path), *listed}):
         _examine_file(file, listed.get(file), found)
     return found
@@ -88,6 +92,26 @@ def _listed(folder: Path) -> dict[Path, str]:
         return {folder / name: digest for name, digest in read_digests(folder).items()}
     except (InputError, OSError):
         return {}
+
+
+def _changed_model(experiment: Path) -> list[str]:
+    """Say that the file of a model of the user's own is no longer the one that results were made with."""
+    try:
+        model = tomllib.loads(read_regular(experiment, FILE_BYTES).decode()).get("model", {})
+        name, written = model.get("name"), model.get("sha256")
+    except (
+        InputError,
+        OSError,
+        ValueError,
+        AttributeError,
+    ):  # absent, or damaged, which is found once more as a file
+        return []
+    if written is None or (file := own_file(name)) is None or (now := file_digest(name)) == written:
+        return []
+    what = "has changed since" if now else "cannot be read"
+    return [
+        f"{file!r} holds the model of {str(experiment.parent)!r} and {what}: its SHA-256 was {written[:12]}.."
+    ]
 
 
 def _examine_file(file: Path, written: str | None, found: Examined) -> None:

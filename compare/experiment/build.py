@@ -12,6 +12,7 @@ from ...theory.base.errors import FieldError, InputError
 from .data_files import TABLES, read_dataset
 from .layers import Loaded, refused
 from .moving import build_optimizer, build_schedule
+from .own_model import build_own
 from .sections import Data, Task
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Built:
                 self.start,
                 method=theory.method,
                 max_steps=theory.max_steps,
+                device=theory.device,
                 throw=throw,
                 max_seconds=max_seconds,
                 progress=progress,
@@ -258,12 +260,15 @@ def build_task(loaded: Loaded) -> CompositeTask:
 
 
 def build_model(loaded: Loaded, d_vocab: int, n_ctx: int) -> Model:
-    """Make the model that the experiment names."""
+    """Make the model that the experiment names, of the package or in a file of the user's."""
     from dataclasses import fields
 
     from ... import theory
 
     spec = loaded.experiment.model
+    if spec.own:
+        with refused(loaded, "model"):
+            return build_own(spec, {"d_vocab": d_vocab, "n_ctx": n_ctx})
     kind = getattr(theory, spec.name)
     given = spec.options | {"d_vocab": d_vocab, "n_ctx": n_ctx}
     with refused(loaded, "model"):

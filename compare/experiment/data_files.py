@@ -19,7 +19,7 @@ ARRAYS = ("sequences", "labels")
 OPTIONAL_ARRAYS = ("weights", "groups", "held_out", "vocabulary")
 TABLES = (".csv", ".tsv", ".jsonl")
 # End of a file's name -> keys of [data] that say how it is read.
-DATA_KEYS = {".txt": ("n_ctx", "vocab_size", "held_out"), **dict.fromkeys(TABLES, ("label",))}
+DATA_KEYS = {".txt": ("n_ctx", "vocab_size", "held_out"), **dict.fromkeys(TABLES, ("label", "group"))}
 
 
 def read_dataset(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from ...theory.base.disk.regular import read_regular
 from ...theory.base.errors import FieldError, InputError
 from ...theory.base.names import MODELS, OPTIMIZERS
 from ...theory.base.validate import brief, did_you_mean, nearest
-from .model_spec import ModelSpec
+from .model_spec import COMMON_KEYS, FILE_KEYS, ModelSpec
+from .own_model import file_digest, own_file
 from .schema import SECTIONS, Experiment, fields
 from .sections import Training
 
@@ -65,12 +67,30 @@ def refused(loaded: Loaded, section: str) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{str(error).rstrip('.')} ({loaded.where(section)}).") from error
     except ValueError as error:
-        field = error.field if isinstance(error, FieldError) else ""
-        raise InputError(f"[{section}] {str(error).rstrip('.')} ({loaded.where(section, field)}).") from error
+        text = str(error).rstrip(".")
+        named = re.match(
+            r"`(?:\w+\.)?(\w+)`", text
+        )  # of the function's argument, which has the name of the key
+        place = loaded.where(section, named[1] if named else "")
+        said = in_flags(section, text) if place == FLAGS else f"[{section}] {text}"
+        raise InputError(f"{said} ({place}).") from error
+
+
+def in_flags(section: str, text: str) -> str:
+    """Say a sentence on an argument in the words of the command line: `key` at its beginning, and key="value"."""
+    for name, key, _ in fields():
+        if name == section:
+            flag = f"--{section}.{key}".replace("_", "-")
+            text = re.sub(rf"^`(\w+\.)?{key}`", f"`{flag}`", text)
+            text = re.sub(rf'\b{key}="([^"]*)"', rf"{flag} \1", text)
+    return text if text.startswith("`--") else f"[{section}] {text}"
 
 
 def load(
-    file: Path | None = None, preset: str | None = None, flags: Mapping[str, Any] | None = None
+    file: Path | None = None,
+    preset: str | None = None,
+    flags: Mapping[str, Any] | None = None,
+    between: tuple[Mapping[str, Any], str] | None = None,
 ) -> Loaded:
     """Merge the layers and validate the result.
 
@@ -82,6 +102,8 @@ def load(
         Name of a file in the package's presets.
     flags : dict, optional
         "section.key" -> value; overrides both.
+    between : tuple of dict and str, optional
+        Values that flags override and that override the rest, with the words for where they are from.
 
     Raises
     ------
@@ -91,15 +113,27 @@ def load(
     layers = [] if preset is None else [(read_preset(preset), f"in preset {preset}")]
     if file is not None:
         layers.append((anchored(read_toml(file), file.absolute().parent), f"in {file}"))
+    if between is not None:
+        layers.append((nested(between[0]), between[1]))
     layers.append((anchored(nested(flags or {}), Path.cwd()), FLAGS))
-    loaded = stack(layers)
+    loaded = pinned(stack(layers))
     if not loaded.experiment.counts_steps:
         return loaded
     refuse_idle_end(loaded, [place for _, place in layers])
     for layer, _ in layers:  # what a lower layer says of t1 goes, as the steps of a higher one replace it
         if isinstance(layer.get("theory"), dict):
             layer["theory"].pop("t1", None)
-    return stack(layers)
+    return pinned(stack(layers))
+
+
+def pinned(loaded: Loaded) -> Loaded:
+    """Put down which content the file of a model of one's own has; what is put down already is left."""
+    model = loaded.experiment.model
+    digest = None if model.sha256 else file_digest(model.name)
+    if digest is None:  # a built-in; of a file that is not there, the build says so
+        return loaded
+    model = model.model_copy(update={"sha256": digest})
+    return replace(loaded, experiment=loaded.experiment.model_copy(update={"model": model}))
 
 
 def refuse_idle_end(loaded: Loaded, places: Sequence[str]) -> None:
@@ -169,6 +203,9 @@ def anchored(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
         part = layer.get(section)
         if isinstance(part, dict) and isinstance(part.get(key), str) and part[key]:
             part[key] = str(folder / part[key])
+    model = layer.get("model")
+    if isinstance(model, dict) and (file := own_file(model.get("name"))):
+        model["name"] = str(folder / file) + model["name"].removeprefix(file)
     return layer
 
 
@@ -199,15 +236,22 @@ def _leave_others_keys(merged: dict[str, Any], sources: dict[str, str], layer: M
     for section, (selector, known, default) in ALTERNATIVES.items():
         below, above = merged.get(section), layer.get(section)
         name = above.get(selector) if isinstance(above, dict) else None
-        if not isinstance(below, dict) or not isinstance(name, str) or name not in known:
+        if not isinstance(below, dict) or not isinstance(name, str) or not (name in known or own_file(name)):
             continue
         other = str(below.get(selector, default))
-        lost = set(known.get(other, ())) - set(known[name])
+        lost = _keys_of(other, known, below) - set(known.get(name, ()))
         if other != name and "Decoder" in (other, name):
             lost |= {"positions"}  # a kind there, a flag elsewhere
         merged[section] = {key: value for key, value in below.items() if key not in lost}
         for key in lost:
             sources.pop(f"{section}.{key}", None)
+
+
+def _keys_of(name: str, known: Mapping[str, tuple[str, ...]], below: Mapping[str, Any]) -> set[str]:
+    """Keys that describe a model or an optimizer; of a model of one's own, all that are set."""
+    if own_file(name):
+        return {*FILE_KEYS, *below} - set(COMMON_KEYS)
+    return set(known.get(name, ()))
 
 
 def sentence(error: ValidationError, sources: Mapping[str, str]) -> str:

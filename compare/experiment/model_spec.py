@@ -8,14 +8,17 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from ...theory.base.errors import FieldError
 from ...theory.base.names import ACTIVATIONS, BAD_ACTIVATIONS, LOSSES, MODELS
+from .own_model import own_file
 from .sections import Section, alternatives
 from .values import (
     POSITION_NAMES,
     Activation,
+    Digest,
     Loss,
     ModelName,
     Norm,
     NormKind,
+    OwnFields,
     Places,
     Predict,
     Size,
@@ -27,12 +30,16 @@ OWN_DEFAULTS: dict[str, dict[str, Any]] = {  # of keys that mean something else 
     "Decoder": {"n_layers": 2, "positions": "learned"},
 }
 COMMON_KEYS = ("name", "loss", "d_vocab")  # of all models
+FILE_KEYS = ("fields", "sha256")  # of models of the user's own
 
 
 class ModelSpec(Section):
     """The network; each model takes some of the keys, and the others are refused."""
 
-    name: ModelName = Field(default="EmbMLP", description=f"{alternatives(list(MODELS))}.")
+    name: ModelName = Field(
+        default="EmbMLP",
+        description=f"{alternatives(list(MODELS))}; or a class of your own, my_model.py:MyModel.",
+    )
     d_model: Size = Field(default=200, description="Embedding width.")
     d_mlp: Size = Field(default=400, description="Hidden width.")
     d_head: Size = Field(default=64, description="Width of keys, queries and values.")
@@ -71,6 +78,12 @@ class ModelSpec(Section):
     d_vocab: Size | None = Field(
         default=None, description="Vocabulary size; as large as the data need if absent."
     )
+    fields: OwnFields | None = Field(
+        default=None, description='Further fields of a model of your own: "d_gate=5,kind=soft".'
+    )
+    sha256: Digest | None = Field(
+        default=None, description="Of the file of a model of your own, which must be this; any if absent."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -83,12 +96,31 @@ class ModelSpec(Section):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Keys that the model has."""
+        """Keys that the model has; of one's own it is not known here, and those that are set."""
+        if self.own:
+            return tuple(k for k in type(self).model_fields if k in ("name", *self.said, *FILE_KEYS))
         return (*COMMON_KEYS, *MODELS[self.name])
+
+    @property
+    def own(self) -> bool:
+        """Whether the model is the user's, named by its file."""
+        return own_file(self.name) is not None
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """Keys of a model of one's own that are set, but for what names it."""
+        known = (key for key in type(self).model_fields if key not in ("name", *FILE_KEYS))
+        return {
+            key: value
+            for key in known
+            if key in self.model_fields_set and (value := getattr(self, key)) is not None
+        }
 
     @model_validator(mode="after")
     def _own_keys(self) -> ModelSpec:
         for key in type(self).model_fields:
+            if self.own or (key in FILE_KEYS and getattr(self, key) is None):
+                continue
             if key in self.model_fields_set and key not in self.keys:
                 has = ", ".join(key for key in self.keys if key != "name")
                 raise FieldError(f"model.{key}", f"is no key of {self.name}, which takes {has}; leave it out")
@@ -96,7 +128,9 @@ class ModelSpec(Section):
 
     @model_validator(mode="after")
     def _own_values(self) -> ModelSpec:
-        """Refuse values that another model takes."""
+        """Refuse values that another model takes; one's own says itself what it takes."""
+        if self.own:
+            return self
         decoder = self.name == "Decoder"
         if self.activation in BAD_ACTIVATIONS and not (decoder and self.activation == "relu"):
             raise FieldError(

@@ -86,6 +86,7 @@ class Data(Section):
         "held_out)."
     )
     label: str | None = Field(default=None, description="Column of the labels of a table; label if absent.")
+    group: str | None = Field(default=None, description="Column of the groups of a table; group if absent.")
     n_ctx: int | None = Field(default=None, ge=1, le=4096, description="Words in a window of a text.")
     vocab_size: int | None = Field(
         default=None, ge=2, le=2**20, description="Words of a text that are tokens; all if absent."
@@ -143,6 +144,9 @@ class Theory(Section):
     )
     max_steps: int = Field(
         default=MAX_STEPS, ge=1, le=STEP_LIMIT, description="Most steps of the integrator."
+    )
+    device: Device = Field(
+        default="cpu", description=f"{alternatives(DEVICES)}, which takes a GPU if there is one; for flows."
     )
 
 

@@ -31,6 +31,7 @@ from ...theory.base.names import (
     STEP_METHODS,
 )
 from ...theory.base.validate import brief, did_you_mean
+from .own_model import OWN
 
 _PART = rf"({'|'.join(CLOSURE_PARTS)})=(exact|\d\d?)"
 # A cut of the loss, or what is kept of each part, joined by "+" since commas part closures in a flag.
@@ -86,6 +87,39 @@ def parse_factors(value: Any) -> Any:
         raise ValueError(
             f'must give weights their numbers as in "W_E=0.5,W_U=2", got {value[:40]!r}'
         ) from None
+
+
+def parse_fields(value: Any) -> Any:
+    """Read ``"d_gate=5, kind=soft"``, or a table: integers, numbers, true and false, and texts."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",")]
+    if any(not (name.strip() and equals) for name, equals, _ in pairs):
+        raise ValueError(f'must give fields their values as in "d_gate=5,kind=soft", got {value[:40]!r}')
+    return {name.strip(): _plain_value(text.strip()) for name, _, text in pairs}
+
+
+def _plain_value(text: str) -> Any:
+    for reader in (int, float):
+        try:
+            return reader(text)
+        except ValueError:
+            continue
+    return text == "true" if text in ("true", "false") else text
+
+
+def check_model(name: str) -> str:
+    """Refuse what is neither a model of the package nor a class in a file."""
+    if OWN.fullmatch(name):
+        return name
+    if name.endswith(".py") or ".py:" in name:
+        raise ValueError(
+            f"must name a file and a class in it, as in 'my_model.py:MyModel', got {brief(name)}"
+        )
+    if name not in MODELS:
+        others = f"choose one of {', '.join(MODELS)}, or a class of your own as in 'my_model.py:MyModel'"
+        raise ValueError(f"{brief(name)} is unknown; {did_you_mean(name, MODELS, others)}")
+    return name
 
 
 def parse_closures(value: Any) -> Any:
@@ -164,7 +198,14 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 Betas = Annotated[tuple[Probability, Probability], Field(strict=False)]
 Steps = Annotated[int, Field(ge=1, le=STEP_LIMIT)]
 File = Annotated[str, Field(min_length=1)]
-ModelName = Annotated[str, _one_of(tuple(MODELS))]
+ModelName = Annotated[str, AfterValidator(check_model)]
+OwnFields = Annotated[
+    dict[str, bool | int | float | str],
+    BeforeValidator(parse_fields),
+    AfterValidator(FrozenDict),
+    PlainSerializer(dict),
+]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Loss = Annotated[str, _one_of(LOSSES)]
 Method = Annotated[str, _one_of((*METHODS, *STEP_METHODS))]
 MovedBy = Annotated[str, _one_of(MOVED_BY)]

@@ -92,7 +92,7 @@ def _one_seed(
     for gamma in GAMMAS:
         tell(progress, f"figure 3a: gamma {gamma}, seed {seed}, {regime.steps} steps")
         trained = regime.train(data, gamma, seed, save_at, **resumable(state, gamma, seed))
-        theory = laid_over(regime, data, gamma, seed, save_at[:POINTS], GROUPS)
+        theory = laid_over(regime, data, gamma, seed, save_at[:POINTS], GROUPS, state)
         found |= {f"{name}/{gamma}": values for name, values in {**trained.measured, **theory}.items()}
     return found
 

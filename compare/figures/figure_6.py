@@ -85,12 +85,13 @@ def _one_seed(
     data = regime.task(seed).sampled(regime.pairs)
     found = values_from_laws(data)
     found |= {"label entropy": np.array([label_entropy(data, group) for group in GROUPS])}
-    found |= laid_over(regime, data, GAMMA, seed, save_at[:POINTS], GROUPS)
+    found |= laid_over(regime, data, GAMMA, seed, save_at[:POINTS], GROUPS, state)
     for kind, some in (("", regime), (BARE, replace(regime, norm=None))):
         tell(progress, f"figure 6: gamma {GAMMA}, {WITH[kind]}, seed {seed}, {regime.steps} steps")
-        kept = resumable(state, *(["bare"] if kind else []), seed)
-        trained = some.train(data, GAMMA, seed, save_at, "weights", **kept)
-        closure = some.predict(CLOSURES[0], data, GAMMA, seed, save_at[:POINTS], "weights")
+        named = [*(["bare"] if kind else []), seed]
+        trained = some.train(data, GAMMA, seed, save_at, "weights", **resumable(state, *named))
+        kept = resumable(state, "theory", "weights", *named)
+        closure = some.predict(CLOSURES[0], data, GAMMA, seed, save_at[:POINTS], "weights", **kept)
         one = attention_of(trained) | values_of(trained)
         one |= {f"{name}/theory": values for name, values in drives(closure).items()}
         found |= {f"{kind}{name}": values for name, values in one.items()}

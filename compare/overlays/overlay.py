@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from math import inf, isfinite
 from pathlib import Path
@@ -16,9 +16,10 @@ from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.crossings import first_crossing
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord, sealed
-from ...theory.base.validate import did_you_mean, flag, positive
+from ...theory.base.validate import did_you_mean, flag, passed_on, positive
 from .align import Alignment, align
 from .horizon import BLOW_UP, Horizon
+from .loss_error import loss_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -239,7 +240,7 @@ class Overlay(FrozenRecord):
         """Draw the overlay figure, and write it if there is a path; see `smallinit.compare.plot_overlays`."""
         from ..plots.overlay_figure import plot_overlays
 
-        return plot_overlays([self], path, **options)
+        return plot_overlays([self], path, **passed_on("Overlay.plot", plot_overlays, options))
 
     def summary(self) -> dict[str, Any]:
         """Errors, horizons, blow-up and speed as JSON-able values.
@@ -248,7 +249,9 @@ class Overlay(FrozenRecord):
         -------
         dict
             Errors are of the weights' displacements and of the losses; a horizon of None means never, an
-            error of None one that is infinite; times are flow times, speeds in seconds of wall-clock.
+            error of None one that is infinite; "largest_loss_error" is relative while the trained loss is above a
+            hundredth of its start, and in nats from there on, see `LossError`; times are flow times, speeds in seconds
+            of wall-clock.
         """
         names = [n for n in self.relative_error if n in self.theory.weights or n.partition("/")[0] == "loss"]
         return {
@@ -264,6 +267,11 @@ class Overlay(FrozenRecord):
             },
             "blow_up_time": self.blow_up_time,
             "error": {name: _statistics(self.relative_error[name]) for name in names},
+            "largest_loss_error": {
+                name: asdict(loss_error(self.alignment, name))
+                for name in names
+                if name.partition("/")[0] == "loss"
+            },
             "horizon": {
                 name: {f"{tol:.0%}": _finite(self.horizon(tol, name)) for tol in TOLERANCES} for name in names
             },

@@ -149,13 +149,15 @@ def _measure(
     closure: str = "exact",
 ) -> ResidualMeasurement:
     """Go down the scales until the residuals of the moving weights are rounding, and read the slopes off."""
-    scales = GRID[[_largest_logit(model, data, direction, eps, closure) < LARGEST_LOGIT for eps in GRID]]
-    rows: list[dict[str, np.ndarray]] = []
-    for eps in scales:
-        rows.append(_parity_errors(model, data, direction, rhs, eps))
+    scales, rows = list[float](), list[dict[str, np.ndarray]]()
+    for scale in GRID:
+        if _largest_logit(model, data, direction, scale, closure) >= LARGEST_LOGIT:
+            continue
+        scales.append(scale)
+        rows.append(_parity_errors(model, data, direction, rhs, scale))
         if len(rows) > ONE_DECADE and max(rows[-1][w].max() for w in moving) < ROUNDING:
             break
-    eps = scales[: len(rows)]
+    eps = np.array(scales)
     table = {w: np.array([row[w] for row in rows]) for w in rows[0]}  # (k, parity)
     fits = {w: min(_slope(eps, errors[:, parity]) for parity in (0, 1)) for w, errors in table.items()}
     return ResidualMeasurement(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...theory.base.disk.regular import inside
 from ...theory.base.errors import InputError
 from ...theory.printing.html import shown
+from ..experiment.own_model import class_of
 from ..plots.literal import literal
 from .blocks import (
     EquationBlock,
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 CLOSURE = re.compile(r"\\section\*\{Closure (.*?)\}\s*\\\[(.*?)\\\]", re.S)
 UNITS = (
     "t is flow time = learning rate x step. Losses are weighted means in nats. The error of a weight is that of its "
-    "displacement, |dW theory - dW training| / |dW training|; that of a loss is relative to the trained one. A horizon "
-    "is the first flow time at which an error exceeds a tolerance."
+    "displacement, |dW theory - dW training| / |dW training|; that of a loss is relative to the trained one, and so "
+    "without bound where that vanishes. A horizon is the first flow time at which an error exceeds a tolerance."
 )
 
 
@@ -86,7 +87,8 @@ def _setting(experiment: Mapping[str, Any]) -> str:
         f"data from {experiment['data']['file']}" if experiment.get("data") else "the composite anchor task"
     )
     parts = [part for part in (sizes, model.get("activation")) if part]
-    kind = f"{model['name']} ({', '.join(parts)})" if parts else model["name"]
+    named = class_of(model["name"])
+    kind = f"{named} ({', '.join(parts)})" if parts else named
     return f"{kind} on {data}; initial weights: {start}."
 
 
@@ -102,15 +104,29 @@ def _verdicts(name: str, record: Mapping[str, Any], tolerance: float) -> Iterato
     else:
         text = f"the weights follow training within {limit} up to t = {horizons[first]:.4g} ({first} leaves first)"
     yield True if horizons[first] is None else None, f"{name}: {record['outcome']}; {text}{_cost(record)}."
-    losses = {n: e["max"] for n, e in overlay["error"].items() if n.startswith("loss")}
-    if losses and not overlay["blow_up_time"]:
-        worst = max(losses, key=lambda n: float("inf") if losses[n] is None else losses[n])
-        shown = _percent(losses[worst])
-        good = losses[worst] is not None and losses[worst] <= tolerance
-        yield (
-            True if good else None,
-            f"{name}: largest error of a loss up to t = {end:.4g}: {shown} ({worst}).",
-        )
+    if overlay["blow_up_time"]:
+        return
+    if found := _worst_losses(overlay):
+        good = all(key == "relative" and value <= tolerance for key, value, _ in found)
+        text = ", then ".join(_loss_off(*one) for one in found)
+        yield True if good else None, f"{name}: largest error of a loss up to t = {end:.4g}: {text}."
+
+
+def _worst_losses(overlay: Mapping[str, Any]) -> list[tuple[str, float, str]]:
+    """The largest errors of losses, relative and in nats where there are any, and whose they are."""
+    old = {n: {"relative": e["max"]} for n, e in overlay["error"].items() if n.startswith("loss")}
+    losses = overlay.get("largest_loss_error", old)
+    known = {
+        key: [(e[key], n) for n, e in losses.items() if e.get(key) is not None]
+        for key in ("relative", "nats")
+    }
+    return [(key, *max(some)) for key, some in known.items() if some]
+
+
+def _loss_off(key: str, value: float, name: str) -> str:
+    if key == "relative":
+        return f"{_percent(value)} ({name})"
+    return f"{value:.2g} nats ({name}) where training has less than 1 % of it left"
 
 
 def _cost(record: Mapping[str, Any]) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..experiment.own_model import own_file
+
 FILES = (("data", "file"), ("init", "file"), ("training", "measure_on"))  # keys of an experiment
 
 
@@ -19,6 +21,8 @@ def files_of(config: Mapping[str, Any]) -> Iterator[str]:
     for section, key in FILES:
         if (name := (config.get(section) or {}).get(key)) is not None:
             yield str(name)
+    if file := own_file((config.get("model") or {}).get("name")):
+        yield file
 
 
 def digest_of(file: str | Path) -> str:
@@ -51,10 +55,10 @@ class BatchFiles:
             self._found[file] = digest_of(file) if Path(file).is_file() else "none"
         return self._found[file]
 
-    def data(self, config: Mapping[str, Any]) -> str:
-        """Digest of the data file, if there is one: another file may lie at the same place by now."""
-        file = (config.get("data") or {}).get("file")
-        return "" if file is None else self.digest(file)
+    def shared(self, config: Mapping[str, Any]) -> str:
+        """Digests of the files of data and model, if there are any: others may lie at the same places by now."""
+        files = ((config.get("data") or {}).get("file"), own_file((config.get("model") or {}).get("name")))
+        return " ".join("" if file is None else self.digest(file) for file in files)
 
     def check(self, config: Mapping[str, Any]) -> None:
         """Refuse a point whose files have changed since the driver has looked at them.

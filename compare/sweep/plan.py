@@ -289,6 +289,8 @@ def _written(values: tuple[Any, ...]) -> Any:
 
 def _placed(name: str, values: tuple[Any, ...], folder: Path) -> tuple[Any, ...]:
     """Make file names on an axis absolute: they are relative to the sweep's file, as all in it."""
+    if name == "model.name":
+        return tuple(anchored(nested({name: value}), folder)["model"]["name"] for value in values)
     if tuple(name.split(".")) not in FILES:
         return values
     return tuple(str(folder / value) if isinstance(value, str) else value for value in values)

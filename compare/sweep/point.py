@@ -58,7 +58,7 @@ def run_point(
     experiment = Experiment.model_validate(config)
     files = BatchFiles() if files is None else files
     files.check(config)
-    data, model, flows = _shared(_setup(config), files.data(config))
+    data, model, flows = _shared(_setup(config), files.shared(config))
     limit = TimeLimit(max_seconds)  # what points share is nobody's own time
     init = experiment.init
     loaded = Loaded(experiment, {})
@@ -155,7 +155,7 @@ def _setup(config: Mapping[str, Any]) -> str:
 def _shared(setup: str, content: str) -> tuple[Any, Any, Any]:
     """Data, model and flows, the same objects for all points that share them: kernels are kept by them.
 
-    `content` tells apart what `setup` only names: the data file.
+    `content` tells apart what `setup` only names: the files of data and model.
     """
     from ..experiment.build import build_data, build_model, derive_flows
     from ..experiment.layers import Loaded

@@ -121,13 +121,16 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def loss_and_gradient(network: Network, chunks: list[Chunk]) -> float:
-    """Return the loss of a batch and leave its gradient in the parameters' ``grad``."""
+    """Return the loss of a batch and leave its gradient in the parameters' ``grad``: zeros where it is not read."""
     network.zero_grad(set_to_none=True)
     total = 0.0
     for chunk in chunks:
         part = loss(network, chunk)
         part.backward()
         total += part.item()
+    for p in network.parameters():
+        if p.grad is None:  # an optimizer of torch's would pass it over: no decay, and no moments to keep
+            p.grad = torch.zeros_like(p)
     return total
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import torch
@@ -97,9 +98,8 @@ class _PlainMover(Mover):
         rate = float(self.clock.rates[number])
         with torch.no_grad():
             for name, p in self.parameters.items():
-                if p.grad is not None:
-                    kappa, decay = self.each[name]
-                    self._move(name, p, p.grad, kappa * rate, decay)
+                kappa, decay = self.each[name]
+                self._move(name, p, cast("Tensor", p.grad), kappa * rate, decay)
 
     def _move(self, name: str, p: Tensor, g: Tensor, rate: float, decay: float) -> None:
         rule = self.rule

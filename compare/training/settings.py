@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...sim.device.devices import chosen_device
 from ...sim.integration.integrate import fingerprint
 from ...sim.integration.save_steps import MOST_STEPS, save_steps
 from ...sim.optimizers.minibatches import checked_batch_size
@@ -17,7 +18,7 @@ from ...sim.optimizers.optimizer import AdamW, Optimizer
 from ...sim.optimizers.schedule import Clock, warn_of_end
 from ...sim.optimizers.specs import RULES
 from ...theory.base.errors import FieldError
-from ...theory.base.names import DEVICES, DTYPES, KEEPS, OPTIMIZERS
+from ...theory.base.names import DTYPES, KEEPS, OPTIMIZERS
 from ...theory.base.validate import brief, choice, integer, is_integer, positive
 
 DEFAULT_BATCH = 100  # the paper's batch size (A3 of arXiv 2502.04375)
@@ -84,7 +85,7 @@ class TrainingSettings:
             seed=integer("seed", seed, 0),
             dtype=choice("dtype", dtype, DTYPES),
             clip=None if clip is None else positive("clip", clip),
-            device=_device(device),
+            device=chosen_device(device),
             keep=choice("keep", keep, KEEPS),
         )
 
@@ -186,12 +187,3 @@ def rule_of(optimizer: Any, given: Mapping[str, Any]) -> Optimizer:
         AdamW(1.0, betas=settings["betas"])  # checked, though it plays no part
         del settings["betas"]
     return kind(settings.pop("learning_rate"), **settings)
-
-
-def _device(device: Any) -> str:
-    import torch
-
-    choice("device", device, DEVICES)
-    if device == "cuda" and not torch.cuda.is_available():
-        raise FieldError("device", 'is "cuda" but torch finds no such device: use "cpu" or "auto".')
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device

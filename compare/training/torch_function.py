@@ -9,43 +9,16 @@ import sympy as sp
 import torch
 from torch import Tensor
 
+from ...sim.device.tensor_functions import UNARY as NAMED
 from ...theory.algebra.scalars.activations import UNSCALED
-from ...theory.algebra.scalars.functions import X, expit, softplus
+from ...theory.algebra.scalars.functions import KNOWN, X
 from ...theory.algebra.scalars.pieces import Piece
 from ...theory.algebra.scalars.stable import stable_pieces
 from ...theory.algebra.traversal import Traversal, UnknownNodeError, rule
 from ...theory.base.errors import FieldError
 
-
-def _gamma(x: Tensor) -> Tensor:
-    """The gamma function; below zero its sign changes from one whole number to the next."""
-    sign = torch.where((x < 0.0) & (torch.floor(x) % 2 != 0), -1.0, 1.0)
-    return sign * torch.lgamma(x).exp()
-
-
 # One entry for each function that kernels know.
-UNARY: dict[type, Callable[[Tensor], Tensor]] = {
-    sp.exp: torch.exp,
-    sp.log: torch.log,
-    sp.sin: torch.sin,
-    sp.cos: torch.cos,
-    sp.tan: torch.tan,
-    sp.asin: torch.asin,
-    sp.acos: torch.acos,
-    sp.atan: torch.atan,
-    sp.sinh: torch.sinh,
-    sp.cosh: torch.cosh,
-    sp.tanh: torch.tanh,
-    sp.asinh: torch.asinh,
-    sp.acosh: torch.acosh,
-    sp.atanh: torch.atanh,
-    sp.erf: torch.erf,
-    sp.erfc: torch.erfc,
-    sp.gamma: _gamma,
-    sp.loggamma: torch.lgamma,
-    expit: torch.sigmoid,
-    softplus: lambda x: -torch.nn.functional.logsigmoid(-x),
-}
+UNARY: dict[type, Callable[[Tensor], Tensor]] = {kind: NAMED[kind.__name__] for kind in KNOWN}
 Function = Callable[[Tensor], Tensor]
 # Functions that torch has in one piece, several times as fast as what they are made of.
 WHOLE: dict[sp.Expr, Function] = {

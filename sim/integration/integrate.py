@@ -13,6 +13,8 @@ from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
 from ...theory.base.validate import flag, kind_of
 from ...theory.flows.flow import Flow
+from ..device.on_device import OnDevice
+from ..device.placement import described, placed
 from ..ode.events import as_events
 from ..ode.methods import Method
 from ..ode.outcome import IntegrationError
@@ -57,6 +59,7 @@ def integrate(
     discrete_start: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
+    device: Any = "cpu",
 ) -> Trajectory:
     """Integrate a flow in flow time (learning_rate x step) from `t0` to `t1`, or by the `steps` of an optimizer.
 
@@ -115,6 +118,11 @@ def integrate(
     observables : sequence of str or None
         Observables to keep in place of the weights, such as "loss" or "norm/W_E", computed as the run goes on: where
         all weights at all saved times would fill the memory.
+    device : {"cpu", "cuda", "auto"} or torch.device
+        Where the steps of gradient flow are taken, in float64 everywhere: "cuda" keeps the state on a GPU and evaluates
+        the flow by torch, worth it for `exact` and other flows with large products; "auto" does so where there is a GPU
+        and the method runs there (all but "taylor" do). Right-hand sides agree with the CPU's to
+        rounding, which decides which of the steps held down by stability are rejected, as the last bit of a start does.
 
     Returns
     -------
@@ -137,6 +145,7 @@ def integrate(
         relative_tolerance(rtol)  # and all else that can be refused before the work
     Limits(max_steps, max_seconds, progress)
     check_asked(optimizer, batch_size, seed)
+    where = placed(device, method, RTOL if rtol is None else rtol, optimizer)
     if optimizer is not None or steps is not None:
         given = {"t1": t1, "t0": t0 or None, "first_step": first_step, "fixed_step": fixed_step, "atol": atol}
         given["max_steps"] = None if max_steps == MAX_STEPS or method == "flow" else max_steps
@@ -152,13 +161,13 @@ def integrate(
     return _by_time(
         flow, data, start, (t0, t1), save_at, throw, rtol=RTOL if rtol is None else rtol, atol=atol, method=method,
         events=events, max_steps=max_steps, first_step=first_step, fixed_step=fixed_step, max_seconds=max_seconds,
-        progress=progress, observables=observables,
+        progress=progress, observables=observables, where=where,
     )  # fmt: skip
 
 
 def _by_time(
     flow: Any, data: Dataset, start: Any, span: tuple[float, float], save_at: Any, throw: bool, *, rtol: float,
-    atol: float | None, events: Any, observables: Sequence[str] | None, **options: Any,
+    atol: float | None, events: Any, observables: Sequence[str] | None, where: Any, **options: Any,
 ) -> Trajectory:  # fmt: skip
     """The part of `integrate` that follows gradient flow."""
     from ..compile.compiler import compile_flow
@@ -169,7 +178,7 @@ def _by_time(
     watched = as_events(events)
     reduced = isinstance(flow, Reduction)
     weights = flow.model.validate(start)
-    settings = {"rtol": rtol, "closure": flow.closure, "start": fingerprint(weights)}
+    settings = {"rtol": rtol, "closure": flow.closure, "start": fingerprint(weights)} | described(where)
     settings |= {"modes": flow.modes, "mark": flow.mark} if reduced else {}
     problem = flow.compile(data, weights) if reduced else compile_flow(flow, data, weights)
     held = [problem.pack(flow._project(weights) if reduced else weights)]
@@ -182,9 +191,13 @@ def _by_time(
     solution = None
     if reduced and not own_steps and view is None and not watched:
         solution = closed_solution(flow, problem, held[0], saves, *span)
+    if solution is None and where is not None:
+        options["method"] = _on_device(problem, where, options["method"])
+    # Options one by one: passed on as `**options`, they would come in a tuple that holds the start to the end.
     solution = solution or solve(
         problem, held.pop(), t0=span[0], t1=span[1], rtol=rtol, atol=atol, save_at=save_at, events=watched, view=view,
-        **options,
+        method=options["method"], max_steps=options["max_steps"], first_step=options["first_step"],
+        fixed_step=options["fixed_step"], max_seconds=options["max_seconds"], progress=options["progress"],
     )  # fmt: skip
     settings |= {"method": solution.statistics.get("methods", ""), "atol": atol}
     trajectory = _trajectory(solution, problem, flow, data, settings, view)
@@ -197,6 +210,13 @@ def _by_time(
     return trajectory
 
 
+def _on_device(problem: Problem, where: Any, method: str | Method | None) -> Method:
+    """The method with its steps on a device, to which the problem is copied."""
+    from ..device.tensor_program import TensorProgram
+
+    return OnDevice(TensorProgram(problem, where), method)
+
+
 def _by_optimizer(
     flow: Any, data: Dataset, start: Any, plan: StepPlan, throw: bool, **options: Any
 ) -> Trajectory:
@@ -204,7 +224,7 @@ def _by_optimizer(
     from .optimized import integrate_steps
 
     weights = flow.model.validate(start)
-    settings = {"closure": flow.closure, "start": fingerprint(weights)}
+    settings = {"closure": flow.closure, "start": fingerprint(weights)} | described(None)
     trajectory, outcome = integrate_steps(flow, data, weights, plan, settings=settings, **options)
     if throw and not outcome.success:
         raise IntegrationError(str(outcome), trajectory)

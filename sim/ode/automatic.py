@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..kernel.work import flops
-from .bdf_stepper import BdfStepper
 from .methods import BDF, RKC, default_method
 from .stepper import StepControl, Stepper
 
@@ -39,16 +39,25 @@ class SwitchingStepper(Stepper):
         That of the method in use.
     chosen : list of (str, float)
         Names of the methods, and the flow times from which they were used.
+
+    Parameters
+    ----------
+    problem, y0, t0, t1, control
+        As `Method.begin` takes them.
+    where : callable
+        Makes of a method one that takes its steps elsewhere, on a device; itself by default.
     """
 
     def __init__(
-        self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl
+        self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl,
+        where: Callable[[Method], Method] = lambda method: method,
     ) -> None:  # fmt: skip
         self._problem, self._t1, self._control = problem, t1, control
-        self.explicit = default_method(control.rtol)
-        dear = flops(problem) >= DEAR * problem.n
-        self.stable, self._pause = (BDF, OFTEN) if dear else (RKC, (CHECK, CHECK))
-        self._stiff, self._dearer = (EASY * self.explicit.order, 2.0) if dear else (STIFF, 1.0)
+        self.explicit, self.stabilised = where(default_method(control.rtol)), where(RKC)
+        self._pause, self._stiff, self._dearer = (CHECK, CHECK), STIFF, 1.0
+        if self.stabilised is RKC and flops(problem) >= DEAR * problem.n:
+            self.stabilised, self._pause = BDF, OFTEN
+            self._stiff, self._dearer = EASY * default_method(control.rtol).order, 2.0
         self.chosen: list[tuple[str, float]] = []
         self._counts = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
         self._history = np.zeros((0, 3))
@@ -60,7 +69,7 @@ class SwitchingStepper(Stepper):
         control = replace(self._control, first_step=first_step)
         self.name, self.at_work = method.name, method.begin(self._problem, y, t, self._t1, control)
         self.chosen.append((method.name, t))
-        self._mark, self._look = (t, 0), self._pause[method is self.stable]
+        self._mark, self._look = (t, 0), self._pause[method is self.stabilised]
         self._starting = method is BDF
         if self._halted:
             self.at_work.halt()
@@ -125,12 +134,12 @@ class SwitchingStepper(Stepper):
     def advance(self, stop: float, budget: int, limit: int) -> int:
         """Take steps, after a look at whether the method is still the right one."""
         if self.at_work.accepted >= self._look:
-            self._look = self.at_work.accepted + self._pause[self.name == self.stable.name]
+            self._look = self.at_work.accepted + self._pause[self.name == self.stabilised.name]
             self._consider()
         used = self._counts["accepted"] + self._counts["rejected"]
         # Never past the next look: how many steps a call takes depends on the clock, the choice must not.
         budget = min(budget, self._look - self.at_work.accepted)
-        if self.stable is BDF and self.name != BDF.name:
+        if self.stabilised is BDF and self.name != BDF.name:
             return self._noting(stop, min(budget, 1), limit - used)
         return self.at_work.advance(stop, budget, limit - used)
 
@@ -149,16 +158,26 @@ class SwitchingStepper(Stepper):
         self._mark = (t, calls)
         if self._starting:
             self._starting = False  # the first steps, of low order, say nothing of the cost
-        elif self.name == self.stable.name:
+        elif self.name == self.stabilised.name:
             if cost > self._dearer * self._cost:
                 self._change(self.explicit)
                 self._wait *= 2  # it may pay later on
                 self._look = self._wait * CHECK
-        elif self.stiffness() > self._stiff:
+        elif self._held_down():
             self._cost = cost
-            self._change(self.stable)
+            self._change(self.stabilised)
+
+    def _held_down(self) -> bool:
+        """Whether stability holds an explicit step down; where a call is dear, without one."""
+        from .explicit.table_stepper import TableStepper
+
+        if self.stabilised is BDF and isinstance(self.at_work, TableStepper):
+            return self.at_work.stage_stiffness() > self._stiff
+        return self.stiffness() > self._stiff
 
     def _change(self, method: Method) -> None:
+        from .bdf_stepper import BdfStepper
+
         self._counts = self.counts()
         self._history = self.history()
         self._use(method, self.y.copy(), self.t, self.h)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.errors import FieldError
-from ...theory.base.frozen import sealed
 from ...theory.base.validate import brief, callback, integer, is_real
 from .outcome import Outcome
 
@@ -131,7 +130,7 @@ class Record:
         """Save the start if it is asked for."""
         first = y0
         if self._view is not None:  # how much there is to keep of a state shows on the first
-            first = self._view(sealed(np.array(y0)[None]))[0]
+            first = self._view(_closed(y0))[0]
             self._states = np.empty((len(self._saves), len(first)))
         if self.next_time == t0:
             self._states[0] = first
@@ -145,15 +144,21 @@ class Record:
                 stepper.dense(self._saves[self._count : stop], self._states[self._count : stop])
         else:
             for i in range(self._count, stop):  # one at a time: the states are there for this moment only
-                state = np.empty((1, self._n))
-                stepper.dense(self._saves[i : i + 1], state)
-                self._states[i] = self._view(sealed(state))[0]
+                self._states[i] = self._view(_closed(self._state(stepper, i)))[0]
         self._count = max(stop, self._count)
+
+    def _state(self, stepper: Stepper, i: int) -> np.ndarray:
+        """State at a time to save; of a large vocabulary, one that is there already is not copied."""
+        if self._saves[i] == stepper.t:
+            return stepper.y
+        state = np.empty((1, self._n))
+        stepper.dense(self._saves[i : i + 1], state)
+        return state[0]
 
     def note_zeros(self, zeros: list[tuple[float, Any, np.ndarray]]) -> None:
         """Keep event points."""
         view = self._view
-        self._zeros.extend(zeros if view is None else [(t, e, view(sealed(y)[None])[0]) for t, e, y in zeros])
+        self._zeros.extend(zeros if view is None else [(t, e, view(_closed(y))[0]) for t, e, y in zeros])
 
     def solution(self, outcome: Outcome, statistics: dict[str, Any], watch: Watch) -> Solution:
         """Merge saved states and event points in order of time."""
@@ -167,3 +172,10 @@ class Record:
             order = np.argsort(t, kind="stable")
             t, y = t[order], y[order]
         return Solution(t, y, outcome, statistics, times)
+
+
+def _closed(state: np.ndarray) -> np.ndarray:
+    """One state (n,) as a batch of one (1, n) that a view cannot write to, and may read until it returns."""
+    row = state[None]
+    row.flags.writeable = False
+    return row

@@ -82,7 +82,8 @@ def solve(
     progress : callable or None
         Called with t, at most ten times a second.
     view : callable or None
-        What to keep in place of the states: maps them, (m, n), to (m, q); ``Solution.y`` has then q columns.
+        What to keep in place of the states: maps them, (m, n), to (m, q); ``Solution.y`` has then q columns. The
+        states are there until it returns.
 
     Returns
     -------

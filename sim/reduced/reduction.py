@@ -72,11 +72,16 @@ class Signature(FrozenRecord):
 
         operator = LinearOperator(
             shape=(rows, cols),
-            matvec=lambda x: self.dot(x.reshape(-1, 1)),
-            rmatvec=lambda x: self.transposed_dot(x.reshape(-1, 1)),
+            matvec=lambda x: self.dot(x.reshape(-1, 1))[:, 0],
+            rmatvec=lambda x: self.transposed_dot(x.reshape(-1, 1))[:, 0],
+            matmat=self.dot,
+            rmatmat=self.transposed_dot,
             dtype=float,
         )
-        U, s, Vt = svds(operator, k=int(modes or 0) + 1, rng=np.random.default_rng(seed))
+        v0 = np.random.default_rng(seed).standard_normal(
+            min(rows, cols)
+        )  # what `rng` is called, versions differ on
+        U, s, Vt = svds(operator, k=int(modes or 0) + 1, v0=v0)
         order = np.argsort(-s)
         return U[:, order], s[order], Vt[order].T
 

@@ -9,9 +9,7 @@ import numpy as np
 
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import names as distinct
-from ..ode.outcome import Outcome, Status
-from .observables import observable_names
-from .trajectory import Trajectory
+from .observables import observable_names, observe
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
@@ -42,13 +40,12 @@ class LiveView:
 
     def __call__(self, y: Array) -> Array:
         """Observables (m, q) of states (m, n)."""
-        named = self.problem.unpack(y)
-        path = Trajectory(
-            np.arange(float(len(y))), {w: named[w] for w in self.flow.model.weights}, Outcome(Status.REACHED_END, 0.0),
-            closure=self.flow.closure, model=self.flow.model, data=self.data,
-        )  # fmt: skip
-        self.shapes = {name: path[name].shape[1:] for name in self.names}
-        return np.concatenate([path[name].reshape(len(y), -1) for name in self.names], axis=1)
+        weights, found = self.problem.unpack(y), dict[str, Array]()
+        for name in self.names:
+            if name not in found:  # one call gives the losses of all groups
+                found |= observe(name, weights, self.flow.model, self.data, self.flow.closure)
+        self.shapes = {name: found[name].shape[1:] for name in self.names}
+        return np.concatenate([found[name].reshape(len(y), -1) for name in self.names], axis=1)
 
     def named(self, rows: Array) -> dict[str, Array]:
         """Observable -> array, time first, from rows (m, q) of observables."""

@@ -81,7 +81,10 @@ def observe(
     if model is not None and data is not None and kind in ("loss", "accuracy"):
         return losses(model, weights, data, closure)
     if kind == "norm":
-        return {name: np.linalg.norm(weights[rest], axis=(1, 2))}
+        w = weights[rest]
+        return {
+            name: np.sqrt(np.einsum("tij,tij->t", w, w))
+        }  # without squares that fill as much as the weights
     if kind in ("singular_values", "effective_rank"):
         values = singular_values(weights[rest])
         return {f"singular_values/{rest}": values, f"effective_rank/{rest}": effective_rank(values)}

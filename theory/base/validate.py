@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from math import isfinite
 from numbers import Integral, Real
@@ -62,6 +63,35 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
 def unknown(name: str, value: Any, known: Iterable[str], otherwise: str = "") -> FieldError:
     """Make the error of a value that is none of the known names; see `did_you_mean`."""
     return FieldError(name, f"{brief(value)} is unknown: {did_you_mean(value, known, otherwise)}")
+
+
+def passed_on(
+    public: str, function: Callable[..., Any], options: Mapping[str, Any], *own: str
+) -> dict[str, Any]:
+    """Return options that a public function passes on, or refuse the first that is unknown in the words of that one.
+
+    Parameters
+    ----------
+    public : str
+        What the user called, such as "Dataset.from_csv".
+    function : callable
+        What takes the options, by keyword alone.
+    options : dict
+        As they were given.
+    *own : str
+        Further names that it takes, or that the public function does.
+
+    Raises
+    ------
+    TypeError
+        Naming the public function and the nearest option, or all of them.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    known = [*own, *(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)]
+    for name in options:
+        if name not in known:
+            raise TypeError(f"`{name}` is no option of {public}: {did_you_mean(name, known)}")
+    return dict(options)
 
 
 def is_integer(value: Any) -> bool:

@@ -18,7 +18,7 @@ from ..base.disk.files import check_file
 from ..base.disk.npz import write_npz
 from ..base.errors import FieldError
 from ..base.frozen import FrozenRecord, sealed
-from ..base.validate import integer
+from ..base.validate import integer, passed_on
 from .frequencies import count_tokens, paired
 from .reading.clean_columns import (
     clean_held_out,
@@ -121,8 +121,9 @@ class Dataset(FrozenRecord):
         `vocab_size`, by default that of all words, and `options` (`task`, `stride`, `max_sequences`, `held_out`) are
         those of `Lexicon.dataset`: ``Lexicon.of(read_text(path), vocab_size)`` knows the words of the tokens.
         """
+        asked = passed_on("Dataset.from_text", Words.windows, options, "n_ctx", "vocab_size", "task")
         text = read_text(path)
-        return cls(**Words.of(text, vocab_size).windows(text, n_ctx, **options))
+        return cls(**Words.of(text, vocab_size).windows(text, n_ctx, **asked))
 
     @classmethod
     def from_csv(cls, path: str | Path, **options: Any) -> Dataset:
@@ -138,9 +139,9 @@ class Dataset(FrozenRecord):
         path : path
             UTF-8; cells are parted by commas, semicolons or tabs.
         **options
-            ``label``: name of the column of labels. ``columns``: names of the columns of the positions. ``d_vocab``:
-            size of the vocabulary, the smallest by default. ``vocabulary``: names in the order of their numbers, such
-            as those of another data set.
+            ``label``, ``group``: names of the columns of labels and of groups. ``columns``: names of those of the
+            positions. ``d_vocab``: size of the vocabulary, the smallest by default. ``vocabulary``: names in the order
+            of their numbers, such as those of another data set.
 
         Raises
         ------
@@ -148,8 +149,10 @@ class Dataset(FrozenRecord):
             If there is no such file.
         ValueError
             For the first line that cannot be read, with its number, its column and what to do.
+        TypeError
+            For an unknown option.
         """
-        return cls(**table_columns(csv_rows(path), **options))
+        return cls(**table_columns(csv_rows(path), **passed_on("Dataset.from_csv", table_columns, options)))
 
     @classmethod
     def from_jsonl(cls, path: str | Path, **options: Any) -> Dataset:
@@ -157,12 +160,16 @@ class Dataset(FrozenRecord):
 
         Keys, options and errors are the columns, options and errors of `from_csv`; a sequence may be a list.
         """
-        return cls(**table_columns(jsonl_rows(path), **options))
+        return cls(
+            **table_columns(jsonl_rows(path), **passed_on("Dataset.from_jsonl", table_columns, options))
+        )
 
     @classmethod
     def from_dataframe(cls, frame: Any, **options: Any) -> Dataset:
         """Read a `pandas.DataFrame` whose columns are those of `from_csv`, with the same options and errors."""
-        return cls(**table_columns(frame_rows(frame), **options))
+        return cls(
+            **table_columns(frame_rows(frame), **passed_on("Dataset.from_dataframe", table_columns, options))
+        )
 
     def to_dataframe(self) -> pandas.DataFrame:
         """Rows as a `pandas.DataFrame`, as `from_dataframe` reads it; tokens by name if they have one."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..base.validate import passed_on
 from .dataset import Dataset
 from .words import Words
 
@@ -28,4 +29,5 @@ class Lexicon(Words):
         Arguments, among them `stride`, `max_sequences` and `held_out`, and errors are those of `Words.windows`. Equal
         windows are one row; its weight counts them.
         """
-        return Dataset(**self.windows(texts, n_ctx, task, **options))
+        asked = passed_on("Lexicon.dataset", self.windows, options, "n_ctx", "task")
+        return Dataset(**self.windows(texts, n_ctx, task, **asked))

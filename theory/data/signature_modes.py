@@ -159,7 +159,7 @@ def _decompose(pairs: csr_array, occurrences: Any, law: Any, k: int) -> tuple[An
             rmatvec=lambda x: pairs.T @ x.ravel() - law * (occurrences @ x.ravel()),
             dtype=np.float64,
         )
-        u, s, vt = svds(operator, k=k, random_state=0)
+        u, s, vt = svds(operator, k=k, v0=np.random.default_rng(0).standard_normal(min(pairs.shape)))
         u, s, vt = u[:, ::-1], s[::-1], vt[::-1]
     signs = np.sign(vt[np.arange(k), np.abs(vt).argmax(axis=1)])
     return u * signs, s, vt * signs[:, None]

@@ -4,13 +4,13 @@
 
     claim      = "d" NAME ["/dt"] "=" sum
     sum        = ["-"] product (("+" | "-") product)*
-    product    = power (("@" | "*" | ".*" | "/") power)*
+    product    = power (("@" | "*" | ".*" | "o" | "/") power)*
     power      = atom (".T" | "^" integer | "**" integer | ".^" integer)*
     atom       = number | NAME | FUNCTION "(" sum ["," sum] ")" | "(" sum ")"
 
-``@`` and ``*`` are the product of matrices, or with a scalar; ``.*`` and ``.^`` act entry by entry; ``/`` divides by a
-scalar. ``I`` and ``Pi`` take their size from what they meet; a scalar added to a matrix is added to every entry.
-``tr`` gives a matrix of one entry, which multiplies and adds like a scalar.
+``@`` and ``*`` are the product of matrices, or with a scalar; ``.*``, printed as ``o``, and ``.^`` act entry by entry;
+``/`` divides by a scalar. ``I`` and ``Pi`` take their size from what they meet; a scalar added to a matrix is added to
+every entry. ``tr`` gives a matrix of one entry, which multiplies and adds like a scalar.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Reader:
 
     def _take(self, *signs: str) -> tuple[str, int] | None:
         kind, word, position = self._peek()
-        if kind != "sign" or word not in signs:
+        if word not in signs or (kind != "sign" and word != "o"):  # which no name can be between two factors
             return None
         self.next += 1
         return word, position
@@ -172,7 +172,7 @@ class Reader:
 
     def _product(self) -> Value:
         value = self._power()
-        while taken := self._take("@", "*", ".*", "/"):
+        while taken := self._take("@", "*", ".*", "o", "/"):
             other, (sign, position) = self._power(), taken
             if sign == "/":
                 if other.kind != "scalar":
@@ -180,7 +180,7 @@ class Reader:
                 if other.content == 0:
                     raise self._error("`claim` divides by zero.", position)
                 value = times(Value(1 / other.content, "scalar"), value)
-            elif sign == ".*":
+            elif sign in (".*", "o"):
                 value = self._entrywise(value, other, position)
             else:
                 value = self._matmul(value, other, position)

@@ -13,7 +13,7 @@ import numpy as np
 import sympy as sp
 
 from ..algebra.matrices import apply, diagonal, product, total, transpose
-from ..algebra.nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
+from ..algebra.nodes import Centering, Matrix, RowNorm, RowSoftmax
 from ..algebra.scalars.activations import Activation
 from ..base.errors import FieldError
 from ..base.names import NORM_KINDS, NORMS, POSITIONS, PREDICT
@@ -162,9 +162,8 @@ class Decoder(Model):
 
     def inputs(self, sequences: np.ndarray) -> dict[str, Any]:
         """Values of the data matrices, see `theory.data.positions`."""
-        names = {s.name for s in matrix_symbols(self.logits)} - set(self.weights)
         heads = (self.n_heads, self.d_head)
-        return position_inputs(names, sequences, self.d_vocab, heads, self.padding)
+        return position_inputs(set(self.read), sequences, self.d_vocab, heads, self.padding)
 
     @property
     def per_position(self) -> bool:

@@ -88,10 +88,14 @@ class Model(Spec):
 
         Override it for data matrices of your own: each has one row per row of the logits or is the same for all data.
         """
-        names = {s.name for s in matrix_symbols(self.logits)} - set(self.weights)
-        return build_inputs(names, sequences, self.d_vocab)
+        return build_inputs(set(self.read), sequences, self.d_vocab)
 
-    @property
+    @cached_property
+    def read(self) -> frozenset[str]:
+        """Names of the data matrices in the logits."""
+        return frozenset(s.name for s in matrix_symbols(self.logits)) - set(self.weights)
+
+    @cached_property
     def outputs(self) -> int:
         """Number of logits per row."""
         return int(sp.sympify(self.logits.cols).subs(self.sizes))
@@ -138,6 +142,13 @@ class Model(Spec):
     def content(self) -> Content:
         """What the equations say, as a key for what is derived from them."""
         return Content(self)
+
+    def spec(self) -> dict[str, Any]:
+        """Class name and fields as JSON-able values; of a class of the user's the logits too, which it may change."""
+        from ..printing.text import text
+
+        built_in = type(self).__module__.partition(".")[0] == __name__.partition(".")[0]
+        return super().spec() | ({} if built_in else {"logits": text(self.logits)})
 
     @property
     def sizes(self) -> dict[sp.Symbol, int]:

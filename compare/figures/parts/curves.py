@@ -21,7 +21,9 @@ from ....theory.models.decoder import Decoder
 from ...training.decoders.closure_decoder import ClosureDecoder
 from ...training.train import train
 
-OTHER = 100_000  # added to a seed for the minibatches of a closure
+OTHER = (
+    100_000  # added to a seed for the minibatches of a closure, its multiples for those of redrawn trainings
+)
 LEARNT = 0.75  # of the entropy of a group's labels: below it a network knows more than their frequencies
 
 
@@ -123,14 +125,24 @@ class Regime:
         return self._run(self.model(data), data, gamma, seed, save_at, keep, seed, self.steps, **state)
 
     def predict(
-        self, closure: str, data: Dataset, gamma: float, seed: int, save_at: Any, keep: str = "observables"
-    ) -> Trajectory:
+        self, closure: str, data: Dataset, gamma: float, seed: int, save_at: Any, keep: str = "observables",
+        **state: Any,
+    ) -> Trajectory:  # fmt: skip
         """Move a closure as training moves the network, from the same weights, up to the last of `save_at`.
 
-        Minibatches are drawn with another seed: nothing of a training run is known but its initial weights.
+        Minibatches are drawn with another seed: nothing of a training run is known but its initial weights. `state`
+        is what `resumable` gives.
         """
         model = ClosureDecoder.of(self.model(data), closure)
-        return self._run(model, data, gamma, seed, save_at, keep, seed + OTHER, int(max(save_at)))
+        return self._run(model, data, gamma, seed, save_at, keep, seed + OTHER, int(max(save_at)), **state)
+
+    def redraw(
+        self, number: int, data: Dataset, gamma: float, seed: int, save_at: Any, **state: Any
+    ) -> Trajectory:
+        """Train again from the same weights, up to the last of `save_at`, with other minibatches for every number."""
+        drawn = seed + (number + 2) * OTHER
+        end = int(max(save_at))
+        return self._run(self.model(data), data, gamma, seed, save_at, "observables", drawn, end, **state)
 
     def _run(
         self, model: Decoder, data: Dataset, gamma: float, seed: int, save_at: Any, keep: str, drawn: int,

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from ....theory.base.crossings import first_crossing
 from ....theory.data.dataset import Dataset
 from ...plots.marks.palette import BLACK, GREY
+from ..arguments import FigureState, resumable
 from ..result import Statistic
 from .curves import Regime
 
@@ -24,12 +25,14 @@ WHEN = "the first step with a loss below the entropy of its labels"
 
 
 def laid_over(
-    regime: Regime, data: Dataset, gamma: float, seed: int, steps: np.ndarray, groups: Sequence[str]
-) -> dict[str, np.ndarray]:
+    regime: Regime, data: Dataset, gamma: float, seed: int, steps: np.ndarray, groups: Sequence[str],
+    state: FigureState | None = None,
+) -> dict[str, np.ndarray]:  # fmt: skip
     """Return predicted losses, "theory/{closure}/{group}" -> (n_t,), and "theory step"."""
     found = {"theory step": steps}
     for closure in CLOSURES:
-        predicted = regime.predict(closure, data, gamma, seed, steps)
+        kept = resumable(state, "theory", closure, gamma, seed)
+        predicted = regime.predict(closure, data, gamma, seed, steps, **kept)
         found |= {f"theory/{closure}/{group}": predicted.measured[f"loss/{group}"] for group in groups}
     return found
 

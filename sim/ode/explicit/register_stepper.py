@@ -58,16 +58,21 @@ class RegisterStepper(Stepper):
         self, problem: Problem, y0: np.ndarray, t0: float, t1: float, method: Any, control: StepControl, slopes: int
     ) -> None:  # fmt: skip
         self.name, self.method, self.problem = method.name, method, problem
+        self._rows = np.arange(slopes, dtype=np.int64)
+        self._ctl, self._cnt = np.zeros(r.N_CTL), np.zeros(r.N_CNT, dtype=np.int64)
+        self._log = np.zeros((r.LOG, 3))
+        self._reserve(y0, slopes)
+        self._set_registers(t0, t1, control)
+        self._start(control)
+
+    def _reserve(self, y0: np.ndarray, slopes: int) -> None:
+        """Buffers of the two states and of the slopes."""
+        problem = self.problem
         self._rhs = (*addresses(problem.rhs), problem.floats, problem.ints, problem.work)
         self._y = np.empty((2, problem.n))
         self._y[0] = y0
         self._k = np.zeros((slopes, problem.n))
-        self._rows = np.arange(slopes, dtype=np.int64)
-        self._ctl, self._cnt = np.zeros(r.N_CTL), np.zeros(r.N_CNT, dtype=np.int64)
-        self._log = np.zeros((r.LOG, 3))
         self._buf = np.empty((4, BLOCK))
-        self._set_registers(t0, t1, control)
-        self._start(control)
 
     def _set_registers(self, t0: float, t1: float, control: StepControl) -> None:
         ctl, cnt = self._ctl, self._cnt
@@ -76,18 +81,27 @@ class RegisterStepper(Stepper):
         ctl[[r.RTOL, r.ATOL]] = control.rtol, control.atol
         ctl[[r.SAFETY, r.GAIN, r.GAIN_OLD]] = self.method.safety, *GAINS
         ctl[[r.LEAST, r.RETRY]] = self.method.least, self.method.retry
-        ctl[r.NORM] = _norm(self._y[0]) or 1.0
+        ctl[r.NORM] = self._norm() or 1.0
         cnt[r.ORDER], cnt[r.FIXED] = self.method.error_order, control.fixed_step is not None
 
     def _start(self, control: StepControl) -> None:
-        self.problem(self._ctl[r.T], self._y[0], self._k[0])
         self._cnt[r.CALLS] = 1
-        if not np.all(np.isfinite(self._k[0])):
+        if not self._first_slope():
             raise NotFiniteAtStart(self.t)
-        step = control.fixed_step or control.first_step
-        if step is None:
-            step = first_step(*self._rhs, self._y, self._k, self._ctl, self._cnt)
-        self._ctl[r.H] = step
+        self._ctl[r.H] = control.fixed_step or control.first_step or self._first_step()
+
+    def _norm(self) -> float:
+        """Size of the start."""
+        return _norm(self._y[0])
+
+    def _first_slope(self) -> bool:
+        """Evaluate the slope at the start; whether it is finite."""
+        self.problem(self.t, self._y[0], self._k[0])
+        return bool(np.all(np.isfinite(self._k[0])))
+
+    def _first_step(self) -> float:
+        """Guess a first step."""
+        return first_step(*self._rhs, self._y, self._k, self._ctl, self._cnt)
 
     @property
     def t(self) -> float:
@@ -156,9 +170,12 @@ class RegisterStepper(Stepper):
         h = float(self._ctl[r.H_LAST])
         weights = self.method.interpolant((times[:inside] - self.t_before) / h)
         used = np.flatnonzero(weights.any(axis=0))
+        self._interpolate(np.ascontiguousarray(weights[:, used]), used, h, out[:inside])
+
+    def _interpolate(self, weights: np.ndarray, used: np.ndarray, h: float, out: np.ndarray) -> None:
+        """Write y + h * sum_j weights_ij k_{used_j} of the last step to out_i."""
         old = self._y[1 - self._cnt[r.CUR]]
-        weights = np.ascontiguousarray(weights[:, used])
-        interpolate(out[:inside], old, self._k, self._rows, used, weights, h)
+        interpolate(out, old, self._k, self._rows, used, weights, h)
 
     def _prepare_dense(self) -> None:
         """Evaluate what only the dense output of the last step needs."""

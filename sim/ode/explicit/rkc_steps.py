@@ -37,11 +37,12 @@ START, ONE, TWO, SLOPE, END, STRETCHED = range(6)
 ROWS = 6
 DAMPING = 2.0 / 13.0
 MOST_STAGES = 400
-_FIXED_LIMIT = 1e9  # step x spectral radius beyond which no step of fixed size is tried: 40,000 stages
+FIXED_LIMIT = 1e9  # step x spectral radius beyond which no step of fixed size is tried: 40,000 stages
 USUAL_STAGES = (
     12  # a step of more counts for several, so that a call does not last longer as stages become more
 )
-_AGE = 25  # steps after which the spectral radius is estimated anew
+LIFE = 25  # steps after which the spectral radius is estimated anew
+LOOKS = 50  # most evaluations of such an estimate
 # fields of `radius`
 RADIUS, AGE = range(2)
 
@@ -63,7 +64,7 @@ def _spectral_radius(rhs, floats, ints, work, t, y, f, point, slope, direction, 
             length += direction[i] * direction[i]
     delta = np.sqrt(EPS) * (np.sqrt(size) if size > 0.0 else 1.0)
     radius = 0.0
-    for k in range(50):
+    for k in range(LOOKS):
         scale = delta / np.sqrt(length)
         for i in range(n):
             point[i] = y[i] + scale * direction[i]
@@ -80,21 +81,26 @@ def _spectral_radius(rhs, floats, ints, work, t, y, f, point, slope, direction, 
 
 
 @njit(error_model="numpy", nogil=True)
-def _stages(h, radius):
+def number_of_stages(h, radius):
     """Stages that make a step stable: beta(s) = 2/3 (s^2 - 1) (1 - 2/15 damping)."""
     return max(2, 1 + int(np.sqrt(1.0 + 1.54 * h * radius)))
 
 
 @njit(error_model="numpy", nogil=True)
-def _longest(radius):
+def longest(radius):
+    """Step that the most stages make stable."""
     return np.inf if radius <= 0.0 else (MOST_STAGES - 1) ** 2 / (1.54 * radius)
 
 
 @njit(error_model="numpy", nogil=True)
-def _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s):
-    """One step of s stages into `new`; Sommeijer, Shampine and Verwer, eqs. (2.1) to (2.8); or `HALTED`."""
-    n, t = old.size, ctl[T]
-    f0, one, two, slope = k[rows[START]], k[rows[ONE]], k[rows[TWO]], k[rows[SLOPE]]
+def coefficients(h, s):
+    """Coefficients of the s stages of a step of size h; Sommeijer, Shampine and Verwer, eqs. (2.2) to (2.8).
+
+    Row j - 1 is of the state after stage j: weights of the two states before it and of the start, what its slope is
+    multiplied by, how much of the first slope is taken off that, and where in the step the slope is evaluated. Of the
+    first stage the fourth alone means something.
+    """
+    table = np.zeros((s, 6))
     w0 = 1.0 + DAMPING / (s * s)
     root = w0 * w0 - 1.0
     angle = s * np.log(w0 + np.sqrt(root))
@@ -104,9 +110,7 @@ def _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s):
     z1, z2, d1, d2, e1, e2 = w0, 1.0, 1.0, 0.0, 0.0, 0.0
     mu = w1 * b1
     c1, c2 = mu, 0.0
-    for i in range(n):
-        two[i] = old[i]
-        one[i] = old[i] + h * mu * f0[i]
+    table[0, 3] = h * mu
     for j in range(2, s + 1):
         z, d = 2.0 * w0 * z1 - z2, 2.0 * w0 * d1 - d2 + 2.0 * z1
         e = 2.0 * w0 * e1 - e2 + 4.0 * d1
@@ -114,20 +118,36 @@ def _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s):
         a = 1.0 - z1 * b1
         mu, nu = 2.0 * w0 * b / b1, -b / b2
         step = h * mu * w1 / w0
-        rhs(min(t + h * c1, t_new), one, slope, floats, ints, work)
+        row = table[j - 1]
+        row[0], row[1], row[2], row[3], row[4], row[5] = mu, nu, 1.0 - mu - nu, step, a, h * c1
+        c = mu * c1 + nu * c2 + step / h * (1.0 - a)
+        b2, b1, c2, c1 = b1, b, c1, c
+        z2, z1, d2, d1, e2, e1 = z1, z, d1, d, e1, e
+    return table
+
+
+@njit(error_model="numpy", nogil=True)
+def _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s):
+    """One step of s stages into `new`; Sommeijer, Shampine and Verwer, eq. (2.1); or `HALTED`."""
+    n, t = old.size, ctl[T]
+    f0, one, two, slope = k[rows[START]], k[rows[ONE]], k[rows[TWO]], k[rows[SLOPE]]
+    table = coefficients(h, s)
+    for i in range(n):
+        two[i] = old[i]
+        one[i] = old[i] + table[0, 3] * f0[i]
+    for j in range(2, s + 1):
+        row = table[j - 1]
+        mu, nu, rest, step, a, shift = row[0], row[1], row[2], row[3], row[4], row[5]
+        rhs(min(t + shift, t_new), one, slope, floats, ints, work)
         if cnt[HALT] == 1:
             cnt[CALLS] += j - 1
             return HALTED
-        rest = 1.0 - mu - nu
         for i in range(n):
             new[i] = mu * one[i] + nu * two[i] + rest * old[i] + step * (slope[i] - a * f0[i])
-        c = mu * c1 + nu * c2 + step / h * (1.0 - a)
         if j < s:
             for i in range(n):
                 two[i] = one[i]
                 one[i] = new[i]
-        b2, b1, c2, c1 = b1, b, c1, c
-        z2, z1, d2, d1, e2, e1 = z1, z, d1, d, e1, e
     rhs(t_new, new, k[rows[END]], floats, ints, work)
     cnt[CALLS] += s
     f1 = k[rows[END]]
@@ -155,20 +175,20 @@ def advance(c_address, jit_address, floats, ints, work, y, k, rows, ctl, cnt, lo
             radius[RADIUS] = _spectral_radius(
                 rhs, floats, ints, work, ctl[T], old, k[rows[START]], k[rows[ONE]], slope, direction, cnt
             )
-            radius[AGE] = _AGE
+            radius[AGE] = LIFE
             if cnt[HALT] == 1:
                 radius[AGE] = 0.0
                 return RUNNING
-        t_new = landing(ctl, ctl[H] if cnt[FIXED] == 1 else min(ctl[H], _longest(radius[RADIUS])))
+        t_new = landing(ctl, ctl[H] if cnt[FIXED] == 1 else min(ctl[H], longest(radius[RADIUS])))
         if np.isnan(t_new):
             return UNDERFLOW
         h = t_new - ctl[T]
         cnt[BUDGET] -= 1
         err, yy, yf = np.nan, 0.0, 0.0
         if (
-            cnt[FIXED] == 0 or h * radius[RADIUS] <= _FIXED_LIMIT
+            cnt[FIXED] == 0 or h * radius[RADIUS] <= FIXED_LIMIT
         ):  # else a step of fixed size would take for ever
-            s = _stages(h, radius[RADIUS])
+            s = number_of_stages(h, radius[RADIUS])
             cnt[BUDGET] -= s // USUAL_STAGES
             err = _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s)
             if err == HALTED:

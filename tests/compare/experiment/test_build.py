@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from helpers import TINY, refused
 
 from smallinit.cli import run
 from smallinit.compare import train
 from smallinit.compare.experiment.build import build
-from smallinit.compare.experiment.layers import load, to_toml
+from smallinit.compare.experiment.layers import in_flags, load, to_toml
 from smallinit.compare.experiment.outputs import summary, writers
 from smallinit.compare.sweep.plan import read_sweep
 from smallinit.sim import WarmupCosine, integrate, load_trajectory
@@ -51,6 +52,20 @@ def test_options_of_the_training_reach_it(tmp_path, name):
     plain = of({}, tmp_path=tmp_path).train()
     if name not in ("device", "keep"):
         assert not np.array_equal(plain["loss"], mine["loss"])
+
+
+def test_the_device_of_the_theory(tmp_path):
+    built = of({"theory.device": "auto"}, tmp_path=tmp_path)
+    assert built.integrate(built.flows()["leading"]).provenance["device"] == (
+        "cuda by torch" if torch.cuda.is_available() else "cpu"
+    )
+    with pytest.raises(ValueError, match=r"`theory.device` 'gpu' is unknown"):
+        of({"theory.device": "gpu"}, tmp_path=tmp_path)
+    by_steps = of({"theory.device": "cuda", "training.optimizer": "adamw"}, tmp_path=tmp_path)
+    with pytest.raises(
+        ValueError, match=r"\[theory\] `device` .*(beside an `optimizer`|torch finds no such device)"
+    ):
+        by_steps.integrate(by_steps.flows()["leading"])
 
 
 def test_a_schedule_and_the_theory_share_their_times(tmp_path):
@@ -126,7 +141,7 @@ def test_a_training_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     np.testing.assert_array_equal(again.weights["W_E"], whole.weights["W_E"])
     with pytest.raises(
         InputError,
-        match=r"\[training\] `checkpoint` .* other inputs, sources or versions .*\(on the command line\)",
+        match=r"`--training.checkpoint` .* other inputs, sources or versions .*\(on the command line\)",
     ):
         of({"training.checkpoint": "run.npz", "init.seed": 3}, tmp_path=tmp_path).train()
 
@@ -225,7 +240,9 @@ def test_an_end_that_means_nothing_is_refused(tmp_path):
 
 
 def test_a_batch_larger_than_the_data_is_refused_before_any_work(tmp_path):
-    with pytest.raises(InputError, match=r"`batch_size` is 1000 but the data has .*\(on the command line\)"):
+    with pytest.raises(
+        InputError, match=r"`--training.batch-size` is 1000 but the data has .*\(on the command line\)"
+    ):
         of({"training.optimizer": "sgd", "training.batch_size": 1000}, tmp_path=tmp_path)
 
 
@@ -443,3 +460,32 @@ def test_the_small_decoder_learns_reasoning_before_memory():
     assert memory > 2.7
     assert reasoning < 2.2
     assert held_out < 2.3
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        (
+            "flags",
+            "`--data.label` 'answr' is no column of .*; give the name of the one with the labels .on the command line.",
+        ),
+        ("file", r"\[data\] `label` 'answr' is no column of .* .in .*mine.toml.\."),
+    ],
+)
+def test_a_field_is_named_as_it_was_given(tmp_path, where, words):
+    table, file = tmp_path / "mine.csv", tmp_path / "mine.toml"
+    table.write_text("a,answer\nx,y\n")
+    file.write_text(f'[data]\nfile = "{table}"\nlabel = "answr"\n')
+    flags = {"data.file": str(table), "data.label": "answr"}
+    with pytest.raises(InputError, match=words):
+        build(load(flags=flags) if where == "flags" else load(file))
+
+
+def test_arguments_of_a_remedy_are_flags_on_the_command_line():
+    said = '`method` "taylor" is for small states; use method="dop853"'
+    assert (
+        in_flags("theory", said)
+        == '`--theory.method` "taylor" is for small states; use --theory.method dop853'
+    )
+    column = "mine.csv, line 2: `label` is empty"  # a column, and no argument
+    assert in_flags("data", column) == f"[data] {column}"

@@ -9,12 +9,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from smallinit.compare.figures import figure_3a, figure_6, figure_8
+from smallinit.compare.figures.arguments import FigureState
 from smallinit.compare.figures.parts import anchors as _anchors
+from smallinit.compare.figures.parts import curves as _curves
 from smallinit.compare.figures.parts import first_layer as _first_layer
 from smallinit.compare.figures.parts import laid_over as _laid_over
 from smallinit.compare.figures.parts import memory_task as _memory
 from smallinit.compare.figures.parts.curves import some_of
 from smallinit.compare.figures.result import FigureResult
+from smallinit.compare.training import training_run as _training_run
 from smallinit.theory.data.frequencies import label_entropy
 
 TINY = {"pairs": 400, "d_model": 8, "d_head": 4, "d_mlp": 8, "steps": 10, "warmup": 2}
@@ -48,6 +51,17 @@ def test_contract(module):
     assert figure.axes[-1].get_xlabel()
     assert sum(bool(ax.get_ylabel()) for ax in figure.axes) >= 2
     assert all(np.isfinite(value).all() for value in result.arrays.values())
+
+
+def test_every_run_is_kept_and_taken_up(module, tmp_path, monkeypatch):
+    kept, train = [], _curves.train
+    monkeypatch.setattr(_curves, "train", lambda *a, **o: kept.append(o.get("checkpoint")) or train(*a, **o))
+    first = module.run("small", (0,), state=FigureState(tmp_path))
+    assert sorted(tmp_path.iterdir()) == sorted(kept)  # closures' runs too, each in a file of its own
+    monkeypatch.setattr(_training_run, "loss_and_gradient", None)  # nothing is left to train
+    again = module.run("small", (0,), state=FigureState(tmp_path))
+    for name, values in first.arrays.items():
+        np.testing.assert_array_equal(again.arrays[name], values, err_msg=name)
 
 
 def test_some_of_a_data_set_keeps_groups_and_their_shares():
@@ -235,8 +249,8 @@ def of_figure_8(inside, accuracy, windows=(80, 20), shift=0):
         arrays[f"inside/{j}"] = np.where(steps >= inside, 0.95, 0.5)[None]
         arrays[f"accuracy/{j}"] = np.where(steps >= accuracy, 0.5, 0.05)[None]
         arrays[f"loss/memory {j}"] = np.full((1, 101), np.log(20 * j))
-        for closure in figure_8.CLOSURES:
-            arrays[f"theory/{closure}/memory {j}"] = arrays[f"loss/memory {j}"]
+        for side in (*figure_8.CLOSURES, *(f"redrawn {i}" for i in range(3))):
+            arrays[f"theory/{side}/memory {j}"] = arrays[f"loss/memory {j}"]
         arrays[f"output/{j}"] = np.tile(0.2 * laws[j - 1] + 0.8 * laws[(j - 1 + shift) % 4], (1, 101, 1))
     for kind, when in zip(("uniform", "window"), windows, strict=True):
         arrays[f"accuracy/{kind}"] = np.where(steps >= when, 0.5, 0.05)[None]
@@ -264,6 +278,20 @@ def test_ranges_come_before_labels_in_figure_8(arguments, outcomes):
     assert [s.reproduced for s in (*ranges, accuracy)] == outcomes
     assert accuracy.reproduced == loss.reproduced
     assert labels.reproduced == (arguments[1] <= 100)
+
+
+def test_an_order_that_minibatches_decide_is_said():
+    arrays, falling = of_figure_8(10, 50), np.linspace(5.0, 2.0, 101)[None]
+    for side in ("loss", *(f"theory/redrawn {i}" for i in range(3))):
+        arrays[f"{side}/memory 1"], arrays[f"{side}/memory 4"] = falling, falling - 0.5
+    same = figure_8._statistics(arrays)[-1]
+    assert same.values == (1.0,)
+    assert same.reproduced
+    first, last = arrays["theory/redrawn 1/memory 1"], arrays["theory/redrawn 1/memory 4"] + 1.6
+    arrays |= {"theory/redrawn 1/memory 1": first - 3.0, "theory/redrawn 1/memory 4": last}
+    mixed = figure_8._statistics(arrays)[-1]
+    assert mixed.values == (pytest.approx(2 / 3),)
+    assert not mixed.reproduced
 
 
 def test_losses_of_figure_8_are_held_against_the_label_laws():

@@ -100,7 +100,7 @@ def test_every_model_against_its_network(name):
 @pytest.mark.parametrize("closure", CLOSURES)
 @pytest.mark.parametrize("name", MODELS)
 def test_every_closure_against_its_flow_on_single_sequences(name, closure):
-    model, data = MODELS[name][0], data_for(name, seed=3)
+    model, data = MODELS[name][0], data_for(name, seed=3, n=6)
     against_single_sequences(derive(model, closure), data)
 
 

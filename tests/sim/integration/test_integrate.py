@@ -1,6 +1,7 @@
 """`integrate` on derived flows: names, frozen weights, endings, tolerances that follow the start."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -177,3 +178,26 @@ def test_a_start_too_small_to_follow_is_refused_by_its_own_name(case):
     with pytest.raises(ValueError, match=r"`start\['W_in'\]` has entries of about 1e-320.* or set `atol`"):
         integrate(derive(model, "leading"), data, tiny, t1=1.0)
     assert integrate(derive(model, "leading"), data, tiny, t1=0.1, atol=1e-9).outcome.success
+
+
+def test_a_step_holds_as_few_states_as_its_method_needs():
+    rng = np.random.default_rng(0)
+    data = Dataset(rng.integers(0, 2000, (4000, 1)), rng.integers(0, 2000, 4000), d_vocab=2000)
+    model = EmbMLP(2000, 64, 64)
+    flow, start = derive(model, "leading"), model.init(0.8, 0)
+    options = {
+        "t1": 0.1,
+        "save_at": [0.05, 0.1],
+        "fixed_step": 0.1,
+        "observables": ["norm/W_E", "norm/W_out"],
+    }
+    integrate(flow, data, start, method="tsit5", **options)
+    tracemalloc.start()
+    try:
+        integrate(flow, data, start, method="tsit5", **options)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Seven slopes, the state before and after, the right-hand side's scratch, and a state within the step.
+    states = peak / (8 * sum(w.size for w in start.values()))
+    assert states < 11.4

@@ -126,7 +126,7 @@ def test_stiffness_of_a_table_costs_no_call_and_is_the_spectral_radius(stiff):
     for _ in range(40):
         stepper.advance(np.inf, 10, 10**6)
         calls = stepper.counts()["rhs_calls"]
-        found.append(stepper.stiffness() / (stepper.h * RATES[-1]))
+        found.append(stepper.stage_stiffness() / (stepper.h * RATES[-1]))
         assert stepper.counts()["rhs_calls"] == calls
     assert 0.7 < np.median(found[10:]) < 1.1
 
@@ -159,9 +159,9 @@ def test_bdf_is_chosen_where_a_call_is_dear():
     assert 0.0 < flops(problem) < automatic.DEAR * problem.n
     start = problem.pack(random_weights(model))
     chosen = automatic.SwitchingStepper(problem, start, 0.0, 1.0, StepControl(1e-6, 1e-9))
-    assert chosen.stable is RKC
+    assert chosen.stabilised is RKC
     model, data = EmbMLP(40, 16, 8), random_data(d_vocab=40, n=40_000)
     problem = compile_flow(derive(model, "exact"), data, random_weights(model))
     assert flops(problem) > automatic.DEAR * problem.n
     start = problem.pack(random_weights(model))
-    assert automatic.SwitchingStepper(problem, start, 0.0, 1.0, StepControl(1e-6, 1e-9)).stable is BDF
+    assert automatic.SwitchingStepper(problem, start, 0.0, 1.0, StepControl(1e-6, 1e-9)).stabilised is BDF

@@ -6,6 +6,7 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
+import torch
 from adams import Adams, AdamsStepper
 from helpers import random_data
 from scipy.special import elliprf
@@ -13,6 +14,7 @@ from sympy import MatrixSymbol
 
 from smallinit.sim import Event, Method, Status, integrate, solve
 from smallinit.sim.compile.compiler import compile_sides
+from smallinit.sim.device.on_device import OnDevice
 from smallinit.sim.kernel.problem import RHS_SIGNATURE, Problem
 from smallinit.sim.ode.automatic import SwitchingStepper
 from smallinit.sim.ode.codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
@@ -32,6 +34,28 @@ class Choice(Method):
 
     def begin(self, problem, y0, t0, t1, control):
         return SwitchingStepper(problem, y0, t0, t1, control)
+
+
+class Arrays:
+    """A problem of any kind in the place of a program: tensors of the CPU are arrays too."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, problem):
+        self.problem = problem
+
+    def __call__(self, t, y, out):
+        self.problem(t, y.numpy(), out.numpy())
+
+
+class OnTensors(Method):
+    """A method with its steps taken by torch."""
+
+    def __init__(self, method):
+        self.method, self.name = method, f"{method or 'automatic'} on tensors"
+
+    def begin(self, problem, *rest):
+        return OnDevice(Arrays(problem), self.method).begin(problem, *rest)
 
 
 @dataclass
@@ -264,7 +288,8 @@ def restart(method, case):
 
 
 RULES = (begin, own_memory, inside, whole_steps, same_steps, dense_output, blow_up, statistics, restart)
-ALL = {**METHODS, "automatic": Choice(), "ab2": Adams()}
+TENSORS = {method.name: method for method in map(OnTensors, ("tsit5", "dop853", "rkc", None))}
+ALL = {**METHODS, "automatic": Choice(), "ab2": Adams(), **TENSORS}
 
 
 @pytest.mark.parametrize("method", ALL.values(), ids=ALL)

@@ -1,8 +1,11 @@
+import inspect
 import pickle
 
 import numpy as np
 import pytest
 
+from smallinit import compare, sim, theory
+from smallinit.theory import Dataset, Lexicon
 from smallinit.theory.base.errors import FieldError, InputError
 from smallinit.theory.base.validate import (
     brief,
@@ -11,6 +14,7 @@ from smallinit.theory.base.validate import (
     fraction,
     integer,
     nearest,
+    passed_on,
     positive,
     real,
 )
@@ -74,3 +78,57 @@ def test_values_are_shown_in_one_short_line():
 def test_errors_survive_their_way_out_of_a_worker(error):
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 -- of our own making
     assert (str(again), vars(again)) == (str(error), vars(error))
+
+
+TAKE_ANYTHING = {"provenance"}  # whose extra entries are its purpose
+
+
+def test_what_is_known_goes_through_and_what_is_near_is_named():
+    def inner(rows, *, label="label", columns=None):
+        return rows, label, columns
+
+    assert passed_on("f", inner, {"label": "x"}) == {"label": "x"}
+    assert passed_on("f", inner, {"size": 3}, "size") == {"size": 3}
+    with pytest.raises(TypeError, match=r"`lable` is no option of f: did you mean 'label'\?"):
+        passed_on("f", inner, {"lable": "x"})
+    with pytest.raises(TypeError, match="`rows` is no option of f: choose one of size, label, columns"):
+        passed_on("f", inner, {"rows": 3}, "size")
+
+
+def passing_on():
+    """Public functions and methods, of our own, that take any keyword."""
+    for layer in (theory, sim, compare):
+        for name in layer.__all__:
+            thing = getattr(layer, name)
+            members = (
+                {name: thing}
+                if not inspect.isclass(thing)
+                else {f"{name}.{key}": getattr(thing, key) for key in vars(thing) if not key.startswith("_")}
+            )
+            for said, member in members.items():
+                if not inspect.isroutine(member) or not member.__module__.startswith("smallinit"):
+                    continue
+                if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(member).parameters.values()):
+                    yield said, member
+
+
+@pytest.mark.parametrize(("said", "member"), [pair for pair in passing_on() if pair[0] not in TAKE_ANYTHING])
+def test_every_public_function_names_itself(said, member):
+    if said.endswith(".doit"):
+        pytest.skip("sympy's own, which takes any hint")
+    needed = [p for p in inspect.signature(member).parameters.values() if p.default is p.empty]
+    given = [object() for p in needed if p.kind is p.POSITIONAL_OR_KEYWORD]
+    if said == "Lexicon.dataset":
+        given[0] = Lexicon(("<unk>", "a"))
+    with pytest.raises(TypeError, match=f"`no_such_option` is no option of {said}: choose one of "):
+        member(*given, no_such_option=1)
+
+
+def test_separators_are_found_and_not_asked_for(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("a;label\n1;2\n")
+    assert len(Dataset.from_csv(path)) == 1
+    with pytest.raises(
+        TypeError, match=r"`sep` is no option of Dataset\.from_csv: choose one of label, group, columns"
+    ):
+        Dataset.from_csv(path, sep=";")

@@ -33,6 +33,7 @@ FUNCTIONS = {"s": sp.Lambda(sp.Symbol("x", real=True), sp.tanh(sp.Symbol("x", re
         ("(I - Pi) @ S", product(total(sp.Identity(A.rows), product(-1, Centering(A.rows))), S)),
         ("A - 1/V", total(A, product(-1 / A.cols, sp.OneMatrix(*A.shape)))),
         ("A .* B.T", hadamard(A, transpose(B))),
+        ("A o B.T", hadamard(A, transpose(B))),  # as equations are printed
         ("A.^3", hadamard(A, A, A)),
         ("S^2 / 4", product(sp.Rational(1, 4), S, S)),
         ("diag(u) @ A", product(diagonal(u), A)),

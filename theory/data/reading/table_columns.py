@@ -49,6 +49,7 @@ def table_columns(
     rows: Iterable[Row],
     *,
     label: str = LABEL,
+    group: str = GROUP,
     columns: Sequence[str] | None = None,
     d_vocab: int | None = None,
     vocabulary: Sequence[str] | None = None,
@@ -65,6 +66,8 @@ def table_columns(
         the tokens, in one column "sequence" (a list, or text parted by blanks) or in a column for each position.
     label : str
         Name of the column of labels.
+    group : str
+        Name of the column of groups.
     columns : sequence of str, optional
         Names of the columns of the positions; all that mean nothing else, in the order of the first row.
     d_vocab : int, optional
@@ -87,13 +90,24 @@ def table_columns(
     positions = () if columns is None else _asked(columns, label)
     table = _Table(label, positions, columns is not None)
     for where, row in rows:
-        _read(table, where, row)
+        _read(table, where, row if group == GROUP else _regrouped(where, row, group))
     if not table.labels:
         raise FieldError("table", f"{NO_ROWS}.")
     tokens, labels, names = _numbered(table, size, known)
     largest = 1 + max(int(tokens.max()), int(labels.max()))
     size = integer("d_vocab", d_vocab, largest) if d_vocab is not None else max(largest, len(names or ()))
     return {"sequences": tokens, "labels": labels, "d_vocab": size, "vocabulary": names, **_options(table)}
+
+
+def _regrouped(where: str, row: Mapping[str, Any], group: str) -> dict[str, Any]:
+    """A row with its column of groups under the name that it has by default."""
+    if group not in row or GROUP in row:
+        reason = (
+            f"is no column of {where}" if group not in row else f"and {GROUP!r} are both columns of {where}"
+        )
+        remedy = did_you_mean(group, row, f"there are {', '.join(row)}") if group not in row else "rename one"
+        raise FieldError("group", f"{group!r} {reason}: {remedy}")
+    return {GROUP if name == group else name: value for name, value in row.items()}
 
 
 def _asked(columns: Any, label: str) -> tuple[str, ...]:
@@ -122,7 +136,10 @@ def _options(table: _Table) -> dict[str, list[Any]]:
 def _read(table: _Table, where: str, row: Mapping[str, Any]) -> None:
     label = table.label
     if label not in row:
-        raise ValueError(f"{where}: has no column `{label}`, {_remedy(label, row)}")
+        hint = did_you_mean(label, row, f"there are {', '.join(row)}").rstrip("?.")
+        raise FieldError(
+            "label", f"{label!r} is no column of {where}: {hint}; give the name of the one with the labels."
+        )
     sequence = _sequence(table, where, row)
     if table.sequences and len(sequence) != (n := len(table.sequences[0])):
         raise ValueError(
@@ -134,11 +151,6 @@ def _read(table: _Table, where: str, row: Mapping[str, Any]) -> None:
     for name in OPTIONAL:
         table.options[name].append(_option(where, name, row.get(name)))
     table.places.append(where)
-
-
-def _remedy(label: str, row: Mapping[str, Any]) -> str:
-    hint = did_you_mean(label, row, f"there are {', '.join(row)}")
-    return f"{hint.rstrip('?.')}: name the column of labels {label!r}, or say which it is with label=..."
 
 
 def _sequence(table: _Table, where: str, row: Mapping[str, Any]) -> list[Any]:

@@ -31,6 +31,13 @@ def test_steps_are_those_of_the_derived_flow(norm, closure):
     np.testing.assert_allclose(run["loss"][-1], theory["loss"][-1], rtol=1e-12)
 
 
+def test_weights_that_are_not_read_decay_as_the_others():
+    start = MODEL.init(0.4, 0, "d_model")
+    run = train(ClosureDecoder.of(MODEL, "softmax"), DATA, start, AdamW(1e-2, weight_decay=0.5), steps=6)
+    for name in (w for w in MODEL.weights if w.endswith(UNREAD)):
+        np.testing.assert_allclose(run.weights[name][-1], start[name] * (1 - 5e-3) ** 6, rtol=1e-12)
+
+
 def test_the_network_is_that_of_the_symbolic_logits():
     model = ClosureDecoder.of(MODEL, "activation=3,attention=0")
     start = model.init(0.3, 1)

@@ -91,7 +91,10 @@ def test_an_npz_is_what_experiments_read(tmp_path):
     [
         ("a,label\n1,2\n3\n", r"line 3: has 1 cells where line 1 names 2: give it as many"),
         ("a,label\n1,\n", r"line 2: `label` is empty: give a token"),
-        ("a,lable\n1,2\n", r"line 2: has no column `label`, did you mean 'lable'"),
+        (
+            "a,lable\n1,2\n",
+            r"`label` 'label' is no column of .*line 2: did you mean 'lable'; give the name of the one",
+        ),
         ("a,label,weight\n1,2,0\n", r"line 2: `weight` must be a positive number, got '0'"),
         ("a,label,weight\n1,2,1\n1,2,\n", r"line 3: `weight` is empty: give every row one, or none"),
         ("a,label,held_out\n1,2,maybe\n", r"line 2: `held_out` must be true or false, got 'maybe'"),
@@ -216,3 +219,15 @@ def test_what_is_no_table_or_vocabulary_is_refused():
     for names, said in ((("a", "a"), "distinct names"), (("a", "b", "c"), "has 3 names for `d_vocab` = 2")):
         with pytest.raises(ValueError, match=said):
             Dataset([[0]], [1], 2, vocabulary=names)
+
+
+def test_groups_in_a_column_of_another_name(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("a,b,answer,kind\n1,2,0,rule\n2,1,1,noise\n")
+    data = Dataset.from_csv(path, label="answer", group="kind")
+    assert (data.n_ctx, sorted(data.group_names)) == (2, ["noise", "rule"])
+    with pytest.raises(ValueError, match=r"`group` 'knid' is no column of .*line 2: did you mean 'kind'\?"):
+        Dataset.from_csv(path, label="answer", group="knid")
+    path.write_text("a,group,label,kind\n1,x,0,rule\n")
+    with pytest.raises(ValueError, match=r"`group` 'kind' and 'group' are both columns of .*: rename one"):
+        Dataset.from_csv(path, group="kind")
