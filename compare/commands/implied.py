@@ -14,15 +14,13 @@ from ..experiment.layers import Loaded, load
 from ..experiment.own_model import class_of
 
 PRESET = "demo"
-CALLS_FOR = (
-    "data.file",
-    "model.name",
-)  # flags that are an experiment, with a preset for all that they leave open
+# Flags that are an experiment, with a preset for all that they leave open.
+CALLS_FOR = ("data.file", "model.name")
 CLOCK = ("theory.t1", "theory.moved_by", "training.learning_rate", "training.steps", "training.schedule")
 ESCAPES = 10  # that t1 lasts
 STEPS = 100  # until the first
 MOST_STEPS = 20_000  # of training, unless the first escape needs more
-LEAST_ESCAPES = 1.5
+LEAST_ESCAPES = 1.5  # even then
 STABLE = 0.5  # of the largest rate at which descent is stable, 2 / curvature: no more than this
 
 

@@ -121,8 +121,8 @@ def integrate(
     device : {"cpu", "cuda", "auto"} or torch.device
         Where the steps of gradient flow are taken, in float64 everywhere: "cuda" keeps the state on a GPU and evaluates
         the flow by torch, worth it for `exact` and other flows with large products; "auto" does so where there is a GPU
-        and the method runs there (all but "taylor" do). Right-hand sides agree with the CPU's to
-        rounding, which decides which of the steps held down by stability are rejected, as the last bit of a start does.
+        and the method runs there (all but "bdf" and "taylor" do). Right-hand sides agree with the CPU's to rounding;
+        where stability holds the step down, rounding decides which trial steps are rejected.
 
     Returns
     -------

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 CHECK = 40  # accepted steps between two looks at the stiffness
 OFTEN = 2, 20  # the same of an explicit method and of BDF, where steps are dear
 EASY = 0.3  # x order: step x spectral radius from which BDF is tried; it gains before stability holds the step down
-DEAR = 8000.0  # operations of a right-hand side for each unknown from which the vector work of BDF is worth it
+DEAR = (
+    8000.0  # operations of a right-hand side for each unknown from which the vector work of BDF is worth it
+)
 MOST_HELD = 2**30  # bytes of vectors beyond which BDF, which holds many, is not taken
 STIFF = 2.0  # step x spectral radius from which an explicit step is taken to be held down by stability
 

@@ -127,13 +127,9 @@ def raised(value: Value, exponent: sp.Expr, entries: bool) -> Value:
         return Value(value.content**exponent, "scalar")
     if not (exponent.is_Integer and exponent >= 0):
         raise MisfitError(f"`claim` takes the power {exponent} of a matrix: only whole ones.")
-    if entries:
-        return (
-            value.mapped(lambda x: hadamard_power(x, exponent))
-            if value.kind == "matrix"
-            else Value(matrix(value), "matrix")
-        )
-    if value.kind == "open" and exponent > 0:
+    if entries and value.kind == "matrix":
+        return value.mapped(lambda x: hadamard_power(x, exponent))
+    if not entries and value.kind == "open" and exponent > 0:
         return Value(lambda n: product(*[value.content(n)] * int(exponent)), "open")
     square = matrix(value)
     if square.rows != square.cols or exponent == 0:
@@ -211,5 +207,5 @@ def called(name: str, arguments: Sequence[Value], functions: Mapping[str, sp.Lam
 def mapped(function: sp.Lambda, value: Value) -> Value:
     """A function of every entry."""
     if value.kind != "matrix":
-        matrix(value)
+        matrix(value)  # says what it is instead
     return value.mapped(lambda x: apply(function, x))
