@@ -64,21 +64,17 @@ def implied_name(loaded: Loaded) -> str:
 def _clock(loaded: Loaded) -> dict[str, float]:
     """End and learning rate by the predicted first escape; none without one, or where an optimizer moves the theory."""
     from ...sim.forecast.escape import predict_escape
-    from ...sim.forecast.starts.scales import MOST_INTEGRATED
+    from ...sim.forecast.starts.scales import not_predicted
     from ...sim.optimizers.optimizer import GD
 
     if loaded.experiment.moved_by != "flow":
         return {}
     built = runs.build(loaded)
-    if sum(w.size for w in built.start.values()) > MOST_INTEGRATED:
+    if not_predicted(built.model):
         return {}
-    try:
-        with waiting("predicting the first escape"):
-            found = predict_escape(
-                built.model, built.data, built.start, GD(loaded.experiment.training.learning_rate)
-            )
-    except ValueError:  # a model without a softmax closure
-        return {}
+    optimizer = GD(loaded.experiment.training.learning_rate)
+    with waiting("predicting the first escape"):
+        found = predict_escape(built.model, built.data, built.start, optimizer)
     if not isfinite(found.t):
         return {}
     rate = found.t / STEPS
