@@ -14,7 +14,6 @@ from ..base.validate import did_you_mean
 from .claim_entries import SCALARS
 from .claim_values import Value, broadcast, frame
 
-LARGEST_POWER = 12
 ARGUMENTS = {"hadamard": (2, 2), "softmax": (1, 2), "norm": (1, 2)}
 CLOSE = 0.6  # names of a letter or two are nearest to others that are less alike
 

@@ -25,7 +25,6 @@ from ..algebra.nodes import Matrix
 from ..base.validate import did_you_mean
 from .claim_arithmetic import (
     CLOSE,
-    LARGEST_POWER,
     MisfitError,
     called,
     entrywise,
@@ -42,7 +41,7 @@ from .claim_text import ClaimCursor, statements
 from .claim_text import ClaimError as ClaimError
 from .claim_values import COLUMN, MINUS, ROW, SIZELESS, ParsedClaim, Value
 
-DEEPEST, DIGITS = 60, 30
+DEEPEST, DIGITS, LARGEST_POWER = 60, 30, 12
 
 
 def parse(
@@ -145,7 +144,7 @@ class Reader(ClaimCursor):
         return value
 
     def _at(self, position: int, act: Callable[..., Any], *arguments: Any) -> Any:
-        """Do something with values; a finger is put on the position where they do not fit."""
+        """Act on values; where they do not fit, the error points at the position."""
         try:
             return act(*arguments)
         except MisfitError as error:
