@@ -54,16 +54,16 @@ class EntryReader:
 
     def sum(self) -> sp.Expr:
         """Terms with signs."""
-        value = self.term()
-        while taken := self.cursor.take("+", "-"):
-            value = value + self.term() if taken[0] == "+" else value - self.term()
+        with self.cursor.nested():
+            value = self.term()
+            while taken := self.cursor.take("+", "-"):
+                value = value + self.term() if taken[0] == "+" else value - self.term()
         return value
 
     def term(self) -> sp.Expr:
         """Factors, the first with a sign."""
-        if self.cursor.take("-"):
-            return -self.term()
-        value = self.factor()
+        sign = -1 if self.cursor.take("-") else 1
+        value = sign * self.factor()
         while taken := self.cursor.take("*", "/"):
             other = self.factor()
             if taken[0] == "/" and other == 0:
@@ -87,7 +87,7 @@ class EntryReader:
         kind, word, position = self.cursor.peek()
         self.cursor.next += 1
         if kind == "number":
-            return sp.Rational(word)
+            return self.cursor.number(word, position)
         if kind == "sign" and word == "(":
             value = self.sum()
             self.cursor.expect(")")
