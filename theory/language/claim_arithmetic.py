@@ -12,7 +12,7 @@ from ..algebra.nodes import Matrix, RowLogSumExp, RowNorm, RowSoftmax
 from ..algebra.scalars.functions import X
 from ..base.validate import did_you_mean
 from .claim_entries import SCALARS
-from .claim_values import Value, broadcast, frame
+from .claim_values import Value, bounded, broadcast, frame
 
 ARGUMENTS = {"hadamard": (2, 2), "softmax": (1, 2), "norm": (1, 2)}
 CLOSE = 0.6  # names of a letter or two are nearest to others that are less alike
@@ -123,6 +123,10 @@ def raised(value: Value, exponent: sp.Expr, entries: bool) -> Value:
     if value.kind == "scalar":
         if value.content == 0 and exponent < 0:
             raise MisfitError("`claim` divides by zero.")
+        if not bounded(value.content, exponent):
+            raise MisfitError(
+                f"`claim` takes the power {exponent} of a number too long for it: write it out."
+            )
         return Value(value.content**exponent, "scalar")
     if not (exponent.is_Integer and exponent >= 0):
         raise MisfitError(f"`claim` takes the power {exponent} of a matrix: only whole ones.")

@@ -131,9 +131,7 @@ class ClaimCursor:
         """
         exponent = word.partition("e")[2]
         if len(word) > DIGITS:
-            raise self.error(
-                f"`claim` has a number of {len(word)} digits: write at most {DIGITS}.", position
-            )
+            raise self.error(f"`claim` has a number of {len(word)} digits: write at most {DIGITS}.", position)
         if exponent and abs(int(exponent)) > LARGEST_EXPONENT:
             raise self.error(
                 f"`claim` has the number {word}: write exponents of at most {LARGEST_EXPONENT}.", position

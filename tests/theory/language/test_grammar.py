@@ -90,6 +90,7 @@ REFUSED = {
     "dA = [--A]": ("needs a name", "-A"),
     "dA = [" + "9" * 50 + "*A]": ("digits", "9"),
     "dA = 1e9999999*A": ("exponents of at most 300", "1e9"),
+    "dA = 10^12^12^12^12*A": ("too long", "^"),
     "dA = [A/1e-999999]": ("exponents of at most 300", "1e-9"),
     "dA = A^99": ("power of at most 12", "99"),
     "dA = A^2": ("only squares", "^"),
