@@ -187,10 +187,9 @@ def _by_time(
     del weights  # of a large vocabulary, each copy counts
     atol = default_atol(problem, held[0], rtol) if atol is None else atol
     checked_tolerances(rtol, atol)
-    own_steps = any(options[key] is not None for key in ("method", "first_step", "fixed_step"))
-    solution = None
-    if reduced and not own_steps and view is None and not watched:
-        solution = closed_solution(flow, problem, held[0], saves, *span)
+    closed = all(options[key] is None for key in ("method", "first_step", "fixed_step"))
+    closed = closed and reduced and view is None and not watched
+    solution = closed_solution(flow, problem, held[0], saves, *span) if closed else None
     if solution is None and where is not None:
         options["method"] = _on_device(problem, where, options["method"])
     # Options one by one: passed on as `**options`, they would come in a tuple that holds the start to the end.
