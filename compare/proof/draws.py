@@ -14,7 +14,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
 from ...theory.algebra.evaluate import evaluate
 from ...theory.algebra.matrices import product, terms_of, total
-from ...theory.algebra.nodes import Matrix, RowLogSumExp, RowNorm, RowSoftmax, nodes_within
+from ...theory.algebra.nodes import Matrix, MatrixFunction, RowNorm, nodes_within
 from ...theory.algebra.norms import without_eps
 from ...theory.algebra.rebuild import normal
 from ...theory.algebra.sizes import dimension_sizes, scalar_value
@@ -28,7 +28,7 @@ from .residuals import ResidualMeasurement, measure_equation
 CANCELLED = 1e-11  # what may be left of a sum that vanishes, relative to its terms: nothing but rounding
 EQUAL = 1e-9  # relative distance of two rows of numbers that are one up to a factor
 NUDGE = 2.0**-40  # relative change of numbers that tells a value from rounding
-FUNCTIONS = (RowSoftmax, RowNorm, RowLogSumExp, ElementwiseApplyFunction)
+FUNCTIONS = (MatrixFunction, ElementwiseApplyFunction)
 RANDOM_ROWS = (37, 23)  # sequences of the random data sets: no factor is hidden in a common size
 
 
