@@ -79,6 +79,7 @@ class _Expansion(Traversal):
     @rule(sp.MatMul)
     def mat_mul(self, node: sp.MatMul) -> Series:
         scalar, factors = node.as_coeff_matrices()
+        factors = [sp.Identity(factors[0].rows), *factors]
         return {d: product(scalar, t) for d, t in self._multiplied(factors, product).items()}
 
     @rule(sp.MatAdd)
