@@ -133,7 +133,7 @@ def test_a_norm_of_another_eps_is_refuted():
     model, data = Decoder(5, **SMALL, norm="pre"), random_data(d_vocab=5, n=12)
     claim = pasted(derive(model, "leading"), "W_U")
     assert "1/100000" in claim
-    assert check(claim.replace("1/100000", "1/1000"), model, data).status == WRONG
+    assert check(claim.replace("1/100000", "1/1000"), model, data).status.startswith("wrong")
 
 
 @pytest.mark.parametrize(
