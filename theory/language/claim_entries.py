@@ -11,13 +11,12 @@ import sympy as sp
 from ..algebra.scalars.functions import KNOWN, PIECEWISE, RECIPROCAL, X
 from ..base.validate import did_you_mean
 from .claim_text import ClaimCursor
-from .claim_values import Value
+from .claim_values import LARGEST, Value, bounded
 
 SCALARS: dict[str, Callable[..., sp.Expr]] = {
     **{kind.__name__: kind for kind in (*KNOWN, *RECIPROCAL, *PIECEWISE) if kind is not sp.Piecewise},
     **{"abs": sp.Abs, "sqrt": sp.sqrt},
 }
-LARGEST = 1_000  # exponent of an entry
 
 
 @dataclass
@@ -54,16 +53,16 @@ class EntryReader:
 
     def sum(self) -> sp.Expr:
         """Terms with signs."""
-        value = self.term()
-        while taken := self.cursor.take("+", "-"):
-            value = value + self.term() if taken[0] == "+" else value - self.term()
+        with self.cursor.nested():
+            value = self.term()
+            while taken := self.cursor.take("+", "-"):
+                value = value + self.term() if taken[0] == "+" else value - self.term()
         return value
 
     def term(self) -> sp.Expr:
         """Factors, the first with a sign."""
-        if self.cursor.take("-"):
-            return -self.term()
-        value = self.factor()
+        sign = -1 if self.cursor.take("-") else 1
+        value = sign * self.factor()
         while taken := self.cursor.take("*", "/"):
             other = self.factor()
             if taken[0] == "/" and other == 0:
@@ -76,8 +75,7 @@ class EntryReader:
         value = self.atom()
         if taken := self.cursor.take("^", "**"):
             power = -self.atom() if self.cursor.take("-") else self.atom()
-            digits = value.p.bit_length() + value.q.bit_length() if value.is_Rational else 1
-            if not (power.is_Rational and abs(power) * digits <= LARGEST):
+            if not bounded(value, power):
                 raise self.cursor.error(f"`claim` needs a power of at most {LARGEST} here.", taken[1])
             return value**power
         return value
@@ -87,7 +85,7 @@ class EntryReader:
         kind, word, position = self.cursor.peek()
         self.cursor.next += 1
         if kind == "number":
-            return sp.Rational(word)
+            return self.cursor.number(word, position)
         if kind == "sign" and word == "(":
             value = self.sum()
             self.cursor.expect(")")

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sympy as sp
 
 LONGEST = 100_000  # characters of a claim with its definitions
+DEEPEST, DIGITS, LARGEST_EXPONENT = 60, 30, 300
 NAME = r"[A-Za-z_][A-Za-z_0-9]*(?:\.(?!T\b)[A-Za-z_0-9]+)*"  # dots as in blocks.0.W_Q; .T is the transpose
 NUMBER = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
 TOKEN = re.compile(rf"\s*(?:({NUMBER})|({NAME})|(\.T\b|\.\*|\.\^|\^o(?=[\d(])|\*\*|[-+*@/^()=,;\[\]]))")
@@ -81,7 +85,7 @@ class ClaimCursor:
     def __init__(self, text: str) -> None:
         self.text = text
         self.tokens = list(tokens(text))
-        self.next = 0
+        self.next, self.depth = 0, 0
 
     def error(self, reason: str, position: int) -> ClaimError:
         """What is wrong there."""
@@ -99,6 +103,40 @@ class ClaimCursor:
             return None
         self.next += 1
         return word, position
+
+    @contextmanager
+    def nested(self) -> Iterator[None]:
+        """Go into a bracket.
+
+        Raises
+        ------
+        ClaimError
+            If that is one too many.
+        """
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise self.error(
+                f"`claim` is nested deeper than {DEEPEST} brackets: simplify it.", self.peek()[2]
+            )
+        yield
+        self.depth -= 1
+
+    def number(self, word: str, position: int) -> sp.Expr:
+        """The number that a token is.
+
+        Raises
+        ------
+        ClaimError
+            If it is longer or larger than anybody needs.
+        """
+        exponent = word.partition("e")[2]
+        if len(word) > DIGITS:
+            raise self.error(f"`claim` has a number of {len(word)} digits: write at most {DIGITS}.", position)
+        if exponent and abs(int(exponent)) > LARGEST_EXPONENT:
+            raise self.error(
+                f"`claim` has the number {word}: write exponents of at most {LARGEST_EXPONENT}.", position
+            )
+        return sp.Rational(word)
 
     def expect(self, sign: str) -> int:
         """Position of a sign that must follow.
