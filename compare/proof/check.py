@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy as sp
-from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
-from ...theory.algebra.adjoint import gradients
-from ...theory.algebra.matrices import product, total
-from ...theory.algebra.nodes import Matrix, RowNorm, RowSoftmax, free_symbols, matrix_symbols
+from ...theory.algebra.nodes import Matrix, free_symbols, matrix_symbols
 from ...theory.algebra.rebuild import canonical, distribute
-from ...theory.algebra.scale.expansion import expand
-from ...theory.algebra.scale.series import Series, subtract
+from ...theory.algebra.terms import CountTerms
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
 from ...theory.data.dataset import Dataset
-from ...theory.flows.powers import derived_exactly, leading_order, loss_series, start_powers
+from ...theory.flows.closure import Closure
 from ...theory.flows.statistics import statistics
 from ...theory.language.grammar import parse
 from ...theory.language.vocabulary import Vocabulary
@@ -27,19 +23,15 @@ from ...theory.models.model import Model
 from ...theory.printing.latex import latex
 from ...theory.printing.substitution import substitute_runs
 from ...theory.printing.text import text
+from .comparison import EXACT, FACTOR, LEADING, WRONG, Comparison, compared
 from .draws import Draws
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .residuals import ResidualMeasurement
 
-EXACT, LEADING, FACTOR, WRONG = "exact", "leading order", "wrong by a constant factor", "wrong"
-UNDECIDED, LARGEST_DOUBT = (
-    "undecided",
-    0.3,
-)  # a verdict falls where predicted and measured power differ by more
-SEARCH = 12  # powers of eps beyond the first that are searched for a missing term
+UNDECIDED, REST, LINEAR_NORM = "undecided", "at rest", "linear"
+MOST_TERMS = 100  # of a term that is multiplied out to be shown
+LARGEST_DOUBT = 0.3  # a verdict falls where predicted and measured power differ by more
 
 
 @dataclass(frozen=True)
@@ -73,8 +65,9 @@ class Verdict(FrozenRecord):
     weight : str
         The weight whose equation is claimed.
     status : str
-        "exact", "leading order" (true, with terms missing at a higher power), "wrong by a constant factor", "wrong", or
-        "undecided": the measured power contradicts the algebra, on random data too.
+        "exact", "leading order" (true, with terms missing at a higher power), "wrong by a constant factor", "wrong",
+        "at rest" (dW/dt = 0 of a weight that moves, but not under the closures of `rests_under`), or "undecided": the
+        measured power contradicts the algebra, on random data too.
     first_missing : ClaimTerm or None
         Derived minus claimed at the lowest power at which they differ.
     factor : float or None
@@ -95,6 +88,11 @@ class Verdict(FrozenRecord):
         What is left of each row after that factor, relative to the row.
     on_data : bool
         Whether the claim's leading term equals the derived one on the data given, though not in general.
+    rests_under : tuple of str
+        The closures that the status "at rest" is of.
+    norm : {"exact", "linear"}
+        Where powers are counted: with normalisations far above their eps, or near zero, where they are linear; a claim
+        is held against the second where the first refutes it, and counts where it is nearer.
     """
 
     claim: str
@@ -109,6 +107,8 @@ class Verdict(FrozenRecord):
     row_factors: np.ndarray = field(repr=False)
     row_misfit: np.ndarray = field(repr=False)
     on_data: bool = False
+    rests_under: tuple[str, ...] = ()
+    norm: str = "exact"
 
     @property
     def measured_order(self) -> float:
@@ -120,13 +120,21 @@ class Verdict(FrozenRecord):
         measured = round(self.measured_order, 3) + 0.0  # a power that vanishes is no -8.98e-06
         return f"eps^{self.predicted_order:g} (predicted), eps^{measured:.3g} (measured)"
 
+    @property
+    def _remarks(self) -> list[str]:
+        remarks = ["on this data the leading term agrees all the same"] if self.on_data else []
+        if self.rests_under:
+            remarks.append(f"it moves, but not under the closure {' or '.join(self.rests_under)}")
+        if self.norm == LINEAR_NORM:
+            remarks.append("of normalisations near zero, where they are linear (norm=linear)")
+        return remarks
+
     def __str__(self) -> str:
         """The verdict in words."""
         lines = [f"{self.claim}\n  {self.status}"]
         if self.factor is not None:
             lines[0] += f": the claim's leading term is {self.factor:.6g} times the derived one"
-        if self.on_data:
-            lines.append("  on this data the leading term agrees all the same")
+        lines += [f"  {remark}" for remark in self._remarks]
         lines.append(f"  derived leading term, {self.derived}")
         if self.first_missing is not None:
             lines.append(f"  first difference (derived - claimed), relative power {self.first_missing}")
@@ -144,8 +152,7 @@ class Verdict(FrozenRecord):
         parts = [f"derived leading term, {shown(self.derived)}"]
         if self.factor is not None:
             parts.insert(0, f"the claim's leading term is {self.factor:.6g} times the derived one")
-        if self.on_data:
-            parts.insert(0, "on this data the leading term agrees all the same")
+        parts = [*self._remarks, *parts]
         if self.first_missing is not None:
             parts.append(f"first difference (derived - claimed), relative power {shown(self.first_missing)}")
         parts += [f"beyond that order, relative power {shown(term)}" for term in self.beyond]
@@ -184,33 +191,49 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
     written, weight, expression = _read(claim, model, words)
     claimed = words.define(expression)
     draws = Draws(model, words, data, seed)
-    start = start_powers(model)[weight.name] - int(weight in model.small_weights)
-    derived, stated, gap = _first_gap(model, weight, claimed, draws, start)
-    leading = derived[start]
-    rows = draws.row_factors(stated.get(start), leading)
-    status, factor = _status(gap, start, stated.get(start), leading, draws)
-    first = None if gap is None else ClaimTerm(gap[0] - start, _readable(gap[1], model))
-    order = float("inf") if first is None else max(first.power, 0)
-    proof = draws.proof(claimed, weight.name, order)
+    found = compared(model, weight, claimed, draws)
+    rests = _rests(model, weight) if isinstance(claimed, sp.ZeroMatrix) and found.status != EXACT else ()
+    status = REST if rests else found.status
+    order = float("inf") if found.gap is None else max(found.gap[0] - found.start, 0)
+    proof = draws.proof(claimed, weight.name, order, found.linear)
     if status in (EXACT, LEADING) and _doubtful(proof, weight.name):
         # Special data can make the first missing term vanish; on random data it cannot.
-        status = (
-            UNDECIDED if _doubtful(draws.general_proof(claimed, weight.name, order), weight.name) else status
-        )
+        general = draws.general_proof(claimed, weight.name, order, found.linear)
+        status = UNDECIDED if _doubtful(general, weight.name) else status
+    rows = draws.row_factors(found.first, found.leading)
+    on_data = status in (FACTOR, WRONG) and draws.equal_on_data(found.first, found.leading)
     return Verdict(
         claim=written,
         weight=weight.name,
         status=status,
-        first_missing=first,
-        factor=factor,
-        beyond=tuple(_beyond(stated, gap, start, model)),
-        derived=ClaimTerm(0, _readable(leading, model)),
+        first_missing=None if found.gap is None else _term(found, *found.gap, model),
+        factor=found.factor,
+        beyond=tuple(_term(found, power, term, model) for power, term in found.beyond),
+        derived=_term(found, found.start, found.leading, model),
         predicted_order=order,
         proof=proof,
         row_factors=rows[0],
         row_misfit=rows[1],
-        on_data=status in (FACTOR, WRONG) and draws.equal_on_data(stated.get(start), leading),
+        on_data=on_data,
+        rests_under=rests,
+        norm=LINEAR_NORM if found.linear else "exact",
     )
+
+
+def _term(found: Comparison, power: int, term: Matrix, model: Model) -> ClaimTerm:
+    """A term of an equation in the model's statistics, with its power relative to the first; a long one as it is."""
+    shown = term if CountTerms()(term) > MOST_TERMS else distribute(term)
+    return ClaimTerm(power - found.start, substitute_runs(shown, statistics(model)))
+
+
+def _rests(model: Model, weight: sp.MatrixSymbol) -> tuple[str, ...]:
+    """The named closures under which a weight does not move."""
+
+    def moves(name: str) -> bool:
+        closure = Closure.of(name, model)
+        return closure.moves(weight, model) and weight in matrix_symbols(closure.logits(model))
+
+    return tuple(name for name in ("drive", "softmax") if not moves(name))
 
 
 def _doubtful(proof: ResidualMeasurement, weight: str) -> bool:
@@ -248,55 +271,3 @@ def _read(claim: Any, model: Model, words: Vocabulary) -> tuple[str, sp.MatrixSy
     if unknown:
         raise FieldError("claim", f"uses the unknown symbol {unknown.pop()}: use {', '.join(words.names)}.")
     return f"d{name} = {text(canonical(expression))}", weights[name], canonical(expression)
-
-
-def _first_gap(
-    model: Model, weight: sp.MatrixSymbol, claimed: Matrix, draws: Draws, start: int
-) -> tuple[Series, Series, tuple[int, Matrix] | None]:
-    """Series of the derived and of the claimed equation, and the first power at which they differ, with the term."""
-    exact = derived_exactly(model, weight)
-    same = draws.equal(exact, claimed)
-    closed = not claimed.has(
-        RowSoftmax, RowNorm, ElementwiseApplyFunction
-    )  # a polynomial: all its terms, whatever their power
-    for order in range(start, start + SEARCH + 1):
-        derived = _derived(model, weight, order)
-        stated = expand(claimed, model.small_weights, start + SEARCH if closed else order)
-        if same and order >= start + leading_order(model):
-            return derived, stated, None
-        gap = subtract(derived, stated)
-        for power in (p for p in sorted(gap) if p <= order):
-            if not same and not draws.equal(derived.get(power), stated.get(power)):
-                return derived, stated, (power, gap[power])
-    raise ValueError(
-        f"the claim agrees with the derived equation up to relative power {SEARCH}, but is not the exact one: "
-        "no term beyond is searched for."
-    )
-
-
-def _derived(model: Model, weight: sp.MatrixSymbol, order: int) -> Series:
-    own = int(weight in model.small_weights)  # the power that the gradient loses
-    series = loss_series(model, order + own)
-    sides = {d - own: gradients(total(product(-1, t)), [weight])[weight] for d, t in series.items()}
-    return {d: t for d, t in sides.items() if not isinstance(t, sp.ZeroMatrix)}
-
-
-def _status(
-    gap: tuple[int, Matrix] | None, start: int, stated: Matrix | None, leading: Matrix, draws: Draws
-) -> tuple[str, float | None]:
-    if gap is None:
-        return EXACT, None
-    if gap[0] > start:
-        return LEADING, None
-    factor = draws.factor(stated, leading) if gap[0] == start and stated is not None else None
-    return (WRONG, None) if factor is None else (FACTOR, factor)
-
-
-def _beyond(stated: Series, gap: tuple[int, Matrix] | None, start: int, model: Model) -> Iterator[ClaimTerm]:
-    for power, term in sorted(stated.items()):
-        if gap is not None and power > gap[0] > start:
-            yield ClaimTerm(power - start, _readable(term, model))
-
-
-def _readable(expr: Matrix, model: Model) -> Matrix:
-    return substitute_runs(distribute(expr), statistics(model))

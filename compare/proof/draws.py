@@ -1,29 +1,34 @@
-"""When two expressions are the same: by their normal form, and on random weights and data."""
+"""When two expressions are the same: on random weights and data, polynomials by their normal form too."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
 import sympy as sp
+from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
 from ...theory.algebra.evaluate import evaluate
 from ...theory.algebra.matrices import product, terms_of, total
-from ...theory.algebra.nodes import Matrix
+from ...theory.algebra.nodes import Matrix, MatrixFunction, RowNorm, nodes_within
+from ...theory.algebra.norms import without_eps
 from ...theory.algebra.rebuild import normal
 from ...theory.algebra.sizes import dimension_sizes, scalar_value
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import N_CTX, ROWS
+from ...theory.flows.powers import model_logits
 from ...theory.language.vocabulary import Vocabulary
 from ...theory.models.model import Model
 from .residuals import ResidualMeasurement, measure_equation
 
 CANCELLED = 1e-11  # what may be left of a sum that vanishes, relative to its terms: nothing but rounding
 EQUAL = 1e-9  # relative distance of two rows of numbers that are one up to a factor
+NUDGE = 2.0**-40  # relative change of numbers that tells a value from rounding
+FUNCTIONS = (MatrixFunction, ElementwiseApplyFunction)
 RANDOM_ROWS = (37, 23)  # sequences of the random data sets: no factor is hidden in a common size
 
 
@@ -69,18 +74,27 @@ class Draws:
         return self._draw(self.data, 0)
 
     def equal(self, a: Matrix | None, b: Matrix | None) -> bool:
-        """Whether two expressions are the same: equal normal forms, or a difference whose terms cancel everywhere."""
-        if a is None or b is None:
-            rest = b if a is None else a
-            return rest is None or all(np.abs(self._at(rest, d)).max() == 0.0 for d in self.random)
-        gap = normal(total(a, product(-1, b)))
-        return isinstance(gap, sp.ZeroMatrix) or all(self._cancels(gap, d) for d in self.random)
+        """Whether two expressions are the same: a difference of which nothing but rounding is left everywhere.
+
+        That of two polynomials is multiplied out first, so that no coefficient is too small to be seen.
+        """
+        gap = total(*(t for t in (a, None if b is None else product(-1, b)) if t is not None))
+        gap = gap if gap.has(*FUNCTIONS) else normal(gap)
+        return isinstance(gap, sp.ZeroMatrix) or all(
+            self._cancels(gap, d) or self._rounding(gap, d) for d in self.random
+        )
 
     def _cancels(self, gap: Matrix, draw: Draw) -> bool:
         """Whether the terms of a sum cancel; a single one, however small its coefficient, does not."""
         values = [self._at(term, draw) for term in terms_of(gap)]
         size = sum(float(np.linalg.norm(v)) for v in values)
         return float(np.linalg.norm(sum(values))) <= CANCELLED * size
+
+    def _rounding(self, gap: Matrix, draw: Draw) -> bool:
+        """Whether a value is all rounding: it is another altogether where all numbers change in their last digits."""
+        moved = Draw({name: value * (1.0 + NUDGE) for name, value in draw.values.items()}, draw.n_ctx)
+        here, there = self._at(gap, draw), self._at(gap, moved)
+        return float(np.linalg.norm(there - here)) > 1e-3 * float(np.linalg.norm(here))
 
     def equal_on_data(self, a: Matrix | None, b: Matrix) -> bool:
         """Whether two expressions agree on random weights and the data of the check."""
@@ -102,27 +116,42 @@ class Draws:
             misfit = np.linalg.norm(y - x / c[:, None], axis=1) / np.linalg.norm(y, axis=1)
         return c, misfit
 
-    def proof(self, claimed: Matrix, weight: str, predicted: float) -> ResidualMeasurement:
-        """The claim's relative error against autodiff on the data of the check, as the weights shrink."""
-        return self._proof(claimed, weight, predicted, self.data, self.given)
+    def proof(self, claimed: Matrix, weight: str, predicted: float, linear: bool) -> ResidualMeasurement:
+        """The claim's relative error against autodiff on the data of the check, as the weights shrink.
 
-    def general_proof(self, claimed: Matrix, weight: str, predicted: float) -> ResidualMeasurement:
+        Unless normalisations are linear, they stay far above their eps: where that is a field of the model, it is zero.
+        """
+        return self._proof(claimed, weight, predicted, self.data, self.given, linear)
+
+    def general_proof(
+        self, claimed: Matrix, weight: str, predicted: float, linear: bool
+    ) -> ResidualMeasurement:
         """The same on random data, on which no term vanishes by accident."""
-        return self._proof(claimed, weight, predicted, self.random_data[0], self.random[0])
+        return self._proof(claimed, weight, predicted, self.random_data[0], self.random[0], linear)
 
     def _proof(
-        self, claimed: Matrix, weight: str, predicted: float, data: Dataset, draw: Draw
+        self, claimed: Matrix, weight: str, predicted: float, data: Dataset, draw: Draw, linear: bool
     ) -> ResidualMeasurement:
+        model = self.model
+        if self.norms and getattr(model, "norm_eps", 0.0) and not linear and np.isfinite(predicted):
+            model, claimed = replace(model, norm_eps=0.0), without_eps(claimed, self.norms)
         values = self.words.values(self.model, data)
         direction = {name: draw.values[name] for name in self.model.weights}
 
         def equation(weights: dict[str, np.ndarray]) -> np.ndarray:
             return self._at(claimed, Draw(values | weights, data.n_ctx))
 
-        return measure_equation(self.model, data, direction, weight, equation, predicted)
+        return measure_equation(model, data, direction, weight, equation, predicted)
+
+    @cached_property
+    def norms(self) -> frozenset[sp.Expr]:
+        """The eps of the model's normalisations."""
+        return frozenset(node.eps for node in nodes_within(model_logits(self.model), RowNorm))
 
     def _at(self, expr: Matrix, draw: Draw) -> np.ndarray:
-        sizes = {N_CTX: draw.n_ctx} | self.model.sizes | dimension_sizes(self.model.logits, draw.values)
+        sizes = (
+            {N_CTX: draw.n_ctx} | self.model.sizes | dimension_sizes(model_logits(self.model), draw.values)
+        )
         sizes |= {ROWS: draw.values["omega"].shape[0]} | dimension_sizes(expr, draw.values)
         found = evaluate(expr, draw.values, sizes)
         shape = tuple(int(scalar_value(s, sizes)) for s in expr.shape)

@@ -16,7 +16,7 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 from ...theory.algebra.chain import ELEMENT_WEIGHT, SPARSE_WEIGHT
 from ...theory.algebra.evaluate import evaluate
 from ...theory.algebra.matrices import hadamard_factors, product, split, transpose
-from ...theory.algebra.nodes import Matrix, RowLogSumExp, RowNorm, RowSoftmax
+from ...theory.algebra.nodes import Matrix, MatrixFunction, RowSoftmax
 from ...theory.algebra.traversal import LEAVES, Dispatch, Traversal, rule
 from .graph import Ref
 from .host import Host, Lowered
@@ -39,7 +39,7 @@ class _Patterns(Traversal):
         """The pattern; data are read as they are and have none."""
         return None if self.host.is_data(node) else super().__call__(node)
 
-    @rule(*LEAVES, ElementwiseApplyFunction, DiagMatrix, RowLogSumExp, RowNorm)
+    @rule(*LEAVES, ElementwiseApplyFunction, DiagMatrix, MatrixFunction)
     def without(self, node: Matrix) -> None:
         return None
 
@@ -199,7 +199,7 @@ class Sampler(Dispatch):
         args, nnz = (Ref(ref.node), self._csr(key)), self._nnz(key)
         return coefficient, graph.add(op, args, (nnz, 1), None, cost=ELEMENT_WEIGHT * nnz)
 
-    @rule(*LEAVES, sp.Transpose, DiagMatrix, RowNorm)
+    @rule(*LEAVES, sp.Transpose, DiagMatrix, MatrixFunction)
     def _gather(self, expr: Matrix, key: Matrix) -> Lowered:
         graph = self.host.graph
         coefficient, ref = self.host.lower_dense(expr)

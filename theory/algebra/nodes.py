@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 import sympy as sp
@@ -64,9 +64,16 @@ class Centering(sp.MatrixExpr):
 class MatrixFunction(sp.MatrixExpr):
     """Base of this package's nodes that are built from matrices.
 
-    The generic rules (parts, rebuilding) hold for every subclass; `tests/theory/algebra/test_passes.py` lists which
-    passes need a rule of their own.
+    The generic rules (parts, rebuilding, printing, reading of claims) hold for every subclass;
+    `tests/theory/algebra/test_passes.py` lists which passes need a rule of their own.
+
+    Attributes
+    ----------
+    word : str
+        What pages and claims call it.
     """
+
+    word: ClassVar[str]
 
     def __new__(cls, *args: Any) -> Any:
         """Build the node, or find it."""
@@ -88,6 +95,8 @@ class RowSoftmax(MatrixFunction):
     The base, a matrix of data whose rows sum to one, says where a row may look and how often each place counts: a
     causal average, or the share of each token in a sequence. Without it the base is uniform.
     """
+
+    word = "softmax"
 
     def __new__(cls, x: Matrix, base: Matrix | None = None) -> RowSoftmax:
         """Build softmax(x) of the shape of `x`."""
@@ -116,6 +125,8 @@ class RowSoftmax(MatrixFunction):
 class RowLogSumExp(MatrixFunction):
     """Log of the sum of exponentials of every row of its argument; shape (rows, 1)."""
 
+    word = "logsumexp"
+
     def __new__(cls, x: Matrix) -> RowLogSumExp:
         """Build logsumexp(x)."""
         return super().__new__(cls, x)
@@ -132,6 +143,8 @@ class RowNorm(MatrixFunction):
 
     The RMSNorm of x, and of centred rows their LayerNorm. It holds x once; what it is made of is `written_out`.
     """
+
+    word = "norm"
 
     def __new__(cls, x: Matrix, eps: sp.Expr) -> RowNorm:
         """Build the normalisation of the rows of `x`; eps is a number, zero or more."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import sympy as sp
+from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
 from .matrices import apply, diagonal, hadamard, hadamard_power, product, total
 from .nodes import Matrix, RowNorm
+from .rebuild import Rebuild
 from .scalars.functions import X
+from .traversal import rule
 
 
 def mean_square(x: Matrix) -> Matrix:
@@ -37,3 +42,38 @@ def along(node: RowNorm, direction: Matrix) -> Matrix:
     overlap = product(1 / node.cols, hadamard(node, direction), sp.OneMatrix(node.cols, 1))
     across = total(direction, product(-1, diagonal(overlap), node))
     return product(diagonal(inverse_rms(node)), across)
+
+
+def root_parts(function: sp.Lambda, norms: Collection[sp.Expr]) -> tuple[sp.Expr, sp.Expr, sp.Expr] | None:
+    """The parts c, eps and p of c (x + eps)^p, if normalisations of some eps, or their slopes, are written so."""
+    (x,) = function.variables
+    factor, power = function.expr.as_independent(x, as_Add=False)
+    base, exponent = power.as_base_exp()
+    if not (2 * exponent).is_Integer or exponent > 0 or base - x not in norms:
+        return None
+    return factor, base - x, exponent
+
+
+class _WithoutEps(Rebuild):
+    purpose = "norms without eps"
+
+    def __init__(self, norms: Collection[sp.Expr]) -> None:
+        super().__init__()
+        self.norms = norms
+
+    @rule(RowNorm)
+    def norm(self, node: RowNorm) -> Matrix:
+        return RowNorm(self(node.args[0]), sp.S.Zero if node.eps in self.norms else node.eps)
+
+    @rule(ElementwiseApplyFunction)
+    def function(self, node: ElementwiseApplyFunction) -> Matrix:
+        root, argument = root_parts(node.function, self.norms), self(node.expr)
+        if root is None:
+            return apply(node.function, argument)
+        factor, _, exponent = root
+        return product(factor, power_of_mean_square(argument, sp.S.Zero, exponent))
+
+
+def without_eps(expr: Matrix, norms: Collection[sp.Expr]) -> Matrix:
+    """The expression far above the eps of its normalisations, which stand in `norms`: these put zero."""
+    return _WithoutEps(norms)(expr)

@@ -14,7 +14,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from .nodes import Centering, Matrix, MatrixFunction, RowLogSumExp, RowNorm, RowSoftmax
+from .nodes import Centering, Matrix, MatrixFunction
 
 # What has no parts, what sympy builds from parts, and what this package adds to it.
 LEAVES = (sp.MatrixSymbol, sp.Identity, sp.ZeroMatrix, sp.OneMatrix, Centering)
@@ -27,7 +27,7 @@ BUILT = (
     ElementwiseApplyFunction,
     DiagMatrix,
 )
-NODES = (*LEAVES, *BUILT, RowSoftmax, RowLogSumExp, RowNorm)
+NODES = (*LEAVES, *BUILT, *MatrixFunction.__subclasses__())
 
 
 class UnknownNodeError(TypeError, ValueError):

@@ -61,7 +61,7 @@ def _counted(model: Model, cut: Truncation, most: int) -> Parts:
 
 
 @kept_by_content(64)
-def _never_linear(model: Model) -> str:
+def never_linear(model: Model) -> str:
     """Why normalisations cannot be linear, if they cannot."""
     norms = nodes_within(model_logits(model), RowNorm)
     if any(node.eps == 0 for node in norms):
@@ -80,7 +80,7 @@ def check_linear(model: Model, field: str, name: str) -> None:
     FieldError
         Naming the field, the value and why.
     """
-    if reason := _never_linear(model):
+    if reason := never_linear(model):
         raise FieldError(field, f"{name!r} takes normalisations as linear, but {reason}: keep them exact.")
 
 

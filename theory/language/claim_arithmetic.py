@@ -8,7 +8,7 @@ from typing import Any
 import sympy as sp
 
 from ..algebra.matrices import apply, diagonal, hadamard, hadamard_power, product, split, total, transpose
-from ..algebra.nodes import Matrix, RowLogSumExp, RowNorm, RowSoftmax
+from ..algebra.nodes import Matrix, MatrixFunction, RowNorm, RowSoftmax
 from ..algebra.scalars.functions import X
 from ..base.validate import did_you_mean
 from .claim_entries import SCALARS
@@ -179,12 +179,11 @@ def _softmax(x: Matrix, *base: Matrix) -> Matrix:
     return RowSoftmax(x, *base)
 
 
-CALLS: dict[str, Any] = {
+CALLS: dict[str, Any] = {kind.word: kind for kind in MatrixFunction.__subclasses__()} | {
     "tr": _trace,
     "diag": _diag,
     "rowsum": lambda x: product(x, sp.OneMatrix(x.cols, 1)),
     "softmax": _softmax,
-    "logsumexp": RowLogSumExp,
     "norm": _norm,
     "transpose": transpose,
 }

@@ -14,9 +14,6 @@ from ..algebra.nodes import (
     Centering,
     Matrix,
     MatrixFunction,
-    RowLogSumExp,
-    RowNorm,
-    RowSoftmax,
     matrix_symbols,
 )
 from ..algebra.traversal import LEAVES, Traversal, rule
@@ -143,20 +140,11 @@ class Writer(Traversal):
         """Of a column."""
         return self.call("diag", self(node.args[0]))
 
-    @rule(RowSoftmax)
-    def softmax(self, node: RowSoftmax) -> str:
-        """Of the scores, against the base measure if there is one."""
-        return self.call("softmax", *map(self, node.args))
-
-    @rule(RowLogSumExp)
-    def log_sum_exp(self, node: RowLogSumExp) -> str:
-        """Of every row."""
-        return self.call("logsumexp", self(node.args[0]))
-
-    @rule(RowNorm)
-    def norm(self, node: RowNorm) -> str:
-        """Of every row, with what is added to its mean square."""
-        return self.call("norm", self(node.args[0]), *([self.scalar(node.eps)] if node.eps else []))
+    @rule(MatrixFunction)
+    def own(self, node: MatrixFunction) -> str:
+        """By its word, of its matrices and then its numbers, but for zeros."""
+        numbers = [self.scalar(number) for number in node.args[len(node.matrices) :] if number]
+        return self.call(node.word, *map(self, node.matrices), *numbers)
 
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> str:

@@ -9,7 +9,7 @@ from helpers import MODELS, data_for, random_data, random_weights
 from reader import read_line
 
 from smallinit.compare import check
-from smallinit.compare.proof.check import EXACT, FACTOR, LEADING, WRONG
+from smallinit.compare.proof.check import EXACT, FACTOR, LEADING, REST, WRONG
 from smallinit.theory import Dataset, Decoder, EmbedUnembed, EmbMLP, OneLayerTransformer, derive
 from smallinit.theory.flows.powers import start_powers
 from smallinit.theory.language.grammar import ClaimError
@@ -100,15 +100,60 @@ def test_a_printed_equation_is_confirmed_and_with_another_sign_refuted(name, clo
         assert check(claim.replace("(Y - p)", "(Y + p)"), model, data).status == WRONG
 
 
+SMALL = {"d_model": 3, "d_head": 2, "d_mlp": 3, "n_ctx": 3, "n_layers": 1}
+DECODERS = [
+    ({"norm": None}, "leading", "blocks.0.W_V"),
+    ({"norm": "pre"}, "leading", "blocks.0.W_Q"),
+    ({"norm": "pre"}, "softmax", "blocks.0.W_in"),
+    ({"norm": "pre", "norm_kind": "rms", "norm_eps": 0.0}, "order=2", "W_U"),
+    ({"norm": "pre"}, "norm=linear", "W_U"),
+    ({"norm": "pre"}, "leading,norm=linear", "blocks.0.W_in"),
+    ({"norm": "pre"}, "exact", "W_U"),
+    ({"norm": "post"}, "leading", "W_E"),
+    ({"norm": "post", "norm_kind": "rms", "gains": False}, "softmax", "blocks.0.W_in"),
+    ({"norm": "post"}, "exact", "blocks.0.W_Q"),
+]
+
+
+@pytest.mark.parametrize(("kind", "closure", "weight"), DECODERS)
+def test_a_printed_equation_of_a_decoder_is_confirmed_and_with_another_sign_refuted(kind, closure, weight):
+    """Each in the regime of its closure: norms far above their eps, though it is 1e-5, or near zero."""
+    model, data = Decoder(5, **SMALL, **kind), random_data(d_vocab=5, n=12)
+    flow = derive(model, closure)
+    claim = pasted(flow, weight)
+    verdict = check(claim, model, data)
+    assert verdict.status == (EXACT if closure == "exact" else LEADING)
+    assert verdict.norm == ("linear" if closure.endswith("linear") else "exact")
+    assert verdict.predicted_order == flow.residual_order[weight]
+    assert verdict.measured_order == pytest.approx(verdict.predicted_order, abs=0.1)
+    assert check(negated(claim), model, data).status == FACTOR
+
+
+def test_a_norm_of_another_eps_is_refuted():
+    model, data = Decoder(5, **SMALL, norm="pre"), random_data(d_vocab=5, n=12)
+    claim = pasted(derive(model, "leading"), "W_U")
+    assert "1/100000" in claim
+    assert check(claim.replace("1/100000", "1/1000"), model, data).status.startswith("wrong")
+
+
 @pytest.mark.parametrize(
-    ("norm", "closure", "weight"), [(None, "leading", "blocks.0.W_V"), ("pre", "exact", "W_U")]
+    ("model", "weight", "under"),
+    [
+        (TRANSFORMER, "W_Q", ("drive", "softmax")),
+        (TRANSFORMER, "W_V", ("drive",)),
+        (Decoder(5, **SMALL), "blocks.0.W_K", ("drive", "softmax")),
+    ],
 )
-def test_a_printed_equation_of_a_decoder_is_confirmed(norm, closure, weight):
-    model = Decoder(7, 4, 2, 3, 3, n_layers=1, n_heads=2, norm=norm)
-    claim = pasted(derive(model, closure), weight)
-    assert check(claim, model, random_data()).status == (LEADING if norm is None else EXACT)
-    if norm is None:
-        assert check(negated(claim), model, random_data()).status == FACTOR
+def test_an_equation_of_a_weight_at_rest_is_confirmed_as_that(model, weight, under):
+    verdict = check(f"d{weight}/dt = 0", model, random_data(d_vocab=model.d_vocab))
+    assert (verdict.status, verdict.rests_under) == (REST, under)
+    assert f"not under the closure {' or '.join(under)}" in str(verdict)
+    for closure in ("drive", "softmax"):
+        assert isinstance(derive(model, closure).equations[weight], sp.ZeroMatrix) == (closure in under)
+
+
+def test_a_weight_that_moves_under_every_closure_is_not_at_rest():
+    assert check("dW_E = 0", TRANSFORMER, random_data()).status == WRONG
 
 
 @pytest.mark.parametrize(("model", "claim", "status", "order"), CASES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
@@ -10,15 +10,23 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ..matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
 from ..nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
-from ..norms import written_out
+from ..norms import root_parts, written_out
 from ..rebuild import Rebuild
 from ..scalars.series_at_zero import taylor
 from ..traversal import Traversal, rule
 from .cuts import Truncation, leading_degree
-from .series import Series, add, base_of, compose, direction, multiply, power, softmax
+from .series import Series, about_first, add, base_of, compose, direction, multiply, scale, softmax
+
+FURTHEST = 100  # power to which the first term of what is normalised is looked for
 
 
-def expand(expr: Matrix, weights: Collection[sp.MatrixSymbol], order: int, linear: bool = False) -> Series:
+def expand(
+    expr: Matrix,
+    weights: Collection[sp.MatrixSymbol],
+    order: int,
+    linear: bool = False,
+    norms: Collection[sp.Expr] = (),
+) -> Series:
     """Series of a matrix expression in the common scale of its weights, up to and including eps^order.
 
     Parameters
@@ -32,6 +40,9 @@ def expand(expr: Matrix, weights: Collection[sp.MatrixSymbol], order: int, linea
     linear : bool
         Whether normalisations are expanded in x, the mean square small beside their eps; else about the direction of
         the first terms of x.
+    norms : collection of expressions
+        The eps of those normalisations whose roots (s + eps)^(-1/2), .. may stand written out in the expression; unless
+        linear, they are expanded about the first terms of s too.
 
     Raises
     ------
@@ -40,16 +51,18 @@ def expand(expr: Matrix, weights: Collection[sp.MatrixSymbol], order: int, linea
     ValueError
         If an activation or a softmax is applied to something that does not vanish with the weights.
     """
-    return _Expansion(weights, order, linear)(expr)
+    return _Expansion(weights, order, linear, norms)(expr)
 
 
 class _Expansion(Traversal):
     purpose = "expansion in the weight scale"
 
-    def __init__(self, weights: Collection[sp.MatrixSymbol], order: int, linear: bool) -> None:
+    def __init__(
+        self, weights: Collection[sp.MatrixSymbol], order: int, linear: bool, norms: Collection[sp.Expr]
+    ) -> None:
         super().__init__()
-        self.weights, self.order, self.linear = set(weights), order, linear
-        self._further: dict[int, _Expansion] = {}
+        self.weights, self.order, self.linear, self.norms = set(weights), order, linear, norms
+        self._others: dict[int, _Expansion] = {order: self}
 
     def __call__(self, node: Matrix) -> Series:
         """The series; what holds no weight is of power 0, whatever it is made of."""
@@ -66,10 +79,8 @@ class _Expansion(Traversal):
     @rule(sp.MatMul)
     def mat_mul(self, node: sp.MatMul) -> Series:
         scalar, factors = node.as_coeff_matrices()
-        series: Series = {0: sp.Identity(factors[0].rows)}
-        for factor in factors:
-            series = multiply(series, self(factor), self.order)
-        return {d: product(scalar, t) for d, t in series.items()}
+        factors = [sp.Identity(factors[0].rows), *factors]
+        return {d: product(scalar, t) for d, t in self._multiplied(factors, product).items()}
 
     @rule(sp.MatAdd)
     def mat_add(self, node: sp.MatAdd) -> Series:
@@ -85,17 +96,19 @@ class _Expansion(Traversal):
 
     @rule(sp.HadamardProduct)
     def hadamard_product(self, node: sp.HadamardProduct) -> Series:
-        first, *rest = map(self, node.args)
-        for series in rest:
-            first = multiply(first, series, self.order, hadamard)
-        return first
+        return self._multiplied(node.args, hadamard)
 
     @rule(sp.HadamardPower)
     def power(self, node: sp.HadamardPower) -> Series:
-        return power(self(node.base), int(node.exp), self.order)
+        return self._multiplied([node.base] * int(node.exp), hadamard)
 
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> Series:
+        root = None if self.linear else root_parts(node.function, self.norms)
+        if root is not None and (low := self._first_power(node.expr)) % 2 == 0:
+            factor, eps, exponent = root
+            square = self._to(self.order + low - int(low * exponent))(node.expr)
+            return scale(factor, about_first(square, eps, exponent, self.order))
         return compose(node.function, self(node.expr), node.shape, self.order)
 
     @rule(RowSoftmax)
@@ -107,18 +120,30 @@ class _Expansion(Traversal):
         x = node.args[0]
         if self.linear:
             return self(written_out(node))
-        reach = 1
-        while not (found := self._to(reach)(x)):  # its first power, which the direction leaves out
-            reach += 1
-        return direction(self._to(self.order + min(found))(x), node.eps, self.order)
+        return direction(self._to(self.order + self._first_power(x))(x), node.eps, self.order)
+
+    def _first_power(self, node: Matrix) -> int:
+        for reach in range(1, FURTHEST):
+            if found := self._to(reach)(node):
+                return min(found)
+        raise ValueError(f"a normalisation is taken of what vanishes up to eps^{FURTHEST}: no series of it.")
+
+    def _multiplied(self, factors: Sequence[Matrix], combine: Callable[..., Matrix]) -> Series:
+        """Product of factors; beside one of negative power, as roots of small squares are, others count further."""
+        found = [self(factor) for factor in factors]
+        if further := -sum(min(0, *series) for series in found if series):
+            found = [self._to(self.order + further)(factor) for factor in factors]
+        series, *rest = found
+        for one in rest:
+            series = multiply(series, one, self.order + further, combine)
+        return {d: t for d, t in series.items() if d <= self.order}
 
     def _to(self, order: int) -> _Expansion:
         """The same expansion to another order."""
-        if order == self.order:
-            return self
-        if order not in self._further:
-            self._further[order] = _Expansion(self.weights, order, self.linear)
-        return self._further[order]
+        if order not in self._others:
+            other = _Expansion(self.weights, order, self.linear, self.norms)
+            self._others[order], other._others = other, self._others
+        return self._others[order]
 
 
 def truncated(expr: Matrix, cut: Truncation) -> Matrix:

@@ -47,14 +47,6 @@ def scale(factor: sp.Expr, series: Series) -> Series:
     return {d: product(factor, t) for d, t in series.items()}
 
 
-def power(a: Series, exponent: int, order: int) -> Series:
-    """Hadamard power of a series, truncated."""
-    out = a
-    for _ in range(exponent - 1):
-        out = multiply(out, a, order, hadamard)
-    return out
-
-
 def powers(a: Series, order: int) -> Iterator[Series]:
     """Hadamard powers 1, 2, .. of a series that vanishes with the weights, until nothing is left up to the order."""
     if min(a, default=1) < 1:
@@ -148,16 +140,26 @@ def direction(inner: Series, eps: sp.Expr, order: int) -> Series:
     x = {d - low: t for d, t in inner.items()}
     ones = sp.OneMatrix(x[0].cols, 1)
     square = {d: product(1 / ones.rows, t, ones) for d, t in multiply(x, x, order, hadamard).items()}
-    first, rest = square[0], {d: t for d, t in square.items() if d > 0}
+    inverse = about_first(square, eps, -sp.Rational(1, 2), order)
+    return multiply(inverse, x, order, lambda column, t: product(diagonal(column), t))
+
+
+def about_first(square: Series, eps: sp.Expr, exponent: sp.Expr, order: int) -> Series:
+    """Series of (s + eps)^exponent of mean squares s, where eps lies far below them, about the first term of s.
+
+    A first term of power 2 p gives one of power 2 p exponent, in which eps is kept as it stands.
+    """
+    low = min(square)
+    first, rest = square[low], {d - low: t for d, t in square.items() if d > low}
 
     def root(k: int) -> Matrix:
-        exponent = -sp.Rational(1, 2) - k
-        return product(sp.binomial(-sp.Rational(1, 2), k), power_of_mean_square(first, eps, exponent))
+        return product(sp.binomial(exponent, k), power_of_mean_square(first, eps, exponent - k))
 
-    inverse: Series = {0: root(0)}
-    for k, raised in enumerate(powers(rest, order), start=1):
-        inverse = add(inverse, {d: hadamard(root(k), t) for d, t in raised.items()})
-    return multiply(inverse, x, order, lambda column, t: product(diagonal(column), t))
+    found: Series = {0: root(0)}
+    shift = int(low * exponent)
+    for k, raised in enumerate(powers(rest, order - shift), start=1):
+        found = add(found, {d: hadamard(root(k), t) for d, t in raised.items()})
+    return {d + shift: t for d, t in found.items() if d + shift <= order}
 
 
 def _collect(terms: dict[int, list[Matrix]]) -> Series:
