@@ -17,7 +17,18 @@ SCALARS: dict[str, Callable[..., sp.Expr]] = {
     **{kind.__name__: kind for kind in (*KNOWN, *RECIPROCAL, *PIECEWISE) if kind is not sp.Piecewise},
     **{"abs": sp.Abs, "sqrt": sp.sqrt},
 }
-LARGEST = 1_000  # exponent of an entry
+LARGEST = 1_000  # exponent of an entry, and number of which a gamma function is written out
+WHOLE = ("gamma", "loggamma")
+
+
+def not_real(expr: sp.Expr) -> bool:
+    """Whether it has no real value, as the root of a negative number."""
+    return getattr(expr, "is_real", None) is False
+
+
+def bits_of(expr: sp.Expr) -> int:
+    """Bits of the numbers in an expression, which a power writes out so many times."""
+    return sum(a.p.bit_length() + a.q.bit_length() for a in expr.atoms(sp.Rational) if abs(a) != 1)
 
 
 @dataclass
@@ -47,23 +58,25 @@ class EntryReader:
         """The function, the name of its argument, and whether that is transposed; up to the closing bracket."""
         position = self.cursor.peek()[2]
         expr = self.sum()
-        if expr.has(sp.nan, sp.zoo, sp.oo, -sp.oo):
+        if expr.has(sp.nan, sp.zoo, sp.oo, -sp.oo) or any(map(not_real, sp.preorder_traversal(expr))):
             raise self.cursor.error("`claim` has no number in this square bracket.", position)
         self.cursor.expect("]")
         return sp.Lambda(X, expr), self.found.word, self.found.flipped
 
     def sum(self) -> sp.Expr:
         """Terms with signs."""
-        value = self.term()
-        while taken := self.cursor.take("+", "-"):
-            value = value + self.term() if taken[0] == "+" else value - self.term()
+        with self.cursor.deeper():
+            value = self.term()
+            while taken := self.cursor.take("+", "-"):
+                value = value + self.term() if taken[0] == "+" else value - self.term()
         return value
 
     def term(self) -> sp.Expr:
         """Factors, the first with a sign."""
-        if self.cursor.take("-"):
-            return -self.term()
-        value = self.factor()
+        sign = 1
+        while self.cursor.take("-"):
+            sign = -sign
+        value = sign * self.factor()
         while taken := self.cursor.take("*", "/"):
             other = self.factor()
             if taken[0] == "/" and other == 0:
@@ -76,8 +89,7 @@ class EntryReader:
         value = self.atom()
         if taken := self.cursor.take("^", "**"):
             power = -self.atom() if self.cursor.take("-") else self.atom()
-            digits = value.p.bit_length() + value.q.bit_length() if value.is_Rational else 1
-            if not (power.is_Rational and abs(power) * digits <= LARGEST):
+            if not (power.is_Rational and abs(power) * max(1, bits_of(value)) <= LARGEST):
                 raise self.cursor.error(f"`claim` needs a power of at most {LARGEST} here.", taken[1])
             return value**power
         return value
@@ -87,7 +99,7 @@ class EntryReader:
         kind, word, position = self.cursor.peek()
         self.cursor.next += 1
         if kind == "number":
-            return sp.Rational(word)
+            return self.cursor.number(word, position)
         if kind == "sign" and word == "(":
             value = self.sum()
             self.cursor.expect(")")
@@ -112,6 +124,8 @@ class EntryReader:
         while self.cursor.take(","):
             arguments.append(self.sum())
         self.cursor.expect(")")
+        if word in WHOLE and any(a.is_Rational and abs(a) > LARGEST for a in arguments):
+            raise self.cursor.error(f"`claim` takes {word} of a number beyond {LARGEST}.", position)
         try:
             return SCALARS[word](*arguments)
         except TypeError as error:
@@ -127,9 +141,9 @@ class EntryReader:
             return sp.pi
         flipped = bool(self.cursor.take(".T"))
         if self.found.word and (word, flipped) != (self.found.word, self.found.flipped):
+            one, other = (n + ".T" * f for n, f in ((word, flipped), (self.found.word, self.found.flipped)))
             raise self.cursor.error(
-                f"`claim` has {word!r} and {self.found.word!r} in one square bracket: it is a function of one.",
-                position,
+                f"`claim` has {one!r} and {other!r} in one square bracket: it is a function of one.", position
             )
         self.found = _Found(word, flipped)
         return X

@@ -42,8 +42,6 @@ from .claim_text import ClaimCursor, statements
 from .claim_text import ClaimError as ClaimError
 from .claim_values import COLUMN, MINUS, ROW, SIZELESS, ParsedClaim, Value
 
-DEEPEST, DIGITS = 60, 30
-
 
 def parse(
     text: str,
@@ -100,7 +98,6 @@ class Reader(ClaimCursor):
     def __init__(self, text: str, names: Mapping[str, Any], functions: Mapping[str, sp.Lambda]) -> None:
         super().__init__(text)
         self.names, self.functions = names, functions
-        self.depth = 0
 
     def target(self, targets: Mapping[str, sp.MatrixSymbol]) -> str:
         """Read the left-hand side up to the equals sign."""
@@ -152,20 +149,15 @@ class Reader(ClaimCursor):
             raise self.error(str(error), position) from None
 
     def _sum(self) -> Value:
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise self.error(
-                f"`claim` is nested deeper than {DEEPEST} brackets: simplify it.", self.peek()[2]
-            )
-        sign = self.take("-", "+")
-        value = self._product()
-        value = times(MINUS, value) if sign and sign[0] == "-" else value
-        while taken := self.take("+", "-"):
-            term = self._product()
-            if taken[0] == "-":
-                term = times(MINUS, term)
-            value = self._at(taken[1], plus, value, term)
-        self.depth -= 1
+        with self.deeper():
+            sign = self.take("-", "+")
+            value = self._product()
+            value = times(MINUS, value) if sign and sign[0] == "-" else value
+            while taken := self.take("+", "-"):
+                term = self._product()
+                if taken[0] == "-":
+                    term = times(MINUS, term)
+                value = self._at(taken[1], plus, value, term)
         return value
 
     def _product(self) -> Value:
@@ -230,8 +222,8 @@ class Reader(ClaimCursor):
     def _atom(self) -> Value:
         kind, word, position = self.peek()
         self.next += 1
-        if kind == "number" and len(word) <= DIGITS:
-            return Value(sp.Rational(word), "scalar")
+        if kind == "number":
+            return Value(self.number(word, position), "scalar")
         if kind == "sign" and word == "(":
             value = self._sum()
             self.expect(")")
@@ -252,10 +244,6 @@ class Reader(ClaimCursor):
         raise self._unread(kind, word, position)
 
     def _unread(self, kind: str, word: str, position: int) -> ClaimError:
-        if kind == "number":
-            return self.error(
-                f"`claim` has a number of {len(word)} digits: write at most {DIGITS}.", position
-            )
         if kind != "name":
             return self.error(f"`claim` needs a name, a number or a bracket here, not {word!r}.", position)
         hint = did_you_mean(word, [*self.names, *SIZELESS], cutoff=CLOSE)
