@@ -23,6 +23,8 @@ from .forecast.starts.scales import scales as scales
 from .integration.check_flow import check_flow as check_flow
 from .integration.integrate import integrate as integrate
 from .ode.events import Event as Event
+from .ode.methods.bdf import BDF as BDF
+from .ode.methods.bdf import Bdf as Bdf
 from .ode.methods.dop853 import DOP853 as DOP853
 from .ode.methods.euler import EULER as EULER
 from .ode.methods.method import Method as Method

@@ -84,10 +84,10 @@ def integrate(
         Absolute tolerance per entry. None takes ``1e-3 rtol`` times the RMS entry of the smallest moving
         weight: whatever the scale of initialisation, the early growth is then computed to the same relative
         accuracy.
-    method : {"tsit5", "dop853", "rkc", "euler", "taylor"}, Method or None
-        None takes "dop853" for ``rtol <= 1e-6``, else "tsit5", and changes to "rkc" where stability holds the step
-        down and that is cheaper; ``Trajectory.statistics["methods"]`` says what it chose. "taylor" is for polynomial
-        flows of small states, and needs no first step.
+    method : {"tsit5", "dop853", "rkc", "bdf", "euler", "taylor"}, Method or None
+        None takes "dop853" for ``rtol <= 1e-6``, else "tsit5", and changes to "rkc", or "bdf" if a right-hand side is
+        dear, where stability holds the step down and that is cheaper; ``Trajectory.statistics["methods"]`` says what it
+        chose. "taylor" is for polynomial flows of small states, and needs no first step.
     events : callable, Event or sequence of them
         Zeros of ``function(t, weights)`` to locate; their points are kept among the saved ones.
     max_steps : int

@@ -8,8 +8,7 @@ from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from ._operands import OPERAND
-from .operations import DOT
+from .work import largest_product
 
 if TYPE_CHECKING:
     from .problem import Problem
@@ -91,18 +90,6 @@ def _put_back(numbers: Sequence[tuple[Any, int | None]]) -> None:
 
 
 _LIMIT = _Limit()
-
-
-def largest_product(problem: Problem) -> float:
-    """Floating-point operations of the largest product of dense matrices in a table; 0 where there is none."""
-    ints, p, most = problem.ints, 2, 0.0
-    for _ in range(int(ints[0])):
-        if ints[p] == DOT:
-            out, left = ints[p + 2 : p + 2 + OPERAND], ints[p + 2 + OPERAND : p + 2 + 2 * OPERAND]
-            inner = left[2] if left[4] else left[3]
-            most = max(most, 2.0 * float(out[2]) * float(out[3]) * float(inner))
-        p += int(ints[p + 1])
-    return most
 
 
 @cache

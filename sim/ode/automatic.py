@@ -1,14 +1,16 @@
-"""The automatic choice of a method: one of high order while accuracy rules the step, RKC while stability does."""
+"""The automatic choice of a method: explicit while accuracy rules the step, RKC or BDF while stability does."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .methods import RKC, default_method
+from ..kernel.work import flops
+from .methods import BDF, RKC, default_method
 from .stepper import StepControl, Stepper
 
 if TYPE_CHECKING:
@@ -16,14 +18,21 @@ if TYPE_CHECKING:
     from .methods import Method
 
 CHECK = 40  # accepted steps between two looks at the stiffness
+OFTEN = 2, 20  # the same of an explicit method and of BDF, where steps are dear
+EASY = 0.3  # x order: step x spectral radius from which BDF is tried; it gains before stability holds the step down
+DEAR = (
+    8000.0  # operations of a right-hand side for each unknown from which the vector work of BDF is worth it
+)
+MOST_HELD = 2**30  # bytes of vectors beyond which BDF, which holds many, is not taken
 STIFF = 2.0  # step x spectral radius from which an explicit step is taken to be held down by stability
 
 
 class SwitchingStepper(Stepper):
-    """A stepper that changes its method: to RKC where the problem has become stiff, back if that does not pay.
+    """A stepper that changes its method where the problem has become stiff, and back if that does not pay.
 
-    A gradient flow is fast and smooth while it leaves the plateau, and slow but stiff afterwards. The choice depends on
-    the trajectory alone, so it is the same every time.
+    A gradient flow is fast and smooth while it leaves the plateau, and slow but stiff afterwards. It is then BDF that
+    needs the fewest right-hand sides, and RKC that has the least to do besides. The choice depends on the trajectory
+    and on counted work alone, so it is the same every time.
 
     Attributes
     ----------
@@ -46,9 +55,15 @@ class SwitchingStepper(Stepper):
     ) -> None:  # fmt: skip
         self._problem, self._t1, self._control = problem, t1, control
         self.explicit, self.stabilised = where(default_method(control.rtol)), where(RKC)
+        self._pause, self._stiff, self._dearer = (CHECK, CHECK), STIFF, 1.0
+        dear = flops(problem) >= DEAR * problem.n and 8 * problem.n * BDF.vectors <= MOST_HELD
+        if self.stabilised is RKC and dear:
+            self.stabilised, self._pause = BDF, OFTEN
+            self._stiff, self._dearer = EASY * default_method(control.rtol).order, 2.0
         self.chosen: list[tuple[str, float]] = []
         self._counts = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
         self._history = np.zeros((0, 3))
+        self._past: deque[tuple[float, np.ndarray]] = deque(maxlen=BDF.most_order + 1)
         self._cost, self._wait, self._halted = np.inf, 1, False
         self._use(self.explicit, y0, t0, control.first_step)
 
@@ -56,7 +71,8 @@ class SwitchingStepper(Stepper):
         control = replace(self._control, first_step=first_step)
         self.name, self.at_work = method.name, method.begin(self._problem, y, t, self._t1, control)
         self.chosen.append((method.name, t))
-        self._mark, self._look = (t, 0), CHECK
+        self._mark, self._look = (t, 0), self._pause[method is self.stabilised]
+        self._starting = method is BDF
         if self._halted:
             self.at_work.halt()
 
@@ -120,27 +136,54 @@ class SwitchingStepper(Stepper):
     def advance(self, stop: float, budget: int, limit: int) -> int:
         """Take steps, after a look at whether the method is still the right one."""
         if self.at_work.accepted >= self._look:
-            self._look = self.at_work.accepted + CHECK
+            self._look = self.at_work.accepted + self._pause[self.name == self.stabilised.name]
             self._consider()
         used = self._counts["accepted"] + self._counts["rejected"]
         # Never past the next look: how many steps a call takes depends on the clock, the choice must not.
-        return self.at_work.advance(stop, min(budget, self._look - self.at_work.accepted), limit - used)
+        budget = min(budget, self._look - self.at_work.accepted)
+        if self.stabilised is BDF and self.name != BDF.name:
+            return self._noting(stop, min(budget, 1), limit - used)
+        return self.at_work.advance(stop, budget, limit - used)
+
+    def _noting(self, stop: float, budget: int, limit: int) -> int:
+        """Take one step, and keep the state before it: BDF goes on from several."""
+        t, y, accepted = self.t, self.y.copy(), self.at_work.accepted
+        code = self.at_work.advance(stop, budget, limit)
+        if self.at_work.accepted > accepted:
+            self._past.appendleft((t, y))
+        return code
 
     def _consider(self) -> None:
         """Change the method where the other one is cheaper per unit of flow time."""
         t, calls = self.t, self.at_work.counts()["rhs_calls"]
         cost = (calls - self._mark[1]) / max(t - self._mark[0], 1e-300)
         self._mark = (t, calls)
-        if self.name == self.stabilised.name:
-            if cost > self._cost:
+        if self._starting:
+            self._starting = False  # the first steps, of low order, say nothing of the cost
+        elif self.name == self.stabilised.name:
+            if cost > self._dearer * self._cost:
                 self._change(self.explicit)
                 self._wait *= 2  # it may pay later on
                 self._look = self._wait * CHECK
-        elif self.stiffness() > STIFF:
+        elif self._held_down():
             self._cost = cost
             self._change(self.stabilised)
 
+    def _held_down(self) -> bool:
+        """Whether stability holds an explicit step down; where a call is dear, without one."""
+        from .explicit.table_stepper import TableStepper
+
+        if self.stabilised is BDF and isinstance(self.at_work, TableStepper):
+            return self.at_work.stage_stiffness() > self._stiff
+        return self.stiffness() > self._stiff
+
     def _change(self, method: Method) -> None:
+        from .bdf_stepper import BdfStepper
+
         self._counts = self.counts()
         self._history = self.history()
         self._use(method, self.y.copy(), self.t, self.h)
+        if isinstance(self.at_work, BdfStepper):
+            times, states = zip(*self._past, strict=True)
+            self.at_work.recall(list(times), list(states))
+        self._past.clear()

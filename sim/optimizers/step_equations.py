@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 X = sp.Symbol("x", real=True)
 MOMENTS = "abvgu"  # letters of what a weight has: its moments, gradient and direction
+ALIKE = 4  # weights that move by one rule from which on the rule is printed once, for every W of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +71,9 @@ class StepEquations(FrozenRecord):
             **dict(zip(("beta_1", "beta_2"), getattr(o, "betas", ()), strict=False)),
             "delta": getattr(o, "eps", 0.0),
         }
-        alike = len({decay for _, decay in self._rates.values()}) == 1
-        own |= {"lambda" if alike else f"lambda_{w}": decay for w, (_, decay) in self._rates.items()}
+        decays = {w: decay for w, (_, decay) in self._rates.items() if decay}
+        alike = len(set(decays.values())) == 1
+        own |= {"lambda" if alike else f"lambda_{w}": decay for w, decay in decays.items()}
         found = {self._free(name): value for name, value in own.items() if value > 0.0}
         return found | {self._free(f"kappa_{w}"): k for w, (k, _) in self._rates.items() if k != 1.0}
 
@@ -99,9 +102,36 @@ class StepEquations(FrozenRecord):
             found |= {w.name: sp.ZeroMatrix(*w.shape)} if rests else self._of_weight(w)
         return found
 
+    @cached_property
+    def _alike(self) -> tuple[sp.MatrixSymbol, ...]:
+        """Weights whose rule is printed once: those that share rate and decay with most, if they are many."""
+        moving = [w for w in self.flow.model.weight_symbols if w.name in self.flow.moving]
+        if len({decay for _, decay in self._rates.values() if decay}) > 1:
+            return ()  # decays have names of their own
+        common = Counter(self._rates[w.name] for w in moving).most_common(1)
+        found = tuple(w for w in moving if self._rates[w.name] == (1.0, common[0][0][1]))
+        return found if len(found) >= ALIKE else ()
+
+    @cached_property
+    def _any(self) -> sp.MatrixSymbol:
+        """Any of those."""
+        return sp.MatrixSymbol(self._free("W"), *self._alike[0].shape)
+
+    @cached_property
+    def _shown(self) -> Mapping[str, Matrix]:
+        """The equations that are printed one by one, after the common rule."""
+        once = {k for w in self._alike for k in self._of_weight(w)}
+        return {name: e for name, e in self.equations.items() if name not in once}
+
+    @cached_property
+    def _common(self) -> Mapping[str, Matrix]:
+        """The common rule, of any weight W."""
+        return self._of_weight(self._any) if self._alike else {}
+
     def _of_weight(self, w: sp.MatrixSymbol) -> dict[str, Matrix]:
         o, g = self.optimizer, self._named("g", w)
-        decay = product(self._number("lambda", f"lambda_{w.name}"), w)
+        _, decays = self._rates.get(w.name) or self._rates[self._alike[0].name]
+        decay = product(self._number("lambda", f"lambda_{w.name}") if decays else 0, w)
         pace = -self._number("eta") * (self._number(f"kappa_{w.name}") or 1)
         if isinstance(o, GD):
             return {w.name: product(pace, total(g, decay))}
@@ -164,7 +194,10 @@ class StepEquations(FrozenRecord):
             return {}
         letter = "v" if self._number("mu") else "g"
         moving = [w for w in self.flow.model.weight_symbols if w.name in self.flow.moving]
-        return {str(self._named("u", w)): self._named(letter, w) for w in moving}
+        once = [self._any] if self._alike else []
+        return {
+            str(self._named("u", w)): self._named(letter, w) for w in (*once, *moving) if w not in self._alike
+        }
 
     @cached_property
     def conserved(self) -> tuple[Invariant, ...]:
@@ -205,7 +238,10 @@ class StepEquations(FrozenRecord):
     def __str__(self) -> str:
         """Equations with definitions, numbers, and what is conserved, as text."""
         lines = [f"{self._head()} (s: steps; t: flow time, dt = eta ds)"]
-        lines += [f"  d{name}/ds = {text(e)}" for name, e in self.equations.items()]
+        if self._alike:
+            lines += [f"  for {self._any} in {', '.join(map(str, self._alike))}:"]
+            lines += [f"    d{name}/ds = {text(e)}" for name, e in self._common.items()]
+        lines += [f"  d{name}/ds = {text(e)}" for name, e in self._shown.items()]
         lines += [f"  with {eps} = 1: marks powers of the weight scale" for eps in self.flow._marks()]
         lines += [f"  with {name} = {text(e)}" for name, e in self.definitions.items()]
         lines += [f"  with {u} = polar({v})" for u, v in self._polar.items()]
@@ -220,9 +256,11 @@ class StepEquations(FrozenRecord):
     def latex(self) -> str:
         r"""Equations and definitions as lines of an ``aligned`` environment."""
         shown = self._letters()
-        lines = [
+        every = [shown[str(w)] for w in self._alike]
+        lines = [rf"{shown[str(self._any)]} &\in \left\{{{', '.join(every)}\right\}}"] if every else []
+        lines += [
             rf"\frac{{\mathrm{{d}}{shown[name]}}}{{\mathrm{{d}}s}} &= {latex(e, shown)}"
-            for name, e in self.equations.items()
+            for name, e in (self._common | self._shown).items()
         ]
         lines += [f"{shown[str(eps)]} &= 1" for eps in self.flow._marks()]
         lines += [f"{shown[name]} &= {latex(e, shown)}" for name, e in self.definitions.items()]
@@ -235,14 +273,21 @@ class StepEquations(FrozenRecord):
 
     def _letters(self) -> dict[str, str]:
         """LaTeX of every name on the page: an index of a gradient, moment or number is the weight's own letter."""
-        lines, weights = (
-            (*self.equations.values(), *self.definitions.values()),
-            self.flow.model.weight_symbols,
-        )
+        lines = (*self._common.values(), *self.equations.values(), *self.definitions.values())
+        weights, every = self.flow.model.weight_symbols, [self._any] if self._alike else []
         inside = {*weights, *self._polar.values()}.union(*map(free_symbols, lines))
-        owned = {self._free(f"{m}_{w}"): (m, str(w)) for m in (*MOMENTS, "kappa", "lambda") for w in weights}
-        names = {*map(str, inside), *self.numbers, *self._polar, *self.equations}
-        shown = letters(sp.Symbol(n) for n in names - owned.keys())
+        prefixes = (*MOMENTS, "kappa", "lambda")
+        owned = {self._free(f"{m}_{w}"): (m, str(w)) for m in prefixes for w in (*weights, *every)}
+        names = {
+            *map(str, inside),
+            *self.numbers,
+            *self._polar,
+            *self._common,
+            *self.equations,
+            *self.definitions,
+        }
+        names -= {str(w) for w in every}  # whose letter stands bare beside W_E
+        shown = letters(sp.Symbol(n) for n in names - owned.keys()) | {str(w): sp.latex(w) for w in every}
         for name in names & owned.keys():
             letter, weight = owned[name]
             shown[name] = rf"{sp.latex(sp.Symbol(letter))}_{{{shown[weight]}}}"

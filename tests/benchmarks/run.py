@@ -17,6 +17,7 @@ PARTS = {
     "peers": ("peers.py", "--picture", str(DOCS / "benchmarks.png")),
     "taylor": ("taylor.py",),
     "theory_vs_training": ("theory_vs_training.py", "--steps", "200"),
+    "exact_vs_training": ("theory_vs_training.py", "--closure", "exact", "--steps", "20", "--repeats", "1"),
     "small": ("large_vocabulary.py", "small"),
     "large": ("large_vocabulary.py", "large"),
     "costs": ("costs.py",),
@@ -24,7 +25,13 @@ PARTS = {
     "derivation": ("derivation.py",),
     "startup": ("startup.py",),
 }
-AS_PRINTED = ("theory_vs_training", "small", "large", "startup")  # the others print markdown
+AS_PRINTED = (
+    "theory_vs_training",
+    "exact_vs_training",
+    "small",
+    "large",
+    "startup",
+)  # the others print markdown
 
 
 def measured(name):

@@ -1,11 +1,12 @@
 """Theory against training at paper size: wall-clock to the same flow time, and peak memory.
 
-The softmax closure of the `paper` preset (19,800 sequences, V = 161, d_model = 200, d_mlp = 400) is integrated to flow
-time 400, and its torch twin is trained there by full-batch gradient descent in float64 and in float32 (learning rate
-0.5, 800 steps), each in a process of its own with the same number of threads.
+A closure, softmax or exact, of the `paper` preset (19,800 sequences, V = 161, d_model = 200, d_mlp = 400) is integrated
+to flow time 400, and its torch twin is trained there by full-batch gradient descent in float64 and in float32
+(learning rate 0.5, 800 steps), each in a process of its own with the same number of threads.
 
     python tests/benchmarks/theory_vs_training.py            # everything, about six minutes
     python tests/benchmarks/theory_vs_training.py --steps 40 # training timed over 40 steps and scaled to 800
+    python tests/benchmarks/theory_vs_training.py --closure exact --steps 40 --repeats 1
 """
 
 import argparse
@@ -30,14 +31,14 @@ def peak_gb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def theory(rtol, repeats=3):
+def theory(closure, rtol, repeats):
     import numpy as np
 
     from smallinit.sim import integrate
     from smallinit.theory import derive
 
     data, model, start = setting()
-    flow = derive(model, "softmax")
+    flow = derive(model, closure)
     begin = time.perf_counter()
     flow.rhs(data, start)
     prepare = time.perf_counter() - begin
@@ -49,8 +50,15 @@ def theory(rtol, repeats=3):
         )
         seconds.append(time.perf_counter() - begin)
     losses = {k: float(trajectory[k][-1]) for k in ("loss/memory", "loss/reasoning-train")}
-    calls = trajectory.statistics["rhs_calls"]
-    return {"seconds": seconds, "prepare": prepare, "calls": calls, "losses": losses, "peak_gb": peak_gb()}
+    calls, methods = trajectory.statistics["rhs_calls"], trajectory.statistics["methods"]
+    return {
+        "seconds": seconds,
+        "prepare": prepare,
+        "calls": calls,
+        "methods": methods,
+        "losses": losses,
+        "peak_gb": peak_gb(),
+    }
 
 
 def training(steps, dtype):
@@ -83,15 +91,26 @@ def main():
     parser.add_argument("--part", choices=("theory", "float64", "float32"))
     parser.add_argument("--steps", type=int, default=round(FLOW_TIME / LEARNING_RATE))
     parser.add_argument("--rtol", type=float, default=1e-5)
+    parser.add_argument("--closure", default="softmax")
+    parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     if options.part:
         own = options.part == "theory"
-        print(json.dumps(theory(options.rtol) if own else training(options.steps, options.part)))
+        print(
+            json.dumps(
+                theory(options.closure, options.rtol, options.repeats)
+                if own
+                else training(options.steps, options.part)
+            )
+        )
         return
-    ours = child("--part", "theory", "--rtol", str(options.rtol))
+    ours = child(
+        "--part", "theory", "--rtol", str(options.rtol), "--closure", options.closure, "--repeats", str(options.repeats)
+    )  # fmt: skip
     median = statistics.median(ours["seconds"])
     print(
-        f"theory: {median:.2f} s (median of {len(ours['seconds'])}; {ours['calls']} right-hand sides, "
+        f"theory, {options.closure}: {median:.2f} s (median of {len(ours['seconds'])}; {ours['calls']} "
+        f"right-hand sides by {ours['methods']}, "
         f"{1e3 * median / ours['calls']:.2f} ms each; {ours['prepare']:.1f} s to derive and load once); "
         f"peak {ours['peak_gb']:.2f} GB; losses at the end {ours['losses']}"
     )

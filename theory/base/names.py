@@ -16,7 +16,7 @@ CLOSURE_PARTS = (
 )  # what a closure may cut, as in activation=3,attention=0
 NORM_PARTS = ("exact", "linear")  # what it may keep of a normalisation, as in softmax,norm=linear
 LOSSES = ("cross_entropy", "exponential", "logistic", "mse")
-METHODS = ("tsit5", "dop853", "rkc", "euler", "taylor")
+METHODS = ("tsit5", "dop853", "rkc", "bdf", "euler", "taylor")
 STEP_METHODS = ("multirate", "steps", "flow")  # of a closure moved by an optimizer
 MOVED_BY = ("flow", "optimizer")
 SCHEDULES = ("cosine", "linear")  # of the learning rate; it is constant without one

@@ -9,7 +9,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ..algebra.matrices import split, transpose
-from ..algebra.nodes import Matrix, MatrixFunction, RowNorm, RowSoftmax, matrix_symbols
+from ..algebra.nodes import Matrix, MatrixFunction, RowNorm, RowSoftmax, matrix_symbols, nodes_within
 from ..algebra.traversal import LEAVES, Traversal, parts, rule
 
 
@@ -67,6 +67,13 @@ class _Roles(Traversal):
 
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> None:
+        if (
+            node.shape[1] == 1
+        ):  # a number for each row: what a norm divides by, of centred rows, is no hidden layer
+            for power in nodes_within(node.expr, sp.HadamardPower):
+                self.argument(power.base, "c")
+            self.found.setdefault(upright(node), "r")
+            return
         self.argument(node.expr, "z")
         self.found.setdefault(upright(node), "h")
 

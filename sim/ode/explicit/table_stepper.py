@@ -39,6 +39,21 @@ class TableStepper(RegisterStepper):
             self._log, self._buf,
         )  # fmt: skip
 
+    def stage_stiffness(self) -> float:
+        """Step size x |difference of slopes| / |difference of states| of the last two stages, both at the step's end.
+
+        Hairer, Wanner II, section IV.2; it costs no evaluation. After a rejected step the stages are none of a pair.
+        """
+        s, method = self.method.stages, self.method
+        pair = s > 1 and method.c[-1] == 1.0 and self.accepted > 0 and not self._cnt[r.RETRIED]
+        if not pair:
+            return self.stiffness()
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            slopes = self._k[self._rows[s]] - self._k[self._rows[s - 1]]
+            apart = (method.b - method.a[s - 1]) @ self._k[self._rows[:s]] * self._ctl[r.H_LAST]
+            found = self.h * float(np.linalg.norm(slopes)) / float(np.linalg.norm(apart))
+        return found if np.isfinite(found) else 0.0
+
     def _prepare_dense(self) -> None:
         """Evaluate the extra stages of the last step, once, and only for methods that have some."""
         method = self.method

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ....theory.base.validate import choice
+from .bdf import BDF as BDF
 from .dop853 import DOP853 as DOP853
 from .euler import EULER as EULER
 from .method import Method as Method
@@ -11,7 +12,7 @@ from .tableau import RungeKutta
 from .taylor import TAYLOR as TAYLOR
 from .tsit5 import TSIT5 as TSIT5
 
-METHODS: dict[str, Method] = {method.name: method for method in (TSIT5, DOP853, RKC, EULER, TAYLOR)}
+METHODS: dict[str, Method] = {method.name: method for method in (TSIT5, DOP853, RKC, BDF, EULER, TAYLOR)}
 
 
 def find_method(method: str | Method | None, rtol: float) -> Method:

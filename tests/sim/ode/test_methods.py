@@ -145,6 +145,6 @@ def test_default_method_follows_the_tolerance():
 
 
 def test_unknown_method_is_named():
-    listed = "`method` 'rk4' is unknown: choose one of tsit5, dop853, rkc, euler, taylor"
+    listed = "`method` 'rk4' is unknown: choose one of tsit5, dop853, rkc, bdf, euler, taylor"
     with pytest.raises(ValueError, match=listed):
         find_method("rk4", 1e-6)

@@ -27,7 +27,7 @@ OPTIMIZERS = {
     "spectral": Spectral(0.1, momentum=0.5, eps=0.1, rates={"W_out": 2.0}),
     "spectral without memory": Spectral(0.1, eps=0.1, weight_decay=0.1),
 }
-NAMES = ("emb-mlp", "transformer")
+NAMES = ("emb-mlp", "transformer", "transformer, positions")
 STEP = 7.3
 
 
@@ -63,9 +63,22 @@ def wide(name, value, values):
     return np.zeros(np.shape(values[w])) if np.ndim(value) == 0 and w in values and value == 0.0 else value
 
 
+def one_by_one(page):
+    """The page with a rule for every W written out for each: "for W in ..:" and the lines indented below."""
+    found = re.search(r"^  for (\S+) in (.*):\n((?:    .*\n)+)", page, re.MULTILINE)
+    if not found:
+        return page
+    any_one, names, rule = found.groups()
+    bare = rf"(?<![A-Za-z0-9]){any_one}(?![\w.])|(?<=    d){any_one}(?=/ds)"
+    each = (re.sub(bare, name, rule) for name in names.split(", "))
+    polar = re.search(rf"^  with u_{any_one} = polar\((\w)_{any_one}\)\n", page, re.MULTILINE)
+    lines = [f"  with u_{n} = polar({polar[1]}_{n})\n" for n in names.split(", ")] if polar else []
+    return page.replace(found[0], "".join(each)).replace(polar[0] if polar else "\n\n", "".join(lines))
+
+
 def read_steps(page, values):
     """Name -> value of every line ``dX/ds``."""
-    known = dict(values)
+    known, page = dict(values), one_by_one(page)
     for name, line in re.findall(r"^ *with (\S+) = (.*)$", page, re.MULTILINE):
         known[name] = wide(name, Text(line.split(":")[0], known).read(), values)
     return {
@@ -83,10 +96,22 @@ def page_letter(name):
     return r"\beta_{" + w + "}" if head == "beta" else greek.get(name) or letter(name)
 
 
+def latex_one_by_one(lines):
+    """As `one_by_one`, for lines of LaTeX after a first "W &\\in {..}"."""
+    found = re.fullmatch(r"(\S+) &\\in \\left\\{(.*)\\right\\}", lines[0])
+    if not found:
+        return lines
+    any_one, names = found[1], found[2].split(", ")
+    bare = re.compile(rf"(?<![A-Za-z]){any_one}(?![A-Za-z_^])")
+    rule = [line for line in lines[1:] if bare.search(line)]
+    each = [bare.sub(lambda _, name=name: name, line) for name in names for line in rule]
+    return [line for line in lines[1:] if line not in rule] + each
+
+
 def read_steps_latex(page, values):
     known = {page_letter(name): value for name, value in values.items()}
     body = re.search(r"\\begin\{aligned\}\n(.*)\n\\end\{aligned\}", page, re.DOTALL)[1]
-    lines = dict(line.split(" &= ") for line in re.split(r" \\\\\n", body))
+    lines = dict(line.split(" &= ") for line in latex_one_by_one(re.split(r" \\\\\n", body)))
     rates = {left: line for left, line in lines.items() if left.startswith(r"\frac")}
     later = [left for left in lines if left not in rates]
     for left in sorted(later, key=lambda left: not re.fullmatch(r"[-\d. \\cdot^{}]+", lines[left])):
