@@ -14,15 +14,13 @@ from ..experiment.layers import Loaded, load
 from ..experiment.own_model import class_of
 
 PRESET = "demo"
-CALLS_FOR = (
-    "data.file",
-    "model.name",
-)  # flags that are an experiment, with a preset for all that they leave open
+# Flags that are an experiment, with a preset for all that they leave open.
+CALLS_FOR = ("data.file", "model.name")
 CLOCK = ("theory.t1", "theory.moved_by", "training.learning_rate", "training.steps", "training.schedule")
 ESCAPES = 10  # that t1 lasts
 STEPS = 100  # until the first
 MOST_STEPS = 20_000  # of training, unless the first escape needs more
-LEAST_ESCAPES = 1.5
+LEAST_ESCAPES = 1.5  # even then
 STABLE = 0.5  # of the largest rate at which descent is stable, 2 / curvature: no more than this
 
 
@@ -66,21 +64,17 @@ def implied_name(loaded: Loaded) -> str:
 def _clock(loaded: Loaded) -> dict[str, float]:
     """End and learning rate by the predicted first escape; none without one, or where an optimizer moves the theory."""
     from ...sim.forecast.escape import predict_escape
-    from ...sim.forecast.starts.scales import MOST_INTEGRATED
+    from ...sim.forecast.starts.scales import not_predicted
     from ...sim.optimizers.optimizer import GD
 
     if loaded.experiment.moved_by != "flow":
         return {}
     built = runs.build(loaded)
-    if sum(w.size for w in built.start.values()) > MOST_INTEGRATED:
+    if not_predicted(built.model):
         return {}
-    try:
-        with waiting("predicting the first escape"):
-            found = predict_escape(
-                built.model, built.data, built.start, GD(loaded.experiment.training.learning_rate)
-            )
-    except ValueError:  # a model without a softmax closure
-        return {}
+    optimizer = GD(loaded.experiment.training.learning_rate)
+    with waiting("predicting the first escape"):
+        found = predict_escape(built.model, built.data, built.start, optimizer)
     if not isfinite(found.t):
         return {}
     rate = found.t / STEPS

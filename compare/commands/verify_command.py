@@ -99,13 +99,8 @@ def _changed_model(experiment: Path) -> list[str]:
     try:
         model = tomllib.loads(read_regular(experiment, FILE_BYTES).decode()).get("model", {})
         name, written = model.get("name"), model.get("sha256")
-    except (
-        InputError,
-        OSError,
-        ValueError,
-        AttributeError,
-    ):  # absent, or damaged, which is found once more as a file
-        return []
+    except (InputError, OSError, ValueError, AttributeError):
+        return []  # there is none, or it is damaged, which `_examine_file` says
     if written is None or (file := own_file(name)) is None or (now := file_digest(name)) == written:
         return []
     what = "has changed since" if now else "cannot be read"

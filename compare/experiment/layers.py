@@ -68,9 +68,7 @@ def refused(loaded: Loaded, section: str) -> Iterator[None]:
         raise InputError(f"{str(error).rstrip('.')} ({loaded.where(section)}).") from error
     except ValueError as error:
         text = str(error).rstrip(".")
-        named = re.match(
-            r"`(?:\w+\.)?(\w+)`", text
-        )  # of the function's argument, which has the name of the key
+        named = re.match(r"`(?:\w+\.)?(\w+)`", text)  # an argument has the name of its key
         place = loaded.where(section, named[1] if named else "")
         said = in_flags(section, text) if place == FLAGS else f"[{section}] {text}"
         raise InputError(f"{said} ({place}).") from error

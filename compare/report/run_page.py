@@ -13,6 +13,7 @@ from ...theory.base.disk.regular import inside
 from ...theory.base.errors import InputError
 from ...theory.printing.html import shown
 from ..experiment.own_model import class_of
+from ..overlays.loss_error import LEARNT
 from ..plots.literal import literal
 from .blocks import (
     EquationBlock,
@@ -114,11 +115,9 @@ def _verdicts(name: str, record: Mapping[str, Any], tolerance: float) -> Iterato
 
 def _worst_losses(overlay: Mapping[str, Any]) -> list[tuple[str, float, str]]:
     """The largest errors of losses, relative and in nats where there are any, and whose they are."""
-    old = {n: {"relative": e["max"]} for n, e in overlay["error"].items() if n.startswith("loss")}
-    losses = overlay.get("largest_loss_error", old)
+    losses = overlay.get("largest_loss_error", {})  # results of before have none
     known = {
-        key: [(e[key], n) for n, e in losses.items() if e.get(key) is not None]
-        for key in ("relative", "nats")
+        key: [(e[key], n) for n, e in losses.items() if e[key] is not None] for key in ("relative", "nats")
     }
     return [(key, *max(some)) for key, some in known.items() if some]
 
@@ -126,7 +125,7 @@ def _worst_losses(overlay: Mapping[str, Any]) -> list[tuple[str, float, str]]:
 def _loss_off(key: str, value: float, name: str) -> str:
     if key == "relative":
         return f"{_percent(value)} ({name})"
-    return f"{value:.2g} nats ({name}) where training has less than 1 % of it left"
+    return f"{value:.2g} nats ({name}) where training has less than {100 * LEARNT:g} % of it left"
 
 
 def _cost(record: Mapping[str, Any]) -> str:

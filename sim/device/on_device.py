@@ -51,8 +51,8 @@ class OnDevice(Method):
 
     def __init__(self, program: TensorProgram, method: str | Method | None = None) -> None:
         self.program, self.method = program, method
-        self.name = "automatic" if method is None else find_method(method, 1.0).name
-        self.reference = "" if method is None else find_method(method, 1.0).reference
+        found = None if method is None else find_method(method, 1.0)
+        self.name, self.reference = ("automatic", "") if found is None else (found.name, found.reference)
 
     def prepare(self, problem: Problem) -> None:
         """Load the loops, which ask compiled code for their decisions."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +17,6 @@ from ..kernel.problem import Problem
 
 Buffers = tuple[Tensor, Tensor, Tensor, Tensor]  # state, data, scratch, result; all flat
 View = Callable[[Buffers], Tensor]
-
-
-def operations_of(problem: Problem) -> Iterator[tuple[int, int]]:
-    """Code of each operation, and where its numbers begin; see `kernel._interpreter`."""
-    ints, p = problem.ints, 2
-    for _ in range(int(ints[0])):
-        yield int(ints[p]), p + 2
-        p += int(ints[p + 1])
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from ...theory.base.errors import FieldError
 from ..kernel import _interpreter
 from ..kernel.operations import FLOATS, WORK
 from ..kernel.problem import Problem
-from .table_reader import Cursor, csr_tensor, operations_of
+from ..kernel.work import operations_of
+from .table_reader import Cursor, csr_tensor
 from .tensor_rules import RULES
 
 

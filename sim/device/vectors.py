@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Table = tuple[
-    np.ndarray, np.ndarray, np.ndarray
-]  # row i is [pointers[i]:pointers[i + 1]] of columns and values
+# Row i is [pointers[i]:pointers[i + 1]] of columns and values.
+Table = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def add_row(out: Tensor, k: Tensor, rows: np.ndarray, table: Table, i: int, h: float) -> Tensor:

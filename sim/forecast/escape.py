@@ -39,10 +39,8 @@ PART = 0.05  # of the training loss at the start: once it is gone, the start is 
 RTOL = 1e-5  # of integrations
 FEWEST_LOOKED, MOST_COUNTED = 2, 100_000  # steps looked for, of an optimizer or of an integrator
 WORK = 4e9  # numbers that right-hand sides write in between, 15 s or so: no clock and no busy machine changes that
-CALLS = (
-    13,
-    2,
-)  # right-hand sides in a step of an integrator of high order, of an optimizer; with one for the loss
+# Right-hand sides in a step of an integrator of high order, and of an optimizer, with one for the loss.
+CALLS = (13, 2)
 MOST_TIMES = 1e9  # looked for, over the time scale of the start
 HOLDS = 0.1  # relative gap of gradients up to which a closure holds
 LOOKS, AN_ESCAPE = 2, 4  # escapes up to which that is looked for, and how often between two

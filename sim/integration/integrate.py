@@ -121,8 +121,8 @@ def integrate(
     device : {"cpu", "cuda", "auto"} or torch.device
         Where the steps of gradient flow are taken, in float64 everywhere: "cuda" keeps the state on a GPU and evaluates
         the flow by torch, worth it for `exact` and other flows with large products; "auto" does so where there is a GPU
-        and the method runs there (all but "taylor" do). Right-hand sides agree with the CPU's to
-        rounding, which decides which of the steps held down by stability are rejected, as the last bit of a start does.
+        and the method runs there (all but "bdf" and "taylor" do). Right-hand sides agree with the CPU's to rounding;
+        where stability holds the step down, rounding decides which trial steps are rejected.
 
     Returns
     -------
@@ -187,10 +187,9 @@ def _by_time(
     del weights  # of a large vocabulary, each copy counts
     atol = default_atol(problem, held[0], rtol) if atol is None else atol
     checked_tolerances(rtol, atol)
-    own_steps = any(options[key] is not None for key in ("method", "first_step", "fixed_step"))
-    solution = None
-    if reduced and not own_steps and view is None and not watched:
-        solution = closed_solution(flow, problem, held[0], saves, *span)
+    closed = all(options[key] is None for key in ("method", "first_step", "fixed_step"))
+    closed = closed and reduced and view is None and not watched
+    solution = closed_solution(flow, problem, held[0], saves, *span) if closed else None
     if solution is None and where is not None:
         options["method"] = _on_device(problem, where, options["method"])
     # Options one by one: passed on as `**options`, they would come in a tuple that holds the start to the end.

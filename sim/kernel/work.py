@@ -1,4 +1,4 @@
-"""How much a right-hand side has to do, counted from its table."""
+"""The operations of a table, and how much a right-hand side has to do by them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from .problem import Problem
 
 
+def operations_of(problem: Problem) -> Iterator[tuple[int, int]]:
+    """Code of each operation, and where its numbers begin; see `_interpreter`. A function of its own has none."""
+    ints, p = problem.ints, 2
+    for _ in range(int(ints[0]) if len(ints) > p else 0):
+        yield int(ints[p]), p + 2
+        p += int(ints[p + 1])
+
+
 def largest_product(problem: Problem) -> float:
     """Floating-point operations of the largest product of dense matrices in a table; 0 where there is none."""
     return max(_products(problem), default=0.0)
@@ -23,12 +31,8 @@ def flops(problem: Problem) -> float:
 
 
 def _products(problem: Problem) -> Iterator[float]:
-    ints, p = problem.ints, 2
-    if len(ints) <= p:
-        return  # no table: a function of its own
-    for _ in range(int(ints[0])):
-        if ints[p] == DOT:
-            out, left = ints[p + 2 : p + 2 + OPERAND], ints[p + 2 + OPERAND : p + 2 + 2 * OPERAND]
+    for code, p in operations_of(problem):
+        if code == DOT:
+            out, left = problem.ints[p : p + OPERAND], problem.ints[p + OPERAND : p + 2 * OPERAND]
             inner = left[2] if left[4] else left[3]
             yield 2.0 * float(out[2]) * float(out[3]) * float(inner)
-        p += int(ints[p + 1])

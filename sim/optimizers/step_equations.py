@@ -260,7 +260,7 @@ class StepEquations(FrozenRecord):
         lines = [rf"{shown[str(self._any)]} &\in \left\{{{', '.join(every)}\right\}}"] if every else []
         lines += [
             rf"\frac{{\mathrm{{d}}{shown[name]}}}{{\mathrm{{d}}s}} &= {latex(e, shown)}"
-            for name, e in (self._common | self._shown).items()
+            for name, e in {**self._common, **self._shown}.items()
         ]
         lines += [f"{shown[str(eps)]} &= 1" for eps in self.flow._marks()]
         lines += [f"{shown[name]} &= {latex(e, shown)}" for name, e in self.definitions.items()]

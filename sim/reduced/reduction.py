@@ -78,9 +78,8 @@ class Signature(FrozenRecord):
             rmatmat=self.transposed_dot,
             dtype=float,
         )
-        v0 = np.random.default_rng(seed).standard_normal(
-            min(rows, cols)
-        )  # what `rng` is called, versions differ on
+        # A start vector, as versions of SciPy differ on the name of the argument for a generator.
+        v0 = np.random.default_rng(seed).standard_normal(min(rows, cols))
         U, s, Vt = svds(operator, k=int(modes or 0) + 1, v0=v0)
         order = np.argsort(-s)
         return U[:, order], s[order], Vt[order].T

@@ -81,10 +81,8 @@ def observe(
     if model is not None and data is not None and kind in ("loss", "accuracy"):
         return losses(model, weights, data, closure)
     if kind == "norm":
-        w = weights[rest]
-        return {
-            name: np.sqrt(np.einsum("tij,tij->t", w, w))
-        }  # without squares that fill as much as the weights
+        w = weights[rest]  # squares of all entries at once would fill as much memory as the weights
+        return {name: np.sqrt(np.einsum("tij,tij->t", w, w))}
     if kind in ("singular_values", "effective_rank"):
         values = singular_values(weights[rest])
         return {f"singular_values/{rest}": values, f"effective_rank/{rest}": effective_rank(values)}

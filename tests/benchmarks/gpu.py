@@ -4,8 +4,9 @@
 GPU. With `--device cpu` torch's CPU tensors stand in for the GPU. Cases: `exact` of the Emb-MLP at the paper's size
 (19,800 sequences, V = 161, d_model = 200, d_mlp = 400), also to flow time 400; `exact` of a decoder with LayerNorm that
 predicts every position; `softmax` of an Emb-MLP with a vocabulary of 8,192; `leading` with one of 50,257. The CPU runs
-our interpreter on all its cores. Where it does not reach flow time 400 within `--cpu-seconds`, its time is scaled by
-the calls that the device took, and states are compared where it came to. Times are medians, of the wall clock.
+our interpreter on all its cores. Where it does not reach flow time 400 within `--cpu-seconds`, its time is that of as
+many calls as the device took, and states are compared where it came to. (The automatic choice has `bdf` on the CPU
+alone, where it may need fewer calls.) Times are medians, of the wall clock.
 """
 
 import argparse

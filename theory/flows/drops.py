@@ -104,7 +104,8 @@ def _gap(closure: Closure, model: Model, power: int) -> Matrix:
     if closure.cut or CountTerms()(gap) > MOST_TERMS:
         return gap
     whole = distribute(gap)
-    return zero if isinstance(zero := distribute(_PlainNorms()(whole)), sp.ZeroMatrix) else whole
+    plain = distribute(_PlainNorms()(whole))
+    return plain if isinstance(plain, sp.ZeroMatrix) else whole
 
 
 class _PlainNorms(Rebuild):

@@ -79,14 +79,15 @@ def _by_power(flow: Flow) -> WrittenOut | None:
     sides = {w.name: sp.ZeroMatrix(*w.shape) for w in model.weight_symbols}
     for (name, power), side in lines.items():
         if not isinstance(side, sp.ZeroMatrix):
-            marked = (
-                sp.MatMul(eps**power, *([side] if isinstance(side, sp.MatAdd) else side.args))
-                if power
-                else side
-            )
-            sides[name] = sp.MatAdd(*terms_of(sides[name]), *terms_of(marked))
+            sides[name] = sp.MatAdd(*terms_of(sides[name]), *terms_of(at_power(side, eps**power)))
     written = WrittenOut(sides, definitions)
     return written if agree(written, flow.right_hand_sides, {eps: 1}) else None
+
+
+def at_power(side: Matrix, power: sp.Expr) -> Matrix:
+    """A side times a power of the weight scale, its own factors beside it; itself at the power 0."""
+    factors = side.args if isinstance(side, sp.MatMul) else (side,)
+    return side if power == 1 else sp.MatMul(power, *factors)
 
 
 def names_in_use(flow: Flow) -> set[str]:

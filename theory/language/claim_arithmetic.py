@@ -11,11 +11,10 @@ from ..algebra.matrices import apply, diagonal, hadamard, hadamard_power, produc
 from ..algebra.nodes import Matrix, RowLogSumExp, RowNorm, RowSoftmax
 from ..algebra.scalars.functions import X
 from ..base.validate import did_you_mean
-from .claim_entries import SCALARS, bits_of, not_real
-from .claim_values import Value, broadcast, frame
+from .claim_entries import SCALARS, not_real
+from .claim_values import Value, bounded, broadcast, frame
 
-LARGEST_POWER = 12
-MOST_FACTORS, MOST_BITS = 400, 2_000  # of a product of matrices, of a power of numbers
+MOST_FACTORS = 400  # of a product of matrices
 ARGUMENTS = {"hadamard": (2, 2), "softmax": (1, 2), "norm": (1, 2)}
 CLOSE = 0.6  # names of a letter or two are nearest to others that are less alike
 
@@ -138,18 +137,16 @@ def raised(value: Value, exponent: sp.Expr, entries: bool) -> Value:
     if value.kind == "scalar":
         if value.content == 0 and exponent < 0:
             raise MisfitError("`claim` divides by zero.")
-        if bits_of(value.content) * abs(exponent) > MOST_BITS:
-            raise MisfitError(f"`claim` takes the power {exponent} of numbers too long to be written out.")
+        if not bounded(value.content, exponent):
+            raise MisfitError(
+                f"`claim` takes the power {exponent} of a number too long for it: write it out."
+            )
         return Value(_real(value.content**exponent), "scalar")
     if not (exponent.is_Integer and exponent >= 0):
         raise MisfitError(f"`claim` takes the power {exponent} of a matrix: only whole ones.")
-    if entries:
-        return (
-            value.mapped(lambda x: hadamard_power(x, exponent))
-            if value.kind == "matrix"
-            else Value(matrix(value), "matrix")
-        )
-    if value.kind == "open" and exponent > 0:
+    if entries and value.kind == "matrix":
+        return value.mapped(lambda x: hadamard_power(x, exponent))
+    if not entries and value.kind == "open" and exponent > 0:
         return Value(lambda n: chain(*[value.content(n)] * int(exponent)), "open")
     square = matrix(value)
     if square.rows != square.cols or exponent == 0:
@@ -233,5 +230,5 @@ def called(name: str, arguments: Sequence[Value], functions: Mapping[str, sp.Lam
 def mapped(function: sp.Lambda, value: Value) -> Value:
     """A function of every entry."""
     if value.kind != "matrix":
-        matrix(value)
+        matrix(value)  # says what it is instead
     return value.mapped(lambda x: apply(function, x))

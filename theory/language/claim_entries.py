@@ -11,24 +11,17 @@ import sympy as sp
 from ..algebra.scalars.functions import KNOWN, PIECEWISE, RECIPROCAL, X
 from ..base.validate import did_you_mean
 from .claim_text import ClaimCursor
-from .claim_values import Value
+from .claim_values import LARGEST, Value, bounded
 
 SCALARS: dict[str, Callable[..., sp.Expr]] = {
     **{kind.__name__: kind for kind in (*KNOWN, *RECIPROCAL, *PIECEWISE) if kind is not sp.Piecewise},
     **{"abs": sp.Abs, "sqrt": sp.sqrt},
 }
-LARGEST = 1_000  # exponent of an entry, and number of which a gamma function is written out
-WHOLE = ("gamma", "loggamma")
 
 
 def not_real(expr: sp.Expr) -> bool:
     """Whether it has no real value, as the root of a negative number."""
     return getattr(expr, "is_real", None) is False
-
-
-def bits_of(expr: sp.Expr) -> int:
-    """Bits of the numbers in an expression, which a power writes out so many times."""
-    return sum(a.p.bit_length() + a.q.bit_length() for a in expr.atoms(sp.Rational) if abs(a) != 1)
 
 
 @dataclass
@@ -65,7 +58,7 @@ class EntryReader:
 
     def sum(self) -> sp.Expr:
         """Terms with signs."""
-        with self.cursor.deeper():
+        with self.cursor.nested():
             value = self.term()
             while taken := self.cursor.take("+", "-"):
                 value = value + self.term() if taken[0] == "+" else value - self.term()
@@ -73,9 +66,7 @@ class EntryReader:
 
     def term(self) -> sp.Expr:
         """Factors, the first with a sign."""
-        sign = 1
-        while self.cursor.take("-"):
-            sign = -sign
+        sign = -1 if self.cursor.take("-") else 1
         value = sign * self.factor()
         while taken := self.cursor.take("*", "/"):
             other = self.factor()
@@ -89,7 +80,7 @@ class EntryReader:
         value = self.atom()
         if taken := self.cursor.take("^", "**"):
             power = -self.atom() if self.cursor.take("-") else self.atom()
-            if not (power.is_Rational and abs(power) * max(1, bits_of(value)) <= LARGEST):
+            if not bounded(value, power):
                 raise self.cursor.error(f"`claim` needs a power of at most {LARGEST} here.", taken[1])
             return value**power
         return value
@@ -124,7 +115,7 @@ class EntryReader:
         while self.cursor.take(","):
             arguments.append(self.sum())
         self.cursor.expect(")")
-        if word in WHOLE and any(a.is_Rational and abs(a) > LARGEST for a in arguments):
+        if word in ("gamma", "loggamma") and any(a.is_Rational and abs(a) > LARGEST for a in arguments):
             raise self.cursor.error(f"`claim` takes {word} of a number beyond {LARGEST}.", position)
         try:
             return SCALARS[word](*arguments)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import sympy as sp
 
 LONGEST = 100_000  # characters of a claim with its definitions
-DEEPEST, DIGITS, LARGEST_EXPONENT = 60, 30, 300  # brackets, characters of a number, e+300 in it
+DEEPEST, DIGITS, LARGEST_EXPONENT = 60, 30, 300
 NAME = r"[A-Za-z_][A-Za-z_0-9]*(?:\.(?!T\b)[A-Za-z_0-9]+)*"  # dots as in blocks.0.W_Q; .T is the transpose
 NUMBER = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
 TOKEN = re.compile(rf"\s*(?:({NUMBER})|({NAME})|(\.T\b|\.\*|\.\^|\^o(?=[\d(])|\*\*|[-+*@/^()=,;\[\]]))")
@@ -51,8 +51,8 @@ def tokens(text: str) -> Iterator[tuple[str, str, int]]:
     """
     if len(text) > LONGEST:
         raise ClaimError(f"`claim` has {len(text)} characters: write at most {LONGEST}.", text, LONGEST)
-    position, end = 0, len(text.rstrip())
-    while position < end:
+    position = 0
+    while text[position:].strip():
         match = TOKEN.match(text, position)
         if match is None:
             at = position + len(text[position:]) - len(text[position:].lstrip())
@@ -85,7 +85,7 @@ class ClaimCursor:
     def __init__(self, text: str) -> None:
         self.text = text
         self.tokens = list(tokens(text))
-        self.next = self.depth = 0
+        self.next, self.depth = 0, 0
 
     def error(self, reason: str, position: int) -> ClaimError:
         """What is wrong there."""
@@ -105,13 +105,13 @@ class ClaimCursor:
         return word, position
 
     @contextmanager
-    def deeper(self) -> Iterator[None]:
-        """One bracket further in.
+    def nested(self) -> Iterator[None]:
+        """Go into a bracket.
 
         Raises
         ------
         ClaimError
-            If there are too many.
+            If that is one too many.
         """
         self.depth += 1
         if self.depth > DEEPEST:
@@ -121,20 +121,20 @@ class ClaimCursor:
         yield
         self.depth -= 1
 
-    def number(self, word: str, position: int) -> sp.Rational:
-        """The value of a number that was taken.
+    def number(self, word: str, position: int) -> sp.Expr:
+        """The number that a token is.
 
         Raises
         ------
         ClaimError
-            If it is too long, or so large or small that it fills the memory when it is written out.
+            If it is longer or larger than anybody needs.
         """
+        exponent = word.partition("e")[2]
         if len(word) > DIGITS:
             raise self.error(f"`claim` has a number of {len(word)} digits: write at most {DIGITS}.", position)
-        if abs(int(word.partition("e")[2] or 0)) > LARGEST_EXPONENT:
+        if exponent and abs(int(exponent)) > LARGEST_EXPONENT:
             raise self.error(
-                f"`claim` has the number {word}: write one from 1e-{LARGEST_EXPONENT} to 1e{LARGEST_EXPONENT}.",
-                position,
+                f"`claim` has the number {word}: write exponents of at most {LARGEST_EXPONENT}.", position
             )
         return sp.Rational(word)
 

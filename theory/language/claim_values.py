@@ -11,6 +11,7 @@ import sympy as sp
 from ..algebra.matrices import product, transpose
 from ..algebra.nodes import Centering, Matrix
 
+LARGEST = 1_000  # exponent of a number, times the bits of a rational one
 SIZELESS: dict[str, Callable[[sp.Expr], Matrix]] = {"I": sp.Identity, "Pi": Centering}
 
 
@@ -69,6 +70,12 @@ class Value:
 MINUS = Value(sp.S.NegativeOne, "scalar")
 COLUMN = Value(sp.OneMatrix(1, 1), "matrix", tall=True)  # of ones
 ROW = COLUMN.turned()
+
+
+def bounded(base: sp.Expr, exponent: sp.Expr) -> bool:
+    """Whether a power of a number is one that can be computed in no time."""
+    bits = sum(a.p.bit_length() + a.q.bit_length() for a in base.atoms(sp.Rational) if abs(a) != 1) or 1
+    return bool(exponent.is_Rational and abs(exponent) * bits <= LARGEST)
 
 
 def frame(*values: Value) -> tuple[sp.Expr, sp.Expr, bool, bool]:

@@ -25,7 +25,6 @@ from ..algebra.nodes import Matrix
 from ..base.validate import did_you_mean
 from .claim_arithmetic import (
     CLOSE,
-    LARGEST_POWER,
     MisfitError,
     called,
     entrywise,
@@ -41,6 +40,8 @@ from .claim_entries import EntryReader
 from .claim_text import ClaimCursor, statements
 from .claim_text import ClaimError as ClaimError
 from .claim_values import COLUMN, MINUS, ROW, SIZELESS, ParsedClaim, Value
+
+LARGEST_POWER = 12
 
 
 def parse(
@@ -142,14 +143,14 @@ class Reader(ClaimCursor):
         return value
 
     def _at(self, position: int, act: Callable[..., Any], *arguments: Any) -> Any:
-        """Do something with values; a finger is put on the position where they do not fit."""
+        """Act on values; where they do not fit, the error points at the position."""
         try:
             return act(*arguments)
         except MisfitError as error:
             raise self.error(str(error), position) from None
 
     def _sum(self) -> Value:
-        with self.deeper():
+        with self.nested():
             sign = self.take("-", "+")
             value = self._product()
             value = times(MINUS, value) if sign and sign[0] == "-" else value

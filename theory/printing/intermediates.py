@@ -7,6 +7,8 @@ name      what
 ``A``     attention: that softmax against its base measure, or its series
 ``u``     residual stream: a sum that other weights act on
 ``v``     normalised rows: a sum over the root of its mean square
+``c``     centred rows, where a closure takes such a norm apart
+``r``     the number that a norm then multiplies each row by
 ``z``     pre-activations: what an activation is applied to
 ``h``     hidden layer: the activation's value, or its polynomial
 ``f``     logits

@@ -67,9 +67,7 @@ class _Roles(Traversal):
 
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> None:
-        if (
-            node.shape[1] == 1
-        ):  # a number for each row: what a norm divides by, of centred rows, is no hidden layer
+        if node.shape[1] == 1:  # no hidden layer: what a norm multiplies centred rows by
             for power in nodes_within(node.expr, sp.HadamardPower):
                 self.argument(power.base, "c")
             self.found.setdefault(upright(node), "r")

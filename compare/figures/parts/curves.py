@@ -21,9 +21,8 @@ from ....theory.models.decoder import Decoder
 from ...training.decoders.closure_decoder import ClosureDecoder
 from ...training.train import train
 
-OTHER = (
-    100_000  # added to a seed for the minibatches of a closure, its multiples for those of redrawn trainings
-)
+# Added to a seed for the minibatches of a closure; its multiples are for those of redrawn trainings.
+OTHER = 100_000
 LEARNT = 0.75  # of the entropy of a group's labels: below it a network knows more than their frequencies
 
 

@@ -181,7 +181,7 @@ def scales(
     if optimizer is not None:
         optimizer.of_weights(model.weights)
     model.check_data(data)
-    why = _not_predicted(model)
+    why = not_predicted(model)
     look = _look(model, model.validate(start), data, optimizer, steps, why)
     return Scales(
         model.name, "gradient flow" if optimizer is None else str(optimizer), tuple(rows_of(look)), look.regime,
@@ -240,7 +240,7 @@ def _due(model: Model, data: Dataset, start: Mapping[str, np.ndarray], optimizer
     return predict_escape(model, data, start, moving, when_only=True).t
 
 
-def _not_predicted(model: Model) -> str:
+def not_predicted(model: Model) -> str:
     """Why no escape is predicted; empty if one can be."""
     if _is_large(model):
         return (

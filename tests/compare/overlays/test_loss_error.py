@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from helpers import as_theory
 
+from smallinit.compare import overlay, train
 from smallinit.compare.commands.tables import overlay_table
 from smallinit.compare.overlays.loss_error import LossError, loss_error
 
@@ -28,11 +30,13 @@ def test_what_is_never_learnt_or_is_from_the_start():
     assert loss_error(Aligned([0.0, 0.1], [0.0, 0.0]), "loss") == LossError(None, 0.1)
 
 
-def test_the_table_and_the_summary(synthetic):
-    from smallinit.compare import overlay
-
-    t = np.linspace(0, 10, 21)
-    both = overlay(synthetic(t, t), synthetic(t, t, kind="training"))
-    assert all(name.startswith("loss") for name in both.summary()["largest_loss_error"])
-    with pytest.raises(KeyError):  # these have no losses; the heading stands whatever there is
-        overlay_table({"leading": both}, both.training, 0.05)
+def test_the_table_and_the_summary(model, data, start):
+    trained = train(model, data, start, steps=40, save_at=9)
+    theory = as_theory(train(model, data, start, steps=40, save_at=9, weight_decay=0.1))
+    both = overlay(theory, trained)
+    off = np.abs(theory["loss/memory"] - trained["loss/memory"]) / trained["loss/memory"]
+    assert both.summary()["largest_loss_error"]["loss/memory"] == {
+        "relative": pytest.approx(off.max(), rel=1e-12),
+        "nats": None,
+    }
+    assert f"{off.max():.2%}" in overlay_table({"leading": both}, trained, 0.05)

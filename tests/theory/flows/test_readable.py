@@ -12,6 +12,7 @@ from reader import Latex, Text, letter, read_latex, read_text
 
 from smallinit.theory import Decoder, Model, RowSoftmax, apply, derive, weight
 from smallinit.theory.algebra.evaluate import evaluate
+from smallinit.theory.algebra.matrices import hadamard, product, total
 from smallinit.theory.algebra.rebuild import Rebuild, canonical
 from smallinit.theory.data.inputs import C_MEAN, COUNTS, P_LAST, ROWS, X_LAST
 from smallinit.theory.flows import readable as readable_module
@@ -386,6 +387,18 @@ def test_a_page_does_not_repeat_itself():
         assert (
             max(page.count(line.partition(" = ")[2]) for line in page.splitlines() if "with B" in line) == 1
         )
+
+
+A, B = (weight(name, "m", "m") for name in "AB")
+
+
+@pytest.mark.parametrize("side", [A, A.T, hadamard(A, B), product(2, A, A.T), total(A, B)], ids=str)
+def test_any_side_is_marked_with_a_power(side):
+    eps, rng = sp.Symbol("eps"), np.random.default_rng(0)
+    values, sizes = {"A": rng.normal(size=(3, 3)), "B": rng.normal(size=(3, 3))}, {A.rows: 3}
+    found = evaluate(readable_module.at_power(side, eps**2), values, sizes | {eps: 0.5})
+    np.testing.assert_allclose(found, evaluate(side, values, sizes) / 4)
+    assert readable_module.at_power(side, eps**0) is side
 
 
 def test_layers_are_numbered():
