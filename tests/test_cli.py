@@ -57,6 +57,7 @@ def test_summary_tells_horizons_outcomes_and_provenance(overlaid):
     assert softmax["residual_order"] == {"W_E": 4, "W_in": 4, "W_out": 4}
     assert set(softmax["overlay"]["horizon_at_tolerance"]) == {"tolerance", "W_E", "W_in", "W_out"}
     assert summary["training"]["t"] == pytest.approx(4.0)
+    assert set(summary["training"]["learnt"]) == set(softmax["learnt"]) >= {"memory"}
     assert summary["experiment"]["init"]["seed"] == 3
     assert "config_hash" in json.dumps(summary["provenance"])
 
@@ -82,6 +83,7 @@ def test_overlay_table_names_closures_groups_and_cost(tiny, capsys):
         "error loss/memory",
         "5%",
         "training:",
+        "Learnt first, beyond the frequencies of labels: ",
         "dW_E/dt",
         "wrote out",
     ):
@@ -124,7 +126,7 @@ def test_train_writes_training_only_under_the_default_name(tiny):
 def test_derive_prints_equations_orders_and_invariants(capsys):
     assert run(["derive", "--closure", "leading"]) == 0
     out = capsys.readouterr().out
-    for part in ("dW_E/dt = ", "eps^: W_E 3, W_in 3, W_out 3", "conserved: ", "M = "):
+    for part in ("dW_E/dt = ", "error: W_E eps^3, W_in eps^3, W_out eps^3", "conserved: ", "M = ", "where\n"):
         assert part in out
     assert run(["derive", "--closure", "leading", "--latex"]) == 0
     assert capsys.readouterr().out.startswith("\\documentclass")
@@ -144,7 +146,7 @@ def test_derive_prints_equations_under_an_optimizer(capsys, tmp_path):
     adam = AdamW(1e-3, weight_decay=0.0, rates={"W_E": 0.5})
     page = derive(EmbMLP(121, 200, 400), "leading").under(adam)
     assert run(["derive", *flags]) == 0
-    assert capsys.readouterr().out == f"{page}\n"
+    assert capsys.readouterr().out.startswith(f"{page}\n\nwhere\n")
     assert run(["derive", *flags, "--latex"]) == 0
     assert page.latex() in capsys.readouterr().out
     (tmp_path / "a.toml").write_text('[training]\noptimizer = "momentum"\nweight_decay = 0.1\n')

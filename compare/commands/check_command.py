@@ -41,7 +41,7 @@ def check(
     experiment
         A TOML file with the model and the data; without one, and without a preset, the demo's stand.
     preset
-        demo or paper.
+        demo, paper, decoder or decoder-paper.
     figure
         Also draw the claim's error against autodiff over the weight scale, beside the derived closures', to this file.
     overwrite

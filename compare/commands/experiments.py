@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from ...theory.base.errors import InputError
 from ...theory.base.folders import check_folder, staged
 from ...theory.base.waiting import on_terminal, waiting
+from ...theory.printing.glossary import glossary
 from ..experiment import build as runs
 from ..experiment.layers import Loaded, load
 from ..experiment.moving import moved_flows
@@ -121,7 +122,7 @@ def overlay(
     experiment
         A TOML file; flags override it, it overrides the preset. Neither is needed beside --data or --model.
     preset
-        demo or paper.
+        demo, paper, decoder or decoder-paper.
     out
         Directory for the results; results/NAME if absent.
     overwrite
@@ -140,7 +141,7 @@ def overlay(
     with waiting("writing the equations out"):
         shown = [str(flow) for flow in moved_flows(loaded, built.model, flows).values()]
     print_heading(built)
-    print("", "\n\n".join(shown), sep="\n")
+    print("", "\n\n".join(filter(None, [*shown, glossary(*shown)])), sep="\n")
     theory = simulate_all(built, flows)
     training = train_watched(built, accept_changes)
     from ..overlays.overlay import overlay as lay_over
@@ -170,7 +171,7 @@ def derive(
     experiment
         A TOML file; without one, and without a preset, the defaults stand.
     preset
-        demo or paper.
+        demo, paper, decoder or decoder-paper.
     latex
         Print a LaTeX document instead.
     """
@@ -185,7 +186,8 @@ def derive(
     model = runs.build_model(loaded, d_vocab, n_ctx)
     with waiting(f"deriving {', '.join(loaded.experiment.theory.closures)}"):
         flows = moved_flows(loaded, model, runs.derive_flows(loaded, model))
-        shown = equations_tex(flows) if latex else "\n\n".join(map(str, flows.values()))
+        pages = [] if latex else [str(flow) for flow in flows.values()]
+        shown = equations_tex(flows) if latex else "\n\n".join(filter(None, [*pages, glossary(*pages)]))
     print(shown, end="" if latex else "\n")
 
 
@@ -206,7 +208,7 @@ def simulate(
     experiment
         A TOML file; flags override it, it overrides the preset. Neither is needed beside --data or --model.
     preset
-        demo or paper.
+        demo, paper, decoder or decoder-paper.
     out
         Directory for the results; results/NAME if absent.
     overwrite
@@ -239,7 +241,7 @@ def train(
     experiment
         A TOML file; flags override it, it overrides the preset. Neither is needed beside --data or --model.
     preset
-        demo or paper.
+        demo, paper, decoder or decoder-paper.
     out
         Directory for the results; results/NAME if absent.
     overwrite

@@ -33,7 +33,7 @@ def scales(
     experiment
         A TOML file; flags override it, it overrides the preset. Neither is needed beside --data or --model.
     preset
-        demo or paper.
+        demo, paper, decoder or decoder-paper.
     json
         Also write the numbers to this file.
     """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.columns import aligned
+from ..overlays.learning_times import BELOW, learning_order, learning_times
 from ..overlays.loss_error import LEARNT, loss_error
 
 if TYPE_CHECKING:
@@ -46,12 +47,34 @@ def overlay_table(overlays: Mapping[str, Overlay], training: Trajectory, toleran
     return "\n".join(
         [
             aligned(header, rows),
+            *_learnt(overlays, training),
             f"horizon: first flow time at which the displacement of a weight, the one named, is {tolerance:.0%} off; "
             "errors: largest relative error of the group's loss up to the end (a blow-up has none); in nats where "
-            f"training has less than {LEARNT:.0%} of it left",
+            f"training has less than {LEARNT:.0%} of that loss left",
             f"training: {_training(training)}",
         ]
     )
+
+
+def _learnt(overlays: Mapping[str, Overlay], training: Trajectory) -> list[str]:
+    """When each group is learnt in training and in the theories that reach its end, and in which order."""
+    theory = {name: learning_times(o.theory) for name, o in overlays.items() if not o.blow_up_time}
+    times = {"training": learning_times(training), **theory}
+    if not times["training"]:
+        return []
+    groups = list(times["training"])
+    rows = [[name, *map(_at_time, own.values())] for name, own in times.items()]
+    return [
+        "",
+        aligned(["learnt", *groups], rows),
+        f"learnt: loss {BELOW:.0%} below the entropy of the group's labels, to which their frequencies alone bring it",
+        learning_order(times["training"], theory),
+        "",
+    ]
+
+
+def _at_time(t: float) -> str:
+    return "not by the end" if isinf(t) else f"t = {t:.4g}"
 
 
 def _overlay_row(name: str, result: Overlay, groups: Sequence[str], tolerance: float) -> list[str]:

@@ -48,10 +48,16 @@ def summary(
 
 
 def _end(trajectory: Trajectory) -> dict[str, Any]:
+    from ..overlays.learning_times import learning_times
+
     losses = [name for name in trajectory.observable_names if name.partition("/")[0] == "loss"]
     last = {name: _number(trajectory[name][-1]) for name in losses} if len(trajectory.t) else {}
-    seconds = trajectory.statistics.get("seconds")
-    return {"seconds": seconds, "t": _number(trajectory.t[-1]) if len(trajectory.t) else None, "last": last}
+    return {
+        "seconds": trajectory.statistics.get("seconds"),
+        "t": _number(trajectory.t[-1]) if len(trajectory.t) else None,
+        "last": last,
+        "learnt": {group: _number(t) for group, t in learning_times(trajectory).items()},
+    }
 
 
 def _number(value: float) -> float | None:

@@ -56,14 +56,11 @@ def plot_losses(*runs: Run | Sequence[Run], ax: Axes | None = None) -> Axes:
     names = loss_names(given)
     groups = [name.partition("/")[2] for name in names]
     colours = group_colours(groups)
-    data = given.reference.data
     for name, group in zip(names, groups, strict=True):
         _curves(ax, given, name, colours[group], MARKERS[names.index(name) % len(MARKERS)])
     _frame(ax, given, names, "loss (nats)", log_beyond=20.0)
-    if data is not None:
-        for group in groups:
-            if group.startswith("memory"):
-                _plateau(ax, label_entropy(data, group), colours[group])
+    for group, height in _waiting(given.reference, groups).items():
+        _plateau(ax, height, colours[group])
     _label_ends(ax, given, {n: (literal(g) or "all", colours[g]) for n, g in zip(names, groups, strict=True)})
     return ax
 
@@ -275,6 +272,18 @@ def _label_ends(ax: Axes, runs: Runs, labels: Mapping[str, tuple[str, str]]) -> 
         known = run[name][np.isfinite(run[name])]
         entries.append((float(known[-1]) if len(known) else 0.0, text, colour))
     EdgeLabels(ax, entries)
+
+
+def _waiting(run: Trajectory, groups: Sequence[str]) -> dict[str, float]:
+    """Label entropy of the groups that wait there: those named memory, or else the one whose loss ends highest."""
+    model, data = run.model, run.data
+    if data is None or (model is not None and (model.loss != "cross_entropy" or model.per_position)):
+        return {}
+    known = [g for g in groups if g in data.group_names]
+    memory = [g for g in known if g.startswith("memory")]
+    return {
+        g: label_entropy(data, g) for g in memory or sorted(known, key=lambda g: run[f"loss/{g}"][-1])[-1:]
+    }
 
 
 def _plateau(ax: Axes, height: float, colour: str) -> None:

@@ -115,6 +115,11 @@ class Verdict(FrozenRecord):
         """Power of eps with which the error was measured to vanish."""
         return self.proof.measured[self.weight]
 
+    @property
+    def _powers(self) -> str:
+        measured = round(self.measured_order, 3) + 0.0  # a power that vanishes is no -8.98e-06
+        return f"eps^{self.predicted_order:g} (predicted), eps^{measured:.3g} (measured)"
+
     def __str__(self) -> str:
         """The verdict in words."""
         lines = [f"{self.claim}\n  {self.status}"]
@@ -126,9 +131,7 @@ class Verdict(FrozenRecord):
         if self.first_missing is not None:
             lines.append(f"  first difference (derived - claimed), relative power {self.first_missing}")
         lines += [f"  beyond that order, relative power {term}" for term in self.beyond]
-        lines.append(
-            f"  relative error ~ eps^{self.predicted_order:g} (predicted), eps^{self.measured_order:.3g} (measured)"
-        )
+        lines.append(f"  relative error ~ {self._powers}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -146,8 +149,7 @@ class Verdict(FrozenRecord):
         if self.first_missing is not None:
             parts.append(f"first difference (derived - claimed), relative power {shown(self.first_missing)}")
         parts += [f"beyond that order, relative power {shown(term)}" for term in self.beyond]
-        powers = f"eps^{self.predicted_order:g} (predicted), eps^{self.measured_order:.3g} (measured)"
-        return markup.card(self.claim, *parts, f"relative error ~ {powers}", status=self.status)
+        return markup.card(self.claim, *parts, f"relative error ~ {self._powers}", status=self.status)
 
 
 def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, seed: int = 0) -> Verdict:

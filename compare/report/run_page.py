@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ...theory.base.disk.regular import inside
 from ...theory.base.errors import InputError
 from ...theory.printing.html import shown
 from ..experiment.own_model import class_of
+from ..overlays.learning_times import learning_order
 from ..overlays.loss_error import LEARNT
 from ..plots.literal import literal
 from .blocks import (
@@ -52,6 +54,7 @@ def run_page(folder: Path) -> Page:
     found = [verdict for name, record in closures.items() for verdict in _verdicts(name, record, tolerance)]
     if training:
         found.append((None, f"Training {training['outcome']}{_cost(training)}."))
+        found = [*_order(closures, training), *found]
     return Page(
         title=f"{folder.resolve().name}: {_what(verb, closures)}",
         lead=_setting(summary["experiment"]),
@@ -65,6 +68,17 @@ def run_page(folder: Path) -> Page:
             "Reproduce": some([_reproduce(folder, verb)]),
         },
     )
+
+
+def _order(closures: Mapping[str, Any], training: Mapping[str, Any]) -> Iterator[tuple[bool | None, str]]:
+    """What is learnt first, and whether the theories that do not blow up say so."""
+    theory = {n: _times(r) for n, r in closures.items() if not (r.get("overlay") or {}).get("blow_up_time")}
+    if sentence := learning_order(_times(training), theory):
+        yield None, sentence
+
+
+def _times(record: Mapping[str, Any]) -> dict[str, float]:
+    return {group: inf if t is None else t for group, t in record.get("learnt", {}).items()}
 
 
 def _what(verb: str, closures: Mapping[str, Any]) -> str:

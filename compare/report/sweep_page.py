@@ -37,7 +37,7 @@ def sweep_page(folder: Path) -> Page:
     ]
     found += [(False, f"{point}: {reason}") for point, reason in list(failures.items())[:ROWS]]
     found += [(None, f"and {len(failures) - ROWS} more failures.")] if len(failures) > ROWS else []
-    found += [(None, f"{name}.") for name in _endings(data)] if data is not None else []
+    found += [(None, f"{name}.") for name in (*_firsts(data), *_endings(data))] if data is not None else []
     return Page(
         title=f"{folder.resolve().name}: sweep over {', '.join(sweep.plan.axes)}",
         lead=f"{' x '.join(map(str, sweep.plan.shape))} = {len(sweep.plan.points)} points, "
@@ -51,6 +51,28 @@ def sweep_page(folder: Path) -> Page:
             "Reproduce": [_reproduce(folder, sweep)],
         },
     )
+
+
+def _firsts(data: xarray.Dataset) -> Iterator[str]:
+    """In how many points each group is the first to lose a part of its loss; one that blows up says nothing."""
+    import numpy as np
+
+    from ..plots.phase import PART, escape_times
+
+    if sum(str(name).startswith("loss/") for name in data.data_vars) < 2:
+        return
+    times = escape_times(data)
+    for run in data.run.values:
+        ended = (data["outcome"].sel(run=run) == "REACHED_END").values
+        own = times.sel(run=run).values[ended]
+        known = own[np.isfinite(own).any(axis=-1)]
+        counts = (
+            np.bincount(np.nanargmin(known, axis=-1), minlength=times.sizes["group"]) if len(known) else []
+        )
+        ranked = sorted(zip(counts, times["group"].values, strict=False), key=lambda one: -one[0])
+        if ranked:
+            shares = ", ".join(f"{group} in {count}" for count, group in ranked if count)
+            yield f"{run}: first to lose {PART:.0%} of its loss is {shares} of {len(own)} points that reached their end"
 
 
 def _endings(data: xarray.Dataset) -> Iterator[str]:

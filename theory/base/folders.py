@@ -65,7 +65,7 @@ def _check_content(target: Path, overwrite: bool) -> None:
     content = sorted(entry.name for entry in target.iterdir())
     if content and not overwrite:
         raise InputError(
-            f"{str(target)!r} holds {content[0]!r} already: add --overwrite or choose another --out."
+            f"{str(target)!r} is not empty, it holds {content[0]!r}: add --overwrite or choose another --out."
         )
     if foreign := [name for name in content if not RESULT.fullmatch(name)]:
         raise InputError(

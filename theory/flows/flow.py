@@ -290,8 +290,10 @@ class Flow(FrozenRecord):
             order, term = self._drop
             shown = f": {text(term)}" if term else ""
             lines.append(f"  drops of the loss: eps^{order}{shown}, and higher powers")
-        orders = ", ".join(f"{w} {o}" for w, o in self.residual_order.items())
-        lines.append(f"  relative residual ~ eps^: {orders}")
+        orders = {w: f"{w} eps^{o}" for w, o in self.residual_order.items() if np.isfinite(o)}
+        exact = [w for w in self.residual_order if w not in orders]
+        rest = [f"none for {', '.join(exact)}"] if exact and orders else ["none"] if exact else []
+        lines.append(f"  predicted relative error: {', '.join([*orders.values(), *rest])}")
         lines += [f"  conserved: {i}" for i in self.invariants]
         return "\n".join(lines)
 

@@ -96,8 +96,16 @@ def matmul(a: Value, b: Value) -> Value:
     found = _with_open(a, b) if "open" in (a.kind, b.kind) else _of_matrices(a, b)
     if found is None:
         shapes = [v.content.shape if v.kind == "matrix" else "unknown" for v in (a, b)]
-        raise MisfitError(f"`claim` multiplies shapes {shapes[0]} and {shapes[1]}.")
+        raise MisfitError(f"`claim` multiplies shapes {shapes[0]} and {shapes[1]}{_scaled_rows(a, b)}.")
     return found
+
+
+def _scaled_rows(a: Value, b: Value) -> str:
+    """The remedy where a column stands before a matrix that has as many rows."""
+    if not (a.kind == b.kind == "matrix" and not (a.tall or a.wide or b.tall or b.wide)):
+        return ""
+    column = a.content.cols == 1 and a.content.rows == b.content.rows
+    return ": diag(..) of the column multiplies the rows" if column else ""
 
 
 def _with_open(a: Value, b: Value) -> Value | None:
@@ -129,7 +137,7 @@ def entrywise(a: Value, b: Value) -> Value:
         left, right = (v.sized(rows, cols) if v.tall or v.wide else v.content for v in (a, b))
         if left.shape == right.shape:
             return Value(hadamard(left, right), "matrix", tall, wide)
-    raise MisfitError("`claim` needs two matrices of one shape on either side of '.*'.")
+    raise MisfitError(f"`claim` needs two matrices of one shape on either side of '.*'{_scaled_rows(a, b)}.")
 
 
 def raised(value: Value, exponent: sp.Expr, entries: bool) -> Value:
@@ -202,9 +210,14 @@ CALLS: dict[str, Any] = {
 }
 
 
+def callable_names(functions: Mapping[str, sp.Lambda]) -> tuple[str, ...]:
+    """Names that may stand before round brackets, with those of a model's functions."""
+    return (*CALLS, "hadamard", *functions, *SCALARS)
+
+
 def called(name: str, arguments: Sequence[Value], functions: Mapping[str, sp.Lambda]) -> Value:
     """A function by name: of entries, those of a model first, or of matrices."""
-    known = (*CALLS, "hadamard", *functions, *SCALARS)
+    known = callable_names(functions)
     if name not in known:
         hint = did_you_mean(name, known, cutoff=CLOSE)
         raise MisfitError(f"`claim` calls the unknown function {name!r}: {hint}")

@@ -13,6 +13,12 @@ DEEPEST, DIGITS, LARGEST_EXPONENT = 60, 30, 300
 NAME = r"[A-Za-z_][A-Za-z_0-9]*(?:\.(?!T\b)[A-Za-z_0-9]+)*"  # dots as in blocks.0.W_Q; .T is the transpose
 NUMBER = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
 TOKEN = re.compile(rf"\s*(?:({NUMBER})|({NAME})|(\.T\b|\.\*|\.\^|\^o(?=[\d(])|\*\*|[-+*@/^()=,;\[\]]))")
+# Lines that a page has beside its equations and definitions.
+REMARK = re.compile(
+    r"^[ \t]*(?:Gradient flow of|drops of the loss:|predicted relative error:|(?:conserved|observed, not proved):).*\n?"
+    r"|^where\n(?:  .*\n?)*",
+    re.MULTILINE,
+)
 WITH = re.compile(r"^[ \t]*with[ \t]+", re.MULTILINE)
 
 
@@ -66,7 +72,7 @@ def tokens(text: str) -> Iterator[tuple[str, str, int]]:
 
 
 def statements(text: str) -> list[str]:
-    """The claim, and after it what lines that start with "with" define; remarks behind a colon are left out.
+    """The claim, and after it what lines that start with "with" define; remarks, also behind a colon, are left out.
 
     Raises
     ------
@@ -75,7 +81,7 @@ def statements(text: str) -> list[str]:
     """
     if not isinstance(text, str):
         raise ValueError(f"`claim` must be text, got {type(text).__name__}.")
-    first, *others = WITH.split(text)
+    first, *others = WITH.split(REMARK.sub("", text))
     return [first, *(line.partition(":")[0] for line in others)]
 
 

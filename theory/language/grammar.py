@@ -5,7 +5,7 @@
     claim      = "d" NAME ["/dt"] "=" sum ("with" NAME "=" sum)*
     sum        = ["-"] product (("+" | "-") product)*
     product    = power (("@" | "*" | ".*" | "o" | "/") power)*
-    power      = atom (".T" | "^" integer | "**" integer | ".^" integer | "^o" integer)*
+    power      = atom (".T" | "^T" | "^" integer | "**" integer | ".^" integer | "^o" integer)*
     atom       = number | NAME | FUNCTION "(" sum [("," | ";") sum] ")" | "(" sum ")" | "[" entries "]" ["(" sum ")"]
 
 ``@`` and ``*`` are the product of matrices, or with a scalar; ``.*`` and ``.^``, printed ``o`` and ``^o``, act entry by
@@ -26,6 +26,7 @@ from ..base.validate import did_you_mean
 from .claim_arithmetic import (
     CLOSE,
     MisfitError,
+    callable_names,
     called,
     entrywise,
     mapped,
@@ -137,10 +138,19 @@ class Reader(ClaimCursor):
         return self._at(start, matrix, value)
 
     def _all(self) -> Value:
-        value, at = self._sum(), self.peek()
-        if at[0] != "end":
-            raise self.error(f"`claim` cannot go on with {at[1]!r} here.", at[2])
+        value = self._sum()
+        if self.peek()[0] != "end":
+            raise self._stuck()
         return value
+
+    def _stuck(self) -> ClaimError:
+        """Two things follow each other: a sign is missing between factors, or there are two equations."""
+        kind, word, position = self.peek()
+        before = self.text[:position]
+        remedy = ": write a product with '*' or '@'" if kind != "sign" or word in ("(", "[") else ""
+        if remedy and "\n" in before[len(before.rstrip()) :]:
+            remedy = ": one equation is checked at a time, with the lines 'with ..' that it needs"
+        return self.error(f"`claim` cannot go on with {word!r} here{remedy}.", position)
 
     def _at(self, position: int, act: Callable[..., Any], *arguments: Any) -> Any:
         """Act on values; where they do not fit, the error points at the position."""
@@ -195,7 +205,8 @@ class Reader(ClaimCursor):
         value = self._atom()
         while taken := self.take(".T", "^", "**", ".^", "^o"):
             sign, position = taken
-            if sign == ".T":
+            if sign == ".T" or (sign == "^" and self.peek()[1] == "T"):
+                self.next += sign == "^"
                 value = value.turned()
                 continue
             exponent = self._fraction() if value.kind == "scalar" and self.take("(") else self._exponent()
@@ -232,6 +243,8 @@ class Reader(ClaimCursor):
         if kind == "sign" and word == "[":
             return self._bracket(position)
         if kind == "name" and self.peek()[1] == "(":
+            if word in self.names and word not in callable_names(self.functions):
+                raise self._stuck()
             return self._call(word, position)
         if kind == "name" and word in SIZELESS and word not in self.names:
             return Value(SIZELESS[word], "open")
@@ -247,7 +260,9 @@ class Reader(ClaimCursor):
     def _unread(self, kind: str, word: str, position: int) -> ClaimError:
         if kind != "name":
             return self.error(f"`claim` needs a name, a number or a bracket here, not {word!r}.", position)
-        hint = did_you_mean(word, [*self.names, *SIZELESS], cutoff=CLOSE)
+        known = [*self.names, *SIZELESS]
+        page = f"a name that a page defines needs its line 'with {word} = ..' below the claim; "
+        hint = did_you_mean(word, known, f"{page}else choose one of {', '.join(known)}.", cutoff=CLOSE)
         return self.error(f"`claim` has the unknown name {word!r}: {hint}", position)
 
     def _bracket(self, position: int) -> Value:

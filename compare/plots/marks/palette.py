@@ -33,7 +33,10 @@ PALER = 0.38  # towards white, for every further block of a network
 
 def group_colours(names: Iterable[str]) -> dict[str, str]:
     """Group of the data -> colour; the memory group that a held-out mask cut in two keeps its own."""
-    return _coloured(names, {**GROUP_COLOURS, "memory-train": GROUP_COLOURS["memory"]}, OTHERS)
+    names = list(names)
+    known = {**GROUP_COLOURS, "memory-train": GROUP_COLOURS["memory"]}
+    colours = _coloured(sorted(names), known, OTHERS)  # one figure's order is not another's
+    return {name: colours[name] for name in names}
 
 
 def weight_colours(names: Iterable[str]) -> dict[str, str]:

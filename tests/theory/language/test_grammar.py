@@ -257,3 +257,42 @@ def test_names_of_weights_of_blocks_hold_dots():
     assert canonical(claim.expression) == canonical(product(2, W, B, W))
     with pytest.raises(ClaimError, match=r"blocks\.1\.W_T"):
         parse_expression("blocks.1.W_T.T", NAMES | {W.name: W})
+
+
+PAGE = """Gradient flow of Own, closure 'exact' (t: flow time = learning rate x step)
+  dA/dt = D
+  with D = 2*A
+  drops of the loss: eps^6: (1/2)*A, and higher powers
+  predicted relative error: A eps^3
+  conserved: A*1
+  conserved: A.T*A
+
+where
+  C  the data
+"""
+
+
+def test_a_page_is_read_with_its_remarks():
+    assert parse(PAGE, NAMES, {"A": A}, FUNCTIONS).expression == parse("dA = 2*A", NAMES, {"A": A}).expression
+
+
+def test_a_transpose_may_be_written_as_papers_do():
+    assert parse_expression("B^T*A^T", NAMES) == parse_expression("B.T*A.T", NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("dA = A B", "'B' here: write a product with '*' or '@'."),
+        ("dA = A (S)", "'(' here: write a product with '*' or '@'."),
+        ("dA = A\ndB = B", "'dB' here: one equation is checked at a time"),
+        ("dA = u_1*A", "needs its line 'with u_1 = ..' below the claim"),
+        ("dA = u * A", "diag(..) of the column multiplies the rows"),
+        ("dA = A + u * A", "diag(..) of the column multiplies the rows"),
+    ],
+)
+def test_refusals_say_the_remedy(text, remedy):
+    column = sp.MatrixSymbol("u", A.rows, 1)
+    with pytest.raises(ClaimError, match="`claim`") as caught:
+        parse(text, {**NAMES, "u": column}, {"A": A}, FUNCTIONS)
+    assert remedy in caught.value.reason
