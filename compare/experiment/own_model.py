@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import re
 import sys
 import traceback
@@ -136,13 +137,25 @@ def _module(file: Path, spec: ModelSpec) -> ModuleType:
 
 @contextmanager
 def _beside(file: Path) -> Iterator[None]:
-    """Let the file import what lies beside it, as a script may."""
-    folder = str(file.absolute().parent)
-    sys.path.insert(0, folder)
+    """Let the file import what lies beside it, as a script may; another file finds its own of the same name."""
+    folder, known = file.absolute().parent, set(sys.modules)
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()  # what has been written just now is found too
     try:
         yield
     finally:
-        sys.path.remove(folder)
+        sys.path.remove(str(folder))
+        new = set(sys.modules) - known
+        tops = {name for name in new if "." not in name and _lies_in(folder, name)}
+        for name in new:
+            if name.partition(".")[0] in tops:
+                del sys.modules[name]
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    """Whether a module is a file or a package of that folder itself, and not one installed somewhere below."""
+    module, package = sys.modules[name], str(folder / name)
+    return getattr(module, "__file__", None) == f"{package}.py" or package in getattr(module, "__path__", ())
 
 
 @contextmanager
@@ -152,7 +165,7 @@ def _running(name: str) -> Iterator[None]:
         yield
     except (FieldError, InputError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         file = own_file(name) or ""
         lines = [
             frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file

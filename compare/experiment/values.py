@@ -96,7 +96,10 @@ def parse_fields(value: Any) -> Any:
     pairs = [part.partition("=") for part in value.split(",")]
     if any(not (name.strip() and equals) for name, equals, _ in pairs):
         raise ValueError(f'must give fields their values as in "d_gate=5,kind=soft", got {value[:40]!r}')
-    return {name.strip(): _plain_value(text.strip()) for name, _, text in pairs}
+    names = [name.strip() for name, _, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"must give a field one value, got {twice!r} twice")
+    return {name: _plain_value(text.strip()) for name, (_, _, text) in zip(names, pairs, strict=True)}
 
 
 def _plain_value(text: str) -> Any:

@@ -53,6 +53,8 @@ def _torch_device(device: Any) -> Any:
 
     if not isinstance(device, torch.device):
         choice("device", device, DEVICES)
+    if device.type not in ("cpu", "cuda"):  # others have no float64, or no numbers at all
+        raise FieldError("device", f'is "{device}", where flows do not run: use "cpu", "cuda" or "auto".')
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise FieldError("device", f'is "{device}" but torch finds no such device: use "cpu" or "auto".')
     return device

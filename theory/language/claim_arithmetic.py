@@ -11,9 +11,10 @@ from ..algebra.matrices import apply, diagonal, hadamard, hadamard_power, produc
 from ..algebra.nodes import Matrix, MatrixFunction, RowNorm, RowSoftmax
 from ..algebra.scalars.functions import X
 from ..base.validate import did_you_mean
-from .claim_entries import SCALARS
+from .claim_entries import SCALARS, not_real
 from .claim_values import Value, bounded, broadcast, frame
 
+MOST_FACTORS = 400  # of a product of matrices
 ARGUMENTS = {"hadamard": (2, 2), "softmax": (1, 2), "norm": (1, 2)}
 CLOSE = 0.6  # names of a letter or two are nearest to others that are less alike
 
@@ -36,12 +37,25 @@ def matrix(value: Value) -> Matrix:
     raise MisfitError(f"`claim` has {what}.")
 
 
+def chain(*factors: Matrix) -> Matrix:
+    """A product of matrices, unless it is longer than any that is meant.
+
+    Raises
+    ------
+    MisfitError
+        If it is.
+    """
+    if sum(len(split(factor)[1]) for factor in factors) > MOST_FACTORS:
+        raise MisfitError(f"`claim` multiplies more than {MOST_FACTORS} matrices: simplify it.")
+    return product(*factors)
+
+
 def times(a: Value, b: Value) -> Value:
     """A product of which one factor at least is a scalar, or of two open matrices."""
     if a.kind == b.kind == "scalar":
         return Value(a.content * b.content, "scalar")
     if a.kind == b.kind == "open":
-        return Value(lambda n: product(a.content(n), b.content(n)), "open")
+        return Value(lambda n: chain(a.content(n), b.content(n)), "open")
     scalar, other = (a, b) if a.kind == "scalar" else (b, a)
     if other.kind == "open":
         return Value(lambda n: product(scalar.content, other.content(n)), "open")
@@ -100,7 +114,7 @@ def _with_open(a: Value, b: Value) -> Value | None:
         return None
     size = known.content.rows if known is b else known.content.cols
     left, right = (v.content(size) if v.kind == "open" else v.content for v in (a, b))
-    return Value(product(left, right), "matrix", a.tall, b.wide)
+    return Value(chain(left, right), "matrix", a.tall, b.wide)
 
 
 def _of_matrices(a: Value, b: Value) -> Value | None:
@@ -109,7 +123,7 @@ def _of_matrices(a: Value, b: Value) -> Value | None:
     left = product(a.content, sp.OneMatrix(1, b.content.rows)) if a.wide else a.content
     right = product(sp.OneMatrix(a.content.cols, 1), b.content) if b.tall else b.content
     if left.cols == right.rows:
-        return Value(product(left, right), "matrix", a.tall, b.wide)
+        return Value(chain(left, right), "matrix", a.tall, b.wide)
     if (1, 1) not in (left.shape, right.shape):
         return None
     entry, other = (left, b) if left.shape == (1, 1) else (right, a)
@@ -135,17 +149,23 @@ def raised(value: Value, exponent: sp.Expr, entries: bool) -> Value:
             raise MisfitError(
                 f"`claim` takes the power {exponent} of a number too long for it: write it out."
             )
-        return Value(value.content**exponent, "scalar")
+        return Value(_real(value.content**exponent), "scalar")
     if not (exponent.is_Integer and exponent >= 0):
         raise MisfitError(f"`claim` takes the power {exponent} of a matrix: only whole ones.")
     if entries and value.kind == "matrix":
         return value.mapped(lambda x: hadamard_power(x, exponent))
     if not entries and value.kind == "open" and exponent > 0:
-        return Value(lambda n: product(*[value.content(n)] * int(exponent)), "open")
+        return Value(lambda n: chain(*[value.content(n)] * int(exponent)), "open")
     square = matrix(value)
     if square.rows != square.cols or exponent == 0:
         raise MisfitError(f"`claim` takes a power of shape {square.shape}: only squares.")
-    return Value(product(*[square] * int(exponent)), "matrix")
+    return Value(chain(*[square] * int(exponent)), "matrix")
+
+
+def _real(content: sp.Expr) -> sp.Expr:
+    if not_real(content):
+        raise MisfitError("`claim` takes a root of a negative number.")
+    return content
 
 
 def _trace(x: Matrix) -> Matrix:
@@ -206,7 +226,7 @@ def called(name: str, arguments: Sequence[Value], functions: Mapping[str, sp.Lam
         raise MisfitError(f"`claim` gives {name} {len(arguments)} arguments, it takes {wanted}.")
     first = arguments[0]
     if name == "sqrt" and first.kind == "scalar":
-        return Value(sp.sqrt(first.content), "scalar")
+        return Value(_real(sp.sqrt(first.content)), "scalar")
     if name == "sqrt":
         raise MisfitError("`claim` takes the square root of a matrix: only of scalars.")
     if name == "hadamard":

@@ -19,6 +19,11 @@ SCALARS: dict[str, Callable[..., sp.Expr]] = {
 }
 
 
+def not_real(expr: sp.Expr) -> bool:
+    """Whether it has no real value, as the root of a negative number."""
+    return getattr(expr, "is_real", None) is False
+
+
 @dataclass
 class _Found:
     """What a bracket is a function of."""
@@ -46,7 +51,7 @@ class EntryReader:
         """The function, the name of its argument, and whether that is transposed; up to the closing bracket."""
         position = self.cursor.peek()[2]
         expr = self.sum()
-        if expr.has(sp.nan, sp.zoo, sp.oo, -sp.oo):
+        if expr.has(sp.nan, sp.zoo, sp.oo, -sp.oo) or any(map(not_real, sp.preorder_traversal(expr))):
             raise self.cursor.error("`claim` has no number in this square bracket.", position)
         self.cursor.expect("]")
         return sp.Lambda(X, expr), self.found.word, self.found.flipped
@@ -110,6 +115,8 @@ class EntryReader:
         while self.cursor.take(","):
             arguments.append(self.sum())
         self.cursor.expect(")")
+        if word in ("gamma", "loggamma") and any(a.is_Rational and abs(a) > LARGEST for a in arguments):
+            raise self.cursor.error(f"`claim` takes {word} of a number beyond {LARGEST}.", position)
         try:
             return SCALARS[word](*arguments)
         except TypeError as error:
@@ -125,9 +132,9 @@ class EntryReader:
             return sp.pi
         flipped = bool(self.cursor.take(".T"))
         if self.found.word and (word, flipped) != (self.found.word, self.found.flipped):
+            one, other = (n + ".T" * f for n, f in ((word, flipped), (self.found.word, self.found.flipped)))
             raise self.cursor.error(
-                f"`claim` has {word!r} and {self.found.word!r} in one square bracket: it is a function of one.",
-                position,
+                f"`claim` has {one!r} and {other!r} in one square bracket: it is a function of one.", position
             )
         self.found = _Found(word, flipped)
         return X

@@ -74,7 +74,7 @@ ROW = COLUMN.turned()
 
 def bounded(base: sp.Expr, exponent: sp.Expr) -> bool:
     """Whether a power of a number is one that can be computed in no time."""
-    bits = base.p.bit_length() + base.q.bit_length() if base.is_Rational else 1
+    bits = sum(a.p.bit_length() + a.q.bit_length() for a in base.atoms(sp.Rational) if abs(a) != 1) or 1
     return bool(exponent.is_Rational and abs(exponent) * bits <= LARGEST)
 
 

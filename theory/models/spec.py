@@ -6,7 +6,9 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from math import log10
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,26 @@ DIGITS = 150  # of a weight's size, so that its square is still a number
 
 class _Fields(FrozenRecord):
     """Refuses attributes that are no fields: models are told apart, copied and recorded by their fields alone."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse fields with the name of a method, which would be their default and be called no more.
+
+        Raises
+        ------
+        FieldError
+            For the first one.
+        """
+        super().__init_subclass__(**options)
+        for name in vars(cls).get("__annotations__", {}):
+            base = next((base for base in cls.__mro__[1:] if name in vars(base)), object)
+            own = vars(base).get(name)
+            if isinstance(own, FunctionType | property | cached_property) and name not in (
+                getattr(base, "__dataclass_fields__", ())
+            ):
+                raise FieldError(
+                    name,
+                    f"is a field of {cls.__name__} and a method or property of every {base.__name__}: rename it.",
+                )
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse; fields of frozen dataclasses are refused before.

@@ -125,9 +125,6 @@ def test_a_training_is_not_resumed_with_another_content(folder):
     build(load(folder / "mine.toml", flags=flags)).train()
     (folder / "beside.py").write_text('ACTIVATION = "sin"\n')
     (folder / "mine.py").write_text(HERE + "\n")
-    from sys import modules
-
-    modules.pop("beside")
     with pytest.raises(ValueError, match=r"model.logits"):
         build(load(folder / "mine.toml", flags=flags | {"training.steps": 4})).train()
 
@@ -153,6 +150,10 @@ def test_a_training_is_not_resumed_with_another_content(folder):
         (
             {"name": "mine.py:Averaged", "fields": "d_gate"},
             r"`model.fields` must give fields their values as in",
+        ),
+        (
+            {"name": "mine.py:Averaged", "fields": "d_gate=3,d_gate=4"},
+            r"`model.fields` must give a field one value, got 'd_gate' twice",
         ),
         (
             {"name": "mine.py:Averaged", "fields": {"d_gate": "wide"}},
@@ -192,6 +193,26 @@ def test_a_file_that_does_not_run(folder):
         InputError, match=r"fails with ModuleNotFoundError: No module named 'nowhere' \(line 4\)"
     ):
         build(load(folder / "mine.toml"))
+
+
+def test_a_file_that_ends_the_process(folder):
+    (folder / "mine.py").write_text("import sys\nsys.exit(3)\n")
+    with pytest.raises(InputError, match=r"fails with SystemExit: 3 \(line 2\)"):
+        build(load(folder / "mine.toml"))
+
+
+def test_each_file_imports_what_lies_beside_itself(folder):
+    found = []
+    for name, activation in (("one", "tanh"), ("two", "sin")):
+        (folder / name).mkdir()
+        (folder / name / "beside.py").write_text("from parts.word import ACTIVATION\n")
+        (folder / name / "parts").mkdir()
+        (folder / name / "parts" / "word.py").write_text(f"ACTIVATION = {activation!r}\n")
+        (folder / name / "mine.py").write_text(HERE)
+        flags = {"model.name": str(folder / name / "mine.py:Averaged")}
+        found.append(str(build(load(folder / "mine.toml", flags=flags)).model.logits))
+    assert "tanh" in found[0]
+    assert "sin" in found[1]
 
 
 def test_a_sweep_over_a_model_and_its_file(folder):

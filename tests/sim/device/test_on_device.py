@@ -133,6 +133,7 @@ class Foreign(Method):
     ("options", "message"),
     [
         ({"device": "gpu"}, "`device` 'gpu' is unknown: choose one of cpu, cuda, auto"),
+        ({"device": torch.device("meta")}, '`device` is "meta", where flows do not run: use "cpu", "cuda"'),
         ({"device": 7}, "`device` 7 is unknown: choose one of cpu, cuda, auto"),
         (
             {"device": torch.device("cuda:99")},

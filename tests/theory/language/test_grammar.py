@@ -103,6 +103,22 @@ REFUSED = {
     "dA = \u0410": ("does not know", "\u0410"),
     "dA = " + "(" * 200 + "A" + ")" * 200: ("nested deeper", ""),
     "dA = " + "9" * 50 + "*A": ("digits", "9"),
+    "dA = [" + "9" * 5_000 + "*A]": ("digits", "9"),
+    "dA = 1e999999999*A": ("exponents of at most 300", "1e9"),
+    "dA = [1e-999999999*A]": ("exponents of at most 300", "1e-9"),
+    "dA = [" + "(" * 5_000 + "A" + ")" * 5_000 + "]": ("nested deeper", "("),
+    "dA = [" + "exp(" * 500 + "A" + ")" * 500 + "]": ("nested deeper", "exp"),
+    "dA = [gamma(99999999)*A]": ("gamma of a number beyond", "gamma"),
+    "dA = [A*A.T]": ("'A.T' and 'A'", "A.T"),
+    "dA = [((2*A)^100)^1000]": ("power of at most", "^1000"),
+    "dA = [(0-1)^(1/3)*A]": ("no number", "("),
+    "dA = [sqrt(0-1)*A]": ("no number", "sqrt"),
+    "dA = sqrt(0-c)*A": ("root of a negative", "sqrt"),
+    "dA = (0-2)^(1/2)*A": ("root of a negative", "^"),
+    "dA = 9^12^12^12^12^12^12^12*A": ("too long for it", "^12^12"),
+    "dS = S^12^12^12^12": ("more than 400 matrices", "^12"),
+    "dS = (I - 2*Pi)^12^12^12^12*S": ("more than 400 matrices", "*S"),
+    "dA = A" + "@B@A" * 8_000: ("more than 400 matrices", "@"),
     "dA = A" + " + A" * 40_000: ("characters", ""),
 }
 
@@ -111,7 +127,7 @@ REFUSED = {
 def test_refusals_point_at_the_character(text):
     reason, at = REFUSED[text]
     with pytest.raises(ClaimError, match="`claim`") as caught:
-        parse(text, NAMES, {"A": A}, FUNCTIONS)
+        parse(text, NAMES, {"A": A, "S": S}, FUNCTIONS)
     assert reason in caught.value.reason
     if at:
         assert text[caught.value.position :].startswith(at)

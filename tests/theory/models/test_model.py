@@ -1,7 +1,10 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 from smallinit.theory import EmbMLP
+from smallinit.theory.base.errors import FieldError
 
 MODEL = EmbMLP(40, 30, 20)
 
@@ -73,3 +76,16 @@ def test_spec_is_plain():
         "d_mlp": 20,
         "activation": "tanh",
     }
+
+
+@pytest.mark.parametrize("name", ["width", "outputs", "spec", "block"])
+def test_no_field_takes_the_name_of_a_method(name):
+    with pytest.raises(FieldError, match=f"`{name}` is a field of Wide and a method or property of every"):
+        dataclass(frozen=True)(type("Wide", (EmbMLP,), {"__annotations__": {name: "int"}}))
+
+
+def test_fields_may_be_declared_again():
+    narrow = dataclass(frozen=True)(
+        type("Narrow", (EmbMLP,), {"__annotations__": {"d_mlp": "int"}, "d_mlp": 3})
+    )
+    assert narrow(4, 5).d_mlp == 3
