@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -111,6 +112,11 @@ def _plain_value(text: str) -> Any:
     return text == "true" if text in ("true", "false") else text
 
 
+def plain(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping as a file has it; older pydantic reads signatures of serialisers, which `dict` has none of."""
+    return dict(mapping)
+
+
 def check_model(name: str) -> str:
     """Refuse what is neither a model of the package nor a class in a file."""
     if OWN.fullmatch(name):
@@ -195,7 +201,7 @@ Factors = Annotated[
     dict[str, Annotated[float, Field(ge=0, strict=False)]],
     BeforeValidator(parse_factors),
     AfterValidator(FrozenDict),
-    PlainSerializer(dict),
+    PlainSerializer(plain),
 ]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Betas = Annotated[tuple[Probability, Probability], Field(strict=False)]
@@ -206,7 +212,7 @@ OwnFields = Annotated[
     dict[str, bool | int | float | str],
     BeforeValidator(parse_fields),
     AfterValidator(FrozenDict),
-    PlainSerializer(dict),
+    PlainSerializer(plain),
 ]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Loss = Annotated[str, _one_of(LOSSES)]
