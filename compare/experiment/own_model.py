@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 OWN = re.compile(r"(?P<file>.*\.py):(?P<name>\w+)")
 OF_DATA = ("d_vocab", "n_ctx")  # sizes that follow from the data
 FILE_BYTES = 2**24
+LOCK = threading.RLock()
 
 
 def own_file(name: Any) -> str | None:
@@ -122,17 +124,18 @@ def _module(file: Path, spec: ModelSpec) -> ModuleType:
             "restore it, or leave the key out to take it as it is",
         )
     name = f"smallinit_own_{hashlib.sha256(f'{file.absolute()} {digest}'.encode()).hexdigest()[:16]}"
-    if name not in sys.modules:
-        module = ModuleType(name)
-        module.__file__ = str(file)
-        sys.modules[name] = module  # where dataclasses look for it
-        try:
-            with _running(spec.name), _beside(file):
-                exec(compile(source, str(file), "exec"), vars(module))  # noqa: S102 - the user's own, who asks for it
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return sys.modules[name]
+    with LOCK:  # threads of a sweep: nobody may see a module that has run halfway
+        if name not in sys.modules:
+            module = ModuleType(name)
+            module.__file__ = str(file)
+            sys.modules[name] = module  # where dataclasses look for it
+            try:
+                with _running(spec.name), _beside(file):
+                    exec(compile(source, str(file), "exec"), vars(module))  # noqa: S102 - the user's own, who asks for it
+            except BaseException:
+                del sys.modules[name]
+                raise
+        return sys.modules[name]
 
 
 @contextmanager

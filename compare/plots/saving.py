@@ -94,7 +94,10 @@ def given_axes(axes: Any, *counts: int) -> list[Axes]:
 
 def figure_of(axes: Sequence[Axes]) -> Figure:
     """Return the whole figure that axes lie on."""
-    return cast("Figure", axes[0].get_figure(root=True))
+    on = cast("Figure", axes[0].figure)
+    return cast(
+        "Figure", on.figure
+    )  # of a subfigure, the whole one; `get_figure(root=True)` is new in matplotlib 3.10
 
 
 def figure_path(path: str | Path) -> Path:

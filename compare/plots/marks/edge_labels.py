@@ -39,7 +39,11 @@ class EdgeLabels(Artist):
         super().__init__()
         self.entries = list(entries)
         size = fontsize if fontsize is not None else Text(fontsize=rcParams["legend.fontsize"]).get_fontsize()
-        self._panel, self._size, self._page = ax, float(size), cast("Figure", ax.get_figure(root=True))
+        self._panel, self._size, self._page = (
+            ax,
+            float(size),
+            cast("Figure", cast("Figure", ax.figure).figure),
+        )
         self.set_clip_on(False)
         self.set_zorder(5)
         ax.add_artist(self)

@@ -1,6 +1,8 @@
 """A model of the user's own, named by its file: found, built, held to its content."""
 
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from smallinit.compare.experiment.build import build
 from smallinit.compare.experiment.layers import load, to_toml
-from smallinit.compare.experiment.own_model import class_of, own_file
+from smallinit.compare.experiment.own_model import build_own, class_of, own_file
 from smallinit.compare.sweep.plan import read_sweep
 from smallinit.compare.sweep.run_sweep import run_sweep
 from smallinit.theory.base.errors import InputError
@@ -224,3 +226,17 @@ def test_a_sweep_over_a_model_and_its_file(folder):
     (folder / "mine.py").write_text(HERE.replace("C_MEAN * W_E * W_A", "2 * C_MEAN * W_E * W_A"))
     with pytest.raises(ValueError, match=r"mine\.py"):
         run_sweep(read_sweep(file), folder / "out")
+
+
+def test_threads_wait_for_a_file_that_is_being_run(folder):
+    (folder / "mine.py").write_text("import time\ntime.sleep(0.3)\n" + HERE)
+    spec = load(folder / "mine.toml").experiment.model
+    barrier = threading.Barrier(4)
+
+    def build_one(_):
+        barrier.wait(20)
+        return build_own(spec, {"d_vocab": 6})
+
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(build_one, range(4))
+    assert all(type(model) is type(first) for model in others)

@@ -37,6 +37,16 @@ def calibrated(seconds):
     return Problem(slow, {"y": (0, (1, 1))}, np.array([1.0 * turns]), np.zeros(1, np.int64), np.zeros(1))
 
 
+def fastest(problem):
+    """Seconds of the fastest of some evaluations."""
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        slow(0.0, np.ones(1), np.empty(1), problem.floats, problem.ints, np.zeros(1))
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
 @pytest.mark.parametrize("method", [*EXPLICIT, None])
 def test_a_wall_clock_limit_holds_within_a_long_step(method):
     """A step of dop853 is 12 evaluations, a look at what would help 21: none of them after the limit."""
@@ -44,9 +54,10 @@ def test_a_wall_clock_limit_holds_within_a_long_step(method):
     result = solve(problem, [1.0], t1=1e6, method=method, rtol=1e-7, max_seconds=0.35)
     assert result.outcome.status is Status.MAX_SECONDS
     assert "0.35 s did not reach t1 = 1e+06" in str(result.outcome)
-    # Four evaluations fill the time; one may be under way at its end, and the start takes two or three.
-    assert problem.work[0] <= 9
     assert problem.work[0] == result.statistics["rhs_calls"]
+    # Four evaluations fill the time, more if they have become faster; one may be under way at its end, and the start
+    # takes two or three.
+    assert problem.work[0] <= 0.35 / fastest(problem) + 5.5
     assert np.isfinite(result.y).all()
 
 

@@ -169,7 +169,7 @@ def at_block(name):
 
 
 FAULTS = {
-    "base measure": (Writer, "softmax", lambda self, node: self.call("softmax", self(node.args[0])), "exact"),
+    "base measure": (Writer, "own", lambda self, node: self.call(node.word, self(node.args[0])), "exact"),
     "base measure of a run": (Naming, "__call__", lambda self, node: RowSoftmax(node.args[0])
         if isinstance(node, RowSoftmax) else Rebuild.__call__(self, node), "equations"),
     "transpose": (Writer, "transposed", lambda self, node: self.within(node.arg, 3), "exact"),
