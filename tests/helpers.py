@@ -127,3 +127,16 @@ def refused(capsys, *argv: str, code: int = 2) -> str:
 def as_theory(run):
     """A training run in the place of a theory: one whose numbers are known."""
     return replace(run, kind="theory")
+
+
+def decay_towards_cosine(rates):
+    """Problem of decay at many rates towards a slowly moving target: y_i' = -rate_i (y_i - cos t) - sin t."""
+    from smallinit.sim.kernel.problem import Problem
+
+    rates = rates.copy()
+
+    def f(t, y, out):
+        for i in range(y.size):
+            out[i] = -rates[i] * (y[i] - np.cos(t)) - np.sin(t)
+
+    return Problem.from_function(f, rates.size)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...theory.base.columns import aligned
 from ..overlays.learning_times import BELOW, learning_order, learning_times
-from ..overlays.loss_error import LEARNT, loss_error
+from ..overlays.loss_error import VANISHED, loss_error
 
 if TYPE_CHECKING:
     from ...sim.trajectory.trajectory import Trajectory
@@ -50,7 +50,7 @@ def overlay_table(overlays: Mapping[str, Overlay], training: Trajectory, toleran
             *_learnt(overlays, training),
             f"horizon: first flow time at which the displacement of a weight, the one named, is {tolerance:.0%} off; "
             "errors: largest relative error of the group's loss up to the end (a blow-up has none); in nats where "
-            f"training has less than {LEARNT:.0%} of that loss left",
+            f"training has less than {VANISHED:.0%} of that loss left",
             f"training: {_training(training)}",
         ]
     )

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from .align import Alignment
 
-LEARNT = 0.01  # part of its value at the start below which a trained loss is about zero
+VANISHED = 0.01  # part of its value at the start below which a trained loss is about zero
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def loss_error(alignment: Alignment, name: str) -> LossError:
         Such as "loss" or "loss/memory".
     """
     ours, theirs = alignment.observable(name)
-    learnt = np.abs(theirs) <= LEARNT * np.abs(alignment.training[name][0])
+    learnt = np.abs(theirs) <= VANISHED * np.abs(alignment.training[name][0])
     off = np.abs(ours - theirs)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(off == 0, 0.0, off / np.abs(theirs))

@@ -93,11 +93,9 @@ def given_axes(axes: Any, *counts: int) -> list[Axes]:
 
 
 def figure_of(axes: Sequence[Axes]) -> Figure:
-    """Return the whole figure that axes lie on."""
-    on = cast("Figure", axes[0].figure)
-    return cast(
-        "Figure", on.figure
-    )  # of a subfigure, the whole one; `get_figure(root=True)` is new in matplotlib 3.10
+    """Return the whole figure that axes lie on, perhaps in subfigures."""
+    on = cast("Figure", axes[0].figure)  # `get_figure(root=True)` is new in matplotlib 3.10
+    return cast("Figure", on.figure)
 
 
 def figure_path(path: str | Path) -> Path:

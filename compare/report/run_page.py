@@ -15,7 +15,7 @@ from ...theory.base.errors import InputError
 from ...theory.printing.html import shown
 from ..experiment.own_model import class_of
 from ..overlays.learning_times import learning_order
-from ..overlays.loss_error import LEARNT
+from ..overlays.loss_error import VANISHED
 from ..plots.literal import literal
 from .blocks import (
     EquationBlock,
@@ -139,7 +139,7 @@ def _worst_losses(overlay: Mapping[str, Any]) -> list[tuple[str, float, str]]:
 def _loss_off(key: str, value: float, name: str) -> str:
     if key == "relative":
         return f"{_percent(value)} ({name})"
-    return f"{value:.2g} nats ({name}) where training has less than {100 * LEARNT:g} % of it left"
+    return f"{value:.2g} nats ({name}) where training has less than {100 * VANISHED:g} % of it left"
 
 
 def _cost(record: Mapping[str, Any]) -> str:

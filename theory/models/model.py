@@ -98,7 +98,7 @@ class Model(Spec):
     @property
     def outputs(self) -> int:
         """Number of logits per row."""
-        return self._outputs
+        return self._outputs  # asked for at every evaluation, and `Spec` has a property
 
     @cached_property
     def _outputs(self) -> int:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist, allow_rasterization
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox, IdentityTransform
+
+from ..saving import figure_of
 
 GAP, LEADER = 2.0, 9.0  # points: between the edge and a leader, and the leader's own width
 LINE = 1.05  # heights of the tallest label, from one to the next
@@ -39,11 +40,7 @@ class EdgeLabels(Artist):
         super().__init__()
         self.entries = list(entries)
         size = fontsize if fontsize is not None else Text(fontsize=rcParams["legend.fontsize"]).get_fontsize()
-        self._panel, self._size, self._page = (
-            ax,
-            float(size),
-            cast("Figure", cast("Figure", ax.figure).figure),
-        )
+        self._panel, self._size, self._page = ax, float(size), figure_of([ax])
         self.set_clip_on(False)
         self.set_zorder(5)
         ax.add_artist(self)

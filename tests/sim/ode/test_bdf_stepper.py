@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import MODELS, data_for, random_data, random_weights
+from helpers import MODELS, data_for, decay_towards_cosine, random_data, random_weights
 from threadpoolctl import threadpool_limits
 
 from smallinit.sim import Event, Status, integrate, solve
@@ -25,14 +25,7 @@ RATES = np.sort(
 
 @pytest.fixture(scope="module")
 def stiff():
-    """Decay at many rates towards a moving target: y_i' = -rate_i (y_i - cos t) - sin t."""
-    rates = RATES.copy()
-
-    def f(t, y, out):
-        for i in range(y.size):
-            out[i] = -rates[i] * (y[i] - np.cos(t)) - np.sin(t)
-
-    return Problem.from_function(f, N)
+    return decay_towards_cosine(RATES)
 
 
 @pytest.fixture(scope="module")

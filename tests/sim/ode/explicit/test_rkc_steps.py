@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import random_data
+from helpers import decay_towards_cosine, random_data
 from scipy.integrate import solve_ivp
 
 from smallinit.sim import Status, integrate, solve
@@ -17,14 +17,7 @@ RATES = np.geomspace(0.1, 4000.0, N)
 
 @pytest.fixture(scope="module")
 def stiff():
-    """Decay at many rates towards a slowly moving target: y_i' = -lambda_i (y_i - cos t) - sin t."""
-    rates = RATES.copy()
-
-    def f(t, y, out):
-        for i in range(y.size):
-            out[i] = -rates[i] * (y[i] - np.cos(t)) - np.sin(t)
-
-    return Problem.from_function(f, N)
+    return decay_towards_cosine(RATES)
 
 
 @pytest.fixture(scope="module")
