@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,17 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
 from ...theory.algebra.evaluate import evaluate
 from ...theory.algebra.matrices import product, terms_of, total
-from ...theory.algebra.nodes import Matrix, MatrixFunction, RowNorm, nodes_within
+from ...theory.algebra.nodes import Matrix, MatrixFunction
 from ...theory.algebra.norms import without_eps
 from ...theory.algebra.rebuild import normal
+from ...theory.algebra.scale.mirrored import mirrored
 from ...theory.algebra.sizes import dimension_sizes, scalar_value
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import N_CTX, ROWS
 from ...theory.flows.powers import model_logits
 from ...theory.language.vocabulary import Vocabulary
 from ...theory.models.model import Model
+from .far_norms import eps_of_norms, far_above, model_mirrored
 from .residuals import ResidualMeasurement, measure_equation
 
 CANCELLED = 1e-11  # what may be left of a sum that vanishes, relative to its terms: nothing but rounding
@@ -119,7 +121,7 @@ class Draws:
     def proof(self, claimed: Matrix, weight: str, predicted: float, linear: bool) -> ResidualMeasurement:
         """The claim's relative error against autodiff on the data of the check, as the weights shrink.
 
-        Unless normalisations are linear, they stay far above their eps: where that is a field of the model, it is zero.
+        Unless normalisations are linear, they stay far above their eps, which is put zero.
         """
         return self._proof(claimed, weight, predicted, self.data, self.given, linear)
 
@@ -132,21 +134,22 @@ class Draws:
     def _proof(
         self, claimed: Matrix, weight: str, predicted: float, data: Dataset, draw: Draw, linear: bool
     ) -> ResidualMeasurement:
-        model = self.model
-        if self.norms and getattr(model, "norm_eps", 0.0) and not linear and np.isfinite(predicted):
-            model, claimed = replace(model, norm_eps=0.0), without_eps(claimed, self.norms)
         values = self.words.values(self.model, data)
         direction = {name: draw.values[name] for name in self.model.weights}
 
-        def equation(weights: dict[str, np.ndarray]) -> np.ndarray:
-            return self._at(claimed, Draw(values | weights, data.n_ctx))
+        def equation(expr: Matrix, weights: dict[str, np.ndarray]) -> np.ndarray:
+            return self._at(expr, Draw(values | weights, data.n_ctx))
 
-        return measure_equation(model, data, direction, weight, equation, predicted)
+        model, mirror = self.model, None
+        if self.norms and not linear and np.isfinite(predicted):
+            model, claimed = far_above(model), without_eps(claimed, self.norms)
+            mirror = model_mirrored(model), partial(equation, mirrored(claimed, model.small_weights))
+        return measure_equation(model, data, direction, weight, partial(equation, claimed), predicted, mirror)
 
     @cached_property
     def norms(self) -> frozenset[sp.Expr]:
         """The eps of the model's normalisations."""
-        return frozenset(node.eps for node in nodes_within(model_logits(self.model), RowNorm))
+        return eps_of_norms(self.model)
 
     def _at(self, expr: Matrix, draw: Draw) -> np.ndarray:
         sizes = (
