@@ -12,6 +12,7 @@ import scipy.sparse as sparse
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
+from ...sim.compile.compiler import compile_sides
 from ...theory.algebra.evaluate import evaluate
 from ...theory.algebra.matrices import product, terms_of, total
 from ...theory.algebra.nodes import Matrix, MatrixFunction, RowNorm, nodes_within
@@ -135,11 +136,13 @@ class Draws:
         model = self.model
         if self.norms and getattr(model, "norm_eps", 0.0) and not linear and np.isfinite(predicted):
             model, claimed = replace(model, norm_eps=0.0), without_eps(claimed, self.norms)
-        values = self.words.values(self.model, data)
         direction = {name: draw.values[name] for name in self.model.weights}
+        values, sizes = self.words.values(self.model, data), self._sizes(claimed, draw)
+        problem = compile_sides({weight: claimed}, values, model.weights, sizes, {})
 
         def equation(weights: dict[str, np.ndarray]) -> np.ndarray:
-            return self._at(claimed, Draw(values | weights, data.n_ctx))
+            problem(0.0, problem.pack(weights), out := np.zeros(problem.n))
+            return problem.unpack(out)[weight]
 
         return measure_equation(model, data, direction, weight, equation, predicted)
 
@@ -149,13 +152,16 @@ class Draws:
         return frozenset(node.eps for node in nodes_within(model_logits(self.model), RowNorm))
 
     def _at(self, expr: Matrix, draw: Draw) -> np.ndarray:
-        sizes = (
-            {N_CTX: draw.n_ctx} | self.model.sizes | dimension_sizes(model_logits(self.model), draw.values)
-        )
-        sizes |= {ROWS: draw.values["omega"].shape[0]} | dimension_sizes(expr, draw.values)
+        sizes = self._sizes(expr, draw)
         found = evaluate(expr, draw.values, sizes)
         shape = tuple(int(scalar_value(s, sizes)) for s in expr.shape)
         return np.broadcast_to(found.toarray() if sparse.issparse(found) else np.asarray(found), shape)
+
+    def _sizes(self, expr: Matrix, draw: Draw) -> dict[sp.Symbol, int]:
+        sizes = (
+            {N_CTX: draw.n_ctx} | self.model.sizes | dimension_sizes(model_logits(self.model), draw.values)
+        )
+        return sizes | {ROWS: draw.values["omega"].shape[0]} | dimension_sizes(expr, draw.values)
 
     def _draw(self, data: Dataset, k: int) -> Draw:
         rng = np.random.default_rng([self.seed, k])
