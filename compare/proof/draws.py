@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import scipy.sparse as sparse
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
+from ...sim.compile.compiler import compile_sides
 from ...theory.algebra.evaluate import evaluate
 from ...theory.algebra.matrices import product, terms_of, total
 from ...theory.algebra.nodes import Matrix, MatrixFunction
@@ -134,17 +136,24 @@ class Draws:
     def _proof(
         self, claimed: Matrix, weight: str, predicted: float, data: Dataset, draw: Draw, linear: bool
     ) -> ResidualMeasurement:
-        values = self.words.values(self.model, data)
         direction = {name: draw.values[name] for name in self.model.weights}
+        values = self.words.values(self.model, data)
 
-        def equation(expr: Matrix, weights: dict[str, np.ndarray]) -> np.ndarray:
-            return self._at(expr, Draw(values | weights, data.n_ctx))
+        def equation(expr: Matrix) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+            sizes = self._sizes(expr, draw)
+            problem = compile_sides({weight: expr}, values, self.model.weights, sizes, {})
+
+            def slope(weights: dict[str, np.ndarray]) -> np.ndarray:
+                problem(0.0, problem.pack(weights), out := np.zeros(problem.n))
+                return problem.unpack(out)[weight]
+
+            return slope
 
         model, mirror = self.model, None
         if self.norms and not linear and np.isfinite(predicted):
             model, claimed = far_above(model), without_eps(claimed, self.norms)
-            mirror = model_mirrored(model), partial(equation, mirrored(claimed, model.small_weights))
-        return measure_equation(model, data, direction, weight, partial(equation, claimed), predicted, mirror)
+            mirror = model_mirrored(model), equation(mirrored(claimed, model.small_weights))
+        return measure_equation(model, data, direction, weight, equation(claimed), predicted, mirror)
 
     @cached_property
     def norms(self) -> frozenset[sp.Expr]:
@@ -152,13 +161,16 @@ class Draws:
         return eps_of_norms(self.model)
 
     def _at(self, expr: Matrix, draw: Draw) -> np.ndarray:
-        sizes = (
-            {N_CTX: draw.n_ctx} | self.model.sizes | dimension_sizes(model_logits(self.model), draw.values)
-        )
-        sizes |= {ROWS: draw.values["omega"].shape[0]} | dimension_sizes(expr, draw.values)
+        sizes = self._sizes(expr, draw)
         found = evaluate(expr, draw.values, sizes)
         shape = tuple(int(scalar_value(s, sizes)) for s in expr.shape)
         return np.broadcast_to(found.toarray() if sparse.issparse(found) else np.asarray(found), shape)
+
+    def _sizes(self, expr: Matrix, draw: Draw) -> dict[sp.Symbol, int]:
+        sizes = (
+            {N_CTX: draw.n_ctx} | self.model.sizes | dimension_sizes(model_logits(self.model), draw.values)
+        )
+        return sizes | {ROWS: draw.values["omega"].shape[0]} | dimension_sizes(expr, draw.values)
 
     def _draw(self, data: Dataset, k: int) -> Draw:
         rng = np.random.default_rng([self.seed, k])
