@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import scipy.sparse as sparse
 
 from ..kernel import operations
 from .graph import Graph, Node, Ref
-from .memory import Memory, last_uses
+from .memory import Need, Place, Slot, last_uses, placed
 
 Terms = Sequence[tuple[float, Ref]]
 Array = tuple[int, int, int, int, bool]  # buffer, start, rows and columns as stored, transposed
@@ -53,11 +54,12 @@ class Emitter:
         self.floats, self.indices = _Store(np.float64), _Store(np.int64)
         self.arrays: dict[int, Array] = {}
         self.sparse: dict[Ref, list[int]] = {}
-        self.memory = Memory()
+        self.places: dict[Hashable, Place] = {}
 
     def run(self) -> Kernel:
         """Emit all operations and return the kernel."""
         direct, last = self._direct_outputs(), last_uses(self.graph, self.outputs)
+        self.places, work_size = placed(self._needs(direct, last), self._slots(direct))
         for index, node in enumerate(self.graph.nodes):
             if index not in last and index not in direct:
                 continue
@@ -68,7 +70,6 @@ class Emitter:
             elif node.op not in LEAVES:
                 self._place(index, node, direct)
                 getattr(self, f"_emit_{node.op}")(Ref(index), node)
-            self.memory.release(index, last)
         for weight, terms in self.outputs.items():
             if not (len(terms) == 1 and terms[0][1].node in direct):
                 self._combine(self._output(weight), terms)
@@ -76,7 +77,7 @@ class Emitter:
         return Kernel(
             np.append(self.floats.joined(), 0.0),
             np.concatenate([np.array(ints, dtype=np.int64), self.indices.joined()]),
-            max(self.memory.size, 1),
+            max(work_size, 1),
         )
 
     def _data(self, index: int) -> None:
@@ -98,13 +99,34 @@ class Emitter:
         return self.sparse[ref]
 
     def _place(self, index: int, node: Node, direct: Mapping[int, tuple[str, bool]]) -> None:
-        """Give an operation its buffer: part of `out`, or of `work`."""
+        """Give an operation its buffer: its part of `out`, or where it was given a place."""
         if index in direct:
             weight, flipped = direct[index]
             self.arrays[index] = (*self._output(weight)[:4], flipped)
         else:
-            start = self.memory.allocate(node.shape[0] * node.shape[1], owner=index)
-            self.arrays[index] = (operations.WORK, start, *node.shape, False)
+            self.arrays[index] = (*self.places[index], *node.shape, False)
+
+    def _needs(self, direct: Mapping[int, Any], last: Mapping[int, int]) -> dict[Hashable, Need]:
+        """What has to be kept, and from which node to which."""
+        needs: dict[Hashable, Need] = {}
+        for index, node in enumerate(self.graph.nodes):
+            if node.op in ("weight", "data", *LEAVES) or not (index in last or index in direct):
+                continue
+            if index not in direct:
+                needs[index] = Need(node.shape[0] * node.shape[1], index, last[index])
+            if node.op == "bag_softmax":
+                needs["scratch", index] = Need(_bag_scratch(node), index, index)
+        return needs
+
+    def _slots(self, direct: Mapping[int, tuple[str, bool]]) -> list[Slot]:
+        """Parts of the result, and which node writes each; the sums come after all nodes."""
+        written = {weight: index for index, (weight, _) in direct.items()}
+        end = len(self.graph.nodes)
+        slots = []
+        for weight in self.outputs:
+            start, shape = self.layout[weight]
+            slots.append(Slot(start, prod(shape), written.get(weight, end)))
+        return slots
 
     def _output(self, weight: str) -> Array:
         offset, shape = self.layout[weight]
@@ -203,8 +225,7 @@ class Emitter:
 
     def _emit_bag_softmax(self, target: Ref, node: Node) -> None:
         x, counts, column = node.args
-        size = (node.shape[0] + 1) * node.shape[1]
-        scratch = (operations.WORK, self.memory.borrow(size), 1, size, False)
+        scratch = (*self.places["scratch", target.node], 1, _bag_scratch(node), False)
         parts = self._plain(target), self._plain(x), self._csr(counts), self._plain(Ref(column.node)), scratch
         self._write(operations.BAG_SOFTMAX, *parts, self.floats.add([node.payload]))
 
@@ -233,6 +254,11 @@ class Emitter:
 
     def _emit_densify(self, target: Ref, node: Node) -> None:
         self._at_pattern(operations.DENSIFY, target, *node.args)
+
+
+def _bag_scratch(node: Node) -> int:
+    """Numbers that the softmax of bags takes besides its result."""
+    return (node.shape[0] + 1) * node.shape[1]
 
 
 @dataclass

@@ -1,47 +1,78 @@
-"""Which piece of the scratch memory every intermediate result gets, and how long it keeps it."""
+"""Where every intermediate result lies while it is wanted: in the scratch memory, or in a part of the result.
+
+A part of the result is written once, and until then holds whatever fits: of a large vocabulary, that spares the scratch
+memory arrays of the size of a weight.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..kernel.operations import OUT, WORK
 from .graph import Graph, Ref
 
-Piece = tuple[int, int]  # start, numbers
+Place = tuple[int, int]  # buffer, start
+
+
+@dataclass(frozen=True)
+class Need:
+    """Numbers that are written by one node and read for the last time by another, `made` <= `read`."""
+
+    size: int
+    made: int
+    read: int
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A part of the result, which node `until` writes."""
+
+    start: int
+    size: int
+    until: int
 
 
 @dataclass
-class Memory:
-    """Scratch memory, given out from the smallest free piece that is large enough."""
+class _Piece:
+    """A stretch of memory, free before the node `busy`; a slot of the result has a start, and cannot grow."""
 
-    size: int = 0
-    free: list[Piece] = field(default_factory=list)
-    taken: dict[int, Piece] = field(default_factory=dict)
+    size: int
+    busy: float
+    start: int | None = None
+    owners: list[Hashable] = field(default_factory=list)
 
-    def allocate(self, size: int, owner: int) -> int:
-        """Start of a piece that stays with `owner` until it is released."""
-        self.taken[owner] = self._find(size)
-        return self.taken[owner][0]
 
-    def borrow(self, size: int) -> int:
-        """Start of a piece for one operation alone."""
-        piece = self._find(size)
-        self.free.append(piece)
-        return piece[0]
+def placed(needs: Mapping[Hashable, Need], slots: Sequence[Slot]) -> tuple[dict[Hashable, Place], int]:
+    """Place of each need, none over another while both are wanted, and the size of the scratch memory.
 
-    def release(self, index: int, last_use: Mapping[int, int]) -> None:
-        """Free the pieces whose owners are read for the last time by node `index`."""
-        for owner in [n for n in self.taken if last_use.get(n) == index]:
-            self.free.append(self.taken.pop(owner))
+    From the last read to the first: what is wanted at the end can lie in no slot, and chooses before the others.
+    """
+    pieces = [_Piece(slot.size, slot.until, slot.start) for slot in slots]
+    for key, need in sorted(needs.items(), key=lambda item: (item[1].read, item[1].made), reverse=True):
+        free = [p for p in pieces if need.read < p.busy and (p.start is None or p.size >= need.size)]
+        piece = min(free, key=lambda p: _cost(p, need), default=None)
+        if piece is None:
+            piece = _Piece(0, 0.0)
+            pieces.append(piece)
+        piece.size, piece.busy = max(piece.size, need.size), need.made
+        piece.owners.append(key)
+    return _laid_out(pieces)
 
-    def _find(self, size: int) -> Piece:
-        fitting = [piece for piece in self.free if piece[1] >= size]
-        if fitting:
-            piece = min(fitting, key=lambda p: p[1])
-            self.free.remove(piece)
-            return piece
-        self.size += size
-        return self.size - size, size
+
+def _cost(piece: _Piece, need: Need) -> tuple[int, int]:
+    """How much a piece grows by a need, and what it has beyond: the one that fits best is taken."""
+    return max(need.size - piece.size, 0), max(piece.size - need.size, 0)
+
+
+def _laid_out(pieces: Sequence[_Piece]) -> tuple[dict[Hashable, Place], int]:
+    places: dict[Hashable, Place] = {}
+    size = 0
+    for piece in pieces:
+        place = (WORK, size) if piece.start is None else (OUT, piece.start)
+        places |= dict.fromkeys(piece.owners, place)
+        size += piece.size if piece.start is None else 0
+    return places, size
 
 
 def last_uses(graph: Graph, outputs: Mapping[str, Sequence[tuple[float, Ref]]]) -> dict[int, int]:

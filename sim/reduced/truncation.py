@@ -14,8 +14,9 @@ trajectory (ends: inside only), T the tail of M and b = |W_1(0)^T T W_p(0)^T| + 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
+from math import prod, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .reduction import Reduction
 
 Array = np.ndarray
+COLUMNS, ROWS = 32, 512  # of a strip of a weight: as much as a sparse product needs to run at full speed
 
 
 @dataclass(frozen=True)
@@ -87,23 +89,42 @@ def _others(norms: Array, leave: int) -> float:
 
 
 def _tail(reduction: Reduction, trajectory: Trajectory) -> _Tail:
+    """Norms at the start, gathered a few columns at a time: nothing of the size of a weight is written out."""
     start, chain = trajectory.start or {}, reduction.projection.chain
     U, V, s, M = reduction.U, reduction.V, reduction.strengths, reduction.signature
-    first, last = start[chain[0]], start[chain[-1]]
-    right = M.dot(last.T) - U @ (s[:, None] * (V.T @ last.T))
-    left = M.transposed_dot(first) - V @ (s[:, None] * (U.T @ first))
-    return _Tail(
-        reduction.tail,
-        float(np.linalg.norm(right)),
-        float(np.linalg.norm(left)),
-        float(np.linalg.norm(first.T @ right)),
-        float(spectral_norms((first - U @ (U.T @ first))[None])[0]),
-        float(spectral_norms((last - (last @ V) @ V.T)[None])[0]),
-    )
+    first, last = start[chain[0]], start[chain[-1]].T
+    right = left = both = 0.0
+    for at in _strips(last.shape[1]):
+        strip = np.ascontiguousarray(last[:, at])
+        driven = M.dot(strip) - U @ (s[:, None] * (V.T @ strip))
+        right += float(np.sum(driven**2))
+        both += float(np.sum((first.T @ driven) ** 2))
+    for at in _strips(first.shape[1]):
+        strip = np.ascontiguousarray(first[:, at])
+        driven = M.transposed_dot(strip) - V @ (s[:, None] * (U.T @ strip))
+        left += float(np.sum(driven**2))
+    return _Tail(reduction.tail, sqrt(right), sqrt(left), sqrt(both), _outside(first, U), _outside(last, V))
+
+
+def _outside(weight: Array, basis: Array) -> float:
+    """Spectral norm of what a weight (rows, cols) has outside the columns of an orthonormal basis (rows, k)."""
+    inside, gram = basis.T @ weight, np.zeros((weight.shape[1], weight.shape[1]))
+    for at in _strips(weight.shape[0], ROWS):
+        rest = weight[at] - basis[at] @ inside
+        gram += rest.T @ rest
+    return _root(gram)
+
+
+def _strips(total: int, width: int = COLUMNS) -> Iterator[slice]:
+    return (slice(first, first + width) for first in range(0, total, width))
 
 
 def spectral_norms(stack: Array) -> Array:
     """Largest singular value of every matrix of a stack (n_t, rows, cols)."""
     wide = stack.shape[1] < stack.shape[2]
-    gram = [m @ m.T if wide else m.T @ m for m in stack]
-    return np.sqrt(np.maximum([np.linalg.eigvalsh(g)[-1] for g in gram], 0.0))
+    return np.array([_root(m @ m.T if wide else m.T @ m) for m in stack])
+
+
+def _root(gram: Array) -> float:
+    """Square root of the largest eigenvalue."""
+    return float(np.sqrt(max(np.linalg.eigvalsh(gram)[-1], 0.0)))
