@@ -28,7 +28,7 @@ CASES = {
     "softmax": ("softmax", "steps", BATCH),
     "exact, full batch": ("exact", "steps", None),
 }
-SPREAD_RUNS = 24
+SPREAD_RUNS, AT_ONCE = 200, 20  # runs, and how many of them memory holds beside one another
 DESCENT, SPREAD_STEPS, SPREAD_SAVES = GD(0.1), 600, np.arange(0, 601, 100)
 
 
@@ -138,11 +138,16 @@ def spread_of_weights(count):
     start = MODEL.init(0.8, 0)
     options = {"optimizer": DESCENT, "steps": SPREAD_STEPS, "batch_size": BATCH, "save_at": SPREAD_SAVES}
     theory = fluctuations(derive(MODEL, "exact"), DATA, start, **options)
-    starts = {w: np.stack([v] * count) for w, v in start.items()}
-    runs = integrate_ensemble(derive(MODEL, "exact"), DATA, starts, seed=range(count), **options)
+    found = {w: [] for w in start}
+    for first in range(0, count, AT_ONCE):
+        seeds = range(first, min(first + AT_ONCE, count))
+        starts = {w: np.stack([v] * len(seeds)) for w, v in start.items()}
+        runs = integrate_ensemble(derive(MODEL, "exact"), DATA, starts, seed=seeds, **options)
+        for w in start:
+            found[w].append(runs.weights[w])
     ratios = {}
     for w in start:
-        measured = runs.weights[w].var(axis=0, ddof=1).sum(axis=(1, 2))
+        measured = np.concatenate(found[w]).var(axis=0, ddof=1).sum(axis=(1, 2))
         ratios[w] = (theory.variance(w).sum(axis=(1, 2))[1:] / measured[1:]).tolist()
         print(
             f"variance of {w}, predicted / {count} runs, from step 100 on: {np.round(ratios[w], 3)}",

@@ -12,8 +12,8 @@ ACTIVATIONS = {"tanh": torch.tanh, "gelu": F.gelu, "silu": F.silu, "relu": torch
 class HandDecoder:
     """The network of a spec, with weights by name; `seen` collects values on their way by (block, kind)."""
 
-    def __init__(self, model, weights):
-        self.model, self.w, self.seen = model, weights, defaultdict(list)
+    def __init__(self, model, weights, turned=()):
+        self.model, self.w, self.seen, self.turned = model, weights, defaultdict(list), turned
 
     def logits(self, sequences):
         """All rows that predict, sequence after sequence."""
@@ -52,6 +52,7 @@ class HandDecoder:
         size = (x**2).mean(dim=1, keepdim=True)
         self.seen[at, "variance"].append(size)
         x = x / torch.sqrt(size + self.model.norm_eps)
+        x = -x if name in self.turned else x
         x = x * self.w[f"{name}.w"][0] if self.model.gains else x
         shift = self.model.gains and self.model.biases and self.model.norm_kind == "layer"
         return x + self.w[f"{name}.b"][0] if shift else x
@@ -91,19 +92,19 @@ class HandDecoder:
         return y + self.w[f"{at}.b_out"][0] if self.model.biases else y
 
 
-def hand_loss(model, weights, data):
+def hand_loss(model, weights, data, turned=()):
     """Mean cross-entropy of the training sequences by their weights; a sequence's rows share its weight."""
     total, weight = 0.0, data.weights * ~data.held_out
     for sequence, label, share in zip(data.sequences, data.labels, weight / weight.sum(), strict=True):
-        f = HandDecoder(model, weights).logits([sequence])
+        f = HandDecoder(model, weights, turned).logits([sequence])
         tokens = [int(t) for t in sequence if model.padding is None or int(t) != model.padding]
         targets = torch.tensor([*tokens[1:], int(label)][-len(f) :])
         total = total + share * F.cross_entropy(f, targets)
     return total
 
 
-def hand_gradient(model, weights, data):
-    """Gradient of `hand_loss` by weight, zero where a weight is not read."""
+def hand_gradient(model, weights, data, turned=()):
+    """Gradient of `hand_loss` by weight, zero where a weight is not read; norms named in `turned` change their sign."""
     leaves = {name: torch.tensor(w, requires_grad=True) for name, w in weights.items()}
-    hand_loss(model, leaves, data).backward()
+    hand_loss(model, leaves, data, turned).backward()
     return {n: w.grad.numpy() if w.grad is not None else 0.0 * weights[n] for n, w in leaves.items()}

@@ -7,7 +7,8 @@ import numpy as np
 from smallinit.theory import Dataset, Model, weight
 
 E, U = weight("W_E", "d_vocab", "d_model"), weight("W_U", "d_model", "d_vocab")
-A = weight("W_A", "d_model", "d_model")
+A, B = weight("W_A", "d_model", "d_model"), weight("W_B", "d_model", "d_model")
+G = weight("g", 1, "d_model")
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,11 @@ class Own(Model):
     @property
     def weight_symbols(self):
         held = self.formula.atoms(type(E))
-        return tuple(w for w in (E, A, U) if w in held)
+        return tuple(w for w in (E, G, A, B, U) if w in held)
+
+    @property
+    def start_values(self):
+        return {"g": 1.0}
 
     @property
     def logits(self):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,17 +13,20 @@ import scipy.sparse as sparse
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
+from ...sim.compile.compiler import compile_sides
 from ...theory.algebra.evaluate import evaluate
 from ...theory.algebra.matrices import product, terms_of, total
-from ...theory.algebra.nodes import Matrix, MatrixFunction, RowNorm, nodes_within
+from ...theory.algebra.nodes import Matrix, MatrixFunction
 from ...theory.algebra.norms import without_eps
 from ...theory.algebra.rebuild import normal
+from ...theory.algebra.scale.mirrored import mirrored
 from ...theory.algebra.sizes import dimension_sizes, scalar_value
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import N_CTX, ROWS
 from ...theory.flows.powers import model_logits
 from ...theory.language.vocabulary import Vocabulary
 from ...theory.models.model import Model
+from .far_norms import eps_of_norms, far_above, model_mirrored
 from .residuals import ResidualMeasurement, measure_equation
 
 CANCELLED = 1e-11  # what may be left of a sum that vanishes, relative to its terms: nothing but rounding
@@ -119,7 +123,7 @@ class Draws:
     def proof(self, claimed: Matrix, weight: str, predicted: float, linear: bool) -> ResidualMeasurement:
         """The claim's relative error against autodiff on the data of the check, as the weights shrink.
 
-        Unless normalisations are linear, they stay far above their eps: where that is a field of the model, it is zero.
+        Unless normalisations are linear, they stay far above their eps, which is put zero.
         """
         return self._proof(claimed, weight, predicted, self.data, self.given, linear)
 
@@ -132,30 +136,41 @@ class Draws:
     def _proof(
         self, claimed: Matrix, weight: str, predicted: float, data: Dataset, draw: Draw, linear: bool
     ) -> ResidualMeasurement:
-        model = self.model
-        if self.norms and getattr(model, "norm_eps", 0.0) and not linear and np.isfinite(predicted):
-            model, claimed = replace(model, norm_eps=0.0), without_eps(claimed, self.norms)
-        values = self.words.values(self.model, data)
         direction = {name: draw.values[name] for name in self.model.weights}
+        values = self.words.values(self.model, data)
 
-        def equation(weights: dict[str, np.ndarray]) -> np.ndarray:
-            return self._at(claimed, Draw(values | weights, data.n_ctx))
+        def equation(expr: Matrix) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+            sizes = self._sizes(expr, draw)
+            problem = compile_sides({weight: expr}, values, self.model.weights, sizes, {})
 
-        return measure_equation(model, data, direction, weight, equation, predicted)
+            def slope(weights: dict[str, np.ndarray]) -> np.ndarray:
+                problem(0.0, problem.pack(weights), out := np.zeros(problem.n))
+                return problem.unpack(out)[weight]
+
+            return slope
+
+        model, mirror = self.model, None
+        if self.norms and not linear and np.isfinite(predicted):
+            model, claimed = far_above(model), without_eps(claimed, self.norms)
+            mirror = model_mirrored(model), equation(mirrored(claimed, model.small_weights))
+        return measure_equation(model, data, direction, weight, equation(claimed), predicted, mirror)
 
     @cached_property
     def norms(self) -> frozenset[sp.Expr]:
         """The eps of the model's normalisations."""
-        return frozenset(node.eps for node in nodes_within(model_logits(self.model), RowNorm))
+        return eps_of_norms(self.model)
 
     def _at(self, expr: Matrix, draw: Draw) -> np.ndarray:
-        sizes = (
-            {N_CTX: draw.n_ctx} | self.model.sizes | dimension_sizes(model_logits(self.model), draw.values)
-        )
-        sizes |= {ROWS: draw.values["omega"].shape[0]} | dimension_sizes(expr, draw.values)
+        sizes = self._sizes(expr, draw)
         found = evaluate(expr, draw.values, sizes)
         shape = tuple(int(scalar_value(s, sizes)) for s in expr.shape)
         return np.broadcast_to(found.toarray() if sparse.issparse(found) else np.asarray(found), shape)
+
+    def _sizes(self, expr: Matrix, draw: Draw) -> dict[sp.Symbol, int]:
+        sizes = (
+            {N_CTX: draw.n_ctx} | self.model.sizes | dimension_sizes(model_logits(self.model), draw.values)
+        )
+        return sizes | {ROWS: draw.values["omega"].shape[0]} | dimension_sizes(expr, draw.values)
 
     def _draw(self, data: Dataset, k: int) -> Draw:
         rng = np.random.default_rng([self.seed, k])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,8 @@ from ...theory.models.model import Model
 from ..training.batches import CHUNK, Batches, loss_and_gradient
 from ..training.networks import network
 from ..training.torch_threads import torch_threads
+from ..training.twin import Network
+from .far_norms import flow_far_above, flow_mirrored
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -28,6 +31,10 @@ FEWEST = 8  # points of a regression
 LARGEST_LOGIT = 3.0  # beyond it the loss saturates, and what is left of its gradient has lost digits
 GRID = 2.0 ** np.arange(2.0, -26.0, -0.25)
 ONE_DECADE = 14  # points of the grid that are computed at least
+Equations = Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]]  # weights -> dW/dt
+Side = tuple[
+    Model, Equations
+]  # a network at positive scales or at negative ones, and what is held against it
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,40 @@ class ResidualMeasurement(FrozenRecord):
     direction: Mapping[str, Float[np.ndarray, "rows cols"]] = field(repr=False)
 
 
+class Autodiff:
+    """Gradients of the weighted mean loss on one dataset by torch's autodiff, float64.
+
+    Parameters
+    ----------
+    model : Model
+        Its network is made once, at the first weights.
+    data : Dataset
+        Held-out rows take no part.
+    """
+
+    def __init__(self, model: Model, data: Dataset) -> None:
+        self.model, self.rows = model, min(CHUNK, len(data.labels))
+        self.batches = Batches(model, data, torch.float64, None, 0)
+        self.net: Network | None = None
+
+    def __call__(
+        self, weights: Mapping[str, Float[np.ndarray, "rows cols"]]
+    ) -> dict[str, Float[np.ndarray, "rows cols"]]:
+        """Weight name -> dL/dW, of the weight's shape."""
+        net = self.net = self._at(weights)
+        with torch_threads(self.model, self.rows):
+            loss_and_gradient(net, self.batches.full())
+        return {name: p.grad.numpy().copy() for name, p in net.named_parameters() if p.grad is not None}
+
+    def _at(self, weights: Mapping[str, np.ndarray]) -> Network:
+        if self.net is None:
+            return network(self.model, weights)
+        with torch.no_grad():
+            for name, p in self.net.named_parameters():
+                p.copy_(torch.from_numpy(weights[name]))
+        return self.net
+
+
 def autodiff_gradient(
     model: Model, data: Dataset, weights: Mapping[str, Float[np.ndarray, "rows cols"]]
 ) -> dict[str, Float[np.ndarray, "rows cols"]]:
@@ -68,10 +109,7 @@ def autodiff_gradient(
     dict
         Weight name -> dL/dW, of the weight's shape.
     """
-    net = network(model, weights)
-    with torch_threads(model, min(CHUNK, len(data.labels))):
-        loss_and_gradient(net, Batches(model, data, torch.float64, None, 0).full())
-    return {name: p.grad.numpy().copy() for name, p in net.named_parameters() if p.grad is not None}
+    return Autodiff(model, data)(weights)
 
 
 def measure_residual(
@@ -83,6 +121,9 @@ def measure_residual(
     leaves little more than a decade to high orders; the smaller of the two exponents counts. Each regression fits
     log(error) = log c + p log(eps) + b eps^2 + b' eps^4 + .. over a range of eps from rounding upwards; of all ranges
     and numbers of terms the one counts whose standard error of p, misfit included, is least.
+
+    Normalisations stay far above their eps, where the closure counts powers: it is put zero, unless the closure takes
+    them as linear or drops nothing. Negative scales are then those of the series, see `theory.algebra.scale.mirrored`.
 
     Parameters
     ----------
@@ -98,15 +139,9 @@ def measure_residual(
     ResidualMeasurement
         Predicted and measured exponents per weight.
     """
-    return _measure(
-        flow.model,
-        data,
-        direction,
-        lambda w: flow.rhs(data, w),
-        flow.moving,
-        flow.residual_order,
-        flow.closure,
-    )
+    far = flow_far_above(flow)
+    sides = [(f.model, partial(f.rhs, data)) for f in (far, flow_mirrored(far))]
+    return _measure(sides, data, direction, far.moving, flow.residual_order, far.closure)
 
 
 def measure_equation(
@@ -116,6 +151,7 @@ def measure_equation(
     weight: str,
     equation: Callable[[dict[str, np.ndarray]], np.ndarray],
     predicted: float = float("nan"),
+    mirror: tuple[Model, Callable[[dict[str, np.ndarray]], np.ndarray]] | None = None,
 ) -> ResidualMeasurement:
     """Measure the power of eps with which the relative error of one weight's equation vanishes against autodiff.
 
@@ -127,34 +163,39 @@ def measure_equation(
         The weight whose dW/dt is given.
     equation : callable
         Weights -> claimed dW/dt.
-
     predicted : float
         The exponent that was predicted, to be kept beside the measured one.
+    mirror : tuple, optional
+        Model and equation at negative scales, by default the same; with normalisations see `far_norms`.
 
     Returns
     -------
     ResidualMeasurement
         Of that weight alone.
     """
-    return _measure(model, data, direction, lambda w: {weight: equation(w)}, (weight,), {weight: predicted})
+    sides = [
+        (side, lambda w, claimed=claimed: {weight: claimed(w)})
+        for side, claimed in ((model, equation), mirror or (model, equation))
+    ]
+    return _measure(sides, data, direction, (weight,), {weight: predicted})
 
 
 def _measure(
-    model: Model,
+    sides: Sequence[Side],
     data: Dataset,
     direction: Mapping[str, np.ndarray],
-    rhs: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]],
     moving: Collection[str],
     predicted: Mapping[str, float],
     closure: str = "exact",
 ) -> ResidualMeasurement:
     """Go down the scales until the residuals of the moving weights are rounding, and read the slopes off."""
+    truths = {id(model): Autodiff(model, data) for model, _ in sides}
     scales, rows = list[float](), list[dict[str, np.ndarray]]()
-    for scale in GRID:
-        if _largest_logit(model, data, direction, scale, closure) >= LARGEST_LOGIT:
+    for scale in GRID:  # from the first scale on whose logits are small, those of all smaller ones are
+        if not scales and _largest_logit(sides[0][0], data, direction, scale, closure) >= LARGEST_LOGIT:
             continue
         scales.append(scale)
-        rows.append(_parity_errors(model, data, direction, rhs, scale))
+        rows.append(_parity_errors([(m, truths[id(m)], rhs) for m, rhs in sides], direction, scale))
         if len(rows) > ONE_DECADE and max(rows[-1][w].max() for w in moving) < ROUNDING:
             break
     eps = np.array(scales)
@@ -182,17 +223,13 @@ def _largest_logit(
 
 
 def _parity_errors(
-    model: Model,
-    data: Dataset,
-    direction: Mapping[str, np.ndarray],
-    rhs: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]],
-    eps: float,
+    sides: Sequence[tuple[Model, Autodiff, Equations]], direction: Mapping[str, np.ndarray], eps: float
 ) -> dict[str, np.ndarray]:
     """Relative size of the part of the residual that is even in eps, and of the odd part (2,), per weight."""
     residuals, truth = [], {}
-    for scale in (eps, -eps):
+    for (model, gradient, rhs), scale in zip(sides, (eps, -eps), strict=True):
         weights = model.scaled(direction, scale)
-        truth = autodiff_gradient(model, data, weights)
+        truth = gradient(weights)
         residuals.append({w: slope + truth[w] for w, slope in rhs(weights).items()})
     plus, minus = residuals
     norm = np.linalg.norm

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sparse
@@ -12,8 +12,7 @@ import scipy.sparse as sparse
 from ...theory.algebra.chain import ELEMENT_WEIGHT, Operand, product_cost
 
 
-@dataclass(frozen=True)
-class Ref:
+class Ref(NamedTuple):
     """A node's value, or its transpose."""
 
     node: int

@@ -32,12 +32,13 @@ class Multiplier:
     def multiply(self, factors: list[Any], refs: list[Ref]) -> Ref:
         """Product of the factors, whose values the references are."""
         graph = self.graph
+        data = [not isinstance(f, Ref) and self.host.is_data(f) for f in factors]
 
         def at_hand(i: int, j: int) -> Operand | None:
-            known = self._known(tuple(refs[i:j]))
+            known = graph.products.get(tuple(refs[i:j]))
             if known is not None:
                 return graph.operand(known)
-            if all(not isinstance(f, Ref) and self.host.is_data(f) for f in factors[i:j]):
+            if all(data[i:j]):
                 key = tuple(factors[i:j])
                 if key not in self._folds:
                     self._folds[key] = self._fold_operand(factors[i:j], refs[i:j])
@@ -56,7 +57,8 @@ class Multiplier:
         """Product of the factors from i up to j; no closure that calls itself, a cycle that would keep the graph."""
         if j == i + 1:
             return refs[i]
-        known = self._known(tuple(refs[i:j]))
+        run = tuple(refs[i:j])
+        known = self.graph.products.get(run)
         if known is not None:
             return known
         split_at = plans[i, j].split
@@ -64,7 +66,8 @@ class Multiplier:
             return self.host.data(product(*factors[i:j]))
         left = self._build(factors, refs, plans, i, split_at)
         ref = self.graph.matmul(left, self._build(factors, refs, plans, split_at, j))
-        self.graph.products[tuple(refs[i:j])] = ref
+        self.graph.products[run] = ref
+        self.graph.products.setdefault(tuple(r.T for r in reversed(run)), ref.T)
         return ref
 
     def _with_a_dense_factor(self, factors: list[Any], refs: list[Ref]) -> tuple[list[Any], list[Ref]]:
@@ -85,12 +88,6 @@ class Multiplier:
         _, k = min(sizes)
         dense = self.host.densified(refs[k])
         return [*factors[:k], dense, *factors[k + 1 :]], [*refs[:k], dense, *refs[k + 1 :]]
-
-    def _known(self, run: tuple[Ref, ...]) -> Ref | None:
-        if run in self.graph.products:
-            return self.graph.products[run]
-        flipped = self.graph.products.get(tuple(r.T for r in reversed(run)))
-        return None if flipped is None else flipped.T
 
     def _fold_operand(self, factors: list[Matrix], refs: list[Ref]) -> Operand | None:
         """Operand of a run of data factors folded into one array, or None if that would be too large."""

@@ -223,11 +223,12 @@ class MomentEquation:
         seen = np.stack([combined(z) for z in normal(self.rank + OVERSAMPLED)])
         basis = np.linalg.qr(seen.T)[0].T  # of the directions in which gradients vary most
         parts = np.stack([roots * (self.sequences.along(q) - mean @ q) for q in basis])
-        sizes, turns = np.linalg.eigh(parts @ parts.T)
-        leading = turns[:, -self.rank :].T @ basis
-        rest = np.stack([combined(z) for z in normal(self.draws)]) / np.sqrt(self.draws)
-        rest -= (rest @ leading.T) @ leading
-        return np.concatenate([np.sqrt(np.maximum(sizes[-self.rank :], 0.0))[:, None] * leading, rest])
+        # Split among the sequences, not among directions: what two parts of the weights share would be lost there.
+        leading = np.linalg.svd(parts, full_matrices=False)[2][: self.rank]
+        others = normal(self.draws)
+        others -= (others @ leading.T) @ leading
+        rest = np.stack([combined(z) for z in others]) / np.sqrt(self.draws)
+        return np.concatenate([np.stack([combined(z) for z in leading]), rest])
 
     def _cut(self, rows: np.ndarray) -> np.ndarray:
         """No more than rank + draws directions: the leading ones, and sums of the others with random signs.

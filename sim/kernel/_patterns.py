@@ -7,7 +7,7 @@ from ._dense import inner, rows_dot, rows_dot_turned
 from ._functions import exp
 
 # A pattern is the index arrays of a CSR matrix; `values` and `out` below are columns (nnz, 1) of numbers at its places,
-# in storage order.
+# in storage order. Products read them as a flat array, the type for which `_dense` is compiled already.
 
 
 # out = rows of a times rows of b, at the places of a pattern: (a b^T) sampled
@@ -62,13 +62,13 @@ def segment_softmax(scores, base, indices, indptr, c, out):
 # out (rows, k) = A @ b for the matrix A with these values
 @njit(nogil=True, error_model="numpy")
 def pattern_dot(values, indices, indptr, b, out):
-    rows_dot(values[:, 0], indices, indptr, b, out)
+    rows_dot(values.reshape(values.size), indices, indptr, b, out)
 
 
 # out (cols, k) = A^T @ b
 @njit(nogil=True, error_model="numpy")
 def pattern_dot_transposed(values, indices, indptr, b, out):
-    rows_dot_turned(values[:, 0], indices, indptr, b, out)
+    rows_dot_turned(values.reshape(values.size), indices, indptr, b, out)
 
 
 # out = A written out

@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,11 @@ def table(results, baseline):
 def exponent(sizes, costs):
     """Power of the size that the cost grows with, by regression."""
     return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
+
+
+def installed(package):
+    """Whether a peer is there; tables without it have a row less."""
+    return find_spec(package) is not None
 
 
 def machine():

@@ -22,7 +22,7 @@ from _adapters import (
     scipy_modes,
     torchdiffeq_matrix,
 )
-from _race import exponent, machine, median, race, table
+from _race import exponent, installed, machine, median, race, table
 
 from smallinit.sim import integrate, integrate_modes, reduce, solve
 from smallinit.sim.compile.compiler import compile_flow
@@ -70,6 +70,10 @@ class MatrixFlow:
     def reduced(self, rtol):
         """The same on the modes of M, lifted."""
         last = solve(self.inside, self.z0, t1=self.end, save_at=1, rtol=rtol, atol=1e-3 * rtol).y[-1]
+        return self.lifted(last)
+
+    def lifted(self, last):
+        """The full weights of a state on the modes."""
         now, before = self.inside.unpack(last), self.inside.unpack(self.z0)
         full = {
             "W_E": self.start["W_E"] + self.reduction.U @ (now["W_E"] - before["W_E"]),
@@ -86,9 +90,10 @@ class MatrixFlow:
             "smallinit, reduced": lambda: self.reduced(rtol),
             "SciPy DOP853": scipy_matrix(self.rhs, self.y0, at, "DOP853", rtol),
             "SciPy RK45": scipy_matrix(self.rhs, self.y0, at, "RK45", rtol),
-            "torchdiffeq dopri5": torchdiffeq_matrix(self.start, self.M, at, "dopri5", rtol),
         }
-        for method in ("Tsit5", "Dopri5", "Dopri8"):
+        if installed("torchdiffeq"):
+            tools["torchdiffeq dopri5"] = torchdiffeq_matrix(self.start, self.M, at, "dopri5", rtol)
+        for method in ("Tsit5", "Dopri5", "Dopri8") if installed("diffrax") else ():
             tools[f"diffrax {method}"] = diffrax_matrix(self.start, self.M, at, method, rtol)
         return tools
 

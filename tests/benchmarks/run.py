@@ -15,12 +15,14 @@ from pathlib import Path
 HERE, DOCS = Path(__file__).parent, Path(__file__).parents[2] / "docs"
 PARTS = {
     "peers": ("peers.py", "--picture", str(DOCS / "benchmarks.png")),
+    "reduced": ("reduced.py",),
     "taylor": ("taylor.py",),
     "theory_vs_training": ("theory_vs_training.py", "--steps", "200"),
     "exact_vs_training": ("theory_vs_training.py", "--closure", "exact", "--steps", "20", "--repeats", "1"),
     "small": ("large_vocabulary.py", "small"),
     "large": ("large_vocabulary.py", "large"),
     "costs": ("costs.py",),
+    "hierarchy": ("hierarchy.py",),
     "decoder": ("decoder.py",),
     "derivation": ("derivation.py",),
     "startup": ("startup.py",),

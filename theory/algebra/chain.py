@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Cost of one operation relative to a flop inside a dense product: sparse and element-wise work is bound by memory.
 SPARSE_WEIGHT = 6.0
@@ -11,8 +11,7 @@ ELEMENT_WEIGHT = 6.0
 INFEASIBLE = float("inf")
 
 
-@dataclass(frozen=True)
-class Operand:
+class Operand(NamedTuple):
     """What the cost of a product depends on: storage ("dense", "csr", "diag", "centering"), shape, nonzeros."""
 
     storage: str
@@ -33,8 +32,7 @@ def product_cost(a: Operand, b: Operand) -> float:
     return ELEMENT_WEIGHT * rows * cols
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """Best way to obtain one interval of a chain: its cost, what it yields and where it is split (None: at hand)."""
 
     cost: float

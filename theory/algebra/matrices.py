@@ -311,11 +311,12 @@ def _column(chain: list[Matrix]) -> Matrix:
 
 
 def diagonal(column: Matrix) -> Matrix:
-    """diag(u) of a column (n, 1); scalars of u come to the front, and ones leave the identity."""
+    """diag(u) of a column (n, 1), or of a row, as sympy leaves it; scalars of u come to the front, ones leave I."""
     scalar, matrices = split(column)
     inner = product(*matrices)
     if inner.shape == (1, 1):
         return product(scalar, inner)
+    inner = transpose(inner) if inner.rows == 1 else inner
     return product(
         scalar, sp.Identity(inner.rows) if isinstance(inner, sp.OneMatrix) else shared(DiagMatrix, inner)
     )

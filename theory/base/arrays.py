@@ -62,15 +62,20 @@ def real_array(name: str, value: Any, *, finite: bool = True) -> npt.NDArray[np.
     array = as_array(name, value)
     if array.dtype.kind not in "fiu":
         raise FieldError(name, f"must be an array of real numbers, got {array.dtype} {type(value).__name__}.")
-    with np.errstate(over="ignore"):  # of wider floats; infinities are told below
-        clean = np.array(array, dtype=np.float64, order="C")
-    if finite and not (good := np.isfinite(clean)).all():
-        raise FieldError(name, f"must be finite, got {np.count_nonzero(~good)} nan or inf: replace them.")
+    if array.dtype == np.float64:
+        clean = np.array(array, order="C")
+    else:
+        with np.errstate(over="ignore"):  # of wider floats; infinities are told below
+            clean = np.array(array, dtype=np.float64, order="C")
+    if finite and (bad := clean.size - np.count_nonzero(np.isfinite(clean))):
+        raise FieldError(name, f"must be finite, got {bad} nan or inf: replace them.")
     return clean
 
 
 def _plain(name: str, value: Any) -> Any:
     """What numpy can read without losing a part of it."""
+    if type(value) is np.ndarray:
+        return value
     if hasattr(value, "detach") and hasattr(value, "cpu"):  # a tensor; this layer knows no torch
         tensor = value.detach().cpu()
         return (tensor.double() if tensor.is_floating_point() else tensor).numpy(force=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ def sealed(array: Any) -> Any:
 
     Of a sparse array, its three parts; equal entries are summed before, since they cannot be later.
     """
-    if sparse.issparse(array):
+    if not isinstance(array, np.ndarray) and sparse.issparse(array):
         array.sum_duplicates()
         for part in (array.data, array.indices, array.indptr):
             sealed(part)
@@ -74,12 +75,12 @@ class FrozenRecord:
 
     def __post_init__(self) -> None:
         """Close all fields to writing."""
-        for name in _parameters(self):
+        for name in _parameters(type(self)):
             object.__setattr__(self, name, frozen(getattr(self, name)))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the fields that a record is made of."""
-        return {name: getattr(self, name) for name in _parameters(self)}
+        return {name: getattr(self, name) for name in _parameters(type(self))}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Set the fields; arrays come out of a pickle writable."""
@@ -87,6 +88,7 @@ class FrozenRecord:
             object.__setattr__(self, name, frozen(value))
 
 
-def _parameters(record: Any) -> list[str]:
-    """Names of the fields that a record is made of."""
-    return [f.name for f in fields(record) if f.init]
+@cache
+def _parameters(kind: Any) -> tuple[str, ...]:
+    """Names of the fields that records of a class are made of."""
+    return tuple(f.name for f in fields(kind) if f.init)

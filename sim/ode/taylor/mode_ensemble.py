@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ....theory.base.arrays import real_array
 from ....theory.base.errors import FieldError
-from ....theory.base.frozen import FrozenRecord
+from ....theory.base.frozen import FrozenRecord, sealed
 from ....theory.base.validate import brief, integer, real
 from ..outcome import Outcome, Status
 
@@ -134,7 +134,7 @@ def integrate_modes(
     else:
         with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
             list(pool.map(work, range(0, batch, size)))
-    return ModeEnsemble(times, states, ends, steps, order)
+    return ModeEnsemble(sealed(times), sealed(states), sealed(ends), sealed(steps), order)
 
 
 def _arrays(strengths: Any, starts: Any, t1: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -31,6 +31,7 @@ def run(seed):
     return start, train(model, data, start, learning_rate=0.1, steps=2000, save_at=101)
 
 
+@cache
 def theory(closure, seed):
     data, model = setting()
     return integrate(derive(model, closure), data, run(seed)[0], t1=200.0, save_at=TIMES, rtol=1e-8)

@@ -1,5 +1,7 @@
 """The covariance of the weights against the recursion of dense matrices, and against many runs."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from helpers import random_data
@@ -73,6 +75,27 @@ def test_few_directions_hold_the_leading_ones_and_the_sum(dense):
     leading = np.linalg.eigh(dense)[1][:, -1]
     assert leading @ found @ leading == pytest.approx(leading @ dense @ leading, rel=0.05)
     assert np.trace(found) == pytest.approx(np.trace(dense), rel=0.15)
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_the_noise_of_each_weight_is_its_own_however_few_directions_lead(rank):
+    """Leading directions cross the weights: what they share with the rest counts, for the small weight above all."""
+    near = {w: v * (0.3 if w == "W_out" else 1.0) for w, v in START.items()}
+    options = {
+        "steps": 1,
+        "optimizer": GD(0.1),
+        "batch_size": SIZE,
+        "save_at": [1],
+        "rank": rank,
+        "draws": 4000,
+    }
+    found = covariance(fluctuations(EXACT, DATA, near, **options))
+    g, single = slope(DATA, flat(near)), np.stack([slope(one, flat(near)) for one in SINGLE])
+    noise = 0.1**2 * ((single.T * DATA.weights) @ single - np.outer(g, g)) / SIZE
+    assert np.linalg.norm(found - noise) < 0.06 * np.linalg.norm(noise)
+    cuts = np.cumsum([0, *(v.size for v in START.values())])
+    for a, b in pairwise(cuts):
+        assert np.trace(found[a:b, a:b]) == pytest.approx(np.trace(noise[a:b, a:b]), rel=0.06)
 
 
 def test_a_stiff_path_is_cut_into_stable_pieces(dense):

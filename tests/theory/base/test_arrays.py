@@ -1,8 +1,25 @@
-"""Cosines of rows."""
+"""Arrays of numbers, and cosines of rows."""
 
 import numpy as np
+import pytest
 
-from smallinit.theory.base.arrays import cosine_matrix, off_diagonal
+from smallinit.theory.base.arrays import cosine_matrix, off_diagonal, real_array
+from smallinit.theory.base.errors import FieldError
+
+
+@pytest.mark.parametrize("dtype", [np.float64, ">f8", np.float32, np.longdouble, np.int64])
+def test_a_real_array_is_a_native_copy_in_one_piece(dtype):
+    given = np.asfortranarray(np.arange(6).reshape(2, 3).astype(dtype))
+    found = real_array("x", given)
+    np.testing.assert_array_equal(found, given)
+    assert found.dtype == np.dtype("=f8")
+    assert found.flags.c_contiguous
+    assert not np.shares_memory(found, given)
+
+
+def test_numbers_that_are_none_are_counted():
+    with pytest.raises(FieldError, match="got 2 nan or inf"):
+        real_array("x", np.array([np.nan, 1.0, -np.inf]))
 
 
 def test_cosines_of_rows_and_of_batches_of_them():

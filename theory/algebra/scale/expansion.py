@@ -54,6 +54,11 @@ def expand(
     return _Expansion(weights, order, linear, norms)(expr)
 
 
+def first_power(expr: Matrix, weights: Collection[sp.MatrixSymbol]) -> int:
+    """Lowest power of eps in a matrix expression whose normalisations, roots written out too, have eps = 0."""
+    return _Expansion(weights, 1, linear=False, norms={sp.S.Zero})._first_power(expr)
+
+
 class _Expansion(Traversal):
     purpose = "expansion in the weight scale"
 

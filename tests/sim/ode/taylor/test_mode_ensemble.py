@@ -118,3 +118,10 @@ def test_arrays_that_must_not_be_written():
     for array in (s, y, end):
         array.flags.writeable = False
     assert integrate_modes(s, y, end).outcomes[0].success
+
+
+def test_nobody_writes_to_a_result():
+    found = integrate_modes(*ensemble(1, 2), 1.0)
+    for array in (found.t, found.states, found.ends, found.steps):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
