@@ -1,4 +1,4 @@
-"""The names there are, without what they stand for: reading a file or a flag loads neither sympy nor numba.
+"""The names there are, without what they stand for: help, flags and lists of names load neither sympy nor numba.
 
 Each list feeds the schema of experiments and its flags; the registries that hold the things themselves (models and
 losses of the theory, methods of the simulation, optimizers of the training) are held equal to it by a test.
