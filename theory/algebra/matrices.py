@@ -27,13 +27,8 @@ from .nodes import (
 from .scalars.activations import Activation
 from .traversal import Traversal, rule
 
-
-_MERGED = (
-    sp.OneMatrix,
-    Centering,
-    DiagMatrix,
-    HeadSymbol,
-)  # factors that may merge with what stands before them
+# Factors that may merge with what stands before them.
+_MERGED = (sp.OneMatrix, Centering, DiagMatrix, HeadSymbol)
 
 
 def product(*factors: sp.Expr) -> Matrix:
