@@ -64,10 +64,11 @@ class Lowering(Dispatch):
 
     def lower(self, expr: Matrix) -> Lowered:
         """Coefficient and reference of an expression; an expression and its transpose are lowered once."""
-        if expr not in self._lowered:
-            coefficient, ref = self._lowered[expr] = self._lower(expr)
+        found = self._lowered.get(expr)
+        if found is None:
+            coefficient, ref = found = self._lowered[expr] = self._lower(expr)
             self._lowered.setdefault(transpose(expr), (coefficient, ref.T))
-        return self._lowered[expr]
+        return found
 
     def number(self, expr: sp.Expr) -> float:
         """Value of a scalar of numbers and dimensions."""
@@ -102,9 +103,10 @@ class Lowering(Dispatch):
 
     def is_data(self, expr: Matrix) -> bool:
         """Whether an expression holds no weight."""
-        if expr not in self._is_data:
-            self._is_data[expr] = not any(s.name in self.shapes for s in matrix_symbols(expr))
-        return self._is_data[expr]
+        found = self._is_data.get(expr)
+        if found is None:
+            found = self._is_data[expr] = not any(s.name in self.shapes for s in matrix_symbols(expr))
+        return found
 
     def has_pattern(self, expr: Matrix) -> bool:
         """Whether an expression is sparse by structure."""

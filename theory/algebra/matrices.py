@@ -27,23 +27,33 @@ from .nodes import (
 from .scalars.activations import Activation
 from .traversal import Traversal, rule
 
+# Factors that may merge with what stands before them.
+_MERGED = (sp.OneMatrix, Centering, DiagMatrix, HeadSymbol)
+
 
 def product(*factors: sp.Expr) -> Matrix:
     """Flat product of scalars and matrices; knows Pi 1 = 0, row sums of stochastic matrices, diag(u) 1 = u."""
-    scalar, chain, size = sp.S.One, [], sp.S.One
+    scalar, chain, last = sp.S.One, [], None
     for factor in factors:
         coefficient, matrices = split(factor)
-        scalar *= coefficient
-        for matrix in matrices:
-            scalar *= _append(chain, matrix)
-            size = matrix.cols
+        scalar = _times(scalar, coefficient)
+        for last in matrices:
+            scalar = _times(scalar, _append(chain, last))
     if not chain:  # nothing but identities
+        size = sp.S.One if last is None else last.cols
         return sp.Identity(size) if scalar == 1 else shared(sp.MatMul, scalar, sp.Identity(size))
+    if scalar is sp.S.One or scalar == 1:
+        return chain[0] if len(chain) == 1 else shared(sp.MatMul, *chain)
     if scalar == 0:
         return sp.ZeroMatrix(chain[0].rows, chain[-1].cols)
-    if len(chain) == 1 and scalar == 1:
-        return chain[0]
-    return shared(sp.MatMul, *(chain if scalar == 1 else [scalar, *chain]))
+    return shared(sp.MatMul, scalar, *chain)
+
+
+def _times(a: sp.Expr, b: sp.Expr) -> sp.Expr:
+    """The product of two scalars, of which most are one."""
+    if b is sp.S.One:
+        return a
+    return b if a is sp.S.One else a * b
 
 
 def split(expr: sp.Expr) -> tuple[sp.Expr, list[Matrix]]:
@@ -51,7 +61,12 @@ def split(expr: sp.Expr) -> tuple[sp.Expr, list[Matrix]]:
     if not getattr(expr, "is_Matrix", False):
         return sp.sympify(expr), []
     if isinstance(expr, sp.MatMul):
-        scalar, matrices = expr.as_coeff_matrices()
+        scalar, *matrices = expr.args
+        if scalar.is_Matrix:
+            scalar, matrices = sp.S.One, [scalar, *matrices]
+        if all([m.is_Matrix for m in matrices]):
+            return scalar, matrices
+        scalar, matrices = expr.as_coeff_matrices()  # of a user, who may write A 2 B
         return scalar, list(matrices)
     if isinstance(expr, sp.ZeroMatrix):
         return sp.S.Zero, [expr]
@@ -66,6 +81,9 @@ def _append(chain: list[Matrix], matrix: Matrix) -> sp.Expr:
         chain.append(matrix)
         return sp.S.One
     last = chain[-1]
+    if not isinstance(matrix, _MERGED) and not isinstance(last, sp.OneMatrix):
+        chain.append(matrix)
+        return sp.S.One
     if isinstance(matrix, sp.OneMatrix):
         if isinstance(last, Centering):
             chain.append(matrix)
@@ -122,7 +140,7 @@ def total(*terms: Matrix) -> Matrix:
         if scalar != 0:
             key = tuple(matrices)
             collected[key] = collected.get(key, sp.S.Zero) + scalar
-    kept = [product(c, *key) for key, c in collected.items() if sp.expand(c) != 0]
+    kept = [product(c, *key) for key, c in collected.items() if (c if c.is_Number else sp.expand(c)) != 0]
     if not kept:
         return sp.ZeroMatrix(*terms[0].shape)
     return kept[0] if len(kept) == 1 else shared(sp.MatAdd, *kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -11,6 +12,10 @@ import sympy as sp
 
 Matrix = sp.MatrixExpr
 _SHARED: WeakValueDictionary[tuple[Any, ...], Matrix] = WeakValueDictionary()
+atexit.register(
+    _SHARED.clear
+)  # nodes that die later would hash their keys, for which sympy imports what is gone
+_LONG: dict[type, bool] = {}  # kind of node -> whether it is built from matrices
 
 
 def shared(kind: type[Matrix], *args: Any, build: Callable[..., Matrix] | None = None) -> Any:
@@ -21,7 +26,7 @@ def shared(kind: type[Matrix], *args: Any, build: Callable[..., Matrix] | None =
     """
     key = (kind, *map(_mark, args))
     found = _SHARED.get(key)
-    if found is None or tuple(map(_mark, found.args)) != key[1:]:
+    if found is None or found.args != args:
         found = _SHARED[key] = (build or kind)(*args)
     return found
 
@@ -32,7 +37,10 @@ def _mark(arg: Any) -> Any:
 
 
 def _is_long(node: Matrix) -> bool:
-    return any(isinstance(a, sp.MatrixExpr) for a in node.args)
+    kind = type(node)
+    if kind not in _LONG:
+        _LONG[kind] = any(isinstance(a, sp.MatrixExpr) for a in node.args)
+    return _LONG[kind]
 
 
 class Centering(sp.MatrixExpr):

@@ -30,6 +30,9 @@ BUILT = (
 NODES = (*LEAVES, *BUILT, *MatrixFunction.__subclasses__())
 
 
+_UNKNOWN = object()  # results may be None
+
+
 class UnknownNodeError(TypeError, ValueError):
     """An expression holds a kind of node for which a pass has no rule; the message names both."""
 
@@ -121,12 +124,13 @@ class Traversal(Dispatch):
     def __call__(self, node: Any) -> Any:
         """Result of the pass for an expression."""
         known = self.known
-        if node not in known:
-            result = self.rule_of(node)(node)
+        found = known.get(node, _UNKNOWN)  # sympy's hashes are costly: one look
+        if found is _UNKNOWN:
+            found = self.rule_of(node)(node)
             if self.most is not None and len(known) >= self.most:
                 known.clear()
-            known[node] = result
-        return known[node]
+            known[node] = found
+        return found
 
 
 class _Parts(Dispatch):

@@ -1,5 +1,8 @@
 """Nodes exist once: equal expressions are one object, in deep networks too."""
 
+import subprocess
+import sys
+
 import sympy as sp
 
 from smallinit.theory import Decoder, derive
@@ -56,3 +59,18 @@ def test_symbols_and_kinds_are_found_within():
     assert free_symbols(z) == {X, W, D}
     inner = RowNorm(z, 0)
     assert nodes_within(RowNorm(product(inner, W), 1), RowNorm) == [inner, RowNorm(product(inner, W), 1)]
+
+
+LATE = """
+import builtins
+import sympy as sp
+from smallinit.theory.algebra import nodes
+from smallinit.theory.algebra.matrices import product
+A = sp.MatrixSymbol("A", 3, 3)
+builtins.kept = [nodes._SHARED, product(sp.Float(0.1), A, A)]
+"""
+
+
+def test_nodes_that_outlive_the_modules_end_in_silence():
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

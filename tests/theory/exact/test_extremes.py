@@ -208,7 +208,7 @@ def test_trilinear_blow_up():
             A, B, C = sizes
             cubic = [1, -(A + B + C), A * B + B * C + C * A, mpf(phase) ** 2 - A * B * C]
             less = (
-                sorted(mpmath.polyroots(cubic, maxsteps=3000, extraprec=2000), key=lambda e: e.real)
+                sorted(mpmath.polyroots(cubic, maxsteps=3000, extraprec=300), key=lambda e: e.real)
                 if phase
                 else sorted(sizes)
             )

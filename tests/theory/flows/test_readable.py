@@ -13,6 +13,7 @@ from reader import Latex, Text, letter, read_latex, read_text
 from smallinit.theory import Decoder, Model, RowSoftmax, apply, derive, weight
 from smallinit.theory.algebra.evaluate import evaluate
 from smallinit.theory.algebra.matrices import hadamard, product, total
+from smallinit.theory.algebra.nodes import free_symbols
 from smallinit.theory.algebra.rebuild import Rebuild, canonical
 from smallinit.theory.data.inputs import C_MEAN, COUNTS, P_LAST, ROWS, X_LAST
 from smallinit.theory.flows import readable as readable_module
@@ -71,7 +72,7 @@ def evaluated(equations, definitions, model, matrices):
     values = dict(matrices)
     sizes = {**model.sizes, ROWS: len(values["omega"])}
     sizes |= {sp.Symbol("eps", positive=True): 1}
-    for s in set().union(*(e.free_symbols for e in (*equations.values(), *definitions.values()))):
+    for s in set().union(*map(free_symbols, (*equations.values(), *definitions.values()))):
         if isinstance(s, sp.MatrixSymbol) and s.name in values:
             sizes |= {
                 d: n for d, n in zip(s.shape, values[s.name].shape, strict=True) if isinstance(d, sp.Symbol)
