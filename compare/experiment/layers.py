@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from ...theory.base.disk.regular import read_regular
 from ...theory.base.errors import FieldError, InputError
-from ...theory.base.names import MODELS, OPTIMIZERS
+from ...theory.base.names import OPTIMIZERS
 from ...theory.base.validate import brief, did_you_mean, nearest
-from .model_spec import COMMON_KEYS, FILE_KEYS, ModelSpec
+from .model_spec import COMMON_KEYS, FILE_KEYS, MODEL_KEYS, ModelSpec
 from .own_model import file_digest, own_file
 from .schema import SECTIONS, Experiment, fields
 from .sections import Training
@@ -29,7 +29,7 @@ PATHS = (("data", "file"), ("init", "file"), ("training", "measure_on"), ("train
 FLAGS = "on the command line"
 # Section -> the key that names one of several things, what each of them has for keys of its own, and the default.
 ALTERNATIVES: dict[str, tuple[str, Mapping[str, tuple[str, ...]], str]] = {
-    "model": ("name", MODELS, ModelSpec.model_fields["name"].default),
+    "model": ("name", MODEL_KEYS, ModelSpec.model_fields["name"].default),
     "training": ("optimizer", OPTIMIZERS, Training.model_fields["optimizer"].default),
 }
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from ... import theory
 from ...theory.base.errors import FieldError
 from ...theory.base.names import ACTIVATIONS, BAD_ACTIVATIONS, LOSSES, MODELS
 from .own_model import own_file
@@ -31,6 +34,28 @@ OWN_DEFAULTS: dict[str, dict[str, Any]] = {  # of keys that mean something else 
 }
 COMMON_KEYS = ("name", "loss", "d_vocab")  # of all models
 FILE_KEYS = ("fields", "sha256")  # of models of the user's own
+
+
+class _ModelKeys(Mapping[str, tuple[str, ...]]):
+    """Model -> what is its own to choose beside the loss and the sizes of the data: the other fields of its class.
+
+    The classes, and sympy with them, are loaded when keys are asked for, not when names are.
+    """
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        if name not in MODELS:
+            raise KeyError(name)
+        own = (f.name for f in dataclasses.fields(getattr(theory, name)))
+        return tuple(key for key in own if key not in (*COMMON_KEYS, "n_ctx"))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODELS)
+
+    def __len__(self) -> int:
+        return len(MODELS)
+
+
+MODEL_KEYS = _ModelKeys()
 
 
 class ModelSpec(Section):
@@ -99,7 +124,7 @@ class ModelSpec(Section):
         """Keys that the model has; of one's own it is not known here, and those that are set."""
         if self.own:
             return tuple(k for k in type(self).model_fields if k in ("name", *self.said, *FILE_KEYS))
-        return (*COMMON_KEYS, *MODELS[self.name])
+        return (*COMMON_KEYS, *MODEL_KEYS[self.name])
 
     @property
     def own(self) -> bool:

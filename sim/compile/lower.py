@@ -14,8 +14,9 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 from ...theory.algebra.chain import SPARSE_WEIGHT
 from ...theory.algebra.evaluate import evaluate
 from ...theory.algebra.matrices import hadamard_factors, product, split, transpose
-from ...theory.algebra.nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
+from ...theory.algebra.nodes import Centering, Matrix, MatrixFunction, RowNorm, RowSoftmax, matrix_symbols
 from ...theory.algebra.norms import written_out
+from ...theory.algebra.rebuild import canonical
 from ...theory.algebra.sizes import scalar_value
 from ...theory.algebra.traversal import Dispatch, rule
 from .graph import Graph, Ref
@@ -162,6 +163,11 @@ class Lowering(Dispatch):
         """A function of one variable, entry by entry."""
         coefficient, ref = self.lower(node.expr)
         return apply_function(self.graph, node.function, coefficient, self.densified(ref))
+
+    @rule(MatrixFunction)
+    def own(self, node: MatrixFunction) -> Lowered:
+        """What it is made of."""
+        return self.lower(canonical(self.made_of(node)))
 
     @rule(RowSoftmax)
     def softmax(self, node: RowSoftmax) -> Lowered:

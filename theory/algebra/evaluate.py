@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
 import sympy as sp
-from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .chain import Operand, Plan, plan_chain
-from .nodes import Centering, Matrix, RowLogSumExp, RowNorm, RowSoftmax
+from .dense import DenseValue
+from .nodes import Centering, Matrix, RowSoftmax
 from .scalars.numpy_values import numpy_function
-from .sizes import scalar_value
 from .traversal import Traversal, parts, rule
 
 Array = Any  # numpy array or scipy sparse array, always two-dimensional
@@ -64,12 +63,14 @@ def at_places(
     return _Evaluation(values, sizes).at_places(expr, rows, cols)
 
 
-class _Evaluation(Traversal):
+class _Evaluation(DenseValue):
+    """By numpy; what is sparse stays so as long as it can."""
+
     purpose = "numerical evaluation"
+    library = np
 
     def __init__(self, values: Mapping[str, Array], sizes: Mapping[sp.Symbol, int]) -> None:
-        super().__init__()
-        self.values, self.sizes = values, sizes
+        super().__init__(values, sizes)
         self.wanted: dict[Matrix, int] = {}
 
     def of(self, expr: Matrix) -> Array:
@@ -87,17 +88,21 @@ class _Evaluation(Traversal):
             self.known[node] = value
         return value
 
-    def number(self, scalar: sp.Expr) -> float:
-        """Value of a scalar of numbers and dimensions."""
-        return scalar_value(scalar, self.sizes)
+    def filled(self, shape: tuple[int, int], value: float) -> np.ndarray:
+        """An array of one number."""
+        return np.full(shape, value)
+
+    def eye(self, size: int) -> np.ndarray:
+        """The identity, in full."""
+        return np.eye(size)
+
+    def entrywise(self, function: sp.Lambda) -> Callable[[np.ndarray], np.ndarray]:
+        """A function of arrays."""
+        return numpy_function(function)
 
     def dense(self, node: Matrix) -> np.ndarray:
         """The value as an array without holes."""
         return _dense(self(node))
-
-    @rule(sp.MatrixSymbol)
-    def symbol(self, node: sp.MatrixSymbol) -> Array:
-        return self.values[node.name]
 
     @rule(sp.MatMul)
     def mat_mul(self, node: sp.MatMul) -> Array:
@@ -108,14 +113,6 @@ class _Evaluation(Traversal):
 
     def _factor(self, node: Matrix) -> Array:
         return _Centred(int(self.number(node.rows))) if isinstance(node, Centering) else self(node)
-
-    @rule(sp.MatAdd)
-    def mat_add(self, node: sp.MatAdd) -> Array:
-        return sum(map(self.dense, node.args))
-
-    @rule(sp.Transpose)
-    def transposed(self, node: sp.Transpose) -> Array:
-        return self(node.arg).T
 
     @rule(sp.HadamardProduct)
     def hadamard_product(self, node: sp.HadamardProduct) -> Array:
@@ -128,10 +125,6 @@ class _Evaluation(Traversal):
     def power(self, node: sp.HadamardPower) -> Array:
         base, power = self(node.base), int(node.exp)
         return base.power(power) if sparse.issparse(base) else base**power
-
-    @rule(ElementwiseApplyFunction)
-    def function(self, node: ElementwiseApplyFunction) -> Array:
-        return numpy_function(node.function)(self.dense(node.expr))
 
     @rule(RowSoftmax)
     def softmax(self, node: RowSoftmax) -> Array:
@@ -149,41 +142,13 @@ class _Evaluation(Traversal):
         norm = np.bincount(rows, weights=e, minlength=base.shape[0])
         return sparse.csr_array((e / norm[rows], base.indices, base.indptr), shape=base.shape)
 
-    @rule(RowLogSumExp)
-    def log_sum_exp(self, node: RowLogSumExp) -> Array:
-        x = self.dense(node.args[0])
-        top = x.max(axis=1, keepdims=True)
-        return np.log(np.exp(x - top).sum(axis=1, keepdims=True)) + top
-
-    @rule(RowNorm)
-    def norm(self, node: RowNorm) -> Array:
-        x = self.dense(node.args[0])
-        return x / np.sqrt(np.mean(x * x, axis=1, keepdims=True) + float(node.eps))
-
     @rule(DiagMatrix)
     def diag(self, node: DiagMatrix) -> Array:
         return sparse.diags_array(self.dense(node.args[0]).ravel()).tocsr()
 
-    @rule(sp.OneMatrix)
-    def ones(self, node: sp.OneMatrix) -> Array:
-        return np.ones(self._shape(node))
-
-    @rule(sp.ZeroMatrix)
-    def zeros(self, node: sp.ZeroMatrix) -> Array:
-        return np.zeros(self._shape(node))
-
     @rule(sp.Identity)
     def identity(self, node: sp.Identity) -> Array:
         return sparse.eye_array(self._shape(node)[0], format="csr")
-
-    @rule(Centering)
-    def centering(self, node: Centering) -> Array:
-        size = self._shape(node)[0]
-        return np.eye(size) - 1.0 / size
-
-    def _shape(self, node: Matrix) -> tuple[int, int]:
-        rows, cols = node.shape
-        return int(self.number(rows)), int(self.number(cols))
 
     def at_places(self, node: Matrix, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         """Entries at some places (k,); a chain is cut at its smallest inner dimension and only read there."""

@@ -84,6 +84,11 @@ class MatrixFunction(sp.MatrixExpr):
         """The arguments that are matrices; those after them are numbers."""
         return tuple(a for a in self.args if isinstance(a, sp.MatrixExpr))
 
+    @property
+    def made_of(self) -> Matrix | None:
+        """The same in other nodes, if there is such an expression; powers of the weight scale are read off it."""
+        return None
+
     def of(self, *matrices: Matrix) -> Matrix:
         """The same function of other matrices."""
         return type(self)(*matrices, *self.args[len(self.matrices) :])

@@ -81,6 +81,18 @@ class Dispatch:
             self._chosen[kind] = found
         return getattr(self, self._chosen[kind])
 
+    def made_of(self, node: MatrixFunction) -> Matrix:
+        """What a node is made of, for a pass without a rule of its own for it.
+
+        Raises
+        ------
+        UnknownNodeError
+            If it is made of nothing else.
+        """
+        if (other := node.made_of) is None:
+            raise UnknownNodeError(self.refusal(type(node)))
+        return other
+
     @classmethod
     def refusal(cls, kind: type) -> str:
         """The sentence with which a kind of node is refused."""

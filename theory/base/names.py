@@ -1,10 +1,13 @@
-"""The names there are, without what they stand for: reading a file or a flag loads neither sympy nor numba.
+"""The names there are, without what they stand for: help, flags and lists of names load neither sympy nor numba.
 
 Each list feeds the schema of experiments and its flags; the registries that hold the things themselves (models and
 losses of the theory, methods of the simulation, optimizers of the training) are held equal to it by a test.
 """
 
 from __future__ import annotations
+
+import ast
+from pathlib import Path
 
 ACTIVATIONS = ("tanh", "sin", "arctan", "softsign", "gelu", "silu", "identity", "square")
 BAD_ACTIVATIONS = ("relu", "leaky_relu", "sigmoid")  # known, and refused: they break Assumption 1
@@ -40,16 +43,11 @@ POSITIONS = ("learned", "rotary")
 NORM_KINDS = ("layer", "rms")
 PREDICT = ("last", "all")
 
-# Model -> what is its own to choose beside the loss and the sizes of the data (d_vocab, n_ctx): its other fields.
-MODELS: dict[str, tuple[str, ...]] = {
-    "EmbMLP": ("d_model", "d_mlp", "activation"),
-    "EmbedUnembed": ("d_model",),
-    "TwoTokenMLP": ("d_mlp", "activation"),
-    "OneLayerTransformer": ("d_model", "d_head", "d_mlp", "activation", "unembed", "positions"),
-    "ScalarClassifier": ("d_model", "d_head", "d_mlp", "activation"),
-    "AttentionOnly": ("n_layers",),
-    "Decoder": (
-        *("d_model", "d_head", "d_mlp", "n_layers", "n_heads", "norm", "norm_kind", "norm_eps", "gains"),
-        *("biases", "tied", "positions", "activation", "predict", "padding"),
-    ),
-}
+# The built-in models: what the public list of the theory takes from `theory.models`, but for the bases of one's own.
+MODELS = tuple(
+    name.name
+    for line in ast.parse(Path(__file__).parents[1].joinpath("__init__.pyi").read_text("utf-8")).body
+    if isinstance(line, ast.ImportFrom) and str(line.module).startswith("models.")
+    for name in line.names
+    if name.name not in ("Model", "Spec")
+)

@@ -1,12 +1,12 @@
 """Losses of a batch of logits: whole as a matrix expression, as a series in the weight scale, and as numbers.
 
-Every loss is the mean over rows with weights omega. Constants are left out of expressions and series: at zero logits
-both vanish.
+Every loss is the mean over rows with weights omega. Series leave constants out: they vanish at zero logits.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from math import factorial
 from typing import Any
 
@@ -14,13 +14,16 @@ import numpy as np
 import scipy.sparse as sparse
 import sympy as sp
 
+from ..algebra.evaluate import evaluate
 from ..algebra.matrices import apply, hadamard, product, total, transpose
 from ..algebra.nodes import Centering, Matrix, RowLogSumExp, StochasticSymbol
 from ..algebra.scalars.functions import X
 from ..algebra.scalars.series_at_zero import taylor
 from ..algebra.scale.series import Series, add, multiply, powers
 from ..base.validate import choice
-from ..data.inputs import ROW_WEIGHTS, ROWS, one_hot
+from ..data.inputs import ROW_WEIGHTS, ROWS, dimension, one_hot
+
+OUTPUTS = dimension("outputs")
 
 
 class Loss(ABC):
@@ -30,8 +33,6 @@ class Loss(ABC):
     ----------
     name : str
         Key of `LOSSES`.
-    offset : float
-        What the expression leaves out of the loss, where it does not depend on the number of outputs.
     endless : bool
         Whether its series in the logits goes on for ever; a quadratic loss ends.
     logarithmic : bool
@@ -46,20 +47,31 @@ class Loss(ABC):
     )
 
     @abstractmethod
-    def whole(self, logits: Matrix) -> Matrix:
-        """Weighted mean loss of logits (n, outputs), a (1, 1) expression that vanishes at zero logits."""
+    def rows(self, logits: Matrix) -> Matrix:
+        """Loss of each row (n, 1) of logits (n, outputs), with all constants; training and numbers follow from it."""
 
     @abstractmethod
     def series(self, logits: Series, order: int) -> Series:
-        """The same by powers of the weight scale, up to eps^order."""
+        """Weighted mean loss by powers of the weight scale, up to eps^order, a series of (1, 1) expressions."""
+
+    def whole(self, logits: Matrix) -> Matrix:
+        """Weighted mean loss of logits (n, outputs), a (1, 1) expression."""
+        return _mean(self.rows(logits))
+
+    @cached_property
+    def column(self) -> Matrix:
+        """`rows` of logits called f, of `ROWS` x `OUTPUTS`."""
+        return self.rows(sp.MatrixSymbol("f", ROWS, OUTPUTS))
 
     def has_degree(self, degree: int) -> bool:
         """Whether its series in the logits has terms of this degree, 1 or more."""
         return True
 
-    @abstractmethod
     def values(self, logits: np.ndarray, targets: Any) -> np.ndarray:
-        """Loss of each row (m,) of logits (m, outputs)."""
+        """Loss of each row (m,) of logits (m, outputs), infinity beyond the largest float."""
+        sizes = dict(zip((ROWS, OUTPUTS), logits.shape, strict=True))
+        with np.errstate(over="ignore"):
+            return evaluate(self.column, {"f": logits, "Y": targets}, sizes).ravel()
 
     def labels(self, outputs: sp.Expr) -> sp.MatrixSymbol:
         """Symbol Y (n, outputs) of the targets."""
@@ -92,7 +104,7 @@ def _mean_series(columns: Series, order: int) -> Series:
 
 
 class CrossEntropy(Loss):
-    """Softmax cross-entropy, in nats; the constant left out is log(outputs)."""
+    """Softmax cross-entropy, in nats."""
 
     name = "cross_entropy"
     logarithmic = True
@@ -117,11 +129,11 @@ class CrossEntropy(Loss):
                 "relabel the data or widen the model."
             )
 
-    def whole(self, logits: Matrix) -> Matrix:
-        """omega^T (logsumexp(f) - (Y o f) 1)."""
+    def rows(self, logits: Matrix) -> Matrix:
+        """logsumexp(f) - (Y o f) 1."""
         outputs = logits.cols
         fit = product(-1, hadamard(self.labels(outputs), logits), sp.OneMatrix(outputs, 1))
-        return _mean(total(RowLogSumExp(logits), fit))
+        return total(RowLogSumExp(logits), fit)
 
     def series(self, logits: Series, order: int) -> Series:
         """L - log V = -w^T ((Y o g) 1) + w^T log(1 + sum_{i>=2} mu_i / i!), the cumulants of the uniform law.
@@ -159,16 +171,15 @@ def _log_mean_exp(centred: Series, ones: sp.OneMatrix, order: int) -> Series:
 
 
 class _MarginLoss(Loss):
-    """mean l(y f) over the outputs of a row, of a function l of the margin."""
+    """Sum of l(y f) over the outputs of a row, of a function l of the margin."""
 
     expr: sp.Expr
     linear_in_labels = False
 
-    def whole(self, logits: Matrix) -> Matrix:
-        """omega^T l(Y o f) 1 without the constant l(0)."""
+    def rows(self, logits: Matrix) -> Matrix:
+        """l(Y o f) 1."""
         margin = hadamard(self.labels(logits.cols), logits)
-        value = self.expr - self.expr.subs(X, 0)
-        return _mean(product(apply(sp.Lambda(X, value), margin), sp.OneMatrix(logits.cols, 1)))
+        return product(apply(sp.Lambda(X, self.expr), margin), sp.OneMatrix(logits.cols, 1))
 
     def series(self, logits: Series, order: int) -> Series:
         """Taylor series of l in the margin."""
@@ -192,30 +203,21 @@ class _MarginLoss(Loss):
 
 
 class Exponential(_MarginLoss):
-    """exp(-y f) for labels y = +-1; the constant left out is 1."""
+    """exp(-y f) for labels y = +-1."""
 
     name = "exponential"
     expr = sp.exp(-X)
 
-    def values(self, logits: np.ndarray, targets: Any) -> np.ndarray:
-        """exp(-y f), infinity beyond the largest float."""
-        with np.errstate(over="ignore"):
-            return np.exp(-targets * logits).sum(axis=1)
-
 
 class Logistic(_MarginLoss):
-    """log(1 + exp(-y f)) for labels y = +-1, in nats; the constant left out is log 2."""
+    """log(1 + exp(-y f)) for labels y = +-1, in nats."""
 
     name = "logistic"
     expr = sp.log(1 + sp.exp(-X))
 
-    def values(self, logits: np.ndarray, targets: Any) -> np.ndarray:
-        """log(1 + exp(-y f))."""
-        return np.logaddexp(0.0, -targets * logits).sum(axis=1)
-
 
 class MeanSquaredError(Loss):
-    """|f - y|^2 / 2 per row; the constant left out is |y|^2 / 2."""
+    """|f - y|^2 / 2 per row."""
 
     name = "mse"
     endless = False
@@ -224,11 +226,10 @@ class MeanSquaredError(Loss):
         """The first and the second."""
         return degree <= 2
 
-    def whole(self, logits: Matrix) -> Matrix:
-        """omega^T (f o f / 2 - Y o f) 1."""
-        half = product(sp.Rational(1, 2), hadamard(logits, logits))
-        fit = product(-1, hadamard(self.labels(logits.cols), logits))
-        return _mean(product(total(half, fit), sp.OneMatrix(logits.cols, 1)))
+    def rows(self, logits: Matrix) -> Matrix:
+        """((Y - f) o (Y - f)) 1 / 2."""
+        error = total(self.labels(logits.cols), product(-1, logits))
+        return product(sp.Rational(1, 2), hadamard(error, error), sp.OneMatrix(logits.cols, 1))
 
     def series(self, logits: Series, order: int) -> Series:
         """Linear and quadratic terms; there are no others."""
@@ -240,11 +241,6 @@ class MeanSquaredError(Loss):
             for d, t in multiply(logits, logits, order, hadamard).items()
         }
         return _mean_series(add(linear, square), order)
-
-    def values(self, logits: np.ndarray, targets: Any) -> np.ndarray:
-        """|f - y|^2 / 2."""
-        dense = targets.toarray() if sparse.issparse(targets) else targets
-        return 0.5 * ((logits - dense) ** 2).sum(axis=1)
 
 
 LOSSES: dict[str, Loss] = {

@@ -9,13 +9,13 @@ from smallinit.cli import run
 from smallinit.compare import train
 from smallinit.compare.experiment.build import build
 from smallinit.compare.experiment.layers import in_flags, load, to_toml
+from smallinit.compare.experiment.model_spec import MODEL_KEYS as MODELS
 from smallinit.compare.experiment.outputs import summary, writers
 from smallinit.compare.sweep.plan import read_sweep
 from smallinit.sim import WarmupCosine, integrate, load_trajectory
 from smallinit.sim.optimizers.specs import optimizer_of
 from smallinit.theory import Decoder
 from smallinit.theory.base.errors import InputError
-from smallinit.theory.base.names import MODELS
 
 
 def of(flags, text=TINY, tmp_path=None):

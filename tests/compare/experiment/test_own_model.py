@@ -163,7 +163,10 @@ def test_a_training_is_not_resumed_with_another_content(folder):
         ),
         ({"name": "EmbMLP", "fields": {"d_gate": 3}}, r"`model.fields` is no key of EmbMLP"),
         ({"name": "EmbMPL"}, r"'EmbMPL' is unknown; did you mean 'EmbMLP'\?"),
-        ({"name": "Mine"}, r"choose one of EmbMLP, .* or a class of your own as in 'my_model.py:MyModel'"),
+        (
+            {"name": "Mine"},
+            r"choose one of AttentionOnly, .* or a class of your own as in 'my_model.py:MyModel'",
+        ),
     ],
 )
 def test_what_cannot_be_built_is_said_in_one_sentence(folder, model, words):

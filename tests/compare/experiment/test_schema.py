@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from smallinit.compare.experiment.layers import load, read_preset, to_toml
+from smallinit.compare.experiment.model_spec import MODEL_KEYS as MODELS
 from smallinit.compare.experiment.schema import SECTIONS, Experiment, fields
 from smallinit.compare.experiment.sections import Init, Task, Training
 from smallinit.compare.experiment.values import format_tokens, parse_tokens
 from smallinit.theory.base.errors import InputError
-from smallinit.theory.base.names import MODELS
 
 VALID = read_preset("demo")
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import sympy as sp
 import torch
+from hand_networks import by_hand
 from helpers import MODELS, data_for, random_data, random_weights, relative
 
 from smallinit.compare import overlay, train
@@ -91,7 +92,7 @@ def test_twins_agree(name):
     model, data = MODELS[name][0], data_for(name, seed=5)
     weights = random_weights(model, seed=6, scale=0.7)
     tokens = torch.tensor(data.sequences)
-    written = network(model, weights)(tokens).detach().numpy()
+    written = by_hand(model, weights)(tokens).detach().numpy()
     generated = SymbolicNetwork(model, weights)(tokens).detach().numpy()
     np.testing.assert_allclose(generated, written, rtol=1e-11, atol=1e-13)
     np.testing.assert_allclose(logits(model, weights, data.sequences), written, rtol=1e-11, atol=1e-13)

@@ -35,7 +35,8 @@ from smallinit.theory.algebra.nodes import (
     StochasticSymbol,
 )
 from smallinit.theory.algebra.rebuild import Rebuild, Substitution, canonical, distribute, factored, normal
-from smallinit.theory.algebra.scale.counting import Count
+from smallinit.theory.algebra.scale.cost import ExpansionCost
+from smallinit.theory.algebra.scale.counting import Count, members
 from smallinit.theory.algebra.scale.cuts import Truncation
 from smallinit.theory.algebra.scale.expansion import expand, truncated
 from smallinit.theory.algebra.scale.selection import Selection
@@ -293,6 +294,29 @@ DEGREES = {
 @pytest.mark.parametrize("kind", NODES, ids=lambda k: k.__name__)
 def test_powers_of_the_weight_scale(kind):
     assert Degree((E, W))(SAMPLES[kind]) == DEGREES.get(kind, 0)
+
+
+@pytest.mark.parametrize("kind", NODES, ids=lambda k: k.__name__)
+def test_powers_of_terms_are_counted_found_and_taken_out(kind):
+    """Without terms that cancel, and whatever the order in which weights are asked for."""
+    expr, order = SAMPLES[kind], 6
+    passes = (
+        Count((E, W), (E, W), Truncation(), order),
+        ExpansionCost((E, W), order),
+    )
+    if kind is RowLogSumExp:
+        for one in passes:
+            with pytest.raises(UnknownNodeError, match=kind.__name__):
+                one(expr)
+        return
+    counted, degrees = (one(expr) for one in passes)
+    series = expand(expr, (E, W), order)
+    assert set(series) <= set(members(counted.whole.every))
+    assert set(series) <= degrees
+    selection = Selection(passes[0], (E,))
+    found = {True: selection.term(expr, min(series), True), False: selection.term(expr, min(series), False)}
+    first = sum(value_of(term) for term in found.values() if term is not None)
+    assert first == pytest.approx(value_of(series[min(series)]), rel=1e-12)
 
 
 class Unknown(sp.MatrixExpr):

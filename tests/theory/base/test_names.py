@@ -4,8 +4,10 @@ import subprocess
 import sys
 from dataclasses import fields
 
+from hand_networks import HAND
+
 from smallinit import theory
-from smallinit.compare.training.networks import TWINS
+from smallinit.compare.experiment.model_spec import MODEL_KEYS
 from smallinit.sim.integration.step_plan import TOLERANCES
 from smallinit.sim.ode.methods import METHODS
 from smallinit.sim.optimizers.optimizer import Optimizer
@@ -32,7 +34,7 @@ def test_every_closure_is_read():
 
 
 def test_keys_of_models_are_the_fields_of_their_classes():
-    for name, keys in names.MODELS.items():
+    for name, keys in MODEL_KEYS.items():
         own = {f.name for f in fields(getattr(theory, name))} - {"d_vocab", "n_ctx", "loss"}
         assert own == set(keys), name
 
@@ -49,8 +51,8 @@ def test_all_models_of_the_theory_are_there():
         for cls in theory.Model.__subclasses__()
         if cls.__module__.startswith("smallinit.theory.models.")
     }
-    with_twins = {cls.__name__ for cls in TWINS if cls.__module__.startswith("smallinit.theory.models.")}
-    assert set(names.MODELS) == built_in == with_twins
+    written = {cls.__name__ for cls in HAND if cls.__module__.startswith("smallinit.theory.models.")}
+    assert set(names.MODELS) == built_in == written
 
 
 def test_reading_names_loads_nothing():

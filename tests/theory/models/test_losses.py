@@ -8,7 +8,7 @@ from mpmath import mp, mpf
 
 from smallinit.compare import train
 from smallinit.compare.proof.residuals import autodiff_gradient
-from smallinit.compare.training.batches import LOSSES as TORCH
+from smallinit.compare.training.batches import row_losses
 from smallinit.sim.trajectory.observables import losses
 from smallinit.theory import Dataset, EmbedUnembed, EmbMLP, ScalarClassifier, derive
 from smallinit.theory.models.losses import LOSSES
@@ -52,12 +52,33 @@ def test_values(name, size):
         f = logits(size, outputs)
         labels = np.arange(len(f)) % max(outputs, 2)
         ours = LOSSES[name].values(f, LOSSES[name].targets(labels, outputs))
-        twin = TORCH[name](torch.from_numpy(f), torch.from_numpy(labels)).numpy()
+        model = EmbMLP(18, 1, 1, loss=name)
+        twin = row_losses(model, torch.from_numpy(f), torch.from_numpy(labels)).numpy()
         with mp.workdps(250):
             for i, label in enumerate(labels):
                 exactly = expected(name, f[i], label)
                 assert agree(ours[i], exactly), (f[i], label)
                 assert agree(twin[i], exactly), (f[i], label)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "exponential"])
+def test_losses_in_torch_and_their_slopes_are_finite_far_out(name, dtype):
+    """Written by hand with torch's own functions; the exponential is as large as it says."""
+    f = torch.tensor([[1e3, -1e3, 0.0], [-1e3, 1e3, 1e3], [0.5, -2.0, 1.0]], dtype=dtype, requires_grad=True)
+    labels = torch.tensor([0, 0, 2])
+    hot = torch.nn.functional.one_hot(labels, 3).to(dtype)
+    by_hand = {
+        "cross_entropy": lambda: -(hot * torch.log_softmax(f, dim=1)).sum(dim=1),
+        "logistic": lambda: -torch.nn.functional.logsigmoid((2 * hot - 1) * f).sum(dim=1),
+        "mse": lambda: 0.5 * ((f - hot) ** 2).sum(dim=1),
+    }[name]()
+    ours = row_losses(EmbMLP(3, 1, 1, loss=name), f, labels)
+    assert ours.dtype == dtype
+    assert torch.isfinite(ours).all()
+    slopes = [torch.autograd.grad(x.sum(), f)[0] for x in (ours, by_hand)]
+    torch.testing.assert_close(ours, by_hand)
+    torch.testing.assert_close(*slopes)
 
 
 def test_small_losses_keep_their_digits():

@@ -8,7 +8,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from ..nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
+from ..nodes import Centering, Matrix, MatrixFunction, RowNorm, RowSoftmax, matrix_symbols
 from ..scalars.series_at_zero import taylor
 from ..traversal import Traversal, rule
 
@@ -113,6 +113,11 @@ class ExpansionCost(Traversal):
         return set().union(
             *(found for i, found in raised if not (odd and i % 2 == 0) and not (even and i % 2))
         )
+
+    @rule(MatrixFunction)
+    def own(self, node: MatrixFunction) -> Degrees:
+        """Those of what it is made of."""
+        return self(self.made_of(node))
 
     @rule(RowSoftmax)
     def softmax(self, node: RowSoftmax) -> Degrees:

@@ -13,7 +13,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from ..nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
+from ..nodes import Centering, Matrix, MatrixFunction, RowNorm, RowSoftmax, matrix_symbols
 from ..scalars.series_at_zero import taylor
 from ..traversal import Traversal, rule
 from .cuts import Truncation
@@ -218,6 +218,11 @@ class Count(Traversal):
         beyond = union(p for k, p in enumerate(whole, 1) if there[k] and k > degree)
         gap = union(p for k, p in enumerate(with_dropped(inner), 1) if there[k] and k <= degree)
         return Parts(first | chosen, beyond | gap)
+
+    @rule(MatrixFunction)
+    def own(self, node: MatrixFunction) -> Parts:
+        """Those of what it is made of."""
+        return self(self.made_of(node))
 
     @rule(RowSoftmax)
     def softmax(self, node: RowSoftmax) -> Parts:

@@ -9,7 +9,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ..matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
-from ..nodes import Centering, Matrix, RowNorm, RowSoftmax, matrix_symbols
+from ..nodes import Centering, Matrix, MatrixFunction, RowNorm, RowSoftmax, matrix_symbols
 from ..norms import root_parts, written_out
 from ..rebuild import Rebuild
 from ..scalars.series_at_zero import taylor
@@ -115,6 +115,10 @@ class _Expansion(Traversal):
             square = self._to(self.order + low - int(low * exponent))(node.expr)
             return scale(factor, about_first(square, eps, exponent, self.order))
         return compose(node.function, self(node.expr), node.shape, self.order)
+
+    @rule(MatrixFunction)
+    def own(self, node: MatrixFunction) -> Series:
+        return self(self.made_of(node))
 
     @rule(RowSoftmax)
     def softmax(self, node: RowSoftmax) -> Series:

@@ -16,7 +16,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ..matrices import diagonal, hadamard, product, total, transpose
-from ..nodes import Matrix, RowNorm, RowSoftmax, matrix_symbols
+from ..nodes import Matrix, MatrixFunction, RowNorm, RowSoftmax, matrix_symbols
 from ..norms import along
 from ..scalars.series_at_zero import taylor
 from ..traversal import Dispatch, rule
@@ -136,6 +136,11 @@ class Selection(Dispatch):
         if power == 0 and not held and coefficients[0] != 0:
             terms.append(product(coefficients[0], sp.OneMatrix(*node.shape)))
         return _sum(terms)
+
+    @rule(MatrixFunction)
+    def own(self, node: MatrixFunction, power: int, held: bool) -> Found:
+        """Of what it is made of."""
+        return self.term(self.made_of(node), power, held)
 
     @rule(RowSoftmax)
     def softmax(self, node: RowSoftmax, power: int, held: bool) -> Found:
