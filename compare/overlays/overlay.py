@@ -18,7 +18,7 @@ from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord, sealed
 from ...theory.base.validate import did_you_mean, flag, passed_on, positive
 from .align import Alignment, align
-from .horizon import BLOW_UP, Horizon
+from .horizon import BLOW_UP, SINGULAR, Horizon
 from .loss_error import loss_error
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # Observables with one number per time; matrices and spectra have no single relative error.
 SCALARS = ("loss", "accuracy", "norm", "effective_rank", "invariant")
 TOLERANCES = (0.01, 0.05, 0.1)
+ENDS = {Status.BLOW_UP: BLOW_UP, Status.SINGULAR: SINGULAR}  # of equations, while a training goes on
 
 
 def overlay(theory: Trajectory, training: Trajectory, decompose: bool = False) -> Overlay:
@@ -199,8 +200,8 @@ class Overlay(FrozenRecord):
         """First flow time at which a relative error exceeds `tol`: that of the first weight to leave, or of `name`.
 
         Between saved times the error is taken as linear in time, so the horizon is as fine as the saved times
-        are close. A theory that blows up while the training goes on has passed every tolerance by then: its
-        horizon is the blow-up time at the latest.
+        are close. A theory that blows up, or whose equations are singular, while the training goes on has passed
+        every tolerance by then: its horizon is that time at the latest.
 
         Parameters
         ----------
@@ -228,13 +229,13 @@ class Overlay(FrozenRecord):
         found = {n: float(first_crossing(self.t, self.relative_error[n], tol, rising=True)) for n in names}
         cause = min(found, key=found.__getitem__)
         if self._end_of_theory < found[cause]:
-            return Horizon(self._end_of_theory, BLOW_UP)
+            return Horizon(self._end_of_theory, ENDS[self.theory.outcome.status])
         return Horizon(found[cause], cause)
 
     @property
     def _end_of_theory(self) -> float:
-        blow_up = self.blow_up_time
-        return inf if blow_up is None or blow_up > self.training.t[-1] else blow_up
+        end = self.theory.outcome
+        return end.t if end.status in ENDS and end.t <= self.training.t[-1] else inf
 
     def plot(self, path: str | Path | None = None, **options: Any) -> Figure:
         """Draw the overlay figure, and write it if there is a path; see `smallinit.compare.plot_overlays`."""
@@ -281,9 +282,8 @@ class Overlay(FrozenRecord):
     def _note(self) -> str:
         last = f"t = {self.t[-1]:g}"
         if self._end_of_theory < inf:
-            return (
-                f"the theory ends in a blow-up at t = {self.blow_up_time:g}; compared up to {last}, before it"
-            )
+            what = "in a blow-up" if self.blow_up_time is not None else "with its equations"
+            return f"the theory ends {what} at t = {self._end_of_theory:g}; compared up to {last}, before it"
         if self.training.t[-1] > self.theory.t[-1]:
             return f"the theory ends first; compared up to {last}"
         return f"compared over the whole training, up to {last}"

@@ -17,6 +17,7 @@ from ...theory.base.frozen import sealed
 from ...theory.base.validate import brief, callback, flag, integer, is_integer, kind_of, names
 from ...theory.flows.flow import Flow
 from ..integration.integrate import MAX_STEPS, fingerprint
+from ..integration.shrunk_rows import explain_shrunk
 from ..integration.step_plan import StepPlan, check_asked
 from ..integration.tolerances import RTOL, default_atol
 from ..kernel.blas_threads import one_blas_thread
@@ -141,6 +142,9 @@ def integrate_ensemble(
     drawn = MemberBatches.of(flow, data, members, plan, seed) if plan and batch_size is not None else None
     settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "method": table}
     settings |= {"max_steps": max_steps, "max_seconds": max_seconds}
+    settings |= (
+        {"explain": explain_shrunk(flow, data, problem)} if plan is None or plan.name == "flow" else {}
+    )
     keep = _Kept(flow, data, wanted, keep_weights)
     workers = _workers(threads)
     report = _Progress(progress, len(members))

@@ -34,7 +34,7 @@ POINTS = 65  # states kept of the closure's trajectory
 CLOSER = (
     12  # looks at most: again, up to twice the horizon, while it lies within the first quarter of the points
 )
-NEARLY = 0.98  # of the blow-up time: states beyond are too large to be of use
+NEARLY = 0.98  # of the time at which the equations end: states beyond are too large to be of use
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,13 +54,15 @@ class Certificate(FrozenRecord):
     residual : ndarray, shape (n_t,)
         Norm of the exact gradient minus the closure's along the theory, relative to the exact one.
     t1 : float
-        Up to where the theory was looked at, in flow time: the time asked for, or its blow-up.
+        Up to where the theory was looked at, in flow time: the time asked for, or the end of its equations.
     evaluations : int
         Of the exact gradient; what one step of full-batch training needs once.
     seconds : float
         Wall-clock time of everything.
     steps : ndarray or None, shape (n_t,)
         Steps of the optimizer at `t`, if one moves the theory.
+    ended : str
+        How the equations of the closure ended before the time asked for, and what to do; empty where they did not.
     """
 
     horizon: float
@@ -73,6 +75,7 @@ class Certificate(FrozenRecord):
     evaluations: int
     seconds: float
     steps: Int[np.ndarray, " n_t"] | None = None
+    ended: str = ""
 
     @property
     def horizon_steps(self) -> float:
@@ -87,7 +90,7 @@ class Certificate(FrozenRecord):
         until += "" if isnan(self.horizon_steps) or self.horizon == inf else f", step {self.horizon_steps}"
         return (
             f"Certificate({self.weight} within {self.tol:.0%} {until}; "
-            f"{self.evaluations} exact gradients, {self.seconds:.2f} s)"
+            f"{self.evaluations} exact gradients, {self.seconds:.2f} s{self.ended and f'; {self.ended}'})"
         )
 
 
@@ -204,8 +207,10 @@ def _in_time(
 ) -> Certificate:  # fmt: skip
     """The certificate of a flow."""
     began, evaluations, end, looked, closer = time.perf_counter(), 0, t1, 0.0, CLOSER
+    ended = ""
     while True:
-        states = _states(flow, data, start, end, points)
+        states, early = _states(flow, data, start, end, points)
+        ended = ended or early  # a closer look does not come to where they end
         lack = Lack(flow, data, states, learning_rate)
         error = lack.error(weight, tol)
         evaluations, looked, closer = (
@@ -223,12 +228,15 @@ def _in_time(
     last = min(int(np.searchsorted(states.t, horizon)) + 1, len(states))
     seconds = time.perf_counter() - began
     return Certificate(
-        horizon, tol, weight, states.t[:last], error[:last], lack.size[:last], looked, evaluations, seconds
-    )
+        horizon, tol, weight, states.t[:last], error[:last], lack.size[:last], looked, evaluations, seconds,
+        ended=ended,
+    )  # fmt: skip
 
 
-def _states(flow: Flow, data: Dataset, start: Mapping[str, Any], t1: float, points: int) -> Trajectory:
-    """States of the closure up to `t1`, or up to shortly before its blow-up, as dense as the integrator's steps."""
+def _states(
+    flow: Flow, data: Dataset, start: Mapping[str, Any], t1: float, points: int
+) -> tuple[Trajectory, str]:
+    """States of the closure up to `t1`, or shortly before its equations end, as dense as steps; and how they do."""
     seen = [0.0]
 
     def watch(t: float, weights: Any) -> float:
@@ -236,13 +244,14 @@ def _states(flow: Flow, data: Dataset, start: Mapping[str, Any], t1: float, poin
         return 1.0
 
     found = integrate(flow, data, start, t1=t1, save_at=[t1], events=watch, throw=False)
-    if found.outcome.status is Status.BLOW_UP:
+    ended = "" if found.outcome.status is Status.REACHED_END else str(found.outcome)
+    if found.outcome.status in (Status.BLOW_UP, Status.SINGULAR):
         t1 = NEARLY * found.outcome.t
     elif not found.outcome.success:
         raise IntegrationError(str(found.outcome), found)
     steps = np.unique([*(t for t in seen if t < t1), t1])
     times = np.interp(np.linspace(0, len(steps) - 1, points), np.arange(len(steps)), steps)
-    return integrate(flow, data, start, t1=t1, save_at=times)
+    return integrate(flow, data, start, t1=t1, save_at=times), ended
 
 
 def _horizon(t: np.ndarray, error: np.ndarray, level: float) -> float:

@@ -22,6 +22,7 @@ from ..ode.record import Limits, Solution
 from ..ode.solve import checked_tolerances, interval, relative_tolerance, save_times, solve
 from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
+from .shrunk_rows import explain_shrunk
 from .step_plan import StepPlan, check_asked
 from .tolerances import RTOL, default_atol
 
@@ -63,8 +64,8 @@ def integrate(
 ) -> Trajectory:
     """Integrate a flow in flow time (learning_rate x step) from `t0` to `t1`, or by the `steps` of an optimizer.
 
-    A blow-up in finite time is a regular end: see ``Trajectory.outcome``. Every requested time before it is
-    saved.
+    A blow-up in finite time is a regular end, and so is a row that shrinks to the eps of its normalisation under a
+    closure that counts from its direction: see ``Trajectory.outcome``. Every requested time before it is saved.
 
     Parameters
     ----------
@@ -197,6 +198,7 @@ def _by_time(
         problem, held.pop(), t0=span[0], t1=span[1], rtol=rtol, atol=atol, save_at=save_at, events=watched, view=view,
         method=options["method"], max_steps=options["max_steps"], first_step=options["first_step"],
         fixed_step=options["fixed_step"], max_seconds=options["max_seconds"], progress=options["progress"],
+        explain=None if reduced else explain_shrunk(flow, data, problem),
     )  # fmt: skip
     settings |= {"method": solution.statistics.get("methods", ""), "atol": atol}
     trajectory = _trajectory(solution, problem, flow, data, settings, view)

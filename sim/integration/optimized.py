@@ -10,6 +10,7 @@ import numpy as np
 
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
+from ...theory.flows.flow import Flow
 from ..compile.companions import compile_squares, compile_weighted
 from ..compile.compiler import compile_flow
 from ..ode.events import Event, as_events
@@ -21,11 +22,11 @@ from ..reduced.reduction import Reduction
 from ..trajectory.live_view import LiveView
 from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
+from .shrunk_rows import explain_shrunk
 from .step_plan import StepPlan
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
-    from ...theory.flows.flow import Flow
 
 
 def integrate_steps(
@@ -61,6 +62,7 @@ def integrate_steps(
         problem, y0, t0=0.0, t1=float(plan.steps), method=method, save_at=plan.saves.astype(np.float64),
         events=[_in_flow_time(e, time) for e in as_events(events)], max_seconds=max_seconds, view=view,
         progress=None if progress is None else lambda s: progress(float(time(s))),
+        explain=explain_shrunk(flow, data, problem) if plan.name == "flow" and isinstance(flow, Flow) else None,
         **plan.limits(problem, y0, max_steps),
     )  # fmt: skip
     outcome = plan.in_time(solution.outcome)

@@ -12,6 +12,7 @@ class Status(Enum):
 
     REACHED_END = "reached t = {t:#.7g}"
     BLOW_UP = "blow-up at t = {t:#.7g}"
+    SINGULAR = "the equations end at t = {t:#.7g}: {detail}"
     EVENT = "stopped by event `{detail}` at t = {t:#.7g}"
     MAX_STEPS = "`max_steps` used up at t = {t:#.7g}: {detail}"
     MAX_SECONDS = "`max_seconds` used up at t = {t:#.7g}: {detail}"
@@ -19,7 +20,7 @@ class Status(Enum):
     STEP_UNDERFLOW = "step size below the resolution of t at t = {t:#.7g}: {detail}"
 
 
-_REGULAR = (Status.REACHED_END, Status.BLOW_UP, Status.EVENT)
+_REGULAR = (Status.REACHED_END, Status.BLOW_UP, Status.SINGULAR, Status.EVENT)
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Outcome:
 
     @property
     def success(self) -> bool:
-        """Whether this is a regular end: the end of the interval, a blow-up or a terminal event."""
+        """Whether this is a regular end: of the interval, of the equations (a blow-up, a singularity), or an event."""
         return self.status in _REGULAR
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ from ...theory.base.validate import brief, callback, is_integer, is_real, positi
 from ..kernel.blas_threads import blas_threads
 from .automatic import SwitchingStepper
 from .codes import DONE, OUT_OF_STEPS, RUNNING
+from .collapse import Collapse
 from .endings import stuck, used_up
 from .events import Watch, as_events
 from .methods import Method, default_method, find_method
@@ -47,6 +48,7 @@ def solve(
     max_seconds: float | None = None,
     progress: Callable[[float], None] | None = None,
     view: StateMap = None,
+    explain: Callable[[np.ndarray], str] | None = None,
 ) -> Solution:
     """Integrate ``dy/dt = f(t, y)`` from `t0` to `t1` (flow time = learning_rate x step).
 
@@ -84,6 +86,8 @@ def solve(
     view : callable or None
         What to keep in place of the states: maps them, (m, n), to (m, q); ``Solution.y`` has then q columns. The
         states are there until it returns.
+    explain : callable or None
+        Asked, once steps have collapsed, whether the equations are singular at a state (n,): says what is, in words.
 
     Returns
     -------
@@ -115,7 +119,8 @@ def solve(
         stepper = _begin(problem, y0, t0, t1, method, control)
         del y0  # the stepper has its own; a state of a large vocabulary is not kept twice
         with blas_threads(problem), limits.watching(stepper):
-            outcome = _drive(stepper, record, watch, limits, t0, t1)
+            collapse = None if explain is None or fixed_step is not None else Collapse(t0, explain)
+            outcome = _drive(stepper, record, watch, limits, (t0, t1), collapse)
         counts = stepper.counts() | {"methods": stepper.methods}
     return record.solution(outcome, counts | {"seconds": limits.seconds}, watch)
 
@@ -135,13 +140,20 @@ def _begin(
     return find_method(method, control.rtol).begin(problem, y0, t0, t1, control)
 
 
-def _drive(stepper: Stepper, record: Record, watch: Watch, limits: Limits, t0: float, t1: float) -> Outcome:
+def _drive(
+    stepper: Stepper,
+    record: Record,
+    watch: Watch,
+    limits: Limits,
+    span: tuple[float, float],
+    collapse: Collapse | None,
+) -> Outcome:
     """Advance from one point of interest to the next until the run ends."""
-    code = RUNNING
+    (t0, t1), code, single = span, RUNNING, bool(watch.events) or collapse is not None
     while code == RUNNING:
         before = stepper.accepted
         stop = min(record.next_time, t1)
-        code = stepper.advance(stop, 1 if watch.events else limits.budget, limits.max_steps)
+        code = stepper.advance(stop, 1 if single else limits.budget, limits.max_steps)
         if stepper.accepted > before:
             zeros = watch.zeros(stepper.t_before, stepper.t, stepper.y, stepper.dense) if watch.events else []
             final = next((zero for zero in zeros if zero[1].terminal), None)
@@ -149,12 +161,16 @@ def _drive(stepper: Stepper, record: Record, watch: Watch, limits: Limits, t0: f
             record.note_zeros(zeros)
             if final is not None:
                 return Outcome(Status.EVENT, final[0], final[1].name)
+            if collapse is not None and code == RUNNING and (end := collapse.outcome(stepper)) is not None:
+                return end
         if code == RUNNING and limits.exceeded(stepper.t):
             return _too_early(Status.MAX_SECONDS, stepper, t1, f"{limits.max_seconds:g} s", limits)
     if code == DONE:
         return Outcome(Status.REACHED_END, t1)
     if code == OUT_OF_STEPS:
         return _too_early(Status.MAX_STEPS, stepper, t1, f"{limits.max_steps} steps", limits)
+    if collapse is not None and (end := collapse.at(stepper)) is not None:
+        return end
     star = stepper.blow_up(float(np.spacing(max(abs(stepper.t), abs(t0)))))
     return stuck(stepper.t, star, stepper.last_trial_bad, float(np.max(np.abs(stepper.y))))
 

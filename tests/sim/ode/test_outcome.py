@@ -17,7 +17,7 @@ def test_outcomes_are_sentences():
 def test_outcome_survives_json(status):
     outcome = Outcome(status, 0.1 + 0.2, "detail")
     assert Outcome.from_dict(json.loads(json.dumps(outcome.to_dict()))) == outcome
-    assert outcome.success == (status.name in ("REACHED_END", "BLOW_UP", "EVENT"))
+    assert outcome.success == (status.name in ("REACHED_END", "BLOW_UP", "SINGULAR", "EVENT"))
 
 
 @pytest.mark.parametrize(
