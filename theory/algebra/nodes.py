@@ -12,9 +12,8 @@ import sympy as sp
 
 Matrix = sp.MatrixExpr
 _SHARED: WeakValueDictionary[tuple[Any, ...], Matrix] = WeakValueDictionary()
-atexit.register(
-    _SHARED.clear
-)  # nodes that die later would hash their keys, for which sympy imports what is gone
+# Nodes that die after Python's modules would hash their keys, for which sympy imports what is gone by then.
+atexit.register(_SHARED.clear)
 _LONG: dict[type, bool] = {}  # kind of node -> whether it is built from matrices
 
 
