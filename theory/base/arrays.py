@@ -24,6 +24,8 @@ def as_array(name: str, value: Any) -> npt.NDArray[Any]:
     FieldError
         If it is no rectangular array, or more than one.
     """
+    if type(value) is np.ndarray and value.dtype.char == "d":  # the usual case, many times in a small call
+        return value
     try:
         array = np.asarray(_plain(name, value))
     except FieldError:

@@ -22,6 +22,9 @@ def sealed(array: Any) -> Any:
 
     Of a sparse array, its three parts; equal entries are summed before, since they cannot be later.
     """
+    if type(array) is np.ndarray and array.base is None:  # the usual case, many times in a small call
+        array.setflags(write=False)
+        return array
     if not isinstance(array, np.ndarray) and sparse.issparse(array):
         array.sum_duplicates()
         for part in (array.data, array.indices, array.indptr):
@@ -37,7 +40,7 @@ def read_only(array: np.ndarray) -> np.ndarray:
 
     One row that is broadcast along the first axis stays one row.
     """
-    if not any(part.flags.writeable for part in _holders(array)):
+    if not (array.flags.writeable if array.base is None else any(p.flags.writeable for p in _holders(array))):
         return array
     if array.ndim and len(array) > 1 and array.strides[0] == 0:
         return sealed(np.broadcast_to(sealed(np.array(array[0])), array.shape))
@@ -56,6 +59,8 @@ def frozen(value: Any) -> Any:
     """Give a value that cannot be changed, with all its parts: arrays, sparse arrays, mappings and lists."""
     if isinstance(value, np.ndarray):
         return read_only(value)
+    if isinstance(value, (int, float, str)):  # asking an abstract class takes longer
+        return value
     if sparse.issparse(value):
         return sealed(sparse.csr_array(value, copy=True))
     if isinstance(value, Mapping):
