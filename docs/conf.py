@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from jupyter_cache import get_cache
+
 import smallinit
 
 HERE = Path(__file__).parent
@@ -39,6 +41,9 @@ myst_update_mathjax = False
 nb_execution_mode = "cache"
 # Outputs belong to the sources of the package as much as to the cells.
 nb_execution_cache_path = str(HERE / "_build" / "executed" / hashlib.sha256(SOURCES).hexdigest()[:16])
+get_cache(
+    nb_execution_cache_path
+).list_cache_records()  # one process makes its tables, before many read pages
 nb_execution_in_temp = True
 nb_execution_timeout = 900
 nb_execution_raise_on_error = True
