@@ -138,9 +138,8 @@ def test_an_interrupted_training_says_where_its_state_is(tmp_path):
     assert err == f"smallinit: interrupted; {state}.\n"
 
 
-# What a signal becomes does not depend on the command: here it matters who works when it comes.
 @pytest.mark.parametrize(
-    ("executor", "number", "status"), [("threads", *SIGNALS[0]), ("process", *SIGNALS[1])]
+    ("executor", "number", "status"), [*(("threads", *ended) for ended in SIGNALS), ("process", *SIGNALS[1])]
 )
 def test_an_interrupted_sweep_says_what_it_has_kept_and_goes_on(tmp_path, executor, number, status):
     file = write(tmp_path, SWEEP.replace('"0-2"', '"0-1999"'))

@@ -49,8 +49,8 @@ def overlay_table(overlays: Mapping[str, Overlay], training: Trajectory, toleran
             aligned(header, rows),
             *_learnt(overlays, training),
             f"horizon: first flow time at which the displacement of a weight, the one named, is {tolerance:.0%} off; "
-            "errors: largest relative error of the group's loss up to the end (a blow-up has none); in nats where "
-            f"training has less than {VANISHED:.0%} of that loss left",
+            "errors: largest relative error of the group's loss up to the end (a theory that ends before has none); in "
+            f"nats where training has less than {VANISHED:.0%} of that loss left",
             f"training: {_training(training)}",
         ]
     )
@@ -58,7 +58,7 @@ def overlay_table(overlays: Mapping[str, Overlay], training: Trajectory, toleran
 
 def _learnt(overlays: Mapping[str, Overlay], training: Trajectory) -> list[str]:
     """When each group is learnt in training and in the theories that reach its end, and in which order."""
-    theory = {name: learning_times(o.theory) for name, o in overlays.items() if not o.blow_up_time}
+    theory = {name: learning_times(o.theory) for name, o in overlays.items() if not o.end_of_equations}
     times = {"training": learning_times(training), **theory}
     if not times["training"]:
         return []
@@ -85,7 +85,7 @@ def _overlay_row(name: str, result: Overlay, groups: Sequence[str], tolerance: f
         name,
         str(result.theory.outcome),
         str(horizon) if isinf(horizon) else f"t = {horizon}",
-        *("-" if result.blow_up_time else str(loss_error(result.alignment, g)) for g in groups),
+        *("-" if result.end_of_equations else str(loss_error(result.alignment, g)) for g in groups),
         _figure(speed["theory_seconds"], ".2f"),
         _figure(faster, ".0f" if faster and faster >= 10 else ".1f", " x"),
     ]

@@ -196,6 +196,11 @@ class Overlay(FrozenRecord):
         """Flow time at which the theory blows up, None if it does not."""
         return self.theory.outcome.t if self.theory.outcome.status is Status.BLOW_UP else None
 
+    @property
+    def end_of_equations(self) -> float | None:
+        """Flow time at which the theory ends by itself, in a blow-up or where it is singular; None if it does not."""
+        return self.theory.outcome.t if self.theory.outcome.status in ENDS else None
+
     def horizon(self, tol: float, name: str | None = None) -> Horizon:
         """First flow time at which a relative error exceeds `tol`: that of the first weight to leave, or of `name`.
 
@@ -234,8 +239,8 @@ class Overlay(FrozenRecord):
 
     @property
     def _end_of_theory(self) -> float:
-        end = self.theory.outcome
-        return end.t if end.status in ENDS and end.t <= self.training.t[-1] else inf
+        end = self.end_of_equations
+        return inf if end is None or end > self.training.t[-1] else end
 
     def plot(self, path: str | Path | None = None, **options: Any) -> Figure:
         """Draw the overlay figure, and write it if there is a path; see `smallinit.compare.plot_overlays`."""
@@ -267,6 +272,7 @@ class Overlay(FrozenRecord):
                 "note": self._note(),
             },
             "blow_up_time": self.blow_up_time,
+            "end_of_equations": self.end_of_equations,
             "error": {name: _statistics(self.relative_error[name]) for name in names},
             "largest_loss_error": {
                 name: asdict(loss_error(self.alignment, name))

@@ -71,10 +71,15 @@ def run_page(folder: Path) -> Page:
 
 
 def _order(closures: Mapping[str, Any], training: Mapping[str, Any]) -> Iterator[tuple[bool | None, str]]:
-    """What is learnt first, and whether the theories that do not blow up say so."""
-    theory = {n: _times(r) for n, r in closures.items() if not (r.get("overlay") or {}).get("blow_up_time")}
+    """What is learnt first, and whether the theories that reach the end say so."""
+    theory = {n: _times(r) for n, r in closures.items() if not _ended(r.get("overlay") or {})}
     if sentence := learning_order(_times(training), theory):
         yield None, sentence
+
+
+def _ended(overlay: Mapping[str, Any]) -> float | None:
+    """Where the theory's equations ended by themselves; older results know of blow-ups only."""
+    return overlay.get("end_of_equations") or overlay.get("blow_up_time")
 
 
 def _times(record: Mapping[str, Any]) -> dict[str, float]:
@@ -119,7 +124,7 @@ def _verdicts(name: str, record: Mapping[str, Any], tolerance: float) -> Iterato
     else:
         text = f"the weights follow training within {limit} up to t = {horizons[first]:.4g} ({first} leaves first)"
     yield True if horizons[first] is None else None, f"{name}: {record['outcome']}; {text}{_cost(record)}."
-    if overlay["blow_up_time"]:
+    if _ended(overlay):
         return
     if found := _worst_losses(overlay):
         good = all(key == "relative" and value <= tolerance for key, value, _ in found)

@@ -1,9 +1,8 @@
 """The real torch networks: one twin per theory model, weights with the same names and shapes.
 
 Any model gets its twin from its symbolic logits. Those of `TWINS` have one written by hand besides, position by
-position, the way a network is, where the theory speaks of bags of tokens. By it small batches gain a tenth to a half
-of a step, attention at every position is up to a hundred times as fast, and no row is as wide as the vocabulary for
-each sequence.
+position, the way a network is, where the theory speaks of bags of tokens. By it small batches
+and above all attention at every position are faster, and no row is as wide as the vocabulary for each sequence.
 """
 
 from __future__ import annotations

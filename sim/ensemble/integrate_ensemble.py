@@ -142,9 +142,8 @@ def integrate_ensemble(
     drawn = MemberBatches.of(flow, data, members, plan, seed) if plan and batch_size is not None else None
     settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "method": table}
     settings |= {"max_steps": max_steps, "max_seconds": max_seconds}
-    settings |= (
-        {"explain": explain_shrunk(flow, data, problem)} if plan is None or plan.name == "flow" else {}
-    )
+    if plan is None or plan.name == "flow":
+        settings["explain"] = explain_shrunk(flow, data, problem)
     keep = _Kept(flow, data, wanted, keep_weights)
     workers = _workers(threads)
     report = _Progress(progress, len(members))

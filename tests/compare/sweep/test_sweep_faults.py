@@ -111,11 +111,11 @@ def test_the_driver_killed_at_random_moments(tmp_path):
         try:
             until = time.monotonic() + 60.0
             start = len(written)
-            goal = start + int(rng.integers(1, 4)) if kills < 6 else 10**6
+            goal = start + int(rng.integers(1, 4)) if kills < 10 else 10**6
             while process.poll() is None and time.monotonic() < until and len(_shards(out)) < goal:
                 time.sleep(0.003)
             time.sleep(float(rng.uniform(0.0, 0.02)))
-            if process.poll() is None and kills < 6:
+            if process.poll() is None and kills < 10:
                 process.kill()
                 kills += 1
         finally:
