@@ -20,7 +20,7 @@ EXPIRY = 120.0  # without one, a driver on another host counts as dead
 
 
 class PointClaims:
-    """The claims of one driver.
+    """The claims of one driver; it is alive from its first claim until it closes.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class PointClaims:
         self.folder, self.mine, self._living = folder, set[str](), set[str]()
         self.driver = temporary(folder / "driver", "tmp")
         self._beaten = float("-inf")
-        self.beat()
+        self._making: str | None = None
 
     def beat(self) -> None:
         """Show that this driver is alive, and forget whom it took for alive."""
@@ -47,6 +47,7 @@ class PointClaims:
         """Claim a point; False if a driver that lives has claimed it."""
         if point in self.mine:
             return True
+        self.beat()
         path = self.folder / point
         if not self._make(path) and not (self._put_away(path) and self._make(path)):
             return False
@@ -63,7 +64,8 @@ class PointClaims:
         """Give all back, also what an interrupt kept from being counted as ours."""
         for path in self.folder.glob("[!.]*"):
             with suppress(FileNotFoundError):
-                if path.read_text(encoding="utf-8") == self.driver.name:
+                name = path.read_text(encoding="utf-8")
+                if name == self.driver.name or (not name and path.name == self._making):
                     path.unlink()
         self.mine.clear()
         self.driver.unlink(missing_ok=True)
@@ -71,16 +73,14 @@ class PointClaims:
             self.folder.rmdir()  # only if nobody else is at work
 
     def _make(self, path: Path) -> bool:
+        self._making = path.name  # an interrupt may fall between making and signing it
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
+            self._making = None
             return False
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(self.driver.name)
-        except BaseException:  # an interrupt: nobody's claim would hold up all drivers until it expires
-            path.unlink(missing_ok=True)
-            raise
+        with os.fdopen(handle, "w") as file:
+            file.write(self.driver.name)
         return True
 
     def _put_away(self, path: Path) -> bool:
@@ -90,13 +90,12 @@ class PointClaims:
         aside = path.with_name(f".{path.name}.{uuid4().hex[:12]}")
         try:
             path.rename(aside)
-        except FileNotFoundError:
-            return False
-        try:
             if self._void(aside):
                 return True
             with suppress(OSError):  # a claim made in between: it goes back
                 os.link(aside, path)
+            return False
+        except FileNotFoundError:
             return False
         finally:
             aside.unlink(missing_ok=True)

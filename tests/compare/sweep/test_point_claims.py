@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,12 +26,33 @@ def test_a_claim_is_had_once_until_it_is_released(tmp_path):
     assert not (tmp_path / "claims").exists()
 
 
-def test_interrupts_while_a_claim_is_made_leave_none(tmp_path, monkeypatch):
-    claims, other = PointClaims(tmp_path / "claims"), PointClaims(tmp_path / "claims")
-    monkeypatch.setattr(os, "fdopen", interrupt)
+@pytest.mark.parametrize("call", ["mkdir", "touch", "open", "fdopen", "rename", "unlink"])
+def test_interrupts_while_a_claim_is_made_leave_none(tmp_path, monkeypatch, call):
+    """Handlers of signals run after the system call during which they came: what it does has been done."""
+    folder = tmp_path / "claims"
+    folder.mkdir()
+    (folder / "a").write_text("a driver that died")
+    owner, claims = Path if hasattr(Path, call) and call != "open" else os, PointClaims(folder)
+    done, begins = getattr(owner, call), call in ("mkdir", "touch")
+    if not begins:
+        claims.beat()
+
+    def interrupted(*args, **options):
+        done(*args, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, call, interrupted)
     with pytest.raises(KeyboardInterrupt):
         claims.take("a")
     monkeypatch.undo()
+    if begins:  # the dead driver's claim has not been come to
+        (folder / "a").unlink()
+    claims.close()
+    assert not folder.exists()
+
+
+def test_an_interrupt_before_a_claim_is_counted_leaves_none(tmp_path):
+    claims, other = PointClaims(tmp_path / "claims"), PointClaims(tmp_path / "claims")
     claims.mine = Interrupting()
     with pytest.raises(KeyboardInterrupt):
         claims.take("b")
@@ -76,6 +98,7 @@ def test_a_killed_process_loses_its_claims_at_once(tmp_path):
 
 def test_a_claim_that_nobody_signed_is_void_after_a_while(tmp_path):
     mine = PointClaims(tmp_path / "claims")
+    mine.beat()
     (tmp_path / "claims" / "a").touch()
     assert not mine.take("a")
     then = mine.driver.stat().st_mtime - EXPIRY - 1.0
