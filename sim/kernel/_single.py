@@ -1,8 +1,8 @@
 """The interpreter in single precision: the same tables, with arrays and products in float32.
 
 The state and its derivative stay float64 outside. Memory is handed over as the one type that right-hand sides have:
-`floats` and `work` hold two float32 numbers in the place of each float64; `work` ends with the state and its derivative
-in float32. Importing compiles the loop or loads it.
+`floats` and `work` hold two float32 numbers in the place of each float64, and `work` begins with the state and its
+derivative. Importing compiles the loop or loads it.
 """
 
 import numpy as np
@@ -23,8 +23,7 @@ def _copy(source, target):
 @compiled(RHS_SIGNATURE)
 def rhs(t, y, out, floats, ints, work):
     n, memory = y.size, work.view(np.float32)
-    first = memory.size - 2 * n
-    state, slope = memory[first : first + n], memory[first + n :]
+    state, slope = memory[:n], memory[n : 2 * n]
     _copy(y, state)
-    carry_out((state, floats.view(np.float32), memory[:first], slope), ints)
+    carry_out((state, floats.view(np.float32), memory[2 * n :], slope), ints)
     _copy(slope, out)
