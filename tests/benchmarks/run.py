@@ -18,7 +18,10 @@ PARTS = {
     "reduced": ("reduced.py",),
     "taylor": ("taylor.py",),
     "theory_vs_training": ("theory_vs_training.py", "--steps", "200"),
-    "exact_vs_training": ("theory_vs_training.py", "--closure", "exact", "--steps", "20", "--repeats", "1"),
+    "exact_vs_training": (
+        *("theory_vs_training.py", "--closure", "exact", "--steps", "20", "--repeats", "1"),
+        *("--dtypes", "float64", "float32"),
+    ),
     "small": ("large_vocabulary.py", "small"),
     "large": ("large_vocabulary.py", "large"),
     "costs": ("costs.py",),
