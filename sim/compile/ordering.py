@@ -56,10 +56,8 @@ def lower_flow(
 
     best = attempt(sides, "together")
     tries = min(MAX_ORDERS, max(1, LOWERED_NODES // max(len(best.graph.nodes), 1)))
-    pick, merge = (
-        PickedRows(values),
-        Merged(set(shapes), Lowering(values, shapes, sizes, folds).sampler.pattern_of),
-    )
+    look = Lowering(values, shapes, sizes, folds)
+    pick, merge = PickedRows(values), Merged(set(shapes), look.sampler.pattern_of)
     merged = {name: merge(pick(side)) for name, side in sides.items()}
     forms = [(merged, how) for how in READINGS[1:]]
     if tries > 1 and sum(map(CountTerms(), sides.values())) <= MOST_TERMS:

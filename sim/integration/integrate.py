@@ -22,7 +22,7 @@ from ..ode.record import Limits, Solution
 from ..ode.solve import checked_tolerances, interval, relative_tolerance, save_times, solve
 from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
-from .precision import asked_precision, in_single
+from .in_float32 import asked_precision, in_single
 from .shrunk_rows import explain_shrunk
 from .step_plan import StepPlan, check_asked
 from .tolerances import RTOL, default_atol
@@ -82,7 +82,8 @@ def integrate(
     save_at : None, int or array_like
         Times to save: None 101 even ones, an int that many even ones, or increasing times within [t0, t1].
     rtol : float or None
-        Relative tolerance per entry of the weights; None takes 1e-6 (1e-5 in float32), and the method's own beside an `optimizer`.
+        Relative tolerance per entry of the weights; None takes 1e-6 (1e-5 in float32), and the
+        method's own beside an `optimizer`.
     atol : float or None
         Absolute tolerance per entry. None takes ``1e-3 rtol`` times the RMS entry of the smallest moving
         weight: whatever the scale of initialisation, the early growth is then computed to the same relative

@@ -22,7 +22,7 @@ from ..reduced.reduction import Reduction
 from ..trajectory.live_view import LiveView
 from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
-from .precision import OF_STEPS, in_single
+from .in_float32 import OF_STEPS, in_single
 from .shrunk_rows import explain_shrunk
 from .step_plan import StepPlan
 

@@ -1,8 +1,8 @@
 """Exponential and hyperbolic tangent without branches or calls, so that LLVM carries them out on whole vectors.
 
-exp(x) = 2^k exp(r) with r = x - k ln 2, of absolute value below 3/4 ln 2, where a Taylor polynomial leaves out less than
-a tenth of the last place (3e-18 in float64, 8e-9 in float32). Errors stay below 2 units in the last place; nan stays
-nan, and what over- or underflows does so as usual.
+exp(x) = 2^k exp(r) with r = x - k ln 2, of absolute value below 3/4 ln 2, where a Taylor polynomial leaves out less
+than a tenth of the last place (3e-18 in float64, 8e-9 in float32). Errors stay below 2 units in the last place; nan
+stays nan, and what over- or underflows does so as usual.
 """
 
 import math
@@ -47,7 +47,10 @@ class _Precision:
         self.to_bits, self.sign = whole(self.to_whole.view(whole)), whole(np.iinfo(whole).min)
         self.largest, self.least, self.flat = real(largest), real(least), real(2.0 * flat)
         self.quarter, self.one, self.two = real(0.25), real(1.0), real(2.0)
-        self.tail, self.power = self._polynomial(real, degree), self._power(mantissa, np.finfo(real).maxexp - 1)
+        self.tail, self.power = (
+            self._polynomial(real, degree),
+            self._power(mantissa, np.finfo(real).maxexp - 1),
+        )
 
     def _polynomial(self, real, degree):
         """(exp(r) - 1 - r) / r^2."""

@@ -22,6 +22,12 @@ PARTS = {
         *("theory_vs_training.py", "--closure", "exact", "--steps", "20", "--repeats", "1"),
         *("--dtypes", "float64", "float32"),
     ),
+    "exact_precision": (
+        "exact_precision.py",
+        "--quick",
+        "--picture",
+        str(DOCS / "benchmarks-exact.png"),
+    ),
     "small": ("large_vocabulary.py", "small"),
     "large": ("large_vocabulary.py", "large"),
     "costs": ("costs.py",),

@@ -3,6 +3,7 @@
 python tests/benchmarks/startup.py
 """
 
+import argparse
 import os
 import resource
 import statistics
@@ -36,7 +37,10 @@ def seconds(arguments, **environment):
     """Seconds of a process by the wall clock, and of the processor."""
     begin, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
-        [sys.executable, "-P", *arguments], check=True, stdout=subprocess.DEVNULL, env=os.environ | environment
+        [sys.executable, "-P", *arguments],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | environment,
     )
     now = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
@@ -51,12 +55,19 @@ def compiled(code):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="of compilation from nothing, which takes a minute"
+    )
+    rounds = parser.parse_args().rounds
     for name, arguments in COMMANDS.items():
         seconds(arguments)
         print(f"{name:24} {statistics.median(seconds(arguments)[0] for _ in range(9)):.3f} s")
     print("kernels, whole process, seconds of the processor: nothing cached, then cached")
     for name, code in KERNELS.items():
-        cold, warm = (statistics.median(each) for each in zip(*(compiled(code) for _ in range(3)), strict=True))
+        cold, warm = (
+            statistics.median(each) for each in zip(*(compiled(code) for _ in range(rounds)), strict=True)
+        )
         print(f"{name:24} {cold:.1f} s, {warm:.2f} s")
 
 

@@ -71,7 +71,9 @@ def gap(run, other):
     import numpy as np
 
     moved = {name: np.linalg.norm(w - w[0], axis=(1, 2))[1:] for name, w in other.weights.items()}
-    apart = {name: np.linalg.norm(w - other.weights[name], axis=(1, 2))[1:] for name, w in run.weights.items()}
+    apart = {
+        name: np.linalg.norm(w - other.weights[name], axis=(1, 2))[1:] for name, w in run.weights.items()
+    }
     return max(float((apart[name] / moved[name]).max()) for name in moved)
 
 

@@ -72,7 +72,9 @@ def test_two_units_in_the_last_place_of_float32(name, function):
 
 @pytest.mark.parametrize("name", ["exp", "tanh"])
 def test_extremes_of_float32_are_numpys(name):
-    x = np.float32([np.nan, np.inf, 89.1, 88.8, 20.0, 9.1, 0.0, -0.0, -9.1, -87.4, -103.9, -104.1, -1e38, -np.inf])
+    x = np.float32(
+        [np.nan, np.inf, 89.1, 88.8, 20.0, 9.1, 0.0, -0.0, -9.1, -87.4, -103.9, -104.1, -1e38, -np.inf]
+    )
     with np.errstate(over="ignore", under="ignore"):
         expected = getattr(np, name)(x)
     found = applied(name, x.astype(float), single=True)

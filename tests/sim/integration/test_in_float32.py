@@ -102,7 +102,10 @@ def test_steps_of_an_optimizer(optimizer, method):
         ({"dtype": "float16"}, "`dtype` 'float16' is unknown"),
         ({"method": "taylor"}, 'does not go with the method "taylor": leave one of them out.'),
         ({"flow": reduce(LEADING, DATA)}, "does not go with a reduced flow, which is small"),
-        ({"rtol": 1e-6}, '`rtol` is 1e-06, closer than float32 can follow a flow: use 2e-06 or more, or dtype='),
+        (
+            {"rtol": 1e-6},
+            "`rtol` is 1e-06, closer than float32 can follow a flow: use 2e-06 or more, or dtype=",
+        ),
         ({"t1": None, "optimizer": GD(0.1), "steps": 3, "batch_size": 4}, "does not go with minibatches"),
         (
             {"start": {name: 1e-22 * w for name, w in START.items()}},
