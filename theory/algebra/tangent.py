@@ -13,8 +13,9 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
-from .nodes import Centering, Matrix, RowLogSumExp, RowNorm, RowSoftmax, matrix_symbols
+from .nodes import Centering, Matrix, MatrixFunction, RowLogSumExp, RowNorm, RowSoftmax, matrix_symbols
 from .norms import along
+from .rebuild import Substitution
 from .traversal import Traversal, rule
 
 
@@ -40,6 +41,13 @@ def tangent(
         If a node that depends on a moving symbol has no rule.
     """
     return _Tangent(directions, simplify or (lambda derivative: derivative))(expr)
+
+
+def slope(node: MatrixFunction, direction: Matrix) -> Matrix:
+    """Derivative of a function of a matrix when that matrix moves along a direction and all else rests."""
+    x, *others = node.matrices
+    at, along = (sp.MatrixSymbol(name, *x.shape) for name in ("argument of a slope", "direction of a slope"))
+    return Substitution({at: x, along: direction})(tangent(node.of(at, *others), {at: along}))
 
 
 class _Tangent(Traversal):
@@ -103,6 +111,10 @@ class _Tangent(Traversal):
     @rule(DiagMatrix)
     def diag(self, node: DiagMatrix) -> Matrix:
         return diagonal(self(node.args[0]))
+
+    @rule(MatrixFunction)
+    def own(self, node: MatrixFunction) -> Matrix:
+        return self(self.made_of(node))
 
     @rule(RowLogSumExp)
     def log_sum_exp(self, node: RowLogSumExp) -> Matrix:
