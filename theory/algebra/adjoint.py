@@ -12,8 +12,8 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from .matrices import apply, hadamard, hadamard_power, product, total, transpose
-from .nodes import Matrix, MatrixFunction, RowNorm, matrix_symbols
+from .matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
+from .nodes import Matrix, MatrixFunction, RowNorm, RowSoftmax, matrix_symbols
 from .norms import along
 from .tangent import slope
 from .traversal import LEAVES, Dispatch, parts, rule
@@ -123,6 +123,12 @@ class _Pullback(Dispatch):
         overlap = hadamard(bar, slope(node, direction))
         summed = product(sp.OneMatrix(1, node.rows), overlap, sp.OneMatrix(node.cols, 1))
         yield x, gradients(summed, [direction])[direction]
+
+    @rule(RowSoftmax)
+    def softmax(self, node: RowSoftmax, bar: Matrix) -> Contributions:
+        weighted = hadamard(node, bar)
+        row_sums = product(weighted, sp.OneMatrix(node.cols, 1))
+        yield node.args[0], total(weighted, product(-1, diagonal(row_sums), node))
 
     @rule(RowNorm)
     def norm(self, node: RowNorm, bar: Matrix) -> Contributions:
