@@ -7,7 +7,7 @@ mode from the queue. Coefficients follow from Cauchy products, the step from the
 from __future__ import annotations
 
 import numpy as np
-from numba import float64, int8, int64, njit
+from numba import boolean, float64, int8, int64, njit
 
 from ...kernel.cache import compiled
 from .lanes import LANES, WIDTH, cauchy, horner, taylor_step
@@ -29,6 +29,23 @@ def _coefficients(w, a, b, c, s, order, wide):
         cauchy(w, b, c + at, k + 1, s, factor, a + at + LANES, wide)
         cauchy(w, c, a + at, k + 1, s, factor, b + at + LANES, wide)
         cauchy(w, a, b + at, k + 1, s, factor, c + at + LANES, wide)
+
+
+@compiled(boolean(float64[:, ::1], float64[:, :, ::1], float64[::1]))
+def ready(strengths, starts, t1):
+    """Whether arrays have the shapes and the numbers that `run_modes` takes for granted: one look at each number."""
+    batch, factors, r = starts.shape
+    if factors != 3 or batch * r == 0 or strengths.shape != (batch, r) or t1.size != batch:
+        return False
+    none = 0.0  # stays 0 as long as all are finite
+    for member in range(batch):
+        none += 0.0 * t1[member]
+        if t1[member] < 0.0:
+            return False
+        for k in range(r):
+            none += 0.0 * strengths[member, k]
+            none += 0.0 * (starts[member, 0, k] + starts[member, 1, k] + starts[member, 2, k])
+    return none == 0.0
 
 
 # fmt: off
