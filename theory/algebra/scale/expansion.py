@@ -57,6 +57,13 @@ def expand(
     return _Expansion(weights, order, linear, norms)(expr)
 
 
+def expand_in(expr: Matrix, symbol: sp.MatrixSymbol, series: Series, order: int) -> Series:
+    """Series of an expression in a symbol whose own series is known, up to and including eps^order."""
+    expansion = _Expansion((symbol,), order, linear=False, norms=())
+    expansion.given[symbol] = series
+    return expansion(expr)
+
+
 def first_power(expr: Matrix, weights: Collection[sp.MatrixSymbol]) -> int:
     """Lowest power of eps in a matrix expression whose normalisations, roots written out too, have eps = 0."""
     return _Expansion(weights, 1, linear=False, norms={sp.S.Zero}).first_power(expr)
@@ -70,13 +77,14 @@ class _Expansion(ByPower[Series]):
     ) -> None:
         super().__init__(weights, order)
         self.linear, self.norms = linear, norms
+        self.given: dict[sp.MatrixSymbol, Series] = {}  # of what stands for something else
 
     def constant(self, node: Matrix) -> Series:
         return {0: node}
 
     @rule(sp.MatrixSymbol)
     def weight(self, node: sp.MatrixSymbol) -> Series:
-        return {1: node} if self.order >= 1 else {}
+        return {d: t for d, t in self.given.get(node, {1: node}).items() if d <= self.order}
 
     def added(self, terms: Sequence[Series]) -> Series:
         return add(*terms)
