@@ -203,7 +203,9 @@ def _measure(
         rows.append(_parity_errors([(m, truths[id(m)], rhs) for m, rhs in sides], direction, scale))
         if len(rows) > ONE_DECADE and max(rows[-1][w].max() for w in moving) < ROUNDING:
             break
-        wait = _next(np.log2(scales[-FEWEST:]), [np.stack([row[w] for w in moving]) for row in rows[-FEWEST:]])
+        wait = _next(
+            np.log2(scales[-FEWEST:]), [np.stack([row[w] for w in moving]) for row in rows[-FEWEST:]]
+        )
     eps = np.array(scales)
     table = {w: np.array([row[w] for row in rows]) for w in rows[0]}  # (k, parity)
     fits = {w: min(_slope(eps, errors[:, parity]) for parity in (0, 1)) for w, errors in table.items()}

@@ -16,7 +16,7 @@ from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
 from ...theory.base.validate import brief, callback, flag, integer, is_integer, kind_of, names
 from ...theory.flows.flow import Flow
-from ..integration.integrate import MAX_STEPS, fingerprint
+from ..integration.integrate import MAX_STEPS
 from ..integration.shrunk_rows import explain_shrunk
 from ..integration.step_plan import StepPlan, check_asked
 from ..integration.tolerances import RTOL, default_atol
@@ -27,7 +27,7 @@ from ..ode.record import Limits
 from ..ode.solve import checked_tolerances, interval, save_times, solve
 from ..ode.stepper import NotFiniteAtStart
 from ..trajectory.observables import observable_names
-from ..trajectory.provenance import provenance
+from ..trajectory.provenance import fingerprint, provenance
 from ..trajectory.trajectory import Trajectory
 from .ensemble import Ensemble, gather
 from .lane_ensemble import choose, in_lanes
