@@ -31,7 +31,7 @@ FEWEST = 8  # points of a regression
 LARGEST_LOGIT = 3.0  # beyond it the loss saturates, and what is left of its gradient has lost digits
 GRID = 2.0 ** np.arange(2.0, -26.0, -0.25)
 ONE_DECADE = 14  # scales that are computed at least
-# Points of the grid are passed over where errors fall slowly: at most an octave, and by a half of a decade of the error.
+# Scales are passed over where errors fall slowly: at most an octave, and half of a decade of the error.
 WIDEST, FARTHEST_FALL = 4, 0.5
 Equations = Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]]  # weights -> dW/dt
 Side = tuple[

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
 from ...theory.base.validate import flag, kind_of
