@@ -31,7 +31,7 @@ FEWEST = 8  # points of a regression
 LARGEST_LOGIT = 3.0  # beyond it the loss saturates, and what is left of its gradient has lost digits
 GRID = 2.0 ** np.arange(2.0, -26.0, -0.25)
 ONE_DECADE = 14  # scales that are computed at least
-# Points of the grid are passed over where errors fall slowly: at most an octave, and by a half of a decade of the error.
+# Points of the grid are passed over where errors fall slowly: at most an octave, and by half of a decade of the error.
 WIDEST, FARTHEST_FALL = 4, 0.5
 Equations = Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]]  # weights -> dW/dt
 Side = tuple[
@@ -203,7 +203,9 @@ def _measure(
         rows.append(_parity_errors([(m, truths[id(m)], rhs) for m, rhs in sides], direction, scale))
         if len(rows) > ONE_DECADE and max(rows[-1][w].max() for w in moving) < ROUNDING:
             break
-        wait = _next(np.log2(scales[-FEWEST:]), [np.stack([row[w] for w in moving]) for row in rows[-FEWEST:]])
+        wait = _next(
+            np.log2(scales[-FEWEST:]), [np.stack([row[w] for w in moving]) for row in rows[-FEWEST:]]
+        )
     eps = np.array(scales)
     table = {w: np.array([row[w] for row in rows]) for w in rows[0]}  # (k, parity)
     fits = {w: min(_slope(eps, errors[:, parity]) for parity in (0, 1)) for w, errors in table.items()}
