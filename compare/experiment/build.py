@@ -73,6 +73,7 @@ class Built:
                 method=theory.method,
                 max_steps=theory.max_steps,
                 device=theory.device,
+                dtype=theory.dtype,
                 throw=throw,
                 max_seconds=max_seconds,
                 progress=progress,

@@ -148,6 +148,9 @@ class Theory(Section):
     device: Device = Field(
         default="cpu", description=f"{alternatives(DEVICES)}, which takes a GPU if there is one; for flows."
     )
+    dtype: Dtype = Field(
+        default="float64", description=f"{alternatives(DTYPES)}, for flows with large products such as exact."
+    )
 
 
 class Training(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import proxy
 
 import numpy as np
 import scipy.sparse as sparse
@@ -57,8 +58,9 @@ class Lowering(Dispatch):
     ) -> None:
         self.graph = Graph()
         self.values, self.shapes, self.sizes, self.folds = values, shapes, sizes, folds
-        self.sampler, self.multiplier = Sampler(self), Multiplier(self)
-        self.readings = Readings(self, reading, self._opens_with_bags)
+        host = proxy(self)  # a circle would keep the data, of a large vocabulary half a gigabyte, long after
+        self.sampler, self.multiplier = Sampler(host), Multiplier(host)
+        self.readings = Readings(host, reading, lambda term: host._opens_with_bags(term))
         self._lowered: dict[Matrix, Lowered] = {}
         self._is_data: dict[Matrix, bool] = {}
 

@@ -19,6 +19,7 @@ from ..ode.record import Limits, Solution
 from ..ode.solve import checked_tolerances, interval, relative_tolerance, save_times, solve
 from ..trajectory.provenance import fingerprint, provenance
 from ..trajectory.trajectory import Trajectory
+from .in_float32 import asked_precision, in_single
 from .shrunk_rows import explain_shrunk
 from .step_plan import StepPlan, check_asked
 from .tolerances import RTOL, default_atol
@@ -58,6 +59,7 @@ def integrate(
     batch_size: int | None = None,
     seed: int | None = None,
     device: Any = "cpu",
+    dtype: str = "float64",
 ) -> Trajectory:
     """Integrate a flow in flow time (learning_rate x step) from `t0` to `t1`, or by the `steps` of an optimizer.
 
@@ -77,7 +79,8 @@ def integrate(
     save_at : None, int or array_like
         Times to save: None 101 even ones, an int that many even ones, or increasing times within [t0, t1].
     rtol : float or None
-        Relative tolerance per entry of the weights; None takes 1e-6, and the method's own beside an `optimizer`.
+        Relative tolerance per entry of the weights; None takes 1e-6 (1e-5 in float32), and the
+        method's own beside an `optimizer`.
     atol : float or None
         Absolute tolerance per entry. None takes ``1e-3 rtol`` times the RMS entry of the smallest moving
         weight: whatever the scale of initialisation, the early growth is then computed to the same relative
@@ -121,6 +124,10 @@ def integrate(
         the flow by torch, worth it for `exact` and other flows with large products; "auto" does so where there is a GPU
         and the method runs there (all but "bdf" and "taylor" do). Right-hand sides agree with the CPU's to rounding;
         where stability holds the step down, rounding decides which trial steps are rejected.
+    dtype : {"float64", "float32"}
+        Precision of the right-hand side's arrays and products; states, errors and moments are float64 either way.
+        "float32" is for flows with large products, such as `exact`, at an `rtol` of 2e-6 or more, by default 1e-5;
+        ``Trajectory.statistics["rounding"]`` is the largest relative error of a dW/dt at the start.
 
     Returns
     -------
@@ -144,28 +151,29 @@ def integrate(
     Limits(max_steps, max_seconds, progress)
     check_asked(optimizer, batch_size, seed)
     where = placed(device, method, RTOL if rtol is None else rtol, optimizer)
+    tolerance = asked_precision(dtype, rtol, flow=flow, method=method, device=where, batch_size=batch_size)
     if optimizer is not None or steps is not None:
         given = {"t1": t1, "t0": t0 or None, "first_step": first_step, "fixed_step": fixed_step, "atol": atol}
         given["max_steps"] = None if max_steps == MAX_STEPS or method == "flow" else max_steps
         plan = StepPlan.of(optimizer, steps, save_at, method, rtol, given, discrete_start, batch_size, seed)
         return _by_optimizer(
             flow, data, start, plan, throw, events=events, max_seconds=max_seconds, progress=progress,
-            observables=observables, max_steps=max_steps,
+            observables=observables, max_steps=max_steps, dtype=dtype,
         )  # fmt: skip
     if discrete_start is not None:
         raise FieldError("discrete_start", 'belongs to an `optimizer` and its method "flow": leave it out.')
     if t1 is None:
         raise FieldError("t1", "is missing: give the end in flow time, or an `optimizer` and its `steps`.")
     return _by_time(
-        flow, data, start, (t0, t1), save_at, throw, rtol=RTOL if rtol is None else rtol, atol=atol, method=method,
+        flow, data, start, (t0, t1), save_at, throw, rtol=tolerance, atol=atol, method=method,
         events=events, max_steps=max_steps, first_step=first_step, fixed_step=fixed_step, max_seconds=max_seconds,
-        progress=progress, observables=observables, where=where,
+        progress=progress, observables=observables, where=where, dtype=dtype,
     )  # fmt: skip
 
 
 def _by_time(
     flow: Any, data: Dataset, start: Any, span: tuple[float, float], save_at: Any, throw: bool, *, rtol: float,
-    atol: float | None, events: Any, observables: Sequence[str] | None, where: Any, **options: Any,
+    atol: float | None, events: Any, observables: Sequence[str] | None, where: Any, dtype: str, **options: Any,
 ) -> Trajectory:  # fmt: skip
     """The part of `integrate` that follows gradient flow."""
     from ..compile.compiler import compile_flow
@@ -176,7 +184,8 @@ def _by_time(
     watched = as_events(events)
     reduced = isinstance(flow, Reduction)
     weights = flow.model.validate(start)
-    settings = {"rtol": rtol, "closure": flow.closure, "start": fingerprint(weights)} | described(where)
+    settings = {"rtol": rtol, "closure": flow.closure, "start": fingerprint(weights), "dtype": dtype}
+    settings |= described(where)
     settings |= {"modes": flow.modes, "mark": flow.mark} if reduced else {}
     problem = flow.compile(data, weights) if reduced else compile_flow(flow, data, weights)
     held = [problem.pack(flow._project(weights) if reduced else weights)]
@@ -188,6 +197,9 @@ def _by_time(
     closed = all(options[key] is None for key in ("method", "first_step", "fixed_step"))
     closed = closed and reduced and view is None and not watched
     solution = closed_solution(flow, problem, held[0], saves, *span) if closed else None
+    noted = {}
+    if dtype == "float32":
+        problem, noted["rounding"] = in_single(problem, held[0], rtol)
     if solution is None and where is not None:
         options["method"] = _on_device(problem, where, options["method"])
     # Options one by one: passed on as `**options`, they would come in a tuple that holds the start to the end.
@@ -198,7 +210,7 @@ def _by_time(
         explain=None if reduced else explain_shrunk(flow, data, problem),
     )  # fmt: skip
     settings |= {"method": solution.statistics.get("methods", ""), "atol": atol}
-    trajectory = _trajectory(solution, problem, flow, data, settings, view)
+    trajectory = _trajectory(solution, problem, flow, data, settings, view, noted)
     if reduced:
         trajectory = replace(
             trajectory, model=None, data=None, start=full and {n: sealed(w) for n, w in full.items()}
@@ -216,13 +228,14 @@ def _on_device(problem: Problem, where: Any, method: str | Method | None) -> Met
 
 
 def _by_optimizer(
-    flow: Any, data: Dataset, start: Any, plan: StepPlan, throw: bool, **options: Any
+    flow: Any, data: Dataset, start: Any, plan: StepPlan, throw: bool, dtype: str, **options: Any
 ) -> Trajectory:
     """The part of `integrate` that counts steps."""
     from .optimized import integrate_steps
 
     weights = flow.model.validate(start)
-    settings = {"closure": flow.closure, "start": fingerprint(weights)} | described(None)
+    settings = {"closure": flow.closure, "start": fingerprint(weights), "dtype": dtype}
+    settings |= described(None)
     trajectory, outcome = integrate_steps(flow, data, weights, plan, settings=settings, **options)
     if throw and not outcome.success:
         raise IntegrationError(str(outcome), trajectory)
@@ -250,6 +263,7 @@ def _trajectory(
     data: Dataset,
     settings: dict,
     view: LiveView | None,
+    noted: dict,
 ) -> Trajectory:
     sealed(solution.t)
     sealed(solution.y)
@@ -262,7 +276,7 @@ def _trajectory(
         kind="theory",
         label=flow.closure,
         closure=flow.closure,
-        statistics=solution.statistics,
+        statistics=solution.statistics | noted,
         provenance=provenance(**settings),
         model=flow.model,
         data=data,

@@ -22,6 +22,7 @@ from ..reduced.reduction import Reduction
 from ..trajectory.live_view import LiveView
 from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
+from .in_float32 import OF_STEPS, in_single
 from .shrunk_rows import explain_shrunk
 from .step_plan import StepPlan
 
@@ -58,6 +59,9 @@ def integrate_steps(
         )
         view = None if observables is None else LiveView(flow, data, problem, observables)
         y0 = problem.pack(weights)
+    noted = {}
+    if settings["dtype"] == "float32":
+        problem, noted["rounding"] = in_single(problem, y0, plan.rtol or OF_STEPS)
     solution = solve(
         problem, y0, t0=0.0, t1=float(plan.steps), method=method, save_at=plan.saves.astype(np.float64),
         events=[_in_flow_time(e, time) for e in as_events(events)], max_seconds=max_seconds, view=view,
@@ -85,7 +89,7 @@ def integrate_steps(
         kind="theory",
         label=f"{flow.closure}, {optimizer}{plan.drawn}",
         closure=flow.closure,
-        statistics=solution.statistics,
+        statistics=solution.statistics | noted,
         provenance=provenance(**settings, **record),
         steps=solution.t if np.any(solution.t % 1.0) else solution.t.astype(np.int64),
         model=None if reduced else flow.model,

@@ -1,10 +1,9 @@
 """Operations on dense and on data matrices that the interpreter carries out."""
 
+import numpy as np
 from numba import njit
 
 from ._functions import exp
-
-TINY = 1e-280  # below this a product of exponentials has lost its digits: take the careful path
 
 
 # Sum of products of two rows. "reassoc" lets it run in lanes; the order is fixed at compile time, and numbers that are
@@ -133,6 +132,13 @@ def _careful_bag(x, c, indices, counts, start, stop, p):
     return norm
 
 
+# The norm below which a product of exponentials has lost digits: what is no normal number in it counts then.
+@njit(nogil=True, error_model="numpy")
+def _least_norm(p):
+    limits = np.finfo(p.dtype)
+    return limits.tiny / limits.eps
+
+
 # Product of the table's rows for one bag, and its sum. "reassoc" lets the sum run in lanes; the order is fixed at
 # compile time and non-finite numbers keep their meaning.
 @njit(nogil=True, error_model="numpy", fastmath={"reassoc"})
@@ -167,10 +173,11 @@ def bag_softmax(x, c, counts, indices, indptr, weights, out, scratch):
         for k in range(labels):
             table[s, k] = exp(c * x[s, k] - top)
     out[:] = 0.0
+    least = _least_norm(p)
     for i in range(indptr.size - 1):
         start, stop = indptr[i], indptr[i + 1]
         norm = _bag_product(table, indices, counts, start, stop, p)
-        if not norm > TINY:
+        if not norm > least:
             norm = _careful_bag(x, c, indices, counts, start, stop, p)
         factor = weights[i] / norm
         for q in range(start, stop):

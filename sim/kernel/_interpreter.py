@@ -19,6 +19,7 @@ from .operations import (  # fmt: skip
     CSR_TURNED,
     DENSIFY,
     DOT,
+    FLOATS,
     GATHER,
     GATHER_COLUMN,
     HADAMARD,
@@ -97,10 +98,10 @@ def _at_pattern(code, buffers, ints, floats, p):
             _patterns.pattern_dot(x, indices, indptr, b, out)
 
 
-@compiled(RHS_SIGNATURE)
-def rhs(t, y, out, floats, ints, work):
-    buffers = (y, floats, work, out)
-    p = 2
+# All operations, one after another; `buffers` as `operations` numbers them, all of one precision
+@njit(nogil=True, error_model="numpy")
+def carry_out(buffers, ints):
+    floats, p = buffers[FLOATS], 2
     for _ in range(ints[0]):
         code, q = ints[p], p + 2
         if code == DOT:
@@ -116,3 +117,8 @@ def rhs(t, y, out, floats, ints, work):
         else:
             _special(code, buffers, ints, floats, q)
         p += ints[p + 1]
+
+
+@compiled(RHS_SIGNATURE)
+def rhs(t, y, out, floats, ints, work):
+    carry_out((y, floats, work, out), ints)

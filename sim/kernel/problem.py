@@ -32,6 +32,8 @@ class Problem:
         Folded data; read only.
     work : ndarray
         Scratch memory. One `Problem` serves one thread at a time.
+    rounding : float
+        Unit of rounding of the derivative; that of float32 for a table in float32 (see `precision`).
     notes : dict
         What methods have worked out about the table; shared by copies that differ in `work` alone.
     """
@@ -42,6 +44,7 @@ class Problem:
     ints: np.ndarray = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
     work: np.ndarray = field(default_factory=lambda: np.zeros(1))
     frozen: Mapping[str, np.ndarray] = field(default_factory=dict)
+    rounding: float = float(np.finfo(np.float64).eps)
     notes: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property

@@ -18,7 +18,16 @@ PARTS = {
     "reduced": ("reduced.py",),
     "taylor": ("taylor.py",),
     "theory_vs_training": ("theory_vs_training.py", "--steps", "200"),
-    "exact_vs_training": ("theory_vs_training.py", "--closure", "exact", "--steps", "20", "--repeats", "1"),
+    "exact_vs_training": (
+        *("theory_vs_training.py", "--closure", "exact", "--steps", "20", "--repeats", "1"),
+        *("--dtypes", "float64", "float32"),
+    ),
+    "exact_precision": (
+        "exact_precision.py",
+        "--quick",
+        "--picture",
+        str(DOCS / "benchmarks-exact.png"),
+    ),
     "small": ("large_vocabulary.py", "small"),
     "large": ("large_vocabulary.py", "large"),
     "costs": ("costs.py",),

@@ -1,11 +1,15 @@
-"""Start-up: `import smallinit` and a second `smallinit --help`, as whole processes, median of nine.
+"""Start-up as whole processes: `import smallinit` and `smallinit --help`, and kernels compiled where nothing is cached.
 
 python tests/benchmarks/startup.py
 """
 
+import argparse
+import os
+import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 COMMANDS = {
@@ -15,16 +19,56 @@ COMMANDS = {
 }
 
 
-def seconds(arguments):
-    begin = time.perf_counter()
-    subprocess.run([sys.executable, "-P", *arguments], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - begin
+FLOW = """
+from smallinit.sim import integrate
+from smallinit.theory import CompositeTask, EmbMLP, derive
+data = CompositeTask(range(11, 14), range(1, 3), range(3, 5), masked=()).dataset()
+model = EmbMLP(data.d_vocab, 4, 4)
+integrate(derive(model, "exact"), data, model.init(0.8, 0), t1=1.0, {})
+"""
+KERNELS = {
+    "one right-hand side": "import smallinit.sim.kernel._interpreter",
+    "a trajectory": FLOW.format("rtol=1e-5"),
+    "a trajectory in float32": FLOW.format("rtol=1e-5, dtype='float32'"),
+}
+
+
+def seconds(arguments, **environment):
+    """Seconds of a process by the wall clock, and of the processor."""
+    begin, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(
+        [sys.executable, "-P", *arguments],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | environment,
+    )
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+    return time.perf_counter() - begin, spent
+
+
+def compiled(code):
+    """Processor seconds of a process with empty caches, and of the next with what that one left."""
+    with tempfile.TemporaryDirectory() as folder:
+        caches = {"NUMBA_CACHE_DIR": f"{folder}/numba", "SMALLINIT_CACHE": f"{folder}/smallinit"}
+        return [seconds(["-c", code], **caches)[1] for _ in range(2)]
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="of compilation from nothing, which takes a minute"
+    )
+    rounds = parser.parse_args().rounds
     for name, arguments in COMMANDS.items():
         seconds(arguments)
-        print(f"{name:18} {statistics.median(seconds(arguments) for _ in range(9)):.3f} s")
+        print(f"{name:24} {statistics.median(seconds(arguments)[0] for _ in range(9)):.3f} s")
+    print("kernels, whole process, seconds of the processor: nothing cached, then cached")
+    for name, code in KERNELS.items():
+        cold, warm = (
+            statistics.median(each) for each in zip(*(compiled(code) for _ in range(rounds)), strict=True)
+        )
+        print(f"{name:24} {cold:.1f} s, {warm:.2f} s")
 
 
 if __name__ == "__main__":

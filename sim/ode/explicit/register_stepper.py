@@ -82,6 +82,7 @@ class RegisterStepper(Stepper):
         ctl[[r.SAFETY, r.GAIN, r.GAIN_OLD]] = self.method.safety, *GAINS
         ctl[[r.LEAST, r.RETRY]] = self.method.least, self.method.retry
         ctl[r.NORM] = self._norm() or 1.0
+        ctl[r.ROUNDING] = self.problem.rounding
         cnt[r.ORDER], cnt[r.FIXED] = self.method.error_order, control.fixed_step is not None
 
     def _start(self, control: StepControl) -> None:
@@ -190,14 +191,15 @@ class RegisterStepper(Stepper):
         f0, f1, size = np.empty_like(y), np.empty_like(y), float(np.linalg.norm(y)) or 1.0
         self.problem(t, y, f0)
         direction, rate = self._y[1 - self._cnt[r.CUR]] - y, 0.0
+        reach = max(1e-7, self.problem.rounding**0.5) * size
         for _ in range(20):
             norm = float(np.linalg.norm(direction))
             if not 0.0 < norm < np.inf or self._cnt[r.HALT]:
                 break
-            direction *= 1e-7 * size / norm
+            direction *= reach / norm
             self.problem(t, y + direction, f1)
             direction = f1 - f0
-            rate = float(np.linalg.norm(direction)) / (1e-7 * size)
+            rate = float(np.linalg.norm(direction)) / reach
         return rate
 
     def remedy(self) -> str:

@@ -21,9 +21,10 @@ from numba.extending import intrinsic
 from ...kernel.problem import RHS_SIGNATURE
 
 # fmt: off
-# registers of `ctl`; LEAST and RETRY bound and scale the step after one whose error was too large
+# registers of `ctl`; LEAST and RETRY bound and scale the step after one whose error was too large; ROUNDING: unit of
+# rounding of the right-hand side
 (T, T0, T1, STOP, H, H_OLD, ERR_OLD, T_PREV, H_LAST, RTOL, ATOL, NORM, SAFETY, GAIN, GAIN_OLD, LEAST, RETRY,
- N_CTL) = range(18)
+ ROUNDING, N_CTL) = range(19)
 # registers of `cnt`; RETRIED: the last trial step was rejected; HALT: set from another thread, to return soon
 (CUR, ACCEPTED, REJECTED, CALLS, LIMIT, BUDGET, SWAP, BAD, STAGES, ERRORS, ORDER, NEEDS_NEW, FIXED, LOGGED,
  RETRIED, HALT, N_CNT) = range(17)

@@ -18,7 +18,6 @@ from .registers import (
     BUDGET,
     CALLS,
     CUR,
-    EPS,
     F1,
     F2,
     FIXED,
@@ -26,6 +25,7 @@ from .registers import (
     I1,
     NORM,
     RHS_ARGS,
+    ROUNDING,
     RTOL,
     SWAP,
     H,
@@ -48,7 +48,7 @@ RADIUS, AGE = range(2)
 
 
 @njit(error_model="numpy", nogil=True)
-def _spectral_radius(rhs, floats, ints, work, t, y, f, point, slope, direction, cnt):
+def _spectral_radius(rhs, floats, ints, work, t, y, f, point, slope, direction, rounding, cnt):
     """Estimate the largest |eigenvalue| of the Jacobian from differences of f, with 20 % to spare."""
     n, size, length = y.size, 0.0, 0.0
     for i in range(n):
@@ -62,7 +62,7 @@ def _spectral_radius(rhs, floats, ints, work, t, y, f, point, slope, direction, 
         for i in range(n):
             direction[i] = f[i] + noise * ((i * 7919) % 13 - 6)
             length += direction[i] * direction[i]
-    delta = np.sqrt(EPS) * (np.sqrt(size) if size > 0.0 else 1.0)
+    delta = np.sqrt(rounding) * (np.sqrt(size) if size > 0.0 else 1.0)
     radius = 0.0
     for k in range(LOOKS):
         scale = delta / np.sqrt(length)
@@ -173,7 +173,18 @@ def advance(c_address, jit_address, floats, ints, work, y, k, rows, ctl, cnt, lo
         if radius[AGE] <= 0.0:
             slope, direction = k[rows[SLOPE]], k[rows[STRETCHED]]
             radius[RADIUS] = _spectral_radius(
-                rhs, floats, ints, work, ctl[T], old, k[rows[START]], k[rows[ONE]], slope, direction, cnt
+                rhs,
+                floats,
+                ints,
+                work,
+                ctl[T],
+                old,
+                k[rows[START]],
+                k[rows[ONE]],
+                slope,
+                direction,
+                ctl[ROUNDING],
+                cnt,
             )
             radius[AGE] = LIFE
             if cnt[HALT] == 1:

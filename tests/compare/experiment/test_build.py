@@ -68,6 +68,14 @@ def test_the_device_of_the_theory(tmp_path):
         by_steps.integrate(by_steps.flows()["leading"])
 
 
+def test_the_precision_of_the_theory(tmp_path):
+    built = of({"theory.dtype": "float32", "theory.closures": ["exact"]}, tmp_path=tmp_path)
+    assert built.integrate(built.flows()["exact"]).provenance["dtype"] == "float32"
+    close = of({"theory.dtype": "float32", "theory.rtol": 1e-8}, tmp_path=tmp_path)
+    with pytest.raises(ValueError, match=r"`--theory.rtol` is 1e-08, closer than float32 can follow a flow"):
+        close.integrate(close.flows()["leading"])
+
+
 def test_a_schedule_and_the_theory_share_their_times(tmp_path):
     built = of(
         {"training.steps": 40, "training.schedule": "cosine", "training.warmup": 4, "theory.t1": 9.0},

@@ -1,5 +1,6 @@
 """Kernels: equal to sympy's own evaluation, minimal, sparse where the data are, cached on disk."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -10,7 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sympy as sp
-from helpers import CLOSURES, random_data, random_weights, relative, small_case, sympy_value
+from helpers import (
+    CLOSURES,
+    MODELS,
+    data_for,
+    random_data,
+    random_weights,
+    relative,
+    small_case,
+    sympy_value,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +28,7 @@ from smallinit.sim.compile import compiler
 from smallinit.sim.compile.compiler import compile_flow, distinct_rows
 from smallinit.sim.compile.emit import Emitter
 from smallinit.sim.compile.graph import Graph, Ref
+from smallinit.sim.compile.lower import Lowering
 from smallinit.sim.compile.scalar import apply_function
 from smallinit.sim.kernel._interpreter import rhs
 from smallinit.sim.kernel.cache import cache_dir
@@ -229,6 +240,21 @@ from smallinit.sim.compile.compiler import compile_flow
 rhs = compile_flow(flow, data, weights).rhs
 print(sum(rhs.stats.cache_hits.values()), sum(rhs.stats.cache_misses.values()))
 """
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_data_are_given_back_without_a_collection(name):
+    """No circle of references keeps a lowering, whose data fill half a gigabyte at V = 50,257."""
+    model, data = MODELS[name][0], data_for(name)
+    flow, start = derive(model, "leading"), random_weights(model)
+    gc.collect()
+    gc.disable()
+    try:
+        compile_flow(flow, data, start)
+        left = [thing for thing in gc.get_objects() if type(thing) in (Graph, Lowering)]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 def test_second_process_loads_the_interpreter_from_the_cache():

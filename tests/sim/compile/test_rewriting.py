@@ -82,7 +82,8 @@ def test_every_form_has_the_same_values(norm, closure, predict):
     expected = evaluate_all(sides, values | weights, sizes)
     more = dict(values)
     pick = PickedRows(more)
-    merge = Merged(set(shapes), Lowering(more, shapes, sizes, {}).sampler.pattern_of)
+    look = Lowering(more, shapes, sizes, {})
+    merge = Merged(set(shapes), look.sampler.pattern_of)
     forms = {"as it is": sides, "merged": {w: merge(pick(s)) for w, s in sides.items()}}
     for form in forms.values():
         for how in READINGS:

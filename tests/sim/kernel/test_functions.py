@@ -8,6 +8,8 @@ from smallinit.sim.compile.emit import Emitter
 from smallinit.sim.compile.graph import Graph
 from smallinit.sim.kernel import _functions
 from smallinit.sim.kernel._interpreter import rhs
+from smallinit.sim.kernel.problem import Problem
+from smallinit.sim.kernel.single_precision import in_single_precision
 
 WHOLE_LINE = [-np.inf, -1e308, -800.0, -746.0, -745.2, -745.1, -709.0, -40.0, -20.0, -1e-300, -5e-324, -0.0]
 SPECIAL = np.array(
@@ -15,22 +17,23 @@ SPECIAL = np.array(
 )
 
 
-def applied(name, x, scale=1.0):
-    """A function of the kernel, by its table."""
+def applied(name, x, scale=1.0, single=False):
+    """A function of the kernel, by its table; in float32 if `single`."""
     graph = Graph()
     ref = graph.map(graph.add("weight", (), (1, x.size), "x"), name, scale)
     layout = {"x": (0, (1, x.size)), "f": (0, (1, x.size))}
     kernel = Emitter(graph, layout, {"f": [(1.0, ref)]}).run()
     out = np.empty(x.size)
-    rhs(0.0, x, out, kernel.floats, kernel.ints, np.empty(kernel.work_size))
+    problem = Problem(rhs, {"x": (0, (1, x.size))}, kernel.floats, kernel.ints, np.empty(kernel.work_size))
+    (in_single_precision(problem) if single else problem)(0.0, x, out)
     return out
 
 
-def units_off(found, x, function):
+def units_off(found, x, function, real=np.float64):
     """Largest distance from 50 digits, in units of the last place."""
     with mpmath.workdps(50):
         exact = [function(mpmath.mpf(float(v))) for v in x]
-        units = [np.spacing(abs(float(v))) for v in exact]
+        units = [np.spacing(abs(real(float(v)))) for v in exact]
         return max(
             float(abs(mpmath.mpf(float(f)) - e) / mpmath.mpf(float(u)))
             for f, e, u in zip(found, exact, units, strict=True)
@@ -55,6 +58,27 @@ def test_two_units_in_the_last_place(name, function):
 def test_exponentials_down_to_denormal_and_up_to_the_largest():
     x = np.random.default_rng(1).uniform(-745.1, 709.7, 6000)
     assert units_off(applied("exp", x), x, mpmath.exp) < 2.0
+
+
+@pytest.mark.parametrize(("name", "function"), [("exp", mpmath.exp), ("tanh", mpmath.tanh)])
+def test_two_units_in_the_last_place_of_float32(name, function):
+    x = grids().astype(np.float32)
+    if name == "exp":
+        x = np.append(x, np.random.default_rng(1).uniform(-103.2, 88.7, 3000).astype(np.float32))
+    found = applied(name, x.astype(float), single=True)
+    assert units_off(found, x, function, np.float32) < 2.0
+    assert units_off(found, x, function) > 1e5  # it is no float64 that was rounded nowhere
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh"])
+def test_extremes_of_float32_are_numpys(name):
+    x = np.float32(
+        [np.nan, np.inf, 89.1, 88.8, 20.0, 9.1, 0.0, -0.0, -9.1, -87.4, -103.9, -104.1, -1e38, -np.inf]
+    )
+    with np.errstate(over="ignore", under="ignore"):
+        expected = getattr(np, name)(x)
+    found = applied(name, x.astype(float), single=True)
+    np.testing.assert_allclose(found, expected, rtol=3e-7, atol=1.5e-45)
 
 
 @pytest.mark.parametrize("name", ["exp", "tanh"])

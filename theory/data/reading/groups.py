@@ -34,6 +34,8 @@ def clean_groups(value: Any, held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.
     """
     names = np.full(len(held_out), "all") if value is None else _names(value, len(held_out))
     both = np.intersect1d(names[held_out], names[~held_out])
+    if not both.size:
+        return names
     if taken := sorted({f"{name}-{part}" for name in both for part in ("train", "test")} & set(names)):
         name = taken[0].rpartition("-")[0]
         raise FieldError(

@@ -1,0 +1,29 @@
+"""The interpreter in single precision: the same tables, with arrays and products in float32.
+
+The state and its derivative stay float64 outside. Memory is handed over as the one type that right-hand sides have:
+`floats` and `work` hold two float32 numbers in the place of each float64, and `work` begins with the state and its
+derivative. Importing compiles the loop or loads it.
+"""
+
+import numpy as np
+from numba import njit
+
+from ._interpreter import carry_out
+from .cache import compiled
+from .problem import RHS_SIGNATURE
+
+
+# One array into another, in the precision of that
+@njit(nogil=True, error_model="numpy")
+def _copy(source, target):
+    for i in range(target.size):
+        target[i] = source[i]
+
+
+@compiled(RHS_SIGNATURE)
+def rhs(t, y, out, floats, ints, work):
+    n, memory = y.size, work.view(np.float32)
+    state, slope = memory[:n], memory[n : 2 * n]
+    _copy(y, state)
+    carry_out((state, floats.view(np.float32), memory[2 * n :], slope), ints)
+    _copy(slope, out)
