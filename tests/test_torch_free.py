@@ -1,4 +1,4 @@
-"""What needs no torch runs without it: nothing of theory, simulation and simulated sweeps imports it."""
+"""What needs no torch runs without it, theory, simulation and simulated sweeps; what trains needs no numba."""
 
 import subprocess
 import sys
@@ -51,5 +51,17 @@ def test_commands_that_train_nothing(tmp_path):
         capture_output=True,
         text=True,
         check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_training_loads_no_numba(tmp_path):
+    program = (
+        "import sys; from smallinit.cli import run;"
+        "assert run(['train', '--preset', 'demo', '--training.steps', '2', '--out', 'out']) == 0;"
+        "assert 'numba' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr

@@ -31,7 +31,7 @@ FEWEST = 8  # points of a regression
 LARGEST_LOGIT = 3.0  # beyond it the loss saturates, and what is left of its gradient has lost digits
 GRID = 2.0 ** np.arange(2.0, -26.0, -0.25)
 ONE_DECADE = 14  # scales that are computed at least
-# Points of the grid are passed over where errors fall slowly: at most an octave, and by a half of a decade of the error.
+# Points of the grid are passed over where errors fall slowly: at most an octave, and by half of a decade of the error.
 WIDEST, FARTHEST_FALL = 4, 0.5
 Equations = Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]]  # weights -> dW/dt
 Side = tuple[
@@ -223,10 +223,11 @@ def _next(octaves: np.ndarray, errors: Sequence[np.ndarray]) -> int:
     """Points of the grid to the next scale, by how fast the error falls that falls fastest and is no rounding yet."""
     if len(errors) < FEWEST:
         return 1
-    above = errors[-1] > LARGEST_ROUNDING
+    before, last = errors[-2:]
+    above = (last > LARGEST_ROUNDING) & np.isfinite(before + last)
     if not above.any():
         return WIDEST // 2  # the plateau, whose height is wanted
-    fall = np.log10(errors[-2][above] / errors[-1][above]).max() / (octaves[-2] - octaves[-1])
+    fall = np.log10(before[above] / last[above]).max() / (octaves[-2] - octaves[-1])
     return int(np.clip(FARTHEST_FALL * WIDEST / max(fall, 0.1), 1, WIDEST))
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from ...sim.device.devices import chosen_device
-from ...sim.integration.integrate import fingerprint
 from ...sim.integration.save_steps import MOST_STEPS, save_steps
 from ...sim.optimizers.minibatches import checked_batch_size
 from ...sim.optimizers.optimizer import AdamW, Optimizer
 from ...sim.optimizers.schedule import Clock, warn_of_end
 from ...sim.optimizers.specs import RULES
+from ...sim.trajectory.provenance import fingerprint
 from ...theory.base.errors import FieldError
 from ...theory.base.names import DTYPES, KEEPS, OPTIMIZERS
 from ...theory.base.validate import brief, choice, integer, is_integer, positive

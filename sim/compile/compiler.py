@@ -112,7 +112,7 @@ def _latest(flow: Flow, data: Dataset) -> Problem:
     problem = latest.pop(key, None) or _compile(flow, data, {})
     if problem.floats.nbytes + problem.ints.nbytes <= LARGE_BYTES:
         latest[key] = problem
-    if len(latest) > KEPT:
+    while len(latest) > KEPT:
         del latest[next(iter(latest))]
     return problem
 

@@ -13,7 +13,7 @@ from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, callback, flag, integer, is_integer, kind_of, names
 from ...theory.flows.flow import Flow
-from ..integration.integrate import MAX_STEPS, fingerprint
+from ..integration.integrate import MAX_STEPS
 from ..integration.shrunk_rows import explain_shrunk
 from ..integration.step_plan import StepPlan, check_asked
 from ..integration.tolerances import RTOL
@@ -23,7 +23,7 @@ from ..ode.outcome import IntegrationError
 from ..ode.record import Limits
 from ..ode.solve import checked_tolerances, interval, save_times
 from ..trajectory.observables import observable_names
-from ..trajectory.provenance import provenance
+from ..trajectory.provenance import fingerprint, provenance
 from .ensemble import Ensemble, gather
 from .lane_ensemble import choose, in_lanes
 from .member_batches import MemberBatches

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
@@ -20,7 +17,7 @@ from ..ode.methods import Method
 from ..ode.outcome import IntegrationError
 from ..ode.record import Limits, Solution
 from ..ode.solve import checked_tolerances, interval, relative_tolerance, save_times, solve
-from ..trajectory.provenance import provenance
+from ..trajectory.provenance import fingerprint, provenance
 from ..trajectory.trajectory import Trajectory
 from .in_float32 import asked_precision, in_single
 from .shrunk_rows import explain_shrunk
@@ -243,15 +240,6 @@ def _by_optimizer(
     if throw and not outcome.success:
         raise IntegrationError(str(outcome), trajectory)
     return trajectory
-
-
-def fingerprint(weights: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of named weights."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(name.encode() + b"\0")
-        digest.update(np.ascontiguousarray(weights[name]).data)
-    return digest.hexdigest()
 
 
 def _view(flow: Any, data: Dataset, problem: Problem, names: Sequence[str] | None) -> LiveView | None:

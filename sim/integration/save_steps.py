@@ -9,7 +9,7 @@ import numpy as np
 from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, integer, is_integer
-from ..ode.solve import MOST_TIMES
+from ..ode.record import MOST_TIMES
 
 MOST_STEPS = 10**8  # of which every one has a rate and a time in memory
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 StateMap = Callable[[np.ndarray], np.ndarray] | None  # (m, n) -> (m, q): what is kept in place of states
 
+MOST_TIMES = 10**7  # saved, asked for by their number
 MOST_SECONDS = 1e300  # of integers that no float holds
 MOST_TRIALS = 2**62  # that a compiled loop can count to
 _CALL_SECONDS = 0.05  # one compiled call lasts about this long, so that Ctrl-C and limits act soon

@@ -18,14 +18,14 @@ from .endings import stuck, used_up
 from .events import Watch, as_events
 from .methods import Method, default_method, find_method
 from .outcome import Outcome, Status
-from .record import Limits, Record, Solution, StateMap
+from .record import MOST_TIMES, Limits, Record, Solution, StateMap
 from .stepper import REMEDY, StepControl, Stepper
 
 if TYPE_CHECKING:
     from ..kernel.problem import Problem
 
 # Below, an error estimate is the rounding of its own sum, and a step that keeps to it may be none at all.
-MOST, MOST_TIMES = float(np.finfo(np.float64).max), 10**7
+MOST = float(np.finfo(np.float64).max)
 LEAST_RTOL, LEAST_ATOL = 1e-14, float(np.finfo(np.float64).tiny)
 LOOK = 21  # evaluations that a look at the stiffness takes
 ROUNDING = 8.0 * float(np.finfo(np.float64).eps)  # of a flow time that was computed: 0.1 * 3 is not 0.3

@@ -9,13 +9,16 @@ it.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import integer
-from ..kernel.problem import Problem
 from .optimizer import GD, AdamW, Momentum, Optimizer
+
+if TYPE_CHECKING:
+    from ..kernel.problem import Problem
 
 NONE = np.zeros(0)
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from helpers import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smallinit.sim.compile import compiler
 from smallinit.sim.compile.compiler import compile_flow, distinct_rows
 from smallinit.sim.compile.emit import Emitter
 from smallinit.sim.compile.graph import Graph, Ref
@@ -209,6 +211,24 @@ def test_tiny_row_weights_do_not_overflow():
     data = Dataset([[0, 1], [1, 0], [2, 2]], [0, 1, 2], 3, weights=[1e-300, 1.0, 1.0])
     model = EmbMLP(3, 2, 2)
     assert all(np.isfinite(v).all() for v in derive(model, "softmax").rhs(data, model.init(0.5, 0)).values())
+
+
+def test_flows_with_equal_equations_share_their_kernel(monkeypatch):
+    """As long as the data live; other equations, sizes, data and models of the user's have their own."""
+    data, model, weights = small_case()
+    kernel = compile_flow(derive(model, "order=6"), data, weights)
+    again = compile_flow(derive(replace(model), "order=6"), data, weights)
+    assert again.floats is kernel.floats
+    assert again.work is not kernel.work
+    larger = replace(model, d_mlp=model.d_mlp + 1)
+    others = [(derive(model, "order=9"), data), (derive(larger, "order=6"), data)]
+    others += [(derive(model, "order=6").only("W_E"), data), (derive(model, "order=6"), small_case()[0])]
+    for flow, rows in others:
+        other = compile_flow(flow, rows, random_weights(flow.model), fold=False)
+        assert other.floats is not kernel.floats
+    monkeypatch.setattr(compiler, "KEPT", 1)
+    compile_flow(derive(model, "softmax"), data, weights)
+    assert compile_flow(derive(model, "order=6"), data, weights).floats is not kernel.floats
 
 
 PROGRAM = """
