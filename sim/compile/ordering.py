@@ -20,6 +20,7 @@ from .graph import Graph, Ref
 from .lower import Lowering
 from .multiply import READINGS
 from .rewriting import Merged, PickedRows
+from .shared_rows import SharedRows
 
 MAX_ORDERS = 24  # orders of the equations tried in search of shared products
 LOWERED_NODES = 600  # and nodes lowered in all these tries: long flows are lowered once
@@ -47,7 +48,7 @@ def lower_flow(
         Weight name -> terms (coefficient, reference) that sum to dW/dt.
     """
     folds: dict[Matrix, Any] = {}
-    values = dict(values)
+    values, sizes = dict(values), dict(sizes)
 
     def attempt(of: Mapping[str, Matrix], how: str, order: Iterable[str] = tuple(sides)) -> Attempt:
         lowering = Lowering(values, shapes, sizes, folds, how)
@@ -62,6 +63,10 @@ def lower_flow(
     )
     merged = {name: merge(pick(side)) for name, side in sides.items()}
     forms = [(merged, how) for how in READINGS[1:]]
+    share = SharedRows(sides.values(), values, sizes)
+    if share.found:
+        shared = {name: merge(share(pick(side))) for name, side in sides.items()}
+        forms += [(shared, how) for how in READINGS]
     if tries > 1 and sum(map(CountTerms(), sides.values())) <= MOST_TERMS:
         forms.append((multiplied_out(sides, set(shapes)), "together"))
     for form, how in forms:
