@@ -19,8 +19,9 @@ from ...theory.algebra.traversal import rule
 from .graph import Graph, Ref
 from .lower import Lowering
 from .multiply import READINGS
-from .rewriting import Merged, PickedRows
-from .shared_rows import SharedRows
+from .rewriting import Merged
+from .rows.picked_rows import PickedRows
+from .rows.shared_rows import SharedRows
 
 MAX_ORDERS = 24  # orders of the equations tried in search of shared products
 LOWERED_NODES = 600  # and nodes lowered in all these tries: long flows are lowered once
@@ -65,8 +66,8 @@ def lower_flow(
     forms = [(merged, how) for how in READINGS[1:]]
     share = SharedRows(sides.values(), values, sizes)
     if share.found:
-        shared = {name: merge(share(pick(side))) for name, side in sides.items()}
-        forms += [(shared, how) for how in READINGS]
+        shared = {name: merge(pick(share(pick(side)))) for name, side in sides.items()}
+        forms += [(shared, how) for how in READINGS[:2]]
     if tries > 1 and sum(map(CountTerms(), sides.values())) <= MOST_TERMS:
         forms.append((multiplied_out(sides, set(shapes)), "together"))
     for form, how in forms:

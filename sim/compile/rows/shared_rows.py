@@ -18,7 +18,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from ...theory.algebra.matrices import (
+from ....theory.algebra.matrices import (
     diagonal,
     hadamard,
     hadamard_power,
@@ -28,7 +28,7 @@ from ...theory.algebra.matrices import (
     total,
     transpose,
 )
-from ...theory.algebra.nodes import (
+from ....theory.algebra.nodes import (
     Matrix,
     MatrixFunction,
     RowLogSumExp,
@@ -38,9 +38,9 @@ from ...theory.algebra.nodes import (
     matrix_symbols,
     shared,
 )
-from ...theory.algebra.rebuild import Rebuild
-from ...theory.algebra.traversal import rule
-from ...theory.data.inputs import ROW_WEIGHTS
+from ....theory.algebra.rebuild import Rebuild
+from ....theory.algebra.traversal import rule
+from ....theory.data.inputs import ROW_WEIGHTS
 
 WORTH = 0.5  # share of rows that are distinct, up to which they are worked on alone
 NO_INPUTS = ("Y", ROW_WEIGHTS.name)
@@ -169,9 +169,7 @@ class SharedRows(Rebuild):
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> Matrix:
         """f(T x) = T f(x), as every row of T has one entry."""
-        return self._entrywise(
-            self(node.expr), lambda x: shared(ElementwiseApplyFunction, node.function, x)
-        )
+        return self._entrywise(self(node.expr), lambda x: shared(ElementwiseApplyFunction, node.function, x))
 
     def _entrywise(self, x: Matrix, function: Any) -> Matrix:
         if (chosen := self._opening(x)) is not None:
@@ -225,7 +223,9 @@ class SharedRows(Rebuild):
     def _inside(self, expr: Matrix, chosen: Matrix) -> Matrix | None:
         scalar, factors = split(expr)
         *before, last = factors
-        if isinstance(last, DiagMatrix) and before and before[-1] == transpose(chosen):  # T^T diag(c) T = diag(T^T c)
+        if (
+            isinstance(last, DiagMatrix) and before and before[-1] == transpose(chosen)
+        ):  # T^T diag(c) T = diag(T^T c)
             met = diagonal(self._chain(product(before[-1], last.args[0])))
             return self._chain(product(scalar, *before[:-1], met))
         if before or scalar != 1:
@@ -236,7 +236,9 @@ class SharedRows(Rebuild):
             return diagonal(product(last, sp.OneMatrix(last.cols, 1))) if same else None
         if isinstance(last, DiagMatrix):
             column = last.args[0]
-            return product(chosen, diagonal(_after_first(column))) if self._opening(column) == chosen else None
+            return (
+                product(chosen, diagonal(_after_first(column))) if self._opening(column) == chosen else None
+            )
         if isinstance(last, sp.MatAdd):
             return self._into_sum(last, chosen)
         if isinstance(last, sp.HadamardProduct):
@@ -294,13 +296,19 @@ class SharedRows(Rebuild):
 def _after_first(expr: Matrix) -> Matrix:
     """A product without its first factor."""
     scalar, factors = split(expr)
-    return product(scalar, *factors[1:]) if len(factors) > 1 else product(scalar, sp.Identity(factors[0].cols))
+    return (
+        product(scalar, *factors[1:]) if len(factors) > 1 else product(scalar, sp.Identity(factors[0].cols))
+    )
 
 
 def _within(chosen: Matrix, term: Matrix) -> Matrix:
     """What T is to be multiplied by to give a term that opens with it, or with ones."""
     scalar, (first, *rest) = split(term)
-    return product(scalar, sp.OneMatrix(chosen.cols, first.cols), *rest) if _is_even(term) else _after_first(term)
+    return (
+        product(scalar, sp.OneMatrix(chosen.cols, first.cols), *rest)
+        if _is_even(term)
+        else _after_first(term)
+    )
 
 
 def _is_even(term: Matrix) -> bool:
