@@ -17,7 +17,7 @@ from ...theory.base.frozen import sealed
 from ...theory.base.validate import brief, callback, flag, integer, is_integer, kind_of, names
 from ...theory.flows.flow import Flow
 from ..integration.integrate import MAX_STEPS, fingerprint
-from ..integration.shrunk_rows import explain_shrunk
+from ..integration.shrunk_rows import shrunk_rows
 from ..integration.step_plan import StepPlan, check_asked
 from ..integration.tolerances import RTOL, default_atol
 from ..kernel.blas_threads import one_blas_thread
@@ -142,8 +142,8 @@ def integrate_ensemble(
     drawn = MemberBatches.of(flow, data, members, plan, seed) if plan and batch_size is not None else None
     settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "method": table}
     settings |= {"max_steps": max_steps, "max_seconds": max_seconds}
-    if plan is None or plan.name == "flow":
-        settings["explain"] = explain_shrunk(flow, data, problem)
+    settings |= {"across": plan is not None}
+    shrunk = shrunk_rows(flow, data)
     keep = _Kept(flow, data, wanted, keep_weights)
     workers = _workers(threads)
     report = _Progress(progress, len(members))
@@ -154,6 +154,7 @@ def integrate_ensemble(
             own.problem = replace(problem, work=np.empty_like(problem.work))
         here, more = drawn.member(i, own.problem) if drawn else (own.problem, {})
         start = here.pack(members[i])
+        more = more | {"singular": shrunk and shrunk.along(here)}
         limits = plan.limits(here, start, max_steps) if plan else {"atol": atol}
         member = _run(here, start, float(ends[i]), settings | more | limits)
         if plan:

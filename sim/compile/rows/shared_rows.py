@@ -187,6 +187,12 @@ class SharedRows(Rebuild):
             return node.of(x, *rest)
         return product(chosen, node.of(_after_first(x)))
 
+    def apart(self, expr: Matrix) -> tuple[Matrix | None, Matrix]:
+        """T of an expression that opens with it, else None, and what follows."""
+        found = self(expr)
+        chosen = self._opening(found)
+        return chosen, found if chosen is None else _after_first(found)
+
     def _opening(self, expr: Matrix) -> Matrix | None:
         """T of a product that opens with it."""
         first = split(expr)[1][0]
