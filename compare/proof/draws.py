@@ -31,7 +31,9 @@ from .residuals import ResidualMeasurement, measure_equation
 
 CANCELLED = 1e-11  # what may be left of a sum that vanishes, relative to its terms: nothing but rounding
 CLEARLY = 1e-3  # what is left of a sum that does not vanish: no normal form is needed to see it
-SMALLER = 2.0**-10  # of the weights: linear normalisations of larger ones saturate what reads them, down to rounding
+SMALLER = (
+    2.0**-10
+)  # of the weights: linear normalisations of larger ones saturate what reads them, down to rounding
 EQUAL = 1e-9  # relative distance of two rows of numbers that are one up to a factor
 NUDGE = 2.0**-40  # relative change of numbers that tells a value from rounding
 FUNCTIONS = (MatrixFunction, ElementwiseApplyFunction)
