@@ -14,7 +14,7 @@ from typing import Literal
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
-from .theory.base.errors import InputError, Interrupted
+from .theory.base.errors import InputError, Interrupted, interrupt_behind
 from .theory.base.version import package_version
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 128  # and the number of the signal: 130 for Ctrl-C
@@ -113,9 +113,17 @@ def run(argv: list[str]) -> int:
             code = build_app()(argv, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except KeyboardInterrupt as error:
-        end = error if isinstance(error, Interrupted) else Interrupted()
+    except BaseException as error:
+        if (interrupt := interrupt_behind(error)) is None:
+            return _failed(error)
+        end = interrupt if isinstance(interrupt, Interrupted) else Interrupted()
         return _fail(f"interrupted; {end.kept}.", INTERRUPTED + end.signal)
+
+
+def _failed(error: BaseException) -> int:
+    """Say why a command failed, and with which status it ends; what is nobody's mistake but ours is raised again."""
+    try:
+        raise error
     except BrokenPipeError:  # `smallinit derive | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

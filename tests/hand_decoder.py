@@ -1,4 +1,4 @@
-"""A decoder written by hand in torch: one sequence at a time, head by head, without padding; no code of the package."""
+"""A decoder written by hand in torch: row by row, head by head, without padding; no code of the package."""
 
 import math
 from collections import defaultdict
@@ -17,14 +17,14 @@ class HandDecoder:
 
     def logits(self, sequences):
         """All rows that predict, sequence after sequence."""
-        return torch.cat([self._of_one(sequence) for sequence in sequences])
+        return torch.cat([self.of(torch.tensor(read(self.model, sequence))) for sequence in sequences])
 
-    def _of_one(self, sequence):
+    def of(self, tokens):
+        """Logits of one sequence (T,), or of several of one length (.., T), at the positions that predict."""
         m = self.model
-        tokens = [int(t) for t in sequence if m.padding is None or int(t) != m.padding]
-        x = self.w["W_E"][tokens]  # (T, d_model)
+        x = self.w["W_E"][tokens]  # (.., T, d_model)
         if m.positions == "learned":
-            x = x + self.w["W_pos"][: len(tokens)]
+            x = x + self.w["W_pos"][: tokens.shape[-1]]
         for l in range(m.n_layers):
             x = self._block(f"blocks.{l}", x)
         if m.norm == "pre":
@@ -32,7 +32,7 @@ class HandDecoder:
         f = x @ (self.w["W_E"].T if m.tied else self.w["W_U"])
         if m.biases:
             f = f + self.w["b_U"][0]
-        return f if m.predict == "all" else f[-1:]
+        return f if m.predict == "all" else f[..., -1:, :]
 
     def _block(self, at, x):
         if self.model.norm == "post":
@@ -48,8 +48,8 @@ class HandDecoder:
 
     def _norm(self, at, name, x):
         if self.model.norm_kind == "layer":
-            x = x - x.mean(dim=1, keepdim=True)
-        size = (x**2).mean(dim=1, keepdim=True)
+            x = x - x.mean(dim=-1, keepdim=True)
+        size = (x**2).mean(dim=-1, keepdim=True)
         self.seen[at, "variance"].append(size)
         x = x / torch.sqrt(size + self.model.norm_eps)
         x = -x if name in self.turned else x
@@ -58,7 +58,7 @@ class HandDecoder:
         return x + self.w[f"{name}.b"][0] if shift else x
 
     def _attention(self, at, h):
-        d, T = self.model.d_head, len(h)
+        d, T = self.model.d_head, h.shape[-2]
         total = 0.0
         for head in range(self.model.n_heads):
             mine = slice(head * d, (head + 1) * d)
@@ -67,10 +67,10 @@ class HandDecoder:
                 q, k = self._turned(q), self._turned(k)
             rows = []
             for i in range(T):
-                scores = k[: i + 1] @ q[i] / math.sqrt(d)
-                self.seen[at, "scores"].append(scores - scores.mean())
-                rows.append(torch.softmax(scores, dim=0) @ v[: i + 1])
-            total = total + torch.stack(rows) @ self.w[f"{at}.W_O"][mine]
+                scores = (k[..., : i + 1, :] * q[..., i : i + 1, :]).sum(dim=-1) / math.sqrt(d)  # (.., i + 1)
+                self.seen[at, "scores"].append(scores - scores.mean(dim=-1, keepdim=True))
+                rows.append((torch.softmax(scores, dim=-1)[..., None] * v[..., : i + 1, :]).sum(dim=-2))
+            total = total + torch.stack(rows, dim=-2) @ self.w[f"{at}.W_O"][mine]
         return total
 
     def _turned(self, y):
@@ -78,11 +78,11 @@ class HandDecoder:
         half = self.model.d_head // 2
         columns = [None] * (2 * half)
         for j in range(half):
-            angle = torch.arange(len(y), dtype=y.dtype) * 10_000.0 ** (-2 * j / self.model.d_head)
-            a, b = y[:, j], y[:, j + half]
+            angle = torch.arange(y.shape[-2], dtype=y.dtype) * 10_000.0 ** (-2 * j / self.model.d_head)
+            a, b = y[..., j], y[..., j + half]
             columns[j] = a * angle.cos() - b * angle.sin()
             columns[j + half] = b * angle.cos() + a * angle.sin()
-        return torch.stack(columns, dim=1)
+        return torch.stack(columns, dim=-1)
 
     def _hidden(self, at, h):
         z = h @ self.w[f"{at}.W_in"]
@@ -92,14 +92,24 @@ class HandDecoder:
         return y + self.w[f"{at}.b_out"][0] if self.model.biases else y
 
 
+def read(model, sequence):
+    """Tokens of a sequence without its padding."""
+    return [int(t) for t in sequence if model.padding is None or int(t) != model.padding]
+
+
 def hand_loss(model, weights, data, turned=()):
     """Mean cross-entropy of the training sequences by their weights; a sequence's rows share its weight."""
-    total, weight = 0.0, data.weights * ~data.held_out
+    network, weight = HandDecoder(model, weights, turned), data.weights * ~data.held_out
+    alike = defaultdict(list)  # sequences of one length go side by side
     for sequence, label, share in zip(data.sequences, data.labels, weight / weight.sum(), strict=True):
-        f = HandDecoder(model, weights, turned).logits([sequence])
-        tokens = [int(t) for t in sequence if model.padding is None or int(t) != model.padding]
-        targets = torch.tensor([*tokens[1:], int(label)][-len(f) :])
-        total = total + share * F.cross_entropy(f, targets)
+        tokens = read(model, sequence)
+        alike[len(tokens)].append((tokens, [*tokens[1:], int(label)], share))
+    total = 0.0
+    for group in alike.values():
+        tokens, targets, shares = map(torch.tensor, zip(*group, strict=True))
+        f = network.of(tokens)  # (b, rows, d_vocab)
+        losses = F.cross_entropy(f.mT, targets[:, -f.shape[1] :], reduction="none")
+        total = total + losses.mean(dim=1) @ shares
     return total
 
 

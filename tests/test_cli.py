@@ -14,6 +14,7 @@ from smallinit.compare.experiment import build as runs
 from smallinit.compare.experiment.layers import load
 from smallinit.sim import AdamW, IntegrationError, load_trajectory
 from smallinit.theory import EmbMLP, derive
+from smallinit.theory.base.errors import Interrupted
 
 ALL = {
     "overlay.png", "summary.json", "theory-leading.nc", "theory-softmax.nc", "training.nc", "experiment.toml",
@@ -223,10 +224,19 @@ def test_diverged_training_exits_3(tiny, capsys):
     assert not (tiny.parent / "results").exists()
 
 
+def wrapped(error, by):
+    """What comes of an interrupt that fell into code which tells its errors by others of its own."""
+    by.__cause__ = error
+    return by
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
         (KeyboardInterrupt(), 130),
+        (Interrupted(signal=15), 143),
+        (wrapped(Interrupted(signal=15), RuntimeError("Error calling __set_name__")), 143),
+        (wrapped(wrapped(KeyboardInterrupt(), ImportError("partly loaded")), ValueError("no data")), 130),
         (IntegrationError("gave\nup."), 3),
         (MemoryError(), 3),
         (OSError(28, "No space left"), 3),

@@ -100,7 +100,7 @@ def interrupted(folder, number, ready, *argv):
     )
     try:
         ready(process)
-        time.sleep(1.0)
+        time.sleep(0.3)
         process.send_signal(number)
         _, err = process.communicate(timeout=100)
     finally:
@@ -142,7 +142,7 @@ def test_an_interrupted_training_says_where_its_state_is(tmp_path):
     ("executor", "number", "status"), [*(("threads", *ended) for ended in SIGNALS), ("process", *SIGNALS[1])]
 )
 def test_an_interrupted_sweep_says_what_it_has_kept_and_goes_on(tmp_path, executor, number, status):
-    file = write(tmp_path, SWEEP.replace('"0-2"', '"0-1999"'))
+    file = write(tmp_path, SWEEP.replace('"0-2"', '"0-499"'))
     shards = tmp_path / "out" / "shards"
 
     def ready(process):
@@ -154,7 +154,7 @@ def test_an_interrupted_sweep_says_what_it_has_kept_and_goes_on(tmp_path, execut
     code, err = interrupted(tmp_path, number, ready, *command)
     assert code == status
     said = re.fullmatch(
-        r"smallinit: interrupted; (\d+) of 4000 points are kept in out: the same command computes the rest\.\n",
+        r"smallinit: interrupted; (\d+) of 1000 points are kept in out: the same command computes the rest\.\n",
         err,
     )
     assert said, err

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..figures.arguments import FigureState
     from ..figures.result import FigureResult
 
-# Each is a module `compare.figures.figure_<name>` with `run(size, seeds, progress, state=)`; 7 takes corpora too.
+# Each is a module `compare.figures.figure_<name>` with a `run` made by `arguments.figure`; 7 takes corpora too.
 NAMES = ("3a", "3b", "4", "5", "6", "7", "8")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...theory.base.errors import Interrupted
+from ...theory.base.errors import Interrupted, interrupt_behind
 
 
 @contextmanager
@@ -14,8 +14,10 @@ def interruptible(kept: Callable[[], str | None]) -> Iterator[None]:
     """Say what is kept if the block is interrupted: a sentence without its stop, or None if that is nothing."""
     try:
         yield
-    except KeyboardInterrupt as error:
-        signal = getattr(error, "signal", 2)
+    except BaseException as error:
+        if (interrupt := interrupt_behind(error)) is None:
+            raise
+        signal = getattr(interrupt, "signal", 2)
         said = kept()
         raise Interrupted(signal=signal) if said is None else Interrupted(said, signal) from None
 

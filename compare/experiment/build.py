@@ -13,7 +13,7 @@ from .data_files import TABLES, read_dataset
 from .layers import Loaded, refused
 from .moving import build_optimizer, build_schedule
 from .own_model import build_own
-from .sections import Data, Task
+from .sections import Data, Init, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -206,14 +206,16 @@ def build(loaded: Loaded) -> Built:
     with refused(loaded, "model"):
         model.check_data(data)
     check_batch_size(loaded, data)
-    init = loaded.experiment.init
     with refused(loaded, "init"):
-        if init.file is None:
-            return Built(loaded, data, model, model.init(init.gamma, init.seed, init.convention))
-        # Which names it must hold is for `validate` to say: it names the missing weight with its shape.
-        return Built(
-            loaded, data, model, model.validate(read_arrays(Path(init.file), (), tuple(model.weights)))
-        )
+        return Built(loaded, data, model, initial_weights(loaded.experiment.init, model))
+
+
+def initial_weights(init: Init, model: Model) -> dict[str, np.ndarray]:
+    """Weights of a file, or drawn."""
+    if init.file is None:
+        return model.init(init.gamma, init.seed, init.convention)
+    # Which names it must hold is for `validate` to say: it names the missing weight with its shape.
+    return model.validate(read_arrays(Path(init.file), (), tuple(model.weights)))
 
 
 def check_batch_size(loaded: Loaded, data: Dataset) -> None:

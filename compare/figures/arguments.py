@@ -4,34 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import choice, integer
+from .result import FigureResult
 
 Progress = Callable[[str], None] | None
 T = TypeVar("T")
-
-
-def pick(sizes: Mapping[str, T], size: str, seeds: Sequence[int]) -> tuple[T, tuple[int, ...]]:
-    """Check the arguments of a figure's `run`: what stands for the size, and the seeds.
-
-    Raises
-    ------
-    ValueError
-        If the size is unknown, or there are no seeds or one of them twice.
-    """
-    clean = tuple(integer("seeds", seed, 0) for seed in seeds)
-    if not clean or len(set(clean)) < len(clean):
-        raise FieldError("seeds", f"must be distinct integers, at least one, got {clean}.")
-    return sizes[choice("size", size, tuple(sizes))], clean
-
-
-def tell(progress: Progress, text: str) -> None:
-    """Report where a figure is."""
-    if progress is not None:
-        progress(text)
 
 
 @dataclass
@@ -67,3 +49,63 @@ def resumable(state: FigureState | None, *run: object) -> dict[str, Any]:
         return {}
     state.used.append(state.folder / f"{'-'.join(map(str, run))}.npz")
     return {"checkpoint": state.used[-1], "resume": True, "accept_changes": state.accept_changes}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a figure is to be computed for.
+
+    Attributes
+    ----------
+    size : {"small", "paper"}
+        "small" takes minutes on a CPU; "paper" has the paper's task and widths.
+    seeds : sequence of int
+        Of initial weights, data and minibatches.
+    progress : callable, optional
+        Called with a line of text before every run.
+    state : FigureState, optional
+        Where trainings keep their state, to be taken up when the figure is run again.
+
+    Raises
+    ------
+    ValueError
+        If there are no seeds, one of them is none, or is there twice.
+    """
+
+    size: str = "small"
+    seeds: Sequence[int] = (0, 1, 2)
+    progress: Progress = None
+    state: FigureState | None = None
+
+    def __post_init__(self) -> None:
+        """Check the seeds."""
+        clean = tuple(integer("seeds", seed, 0) for seed in self.seeds)
+        if not clean or len(set(clean)) < len(clean):
+            raise FieldError("seeds", f"must be distinct integers, at least one, got {clean}.")
+        object.__setattr__(self, "seeds", clean)
+
+    def pick(self, sizes: Mapping[str, T]) -> T:
+        """What stands for the size; an unknown one is refused."""
+        return sizes[choice("size", self.size, tuple(sizes))]
+
+    def tell(self, text: str) -> None:
+        """Report where the figure is."""
+        if self.progress is not None:
+            self.progress(text)
+
+    def kept(self, *run: object) -> dict[str, Any]:
+        """The arguments of `train` that keep the state of a run, see `resumable`."""
+        return resumable(self.state, *run)
+
+
+def figure(compute: Callable[..., FigureResult]) -> Callable[..., FigureResult]:
+    """Give a figure the arguments of `Asked`; what else it takes is passed on."""
+
+    @wraps(compute)
+    def run(
+        size: str = "small", seeds: Sequence[int] = (0, 1, 2), progress: Progress = None,
+        state: FigureState | None = None, **more: Any,
+    ) -> FigureResult:  # fmt: skip
+        return compute(Asked(size, seeds, progress, state), **more)
+
+    return run

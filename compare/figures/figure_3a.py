@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from ...theory.base.crossings import first_crossing
 from ...theory.data.frequencies import label_entropy
 from ..plots.marks.palette import GREY, GROUP_COLOURS
-from .arguments import FigureState, Progress, pick, resumable, tell
+from .arguments import Asked, figure
 from .parts.anchors import GROUPS, ratio
 from .parts.curves import LEARNT, PAPER, Regime, band, dense_then_even
 from .parts.laid_over import CLOSURES, Laid, laid_over, of_closure, theory_handles, theory_lines
@@ -45,32 +44,12 @@ CAPTION = (
 Arrays = dict[str, np.ndarray]
 
 
-def run(
-    size: str = "small",
-    seeds: Sequence[int] = (0, 1, 2),
-    progress: Progress = None,
-    state: FigureState | None = None,
-) -> FigureResult:
-    """Train the decoder from three scales, and decide whether memory or reasoning comes first.
-
-    Parameters
-    ----------
-    size : {"small", "paper"}
-        "small" takes minutes on a CPU; "paper" has the paper's task and width.
-    seeds : sequence of int
-        Of initial weights, data and minibatches.
-    progress : callable, optional
-        Called with a line of text before every run.
-    state : FigureState, optional
-        Where trainings keep their state, to be taken up when the figure is run again.
-
-    Returns
-    -------
-    FigureResult
-    """
-    regime, seeds = pick(REGIMES, size, seeds)
+@figure
+def run(asked: Asked) -> FigureResult:
+    """Train the decoder from three scales, and decide whether memory or reasoning comes first."""
+    regime, size, seeds = asked.pick(REGIMES), asked.size, asked.seeds
     save_at = dense_then_even(round(LAID * regime.steps), regime.steps, POINTS)
-    runs = [_one_seed(regime, seed, save_at, progress, state) for seed in seeds]
+    runs = [_one_seed(regime, seed, save_at, asked) for seed in seeds]
     arrays = by_seed(runs) | {"step": save_at}
     return FigureResult(
         "3a",
@@ -83,16 +62,14 @@ def run(
     )
 
 
-def _one_seed(
-    regime: Regime, seed: int, save_at: np.ndarray, progress: Progress, state: FigureState | None
-) -> Arrays:
+def _one_seed(regime: Regime, seed: int, save_at: np.ndarray, asked: Asked) -> Arrays:
     """Curves of one seed at every gamma, time last."""
     data = regime.task(seed).sampled(regime.pairs)
     found = {"label entropy": np.array([label_entropy(data, group) for group in GROUPS])}
     for gamma in GAMMAS:
-        tell(progress, f"figure 3a: gamma {gamma}, seed {seed}, {regime.steps} steps")
-        trained = regime.train(data, gamma, seed, save_at, **resumable(state, gamma, seed))
-        theory = laid_over(regime, data, gamma, seed, save_at[:POINTS], GROUPS, state)
+        asked.tell(f"figure 3a: gamma {gamma}, seed {seed}, {regime.steps} steps")
+        trained = regime.train(data, gamma, seed, save_at, **asked.kept(gamma, seed))
+        theory = laid_over(regime, data, gamma, seed, save_at[:POINTS], GROUPS, asked.state)
         found |= {f"{name}/{gamma}": values for name, values in {**trained.measured, **theory}.items()}
     return found
 

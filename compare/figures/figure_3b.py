@@ -17,7 +17,7 @@ from ...theory.models.emb_mlp import EmbMLP
 from ..plots.marks.palette import GROUP_COLOURS
 from ..plots.phase import PART
 from ..training.train import train
-from .arguments import FigureState, Progress, pick, resumable, tell
+from .arguments import Asked, figure
 from .parts.anchors import GROUPS, escape, half_of_drop, paper_task, ratio
 from .result import FigureResult, Statistic, by_seed, listed
 
@@ -53,33 +53,23 @@ class Pair:
     left: float
 
 
-def run(
-    size: str = "small",
-    seeds: Sequence[int] = (0, 1, 2),
-    progress: Progress = None,
-    state: FigureState | None = None,
-) -> FigureResult:
+@figure
+def run(asked: Asked) -> FigureResult:
     """Train and predict every gamma and seed.
 
     Parameters
     ----------
-    size : {"small", "paper"}
+    asked : Asked
         20 keys, 5 + 5 anchors and widths of 100, or the paper's 100 keys and 10 + 10 anchors and widths of 200.
-    seeds : sequence of int
-        Seeds of the initial weights.
-    progress : callable, optional
-        Told what is going on.
-    state : FigureState, optional
-        Where trainings keep their state, to be taken up when the figure is run again.
     """
-    task, seeds = pick(TASKS, size, seeds)
+    task, size, seeds = asked.pick(TASKS), asked.size, asked.seeds
     data = task().dataset()
     model = EmbMLP(data.d_vocab, *WIDTHS[size])
     pairs: dict[float, list[Pair]] = {gamma: [] for gamma in GAMMAS}
     for gamma in GAMMAS:
         for seed in seeds:
-            tell(progress, f"figure 3b: gamma {gamma:g}, seed {seed} ...")
-            pairs[gamma].append(_pair(model, data, gamma, seed, size, state))
+            asked.tell(f"figure 3b: gamma {gamma:g}, seed {seed} ...")
+            pairs[gamma].append(_pair(model, data, gamma, seed, asked))
     return FigureResult(
         "3b",
         "Emb-MLP: losses and accuracies by group for three sizes of initialisation",
@@ -111,11 +101,9 @@ def _arrays(pairs: Mapping[float, Sequence[Pair]]) -> dict[str, np.ndarray]:
     return found
 
 
-def _pair(
-    model: EmbMLP, data: Dataset, gamma: float, seed: int, size: str, state: FigureState | None
-) -> Pair:
-    start, end = model.init(gamma, seed), ENDS[size]
-    kept = resumable(state, gamma, seed)
+def _pair(model: EmbMLP, data: Dataset, gamma: float, seed: int, asked: Asked) -> Pair:
+    start, size, end = model.init(gamma, seed), asked.size, ENDS[asked.size]
+    kept = asked.kept(gamma, seed)
     trained = train(
         model,
         data,

@@ -13,7 +13,7 @@ from ...theory.data.dataset import Dataset
 from ...theory.data.tasks import CompositeTask
 from ...theory.models.emb_mlp import EmbMLP
 from ..plots.marks.palette import BLUE, GREEN, VERMILION
-from .arguments import FigureState, Progress, pick, resumable, tell
+from .arguments import Asked, figure
 from .parts import anchors
 from .parts.embeddings import (
     LATE,
@@ -50,33 +50,23 @@ TASKS = {
 }
 
 
-def run(
-    size: str = "small",
-    seeds: Sequence[int] = (0, 1, 2),
-    progress: Progress = None,
-    state: FigureState | None = None,
-) -> FigureResult:
+@figure
+def run(asked: Asked) -> FigureResult:
     """Train every seed at gamma 0.8 and lay the exact label laws beside.
 
     Parameters
     ----------
-    size : {"small", "paper"}
+    asked : Asked
         40 keys, or the paper's 100; both with 10 + 10 anchors and widths of 200.
-    seeds : sequence of int
-        Seeds of the initial weights.
-    progress : callable, optional
-        Told what is going on.
-    state : FigureState, optional
-        Where trainings keep their state, to be taken up when the figure is run again.
     """
-    chosen, seeds = pick(TASKS, size, seeds)
+    chosen, size, seeds = asked.pick(TASKS), asked.size, asked.seeds
     task = chosen()
     data = task.dataset()
     model = EmbMLP(data.d_vocab, *WIDTHS[size])
     runs = []
     for seed in seeds:
-        tell(progress, f"figure 4: seed {seed} ...")
-        start, kept = model.init(GAMMA, seed), resumable(state, seed)
+        asked.tell(f"figure 4: seed {seed} ...")
+        start, kept = model.init(GAMMA, seed), asked.kept(seed)
         runs.append(embeddings(model, data, start, RATE, ENDS[size], PARTS, HIGHER, **kept))
     laws = anchors.anchor_laws(task)
     arrays = {f"law/{kind}": rows for kind, rows in laws.items()} | kept_arrays(runs)

@@ -13,7 +13,7 @@ from ...theory.data.tasks import CompositeTask
 from ...theory.models.one_layer_transformer import OneLayerTransformer
 from ..literature.theorem_one import ANSATZ_WIDTH, bells
 from ..plots.marks.palette import BLUE, GREEN, VERMILION
-from .arguments import FigureState, Progress, pick, resumable, tell
+from .arguments import Asked, figure
 from .parts import anchors
 from .parts.embeddings import (
     LATE,
@@ -54,36 +54,26 @@ THEORIES = ("softmax closure", "exact law", "ansatz")
 COMPONENT_RANK = "modulus of the Spearman correlation of the number with the first principal component"
 
 
-def run(
-    size: str = "small",
-    seeds: Sequence[int] = (0, 1, 2),
-    progress: Progress = None,
-    state: FigureState | None = None,
-) -> FigureResult:
+@figure
+def run(asked: Asked) -> FigureResult:
     """Train every seed at gamma 0.8, and lay three theories of the embedding beside.
 
     Parameters
     ----------
-    size : {"small", "paper"}
+    asked : Asked
         40 keys, sequences of 5 tokens and 24,000 pairs, which hold every key, position and anchor tuple once; or
         the paper's 100 keys, 9 tokens and 200,000 random pairs.
-    seeds : sequence of int
-        Seeds of the initial weights, of the ansatz's noise, and of the pairs drawn.
-    progress : callable, optional
-        Told what is going on.
-    state : FigureState, optional
-        Where trainings keep their state, to be taken up when the figure is run again.
     """
-    chosen, seeds = pick(TASKS, size, seeds)
+    chosen, size, seeds = asked.pick(TASKS), asked.size, asked.seeds
     task = chosen()
     model = OneLayerTransformer(task.d_vocab, task.d_vocab, *WIDTHS[size], task.length, unembed=False)
     runs = []
     for seed in seeds:
-        tell(progress, f"figure 5: seed {seed} ...")
+        asked.tell(f"figure 5: seed {seed} ...")
         # The last token's label law comes from the sequences that end with it, one in 60 at 5 tokens: drawn at random,
         # so few pairs bury its order in noise.
         data = task.sampled(PAIRS[size], seed, balanced=size == "small")
-        start, kept = model.init(GAMMA, seed), resumable(state, seed)
+        start, kept = model.init(GAMMA, seed), asked.kept(seed)
         runs.append(embeddings(model, data, start, RATE, ENDS[size], PARTS, HIGHER, **kept))
     bell = [ansatz(task, seed) for seed in seeds]
     return FigureResult(

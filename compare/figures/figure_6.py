@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ...theory.data.frequencies import label_entropy
-from .arguments import FigureState, Progress, pick, resumable, tell
+from .arguments import Asked, figure
 from .parts.anchors import GROUPS, KINDS, values_from_laws
 from .parts.curves import PAPER, Regime, dense_then_even
 from .parts.first_layer import BARE, WITH, Arrays, at_early, attention_of, crossing, drives, values_of
@@ -40,32 +39,12 @@ CAPTION = (
 EARLY = "at the first saved step with reasoning-train loss below the entropy of its labels (early)"
 
 
-def run(
-    size: str = "small",
-    seeds: Sequence[int] = (0, 1, 2),
-    progress: Progress = None,
-    state: FigureState | None = None,
-) -> FigureResult:
-    """Train the decoder from a small initialisation and look at the first block's attention and values.
-
-    Parameters
-    ----------
-    size : {"small", "paper"}
-        "small" takes minutes on a CPU; "paper" has the paper's task and width.
-    seeds : sequence of int
-        Of initial weights, data and minibatches.
-    progress : callable, optional
-        Called with a line of text before every run.
-    state : FigureState, optional
-        Where trainings keep their state, to be taken up when the figure is run again.
-
-    Returns
-    -------
-    FigureResult
-    """
-    regime, seeds = pick(REGIMES, size, seeds)
+@figure
+def run(asked: Asked) -> FigureResult:
+    """Train the decoder from a small initialisation and look at the first block's attention and values."""
+    regime, size, seeds = asked.pick(REGIMES), asked.size, asked.seeds
     save_at = dense_then_even(regime.steps // 2, regime.steps, POINTS)
-    runs = [_one_seed(regime, seed, save_at, progress, state) for seed in seeds]
+    runs = [_one_seed(regime, seed, save_at, asked) for seed in seeds]
     arrays = by_seed(runs) | {"step": save_at}
     return FigureResult(
         "6",
@@ -78,19 +57,17 @@ def run(
     )
 
 
-def _one_seed(
-    regime: Regime, seed: int, save_at: np.ndarray, progress: Progress, state: FigureState | None
-) -> Arrays:
+def _one_seed(regime: Regime, seed: int, save_at: np.ndarray, asked: Asked) -> Arrays:
     """Curves of one seed, time first."""
     data = regime.task(seed).sampled(regime.pairs)
     found = values_from_laws(data)
     found |= {"label entropy": np.array([label_entropy(data, group) for group in GROUPS])}
-    found |= laid_over(regime, data, GAMMA, seed, save_at[:POINTS], GROUPS, state)
+    found |= laid_over(regime, data, GAMMA, seed, save_at[:POINTS], GROUPS, asked.state)
     for kind, some in (("", regime), (BARE, replace(regime, norm=None))):
-        tell(progress, f"figure 6: gamma {GAMMA}, {WITH[kind]}, seed {seed}, {regime.steps} steps")
+        asked.tell(f"figure 6: gamma {GAMMA}, {WITH[kind]}, seed {seed}, {regime.steps} steps")
         named = [*(["bare"] if kind else []), seed]
-        trained = some.train(data, GAMMA, seed, save_at, "weights", **resumable(state, *named))
-        kept = resumable(state, "theory", "weights", *named)
+        trained = some.train(data, GAMMA, seed, save_at, "weights", **asked.kept(*named))
+        kept = asked.kept("theory", "weights", *named)
         closure = some.predict(CLOSURES[0], data, GAMMA, seed, save_at[:POINTS], "weights", **kept)
         one = attention_of(trained) | values_of(trained)
         one |= {f"{name}/theory": values for name, values in drives(closure).items()}

@@ -9,7 +9,7 @@ of GPT-2's tokens, the length of windows, an untied head and LayerNorm's eps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 from ...theory.base.errors import FieldError
 from ...theory.data.corpora.documents import Documents
 from ...theory.data.dataset import Dataset
-from .arguments import FigureState, Progress, pick, resumable, tell
+from .arguments import Asked, figure
 from .parts.text_bias import BiasWindow, bias, bias_at_equal_loss
 from .parts.text_panels import draw
 from .parts.text_runs import CORPORA, NEARLY_ONE_LAW, Prediction, generated, mean, what_decides
@@ -46,28 +46,18 @@ SIZES = {
 }  # fmt: skip
 
 
+@figure
 def run(
-    size: str = "small",
-    seeds: Sequence[int] = (0, 1, 2),
-    progress: Progress = None,
-    reasoning: str | Path | None = None,
-    narrative: str | Path | None = None,
-    state: FigureState | None = None,
+    asked: Asked, reasoning: str | Path | None = None, narrative: str | Path | None = None
 ) -> FigureResult:
     """Train on the mixture at every gamma and seed.
 
     Parameters
     ----------
-    size : {"small", "paper"}
+    asked : Asked
         "small" takes about six minutes with three seeds on two cores.
-    seeds : sequence of int
-        Of the initial weights and the minibatches; the corpora are the same for all.
-    progress : callable, optional
-        Told about every run.
     reasoning, narrative : path, optional
         Text files of documents, one a line or with blank lines between them, see `Documents`; generated if absent.
-    state : FigureState, optional
-        Where trainings keep their state, to be taken up when the figure is run again.
 
     Returns
     -------
@@ -76,11 +66,11 @@ def run(
     Raises
     ------
     ValueError
-        If `size` is unknown, `seeds` are not distinct non-negative integers, one at least, or a file cannot be used.
+        If a file cannot be used, or both are the same text.
     FileNotFoundError
         If there is no such file.
     """
-    settings, seeds = pick(SIZES, size, seeds)
+    settings, size, seeds = asked.pick(SIZES), asked.size, asked.seeds
     given = {"reasoning": reasoning, "narrative": narrative}
     files = {name: Documents.read(path) for name, path in given.items() if path is not None}
     if len(files) == 2 and files["reasoning"].texts == files["narrative"].texts:
@@ -88,7 +78,7 @@ def run(
     made = generated(settings.documents + settings.held_out)
     data = settings.data({**made, **{name: file.texts for name, file in files.items()}})
     theory = Prediction.of(data)
-    arrays = _trained(settings, theory, seeds, progress, state)
+    arrays = _trained(settings, theory, asked)
     arrays |= _compared(arrays) | _pictured(arrays, theory)
     return FigureResult(
         name="7",
@@ -104,16 +94,14 @@ def run(
 def _trained(
     settings: TextTraining,
     theory: Prediction,
-    seeds: Sequence[int],
-    progress: Progress,
-    state: FigureState | None,
+    asked: Asked,
 ) -> dict[str, np.ndarray]:
     """Curves of all trainings (gamma, seed, t); theory held against those from the smallest weights (seed, ...)."""
-    data, curves, held = theory.data, [], []
+    data, seeds, curves, held = theory.data, asked.seeds, [], []
     for gamma in GAMMAS:
         for seed in seeds:
-            tell(progress, f"figure 7: gamma {gamma:g}, seed {seed}")
-            trained = settings.train(data, gamma, seed, **resumable(state, gamma, seed))
+            asked.tell(f"figure 7: gamma {gamma:g}, seed {seed}")
+            trained = settings.train(data, gamma, seed, **asked.kept(gamma, seed))
             curves.append(text_curves(trained, data))
             if gamma == GAMMAS[SMALLEST]:
                 held.append(theory.against(trained))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from ...theory.data.dataset import Dataset
 from ...theory.data.frequencies import label_entropy
 from ...theory.models.decoder import Decoder
 from ..training.decoder_network import DecoderNetwork
-from .arguments import FigureState, Progress, pick, resumable, tell
+from .arguments import Asked, figure
 from .parts.anchors import ratio
 from .parts.curves import LEARNT, PAPER, Regime, dense_then_even, some_of
 from .parts.laid_over import CLOSURES, Laid, laid_over, of_closure
@@ -65,32 +64,12 @@ CAPTION = (
 )
 
 
-def run(
-    size: str = "small",
-    seeds: Sequence[int] = (0, 1, 2),
-    progress: Progress = None,
-    state: FigureState | None = None,
-) -> FigureResult:
-    """Train the decoder on memory groups with four label ranges, and on a memory task with narrow label laws.
-
-    Parameters
-    ----------
-    size : {"small", "paper"}
-        "small" takes minutes on a CPU; "paper" has the paper's task and width.
-    seeds : sequence of int
-        Of initial weights, data and minibatches.
-    progress : callable, optional
-        Called with a line of text before every run.
-    state : FigureState, optional
-        Where trainings keep their state, to be taken up when the figure is run again.
-
-    Returns
-    -------
-    FigureResult
-    """
-    regime, seeds = pick(REGIMES, size, seeds)
+@figure
+def run(asked: Asked) -> FigureResult:
+    """Train the decoder on memory groups with four label ranges, and on a memory task with narrow label laws."""
+    regime, size, seeds = asked.pick(REGIMES), asked.size, asked.seeds
     ranges = RANGE_REGIMES[size]
-    runs = [_runs(ranges, regime, seed, progress, state) for seed in seeds]
+    runs = [_runs(ranges, regime, seed, asked) for seed in seeds]
     arrays = by_seed(runs)
     arrays |= {name: arrays[name][0] for name in ("step", "step/window")}
     return FigureResult(
@@ -104,21 +83,21 @@ def run(
     )
 
 
-def _runs(ranges: Regime, regime: Regime, seed: int, progress: Progress, state: FigureState | None) -> Arrays:
+def _runs(ranges: Regime, regime: Regime, seed: int, asked: Asked) -> Arrays:
     """Curves of one seed."""
-    tell(progress, f"figure 8: label ranges, seed {seed}, {ranges.steps} steps")
+    asked.tell(f"figure 8: label ranges, seed {seed}, {ranges.steps} steps")
     data = range_data(ranges, seed)
     save_at = dense_then_even(round(LAID * ranges.steps), ranges.steps, POINTS)
-    trained = ranges.train(data, GAMMA, seed, save_at, "weights", **resumable(state, "ranges", seed))
+    trained = ranges.train(data, GAMMA, seed, save_at, "weights", **asked.kept("ranges", seed))
     found = _in_range(trained, ranges.model(data), data)
     found["level"] = np.array([label_entropy(data, group) for group in RANGES])
-    found |= laid_over(ranges, data, GAMMA, seed, save_at[:POINTS], RANGES, state)
+    found |= laid_over(ranges, data, GAMMA, seed, save_at[:POINTS], RANGES, asked.state)
     for i in range(REDRAWN):
-        again = ranges.redraw(i, data, GAMMA, seed, save_at[:POINTS], **resumable(state, "redrawn", i, seed))
+        again = ranges.redraw(i, data, GAMMA, seed, save_at[:POINTS], **asked.kept("redrawn", i, seed))
         found |= {f"theory/{_redrawn(i)}/{group}": again.measured[f"loss/{group}"] for group in RANGES}
     for kind, data in window_data(regime, seed).items():
-        tell(progress, f"figure 8: {kind} labels, seed {seed}, {regime.steps} steps")
-        trained = regime.train(data, GAMMA, seed, 2 * POINTS, **resumable(state, kind, seed))
+        asked.tell(f"figure 8: {kind} labels, seed {seed}, {regime.steps} steps")
+        trained = regime.train(data, GAMMA, seed, 2 * POINTS, **asked.kept(kind, seed))
         found |= {f"{name}/{kind}": trained.measured[f"{name}/memory"] for name in ("loss", "accuracy")}
         found[f"entropy/{kind}"] = np.array(label_entropy(data, "memory"))
         found["step/window"] = np.asarray(trained.steps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -78,8 +77,3 @@ def blow_up_time(
 
     end = integrate(of or flow(), on or data(), weights, t1=HORIZON, save_at=1, rtol=rtol).outcome
     return end.t if end.status is Status.BLOW_UP else float("inf")
-
-
-def norm(parts: Iterable[np.ndarray]) -> float:
-    """Root of the sum of squares of all entries."""
-    return float(np.sqrt(sum(np.sum(x**2) for x in parts)))

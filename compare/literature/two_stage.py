@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ...theory import exact
+from ...theory.base.arrays import joint_norm
 from ...theory.data.dataset import Dataset
 from ...theory.flows.symmetry.invariants import is_conserved
 from ...theory.language.grammar import parse_expression
@@ -24,7 +25,6 @@ from .classifier import (
     direction,
     energy,
     flow,
-    norm,
     reduced,
     start,
 )
@@ -185,7 +185,7 @@ def _bracketed(weights: Weights, factor: float, power: float) -> tuple[float, fl
     """T* over the lower bound, and over the upper one (0 where there is none)."""
     T = direction()[1] * blow_up_time(weights)
     E0 = energy(weights)
-    return T * norm(reduced(weights)) / factor, T / E0**power if E0 > 0.0 else 0.0
+    return T * joint_norm(reduced(weights)) / factor, T / E0**power if E0 > 0.0 else 0.0
 
 
 def matrix_claim(factor: float = 3.0**0.5, seeds: int = 20) -> Claim:
@@ -199,7 +199,7 @@ def matrix_claim(factor: float = 3.0**0.5, seeds: int = 20) -> Claim:
         top = {"W_E": U[:, :1] @ a.T, "W_in": a @ b.T, "W_out": b @ Vt[:1]}
         starts = [{w: SCALE * x for w, x in top.items()}, *(start(s, MATRIX_MODEL) for s in range(seeds))]
         times = [blow_up_time(w, flow(MATRIX_MODEL, "leading"), corpus) for w in starts]
-        ratios = [S[0] * T * norm(w.values()) / factor for w, T in zip(starts, times, strict=True)]
+        ratios = [S[0] * T * joint_norm(w.values()) / factor for w, T in zip(starts, times, strict=True)]
         return judged(
             min(ratios) >= 1.0 - TIGHT,
             f"T* is at least {min(ratios[1:]):.3f} times the bound over {seeds} starts, and differs from it by "

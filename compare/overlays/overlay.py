@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,19 +14,18 @@ from ...sim.ode.outcome import Status
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.crossings import first_crossing
 from ...theory.base.errors import FieldError
-from ...theory.base.frozen import FrozenRecord, sealed
+from ...theory.base.frozen import FrozenRecord
 from ...theory.base.validate import did_you_mean, flag, passed_on, positive
 from .align import Alignment, align
 from .horizon import BLOW_UP, SINGULAR, Horizon
 from .loss_error import loss_error
+from .relative_errors import RelativeErrors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .decomposition import Decomposition
 
-# Observables with one number per time; matrices and spectra have no single relative error.
-SCALARS = ("loss", "accuracy", "norm", "effective_rank", "invariant")
 TOLERANCES = (0.01, 0.05, 0.1)
 ENDS = {Status.BLOW_UP: BLOW_UP, Status.SINGULAR: SINGULAR}  # of equations, while a training goes on
 
@@ -64,62 +62,6 @@ def overlay(theory: Trajectory, training: Trajectory, decompose: bool = False) -
     from .decompose import decompose as split
 
     return Overlay(theory, training, both, split(both))
-
-
-class RelativeErrors(Mapping[str, np.ndarray]):
-    """Name -> relative error (n_t,): of weights' displacements and of scalar observables; lazy, cached."""
-
-    def __init__(self, alignment: Alignment) -> None:
-        self._alignment = alignment
-        self._known: dict[str, np.ndarray] = {}
-
-    @cached_property
-    def _names(self) -> tuple[str, ...]:
-        both = self._alignment
-        scalars = [name for name in both.shared_observables if name.partition("/")[0] in SCALARS]
-        return (*both.theory.weights, *scalars)
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        """Return one error over the common times; KeyError if there is none of that name."""
-        if name not in self._known:
-            if name not in self._names:
-                hint = did_you_mean(name, self._names, f"there are {', '.join(self._names)}.")
-                raise KeyError(f"no error of {name!r}; {hint}")
-            weight = name in self._alignment.theory.weights
-            self._known[name] = sealed(self._displacement(name) if weight else self._observable(name))
-        return self._known[name]
-
-    def _ipython_key_completions_(self) -> list[str]:
-        """Names that a notebook completes in brackets."""
-        return list(self._names)
-
-    def __contains__(self, name: object) -> bool:
-        """Whether there is such an error; computes nothing."""
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names, weights first."""
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        """Return the number of names."""
-        return len(self._names)
-
-    def _displacement(self, name: str) -> np.ndarray:
-        start_theory, start_training = self._alignment.starts[name]
-        pairs = zip(*self._alignment.weights(name), strict=True)
-        norms = [
-            (
-                np.linalg.norm((ours - start_theory) - (theirs - start_training)),
-                np.linalg.norm(theirs - start_training),
-            )
-            for ours, theirs in pairs
-        ]
-        return _ratio(*np.array(norms).T)
-
-    def _observable(self, name: str) -> np.ndarray:
-        ours, theirs = self._alignment.observable(name)
-        return _ratio(np.abs(ours - theirs), np.abs(theirs))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -302,11 +244,6 @@ class Overlay(FrozenRecord):
         training = None if per_step is None or steps is None else per_step * steps
         ratio = training / theory if theory and training else None
         return {"theory_seconds": theory, "training_seconds": training, "theory_is_faster_by": ratio}
-
-
-def _ratio(difference: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(difference == 0, 0.0, difference / scale)
 
 
 def _statistics(error: np.ndarray) -> dict[str, float | None]:

@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import integer, positive, real
+from ...theory.base.validate import positive, real
 from . import cosine_panels, panels
 from .drawable import DrawableOverlay
 from .drawn_runs import LINES, Runs, several
 from .literal import literal
 from .marks.edge_labels import EdgeLabels
 from .marks.palette import GREY
-from .saving import METADATA, WIDTH, ShownFigure, figure_on, figure_path, save_figure
+from .saving import METADATA, WIDTH, ShownFigure, figure_on, figure_path
 
 CURVES, MATRICES = 3.65, 1.5  # inches, heights of the rows
 LEFT, MIDDLE, RIGHT = 0.52, 0.6, 0.05  # inches beside the panels, and between labels and the next axis
@@ -70,9 +70,8 @@ def plot_overlays(
     ValueError
         If there are no overlays or too many, they differ in training, or the path cannot be a figure's.
     """
-    given, target = _same_training(overlays), None if path is None else figure_path(path)
+    given = _same_training(overlays)
     positive("tolerance", tolerance)
-    integer("dpi", dpi, 10)
     wanted = _times(times)
 
     def draw(panels: Sequence[Axes]) -> None:
@@ -81,10 +80,8 @@ def plot_overlays(
             _draw_matrices(panels[N_CURVES:], given, wanted)
 
     counts = (N_CURVES, N_CURVES + 2 * N_TIMES)
-    figure = figure_on(axes, counts, draw, lambda: _whole(given, wanted, tolerance))
-    if target is not None:
-        _write(figure, target, given, dpi)
-    return figure
+    record = {} if path is None else _record(Path(path), given)
+    return figure_on(axes, counts, draw, lambda: _whole(given, wanted, tolerance), path, dpi, **record)
 
 
 def _whole(overlays: Sequence[DrawableOverlay], times: Sequence[float] | None, tolerance: float) -> Figure:
@@ -177,8 +174,8 @@ def _style_legend(figure: Figure, overlays: Sequence[DrawableOverlay]) -> None:
             text.set_fontsize(float(text.get_fontsize()) / width)
 
 
-def _write(figure: Figure, path: Path, overlays: Sequence[DrawableOverlay], dpi: int) -> None:
-    key = METADATA[path.suffix.lower()][0]
+def _record(path: Path, overlays: Sequence[DrawableOverlay]) -> dict[str, str]:
+    """What a picture says of itself."""
     trajectories = {"theories": [o.theory for o in overlays], "training": [overlays[0].training]}
     record = {
         kind: [
@@ -186,12 +183,8 @@ def _write(figure: Figure, path: Path, overlays: Sequence[DrawableOverlay], dpi:
         ]
         for kind, members in trajectories.items()
     }
-    save_figure(
-        figure,
-        path,
-        dpi,
-        {"Title": "smallinit overlay", key: json.dumps(record, sort_keys=True, default=str)},
-    )
+    key = METADATA[figure_path(path).suffix.lower()][0]
+    return {"Title": "smallinit overlay", key: json.dumps(record, sort_keys=True, default=str)}
 
 
 def _same_training(overlays: DrawableOverlay | Sequence[DrawableOverlay]) -> tuple[DrawableOverlay, ...]:

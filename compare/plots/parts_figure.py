@@ -13,7 +13,7 @@ from .drawable import DrawableParts
 from .literal import literal
 from .marks.axis_words import FLOW_TIME, weight_words
 from .marks.palette import GREY, OTHERS
-from .saving import WIDTH, ShownFigure, axes_of, figure_on, figure_path, save_figure
+from .saving import WIDTH, ShownFigure, axes_of, figure_on
 
 
 def plot_part_sizes(split: DrawableParts, name: str, ax: Axes | None = None) -> Axes:
@@ -79,7 +79,6 @@ def plot_parts(
     ValueError
         If the path cannot be a figure's, or there are not as many axes as names.
     """
-    target = None if path is None else figure_path(path)
 
     def draw(panels: Sequence[Axes]) -> None:
         for ax, name in zip(panels, names, strict=True):
@@ -92,7 +91,4 @@ def plot_parts(
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
         return figure
 
-    figure = figure_on(axes, [len(names)], draw, whole)
-    if target is not None:
-        save_figure(figure, target, dpi, {"Title": "smallinit decomposition"})
-    return figure
+    return figure_on(axes, [len(names)], draw, whole, path, dpi, Title="smallinit decomposition")

@@ -101,9 +101,8 @@ def plot_phases(
     ValueError
         If the sweep has other dimensions than these, or no losses of groups.
     """
-    from .saving import WIDTH, ShownFigure, figure_on, figure_path, save_figure
+    from .saving import WIDTH, ShownFigure, figure_on
 
-    target = None if path is None else figure_path(path)
     times = _escapes(sweep, axis, over, part)
     rows = [run for run in times.run.values if np.isfinite(times.sel(run=run)).any()]
     if not rows:
@@ -120,10 +119,7 @@ def plot_phases(
         draw(list(figure.subplots(len(rows), columns, squeeze=False).flat))
         return figure
 
-    figure = figure_on(axes, [columns * len(rows)], draw, whole)
-    if target is not None:
-        save_figure(figure, target, 200, {"Title": "smallinit phases"})
-    return figure
+    return figure_on(axes, [columns * len(rows)], draw, whole, path, Title="smallinit phases")
 
 
 def plot_escapes(

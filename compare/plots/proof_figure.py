@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import integer
 from .drawable import DrawableProof, DrawableResidual
 from .literal import literal
 from .marks.axis_words import weight_words
 from .marks.palette import GREY, SERIES
 from .panels import MARKERS
-from .saving import WIDTH, ShownFigure, axes_of, figure_on, figure_path, save_figure
+from .saving import WIDTH, ShownFigure, axes_of, figure_on
 
 ROUNDING = 1e-14  # errors below are that of float64 arithmetic
 LOWEST = 1e-18  # of the axis
@@ -65,8 +65,6 @@ def plot_proof(
         If nothing is to be drawn, too many names are in a panel, one of them does not have the weight, or the path
         cannot be a figure's.
     """
-    target = None if path is None else figure_path(path)
-    integer("dpi", dpi, 10)
     if not panels or not all(panels.values()):
         raise FieldError("panels", "must hold a panel at least, and each a proof: measure one first.")
     found = {title: _found(some, weight) for title, some in panels.items()}
@@ -75,10 +73,8 @@ def plot_proof(
         for ax, (title, some) in zip(given, found.items(), strict=True):
             plot_proof_panel(some, weight, ax).set_title(literal(title))
 
-    figure = figure_on(axes, [len(found)], draw, lambda: _whole(found, weight))
-    if target is not None:
-        save_figure(figure, target, dpi, {"Title": "smallinit proof"})
-    return figure
+    whole = partial(_whole, found, weight)
+    return figure_on(axes, [len(found)], draw, whole, path, dpi, Title="smallinit proof")
 
 
 def _whole(found: Mapping[str, Mapping[str, DrawableResidual]], weight: str) -> Figure:

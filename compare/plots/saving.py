@@ -17,7 +17,7 @@ from matplotlib.style import context
 from ...theory.base.disk.destination import file_destination
 from ...theory.base.disk.files import whole_file
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import kind_of
+from ...theory.base.validate import integer, kind_of
 
 STYLE: dict[str, Any] = {
     "font.size": 7.5,
@@ -125,21 +125,27 @@ def drawing(*styles: Any) -> Iterator[None]:
 
 
 def figure_on(
-    axes: Any, counts: Sequence[int], draw: Callable[[list[Axes]], None], whole: Callable[[], Figure]
-) -> Figure:
+    axes: Any, counts: Sequence[int], draw: Callable[[list[Axes]], None], whole: Callable[[], Figure],
+    path: str | Path | None = None, dpi: int = 200, **metadata: Any,
+) -> Figure:  # fmt: skip
     """Draw panels on given axes, of which there are one of these counts; without any, a figure of ours in our style.
 
     Raises
     ------
     FieldError
-        If they are not axes, or not so many.
+        If they are not axes, or not so many; if the figure cannot be written to the path.
     """
+    target, dpi = None if path is None else figure_path(path), integer("dpi", dpi, 10)
     if axes is None:
         with drawing("default", STYLE):
-            return whole()
-    panels = given_axes(axes, *counts)
-    draw(panels)
-    return figure_of(panels)
+            figure = whole()
+    else:
+        panels = given_axes(axes, *counts)
+        draw(panels)
+        figure = figure_of(panels)
+    if target is not None:
+        save_figure(figure, target, dpi, metadata)
+    return figure
 
 
 def save_figure(figure: Figure, path: Path, dpi: int, metadata: dict[str, Any]) -> None:

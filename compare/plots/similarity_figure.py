@@ -16,7 +16,7 @@ from .drawable import DrawableSimilarity
 from .literal import literal
 from .marks.axis_words import FLOW_TIME
 from .marks.palette import GREY, series_colours
-from .saving import ShownFigure, axes_of, figure_on, figure_path, save_figure
+from .saving import ShownFigure, axes_of, figure_on
 
 COLUMN, HEIGHT = 2.6, 4.6  # inches
 
@@ -47,15 +47,12 @@ def plot_similarity(
     ValueError
         If there are no overlays, or the path cannot be a figure's.
     """
-    target = None if path is None else figure_path(path)
     if not overlays or not all(overlays.values()):
         raise FieldError("overlays", "must hold a corpus at least, and each an overlay: make them first.")
-    figure = figure_on(
-        axes, [2 * len(overlays)], lambda given: _draw_columns(given, overlays), lambda: _whole(overlays)
-    )
-    if target is not None:
-        save_figure(figure, target, 200, {"Title": "smallinit token similarity"})
-    return figure
+    return figure_on(
+        axes, [2 * len(overlays)], lambda given: _draw_columns(given, overlays), lambda: _whole(overlays), path,
+        Title="smallinit token similarity",
+    )  # fmt: skip
 
 
 def _whole(overlays: Mapping[str, Sequence[DrawableSimilarity]]) -> Figure:

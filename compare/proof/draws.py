@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sparse
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
@@ -21,6 +20,7 @@ from ...theory.algebra.norms import without_eps
 from ...theory.algebra.rebuild import normal
 from ...theory.algebra.scale.mirrored import mirrored
 from ...theory.algebra.sizes import dimension_sizes, scalar_value
+from ...theory.base.arrays import full_array
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import N_CTX, ROWS
 from ...theory.flows.powers import model_logits
@@ -31,9 +31,7 @@ from .residuals import ResidualMeasurement, measure_equation
 
 CANCELLED = 1e-11  # what may be left of a sum that vanishes, relative to its terms: nothing but rounding
 CLEARLY = 1e-3  # what is left of a sum that does not vanish: no normal form is needed to see it
-SMALLER = (
-    2.0**-10
-)  # of the weights: linear normalisations of larger ones saturate what reads them, down to rounding
+SMALLER = 2.0**-10  # of the weights: where normalisations are linear, large ones saturate what reads them
 EQUAL = 1e-9  # relative distance of two rows of numbers that are one up to a factor
 NUDGE = 2.0**-40  # relative change of numbers that tells a value from rounding
 FUNCTIONS = (MatrixFunction, ElementwiseApplyFunction)
@@ -181,7 +179,7 @@ class Draws:
         sizes = self._sizes(expr, draw)
         found = evaluate(expr, draw.values, sizes)
         shape = tuple(int(scalar_value(s, sizes)) for s in expr.shape)
-        return np.broadcast_to(found.toarray() if sparse.issparse(found) else np.asarray(found), shape)
+        return np.broadcast_to(full_array(found), shape)
 
     def _sizes(self, expr: Matrix, draw: Draw) -> dict[sp.Symbol, int]:
         sizes = (

@@ -30,7 +30,9 @@ LARGEST_ROUNDING, ROUNDING, CEILINGS = 4e-14, 1e-15, (1e-3, 1e-4, 1e-5, 1e-6, 1e
 FEWEST = 8  # points of a regression
 LARGEST_LOGIT = 3.0  # beyond it the loss saturates, and what is left of its gradient has lost digits
 GRID = 2.0 ** np.arange(2.0, -26.0, -0.25)
-ONE_DECADE = 14  # points of the grid that are computed at least
+ONE_DECADE = 14  # scales that are computed at least
+# Points of the grid are passed over where errors fall slowly: at most an octave, by half a decade of the error.
+WIDEST, FARTHEST_FALL = 4, 0.5
 Equations = Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]]  # weights -> dW/dt
 Side = tuple[
     Model, Equations
@@ -194,13 +196,19 @@ def _measure(
     """Go down the scales until the residuals of the moving weights are rounding, and read the slopes off."""
     truths = {id(model): Autodiff(model, data) for model, _ in sides}
     scales, rows = list[float](), list[dict[str, np.ndarray]]()
+    wait = 0
     for scale in GRID:  # from the first scale on whose logits are small, those of all smaller ones are
         if not scales and _largest_logit(sides[0][0], data, direction, scale, closure) >= LARGEST_LOGIT:
+            continue
+        if (wait := wait - 1) > 0:
             continue
         scales.append(scale)
         rows.append(_parity_errors([(m, truths[id(m)], rhs) for m, rhs in sides], direction, scale))
         if len(rows) > ONE_DECADE and max(rows[-1][w].max() for w in moving) < ROUNDING:
             break
+        wait = _next(
+            np.log2(scales[-FEWEST:]), [np.stack([row[w] for w in moving]) for row in rows[-FEWEST:]]
+        )
     eps = np.array(scales)
     table = {w: np.array([row[w] for row in rows]) for w in rows[0]}  # (k, parity)
     fits = {w: min(_slope(eps, errors[:, parity]) for parity in (0, 1)) for w, errors in table.items()}
@@ -212,6 +220,17 @@ def _measure(
         errors={w: np.linalg.norm(errors, axis=1) for w, errors in table.items()},
         direction=direction,
     )
+
+
+def _next(octaves: np.ndarray, errors: Sequence[np.ndarray]) -> int:
+    """Points of the grid to the next scale, by how fast the error falls that falls fastest and is no rounding yet."""
+    if len(errors) < FEWEST:
+        return 1
+    above = errors[-1] > LARGEST_ROUNDING
+    if not above.any():
+        return WIDEST // 2  # the plateau, whose height is wanted
+    fall = np.log10(errors[-2][above] / errors[-1][above]).max() / (octaves[-2] - octaves[-1])
+    return int(np.clip(FARTHEST_FALL * WIDEST / max(fall, 0.1), 1, WIDEST))
 
 
 def _largest_logit(

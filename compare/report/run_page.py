@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,6 @@ from ...theory.base.disk.regular import inside
 from ...theory.base.errors import InputError
 from ...theory.printing.html import shown
 from ..experiment.own_model import class_of
-from ..overlays.learning_times import learning_order
-from ..overlays.loss_error import VANISHED
 from ..plots.literal import literal
 from .blocks import (
     EquationBlock,
@@ -30,6 +27,7 @@ from .blocks import (
     some,
 )
 from .page import Page
+from .run_verdicts import percent, verdicts
 from .sources import read_json, read_png, read_utf8
 
 if TYPE_CHECKING:
@@ -50,11 +48,7 @@ def run_page(folder: Path) -> Page:
     summary = read_json(folder / "summary.json")
     closures, training = summary["closures"], summary["training"]
     verb = "overlay" if closures and training else "simulate" if closures else "train"
-    tolerance = float(summary["experiment"]["output"]["tolerance"])
-    found = [verdict for name, record in closures.items() for verdict in _verdicts(name, record, tolerance)]
-    if training:
-        found.append((None, f"Training {training['outcome']}{_cost(training)}."))
-        found = [*_order(closures, training), *found]
+    found = verdicts(closures, training, float(summary["experiment"]["output"]["tolerance"]))
     return Page(
         title=f"{folder.resolve().name}: {_what(verb, closures)}",
         lead=_setting(summary["experiment"]),
@@ -68,22 +62,6 @@ def run_page(folder: Path) -> Page:
             "Reproduce": some([_reproduce(folder, verb)]),
         },
     )
-
-
-def _order(closures: Mapping[str, Any], training: Mapping[str, Any]) -> Iterator[tuple[bool | None, str]]:
-    """What is learnt first, and whether the theories that reach the end say so."""
-    theory = {n: _times(r) for n, r in closures.items() if not _ended(r.get("overlay") or {})}
-    if sentence := learning_order(_times(training), theory):
-        yield None, sentence
-
-
-def _ended(overlay: Mapping[str, Any]) -> float | None:
-    """Where the theory's equations ended by themselves; older results know of blow-ups only."""
-    return overlay.get("end_of_equations") or overlay.get("blow_up_time")
-
-
-def _times(record: Mapping[str, Any]) -> dict[str, float]:
-    return {group: inf if t is None else t for group, t in record.get("learnt", {}).items()}
 
 
 def _what(verb: str, closures: Mapping[str, Any]) -> str:
@@ -110,52 +88,6 @@ def _setting(experiment: Mapping[str, Any]) -> str:
     named = class_of(model["name"])
     kind = f"{named} ({', '.join(parts)})" if parts else named
     return f"{kind} on {data}; initial weights: {start}."
-
-
-def _verdicts(name: str, record: Mapping[str, Any], tolerance: float) -> Iterator[tuple[bool | None, str]]:
-    if not (overlay := record.get("overlay")):
-        yield None, f"{name}: {record['outcome']}{_cost(record)}."
-        return
-    horizons = {w: h for w, h in overlay["horizon_at_tolerance"].items() if w != "tolerance"}
-    first = min(horizons, key=lambda w: float("inf") if horizons[w] is None else horizons[w])
-    end, limit = overlay["compared"]["to"], f"{tolerance:.0%}"
-    if horizons[first] is None:
-        text = f"every weight follows training within {limit} up to the end, t = {end:.4g}"
-    else:
-        text = f"the weights follow training within {limit} up to t = {horizons[first]:.4g} ({first} leaves first)"
-    yield True if horizons[first] is None else None, f"{name}: {record['outcome']}; {text}{_cost(record)}."
-    if _ended(overlay):
-        return
-    if found := _worst_losses(overlay):
-        good = all(key == "relative" and value <= tolerance for key, value, _ in found)
-        text = ", then ".join(_loss_off(*one) for one in found)
-        yield True if good else None, f"{name}: largest error of a loss up to t = {end:.4g}: {text}."
-
-
-def _worst_losses(overlay: Mapping[str, Any]) -> list[tuple[str, float, str]]:
-    """The largest errors of losses, relative and in nats where there are any, and whose they are."""
-    losses = overlay.get("largest_loss_error", {})  # results of before have none
-    known = {
-        key: [(e[key], n) for n, e in losses.items() if e[key] is not None] for key in ("relative", "nats")
-    }
-    return [(key, *max(some)) for key, some in known.items() if some]
-
-
-def _loss_off(key: str, value: float, name: str) -> str:
-    if key == "relative":
-        return f"{_percent(value)} ({name})"
-    return f"{value:.2g} nats ({name}) where training has less than {100 * VANISHED:g} % of it left"
-
-
-def _cost(record: Mapping[str, Any]) -> str:
-    seconds = record.get("seconds")
-    return "" if seconds is None else f" ({seconds:.3g} s of computing)"
-
-
-def _percent(value: float | None) -> str:
-    if value is None:
-        return "infinite"
-    return f"{100 * value:,.0f} %" if value >= 10 else f"{100 * value:.3g} %"
 
 
 def _figure(folder: Path, summary: Mapping[str, Any]) -> PictureBlock | None:
@@ -277,7 +209,7 @@ def _errors(closures: Mapping[str, Any]) -> list[PageBlock]:
         overlay = record.get("overlay") or {"error": {}, "horizon": {}}
         for what, error in overlay["error"].items():
             horizons = ["not reached" if h is None else f"{h:.4g}" for h in overlay["horizon"][what].values()]
-            rows.append((name, what, *(_percent(error[k]) for k in ("median", "max", "last")), *horizons))
+            rows.append((name, what, *(percent(error[k]) for k in ("median", "max", "last")), *horizons))
     if not rows:
         return []
     limits = next(iter(next(r["overlay"] for r in closures.values() if r.get("overlay"))["horizon"].values()))

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,7 @@ def run_point(
         "RUN|NAME" -> array, with RUN a closure or "training" and NAME an observable, "t", "outcome" or "t_end". A
         closure trained beside has a "horizon": flow time at which the first weight is ``output.tolerance`` off.
     """
-    from ..experiment.build import Built
+    from ..experiment.build import Built, initial_weights
     from ..experiment.layers import Loaded
     from ..experiment.schema import Experiment
 
@@ -60,31 +59,18 @@ def run_point(
     files.check(config)
     data, model, flows = _shared(_setup(config), files.shared(config))
     limit = TimeLimit(max_seconds)  # what points share is nobody's own time
-    init = experiment.init
-    loaded = Loaded(experiment, {})
-    start = (
-        model.init(init.gamma, init.seed, init.convention)
-        if init.file is None
-        else _read_start(init.file, model)
-    )
-    built = Built(loaded, data, model, start)
+    built = Built(Loaded(experiment, {}), data, model, initial_weights(experiment.init, model))
     found: Arrays = {}
-    theory = (
-        {
-            name: limit.check(built.integrate(flow, throw=False, max_seconds=limit.left))
-            for name, flow in flows.items()
-        }
-        if "simulate" in run
-        else {}
-    )
+    theory = {
+        name: limit.check(built.integrate(flow, throw=False, max_seconds=limit.left))
+        for name, flow in (flows.items() if "simulate" in run else ())
+    }
     for closure, path in theory.items():
         found |= _kept(closure, path, built.times(), observables)
     if "train" in run:
         training = limit.check(built.train(throw=False, max_seconds=limit.left))
         found |= _kept("training", training, built.training_times(), observables)
-        if (
-            experiment.training.keep == "weights"
-        ):  # else there is nothing to hold the theory's weights against
+        if experiment.training.keep == "weights":  # else there is nothing to hold those of theory against
             found |= _horizons(theory, training, experiment.output.tolerance)
     return found
 
@@ -167,12 +153,6 @@ def _shared(setup: str, content: str) -> tuple[Any, Any, Any]:
     model = build_model(loaded, data.d_vocab, data.n_ctx)
     model.check_data(data)
     return data, model, derive_flows(loaded, model)
-
-
-def _read_start(file: str, model: Any) -> dict[str, np.ndarray]:
-    from ...theory.base.disk.npz import read_arrays
-
-    return model.validate(read_arrays(Path(file), (), tuple(model.weights)))
 
 
 def _kept(run: str, path: Any, times: np.ndarray, observables: Sequence[str]) -> Arrays:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 
 import numpy as np
-import scipy.sparse as sparse
 import torch
 from torch import Tensor, nn
 
 from ...sim.optimizers.minibatches import drawn_rows
+from ...theory.base.arrays import full_array
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import ROWS
 from ...theory.models.losses import OUTPUTS, find_loss
@@ -123,7 +123,7 @@ def row_losses(model: Spec, logits: Tensor, labels: Tensor) -> Tensor:
 def _targets(loss: str, outputs: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Targets (labels, outputs) of every label."""
     table = find_loss(loss).targets(np.arange(max(outputs, 2)), outputs)
-    return torch.tensor(table.toarray() if sparse.issparse(table) else table, dtype=dtype, device=device)
+    return torch.tensor(full_array(table), dtype=dtype, device=device)
 
 
 def loss_and_gradient(network: Network, chunks: list[Chunk]) -> float:

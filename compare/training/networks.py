@@ -17,6 +17,7 @@ from torch.nn.functional import embedding, embedding_bag, one_hot
 
 from ... import theory
 from ...theory.algebra.sizes import dimension_sizes
+from ...theory.base.arrays import full_array
 from ...theory.flows.powers import model_logits
 from ...theory.models.model import Model
 from .decoder_network import DecoderNetwork
@@ -125,18 +126,16 @@ class SymbolicNetwork(Network):
         if seen is None or not torch.equal(seen[1], sequences):  # somebody may have written to the tensor
             kept = sequences.clone()
             arrays = self.model.inputs(np.array(kept.cpu().numpy()))  # a copy: `inputs` is the user's own
-            values = {name: _tensor(a, self.dtype).to(sequences.device) for name, a in arrays.items()}
+            values = {
+                name: torch.tensor(full_array(a), dtype=self.dtype, device=sequences.device)
+                for name, a in arrays.items()
+            }
             sizes = self.model.sizes | dimension_sizes(self._expression, arrays)
             if len(self._seen) > 64:  # minibatches never come again
                 self._seen.clear()
             seen = (sequences, kept, values, sizes)  # the tensor is kept, so that its id stays its own
             self._seen[id(sequences)] = seen
         return seen[2:]
-
-
-def _tensor(array: Any, dtype: torch.dtype) -> Tensor:
-    dense = array.toarray() if hasattr(array, "toarray") else np.asarray(array)
-    return torch.tensor(dense, dtype=dtype)
 
 
 TWINS: dict[type, type[Network]] = {

@@ -132,21 +132,10 @@ def train(
         flag(name, value)
     flag("progress", progress is not None and progress)
     settings = TrainingSettings.of(
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        steps=steps,
-        save_at=save_at,
-        batch_size=batch_size,
-        rows=int((~data.held_out).sum()),
-        seed=seed,
-        dtype="float64" if dtype is None else dtype,
-        weight_decay=weight_decay,
-        schedule=schedule,
-        clip=clip,
-        betas=betas,
-        device=device,
-        keep=keep,
-    )
+        optimizer=optimizer, learning_rate=learning_rate, steps=steps, save_at=save_at, batch_size=batch_size,
+        rows=int((~data.held_out).sum()), seed=seed, dtype="float64" if dtype is None else dtype,
+        weight_decay=weight_decay, schedule=schedule, clip=clip, betas=betas, device=device, keep=keep,
+    )  # fmt: skip
     path, every = _checkpoint_arguments(checkpoint, checkpoint_every, resume)
     if max_seconds is not None:
         positive("max_seconds", max_seconds)

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from ...theory.models.model import Model
 
 _PROBLEMS: WeakKeyDictionary[Flow, WeakKeyDictionary[Dataset, Problem]] = WeakKeyDictionary()
+# Flows come and go, and the next one often has the same equations: kernels are kept for these as long as the data,
+# the last few, unless they are large.
+_LATEST: WeakKeyDictionary[Dataset, dict[tuple[Any, ...], Problem]] = WeakKeyDictionary()
+KEPT, LARGE_BYTES = 16, 2**22
+_OWN = __name__.partition(".")[0]
 
 
 def compile_flow(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], fold: bool = True) -> Problem:
@@ -63,7 +68,7 @@ def compile_flow(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], fol
     with LOCK:
         per_data = _PROBLEMS.setdefault(flow, WeakKeyDictionary())
         if data not in per_data:
-            per_data[data] = _compile(flow, data, frozen)
+            per_data[data] = _latest(flow, data)
         return replace(per_data[data], work=np.empty_like(per_data[data].work))
 
 
@@ -97,6 +102,20 @@ def evaluate_flow(flow: Flow, data: Dataset, weights: Mapping[str, Any]) -> dict
         if not np.isfinite(slope).all():
             raise ValueError(f"d{name}/dt is not finite at these weights: make them smaller.")
     return {name: moved[name] for name in clean}
+
+
+def _latest(flow: Flow, data: Dataset) -> Problem:
+    """The kernel of a flow: that of an equal one, if it was compiled on this dataset lately."""
+    if not type(flow.model).__module__.startswith(_OWN):
+        return _compile(flow, data, {})  # what a model of the user's reads from data may change in a notebook
+    latest = _LATEST.setdefault(data, {})
+    key = flow.model.content, *flow.right_hand_sides.items()
+    problem = latest.pop(key, None) or _compile(flow, data, {})
+    if problem.floats.nbytes + problem.ints.nbytes <= LARGE_BYTES:
+        latest[key] = problem
+    if len(latest) > KEPT:
+        del latest[next(iter(latest))]
+    return problem
 
 
 def _compile(flow: Flow, data: Dataset, frozen: dict[str, np.ndarray]) -> Problem:

@@ -48,6 +48,15 @@ class Node:
     payload: Any = None
 
 
+class Mark(NamedTuple):
+    """How far a graph had come."""
+
+    nodes: int
+    data: int
+    products: int
+    cost: float
+
+
 @dataclass
 class Graph:
     """Nodes in order of evaluation, the data they read, and what one evaluation costs in dense flops."""
@@ -68,6 +77,21 @@ class Graph:
             self.nodes.append(node)
             self.cost += cost
         return Ref(self._index[node])
+
+    def mark(self) -> Mark:
+        """How far it has come, to go back to."""
+        return Mark(len(self.nodes), len(self.data), len(self.products), self.cost)
+
+    def back_to(self, mark: Mark) -> None:
+        """Forget all that was added since."""
+        del self.nodes[mark.nodes :]
+        for kept, size in ((self._index, mark.nodes), (self.data, mark.data), (self.products, mark.products)):
+            shorten(kept, size)
+        self.cost = mark.cost
+
+    def copy(self) -> Graph:
+        """As it is now, whatever is added to the other."""
+        return Graph(list(self.nodes), dict(self.data), dict(self.products), self.cost, dict(self._index))
 
     def add_data(self, value: Any, key: Any) -> Ref:
         """Return the node of an array known before the first evaluation; `key` identifies it."""
@@ -186,6 +210,12 @@ class Graph:
         shape = self.shape(args[0])
         ref = self.add(op, args, shape, payload, cost=ELEMENT_WEIGHT * shape[0] * shape[1] * len(args))
         return ref.T if flip else ref
+
+
+def shorten(found: dict[Any, Any], size: int) -> None:
+    """Take out of a dictionary what came into it last, down to a size."""
+    while len(found) > size:
+        found.popitem()
 
 
 def _without_factor(terms: Sequence[tuple[float, Ref]]) -> tuple[float, Sequence[tuple[float, Ref]]]:

@@ -19,7 +19,7 @@ from ...theory.algebra.norms import written_out
 from ...theory.algebra.rebuild import canonical
 from ...theory.algebra.sizes import scalar_value
 from ...theory.algebra.traversal import Dispatch, rule
-from .graph import Graph, Ref
+from .graph import Graph, Mark, Ref, shorten
 from .host import Lowered
 from .multiply import Multiplier, Readings
 from .sampled import Sampler
@@ -61,6 +61,27 @@ class Lowering(Dispatch):
         self.readings = Readings(self, reading, self._opens_with_bags)
         self._lowered: dict[Matrix, Lowered] = {}
         self._is_data: dict[Matrix, bool] = {}
+
+    def anew(self, reading: str) -> Lowering:
+        """A lowering into an empty graph, for which all that is known of the data need not be found out again."""
+        other = Lowering(self.values, self.shapes, self.sizes, self.folds, reading)
+        other._is_data, other.sampler.pattern_of = self._is_data, self.sampler.pattern_of
+        other.multiplier.operands = self.multiplier.operands
+        return other
+
+    def mark(self) -> tuple[Mark, tuple[int, ...]]:
+        """How far it has come, to go back to."""
+        return self.graph.mark(), tuple(map(len, self._found()))
+
+    def back_to(self, mark: tuple[Mark, tuple[int, ...]]) -> None:
+        """Forget what was lowered since."""
+        self.graph.back_to(mark[0])
+        for found, size in zip(self._found(), mark[1], strict=True):
+            shorten(found, size)
+
+    def _found(self) -> tuple[dict[Any, Any], ...]:
+        """References by what they are of: with its graph, all that lowering changes. They only grow."""
+        return self._lowered, self.sampler.sampled, self.readings.hand
 
     def lower(self, expr: Matrix) -> Lowered:
         """Coefficient and reference of an expression; an expression and its transpose are lowered once."""

@@ -27,7 +27,7 @@ class Multiplier:
 
     def __init__(self, host: Host) -> None:
         self.host, self.graph = host, host.graph
-        self._folds: dict[tuple[Matrix, ...], Operand | None] = {}
+        self.operands: dict[tuple[Matrix, ...], Operand | None] = {}
 
     def multiply(self, factors: list[Any], refs: list[Ref]) -> Ref:
         """Product of the factors, whose values the references are."""
@@ -40,9 +40,9 @@ class Multiplier:
                 return graph.operand(known)
             if all(data[i:j]):
                 key = tuple(factors[i:j])
-                if key not in self._folds:
-                    self._folds[key] = self._fold_operand(factors[i:j], refs[i:j])
-                return self._folds[key]
+                if key not in self.operands:
+                    self.operands[key] = self._fold_operand(factors[i:j], refs[i:j])
+                return self.operands[key]
             return None
 
         plans = plan_chain([graph.operand(r) for r in refs], at_hand)
@@ -127,11 +127,16 @@ class Readings:
         One of `READINGS`.
     fuses : callable
         Whether data put before a term becomes one operation with it.
+
+    Attributes
+    ----------
+    met : bool
+        Whether there was such a sum; where there is none, all ways of reading are the same.
     """
 
     def __init__(self, host: Host, how: str, fuses: Callable[[Matrix], bool]) -> None:
-        self.host, self.how, self.fuses = host, how, fuses
-        self._hand: dict[tuple[Matrix, ...], Ref] = {}
+        self.host, self.how, self.fuses, self.met = host, how, fuses, False
+        self.hand: dict[tuple[Matrix, ...], Ref] = {}
 
     def spread(self, factors: list[Matrix]) -> list[Matrix]:
         """Multiply data on either side into those terms of a sum that then fold or fuse."""
@@ -211,10 +216,10 @@ class Readings:
         return product(*factors[:count]), product(scalar, *factors[count:])
 
     def _beside(self, data: tuple[Matrix, ...]) -> Ref:
-        if data not in self._hand:
+        if data not in self.hand:
             value = sparse.hstack([self.host.folded(d) for d in data], format="csr")
-            self._hand[data] = self.host.graph.add_data(value, ("beside", *data))
-        return self._hand[data]
+            self.hand[data] = self.host.graph.add_data(value, ("beside", *data))
+        return self.hand[data]
 
     def run(self, factors: list[Any], i: int) -> slice | None:
         """Places of the sum at i and of the weights beside it, as far as these narrow it most."""
@@ -243,7 +248,9 @@ class Readings:
         spent = sum(
             2.0 * SPARSE_WEIGHT * self._places(t) + ELEMENT_WEIGHT * max(rows, cols) for t in factor.args
         )
-        return spent < 2.0 * rows * cols  # for each column of the result
+        found = spent < 2.0 * rows * cols  # for each column of the result
+        self.met |= found
+        return found
 
     def _places(self, term: Matrix) -> float:
         """Nonzeros of the data that read a weight; infinite for terms of another kind."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from itertools import islice, permutations
+from collections.abc import Mapping
+from itertools import islice, permutations, takewhile
 from typing import Any
 
+import numpy as np
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
@@ -17,6 +17,7 @@ from ...theory.algebra.rebuild import Rebuild, distribute
 from ...theory.algebra.terms import CountTerms
 from ...theory.algebra.traversal import rule
 from .graph import Graph, Ref
+from .host import Lowered
 from .lower import Lowering
 from .multiply import READINGS
 from .rewriting import Merged
@@ -48,20 +49,12 @@ def lower_flow(
     outputs : dict
         Weight name -> terms (coefficient, reference) that sum to dW/dt.
     """
-    folds: dict[Matrix, Any] = {}
     values, sizes = dict(values), dict(sizes)
-
-    def attempt(of: Mapping[str, Matrix], how: str, order: Iterable[str] = tuple(sides)) -> Attempt:
-        lowering = Lowering(values, shapes, sizes, folds, how)
-        outputs = {name: [lowering.lower_dense(t) for t in terms_of(of[name])] for name in order}
-        return Attempt(lowering.graph, outputs, of, how)
-
-    best = attempt(sides, "together")
+    together = Lowering(values, shapes, sizes, {}, READINGS[0])
+    tried = best = Tries(together, sides)
+    best.lower(tuple(sides), np.inf)
     tries = min(MAX_ORDERS, max(1, LOWERED_NODES // max(len(best.graph.nodes), 1)))
-    pick, merge = (
-        PickedRows(values),
-        Merged(set(shapes), Lowering(values, shapes, sizes, folds).sampler.pattern_of),
-    )
+    pick, merge = PickedRows(values), Merged(set(shapes), together.sampler.pattern_of)
     merged = {name: merge(pick(side)) for name, side in sides.items()}
     forms = [(merged, how) for how in READINGS[1:]]
     share = SharedRows(sides.values(), values, sizes)
@@ -69,26 +62,59 @@ def lower_flow(
         shared = {name: merge(pick(share(pick(side)))) for name, side in sides.items()}
         forms += [(shared, how) for how in READINGS[:2]]
     if tries > 1 and sum(map(CountTerms(), sides.values())) <= MOST_TERMS:
-        forms.append((multiplied_out(sides, set(shapes)), "together"))
+        forms.append((multiplied_out(sides, set(shapes)), READINGS[0]))
     for form, how in forms:
-        best = min(best, attempt(form, how), key=Attempt.cost)
+        if tried.form is form and not tried.lowering.readings.met:
+            continue  # there is nothing that could be read in another way
+        tried = Tries(together.anew(how), form)
+        best = tried if tried.lower(tuple(sides), best.cost) else best
     for order in islice(permutations(sides), 1, tries):
-        best = min(best, attempt(best.form, best.how, order), key=Attempt.cost)
+        best.lower(order, best.cost)
     return best.graph, {name: best.outputs[name] for name in sides}
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """A graph of all equations, and how they were written for it."""
+class Tries:
+    """Orders of the equations in one form, lowered one after the other; the cheapest is kept.
 
-    graph: Graph
-    outputs: dict[str, list[tuple[float, Ref]]]
-    form: Mapping[str, Matrix]
-    how: str
+    What an order begins with like the one before is lowered once, and one that cannot become cheaper is given up.
 
-    def cost(self) -> float:
-        """Of one evaluation."""
-        return self.graph.cost
+    Parameters
+    ----------
+    lowering : Lowering
+        Into an empty graph.
+    form : dict
+        Weight name -> right-hand side.
+
+    Attributes
+    ----------
+    graph, outputs, cost
+        Of the cheapest order so far: the operations, weight name -> terms, and what one evaluation costs.
+    """
+
+    def __init__(self, lowering: Lowering, form: Mapping[str, Matrix]) -> None:
+        self.lowering, self.form = lowering, form
+        self.graph, self.outputs, self.cost = Graph(), dict[str, list[Lowered]](), np.inf
+        self._path: list[
+            tuple[str, Any, list[Lowered]]
+        ] = []  # equations lowered: name, mark before it, terms
+
+    def lower(self, order: tuple[str, ...], limit: float) -> bool:
+        """Lower an order and keep it if it costs less than a limit; whether it does."""
+        path, lowering = self._path, self.lowering
+        common = len([*takewhile(lambda pair: pair[0] == pair[1][0], zip(order, path, strict=False))])
+        if common < len(path):
+            lowering.back_to(path[common][1])
+            del path[common:]
+        for name in order[common:]:
+            if lowering.graph.cost >= limit:
+                return False
+            mark = lowering.mark()
+            path.append((name, mark, [lowering.lower_dense(t) for t in terms_of(self.form[name])]))
+        if lowering.graph.cost >= limit:
+            return False
+        self.graph, self.cost = lowering.graph.copy(), lowering.graph.cost
+        self.outputs = {name: terms for name, _, terms in path}
+        return True
 
 
 class _MultipliedOut(Rebuild):

@@ -97,7 +97,7 @@ class Sampler(Dispatch):
 
     def __init__(self, host: Host) -> None:
         self.host, self.pattern_of = host, _Patterns(host)
-        self._sampled: dict[tuple[Matrix, Matrix], Lowered] = {}
+        self.sampled: dict[tuple[Matrix, Matrix], Lowered] = {}
 
     def lower(self, expr: Matrix, pattern: Pattern) -> Lowered:
         """Coefficient and reference of a matrix with a pattern."""
@@ -109,9 +109,9 @@ class Sampler(Dispatch):
 
     def sample(self, expr: Matrix, key: Matrix) -> Lowered:
         """Coefficient and column of the values of an expression at the nonzeros of a pattern."""
-        if (expr, key) not in self._sampled:
-            self._sampled[expr, key] = self._sample(expr, key)
-        return self._sampled[expr, key]
+        if (expr, key) not in self.sampled:
+            self.sampled[expr, key] = self._sample(expr, key)
+        return self.sampled[expr, key]
 
     def _sample(self, expr: Matrix, key: Matrix) -> Lowered:
         if self.host.is_data(expr) and (known := self._data_at(expr, key)) is not None:

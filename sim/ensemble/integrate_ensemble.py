@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
-from ...theory.base.frozen import sealed
 from ...theory.base.validate import brief, callback, flag, integer, is_integer, kind_of, names
 from ...theory.flows.flow import Flow
 from ..integration.integrate import MAX_STEPS, fingerprint
 from ..integration.shrunk_rows import shrunk_rows
 from ..integration.step_plan import StepPlan, check_asked
-from ..integration.tolerances import RTOL, default_atol
+from ..integration.tolerances import RTOL
 from ..kernel.blas_threads import one_blas_thread
 from ..ode.methods import Method
-from ..ode.outcome import IntegrationError, Outcome, Status
+from ..ode.outcome import IntegrationError
 from ..ode.record import Limits
-from ..ode.solve import checked_tolerances, interval, save_times, solve
-from ..ode.stepper import NotFiniteAtStart
+from ..ode.solve import checked_tolerances, interval, save_times
 from ..trajectory.observables import observable_names
 from ..trajectory.provenance import provenance
-from ..trajectory.trajectory import Trajectory
 from .ensemble import Ensemble, gather
 from .lane_ensemble import choose, in_lanes
 from .member_batches import MemberBatches
+from .member_runs import MemberCount, MemberKeeper, MemberRuns
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
-    from ..kernel.problem import Problem
     from ..optimizers.optimizer import Optimizer
 
 
@@ -121,61 +116,60 @@ def integrate_ensemble(
     for name, value in (("throw", throw), ("keep_weights", keep_weights)):
         flag(name, value)
     checked_tolerances(RTOL if rtol is None else rtol, 1.0 if atol is None else atol)
-    plan = None
-    if optimizer is not None or steps is not None:
-        given = {"t1": t1, "t0": t0 or None, "atol": atol}
-        given["max_steps"] = None if max_steps == MAX_STEPS or method == "flow" else max_steps
-        first = seed if seed is None or is_integer(seed) else 0
-        plan = StepPlan.of(optimizer, steps, save_at, method, rtol, given, batch_size=batch_size, seed=first)
-        integer("steps", steps, 1)  # as `t1` must lie after `t0`
+    given = {"t1": t1, "t0": t0 or None, "atol": atol}
+    given["max_steps"] = None if max_steps == MAX_STEPS or method == "flow" else max_steps
+    plan = _planned(optimizer, steps, save_at, method, rtol, given, batch_size, seed)
+    if plan:
         plan.optimizer.of_weights(flow.model.weights)
-        t1, save_at, rtol = float(plan.steps), plan.saves.astype(np.float64), plan.rtol or RTOL
-    rtol = RTOL if rtol is None else rtol
+        t1, save_at, rtol = float(plan.steps), plan.saves.astype(np.float64), plan.rtol
+    rtol = rtol or RTOL
     members, ends, identity = _members(flow, starts, t1)
     for end in set(ends.tolist()):
         save_times(save_at, *interval(t0, end, empty=False))
-    known = observable_names({w: v[None] for w, v in members[0].items()}, flow.model, data)
-    if unknown := [name for name in wanted if name not in known]:
-        raise ValueError(f"`observables` must be among {', '.join(known)}, got {unknown[0]!r}.")
+    _check_observables(wanted, members[0], flow, data)
     problem = compile_flow(flow, data, members[0], fold=False)
-    table = choose(method, rtol, problem) if plan is None else plan.method()
+    table = plan.method() if plan else choose(method, rtol, problem)
     drawn = MemberBatches.of(flow, data, members, plan, seed) if plan and batch_size is not None else None
     settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "method": table}
     settings |= {"max_steps": max_steps, "max_seconds": max_seconds}
-    settings |= {"across": plan is not None}
-    shrunk = shrunk_rows(flow, data)
-    keep = _Kept(flow, data, wanted, keep_weights)
-    workers = _workers(threads)
-    report = _Progress(progress, len(members))
-    own = threading.local()
-
-    def run(i: int) -> dict[str, Any]:
-        if not hasattr(own, "problem"):
-            own.problem = replace(problem, work=np.empty_like(problem.work))
-        here, more = drawn.member(i, own.problem) if drawn else (own.problem, {})
-        start = here.pack(members[i])
-        more = more | {"singular": shrunk and shrunk.along(here)}
-        limits = plan.limits(here, start, max_steps) if plan else {"atol": atol}
-        member = _run(here, start, float(ends[i]), settings | more | limits)
-        if plan:
-            member |= {"t": plan.time(member["t"]), "outcome": plan.in_time(member["outcome"])}
-        kept = keep(member)
-        report()
-        return kept
-
+    keep, report = MemberKeeper(flow, data, wanted, keep_weights), MemberCount(progress, len(members))
+    workers = os.cpu_count() or 1 if threads is None else integer("threads", threads, 1)
     if table.in_lanes and max_seconds is None:
         states = np.stack([problem.pack(member) for member in members])
         found = in_lanes(problem, states, ends, atol, table, settings, workers, report, keep)
     else:  # a wall-clock limit of each member needs a clock of each
+        watched = shrunk_rows(flow, data)
+        run = MemberRuns(problem, members, ends, atol, settings, plan, drawn, watched, keep, report)
         with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
             found = list(pool.map(run, range(len(members))))
-    record = {"method": table.name, "rtol": rtol, "atol": atol, "closure": flow.closure}
-    record |= {"starts": identity} | ({"optimizer": plan.optimizer.spec()} if plan else {})
+    record = {"method": table.name, "rtol": rtol, "atol": atol, "closure": flow.closure, "starts": identity}
+    record |= {"optimizer": plan.optimizer.spec()} if plan else {}
     record |= {"batch_size": batch_size, "seed": drawn.seeds if drawn.drawn else None} if drawn else {}
     ensemble = gather(found, flow, data, provenance(**record), plan.saves if plan else None)
     if throw:
         _refuse_irregular(ensemble)
     return ensemble
+
+
+def _planned(
+    optimizer: Any, steps: Any, save_at: Any, method: Any, rtol: float | None, given: dict[str, Any],
+    batch_size: int | None, seed: Any,
+) -> StepPlan | None:  # fmt: skip
+    """The steps of an optimizer, if one moves the weights."""
+    if optimizer is None and steps is None:
+        return None
+    first = seed if seed is None or is_integer(seed) else 0
+    plan = StepPlan.of(optimizer, steps, save_at, method, rtol, given, batch_size=batch_size, seed=first)
+    integer("steps", steps, 1)  # as `t1` must lie after `t0`
+    return plan
+
+
+def _check_observables(
+    wanted: Sequence[str], member: Mapping[str, np.ndarray], flow: Flow, data: Dataset
+) -> None:
+    known = observable_names({w: v[None] for w, v in member.items()}, flow.model, data)
+    if unknown := [name for name in wanted if name not in known]:
+        raise ValueError(f"`observables` must be among {', '.join(known)}, got {unknown[0]!r}.")
 
 
 def _refuse_irregular(ensemble: Ensemble) -> None:
@@ -212,70 +206,3 @@ def _members(
         except ValueError as error:
             raise ValueError(f"member {i} of `starts`: {error}") from None
     return members, np.broadcast_to(ends, (batch,)), fingerprint(arrays)
-
-
-def _workers(threads: int | None) -> int:
-    return os.cpu_count() or 1 if threads is None else integer("threads", threads, 1)
-
-
-def _run(problem: Problem, y0: np.ndarray, t1: float, settings: dict) -> dict:
-    """Solve one member; a start that cannot be continued is an outcome too."""
-    atol = settings.get("atol", 1.0)  # which means nothing to the steps of an optimizer
-    limit = default_atol(problem, y0, settings["rtol"]) if atol is None else atol
-    asked = save_times(settings["save_at"], settings["t0"], t1)
-    try:
-        solution = solve(problem, y0, **(settings | {"t1": t1, "save_at": asked, "atol": limit}))
-    except NotFiniteAtStart as error:
-        outcome = Outcome(Status.NON_FINITE, settings["t0"], str(error))
-        counts = {"accepted": 0, "rejected": 0, "rhs_calls": 1, "seconds": 0.0}
-        counts |= {"methods": settings["method"].name}
-        return {
-            "t": asked,
-            "n": 0,
-            "weights": problem.unpack(np.empty((0, problem.n))),
-            "outcome": outcome,
-            **counts,
-        }
-    named = problem.unpack(solution.y)
-    return {
-        "t": asked,
-        "n": len(solution.t),
-        "weights": named,
-        "outcome": solution.outcome,
-        **solution.statistics,
-    }
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """What is kept of a member once it is done."""
-
-    flow: Flow
-    data: Dataset
-    observables: tuple[str, ...]
-    keep_weights: bool
-
-    def __call__(self, member: dict[str, Any]) -> dict[str, Any]:
-        weights = {name: sealed(member["weights"][name]) for name in self.flow.model.weights}
-        found = {}
-        if member["n"] and self.observables:
-            path = Trajectory(
-                member["t"][: member["n"]], weights, member["outcome"], closure=self.flow.closure,
-                model=self.flow.model, data=self.data,
-            )  # fmt: skip
-            found = {name: path[name] for name in self.observables}
-        return member | {"weights": weights if self.keep_weights else {}, "observables": found}
-
-
-class _Progress:
-    """Counts members, from any thread."""
-
-    def __init__(self, call: Callable[[int, int], None] | None, total: int) -> None:
-        self.call, self.total, self.done, self.lock = call, total, 0, threading.Lock()
-
-    def __call__(self, members: int = 1) -> None:
-        with self.lock:
-            for _ in range(members):
-                self.done += 1
-                if self.call is not None:
-                    self.call(self.done, self.total)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...theory.base.arrays import joint_norm
 from ...theory.flows.flow import Flow, derive
 from ..compile.compiler import compile_flow, evaluate_flow
 from ..integration.integrate import integrate
@@ -153,12 +154,13 @@ class StepPaths:
         exact, found = derive(self.flow.model, "exact"), []
         for i in range(count):
             ours, wanted = (evaluate_flow(f, self.data, theory.state(i)) for f in (self.flow, exact))
-            lacking, whole = (
-                np.sqrt(sum(np.sum(part**2) for part in parts))
-                for parts in ([wanted[n] - ours[n] for n in ours], wanted.values())
-            )
-            found.append(lacking / max(whole, TINY))
+            found.append(relative_gap(ours, wanted))
         return np.array(found)
+
+
+def relative_gap(ours: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> float:
+    """|ours - wanted| / |wanted| of gradients of all weights together."""
+    return joint_norm(ours[n] - wanted[n] for n in ours) / max(joint_norm(wanted.values()), TINY)
 
 
 def relative_error(ours: np.ndarray, wanted: np.ndarray, first: np.ndarray) -> float:

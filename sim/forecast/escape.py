@@ -14,8 +14,8 @@ from math import inf, isnan, nan
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sparse
 
+from ...theory.base.arrays import full_array
 from ...theory.base.crossings import first_crossing
 from ...theory.base.frozen import FrozenRecord
 from ...theory.data.dataset import Dataset
@@ -32,6 +32,7 @@ from ..ode.outcome import Status
 from ..optimizers.optimizer import GD, Momentum, Optimizer
 from ..trajectory.observables import losses
 from ..trajectory.trajectory import Trajectory
+from .closure_errors import relative_gap
 from .fall import Fall
 
 CLOSURE = "softmax"  # linearised network, whole loss: right up to the escape and a little beyond
@@ -276,7 +277,7 @@ def _shared(path: Trajectory, model: Model, data: Dataset) -> float:
     weights = np.asarray(matrices["omega"]).ravel() / np.sum(matrices["omega"])
     f = logits(model, path.state(-1), data.sequences[rows], path.closure)
     f = f - f.mean(axis=1, keepdims=True) if f.shape[1] > 1 else f
-    targets = np.asarray(matrices["Y"].toarray() if sparse.issparse(matrices["Y"]) else matrices["Y"])
+    targets = full_array(matrices["Y"])
     if model.per_position:
         groups = np.zeros(weights.size, dtype=int)
     else:
@@ -292,15 +293,10 @@ def _holds(path: Trajectory, model: Model, data: Dataset) -> tuple[float, bool]:
     gaps = []
     for i in range(len(path)):
         weights = path.state(i)
-        ours, wanted = (evaluate_flow(flow, data, weights) for flow in (kept, exact))
-        gaps.append(_norm({n: ours[n] - wanted[n] for n in ours}) / max(_norm(wanted), TINY))
+        gaps.append(relative_gap(*(evaluate_flow(flow, data, weights) for flow in (kept, exact))))
         if gaps[-1] > HOLDS:
             break
     axis = _axis(path)[: len(gaps)]
     if gaps[-1] <= HOLDS:
         return float(axis[-1]), True
     return float(first_crossing(axis, np.array(gaps), HOLDS, rising=True)) if gaps[0] < HOLDS else 0.0, False
-
-
-def _norm(arrays: Mapping[str, np.ndarray]) -> float:
-    return float(np.sqrt(sum(np.sum(a**2) for a in arrays.values())))

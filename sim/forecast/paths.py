@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.base.arrays import joint_norm
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
 from ...theory.base.validate import brief, names, real
@@ -105,7 +106,7 @@ def measure_escape(
 
 def _time(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], growth: float) -> float:
     """Flow time at which the moving weights are `growth` times their size away from their start."""
-    size, speed = (_size({w: x[w] for w in flow.moving}) for x in (start, evaluate_flow(flow, data, start)))
+    size, speed = (joint_norm(x[w] for w in flow.moving) for x in (start, evaluate_flow(flow, data, start)))
     if not size or not speed:
         still = "start at zero" if not size else "do not move from this start"
         raise ValueError(
@@ -114,7 +115,7 @@ def _time(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], growth: fl
     scale = size / speed
 
     def moved(t: float, weights: Mapping[str, np.ndarray]) -> float:
-        return _size({w: weights[w] - start[w] for w in flow.moving}) / size - growth
+        return joint_norm(weights[w] - start[w] for w in flow.moving) / size - growth
 
     trajectory = integrate(
         flow, data, start, MOST_TIMES * scale, 2, RTOL, events=Event(moved, True, name="moved"), throw=False
@@ -134,7 +135,3 @@ def _checked(scales: Sequence[float]) -> list[float]:
     if len(set(found)) < 2 or min(found) <= 0.0:
         raise FieldError("scales", f"must be two or more different positive numbers, got {brief(scales)}.")
     return found
-
-
-def _size(arrays: Mapping[str, np.ndarray]) -> float:
-    return float(np.sqrt(sum(np.sum(x * x) for x in arrays.values())))

@@ -7,10 +7,10 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sparse
 
 from ...theory.algebra.evaluate import evaluate_all
 from ...theory.algebra.sizes import dimension_sizes
+from ...theory.base.arrays import full_array
 from ...theory.data.inputs import N_CTX, ROWS
 from ...theory.flows.squares import sequence_gradients
 from ..compile.compiler import distinct_rows
@@ -54,8 +54,7 @@ class SequenceGradients:
         shape = len(self._values["omega"]), 1
 
         def dense(name: str) -> np.ndarray:
-            value = found[name]
-            value = value.toarray() if sparse.issparse(value) else np.asarray(value)
+            value = full_array(found[name])
             return value if name.endswith("mask") or len(value) == shape[0] else np.broadcast_to(value, shape)
 
         self._factors = {

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..kernel.work import flops
 from .methods import BDF, RKC, default_method
-from .stepper import StepControl, Stepper
+from .relay import Relay
+from .stepper import StepControl
 
 if TYPE_CHECKING:
     from ..kernel.problem import Problem
@@ -27,7 +28,7 @@ MOST_HELD = 2**30  # bytes of vectors beyond which BDF, which holds many, is not
 STIFF = 2.0  # step x spectral radius from which an explicit step is taken to be held down by stability
 
 
-class SwitchingStepper(Stepper):
+class SwitchingStepper(Relay):
     """A stepper that changes its method where the problem has become stiff, and back if that does not pay.
 
     A gradient flow is fast and smooth while it leaves the plateau, and slow but stiff afterwards. It is then BDF that
@@ -64,7 +65,7 @@ class SwitchingStepper(Stepper):
         self._counts = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
         self._history = np.zeros((0, 3))
         self._past: deque[tuple[float, np.ndarray]] = deque(maxlen=BDF.most_order + 1)
-        self._cost, self._wait, self._halted = np.inf, 1, False
+        self._cost, self._wait = np.inf, 1
         self._use(self.explicit, y0, t0, control.first_step)
 
     def _use(self, method: Method, y: np.ndarray, t: float, first_step: float | None) -> None:
@@ -78,36 +79,11 @@ class SwitchingStepper(Stepper):
             self.at_work.halt()
 
     @property
-    def t(self) -> float:
-        """Flow time reached."""
-        return self.at_work.t
-
-    @property
-    def t_before(self) -> float:
-        """Flow time before the last accepted step."""
-        return self.at_work.t_before
-
-    @property
-    def y(self) -> np.ndarray:
-        """State at `t` (n,)."""
-        return self.at_work.y
-
-    @property
-    def h(self) -> float:
-        """Size of the next trial step."""
-        return self.at_work.h
-
-    @property
     def methods(self) -> str:
         """Methods used, each but the first with the flow time from which it was."""
         return ", ".join(
             name if i == 0 else f"{name} from t = {t:.6g}" for i, (name, t) in enumerate(self.chosen)
         )
-
-    @property
-    def last_trial_bad(self) -> bool:
-        """Whether the last trial step met values that are not finite."""
-        return self.at_work.last_trial_bad
 
     def counts(self) -> dict[str, int]:
         """Return accepted steps, rejected steps and calls of the right-hand side, of all methods."""
@@ -116,23 +92,6 @@ class SwitchingStepper(Stepper):
     def history(self) -> np.ndarray:
         """Growth of accepted steps of all methods."""
         return np.concatenate([self._history, self.at_work.history()])
-
-    def halt(self) -> None:
-        """Hand on to the method in use, and to those after it."""
-        self._halted = True
-        self.at_work.halt()
-
-    def dense(self, times: np.ndarray, out: np.ndarray) -> None:
-        """Write the states at `times` (m,), within the last accepted step, to `out` (m, n)."""
-        self.at_work.dense(times, out)
-
-    def stiffness(self) -> float:
-        """Step size x largest |eigenvalue| of the Jacobian."""
-        return self.at_work.stiffness()
-
-    def remedy(self) -> str:
-        """What helps the method in use."""
-        return self.at_work.remedy()
 
     def advance(self, stop: float, budget: int, limit: int) -> int:
         """Take steps, after a look at whether the method is still the right one."""

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 EPS = float(np.finfo(np.float64).eps)
 MOST_CALLS = 10  # of one trial step
 CLOSE = 0.2  # error of a solved equation, in units of the tolerance
-_SLOWEST = 0.9  # a correction that shrinks less is none
 _KEPT = 256  # rows of the history of growth
 
 

@@ -6,22 +6,24 @@ all steps are taken in registers. Rates, and for AdamW the bias corrections, are
 
 import math
 
-from numba import float64, int64, void
+from numba import float64, int64, njit, void
 
 from ..kernel.cache import compiled
 
 _A = float64[::1]
 
 
+@njit(error_model="numpy", nogil=True)
+def _bends(c1, c2, order, i):
+    """Coefficients of an entry's gradient beyond its first."""
+    return (c1[i] if order > 0 else 0.0), (c2[i] if order > 1 else 0.0)
+
+
 # W, c0, c1, c2, order, from, to, rates (h,), decay: gradient descent
 @compiled(void(_A, _A, _A, _A, int64, int64, int64, _A, float64))
 def descend(y, c0, c1, c2, order, low, high, rates, decay):
     for i in range(low, high):
-        w, linear, square = y[i], 0.0, 0.0
-        if order > 0:
-            linear = c1[i]
-        if order > 1:
-            square = c2[i]
+        w, (linear, square) = y[i], _bends(c1, c2, order, i)
         for j in range(rates.size):
             g = c0[i] + j * (linear + j * square)
             w -= rates[j] * (g + decay * w)
@@ -32,11 +34,7 @@ def descend(y, c0, c1, c2, order, low, high, rates, decay):
 @compiled(void(_A, _A, _A, _A, _A, int64, int64, int64, _A, float64, float64, int64))
 def roll(y, v, c0, c1, c2, order, low, high, rates, decay, mu, nesterov):
     for i in range(low, high):
-        w, speed, linear, square = y[i], v[i], 0.0, 0.0
-        if order > 0:
-            linear = c1[i]
-        if order > 1:
-            square = c2[i]
+        w, speed, (linear, square) = y[i], v[i], _bends(c1, c2, order, i)
         for j in range(rates.size):
             g = c0[i] + j * (linear + j * square) + decay * w
             speed = mu * speed + g
@@ -46,38 +44,11 @@ def roll(y, v, c0, c1, c2, order, low, high, rates, decay, mu, nesterov):
 
 # AdamW with its moments a, b as they are kept (not corrected); `first` and `second` are the corrections 1 - beta^s.
 # The second moment is fed with keep g^2 + extra: noise of minibatches, or nothing.
-@compiled(
-    void(
-        _A,
-        _A,
-        _A,
-        _A,
-        _A,
-        _A,
-        int64,
-        int64,
-        int64,
-        _A,
-        _A,
-        _A,
-        float64,
-        float64,
-        float64,
-        float64,
-        float64,
-        _A,
-    )
-)
+@compiled(void(*[_A] * 6, *[int64] * 3, *[_A] * 3, *[float64] * 5, _A))
 def adapt(y, a, b, c0, c1, c2, order, low, high, rates, first, second, decay, beta1, beta2, eps, keep, extra):
     for i in range(low, high):
-        w, mean, spread, linear, square = y[i], a[i], b[i], 0.0, 0.0
-        if order > 0:
-            linear = c1[i]
-        if order > 1:
-            square = c2[i]
-        noise = 0.0
-        if extra.size > 0:
-            noise = extra[i]
+        w, mean, spread, (linear, square) = y[i], a[i], b[i], _bends(c1, c2, order, i)
+        noise = extra[i] if extra.size > 0 else 0.0
         for j in range(rates.size):
             g = c0[i] + j * (linear + j * square)
             w *= 1.0 - rates[j] * decay
@@ -91,11 +62,7 @@ def adapt(y, a, b, c0, c1, c2, order, low, high, rates, first, second, decay, be
 @compiled(void(_A, _A, _A, _A, int64, int64, int64, _A, float64, float64))
 def step_signs(y, c0, c1, c2, order, low, high, rates, decay, eps):
     for i in range(low, high):
-        w, linear, square = y[i], 0.0, 0.0
-        if order > 0:
-            linear = c1[i]
-        if order > 1:
-            square = c2[i]
+        w, (linear, square) = y[i], _bends(c1, c2, order, i)
         for j in range(rates.size):
             g = c0[i] + j * (linear + j * square)
             w *= 1.0 - rates[j] * decay

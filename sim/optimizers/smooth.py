@@ -15,6 +15,7 @@ from ..kernel.problem import Problem
 from ..ode.automatic import SwitchingStepper
 from ..ode.codes import DONE, RUNNING
 from ..ode.methods.method import Method
+from ..ode.relay import Relay
 from ..ode.stepper import StepControl, Stepper
 from .optimizer import AdamW, Momentum, Optimizer, SignGD, Spectral
 from .recursion import RecursionStepper
@@ -23,7 +24,7 @@ from .step_problem import step_problem
 DISCRETE = 20  # steps taken as they are, until moments have forgotten that they began at nothing
 
 
-class SmoothStepper(Stepper):
+class SmoothStepper(Relay):
     """First some steps of the recursion, then its flow; what it shows are the weights, time counts steps.
 
     Parameters
@@ -45,7 +46,7 @@ class SmoothStepper(Stepper):
         control: StepControl,
     ) -> None:  # fmt: skip
         self._problem, self._t1, self._optimizer, self._control = problem, t1, optimizer, control
-        self._n, self._halted = problem.n, False
+        self._n = problem.n
         self.first = RecursionStepper(problem, y0, t0, min(t0 + discrete, t1), optimizer)
         self.at_work: Stepper = self.first
 
@@ -66,24 +67,9 @@ class SmoothStepper(Stepper):
             self.at_work.halt()
 
     @property
-    def t(self) -> float:
-        """Steps taken, whole or not."""
-        return self.at_work.t
-
-    @property
-    def t_before(self) -> float:
-        """Where the last accepted step of the integration began."""
-        return self.at_work.t_before
-
-    @property
     def y(self) -> np.ndarray:
         """Weights."""
         return self.at_work.y[: self._n]
-
-    @property
-    def h(self) -> float:
-        """Steps that the next step of the integration spans."""
-        return self.at_work.h
 
     @property
     def methods(self) -> str:
@@ -91,11 +77,6 @@ class SmoothStepper(Stepper):
         if not isinstance(self.at_work, SwitchingStepper):
             return self.name
         return ", ".join([self.name, *(f"{name} from step {s:.6g}" for name, s in self.at_work.chosen)])
-
-    @property
-    def last_trial_bad(self) -> bool:
-        """Whether the last trial step met values that are not finite."""
-        return self.at_work.last_trial_bad
 
     def advance(self, stop: float, budget: int, limit: int) -> int:
         """Take steps of the recursion, then of the integration; see `Stepper`."""
@@ -107,11 +88,6 @@ class SmoothStepper(Stepper):
                 return DONE
             self._hand_over()
         return self.at_work.advance(stop, budget, limit - self.first.accepted)
-
-    def halt(self) -> None:
-        """Hand on."""
-        self._halted = True
-        self.at_work.halt()
 
     def dense(self, times: np.ndarray, out: np.ndarray) -> None:
         """Write the weights within the last accepted step."""
@@ -128,18 +104,6 @@ class SmoothStepper(Stepper):
         if self.at_work is self.first:
             return counts
         return {name: n + counts[name] for name, n in self.at_work.counts().items()}
-
-    def history(self) -> np.ndarray:
-        """Growth of the integration's steps."""
-        return self.at_work.history()
-
-    def stiffness(self) -> float:
-        """Step size x largest |eigenvalue| of the Jacobian."""
-        return self.at_work.stiffness()
-
-    def remedy(self) -> str:
-        """What helps the method in use."""
-        return self.at_work.remedy()
 
 
 def _moments(first: RecursionStepper, o: Optimizer) -> list[np.ndarray]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...theory.base.arrays import full_array
 from ...theory.flows.ranges import Range, ranges
 from ..compile.logits import value
 
@@ -54,15 +55,11 @@ def _largest(found: Range, model: Model, weights: Mapping[str, np.ndarray], matr
     bases = found.bases or (None,) * len(found.expressions)
     largest = 0.0
     for expr, base in zip(found.expressions, bases, strict=True):
-        x = _dense(value(expr, model, weights, matrices))
+        x = full_array(value(expr, model, weights, matrices))
         if base is not None:  # a softmax does not see what all scores of a row have in common
-            share = _dense(value(base, model, weights, matrices))
+            share = full_array(value(base, model, weights, matrices))
             x = np.where(share > 0.0, x - np.sum(share * x, axis=1, keepdims=True), 0.0)
         elif found.what == "logits":
             x = x - x.mean(axis=1, keepdims=True) if x.shape[1] > 1 else x
         largest = max(largest, float(np.abs(x).max(initial=0.0)))
     return largest
-
-
-def _dense(x: Any) -> np.ndarray:
-    return x.toarray() if hasattr(x, "toarray") else x

@@ -1,9 +1,10 @@
-"""Workloads A, B and C beside SciPy, diffrax, torchdiffeq and heyoka, in one process, every answer checked.
+"""Workloads A, A2, B and C beside SciPy, diffrax, torchdiffeq and heyoka, in one process, every answer checked.
 
     pip install -e .[bench]
     python tests/benchmarks/peers.py [--only A] [--rounds 7] [--picture FILE.png]     # six minutes
 
 A: the leading flow on a random signature matrix (88,400 unknowns), to the time where |W_out| has grown tenfold.
+A2: the same with V = 2,000 and width 256 (1.1 million unknowns), beside SciPy alone; only on request, five minutes.
 B: 10,000 members of 8 three-factor modes, each to 0.9 of its own blow-up time.
 C: one such member.
 Times are medians over rounds in which all take turns; errors are the largest of the state's, relative to its largest
@@ -116,6 +117,20 @@ def workload_a(rounds, curves):
         curves["A: one matrix flow"] = precision(case.tools, reference, size)
 
 
+def workload_a2(rounds, _):
+    """One trajectory of 1.1 million unknowns, whose time goes into products."""
+    case = MatrixFlow(2000, 256)
+    reference = case.ours(1e-10)
+    print(f"\n### A2: {case.y0.size:,} unknowns, rtol 1e-6\n")
+    tools = {
+        "smallinit": lambda: case.ours(1e-6),
+        "smallinit, rtol 3e-7": lambda: case.ours(3e-7),
+        "SciPy DOP853": scipy_matrix(case.rhs, case.y0, case.end, "DOP853", 1e-6),
+        "SciPy RK45": scipy_matrix(case.rhs, case.y0, case.end, "RK45", 1e-6),
+    }
+    print(table(race(tools, min(rounds, 3), reference, np.abs(reference).max()), "SciPy DOP853"), flush=True)
+
+
 def modes(batch, r=8, seed=0):
     """Strengths, starts around 1e-2, and 0.9 of each member's blow-up time."""
     rng = np.random.default_rng(seed)
@@ -181,6 +196,9 @@ def workload_c(rounds, _):
     )
 
 
+WORKLOADS = {"A": workload_a, "A2": workload_a2, "B": workload_b, "C": workload_c}
+
+
 def precision(tools, reference, size):
     """Work against precision: tool -> rows (seconds, error), over tolerances."""
     curves = {}
@@ -212,14 +230,14 @@ def draw(curves, path):
 def main():
     """Run what is asked for."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", choices=["A", "B", "C"])
+    parser.add_argument("--only", choices=list(WORKLOADS))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--picture", help="also draw work-precision diagrams of A and B to this PNG")
     options = parser.parse_args()
     print(machine())
     curves = {} if options.picture else None
-    for name, work in (("A", workload_a), ("B", workload_b), ("C", workload_c)):
-        if options.only in (None, name):
+    for name, work in WORKLOADS.items():
+        if options.only == name or (options.only is None and name != "A2"):
             work(options.rounds, curves)
     if curves:
         draw(curves, options.picture)

@@ -13,8 +13,9 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from .matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
-from .nodes import Matrix, RowLogSumExp, RowNorm, RowSoftmax, matrix_symbols
+from .nodes import Matrix, MatrixFunction, RowNorm, RowSoftmax, matrix_symbols
 from .norms import along
+from .tangent import slope
 from .traversal import LEAVES, Dispatch, parts, rule
 
 Contributions = Iterator[tuple[Matrix, Matrix]]  # (part of a node, what its adjoint receives)
@@ -58,8 +59,9 @@ def _postorder(root: Matrix, wanted: set[sp.MatrixSymbol]) -> list[Matrix]:
 def _visit(node: Matrix, wanted: set[sp.MatrixSymbol], order: dict[Matrix, None]) -> None:
     if node in order or not matrix_symbols(node) & wanted:
         return
-    if isinstance(node, RowSoftmax) and node.base is not None and matrix_symbols(node.base) & wanted:
-        raise ValueError(f"the base measure {node.base} of a softmax holds a weight: it must be data.")
+    for fixed in node.matrices[1:] if isinstance(node, MatrixFunction) else ():
+        if matrix_symbols(fixed) & wanted:
+            raise ValueError(f"{fixed} in {node.word}(.., {fixed}) holds a weight: it must be data.")
     for child in parts(node):  # a diagonal factor of a product stands for its column
         inner = child.args[0] if isinstance(node, sp.MatMul) and isinstance(child, DiagMatrix) else child
         _visit(inner, wanted, order)
@@ -113,9 +115,14 @@ class _Pullback(Dispatch):
     def diag(self, node: DiagMatrix, bar: Matrix) -> Contributions:
         yield node.args[0], _diagonal_of([bar], [])
 
-    @rule(RowLogSumExp)
-    def log_sum_exp(self, node: RowLogSumExp, bar: Matrix) -> Contributions:
-        yield node.args[0], product(diagonal(bar), RowSoftmax(node.args[0]))
+    @rule(MatrixFunction)
+    def own(self, node: MatrixFunction, bar: Matrix) -> Contributions:
+        """The slope turned round: where <bar, slope> is linear in a direction, its gradient by it is the adjoint."""
+        x = node.args[0]
+        direction = sp.MatrixSymbol("direction of an adjoint", *x.shape)
+        overlap = hadamard(bar, slope(node, direction))
+        summed = product(sp.OneMatrix(1, node.rows), overlap, sp.OneMatrix(node.cols, 1))
+        yield x, gradients(summed, [direction])[direction]
 
     @rule(RowSoftmax)
     def softmax(self, node: RowSoftmax, bar: Matrix) -> Contributions:

@@ -17,7 +17,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from .nodes import Centering, Matrix, RowLogSumExp, RowNorm
+from .nodes import Centering, Matrix, MatrixFunction, RowLogSumExp, RowNorm
 from .sizes import scalar_value
 from .traversal import Traversal, rule
 
@@ -105,6 +105,11 @@ class DenseValue(Traversal):
     def diag(self, node: DiagMatrix) -> Array:
         """A column as a diagonal."""
         return self.library.diag(self.dense(node.args[0]).flatten())
+
+    @rule(MatrixFunction)
+    def own(self, node: MatrixFunction) -> Array:
+        """What it is made of."""
+        return self(self.made_of(node))
 
     @rule(RowLogSumExp)
     def log_sum_exp(self, node: RowLogSumExp) -> Array:

@@ -10,6 +10,7 @@ import scipy.sparse as sparse
 import sympy as sp
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
+from ..base.arrays import full_array
 from .chain import Operand, Plan, plan_chain
 from .dense import DenseValue
 from .nodes import Centering, Matrix, RowSoftmax
@@ -102,7 +103,7 @@ class _Evaluation(DenseValue):
 
     def dense(self, node: Matrix) -> np.ndarray:
         """The value as an array without holes."""
-        return _dense(self(node))
+        return full_array(self(node))
 
     @rule(sp.MatMul)
     def mat_mul(self, node: sp.MatMul) -> Array:
@@ -159,7 +160,7 @@ class _Evaluation(DenseValue):
             if len(factors) > 1:
                 k = min(range(1, len(factors)), key=lambda k: int(self.number(factors[k].rows)))
                 left = self.dense(_run(factors[:k]))[rows]
-                right = _dense(self(_run(factors[k:])).T)[cols]
+                right = full_array(self(_run(factors[k:])).T)[cols]
                 return self.number(scalar) * np.einsum("pk,pk->p", left, right)
         return self.dense(node)[rows, cols]
 
@@ -232,13 +233,9 @@ def _operand(factor: Array) -> Operand:
 
 def _multiply(a: Array, b: Array) -> Array:
     if isinstance(a, _Centred):
-        b = _dense(b)
+        b = full_array(b)
         return b - b.mean(axis=0, keepdims=True)
     if isinstance(b, _Centred):
-        a = _dense(a)
+        a = full_array(a)
         return a - a.mean(axis=1, keepdims=True)
     return a @ b
-
-
-def _dense(x: Array) -> np.ndarray:
-    return x.toarray() if sparse.issparse(x) else np.asarray(x)

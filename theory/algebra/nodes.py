@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import count
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -100,6 +101,15 @@ class MatrixFunction(sp.MatrixExpr):
         """The same function of other matrices."""
         return type(self)(*matrices, *self.args[len(self.matrices) :])
 
+    @property
+    def at_zero(self) -> Matrix:
+        """Its value where the first matrix is zero."""
+        return self.of(sp.ZeroMatrix(*self.args[0].shape), *self.matrices[1:])
+
+    def of_first(self, point: Matrix | None) -> Matrix:
+        """The same function of another first matrix, or of zero if that is None."""
+        return self.at_zero if point is None else self.of(point, *self.matrices[1:])
+
 
 class RowSoftmax(MatrixFunction):
     """Softmax of every row of `x`, against a base measure: out_ij = base_ij exp(x_ij) / sum_k base_ik exp(x_ik).
@@ -144,6 +154,11 @@ class RowLogSumExp(MatrixFunction):
         return super().__new__(cls, x)
 
     shape = property(lambda self: (self.args[0].shape[0], sp.S.One))
+
+    @property
+    def at_zero(self) -> Matrix:
+        """The log of the number of columns."""
+        return shared(sp.MatMul, sp.log(self.args[0].cols), sp.OneMatrix(*self.shape))
 
     def _entry(self, i: sp.Expr, j: sp.Expr, **_: object) -> sp.Expr:
         x = self.args[0]
@@ -191,9 +206,28 @@ class HeadSymbol(sp.MatrixSymbol):
         return int(self.name.rpartition("_")[2])
 
 
+class Rate(sp.MatrixSymbol):
+    """The derivative of an expression by the weight scale, while a series is found from it."""
+
+    whole: Matrix
+
+    @staticmethod
+    @lru_cache(maxsize=2**12)
+    def of(whole: Matrix) -> Rate:
+        """That of an expression."""
+        rate = Rate(f"rate_{next(_RATES)}", *whole.shape)
+        rate.whole = whole
+        return rate
+
+
+_RATES = count()
+
+
 @lru_cache(maxsize=2**16)
 def matrix_symbols(expr: sp.Basic) -> frozenset[sp.MatrixSymbol]:
     """Matrix symbols in an expression; sympy's own search goes through shared sub-expressions again and again."""
+    if isinstance(expr, Rate):
+        return matrix_symbols(expr.whole)
     if isinstance(expr, sp.MatrixSymbol):
         return frozenset((expr,))
     return frozenset().union(*map(matrix_symbols, expr.args))

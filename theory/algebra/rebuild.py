@@ -151,19 +151,15 @@ def canonical(expr: Matrix) -> Matrix:
     return _Canonical()(expr)
 
 
-class _Spread(Traversal):
+class _Spread(Rebuild):
     """Multiplies sums out, down to Hadamard factors; what lies within functions and powers stays."""
 
     purpose = "multiplying out"
     most = 2**16
 
-    @rule(*LEAVES, sp.Transpose, sp.HadamardPower, ElementwiseApplyFunction, MatrixFunction)
+    @rule(sp.Transpose, sp.HadamardPower, ElementwiseApplyFunction, MatrixFunction)
     def whole(self, node: Matrix) -> Matrix:
         return node
-
-    @rule(sp.MatAdd)
-    def mat_add(self, node: sp.MatAdd) -> Matrix:
-        return total(*map(self, node.args))
 
     @rule(sp.MatMul)
     def mat_mul(self, node: sp.MatMul) -> Matrix:
@@ -196,24 +192,15 @@ def distribute(expr: Matrix) -> Matrix:
     return _spread(expr)
 
 
-class _Factor(Traversal):
+class _Factor(Rebuild):
     """Takes the diagonal factor that opens every term of a sum out of it."""
 
     purpose = "factoring"
     most = 2**16
 
-    @rule(*LEAVES, sp.Transpose, sp.HadamardPower, ElementwiseApplyFunction, DiagMatrix, MatrixFunction)
+    @rule(sp.Transpose, sp.HadamardPower, ElementwiseApplyFunction, DiagMatrix, MatrixFunction)
     def whole(self, node: Matrix) -> Matrix:
         return node
-
-    @rule(sp.MatMul)
-    def mat_mul(self, node: sp.MatMul) -> Matrix:
-        scalar, factors = node.as_coeff_matrices()
-        return product(scalar, *map(self, factors))
-
-    @rule(sp.HadamardProduct)
-    def hadamard_product(self, node: sp.HadamardProduct) -> Matrix:
-        return hadamard(*map(self, node.args))
 
     @rule(sp.MatAdd)
     def mat_add(self, node: sp.MatAdd) -> Matrix:

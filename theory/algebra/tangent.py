@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
-from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from .matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
-from .nodes import Centering, Matrix, RowLogSumExp, RowNorm, RowSoftmax, matrix_symbols
+from .matrices import apply, diagonal, hadamard, hadamard_power, product, total
+from .nodes import Centering, Matrix, MatrixFunction, RowLogSumExp, RowNorm, RowSoftmax, matrix_symbols
 from .norms import along
-from .traversal import Traversal, rule
+from .rebuild import Rebuild, Substitution
+from .traversal import rule
 
 
 def tangent(
@@ -42,7 +42,16 @@ def tangent(
     return _Tangent(directions, simplify or (lambda derivative: derivative))(expr)
 
 
-class _Tangent(Traversal):
+def slope(node: MatrixFunction, direction: Matrix) -> Matrix:
+    """Derivative of a function of a matrix when that matrix moves along a direction and all else rests."""
+    x, *others = node.matrices
+    at, along = (sp.MatrixSymbol(name, *x.shape) for name in ("argument of a slope", "direction of a slope"))
+    return Substitution({at: x, along: direction})(tangent(node.of(at, *others), {at: along}))
+
+
+class _Tangent(Rebuild):
+    """Linear nodes are built anew, from the derivatives of their parts."""
+
     purpose = "forward differentiation"
 
     def __init__(
@@ -66,7 +75,7 @@ class _Tangent(Traversal):
         return self.directions[node]
 
     @rule(sp.Identity, sp.ZeroMatrix, sp.OneMatrix, Centering)
-    def constant(self, node: Matrix) -> Matrix:
+    def leaf(self, node: Matrix) -> Matrix:
         return sp.ZeroMatrix(*node.shape)
 
     @rule(sp.MatMul)
@@ -82,14 +91,6 @@ class _Tangent(Traversal):
         """Sum over the factors, each in turn replaced by its derivative."""
         return total(*(combine(*factors[:i], self(f), *factors[i + 1 :]) for i, f in enumerate(factors)))
 
-    @rule(sp.MatAdd)
-    def mat_add(self, node: sp.MatAdd) -> Matrix:
-        return total(*map(self, node.args))
-
-    @rule(sp.Transpose)
-    def transposed(self, node: sp.Transpose) -> Matrix:
-        return transpose(self(node.arg))
-
     @rule(sp.HadamardPower)
     def power(self, node: sp.HadamardPower) -> Matrix:
         return product(node.exp, hadamard(hadamard_power(node.base, node.exp - 1), self(node.base)))
@@ -100,9 +101,9 @@ class _Tangent(Traversal):
         slope = sp.Lambda(x, sp.diff(node.function.expr, x))
         return hadamard(apply(slope, node.expr), self(node.expr))
 
-    @rule(DiagMatrix)
-    def diag(self, node: DiagMatrix) -> Matrix:
-        return diagonal(self(node.args[0]))
+    @rule(MatrixFunction)
+    def own(self, node: MatrixFunction) -> Matrix:
+        return self(self.made_of(node))
 
     @rule(RowLogSumExp)
     def log_sum_exp(self, node: RowLogSumExp) -> Matrix:

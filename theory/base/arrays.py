@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,16 @@ from .errors import FieldError
 
 # Codes stay below this so that one more column can never overflow a signed 64-bit integer.
 _CODE_LIMIT = 2**62
+
+
+def full_array(x: Any) -> npt.NDArray[Any]:
+    """A sparse or dense array without holes."""
+    return x.toarray() if sparse.issparse(x) else np.asarray(x)
+
+
+def joint_norm(arrays: Iterable[npt.NDArray[Any]]) -> float:
+    """Euclidean norm of all entries of some arrays together."""
+    return float(np.sqrt(sum(np.sum(x * x) for x in arrays)))
 
 
 def as_array(name: str, value: Any) -> npt.NDArray[Any]:

@@ -57,3 +57,16 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, kept: str = "no result was written", signal: int = 2) -> None:
         self.kept, self.signal = kept, signal
         super().__init__(kept)
+
+
+def interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """Find the interrupt that an error is, or came from: Python and libraries wrap what falls into code of theirs."""
+    seen, left = set[int](), [error]
+    while left:
+        one = left.pop()
+        if isinstance(one, KeyboardInterrupt):
+            return one
+        if id(one) not in seen:
+            seen.add(id(one))
+            left += [e for e in (one.__cause__, one.__context__) if e is not None]
+    return None

@@ -23,6 +23,7 @@ from ..base.frozen import FrozenRecord
 from ..base.validate import choice, integer
 from ..exact.blow_up_forms import blow_up_bracket
 from .dataset import Dataset
+from .frequencies import paired
 from .inputs import build_inputs
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def signature_modes(
         "group": labels.T @ (weights / weights.sum()),
         "data": labels.T @ _group_weights(data, everything),
     }[centring]
-    pairs = csr_array(phi.T @ labels.multiply(weights[:, None]).tocsr())
+    pairs = paired(phi, weights, labels)
     u, s, vt = _decompose(pairs, phi.T @ weights, law, n_modes)
     return Modes(names, centring, statistic, s, u, vt.T)
 

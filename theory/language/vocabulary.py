@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sparse
 import sympy as sp
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
@@ -15,6 +14,7 @@ from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
 from ..algebra.rebuild import Substitution, canonical
 from ..algebra.scalars.activations import Activation
 from ..algebra.traversal import rule
+from ..base.arrays import full_array
 from ..data.inputs import COUNTS, D_VOCAB, N_CTX, ROW_WEIGHTS, ROWS
 from ..flows.powers import model_logits
 from ..flows.statistics import statistics
@@ -97,8 +97,7 @@ class Vocabulary:
             weighted = (
                 count_tokens(data.sequences[rows], data.d_vocab).multiply(data.weights[rows, None]).tocsr()
             )
-            pairs = weighted.T @ matrices["Y"]
-            pairs = pairs.toarray() if sparse.issparse(pairs) else np.asarray(pairs)
+            pairs = full_array(weighted.T @ matrices["Y"])
             r = np.asarray(weighted.sum(axis=0)).reshape(-1, 1)
             matrices["P"] = np.divide(pairs, r, out=np.zeros_like(pairs), where=r > 0)
         return matrices

@@ -19,6 +19,7 @@ from ..algebra.matrices import apply, hadamard, product, total, transpose
 from ..algebra.nodes import Centering, Matrix, RowLogSumExp, StochasticSymbol
 from ..algebra.scalars.functions import X
 from ..algebra.scalars.series_at_zero import taylor
+from ..algebra.scale.expansion import expand_in
 from ..algebra.scale.series import Series, add, multiply, powers
 from ..base.validate import choice
 from ..data.inputs import ROW_WEIGHTS, ROWS, dimension, one_hot
@@ -50,9 +51,14 @@ class Loss(ABC):
     def rows(self, logits: Matrix) -> Matrix:
         """Loss of each row (n, 1) of logits (n, outputs), with all constants; training and numbers follow from it."""
 
-    @abstractmethod
     def series(self, logits: Series, order: int) -> Series:
-        """Weighted mean loss by powers of the weight scale, up to eps^order, a series of (1, 1) expressions."""
+        """Weighted mean loss by powers of the weight scale, up to eps^order, a series of (1, 1) expressions.
+
+        Without its constant; of logits that vanish with the weights.
+        """
+        f = sp.MatrixSymbol("f", ROWS, next(iter(logits.values())).cols)
+        column = expand_in(self.rows(f), f, logits, order)
+        return {d: _mean(rows) for d, rows in column.items() if d}
 
     def whole(self, logits: Matrix) -> Matrix:
         """Weighted mean loss of logits (n, outputs), a (1, 1) expression."""
@@ -99,10 +105,6 @@ def _mean(column: Matrix) -> Matrix:
     return product(transpose(ROW_WEIGHTS), column)
 
 
-def _mean_series(columns: Series, order: int) -> Series:
-    return {d: _mean(column) for d, column in columns.items() if d <= order}
-
-
 class CrossEntropy(Loss):
     """Softmax cross-entropy, in nats."""
 
@@ -144,7 +146,8 @@ class CrossEntropy(Loss):
         ones = sp.OneMatrix(outputs, 1)
         centred = add({d: product(t, Centering(outputs)) for d, t in logits.items()})
         linear = {d: product(-1, hadamard(self.labels(outputs), g), ones) for d, g in centred.items()}
-        return _mean_series(add(linear, _log_mean_exp(centred, ones, order)), order)
+        columns = add(linear, _log_mean_exp(centred, ones, order))
+        return {d: _mean(column) for d, column in columns.items() if d <= order}
 
     def values(self, logits: np.ndarray, targets: Any) -> np.ndarray:
         """Log-sum-exp minus the targets' logits, both counted from the row's largest, so that nothing large cancels."""
@@ -180,18 +183,6 @@ class _MarginLoss(Loss):
         """l(Y o f) 1."""
         margin = hadamard(self.labels(logits.cols), logits)
         return product(apply(sp.Lambda(X, self.expr), margin), sp.OneMatrix(logits.cols, 1))
-
-    def series(self, logits: Series, order: int) -> Series:
-        """Taylor series of l in the margin."""
-        outputs = next(iter(logits.values())).cols
-        margin = {d: hadamard(self.labels(outputs), f) for d, f in logits.items()}
-        coefficients = taylor(sp.Lambda(X, self.expr), max(1, order // min(margin)))
-        parts = [
-            {d: product(c, t, sp.OneMatrix(outputs, 1)) for d, t in raised.items()}
-            for c, raised in zip(coefficients[1:], powers(margin, order), strict=False)
-            if c != 0
-        ]
-        return _mean_series(add(*parts), order)
 
     def has_degree(self, degree: int) -> bool:
         """Whether the Taylor series of l has it."""
@@ -232,15 +223,13 @@ class MeanSquaredError(Loss):
         return product(sp.Rational(1, 2), hadamard(error, error), sp.OneMatrix(logits.cols, 1))
 
     def series(self, logits: Series, order: int) -> Series:
-        """Linear and quadratic terms; there are no others."""
+        """-w^T ((Y o f) 1) + w^T ((f o f) 1) / 2: shorter than the square of a sum."""
         outputs = next(iter(logits.values())).cols
         ones = sp.OneMatrix(outputs, 1)
         linear = {d: product(-1, hadamard(self.labels(outputs), f), ones) for d, f in logits.items()}
-        square = {
-            d: product(sp.Rational(1, 2), t, ones)
-            for d, t in multiply(logits, logits, order, hadamard).items()
-        }
-        return _mean_series(add(linear, square), order)
+        squares = multiply(logits, logits, order, hadamard).items()
+        columns = add(linear, {d: product(sp.Rational(1, 2), t, ones) for d, t in squares})
+        return {d: _mean(column) for d, column in columns.items() if d <= order}
 
 
 LOSSES: dict[str, Loss] = {

@@ -74,8 +74,12 @@ class Model(Spec):
         eps : float
             The scale.
         """
-        small = {w.name for w in self.small_weights}
+        small = self._small
         return {w: np.asarray(x, dtype=float) * (eps if w in small else 1.0) for w, x in direction.items()}
+
+    @cached_property
+    def _small(self) -> frozenset[str]:
+        return frozenset(w.name for w in self.small_weights)  # asked for at every scale of a proof
 
     @property
     def driven(self) -> tuple[str, ...]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import groupby
 
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
-from sympy.matrices.expressions.diagonal import DiagMatrix
 
 from ..algebra.matrices import product, split, total, transpose
-from ..algebra.nodes import Centering, Matrix, MatrixFunction, matrix_symbols
+from ..algebra.nodes import Matrix, MatrixFunction, matrix_symbols
 from ..algebra.rebuild import Rebuild
+from ..algebra.scale.by_power import ByPower
 from ..algebra.scale.cuts import leading_degree
-from ..algebra.traversal import Traversal, rule
+from ..algebra.traversal import rule
 
 
 def substitute_runs(expr: Matrix, names: Mapping[sp.MatrixSymbol, Matrix]) -> Matrix:
@@ -83,53 +83,38 @@ def mark_powers(expr: Matrix, weights: Collection[sp.MatrixSymbol], eps: sp.Symb
     return parts[0] if len(parts) == 1 else sp.MatAdd(*parts)
 
 
-class Degree(Traversal):
-    """Lowest power of the weight scale in an expression."""
+class Degree(ByPower[sp.Expr]):
+    """Lowest power of the weight scale in an expression, read off its factors."""
 
     purpose = "powers of the weight scale"
 
     def __init__(self, weights: Collection[sp.MatrixSymbol]) -> None:
-        super().__init__()
-        self.weights = set(weights)
+        super().__init__(weights, 0)
 
-    def __call__(self, node: Matrix) -> sp.Expr:
-        """The power; 0 of what holds no weight."""
-        return super().__call__(node) if matrix_symbols(node) & self.weights else sp.S.Zero
+    def constant(self, node: Matrix) -> sp.Expr:
+        """None."""
+        return sp.S.Zero
 
     @rule(sp.MatrixSymbol)
     def weight(self, node: sp.MatrixSymbol) -> sp.Expr:
-        """A weight is of power 1."""
+        """One."""
         return sp.S.One
 
-    @rule(sp.Identity, sp.ZeroMatrix, sp.OneMatrix, Centering)
-    def constant(self, node: Matrix) -> sp.Expr:
-        """Constants are of power 0."""
-        return sp.S.Zero
+    def multiplied(self, factors: Sequence[Matrix], combine: Callable[..., Matrix]) -> sp.Expr:
+        """Those of the factors together."""
+        return sum(map(self, factors), sp.S.Zero)
 
-    @rule(sp.MatMul)
-    def mat_mul(self, node: sp.MatMul) -> sp.Expr:
-        """Powers of factors add."""
-        return sum(map(self, node.as_coeff_matrices()[1]), sp.S.Zero)
-
-    @rule(sp.HadamardProduct)
-    def hadamard_product(self, node: sp.HadamardProduct) -> sp.Expr:
-        """Powers of factors add."""
-        return sum(map(self, node.args), sp.S.Zero)
-
-    @rule(sp.MatAdd)
-    def mat_add(self, node: sp.MatAdd) -> sp.Expr:
+    def added(self, terms: Sequence[sp.Expr]) -> sp.Expr:
         """The lowest of the terms."""
-        return min(map(self, node.args))
+        return min(terms)
 
-    @rule(sp.Transpose, DiagMatrix)
-    def same(self, node: Matrix) -> sp.Expr:
-        """Of the part."""
-        return self(node.args[0])
+    def turned(self, by: Callable[[Matrix], Matrix], kept: sp.Expr) -> sp.Expr:
+        """That of what is turned."""
+        return kept
 
-    @rule(sp.HadamardPower)
-    def power(self, node: sp.HadamardPower) -> sp.Expr:
-        """The multiple of the base's."""
-        return node.exp * self(node.base)
+    def smooth(self, node: MatrixFunction) -> sp.Expr:
+        """None: functions of a matrix are taken not to vanish with it."""
+        return sp.S.Zero
 
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> sp.Expr:

@@ -287,7 +287,8 @@ class SharedRows(Rebuild):
         """Sparse data times T as one symbol, itself a T if its rows are one-hot."""
         turned = isinstance(factor, sp.Transpose)
         bare = factor.arg if turned else factor
-        if not isinstance(bare, sp.MatrixSymbol) or not sparse.issparse(value := self.values.get(bare.name)):
+        value = self.values.get(bare.name) if isinstance(bare, sp.MatrixSymbol) else None
+        if value is None or not sparse.issparse(value):
             return None
         found = sparse.csr_array((value.T if turned else value) @ self.values[chosen.name])
         kind = StochasticSymbol if isinstance(bare, StochasticSymbol) and not turned else sp.MatrixSymbol

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -110,8 +111,6 @@ def integrate_modes(
     ValueError
         For shapes that do not fit, numbers that are not finite, or tolerances out of range.
     """
-    from .mode_steps import run_modes
-
     s, y, end = _arrays(strengths, starts, t1)
     for name, value, least in (("rtol", rtol, 1e-14), ("atol", atol, 0.0)):
         if not least <= real(name, value) < 1.0:
@@ -121,10 +120,10 @@ def integrate_modes(
         integer("threads", threads, 1)
     batch, _, r = y.shape
     order = max(4, math.ceil(-0.5 * math.log(rtol) + 3.0))
-    states, times = np.empty_like(y), np.empty((batch, r))
+    states, times = np.empty(y.shape), np.empty((batch, r))
     ends, steps = np.empty((batch, r), np.int8), np.empty((batch, r), np.int64)
     settings = (order, float(rtol), float(atol), int(max_steps))
-    size = max(1, CHUNK // r)
+    size, run_modes = max(1, CHUNK // r), _loop().run_modes
 
     def work(first: int) -> None:
         run_modes(s, y, end, *settings, first, min(first + size, batch), states, times, ends, steps)
@@ -137,7 +136,19 @@ def integrate_modes(
     return ModeEnsemble(sealed(times), sealed(states), sealed(ends), sealed(steps), order)
 
 
+@cache
+def _loop() -> Any:
+    """The compiled loop, asked for when it is needed; an import statement takes as long as a third of a small run."""
+    from . import mode_steps
+
+    return mode_steps
+
+
 def _arrays(strengths: Any, starts: Any, t1: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if type(strengths) is type(starts) is type(t1) is np.ndarray:
+        with suppress(TypeError, ValueError):  # of another type, order or number of axes
+            if _loop().ready(strengths, starts, t1):
+                return strengths, starts, t1
     y = real_array("starts", starts)
     if y.ndim != 3 or y.shape[1] != 3 or 0 in y.shape:
         raise ValueError(f"`starts` must have shape (batch, 3, r), got {y.shape}.")

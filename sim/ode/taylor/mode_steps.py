@@ -7,13 +7,13 @@ mode from the queue. Coefficients follow from Cauchy products, the step from the
 from __future__ import annotations
 
 import numpy as np
-from numba import float64, int8, int64, njit
+from numba import boolean, float64, int8, int64, njit
 
 from ...kernel.cache import compiled
 from .lanes import LANES, WIDTH, cauchy, horner, taylor_step
 
 # ends of a mode
-REACHED, BLOWN_UP, OUT_OF_STEPS, NOT_FINITE = range(4)
+GOING_ON, REACHED, BLOWN_UP, OUT_OF_STEPS, NOT_FINITE = range(-1, 4)
 
 SAFETY = 0.9
 _RESOLUTION = 1e-14  # steps below this part of t end at the pole
@@ -29,6 +29,35 @@ def _coefficients(w, a, b, c, s, order, wide):
         cauchy(w, b, c + at, k + 1, s, factor, a + at + LANES, wide)
         cauchy(w, c, a + at, k + 1, s, factor, b + at + LANES, wide)
         cauchy(w, a, b + at, k + 1, s, factor, c + at + LANES, wide)
+
+
+@njit(nogil=True, error_model="numpy")
+def _end_of(step, left, t, finite, taken, max_steps):
+    """How a mode ends with a step; one that is not its last goes on."""
+    if finite and step >= left:
+        return REACHED
+    if not finite:
+        return NOT_FINITE
+    if step <= _RESOLUTION * t:
+        return BLOWN_UP
+    return OUT_OF_STEPS if taken >= max_steps else GOING_ON
+
+
+@compiled(boolean(float64[:, ::1], float64[:, :, ::1], float64[::1]))
+def ready(strengths, starts, t1):
+    """Whether arrays have the shapes and the numbers that `run_modes` takes for granted: one look at each number."""
+    batch, factors, r = starts.shape
+    if factors != 3 or batch * r == 0 or strengths.shape != (batch, r) or t1.size != batch:
+        return False
+    none = 0.0  # stays 0 as long as all are finite
+    for member in range(batch):
+        none += 0.0 * t1[member]
+        if t1[member] < 0.0:
+            return False
+        for k in range(r):
+            none += 0.0 * strengths[member, k]
+            none += 0.0 * (starts[member, 0, k] + starts[member, 1, k] + starts[member, 2, k])
+    return none == 0.0
 
 
 # fmt: off
@@ -78,20 +107,12 @@ def run_modes(strengths, starts, t1, order, rtol, atol, max_steps, first, stop, 
                 continue
             step, left = w[h + i], w[end + i] - w[t + i]
             finite = np.isfinite(w[x + i] + w[x + LANES + i] + w[x + 2 * LANES + i])
-            code = -1
-            if finite and step >= left:
-                code = REACHED
-            elif not finite:
-                code = NOT_FINITE
-            elif step <= _RESOLUTION * w[t + i]:
-                code = BLOWN_UP
-            elif steps[m, n] >= max_steps:
-                code = OUT_OF_STEPS
+            code = _end_of(step, left, w[t + i], finite, steps[m, n], max_steps)
             if code <= REACHED:
                 w[a + i], w[b + i], w[c + i] = w[x + i], w[x + LANES + i], w[x + 2 * LANES + i]
                 w[t + i] = w[end + i] if code == REACHED else w[t + i] + step
                 steps[m, n] += 1
-            if code >= 0:
+            if code != GOING_ON:
                 states[m, 0, n], states[m, 1, n], states[m, 2, n] = w[a + i], w[b + i], w[c + i]
                 times[m, n] = w[t + i]
                 if code == BLOWN_UP:  # at a pole of first order all coefficients fall by its distance

@@ -206,6 +206,25 @@ def _choose_steps(lane, mark, size, order, span, found, count, fixed, max_steps)
         mark[SKIP, i] = count[m, CODE] != RUNNING
 
 
+@njit(nogil=True, error_model="numpy")
+def _settle(work, new, n, order, lane, mark, span, saves, states, found, count, i, m):
+    """Take the step of member m, if its lane has made one, or go back to the last state that was finite."""
+    top = _largest(new, n, i)
+    if np.isfinite(top):
+        found[m, LARGEST] = top
+    if mark[SKIP, i] == 0:
+        if np.isfinite(top):
+            count[m, STEPS] += 1
+            mark[SHRUNK, i] = 0
+            _save(work, new, order, lane, saves, states, count, i, m)
+            if lane[T, i] >= span[m, END]:
+                count[m, CODE] = DONE
+        else:
+            count[m, CODE] = NOT_FINITE
+            lane[T, i] = lane[T_PREV, i]
+    found[m, AT] = lane[T, i]
+
+
 # fmt: off
 @compiled(int64(
     _I1, _F1, _F1, _F1, int64, float64, _F2, _I2, _F1, _F2, _F2, _F2, _F2, _F3, _F2, _I2,
@@ -245,21 +264,8 @@ def run(
             m = mark[MEMBER, i]
             if m == IDLE:
                 continue
-            top = _largest(new, n, i)
-            if np.isfinite(top):
-                found[m, LARGEST] = top
-            if mark[SKIP, i] == 0:
-                if np.isfinite(top):
-                    count[m, STEPS] += 1
-                    mark[SHRUNK, i] = 0
-                    _save(work, new, order, lane, saves, states, count, i, m)
-                    passed |= lane[T, i] >= until
-                    if lane[T, i] >= span[m, END]:
-                        count[m, CODE] = DONE
-                else:  # back to the last state that was finite
-                    count[m, CODE] = NOT_FINITE
-                    lane[T, i] = lane[T_PREV, i]
-            found[m, AT] = lane[T, i]
+            _settle(work, new, n, order, lane, mark, span, saves, states, found, count, i, m)
+            passed |= mark[SKIP, i] == 0 and count[m, CODE] != NOT_FINITE and lane[T, i] >= until
             if count[m, CODE] != RUNNING:
                 if until == np.inf:
                     _place(new, lane, mark, atol, starts, span, i, IDLE)

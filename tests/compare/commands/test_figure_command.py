@@ -104,7 +104,7 @@ def test_an_interrupted_figure_is_taken_up(monkeypatch, tmp_path, capsys):
 
     def stop_at_the_third(text):
         if "gamma 0.8" in text:
-            raise KeyboardInterrupt
+            raise RuntimeError("a class of a library") from KeyboardInterrupt()
 
     monkeypatch.setattr(Wait, "say", lambda self, text: stop_at_the_third(text))
     command = ["figure", "3b", "--seeds", "0", "--out", "broken"]

@@ -222,7 +222,8 @@ KNOWN = st.sampled_from([(section, key) for section, key, _ in fields()])
 @settings(deadline=None, max_examples=300)
 def test_any_mutation_is_accepted_or_refused_in_one_sentence(changes, extra):
     from smallinit.cli import one_line
-    from smallinit.compare.experiment.layers import _merge, sentence
+    from smallinit.compare.experiment.layers import _merge
+    from smallinit.compare.experiment.refused_values import sentence
 
     raw = copy.deepcopy(VALID)
     for (section, key), value in changes:

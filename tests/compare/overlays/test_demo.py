@@ -34,7 +34,7 @@ def run(seed):
 @cache
 def theory(closure, seed):
     data, model = setting()
-    return integrate(derive(model, closure), data, run(seed)[0], t1=200.0, save_at=TIMES, rtol=1e-8)
+    return integrate(derive(model, closure), data, run(seed)[0], t1=200.0, save_at=TIMES, rtol=1e-6)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -2,14 +2,17 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice, permutations
 
 import numpy as np
 import pytest
-from helpers import random_data, random_weights, relative, small_case
+from helpers import MODELS, data_for, random_data, random_weights, relative, small_case
 
 from smallinit.sim.compile.compiler import distinct_rows
 from smallinit.sim.compile.emit import Emitter
-from smallinit.sim.compile.ordering import lower_flow
+from smallinit.sim.compile.lower import Lowering
+from smallinit.sim.compile.multiply import READINGS
+from smallinit.sim.compile.ordering import Tries, lower_flow
 from smallinit.sim.kernel import operations
 from smallinit.theory import CompositeTask, Dataset, EmbMLP, Model, OneLayerTransformer, derive
 from smallinit.theory.algebra.evaluate import evaluate
@@ -106,3 +109,28 @@ def test_shares_of_tokens_are_not_taken_for_counts():
     kernel = flow.rhs(data, weights)
     for name in flow.moving:
         assert relative(kernel[name], evaluate(flow.right_hand_sides[name], values, sizes)) < 1e-12
+
+
+@pytest.mark.parametrize("how", READINGS)
+@pytest.mark.parametrize("name", ["emb-mlp", "transformer"])
+def test_orders_that_begin_alike_are_lowered_as_if_each_were_alone(name, how):
+    model, values, sides, sizes = case(name)
+    together = Tries(Lowering(values, model.weights, sizes, {}, how), sides)
+    cheapest = np.inf
+    for order in islice(permutations(sides), 30):
+        alone = Tries(Lowering(values, model.weights, sizes, {}, how), sides)
+        assert alone.lower(order, np.inf)
+        assert together.lower(order, np.inf)
+        assert (together.graph.nodes, together.outputs) == (alone.graph.nodes, alone.outputs)
+        assert together.cost == alone.cost == alone.graph.cost
+        cheapest = min(cheapest, alone.cost)
+    assert not together.lower(order, cheapest)
+    assert lower_flow(sides, values, model.weights, sizes)[0].cost <= cheapest
+
+
+def case(name):
+    """A model, its data, its equations under leading and the numbers of its dimensions."""
+    model, data = MODELS[name][0], data_for(name)
+    values = distinct_rows(model, data)
+    sizes = model.sizes | {ROWS: values["omega"].shape[0]}
+    return model, values, derive(model, "leading").right_hand_sides, sizes

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
-from smallinit.theory.base.arrays import cosine_matrix, off_diagonal, real_array
+from smallinit.theory.base.arrays import cosine_matrix, full_array, joint_norm, off_diagonal, real_array
 from smallinit.theory.base.errors import FieldError
 
 
@@ -38,3 +39,11 @@ def test_off_diagonal_reads_each_pair_once():
     matrix = np.array([[9, 1, 2], [1, 9, 3], [2, 3, 9]])
     assert off_diagonal(matrix).tolist() == [1, 2, 3]
     assert off_diagonal(np.stack([matrix, 2 * matrix])).tolist() == [[1, 2, 3], [2, 4, 6]]
+
+
+def test_arrays_without_holes_and_their_joint_norm():
+    x = np.array([[0.0, 3.0], [0.0, 0.0]])
+    assert full_array(csr_array(x)) == pytest.approx(x)
+    assert full_array(x) is x
+    assert joint_norm([x, np.array([4.0])]) == 5.0
+    assert joint_norm([]) == 0.0

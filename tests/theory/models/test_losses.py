@@ -3,6 +3,7 @@
 import mpmath
 import numpy as np
 import pytest
+import sympy as sp
 import torch
 from mpmath import mp, mpf
 
@@ -11,7 +12,9 @@ from smallinit.compare.proof.residuals import autodiff_gradient
 from smallinit.compare.training.batches import row_losses
 from smallinit.sim.trajectory.observables import losses
 from smallinit.theory import Dataset, EmbedUnembed, EmbMLP, ScalarClassifier, derive
-from smallinit.theory.models.losses import LOSSES
+from smallinit.theory.algebra.evaluate import evaluate
+from smallinit.theory.data.inputs import ROWS
+from smallinit.theory.models.losses import LOSSES, Loss
 
 SIZES = [1e-3, 1.0, 40.0, 900.0, 1e5, 1e10, 1e100]
 
@@ -128,3 +131,32 @@ def test_an_exponential_loss_beyond_floats_is_said():
     start[list(start)[-1]] = np.full((1, 1), -900.0)
     with pytest.raises(ValueError, match="not finite at these weights: make them smaller"):
         derive(model, "exact").rhs(data, start)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_series_of_a_loss_follows_from_its_rows(name):
+    """That of the base class against the loss itself on a circle of complex scales, constants apart."""
+    loss, rng, V = LOSSES[name], np.random.default_rng(0), 3
+    first, second = (sp.MatrixSymbol(letter, ROWS, V) for letter in "AB")
+    values = {letter: rng.normal(size=(5, V)) for letter in "AB"}
+    labels = rng.integers(0, V, 5)
+    weights = rng.dirichlet(np.ones(5))
+    y = np.eye(V)[labels] if name in ("cross_entropy", "mse") else 2.0 * np.eye(V)[labels] - 1.0
+    known = {**values, "Y": y, "omega": weights[:, None]}
+
+    def whole(eps):
+        f = eps * values["A"] + eps**2 * values["B"]
+        rows = {
+            "cross_entropy": lambda: np.log(np.exp(f).sum(axis=1)) - (y * f).sum(axis=1),
+            "exponential": lambda: np.exp(-y * f).sum(axis=1),
+            "logistic": lambda: np.log(1 + np.exp(-y * f)).sum(axis=1),
+            "mse": lambda: ((f - y) ** 2).sum(axis=1) / 2,
+        }[name]()
+        return weights @ rows
+
+    points = 0.3 * np.exp(2j * np.pi * np.arange(32) / 32)
+    expected = np.fft.fft([whole(eps) for eps in points]).real / 32 / 0.3 ** np.arange(32)
+    for series in (Loss.series(loss, {1: first, 2: second}, 4), loss.series({1: first, 2: second}, 4)):
+        for power in range(1, 5):
+            found = evaluate(series[power], known, {ROWS: 5}) if power in series else 0.0
+            assert float(np.squeeze(found)) == pytest.approx(expected[power], rel=1e-9, abs=1e-12)

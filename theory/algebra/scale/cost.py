@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
+from functools import reduce
 
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
-from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from ..nodes import Centering, Matrix, MatrixFunction, RowNorm, RowSoftmax, matrix_symbols
+from ..nodes import Matrix, MatrixFunction, RowNorm, RowSoftmax
 from ..scalars.series_at_zero import taylor
-from ..traversal import Traversal, rule
+from ..traversal import rule
+from .by_power import ByPower
 
 Degrees = set[int]
 PARITY = 6  # Taylor coefficients that show whether a function is odd or even
@@ -18,7 +19,7 @@ PARITY = 6  # Taylor coefficients that show whether a function is odd or even
 PRODUCT_SECONDS, SQUARE_SECONDS = 6e-4, 1.6e-3
 
 
-class ExpansionCost(Traversal):
+class ExpansionCost(ByPower[Degrees]):
     """Degrees of eps that an expression has up to an order, and how many products of two terms find their matrices.
 
     It follows `expansion.expand` rule by rule; what that refuses costs nothing.
@@ -41,12 +42,8 @@ class ExpansionCost(Traversal):
     purpose = "the cost of an expansion"
 
     def __init__(self, weights: Collection[sp.MatrixSymbol], order: int, linear: bool = False) -> None:
-        super().__init__()
-        self.weights, self.order, self.linear, self.products, self.squares = set(weights), order, linear, 0, 0
-
-    def __call__(self, node: Matrix) -> Degrees:
-        """Degrees; what holds no weight is of power 0."""
-        return super().__call__(node) if matrix_symbols(node) & self.weights else {0}
+        super().__init__(weights, order)
+        self.linear, self.products, self.squares = linear, 0, 0
 
     @property
     def seconds(self) -> float:
@@ -67,40 +64,26 @@ class ExpansionCost(Traversal):
             last = self.product(last, a)
         return found
 
+    def constant(self, node: Matrix) -> Degrees:
+        """None."""
+        return {0}
+
     @rule(sp.MatrixSymbol)
     def weight(self, node: sp.MatrixSymbol) -> Degrees:
         """One power."""
         return {1}
 
-    @rule(sp.Identity, sp.ZeroMatrix, sp.OneMatrix, Centering)
-    def constant(self, node: Matrix) -> Degrees:
-        """None."""
-        return {0}
-
-    @rule(sp.MatMul)
-    def mat_mul(self, node: sp.MatMul) -> Degrees:
+    def multiplied(self, factors: Sequence[Matrix], combine: Callable[..., Matrix]) -> Degrees:
         """Those of the factors, one after the other."""
-        return self._all([sp.Identity(node.rows), *node.as_coeff_matrices()[1]])  # as `expand` begins
+        return reduce(self.product, map(self, factors))
 
-    @rule(sp.MatAdd)
-    def mat_add(self, node: sp.MatAdd) -> Degrees:
+    def added(self, terms: Sequence[Degrees]) -> Degrees:
         """Those of all terms."""
-        return set().union(*map(self, node.args))
+        return set().union(*terms)
 
-    @rule(sp.Transpose, DiagMatrix)
-    def turned(self, node: Matrix) -> Degrees:
+    def turned(self, by: Callable[[Matrix], Matrix], kept: Degrees) -> Degrees:
         """Those of what is turned."""
-        return self(node.args[0])
-
-    @rule(sp.HadamardProduct)
-    def hadamard_product(self, node: sp.HadamardProduct) -> Degrees:
-        """As of a product."""
-        return self._all(node.args)
-
-    @rule(sp.HadamardPower)
-    def power(self, node: sp.HadamardPower) -> Degrees:
-        """As of a product with itself."""
-        return self._all([node.base] * int(node.exp))
+        return kept
 
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> Degrees:
@@ -114,10 +97,12 @@ class ExpansionCost(Traversal):
             *(found for i, found in raised if not (odd and i % 2 == 0) and not (even and i % 2))
         )
 
-    @rule(MatrixFunction)
-    def own(self, node: MatrixFunction) -> Degrees:
-        """Those of what it is made of."""
-        return self(self.made_of(node))
+    def smooth(self, node: MatrixFunction) -> Degrees:
+        """Those of a series, once for every order to which it is found from its slope."""
+        inner, before = self(node.args[0]), self.products
+        found = {0}.union(*self.raised(inner - {0}))
+        self.products = before + (self.products - before) * self.order
+        return found
 
     @rule(RowSoftmax)
     def softmax(self, node: RowSoftmax) -> Degrees:
@@ -137,9 +122,3 @@ class ExpansionCost(Traversal):
         """Degrees of a softmax of scores."""
         rise = set().union(*self.raised(scores))
         return {0} | rise | self.product(set().union(*self.raised(rise)), {0} | rise)
-
-    def _all(self, factors: Iterable[Matrix]) -> Degrees:
-        first, *rest = map(self, factors)
-        for found in rest:
-            first = self.product(first, found)
-        return first

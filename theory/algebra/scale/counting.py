@@ -6,17 +6,20 @@ is kept, and what is dropped. Terms that cancel in a sum are not seen to do so (
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial, reduce
+from operator import mul, or_
 
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
-from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from ..nodes import Centering, Matrix, MatrixFunction, RowNorm, RowSoftmax, matrix_symbols
+from ..nodes import Matrix, MatrixFunction, Rate, RowNorm, RowSoftmax
 from ..scalars.series_at_zero import taylor
-from ..traversal import Traversal, rule
+from ..traversal import rule
+from .by_power import ByPower
 from .cuts import Truncation
+from .expansion import has_degree
 
 ONE = 1  # the set of the power 0 alone
 SPARE = 8  # powers counted in advance, of which every normalisation of a stream of power 1 within others takes one
@@ -124,7 +127,7 @@ class Parts:
         return Parts(self.kept | other.kept, self.dropped | other.dropped)
 
 
-class Count(Traversal):
+class Count(ByPower[Parts]):
     """Powers of eps in the terms of an expression, kept and dropped.
 
     Parameters
@@ -148,59 +151,31 @@ class Count(Traversal):
         cut: Truncation,
         most: int,
     ) -> None:
-        super().__init__()
-        self.weights, self.small, self.cut, self.highest = set(weights), set(small), cut, most
-        self._outermost: Count = self
-        self._further: dict[int, Count] = {most: self}
+        super().__init__(weights, most)
+        self.small, self.cut = set(small), cut
+        self._outermost = self
 
-    def __call__(self, node: Matrix) -> Parts:
-        """Powers; what holds no weight is of power 0."""
-        return super().__call__(node) if matrix_symbols(node) & self.weights else Parts(CONSTANT)
+    def constant(self, node: Matrix) -> Parts:
+        """None."""
+        return Parts(CONSTANT)
 
     @rule(sp.MatrixSymbol)
     def weight(self, node: sp.MatrixSymbol) -> Parts:
         """One power, or none if it does not scale."""
         power = 2 if node in self.small else ONE
-        return Parts(Powers(power, {node: power}, self.highest))
+        return Parts(Powers(power, {node: power}, self.order))
 
-    @rule(sp.Identity, sp.ZeroMatrix, sp.OneMatrix, Centering)
-    def constant(self, node: Matrix) -> Parts:
-        """None."""
-        return Parts(CONSTANT)
-
-    @rule(sp.MatMul)
-    def mat_mul(self, node: sp.MatMul) -> Parts:
+    def multiplied(self, factors: Sequence[Matrix], combine: Callable[..., Matrix]) -> Parts:
         """Those of the factors."""
-        return self._all(node.as_coeff_matrices()[1])
+        return reduce(mul, map(self, factors))
 
-    @rule(sp.HadamardProduct)
-    def hadamard_product(self, node: sp.HadamardProduct) -> Parts:
-        """Those of the factors."""
-        return self._all(node.args)
-
-    @rule(sp.HadamardPower)
-    def power(self, node: sp.HadamardPower) -> Parts:
-        """Of a product with itself."""
-        return self._all([node.base] * int(node.exp))
-
-    def _all(self, factors: Iterable[Matrix]) -> Parts:
-        first, *rest = map(self, factors)
-        for found in rest:
-            first *= found
-        return first
-
-    @rule(sp.MatAdd)
-    def mat_add(self, node: sp.MatAdd) -> Parts:
+    def added(self, terms: Sequence[Parts]) -> Parts:
         """Those of all terms."""
-        first, *rest = map(self, node.args)
-        for found in rest:
-            first |= found
-        return first
+        return reduce(or_, terms)
 
-    @rule(sp.Transpose, DiagMatrix)
-    def turned(self, node: Matrix) -> Parts:
+    def turned(self, by: Callable[[Matrix], Matrix], kept: Parts) -> Parts:
         """Those of what is turned."""
-        return self(node.args[0])
+        return kept
 
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> Parts:
@@ -218,11 +193,6 @@ class Count(Traversal):
         beyond = union(p for k, p in enumerate(whole, 1) if there[k] and k > degree)
         gap = union(p for k, p in enumerate(with_dropped(inner), 1) if there[k] and k <= degree)
         return Parts(first | chosen, beyond | gap)
-
-    @rule(MatrixFunction)
-    def own(self, node: MatrixFunction) -> Parts:
-        """Those of what it is made of."""
-        return self(self.made_of(node))
 
     @rule(RowSoftmax)
     def softmax(self, node: RowSoftmax) -> Parts:
@@ -246,28 +216,37 @@ class Count(Traversal):
             odd = union(raised(inner.whole)[2::2])
             return Parts(inner.kept, inner.dropped | odd)
         low, inner = self._beyond(node.args[0])
-        relative = Parts(inner.kept.lowered(low), inner.dropped.lowered(low))
-        step = Parts(_without_constant(relative.kept), _without_constant(relative.dropped))
-        first = _constant_part(relative.whole)
-        kept = union([CONSTANT, *raised(step.kept)])
-        return Parts((CONSTANT | first) * kept, (CONSTANT | first) * union(with_dropped(step)))
+        return self._analytic(Parts(inner.kept.lowered(low), inner.dropped.lowered(low)), lambda k: True)
+
+    def smooth(self, node: MatrixFunction) -> Parts:
+        """Those of the series about the constant part of its argument; about zero, some degrees may be missing."""
+        inner = self(node.args[0])
+        about_zero = not inner.whole.every & ONE
+        return self._analytic(inner, partial(has_degree, node) if about_zero else lambda k: True)
+
+    def _analytic(self, inner: Parts, there: Callable[[int], bool]) -> Parts:
+        """Those of a series, kept whole, with terms of some degrees in what varies."""
+        step = Parts(_without_constant(inner.kept), _without_constant(inner.dropped))
+        first = CONSTANT | _constant_part(inner.whole)
+        zeroth = CONSTANT if there(0) else Powers(most=0)
+        kept = union([zeroth, *(p for k, p in enumerate(raised(step.kept), 1) if there(k))])
+        dropped = union(p for k, p in enumerate(with_dropped(step), 1) if there(k))
+        return Parts(first * kept, first * dropped)
+
+    @rule(Rate)
+    def rate(self, node: Rate) -> Parts:
+        """One less, without what is constant."""
+        inner = self.to(self.order + 1)(node.whole)
+        return Parts(inner.kept.lowered(1), inner.dropped.lowered(1))
 
     def _beyond(self, node: Matrix) -> tuple[int, Parts]:
         """Lowest power of what is normalised, and powers as far beyond it as others go."""
         count = self
         while (low := lowest(count(node).whole.every)) == float("inf"):
-            count = count._to(2 * count.highest + 1)
+            count = count.to(2 * count.order + 1)
         if low > 1 or self is self._outermost:
-            count = self._to(self.highest + int(low) + SPARE * (self is self._outermost))
+            count = self.to(self.order + int(low) + SPARE * (self is self._outermost))
         return int(low), count(node)
-
-    def _to(self, most: int) -> Count:
-        """The same count to another power."""
-        if most not in self._further:
-            deeper = Count(self.weights, self.small, self.cut, most)
-            deeper._further, deeper._outermost = self._further, self._outermost
-            self._further[most] = deeper
-        return self._further[most]
 
 
 def with_dropped(inner: Parts) -> list[Powers]:

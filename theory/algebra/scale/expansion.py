@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
 
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
-from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from ..matrices import apply, diagonal, hadamard, hadamard_power, product, total, transpose
-from ..nodes import Centering, Matrix, MatrixFunction, RowNorm, RowSoftmax, matrix_symbols
+from ..matrices import apply, hadamard_power, product, total
+from ..nodes import Matrix, MatrixFunction, Rate, RowNorm, RowSoftmax
 from ..norms import root_parts, written_out
 from ..rebuild import Rebuild
 from ..scalars.series_at_zero import taylor
-from ..traversal import Traversal, rule
+from ..tangent import slope
+from ..traversal import rule
+from .by_power import ByPower
 from .cuts import Truncation, leading_degree
 from .series import Series, about_first, add, base_of, compose, direction, multiply, scale, softmax
 
 FURTHEST = 100  # power to which the first term of what is normalised is looked for
+SHOWN = 6  # degrees that show which others a function has
 
 
 def expand(
@@ -54,71 +57,59 @@ def expand(
     return _Expansion(weights, order, linear, norms)(expr)
 
 
+def expand_in(expr: Matrix, symbol: sp.MatrixSymbol, series: Series, order: int) -> Series:
+    """Series of an expression in a symbol whose own series is known, up to and including eps^order."""
+    expansion = _Expansion((symbol,), order, linear=False, norms=())
+    expansion.given[symbol] = series
+    return expansion(expr)
+
+
 def first_power(expr: Matrix, weights: Collection[sp.MatrixSymbol]) -> int:
     """Lowest power of eps in a matrix expression whose normalisations, roots written out too, have eps = 0."""
-    return _Expansion(weights, 1, linear=False, norms={sp.S.Zero})._first_power(expr)
+    return _Expansion(weights, 1, linear=False, norms={sp.S.Zero}).first_power(expr)
 
 
-class _Expansion(Traversal):
+class _Expansion(ByPower[Series]):
     purpose = "expansion in the weight scale"
 
     def __init__(
         self, weights: Collection[sp.MatrixSymbol], order: int, linear: bool, norms: Collection[sp.Expr]
     ) -> None:
-        super().__init__()
-        self.weights, self.order, self.linear, self.norms = set(weights), order, linear, norms
-        self._others: dict[int, _Expansion] = {order: self}
+        super().__init__(weights, order)
+        self.linear, self.norms = linear, norms
+        self.given: dict[sp.MatrixSymbol, Series] = {}  # of what stands for something else
 
-    def __call__(self, node: Matrix) -> Series:
-        """The series; what holds no weight is of power 0, whatever it is made of."""
-        return super().__call__(node) if matrix_symbols(node) & self.weights else {0: node}
-
-    @rule(sp.MatrixSymbol)
-    def weight(self, node: sp.MatrixSymbol) -> Series:
-        return {1: node} if self.order >= 1 else {}
-
-    @rule(sp.Identity, sp.ZeroMatrix, sp.OneMatrix, Centering)
     def constant(self, node: Matrix) -> Series:
         return {0: node}
 
-    @rule(sp.MatMul)
-    def mat_mul(self, node: sp.MatMul) -> Series:
-        scalar, factors = node.as_coeff_matrices()
-        factors = [sp.Identity(factors[0].rows), *factors]
-        return {d: product(scalar, t) for d, t in self._multiplied(factors, product).items()}
+    @rule(sp.MatrixSymbol)
+    def weight(self, node: sp.MatrixSymbol) -> Series:
+        return {d: t for d, t in self.given.get(node, {1: node}).items() if d <= self.order}
 
-    @rule(sp.MatAdd)
-    def mat_add(self, node: sp.MatAdd) -> Series:
-        return add(*map(self, node.args))
+    def added(self, terms: Sequence[Series]) -> Series:
+        return add(*terms)
 
-    @rule(sp.Transpose)
-    def transposed(self, node: sp.Transpose) -> Series:
-        return {d: transpose(t) for d, t in self(node.arg).items()}
+    def turned(self, by: Callable[[Matrix], Matrix], kept: Series) -> Series:
+        return {d: by(t) for d, t in kept.items()}
 
-    @rule(DiagMatrix)
-    def diag(self, node: DiagMatrix) -> Series:
-        return {d: diagonal(t) for d, t in self(node.args[0]).items()}
-
-    @rule(sp.HadamardProduct)
-    def hadamard_product(self, node: sp.HadamardProduct) -> Series:
-        return self._multiplied(node.args, hadamard)
-
-    @rule(sp.HadamardPower)
-    def power(self, node: sp.HadamardPower) -> Series:
-        return self._multiplied([node.base] * int(node.exp), hadamard)
+    def multiplied(self, factors: Sequence[Matrix], combine: Callable[..., Matrix]) -> Series:
+        """Product of factors; beside one of negative power, as roots of small squares are, others count further."""
+        found = [self(factor) for factor in factors]
+        if further := -sum(min(0, *series) for series in found if series):
+            found = [self.to(self.order + further)(factor) for factor in factors]
+        series, *rest = found
+        for one in rest:
+            series = multiply(series, one, self.order + further, combine)
+        return {d: t for d, t in series.items() if d <= self.order}
 
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> Series:
         root = None if self.linear else root_parts(node.function, self.norms)
-        if root is not None and (low := self._first_power(node.expr)) % 2 == 0:
+        if root is not None and (low := self.first_power(node.expr)) % 2 == 0:
             factor, eps, exponent = root
-            square = self._to(self.order + low - int(low * exponent))(node.expr)
+            square = self.to(self.order + low - int(low * exponent))(node.expr)
             return scale(factor, about_first(square, eps, exponent, self.order))
         return compose(node.function, self(node.expr), node.shape, self.order)
-
-    @rule(MatrixFunction)
-    def own(self, node: MatrixFunction) -> Series:
-        return self(self.made_of(node))
 
     @rule(RowSoftmax)
     def softmax(self, node: RowSoftmax) -> Series:
@@ -129,30 +120,37 @@ class _Expansion(Traversal):
         x = node.args[0]
         if self.linear:
             return self(written_out(node))
-        return direction(self._to(self.order + self._first_power(x))(x), node.eps, self.order)
+        return direction(self.to(self.order + self.first_power(x))(x), node.eps, self.order)
 
-    def _first_power(self, node: Matrix) -> int:
+    def smooth(self, node: MatrixFunction) -> Series:
+        """Of F = f(x) by dF/deps = f'(x) dx/deps, where F is needed to one order less."""
+        inner = self(node.args[0])
+        found = {0: node.of_first(inner.get(0))}
+        if max(inner, default=0) > 0:
+            rising = self.to(self.order - 1)(slope(node, Rate.of(node.args[0])))
+            found |= {d + 1: product(sp.Rational(1, d + 1), t) for d, t in rising.items()}
+        return add(found)
+
+    @rule(Rate)
+    def rate(self, node: Rate) -> Series:
+        """By the power of every term."""
+        return {d - 1: product(d, t) for d, t in self.to(self.order + 1)(node.whole).items() if d}
+
+    def first_power(self, node: Matrix) -> int:
         for reach in range(1, FURTHEST):
-            if found := self._to(reach)(node):
+            if found := self.to(reach)(node):
                 return min(found)
         raise ValueError(f"a normalisation is taken of what vanishes up to eps^{FURTHEST}: no series of it.")
 
-    def _multiplied(self, factors: Sequence[Matrix], combine: Callable[..., Matrix]) -> Series:
-        """Product of factors; beside one of negative power, as roots of small squares are, others count further."""
-        found = [self(factor) for factor in factors]
-        if further := -sum(min(0, *series) for series in found if series):
-            found = [self._to(self.order + further)(factor) for factor in factors]
-        series, *rest = found
-        for one in rest:
-            series = multiply(series, one, self.order + further, combine)
-        return {d: t for d, t in series.items() if d <= self.order}
 
-    def _to(self, order: int) -> _Expansion:
-        """The same expansion to another order."""
-        if order not in self._others:
-            other = _Expansion(self.weights, order, self.linear, self.norms)
-            self._others[order], other._others = other, self._others
-        return self._others[order]
+@lru_cache(maxsize=256)
+def has_degree(node: MatrixFunction, degree: int) -> bool:
+    """Whether a smooth function of a matrix has terms of a degree in it about zero, as its first ones show."""
+    x = sp.MatrixSymbol("x", *node.args[0].shape)
+    found = expand(node.of(x, *node.matrices[1:]), (x,), SHOWN)
+    if degree <= SHOWN:
+        return degree in found
+    return max(found, default=0) > SHOWN // 2 and any((degree - d) % 2 == 0 for d in found if d)
 
 
 def truncated(expr: Matrix, cut: Truncation) -> Matrix:

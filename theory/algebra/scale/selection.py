@@ -8,29 +8,49 @@ of powers that add up, and what has no such term, by `counting`, is not looked a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from functools import reduce
+from functools import cache, partial, reduce
 from operator import or_
 
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
-from sympy.matrices.expressions.diagonal import DiagMatrix
 
-from ..matrices import diagonal, hadamard, product, total, transpose
-from ..nodes import Matrix, MatrixFunction, RowNorm, RowSoftmax, matrix_symbols
+from ..matrices import diagonal, hadamard, product, total
+from ..nodes import Matrix, MatrixFunction, Rate, RowNorm, RowSoftmax, matrix_symbols
 from ..norms import along
 from ..scalars.series_at_zero import taylor
-from ..traversal import Dispatch, rule
+from ..tangent import slope
+from ..traversal import rule
+from .by_power import ByPower
 from .counting import Count, lowest, members
 from .series import base_of, summing_to_one
 
 Found = Matrix | None  # None stands for no term
+Find = Callable[[int, bool], Found]  # (power, whether a chosen weight is held) -> the sum of such terms
 
 
 class CancelledError(ValueError):
     """The first terms of what is normalised cancel, so that its direction is that of terms not counted as first."""
 
 
-class Selection(Dispatch):
+class Terms:
+    """Terms of an expression by power, those that hold a chosen weight apart from the others, found when asked for.
+
+    Attributes
+    ----------
+    powers : callable
+        Whether a chosen weight is held -> powers that such terms may have; all powers for False.
+    """
+
+    def __init__(self, powers: Callable[[bool], int], find: Find) -> None:
+        self.powers = cache(powers)
+        self._find = cache(find)
+
+    def __call__(self, power: int, held: bool) -> Found:
+        """Sum of the terms of one power that hold a chosen weight, or of those that hold none."""
+        return self._find(power, held) if self.powers(held) >> power & 1 else None
+
+
+class Selection(ByPower[Find]):
     """Terms of an expression by power of the weight scale, those that hold some weights apart from the others.
 
     Parameters
@@ -39,141 +59,142 @@ class Selection(Dispatch):
         Powers of the whole expression.
     chosen : collection of MatrixSymbol
         The weights of which at least one is to be held. They must be among those whose first terms are asked for:
-        of what is nonlinear only the linear part is formed.
+        of softmax and normalisations only the linear part is formed.
     """
 
     purpose = "taking terms out"
 
     def __init__(self, count: Count, chosen: Collection[sp.MatrixSymbol]) -> None:
+        super().__init__(count.weights, count.order)
         self.count, self.chosen = count, set(chosen)
-        self.known: dict[tuple[Matrix, int, bool], Found] = {}
-        self.counted: dict[Matrix, tuple[int, int]] = {}
 
     def term(self, node: Matrix, power: int, held: bool) -> Found:
         """Sum of the terms of one power that hold a chosen weight, or of those that hold none."""
-        key = (node, power, held)
-        if key not in self.known:
-            self.known[key] = self._look(node, power, held)
-        return self.known[key]
+        return self(node)(power, held)
 
-    def _look(self, node: Matrix, power: int, held: bool) -> Found:
-        if not matrix_symbols(node) & self.count.weights:
-            return node if power == 0 and not held else None
-        if not self.powers(node, held) >> power & 1:
-            return None
-        return self.rule_of(node)(node, power, held)
+    def __call__(self, node: Matrix) -> Terms:
+        """Terms of an expression."""
+        if node not in self.known:
+            self.known[node] = Terms(partial(self._powers, node), super().__call__(node))
+        return self.known[node]
 
-    def powers(self, node: Matrix, held: bool) -> int:
-        """Powers that terms which hold a chosen weight may have, or all."""
-        if node not in self.counted:
-            found = self.count(node).whole
-            mine = reduce(or_, (found.held.get(w, 0) for w in self.chosen), 0)
-            self.counted[node] = (found.every, mine)
-        return self.counted[node][held]
+    def _powers(self, node: Matrix, held: bool) -> int:
+        found = self.count(node).whole
+        return reduce(or_, (found.held.get(w, 0) for w in self.chosen), 0) if held else found.every
+
+    def constant(self, node: Matrix) -> Find:
+        """One term, of power 0."""
+        return lambda power, held: None if held else node
 
     @rule(sp.MatrixSymbol)
-    def symbol(self, node: sp.MatrixSymbol, power: int, held: bool) -> Found:
+    def weight(self, node: sp.MatrixSymbol) -> Find:
         """A weight is one term."""
-        return node if held == (node in self.chosen) else None
+        return lambda power, held: node if held == (node in self.chosen) else None
 
-    @rule(sp.MatAdd)
-    def mat_add(self, node: sp.MatAdd, power: int, held: bool) -> Found:
+    def added(self, terms: Sequence[Find]) -> Find:
         """Term by term."""
-        return _sum([self.term(t, power, held) for t in node.args])
+        return lambda power, held: _sum([find(power, held) for find in terms])
 
-    @rule(sp.MatMul)
-    def mat_mul(self, node: sp.MatMul, power: int, held: bool) -> Found:
-        """All pairs of powers that add up."""
-        scalar, factors = node.as_coeff_matrices()
-        found = self._all(tuple(factors), power, held, product)
-        return None if found is None else product(scalar, found)
+    def turned(self, by: Callable[[Matrix], Matrix], kept: Find) -> Find:
+        """Of what is found in the part."""
+        return lambda power, held: _map(by, kept(power, held))
 
-    @rule(sp.HadamardProduct)
-    def hadamard_product(self, node: sp.HadamardProduct, power: int, held: bool) -> Found:
-        """The same, entry by entry."""
-        return self._all(tuple(node.args), power, held, hadamard)
+    def multiplied(self, factors: Sequence[Matrix], combine: Callable[..., Matrix]) -> Find:
+        """All pairs of powers that add up, some factor holding a chosen weight if one is to be held."""
+        parts = [self(factor) for factor in factors if not isinstance(factor, sp.Identity)]
 
-    @rule(sp.HadamardPower)
-    def power(self, node: sp.HadamardPower, power: int, held: bool) -> Found:
-        """As a product with itself."""
-        return self._all((node.base,) * int(node.exp), power, held, hadamard)
+        def find(power: int, held: bool, start: int = 0) -> Found:
+            if start == len(parts) - 1:
+                return parts[start](power, held)
+            terms = []
+            for mine, others in ((True, True), (True, False), (False, True)) if held else ((False, False),):
+                for k in members(parts[start].powers(mine)):
+                    head = parts[start](k, mine) if k <= power else None
+                    tail = None if head is None else find(power - k, others, start + 1)
+                    if head is not None and tail is not None:
+                        terms.append(combine(head, tail))
+            return _sum(terms)
 
-    def _all(
-        self, factors: Sequence[Matrix], power: int, held: bool, combine: Callable[..., Matrix]
-    ) -> Found:
-        first, *rest = factors
-        if not rest:
-            return self.term(first, power, held)
-        terms = []
-        for mine, others in ((True, True), (True, False), (False, True)) if held else ((False, False),):
-            for k in members(self.powers(first, mine)):
-                head = self.term(first, k, mine) if k <= power else None
-                tail = None if head is None else self._all(rest, power - k, others, combine)
-                if head is not None and tail is not None:
-                    terms.append(combine(head, tail))
-        return _sum(terms)
-
-    @rule(sp.Transpose)
-    def transposed(self, node: sp.Transpose, power: int, held: bool) -> Found:
-        """Of the part."""
-        return _map(transpose, self.term(node.arg, power, held))
-
-    @rule(DiagMatrix)
-    def diag(self, node: DiagMatrix, power: int, held: bool) -> Found:
-        """Of the part."""
-        return _map(diagonal, self.term(node.args[0], power, held))
+        return find
 
     @rule(ElementwiseApplyFunction)
-    def function(self, node: ElementwiseApplyFunction, power: int, held: bool) -> Found:
+    def function(self, node: ElementwiseApplyFunction) -> Find:
         """Term by term of the Taylor series."""
-        low = int(lowest(self.powers(node.expr, False)))
-        coefficients = taylor(node.function, power // low)
-        terms = [
-            _map(lambda x, c=c: product(c, x), self._all((node.expr,) * k, power, held, hadamard))
-            for k, c in enumerate(coefficients)
-            if k and c != 0
-        ]
-        if power == 0 and not held and coefficients[0] != 0:
-            terms.append(product(coefficients[0], sp.OneMatrix(*node.shape)))
-        return _sum(terms)
 
-    @rule(MatrixFunction)
-    def own(self, node: MatrixFunction, power: int, held: bool) -> Found:
-        """Of what it is made of."""
-        return self.term(self.made_of(node), power, held)
+        def find(power: int, held: bool) -> Found:
+            low = int(lowest(self(node.expr).powers(False)))
+            coefficients = taylor(node.function, power // low)
+            terms = [
+                _map(partial(product, c), self.multiplied([node.expr] * k, hadamard)(power, held))
+                for k, c in enumerate(coefficients)
+                if k and c != 0
+            ]
+            if power == 0 and not held and coefficients[0] != 0:
+                terms.append(product(coefficients[0], sp.OneMatrix(*node.shape)))
+            return _sum(terms)
+
+        return find
 
     @rule(RowSoftmax)
-    def softmax(self, node: RowSoftmax, power: int, held: bool) -> Found:
+    def softmax(self, node: RowSoftmax) -> Find:
         """The base, and base o S less its row sums: what is linear in the scores."""
-        scores = node.args[0]
-        base = base_of(node)
-        if (fixed := self._both(scores, 0)) is not None:
-            base = RowSoftmax(fixed, base)
-        base = summing_to_one(base)
-        if power == 0:
-            return base if held == bool(matrix_symbols(base) & self.chosen) else None
-        S = self.term(scores, power, held)
-        if S is None:
-            return None
-        weighted = hadamard(base, S)
-        return total(weighted, product(-1, diagonal(product(weighted, sp.OneMatrix(base.cols, 1))), base))
+        scores = self(node.args[0])
+
+        def find(power: int, held: bool) -> Found:
+            base = base_of(node)
+            if (fixed := _both(scores, 0)) is not None:
+                base = RowSoftmax(fixed, base)
+            base = summing_to_one(base)
+            if power == 0:
+                return base if held == bool(matrix_symbols(base) & self.chosen) else None
+            S = scores(power, held)
+            if S is None:
+                return None
+            weighted = hadamard(base, S)
+            return total(weighted, product(-1, diagonal(product(weighted, sp.OneMatrix(base.cols, 1))), base))
+
+        return find
 
     @rule(RowNorm)
-    def norm(self, node: RowNorm, power: int, held: bool) -> Found:
+    def norm(self, node: RowNorm) -> Find:
         """Linear with gain eps^(-1/2), or the direction of the first terms, and its slope along the next."""
-        x = node.args[0]
+        x = self(node.args[0])
         if self.count.cut.linear:
-            return _map(lambda t: product(node.eps ** sp.Rational(-1, 2), t), self.term(x, power, held))
-        low = int(lowest(self.powers(x, False)))
-        if (lead := self._both(x, low)) is None:
-            raise CancelledError(f"the first terms of {x} cancel.")
-        first = RowNorm(lead, node.eps)
-        if power == 0:
-            return first if held == bool(matrix_symbols(first) & self.chosen) else None
-        return _map(lambda t: along(first, t), self.term(x, low + power, held))
+            return self.turned(partial(product, node.eps ** sp.Rational(-1, 2)), x)
 
-    def _both(self, node: Matrix, power: int) -> Found:
-        return _sum([self.term(node, power, held) for held in (False, True)])
+        def find(power: int, held: bool) -> Found:
+            low = int(lowest(x.powers(False)))
+            if (lead := _both(x, low)) is None:
+                raise CancelledError(f"the first terms of {node.args[0]} cancel.")
+            first = RowNorm(lead, node.eps)
+            if power == 0:
+                return first if held == bool(matrix_symbols(first) & self.chosen) else None
+            return _map(partial(along, first), x(low + power, held))
+
+        return find
+
+    def smooth(self, node: MatrixFunction) -> Find:
+        """The value at the constant part of its argument; the rest from its slope, see `expansion`."""
+        x = node.args[0]
+
+        def find(power: int, held: bool) -> Found:
+            if power == 0:
+                first = node.of_first(_both(self(x), 0))
+                return first if held == bool(matrix_symbols(first) & self.chosen) else None
+            return _map(
+                partial(product, sp.Rational(1, power)), self(slope(node, Rate.of(x)))(power - 1, held)
+            )
+
+        return find
+
+    @rule(Rate)
+    def rate(self, node: Rate) -> Find:
+        """By the power of every term."""
+        return lambda power, held: _map(partial(product, power + 1), self(node.whole)(power + 1, held))
+
+
+def _both(terms: Terms, power: int) -> Found:
+    return _sum([terms(power, held) for held in (False, True)])
 
 
 def _sum(terms: Sequence[Found]) -> Found:

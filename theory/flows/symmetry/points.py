@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import scipy.sparse as sparse
 import sympy as sp
 
 from ...algebra.evaluate import evaluate_all
 from ...algebra.nodes import HeadSymbol, Matrix, RowNorm, StochasticSymbol, matrix_symbols, nodes_within
 from ...algebra.sizes import dimension_sizes, scalar_value
+from ...base.arrays import full_array
 from ...data.inputs import BUILDERS, D_HEAD, D_VOCAB, N_CTX, ROW_WEIGHTS, ROWS, build_inputs
 from ...data.positions import is_position, position_inputs
 from ...models.model import Model
@@ -56,7 +55,7 @@ def _point(
         weights = {name: size * x for name, x in normal.items()}
         with np.errstate(all="ignore"):
             speeds = evaluate_all(equations, weights | data, sizes)
-        arrays = {name: _dense(v) for name, v in speeds.items()}
+        arrays = {name: full_array(v) for name, v in speeds.items()}
         if all(np.isfinite(v).all() for v in arrays.values()):
             return Point(weights, arrays)
     return None
@@ -97,7 +96,7 @@ def _values(
     if symbol.name == "Y":
         loss = model.loss_function
         draws = rng.integers(0, max(shape[1], 2), (LABELS if loss.linear_in_labels else 1, shape[0]))
-        targets = np.array([_dense(loss.targets(labels, shape[1])) for labels in draws])
+        targets = np.array([full_array(loss.targets(labels, shape[1])) for labels in draws])
         shares = rng.dirichlet(np.ones(len(draws)), shape[0])
         return np.einsum("nk,kno->no", shares, targets)
     values = rng.uniform(0.0, 1.0, shape)
@@ -107,7 +106,3 @@ def _values(
 def _shape(symbol: sp.MatrixSymbol, sizes: Sizes) -> tuple[int, int]:
     rows, cols = (int(scalar_value(size, sizes)) for size in symbol.shape)
     return rows, cols
-
-
-def _dense(x: Any) -> np.ndarray:
-    return x.toarray() if sparse.issparse(x) else np.asarray(x)
