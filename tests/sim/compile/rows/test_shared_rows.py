@@ -156,6 +156,7 @@ def test_decoders_cost_less_and_give_the_same(closure, norm, predict, most, monk
     ours, cost = _slopes(flow, data, start, monkeypatch)
     monkeypatch.setattr(SharedRows, "_share", lambda *_: None)
     compiler._PROBLEMS.clear()
+    compiler._LATEST.clear()
     bare, before = _slopes(flow, data, start, monkeypatch)
     assert cost < most * before
     for name, slope in bare.items():
@@ -189,6 +190,7 @@ def test_every_kind_of_position_is_shared_right(norm, positions, monkeypatch):
     ours = flow.rhs(data, start)
     monkeypatch.setattr(SharedRows, "_share", lambda *_: None)
     compiler._PROBLEMS.clear()
+    compiler._LATEST.clear()
     for name, slope in flow.rhs(data, start).items():
         assert np.abs(ours[name] - slope).max() <= 1e-12 * max(np.abs(slope).max(), 1e-3)
 
