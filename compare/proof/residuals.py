@@ -124,6 +124,9 @@ def measure_residual(
     log(error) = log c + p log(eps) + b eps^2 + b' eps^4 + .. over a range of eps from rounding upwards; of all ranges
     and numbers of terms the one counts whose standard error of p, misfit included, is least.
 
+    A power whose coefficient is small beside that of the next may lie in rounding wherever it is the larger part. Then
+    the next power is measured, or one between the two.
+
     Normalisations stay far above their eps, where the closure counts powers: it is put zero, unless the closure takes
     them as linear or drops nothing. Negative scales are then those of the series, see `theory.algebra.scale.mirrored`.
 

@@ -20,6 +20,7 @@ from ..kernel.cache import LOCK
 from ..kernel.problem import Problem
 from .emit import Emitter
 from .ordering import lower_flow
+from .rows.shared_rows import equal_rows
 
 if TYPE_CHECKING:
     from ...theory.algebra.nodes import Matrix
@@ -162,7 +163,7 @@ def merge_rows(values: dict[str, Any], inputs: set[str]) -> dict[str, Any]:
     model meets (z, a, b) and (z, b, a) as one row.
     """
     rows = sparse.hstack([values[name] for name in sorted(inputs)], format="csr")
-    group = _equal_rows(rows)
+    group = equal_rows(rows)
     first = np.unique(group, return_index=True)[1]
     weights = values["omega"].ravel()
     merged = np.bincount(group, weights=weights)
@@ -171,18 +172,6 @@ def merge_rows(values: dict[str, Any], inputs: set[str]) -> dict[str, Any]:
     labels = mean @ values["Y"]
     kept = {name: v[first] if name in inputs else v for name, v in values.items()}
     return kept | {"Y": labels.tocsr() if sparse.issparse(labels) else labels, "omega": merged.reshape(-1, 1)}
-
-
-def _equal_rows(rows: sparse.csr_array) -> np.ndarray:
-    """Number of the class of equal rows that each row belongs to, in order of first occurrence."""
-    rows.sum_duplicates()
-    seen: dict[bytes, int] = {}
-    group = np.empty(rows.shape[0], dtype=np.int64)
-    for i in range(rows.shape[0]):
-        a, b = rows.indptr[i], rows.indptr[i + 1]
-        key = rows.indices[a:b].tobytes() + rows.data[a:b].tobytes()
-        group[i] = seen.setdefault(key, len(seen))
-    return group
 
 
 def _layout(shapes: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, tuple[int, ...]]]:

@@ -20,7 +20,9 @@ from .graph import Graph, Ref
 from .host import Lowered
 from .lower import Lowering
 from .multiply import READINGS
-from .rewriting import Merged, PickedRows
+from .rewriting import Merged
+from .rows.picked_rows import PickedRows
+from .rows.shared_rows import SharedRows
 
 MAX_ORDERS = 24  # orders of the equations tried in search of shared products
 LOWERED_NODES = 600  # and nodes lowered in all these tries: long flows are lowered once
@@ -47,7 +49,7 @@ def lower_flow(
     outputs : dict
         Weight name -> terms (coefficient, reference) that sum to dW/dt.
     """
-    values = dict(values)
+    values, sizes = dict(values), dict(sizes)
     together = Lowering(values, shapes, sizes, {}, READINGS[0])
     tried = best = Tries(together, sides)
     best.lower(tuple(sides), np.inf)
@@ -55,6 +57,10 @@ def lower_flow(
     pick, merge = PickedRows(values), Merged(set(shapes), together.sampler.pattern_of)
     merged = {name: merge(pick(side)) for name, side in sides.items()}
     forms = [(merged, how) for how in READINGS[1:]]
+    share = SharedRows(sides.values(), values, sizes)
+    if share.found:
+        shared = {name: merge(pick(share(pick(side)))) for name, side in sides.items()}
+        forms += [(shared, how) for how in READINGS[:2]]
     if tries > 1 and sum(map(CountTerms(), sides.values())) <= MOST_TERMS:
         forms.append((multiplied_out(sides, set(shapes)), READINGS[0]))
     for form, how in forms:

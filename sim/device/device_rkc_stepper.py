@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 class DeviceRkcStepper(DeviceStepper):
     """One integration by RKC; parameters as in `DeviceStepper`."""
 
+    for_stiff = True
+
     def __init__(
         self, program: TensorProgram, y0: np.ndarray, t0: float, t1: float, method: Stabilised, control: StepControl
     ) -> None:  # fmt: skip

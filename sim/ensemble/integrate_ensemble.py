@@ -14,7 +14,7 @@ from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, callback, flag, integer, is_integer, kind_of, names
 from ...theory.flows.flow import Flow
 from ..integration.integrate import MAX_STEPS
-from ..integration.shrunk_rows import explain_shrunk
+from ..integration.shrunk_rows import shrunk_rows
 from ..integration.step_plan import StepPlan, check_asked
 from ..integration.tolerances import RTOL
 from ..kernel.blas_threads import one_blas_thread
@@ -132,15 +132,14 @@ def integrate_ensemble(
     drawn = MemberBatches.of(flow, data, members, plan, seed) if plan and batch_size is not None else None
     settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "method": table}
     settings |= {"max_steps": max_steps, "max_seconds": max_seconds}
-    if plan is None or plan.name == "flow":
-        settings["explain"] = explain_shrunk(flow, data, problem)
     keep, report = MemberKeeper(flow, data, wanted, keep_weights), MemberCount(progress, len(members))
     workers = os.cpu_count() or 1 if threads is None else integer("threads", threads, 1)
     if table.in_lanes and max_seconds is None:
         states = np.stack([problem.pack(member) for member in members])
         found = in_lanes(problem, states, ends, atol, table, settings, workers, report, keep)
     else:  # a wall-clock limit of each member needs a clock of each
-        run = MemberRuns(problem, members, ends, atol, settings, plan, drawn, keep, report)
+        watched = shrunk_rows(flow, data)
+        run = MemberRuns(problem, members, ends, atol, settings, plan, drawn, watched, keep, report)
         with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
             found = list(pool.map(run, range(len(members))))
     record = {"method": table.name, "rtol": rtol, "atol": atol, "closure": flow.closure, "starts": identity}

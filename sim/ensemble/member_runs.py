@@ -19,6 +19,7 @@ from ..trajectory.trajectory import Trajectory
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
     from ...theory.flows.flow import Flow
+    from ..integration.shrunk_rows import ShrunkRows
     from ..integration.step_plan import StepPlan
     from ..kernel.problem import Problem
     from .member_batches import MemberBatches
@@ -44,6 +45,8 @@ class MemberRuns:
         The steps of an optimizer that moves the weights.
     drawn : MemberBatches or None
         Minibatches.
+    watched : ShrunkRows or None
+        Rows at whose end the equations of the closure end.
     keep, report : callable
         What makes of a member what is kept, and counts it.
     """
@@ -55,6 +58,7 @@ class MemberRuns:
     settings: Mapping[str, Any]
     plan: StepPlan | None
     drawn: MemberBatches | None
+    watched: ShrunkRows | None
     keep: MemberKeeper
     report: MemberCount
     own: threading.local = field(default_factory=threading.local)
@@ -67,6 +71,7 @@ class MemberRuns:
         here, more = self.drawn.member(i, shared) if self.drawn else (shared, {})
         start = here.pack(self.members[i])
         limits = plan.limits(here, start, self.settings["max_steps"]) if plan else {"atol": self.atol}
+        limits |= {"singular": self.watched and self.watched.along(here), "across": plan is not None}
         member = _run(here, start, float(self.ends[i]), {**self.settings, **more, **limits})
         if plan:
             member |= {"t": plan.time(member["t"]), "outcome": plan.in_time(member["outcome"])}

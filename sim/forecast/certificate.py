@@ -177,11 +177,13 @@ def certificate(
 
 def _in_steps(paths: StepPaths, steps: int, tol: float, weight: str, points: int) -> Certificate:
     """The certificate of a theory that an optimizer moves."""
-    began, evaluations, end, looked, closer = time.perf_counter(), 0, steps, 0.0, CLOSER
+    began, evaluations, end, looked, closer, ended = time.perf_counter(), 0, steps, 0.0, CLOSER, ""
     while True:
         theory = paths.theory(end, points)
         if len(theory) < 2:
             raise IntegrationError(str(theory.outcome), theory)
+        early = "" if theory.outcome.status is Status.REACHED_END else str(theory.outcome)
+        ended = ended or early  # a closer look does not come to where they end
         exact = paths.exact(theory, weight, 2.0 * tol)
         error = errors_at(theory, exact, weight)
         evaluations, looked = evaluations + exact.statistics["rhs_calls"], max(looked, float(theory.t[-1]))
@@ -197,7 +199,7 @@ def _in_steps(paths: StepPaths, steps: int, tol: float, weight: str, points: int
     seconds = time.perf_counter() - began
     return Certificate(
         horizon, tol, weight, theory.t[:last], error[:last], residual, looked, evaluations + last, seconds,
-        np.asarray(theory.steps)[:last],
+        np.asarray(theory.steps)[:last], ended,
     )  # fmt: skip
 
 

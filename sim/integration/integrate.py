@@ -20,7 +20,7 @@ from ..ode.solve import checked_tolerances, interval, relative_tolerance, save_t
 from ..trajectory.provenance import fingerprint, provenance
 from ..trajectory.trajectory import Trajectory
 from .in_float32 import asked_precision, in_single
-from .shrunk_rows import explain_shrunk
+from .shrunk_rows import shrunk_rows
 from .step_plan import StepPlan, check_asked
 from .tolerances import RTOL, default_atol
 
@@ -202,12 +202,13 @@ def _by_time(
         problem, noted["rounding"] = in_single(problem, held[0], rtol)
     if solution is None and where is not None:
         options["method"] = _on_device(problem, where, options["method"])
+    shrunk = shrunk_rows(flow, data)
     # Options one by one: passed on as `**options`, they would come in a tuple that holds the start to the end.
     solution = solution or solve(
         problem, held.pop(), t0=span[0], t1=span[1], rtol=rtol, atol=atol, save_at=save_at, events=watched, view=view,
         method=options["method"], max_steps=options["max_steps"], first_step=options["first_step"],
         fixed_step=options["fixed_step"], max_seconds=options["max_seconds"], progress=options["progress"],
-        explain=None if reduced else explain_shrunk(flow, data, problem),
+        singular=shrunk and shrunk.along(problem),
     )  # fmt: skip
     settings |= {"method": solution.statistics.get("methods", ""), "atol": atol}
     trajectory = _trajectory(solution, problem, flow, data, settings, view, noted)

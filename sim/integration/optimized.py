@@ -23,7 +23,7 @@ from ..trajectory.live_view import LiveView
 from ..trajectory.provenance import provenance
 from ..trajectory.trajectory import Trajectory
 from .in_float32 import OF_STEPS, in_single
-from .shrunk_rows import explain_shrunk
+from .shrunk_rows import shrunk_rows
 from .step_plan import StepPlan
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def integrate_steps(
         )
         view = None if observables is None else LiveView(flow, data, problem, observables)
         y0 = problem.pack(weights)
+    shrunk = shrunk_rows(flow, data)
     noted = {}
     if settings["dtype"] == "float32":
         problem, noted["rounding"] = in_single(problem, y0, plan.rtol or OF_STEPS)
@@ -66,7 +67,7 @@ def integrate_steps(
         problem, y0, t0=0.0, t1=float(plan.steps), method=method, save_at=plan.saves.astype(np.float64),
         events=[_in_flow_time(e, time) for e in as_events(events)], max_seconds=max_seconds, view=view,
         progress=None if progress is None else lambda s: progress(float(time(s))),
-        explain=explain_shrunk(flow, data, problem) if plan.name == "flow" and isinstance(flow, Flow) else None,
+        singular=shrunk and shrunk.along(problem), across=True,
         **plan.limits(problem, y0, max_steps),
     )  # fmt: skip
     outcome = plan.in_time(solution.outcome)

@@ -71,6 +71,7 @@ class SwitchingStepper(Relay):
     def _use(self, method: Method, y: np.ndarray, t: float, first_step: float | None) -> None:
         control = replace(self._control, first_step=first_step)
         self.name, self.at_work = method.name, method.begin(self._problem, y, t, self._t1, control)
+        self.for_stiff = self.at_work.for_stiff
         self.chosen.append((method.name, t))
         self._mark, self._look = (t, 0), self._pause[method is self.stabilised]
         self._starting = method is BDF

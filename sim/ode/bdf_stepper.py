@@ -71,6 +71,8 @@ class BdfStepper(Stepper):
     to step: `most_order` + 3 states, and the pairs of `Secants`.
     """
 
+    for_stiff = True
+
     def __init__(
         self, problem: Problem, y0: np.ndarray, t0: float, t1: float, method: Bdf, control: StepControl
     ) -> None:  # fmt: skip

@@ -1,8 +1,11 @@
-"""Steps that have become so short that a run comes to no end, at a place that its equations know."""
+"""Runs that come to a place where their equations are singular: steps collapse before it, or one leads across it.
+
+Beside a singular place equations are stiff: a method for such keeps its steps long, each of which is dear.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
@@ -14,30 +17,65 @@ from .stepper import Stepper
 SHORT, IN_A_ROW = 1e-5, 16
 
 
+class Singularity(Protocol):
+    """Knows where equations are singular, and says what is, in words; empty where nothing is."""
+
+    def at(self, y: np.ndarray) -> str:
+        """What is singular at a state (n,)."""
+        ...
+
+    def passed(self, before: np.ndarray, y: np.ndarray) -> str:
+        """What is singular on the straight line from one state to another."""
+        ...
+
+
 class Collapse:
-    """Asks, once steps have collapsed, whether the state is where the equations are singular.
+    """Asks, once steps have collapsed or a method for stiff equations is in use, whether they are singular.
 
     Parameters
     ----------
     t0 : float
         Flow time of the start.
-    explain : callable
-        State (n,) -> what is singular there, in words; empty if nothing is.
+    singular : Singularity
+        Whom to ask.
     """
 
-    def __init__(self, t0: float, explain: Callable[[np.ndarray], str]) -> None:
-        self._t0, self._explain, self._short = t0, explain, 0
+    def __init__(self, t0: float, singular: Singularity) -> None:
+        self._t0, self._singular, self._held = t0, singular, 0
 
     def outcome(self, stepper: Stepper) -> Outcome | None:
         """How the run ends after the step just accepted, if it does."""
         longest = max(stepper.t - stepper.t_before, stepper.h)
-        self._short = self._short + 1 if longest <= SHORT * (stepper.t - self._t0) else 0
-        if self._short < IN_A_ROW:
+        held = stepper.for_stiff or longest <= SHORT * (stepper.t - self._t0)
+        self._held = self._held + 1 if held else 0
+        if self._held < IN_A_ROW:
             return None
-        self._short = 0  # short for another reason, steps are asked about from time to time
+        self._held = 0  # held for another reason, steps are asked about from time to time
         return self.at(stepper)
 
     def at(self, stepper: Stepper) -> Outcome | None:
         """The end at the state reached, if the equations are singular there."""
-        detail = self._explain(stepper.y)
+        detail = self._singular.at(stepper.y)
         return Outcome(Status.SINGULAR, stepper.t, detail) if detail else None
+
+
+class Passage(Collapse):
+    """Asks after every step: those of an optimizer, or of a fixed size, do not shorten but lead across.
+
+    Parameters
+    ----------
+    t0, singular
+        As of `Collapse`.
+    y0 : ndarray, shape (n,)
+        The start.
+    """
+
+    def __init__(self, t0: float, singular: Singularity, y0: np.ndarray) -> None:
+        super().__init__(t0, singular)
+        self._before = y0.copy()
+
+    def outcome(self, stepper: Stepper) -> Outcome | None:
+        """The end at the last state before the equations were singular."""
+        detail = self._singular.passed(self._before, stepper.y)
+        np.copyto(self._before, stepper.y)
+        return Outcome(Status.SINGULAR, stepper.t_before, detail) if detail else None

@@ -13,7 +13,7 @@ from ...theory.base.validate import brief, callback, is_integer, is_real, positi
 from ..kernel.blas_threads import blas_threads
 from .automatic import SwitchingStepper
 from .codes import DONE, OUT_OF_STEPS, RUNNING
-from .collapse import Collapse
+from .collapse import Collapse, Passage, Singularity
 from .endings import stuck, used_up
 from .events import Watch, as_events
 from .methods import Method, default_method, find_method
@@ -48,7 +48,8 @@ def solve(
     max_seconds: float | None = None,
     progress: Callable[[float], None] | None = None,
     view: StateMap = None,
-    explain: Callable[[np.ndarray], str] | None = None,
+    singular: Singularity | None = None,
+    across: bool = False,
 ) -> Solution:
     """Integrate ``dy/dt = f(t, y)`` from `t0` to `t1` (flow time = learning_rate x step).
 
@@ -86,8 +87,10 @@ def solve(
     view : callable or None
         What to keep in place of the states: maps them, (m, n), to (m, q); ``Solution.y`` has then q columns. The
         states are there until it returns.
-    explain : callable or None
-        Asked, once steps have collapsed, whether the equations are singular at a state (n,): says what is, in words.
+    singular : Singularity or None
+        Asked, once steps have collapsed, whether the equations are singular at the state reached.
+    across : bool, default False
+        Whether it is asked after every step, as it always is where their size is fixed: these lead across.
 
     Returns
     -------
@@ -115,11 +118,14 @@ def solve(
     if t1 > t0:
         control = StepControl(rtol, atol, first_step, fixed_step)
         _prepare(problem, method, rtol, fixed_step)
+        collapse = None
         limits.start()  # the clock does not run while the step loop is compiled
         stepper = _begin(problem, y0, t0, t1, method, control)
         del y0  # the stepper has its own; a state of a large vocabulary is not kept twice
         with blas_threads(problem), limits.watching(stepper):
-            collapse = None if explain is None or fixed_step is not None else Collapse(t0, explain)
+            if singular is not None:
+                across = across or fixed_step is not None
+                collapse = Passage(t0, singular, stepper.y) if across else Collapse(t0, singular)
             outcome = _drive(stepper, record, watch, limits, (t0, t1), collapse)
         counts = stepper.counts() | {"methods": stepper.methods}
     return record.solution(outcome, counts | {"seconds": limits.seconds}, watch)
@@ -157,11 +163,12 @@ def _drive(
         if stepper.accepted > before:
             zeros = watch.zeros(stepper.t_before, stepper.t, stepper.y, stepper.dense) if watch.events else []
             final = next((zero for zero in zeros if zero[1].terminal), None)
-            record.note_step(stepper, stepper.t if final is None else final[0])
+            end = None if final is None else Outcome(Status.EVENT, final[0], final[1].name)
+            if end is None and collapse is not None and code == RUNNING:
+                end = collapse.outcome(stepper)
+            record.note_step(stepper, stepper.t if end is None else end.t)
             record.note_zeros(zeros)
-            if final is not None:
-                return Outcome(Status.EVENT, final[0], final[1].name)
-            if collapse is not None and code == RUNNING and (end := collapse.outcome(stepper)) is not None:
+            if end is not None:
                 return end
         if code == RUNNING and limits.exceeded(stepper.t):
             return _too_early(Status.MAX_SECONDS, stepper, t1, f"{limits.max_seconds:g} s", limits)

@@ -79,6 +79,9 @@ class Stepper(ABC):
     """
 
     name: str
+    for_stiff = (
+        False  # whether the method in use is one for stiff equations, whose steps may be dear and long
+    )
 
     @property
     @abstractmethod

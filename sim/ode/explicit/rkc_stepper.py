@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class RkcStepper(RegisterStepper):
     """The compiled loop of `rkc_steps`; parameters as in `RegisterStepper`."""
 
+    for_stiff = True
+
     def __init__(
         self, problem: Problem, y0: np.ndarray, t0: float, t1: float, method: Stabilised, control: StepControl
     ) -> None:  # fmt: skip

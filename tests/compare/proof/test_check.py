@@ -9,8 +9,11 @@ from helpers import MODELS, data_for, random_data, random_weights
 from reader import read_line
 
 from smallinit.compare import check
+from smallinit.compare.proof import draws
 from smallinit.compare.proof.check import EXACT, FACTOR, LEADING, REST, WRONG
 from smallinit.theory import Dataset, Decoder, EmbedUnembed, EmbMLP, OneLayerTransformer, derive
+from smallinit.theory.algebra.matrices import terms_of
+from smallinit.theory.algebra.rebuild import normal
 from smallinit.theory.flows.powers import start_powers
 from smallinit.theory.language.grammar import ClaimError
 
@@ -127,6 +130,22 @@ def test_a_printed_equation_of_a_decoder_is_confirmed_and_with_another_sign_refu
     assert verdict.predicted_order == flow.residual_order[weight]
     assert verdict.measured_order == pytest.approx(verdict.predicted_order, abs=0.1)
     assert check(negated(claim), model, data).status == FACTOR
+
+
+@pytest.mark.parametrize(
+    ("closure", "weight"), [("leading,norm=linear", "blocks.0.W_Q"), ("norm=linear", "W_E")]
+)
+def test_two_layers_of_linear_norms_are_confirmed_without_multiplying_differences_out(
+    closure, weight, monkeypatch
+):
+    """Multiplied out, what the first drops has 16,384 terms. Random weights saturate the second: all is rounding."""
+    model, data = Decoder(5, **SMALL | {"n_layers": 2}, norm="pre"), random_data(d_vocab=5, n=12)
+    most = []
+    monkeypatch.setattr(draws, "normal", lambda gap: most.append(normal(gap)) or most[-1])
+    verdict = check(pasted(derive(model, closure), weight), model, data)
+    assert (verdict.status, verdict.norm) == (LEADING, "linear")
+    assert verdict.measured_order == pytest.approx(verdict.predicted_order, abs=0.1)
+    assert max(len(terms_of(gap)) for gap in most) <= 1
 
 
 def test_a_norm_of_another_eps_is_refuted():

@@ -12,8 +12,14 @@ from smallinit.compare.proof.check import check
 from smallinit.compare.proof.far_norms import eps_of_norms, far_above, flow_far_above, flow_mirrored
 from smallinit.compare.proof.residuals import autodiff_gradient, measure_residual
 from smallinit.theory import Decoder, RowNorm, RowSoftmax, apply, derive
+from smallinit.theory.algebra.adjoint import gradients
+from smallinit.theory.algebra.evaluate import evaluate
+from smallinit.theory.algebra.matrices import product
 from smallinit.theory.algebra.nodes import Centering
-from smallinit.theory.data.inputs import C_MEAN, COUNTS, D_MODEL, X_LAST
+from smallinit.theory.algebra.scale.expansion import expand
+from smallinit.theory.algebra.sizes import dimension_sizes
+from smallinit.theory.data.inputs import C_MEAN, COUNTS, D_MODEL, N_CTX, ROWS, X_LAST
+from smallinit.theory.flows.powers import loss_series
 
 X, LAST, TINY = COUNTS * E, X_LAST * E, sp.Rational(1, 100_000)
 
@@ -72,6 +78,43 @@ def test_predicted_powers_are_measured_in_both_regimes_of_a_fixed_eps(name, kind
         held(model, data, closure)
     for closure in NEAR:
         held(*own(formulas(KINDS[kind], sp.Rational(1, 2))[name]), f"{closure},norm=linear")
+
+
+def coefficients(flow, data, direction, weight, highest, powers):
+    """Sizes of what the series of one equation lacks at relative powers 0, 1, .., against its leading term."""
+    far = flow_far_above(flow)
+    model, values = far.model, dict(far.model.data_matrices(data)) | direction
+    (symbol,) = [s for s in model.weight_symbols if s.name == weight]
+    whole: dict = {}
+    for power, loss in loss_series(model, highest, False).items():
+        whole[power - 1] = gradients(product(-1, loss), [symbol])[symbol]
+    whole = {d: side for d, side in whole.items() if not isinstance(side, sp.ZeroMatrix)}
+    start = min(whole)
+    stated = expand(far.right_hand_sides[weight], model.small_weights, start + powers, False, {sp.S.Zero})
+    sizes = model.sizes | {ROWS: len(values["omega"]), N_CTX: data.n_ctx}
+
+    def value(expr):
+        found = evaluate(expr, values, sizes | dimension_sizes(expr, values))
+        return np.asarray(found.toarray() if hasattr(found, "toarray") else found)
+
+    zero = sp.ZeroMatrix(*symbol.shape)
+    lacking = [
+        value(whole.get(start + k, zero)) - value(stated.get(start + k, zero)) for k in range(powers + 1)
+    ]
+    return np.array([np.linalg.norm(x) for x in lacking]) / np.linalg.norm(value(whole[start]))
+
+
+def test_a_power_covered_by_the_next_is_right_by_the_series():
+    """Along this direction eps^5 has a coefficient of 110 beside 3e6 of eps^6: alone below eps = 4e-5, in rounding."""
+    model, data = own(formulas(rms, TINY)["pre and final"])
+    flow = derive(model, "softmax=6,activation=3")
+    rng = np.random.default_rng(7)
+    direction = {w: rng.normal(0.0, 1.0, s) for w, s in model.weights.items()}
+    found = coefficients(flow, data, direction, "W_E", 7, 6)
+    assert flow.residual_order["W_E"] == 5
+    assert found[:5].max() < 1e-10
+    assert 10 < found[5] < 1e-4 * found[6]
+    assert found[5] * (found[5] / found[6]) ** 5 < 1e-18
 
 
 @pytest.mark.parametrize("closure", ["leading", "softmax", "leading,norm=linear", "exact"])

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import scipy.sparse as sparse
 import sympy as sp
 
 from smallinit.sim.compile import compiler
@@ -10,12 +9,13 @@ from smallinit.sim.compile.emit import Emitter
 from smallinit.sim.compile.lower import Lowering
 from smallinit.sim.compile.multiply import READINGS
 from smallinit.sim.compile.ordering import lower_flow
-from smallinit.sim.compile.rewriting import Merged, PickedRows
+from smallinit.sim.compile.rewriting import Merged
+from smallinit.sim.compile.rows.picked_rows import PickedRows
+from smallinit.sim.compile.rows.shared_rows import SharedRows
 from smallinit.sim.kernel._interpreter import rhs
 from smallinit.theory import Dataset, Decoder, derive
 from smallinit.theory.algebra.evaluate import evaluate, evaluate_all
 from smallinit.theory.algebra.matrices import diagonal, hadamard, product, terms_of, total, transpose
-from smallinit.theory.algebra.nodes import StochasticSymbol
 from smallinit.theory.algebra.sizes import dimension_sizes
 from smallinit.theory.data.inputs import N_CTX, ROWS
 
@@ -27,6 +27,7 @@ CASES = [
     (None, "leading"),
     ("pre", "exact"),
     ("pre", "softmax"),
+    ("pre", "leading"),
     ("post", "exact"),
 ]
 
@@ -81,15 +82,20 @@ def test_every_form_has_the_same_values(norm, closure, predict):
     weights = {w: rng.normal(0, 0.4, s) + (1.0 if w.endswith(".w") else 0.0) for w, s in shapes.items()}
     expected = evaluate_all(sides, values | weights, sizes)
     more = dict(values)
-    pick = PickedRows(more)
+    pick, share = PickedRows(more), SharedRows(sides.values(), more, sizes)
+    assert share.found
     look = Lowering(more, shapes, sizes, {})
     merge = Merged(set(shapes), look.sampler.pattern_of)
-    forms = {"as it is": sides, "merged": {w: merge(pick(s)) for w, s in sides.items()}}
-    for form in forms.values():
+    forms = {
+        "as it is": sides,
+        "merged": {w: merge(pick(s)) for w, s in sides.items()},
+        "distinct rows": {w: merge(pick(share(pick(s)))) for w, s in sides.items()},
+    }
+    for name, form in forms.items():
         for how in READINGS:
             found = run(*lowered(form, more, shapes, sizes, how), shapes, weights)
             for w in sides:
-                assert np.abs(found[w] - expected[w]).max() < 1e-13 * largest(expected), (w, how)
+                assert np.abs(found[w] - expected[w]).max() < 1e-13 * largest(expected), (w, name, how)
 
 
 @pytest.mark.parametrize(("norm", "most"), [(None, 0.7), ("pre", 0.85)])
@@ -140,52 +146,3 @@ def test_column_sums_meet_at_the_rows_of_data():
     values = {s.name: rng.normal(size=(4, 4)) for s in (A, B, X, rows)}
     direct = (values["A"] * (values["rows"].T @ (values["X"] * (values["A"] @ values["B"])))).sum(axis=0)
     np.testing.assert_allclose(evaluate(found, values, {})[0], direct, rtol=1e-13)
-
-
-R, LOOK = StochasticSymbol("R", 2, 4), StochasticSymbol("look", 4, 4)
-
-
-def picking():
-    """Values in which R picks two of four rows."""
-    look = np.tril(np.ones((4, 4))) / np.arange(1, 5)[:, None]
-    rng = np.random.default_rng(0)
-    return {
-        "R": sparse.csr_array(np.eye(4)[[1, 3]]),
-        "look": sparse.csr_array(look),
-        **{name: rng.normal(size=(4, 4)) for name in "ABXY"},
-    }
-
-
-@pytest.mark.parametrize(
-    "expr",
-    [
-        product(R, hadamard(LOOK, product(A, B))),
-        product(hadamard(transpose(LOOK), A), transpose(R)),
-        hadamard(LOOK, product(transpose(R), R, A)),
-        hadamard(LOOK, total(product(transpose(R), R, A), product(transpose(R), R, B))),
-        hadamard(transpose(LOOK), product(A, transpose(R), R)),
-        product(transpose(LOOK), diagonal(product(A, sp.OneMatrix(4, 1))), transpose(R)),
-    ],
-    ids=["rows", "columns", "inside", "sum", "turned", "diagonal"],
-)
-def test_picked_rows_have_the_same_values_on_a_smaller_pattern(expr):
-    values = picking()
-    before = evaluate(expr, values, {})
-    found = PickedRows(values)(expr)
-    assert LOOK not in found.atoms(sp.MatrixSymbol)
-    assert values["R_look"].shape == (2, 4)
-    plain = [x.toarray() if sparse.issparse(x) else x for x in (evaluate(found, values, {}), before)]
-    np.testing.assert_allclose(*plain, atol=1e-14)
-
-
-def test_rows_that_are_known_are_not_formed_again():
-    values = picking() | {"known": sparse.csr_array(picking()["R"] @ picking()["look"])}
-    found = PickedRows(values)(product(R, hadamard(LOOK, A)))
-    assert {s.name for s in found.atoms(sp.MatrixSymbol)} == {"known", "R", "A"}
-    assert "R_look" not in values
-
-
-def test_data_that_repeat_rows_pick_none():
-    values = picking() | {"R": sparse.csr_array(np.eye(4)[[1, 1]])}
-    expr = product(R, hadamard(LOOK, A))
-    assert PickedRows(values)(expr) == expr

@@ -1,0 +1,1 @@
+"""Right-hand sides rewritten so that fewer rows are worked on: those that are wanted, and those that differ."""
