@@ -109,7 +109,8 @@ def _latest(flow: Flow, data: Dataset) -> Problem:
     if not type(flow.model).__module__.startswith(_OWN):
         return _compile(flow, data, {})  # what a model of the user's reads from data may change in a notebook
     latest = _LATEST.setdefault(data, {})
-    key = flow.model.content, *flow.right_hand_sides.items()
+    # Fields such as `padding` are in no equation: they say what the data matrices hold.
+    key = flow.model, flow.model.content, *flow.right_hand_sides.items()
     problem = latest.pop(key, None) or _compile(flow, data, {})
     if problem.floats.nbytes + problem.ints.nbytes <= LARGE_BYTES:
         latest[key] = problem

@@ -32,7 +32,7 @@ from smallinit.sim.compile.lower import Lowering
 from smallinit.sim.compile.scalar import apply_function
 from smallinit.sim.kernel._interpreter import rhs
 from smallinit.sim.kernel.cache import cache_dir
-from smallinit.theory import Dataset, EmbMLP, derive
+from smallinit.theory import Dataset, Decoder, EmbMLP, derive
 from smallinit.theory.algebra.evaluate import evaluate
 from smallinit.theory.algebra.scalars.functions import X
 from smallinit.theory.data.inputs import ROWS
@@ -229,6 +229,21 @@ def test_flows_with_equal_equations_share_their_kernel(monkeypatch):
     monkeypatch.setattr(compiler, "KEPT", 1)
     compile_flow(derive(model, "softmax"), data, weights)
     assert compile_flow(derive(model, "order=6"), data, weights).floats is not kernel.floats
+
+
+@pytest.mark.parametrize(("positions", "predict"), [("learned", "last"), (None, "all")])
+def test_models_that_read_data_otherwise_have_their_own_kernels(positions, predict):
+    """Padding is seen in no equation, only in what the data matrices hold."""
+    rng = np.random.default_rng(0)
+    rows = np.c_[rng.integers(0, 4, (30, 3)), rng.integers(0, 5, 30)], rng.integers(0, 4, 30)
+    data = Dataset(*rows, 5)
+    bare = Decoder(5, 6, 4, 3, 4, n_layers=1, positions=positions, predict=predict)
+    padded, start = replace(bare, padding=4), bare.init(0.5, 0)
+    assert bare.content == padded.content
+    alone = derive(padded, "exact").rhs(Dataset(*rows, 5), start)
+    derive(bare, "exact").rhs(data, start)
+    found = derive(padded, "exact").rhs(data, start)
+    assert all(np.array_equal(found[name], slope) for name, slope in alone.items())
 
 
 PROGRAM = """
