@@ -91,11 +91,7 @@ def run(
     )
 
 
-def _trained(
-    settings: TextTraining,
-    theory: Prediction,
-    asked: Asked,
-) -> dict[str, np.ndarray]:
+def _trained(settings: TextTraining, theory: Prediction, asked: Asked) -> dict[str, np.ndarray]:
     """Curves of all trainings (gamma, seed, t); theory held against those from the smallest weights (seed, ...)."""
     data, seeds, curves, held = theory.data, asked.seeds, [], []
     for gamma in GAMMAS:

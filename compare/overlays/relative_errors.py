@@ -56,14 +56,10 @@ class RelativeErrors(Mapping[str, np.ndarray]):
 
     def _displacement(self, name: str) -> np.ndarray:
         start_theory, start_training = self._alignment.starts[name]
-        pairs = zip(*self._alignment.weights(name), strict=True)
-        norms = [
-            (
-                np.linalg.norm((ours - start_theory) - (theirs - start_training)),
-                np.linalg.norm(theirs - start_training),
-            )
-            for ours, theirs in pairs
-        ]
+        norms = []
+        for ours, theirs in zip(*self._alignment.weights(name), strict=True):
+            moved = theirs - start_training
+            norms.append((np.linalg.norm((ours - start_theory) - moved), np.linalg.norm(moved)))
         return _ratio(*np.array(norms).T)
 
     def _observable(self, name: str) -> np.ndarray:

@@ -196,7 +196,7 @@ def _measure(
     """Go down the scales until the residuals of the moving weights are rounding, and read the slopes off."""
     truths = {id(model): Autodiff(model, data) for model, _ in sides}
     scales, rows = list[float](), list[dict[str, np.ndarray]]()
-    wait = 0
+    wait = 0  # points of the grid to pass over
     for scale in GRID:  # from the first scale on whose logits are small, those of all smaller ones are
         if not scales and _largest_logit(sides[0][0], data, direction, scale, closure) >= LARGEST_LOGIT:
             continue
@@ -206,9 +206,8 @@ def _measure(
         rows.append(_parity_errors([(m, truths[id(m)], rhs) for m, rhs in sides], direction, scale))
         if len(rows) > ONE_DECADE and max(rows[-1][w].max() for w in moving) < ROUNDING:
             break
-        wait = _next(
-            np.log2(scales[-FEWEST:]), [np.stack([row[w] for w in moving]) for row in rows[-FEWEST:]]
-        )
+        latest = [np.stack([row[w] for w in moving]) for row in rows[-FEWEST:]]
+        wait = _stride(np.log2(scales[-FEWEST:]), latest)
     eps = np.array(scales)
     table = {w: np.array([row[w] for row in rows]) for w in rows[0]}  # (k, parity)
     fits = {w: min(_slope(eps, errors[:, parity]) for parity in (0, 1)) for w, errors in table.items()}
@@ -222,7 +221,7 @@ def _measure(
     )
 
 
-def _next(octaves: np.ndarray, errors: Sequence[np.ndarray]) -> int:
+def _stride(octaves: np.ndarray, errors: Sequence[np.ndarray]) -> int:
     """Points of the grid to the next scale, by how fast the error falls that falls fastest and is no rounding yet."""
     if len(errors) < FEWEST:
         return 1

@@ -40,7 +40,8 @@ def lower_flow(
     They are tried as they are and, if that holds fewer operations, with sums multiplied out: where a model adds what
     two data matrices read, ``(C A + X B) W`` is then ``C (A W) + X (B W)``, without a dense product over all rows.
 
-    Terms that differ in one factor are merged too, where that costs less, and what sparse data read is read apart.
+    Terms that differ in one factor are merged too, and rows picked early, where that costs less; what sparse data read
+    is read apart, and equal rows of data are worked on once.
 
     Returns
     -------
@@ -94,9 +95,8 @@ class Tries:
     def __init__(self, lowering: Lowering, form: Mapping[str, Matrix]) -> None:
         self.lowering, self.form = lowering, form
         self.graph, self.outputs, self.cost = Graph(), dict[str, list[Lowered]](), np.inf
-        self._path: list[
-            tuple[str, Any, list[Lowered]]
-        ] = []  # equations lowered: name, mark before it, terms
+        # equations lowered: name, mark before it, terms
+        self._path: list[tuple[str, Any, list[Lowered]]] = []
 
     def lower(self, order: tuple[str, ...], limit: float) -> bool:
         """Lower an order and keep it if it costs less than a limit; whether it does."""

@@ -118,9 +118,8 @@ def integrate_ensemble(
     checked_tolerances(RTOL if rtol is None else rtol, 1.0 if atol is None else atol)
     given = {"t1": t1, "t0": None if isinstance(t0, (int, float)) and t0 == 0 else t0, "atol": atol}
     given["max_steps"] = None if max_steps == MAX_STEPS or method == "flow" else max_steps
-    plan = _planned(optimizer, steps, save_at, method, rtol, given, batch_size, seed)
+    plan = _planned(flow, optimizer, steps, save_at, method, rtol, given, batch_size, seed)
     if plan:
-        plan.optimizer.of_weights(flow.model.weights)
         t1, save_at, rtol = float(plan.steps), plan.saves.astype(np.float64), plan.rtol
     rtol = rtol or RTOL
     members, ends, identity = _members(flow, starts, t1)
@@ -143,8 +142,7 @@ def integrate_ensemble(
         with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
             found = list(pool.map(run, range(len(members))))
     record = {"method": table.name, "rtol": rtol, "atol": atol, "closure": flow.closure, "starts": identity}
-    record |= {"optimizer": plan.optimizer.spec()} if plan else {}
-    record |= {"batch_size": batch_size, "seed": drawn.seeds if drawn.drawn else None} if drawn else {}
+    record |= _moved_by(plan, drawn)
     ensemble = gather(found, flow, data, provenance(**record), plan.saves if plan else None)
     if throw:
         _refuse_irregular(ensemble)
@@ -152,7 +150,7 @@ def integrate_ensemble(
 
 
 def _planned(
-    optimizer: Any, steps: Any, save_at: Any, method: Any, rtol: float | None, given: dict[str, Any],
+    flow: Flow, optimizer: Any, steps: Any, save_at: Any, method: Any, rtol: float | None, given: dict[str, Any],
     batch_size: int | None, seed: Any,
 ) -> StepPlan | None:  # fmt: skip
     """The steps of an optimizer, if one moves the weights."""
@@ -161,7 +159,16 @@ def _planned(
     first = seed if seed is None or is_integer(seed) else 0
     plan = StepPlan.of(optimizer, steps, save_at, method, rtol, given, batch_size=batch_size, seed=first)
     integer("steps", steps, 1)  # as `t1` must lie after `t0`
+    plan.optimizer.of_weights(flow.model.weights)
     return plan
+
+
+def _moved_by(plan: StepPlan | None, drawn: MemberBatches | None) -> dict[str, Any]:
+    """What the provenance says of an optimizer and its minibatches."""
+    record: dict[str, Any] = {"optimizer": plan.optimizer.spec()} if plan else {}
+    if drawn:
+        record |= {"batch_size": drawn.plan.batch_size, "seed": drawn.seeds if drawn.drawn else None}
+    return record
 
 
 def _check_observables(

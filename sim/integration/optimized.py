@@ -28,6 +28,8 @@ from .step_plan import StepPlan
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
+    from ..kernel.problem import Problem
+    from ..ode.record import Solution
 
 
 def integrate_steps(
@@ -45,22 +47,18 @@ def integrate_steps(
 ) -> tuple[Trajectory, Outcome]:
     """Move a flow's weights by the steps of a plan; arguments as in `integrate`, validated weights."""
     plan.optimizer.of_weights(flow.model.weights)
-    time, optimizer = plan.time, plan.optimizer
-    reduced = isinstance(flow, Reduction)
-    if reduced:
-        _check_reduced(optimizer, plan, observables)
-        method, problem, view = plan.method(), flow.compile(data, weights), None
+    time, view = plan.time, None
+    if isinstance(flow, Reduction):
+        _check_reduced(plan.optimizer, plan, observables)
+        method, problem = plan.method(), flow.compile(data, weights)
         y0 = problem.pack(flow._project(weights))
         settings = {**settings, "modes": flow.modes, "mark": flow.mark}
     else:
-        method, problem = (
-            plan.method(gradient_rows(flow, data, weights, plan)),
-            compile_flow(flow, data, weights),
-        )
+        method = plan.method(gradient_rows(flow, data, weights, plan))
+        problem = compile_flow(flow, data, weights)
         view = None if observables is None else LiveView(flow, data, problem, observables)
         y0 = problem.pack(weights)
-    shrunk = shrunk_rows(flow, data)
-    noted = {}
+    shrunk, noted = shrunk_rows(flow, data), {}
     if settings["dtype"] == "float32":
         problem, noted["rounding"] = in_single(problem, y0, plan.rtol or OF_STEPS)
     solution = solve(
@@ -70,34 +68,49 @@ def integrate_steps(
         singular=shrunk and shrunk.along(problem), across=True,
         **plan.limits(problem, y0, max_steps),
     )  # fmt: skip
-    outcome = plan.in_time(solution.outcome)
-    sealed(solution.y)
-    named = problem.unpack(solution.y) if view is None else {}
-    record = {
+    solution = replace(
+        solution, statistics=solution.statistics | noted, outcome=plan.in_time(solution.outcome)
+    )
+    record = {**settings, "method": method.name, **_planned_steps(plan)}
+    return _in_steps(flow, data, weights, plan, problem, solution, view, record), solution.outcome
+
+
+def _planned_steps(plan: StepPlan) -> dict[str, Any]:
+    """What the provenance says of the steps."""
+    return {
         "steps": plan.steps,
         "rtol": plan.rtol,
-        "method": method.name,
-        "optimizer": optimizer.spec(),
+        "optimizer": plan.optimizer.spec(),
         "batch_size": plan.batch_size,
         "seed": plan.seed,
         "discrete_start": plan.discrete_start if plan.name == "flow" else None,
     }
+
+
+def _in_steps(
+    flow: Flow | Reduction, data: Dataset, weights: Mapping[str, np.ndarray], plan: StepPlan, problem: Problem,
+    solution: Solution, view: LiveView | None, record: Mapping[str, Any],
+) -> Trajectory:  # fmt: skip
+    """The trajectory of a solution whose time counts steps."""
+    sealed(solution.y)
+    named = problem.unpack(solution.y) if view is None else {}
+    reduced = isinstance(flow, Reduction)
     return Trajectory(
-        t=time(solution.t),
+        t=plan.time(solution.t),
         weights={name: named[name] for name in flow.model.weights if name in named},
         measured={} if view is None else view.named(solution.y),
-        outcome=outcome,
+        outcome=solution.outcome,
         kind="theory",
-        label=f"{flow.closure}, {optimizer}{plan.drawn}",
+        label=f"{flow.closure}, {plan.optimizer}{plan.drawn}",
         closure=flow.closure,
-        statistics=solution.statistics | noted,
-        provenance=provenance(**settings, **record),
+        statistics=solution.statistics,
+        provenance=provenance(**record),
         steps=solution.t if np.any(solution.t % 1.0) else solution.t.astype(np.int64),
         model=None if reduced else flow.model,
         data=None if reduced else data,
         start={name: sealed(w) for name, w in weights.items()} if reduced else None,
-        events={name: time(times) for name, times in solution.events.items()},
-    ), outcome
+        events={name: plan.time(times) for name, times in solution.events.items()},
+    )
 
 
 def _check_reduced(optimizer: Optimizer, plan: StepPlan, observables: Any) -> None:

@@ -47,10 +47,8 @@ class _Precision:
         self.to_bits, self.sign = whole(self.to_whole.view(whole)), whole(np.iinfo(whole).min)
         self.largest, self.least, self.flat = real(largest), real(least), real(2.0 * flat)
         self.quarter, self.one, self.two = real(0.25), real(1.0), real(2.0)
-        self.tail, self.power = (
-            self._polynomial(real, degree),
-            self._power(mantissa, np.finfo(real).maxexp - 1),
-        )
+        self.tail = self._polynomial(real, degree)
+        self.power = self._power(mantissa, np.finfo(real).maxexp - 1)
 
     def _polynomial(self, real, degree):
         """(exp(r) - 1 - r) / r^2."""

@@ -33,7 +33,7 @@ class Problem:
     work : ndarray
         Scratch memory. One `Problem` serves one thread at a time.
     rounding : float
-        Unit of rounding of the derivative; that of float32 for a table in float32 (see `precision`).
+        Unit of rounding of the derivative; that of float32 for a table in float32 (see `single_precision`).
     notes : dict
         What methods have worked out about the table; shared by copies that differ in `work` alone.
     """

@@ -79,9 +79,7 @@ class Stepper(ABC):
     """
 
     name: str
-    for_stiff = (
-        False  # whether the method in use is one for stiff equations, whose steps may be dear and long
-    )
+    for_stiff = False  # whether the method in use is one for stiff equations: its steps are long and dear
 
     @property
     @abstractmethod

@@ -45,8 +45,8 @@ def tangent(
 def slope(node: MatrixFunction, direction: Matrix) -> Matrix:
     """Derivative of a function of a matrix when that matrix moves along a direction and all else rests."""
     x, *others = node.matrices
-    at, along = (sp.MatrixSymbol(name, *x.shape) for name in ("argument of a slope", "direction of a slope"))
-    return Substitution({at: x, along: direction})(tangent(node.of(at, *others), {at: along}))
+    at, to = (sp.MatrixSymbol(name, *x.shape) for name in ("argument of a slope", "direction of a slope"))
+    return Substitution({at: x, to: direction})(tangent(node.of(at, *others), {at: to}))
 
 
 class _Tangent(Rebuild):
@@ -98,8 +98,8 @@ class _Tangent(Rebuild):
     @rule(ElementwiseApplyFunction)
     def function(self, node: ElementwiseApplyFunction) -> Matrix:
         (x,) = node.function.variables
-        slope = sp.Lambda(x, sp.diff(node.function.expr, x))
-        return hadamard(apply(slope, node.expr), self(node.expr))
+        derivative = sp.Lambda(x, sp.diff(node.function.expr, x))
+        return hadamard(apply(derivative, node.expr), self(node.expr))
 
     @rule(MatrixFunction)
     def own(self, node: MatrixFunction) -> Matrix:

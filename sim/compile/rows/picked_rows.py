@@ -137,9 +137,8 @@ class PickedRows(Rebuild):
         return StochasticSymbol(name, picker.rows, factor.cols)
 
     def _value(self, factor: Matrix) -> Any:
-        return (
-            self.values[factor.arg.name].T if isinstance(factor, sp.Transpose) else self.values[factor.name]
-        )
+        turned = isinstance(factor, sp.Transpose)
+        return self.values[factor.arg.name].T if turned else self.values[factor.name]
 
     def _name(self, factor: Matrix) -> str:
         return f"{factor.arg.name}_T" if isinstance(factor, sp.Transpose) else factor.name

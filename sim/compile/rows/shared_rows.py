@@ -229,9 +229,8 @@ class SharedRows(Rebuild):
     def _inside(self, expr: Matrix, chosen: Matrix) -> Matrix | None:
         scalar, factors = split(expr)
         *before, last = factors
-        if (
-            isinstance(last, DiagMatrix) and before and before[-1] == transpose(chosen)
-        ):  # T^T diag(c) T = diag(T^T c)
+        if isinstance(last, DiagMatrix) and before and before[-1] == transpose(chosen):
+            # T^T diag(c) T = diag(T^T c)
             met = diagonal(self._chain(product(before[-1], last.args[0])))
             return self._chain(product(scalar, *before[:-1], met))
         if before or scalar != 1:
@@ -242,9 +241,8 @@ class SharedRows(Rebuild):
             return diagonal(product(last, sp.OneMatrix(last.cols, 1))) if same else None
         if isinstance(last, DiagMatrix):
             column = last.args[0]
-            return (
-                product(chosen, diagonal(_after_first(column))) if self._opening(column) == chosen else None
-            )
+            same = self._opening(column) == chosen
+            return product(chosen, diagonal(_after_first(column))) if same else None
         if isinstance(last, sp.MatAdd):
             return self._into_sum(last, chosen)
         if isinstance(last, sp.HadamardProduct):
@@ -302,20 +300,16 @@ class SharedRows(Rebuild):
 
 def _after_first(expr: Matrix) -> Matrix:
     """A product without its first factor."""
-    scalar, factors = split(expr)
-    return (
-        product(scalar, *factors[1:]) if len(factors) > 1 else product(scalar, sp.Identity(factors[0].cols))
-    )
+    scalar, (first, *rest) = split(expr)
+    return product(scalar, *(rest or [sp.Identity(first.cols)]))
 
 
 def _within(chosen: Matrix, term: Matrix) -> Matrix:
     """What T is to be multiplied by to give a term that opens with it, or with ones."""
-    scalar, (first, *rest) = split(term)
-    return (
-        product(scalar, sp.OneMatrix(chosen.cols, first.cols), *rest)
-        if _is_even(term)
-        else _after_first(term)
-    )
+    if not _is_even(term):
+        return _after_first(term)
+    scalar, (ones, *rest) = split(term)
+    return product(scalar, sp.OneMatrix(chosen.cols, ones.cols), *rest)
 
 
 def _is_even(term: Matrix) -> bool:

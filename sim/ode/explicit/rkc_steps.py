@@ -173,19 +173,9 @@ def advance(c_address, jit_address, floats, ints, work, y, k, rows, ctl, cnt, lo
         if radius[AGE] <= 0.0:
             slope, direction = k[rows[SLOPE]], k[rows[STRETCHED]]
             radius[RADIUS] = _spectral_radius(
-                rhs,
-                floats,
-                ints,
-                work,
-                ctl[T],
-                old,
-                k[rows[START]],
-                k[rows[ONE]],
-                slope,
-                direction,
-                ctl[ROUNDING],
+                rhs, floats, ints, work, ctl[T], old, k[rows[START]], k[rows[ONE]], slope, direction, ctl[ROUNDING],
                 cnt,
-            )
+            )  # fmt: skip
             radius[AGE] = LIFE
             if cnt[HALT] == 1:
                 radius[AGE] = 0.0

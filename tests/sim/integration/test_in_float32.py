@@ -118,7 +118,7 @@ def test_what_is_refused(given, sentence):
         integrate(**{"flow": EXACT, "data": DATA, "start": START, "t1": 1.0, "dtype": "float32"} | given)
 
 
-def test_a_device_is_refused(monkeypatch):
+def test_a_device_is_refused():
     import torch
 
     with pytest.raises(ValueError, match=re.escape('the device "cpu", where steps are taken in float64')):
