@@ -10,6 +10,7 @@ from smallinit.compare import overlay, train
 from smallinit.compare.proof.residuals import autodiff_gradient
 from smallinit.compare.training.networks import network
 from smallinit.sim import (
+    GD,
     balanced_start,
     certificate,
     check_flow,
@@ -241,6 +242,16 @@ NUMBERS = {  # every public function that takes numbers, and which of its argume
     "integrate_ensemble": (
         lambda **k: integrate_ensemble(FLOW, DATA, stacked(START, True), **({"t1": 0.1} | k)),
         "t0 rtol atol max_steps max_seconds threads method progress throw keep_weights observables",
+    ),
+    "integrate, optimizer": (
+        lambda **k: integrate(FLOW, DATA, START, **({"steps": 2, "optimizer": GD(0.1)} | k)),
+        "t0 t1 atol first_step fixed_step steps",
+    ),
+    "integrate_ensemble, optimizer": (
+        lambda **k: integrate_ensemble(
+            FLOW, DATA, stacked(START, True), **({"steps": 2, "optimizer": GD(0.1)} | k)
+        ),
+        "t0 t1 atol steps",
     ),
     "train": (
         lambda **k: train(MODEL, DATA, START, **({"steps": 1} | k)),

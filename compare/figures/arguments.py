@@ -108,4 +108,5 @@ def figure(compute: Callable[..., FigureResult]) -> Callable[..., FigureResult]:
     ) -> FigureResult:  # fmt: skip
         return compute(Asked(size, seeds, progress, state), **more)
 
+    del run.__wrapped__  # the signature is that of `run`
     return run

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import brief, callback, flag, integer, is_integer, kind_of, names
+from ...theory.base.validate import brief, callback, flag, integer, is_integer, kind_of, names, real
 from ...theory.flows.flow import Flow
 from ..integration.integrate import MAX_STEPS
 from ..integration.shrunk_rows import shrunk_rows
@@ -116,7 +116,7 @@ def integrate_ensemble(
     for name, value in (("throw", throw), ("keep_weights", keep_weights)):
         flag(name, value)
     checked_tolerances(RTOL if rtol is None else rtol, 1.0 if atol is None else atol)
-    given = {"t1": t1, "t0": None if isinstance(t0, (int, float)) and t0 == 0 else t0, "atol": atol}
+    given = {"t1": t1, "t0": real("t0", t0) or None, "atol": atol}
     given["max_steps"] = None if max_steps == MAX_STEPS or method == "flow" else max_steps
     plan = _planned(flow, optimizer, steps, save_at, method, rtol, given, batch_size, seed)
     if plan:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
-from ...theory.base.validate import flag, kind_of
+from ...theory.base.validate import flag, kind_of, real
 from ...theory.flows.flow import Flow
 from ..device.on_device import OnDevice
 from ..device.placement import described, placed
@@ -153,7 +153,8 @@ def integrate(
     where = placed(device, method, RTOL if rtol is None else rtol, optimizer)
     tolerance = asked_precision(dtype, rtol, flow=flow, method=method, device=where, batch_size=batch_size)
     if optimizer is not None or steps is not None:
-        given = {"t1": t1, "t0": t0 or None, "first_step": first_step, "fixed_step": fixed_step, "atol": atol}
+        given = {"t1": t1, "t0": real("t0", t0) or None, "atol": atol}
+        given |= {"first_step": first_step, "fixed_step": fixed_step}
         given["max_steps"] = None if max_steps == MAX_STEPS or method == "flow" else max_steps
         plan = StepPlan.of(optimizer, steps, save_at, method, rtol, given, discrete_start, batch_size, seed)
         return _by_optimizer(

@@ -157,7 +157,7 @@ def _arrays(strengths: Any, starts: Any, t1: Any) -> tuple[np.ndarray, np.ndarra
         if value.shape not in (shape, shape[1:]):
             raise ValueError(f"`{name}` must have shape {shape} or {shape[1:]}, got {value.shape}.")
     if end.min() < 0.0:
-        raise ValueError(f"`t1` must not be negative, got {end.min()!r}.")
+        raise ValueError(f"`t1` must not be negative, got {end.min():g}.")
     return _spread(s, (y.shape[0], y.shape[2])), y, _spread(end, y.shape[:1])
 
 
