@@ -4,7 +4,7 @@
     python tests/benchmarks/peers.py [--only A] [--rounds 7] [--picture FILE.png]     # six minutes
 
 A: the leading flow on a random signature matrix (88,400 unknowns), to the time where |W_out| has grown tenfold.
-A2: the same with V = 2,000 and width 256 (1.1 million unknowns), beside SciPy alone; on request, seven minutes for a round.
+A2: the same with V = 2,000 and width 256 (1.1 million unknowns), beside SciPy alone; on request.
 B: 10,000 members of 8 three-factor modes, each to 0.9 of its own blow-up time.
 C: one such member.
 Times are medians over rounds in which all take turns; errors are the largest of the state's, relative to its largest
