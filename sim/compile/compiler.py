@@ -15,9 +15,11 @@ from ...theory.algebra.nodes import matrix_symbols
 from ...theory.algebra.sizes import dimension_sizes
 from ...theory.data.inputs import N_CTX, ROWS
 from ...theory.flows.powers import model_logits
+from ..kernel._addresses import make_ready
 from ..kernel._interpreter import rhs
 from ..kernel.cache import LOCK
 from ..kernel.problem import Problem
+from ..kernel.work import functions_of
 from .emit import Emitter
 from .ordering import lower_flow
 from .rows.shared_rows import equal_rows
@@ -140,7 +142,9 @@ def compile_sides(
     graph, outputs = lower_flow(sides, values, shapes, sizes)
     layout = _layout(shapes)
     kernel = Emitter(graph, layout, outputs).run()
-    return Problem(rhs, layout, kernel.floats, kernel.ints, np.empty(kernel.work_size), frozen)
+    problem = Problem(rhs, layout, kernel.floats, kernel.ints, np.empty(kernel.work_size), frozen)
+    make_ready(functions_of(problem))
+    return problem
 
 
 def distinct_rows(model: Model, data: Dataset, labels_apart: bool = False) -> dict[str, Any]:

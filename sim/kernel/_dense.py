@@ -1,14 +1,20 @@
 """Operations on dense and on data matrices that the interpreter carries out."""
 
-import numpy as np
-from numba import njit
-
+from ._addresses import helper, kernel
 from ._functions import exp
+from ._operands import part, shaped
+from ._operands import row as row_of
+
+
+@kernel()
+def fill(x, value):
+    for i in range(x.size):
+        x[i] = value
 
 
 # Sum of products of two rows. "reassoc" lets it run in lanes; the order is fixed at compile time, and numbers that are
 # not finite keep their meaning.
-@njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+@kernel(fastmath={"reassoc", "contract"})
 def inner(x, y):
     total = 0.0
     for k in range(x.size):
@@ -18,56 +24,57 @@ def inner(x, y):
 
 # out (rows, cols) = A @ b for A in CSR form; rows in order, so that the bits do not depend on anything else. Four
 # places are met at once, which spares the result as many journeys.
-@njit(nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def rows_dot(values, indices, indptr, b, out):
     for i in range(out.shape[0]):
-        row, p, stop = out[i], indptr[i], indptr[i + 1]
+        row, p, stop = row_of(out, i), indptr[i], indptr[i + 1]
         if stop - p == 1:
-            v, source = values[p], b[indices[p]]
+            v, source = values[p], row_of(b, indices[p])
             for j in range(row.size):
                 row[j] = v * source[j]
             continue
         if stop - p == 2:
-            v, w, r, s = values[p], values[p + 1], b[indices[p]], b[indices[p + 1]]
+            v, w, r, s = values[p], values[p + 1], row_of(b, indices[p]), row_of(b, indices[p + 1])
             for j in range(row.size):
                 row[j] = v * r[j] + w * s[j]
             continue
-        row[:] = 0.0
+        for j in range(row.size):
+            row[j] = 0.0
         while p + 4 <= stop:
             v, w, x, y = values[p], values[p + 1], values[p + 2], values[p + 3]
-            r, s = b[indices[p]], b[indices[p + 1]]
-            t, u = b[indices[p + 2]], b[indices[p + 3]]
+            r, s = row_of(b, indices[p]), row_of(b, indices[p + 1])
+            t, u = row_of(b, indices[p + 2]), row_of(b, indices[p + 3])
             for j in range(row.size):
                 row[j] += (v * r[j] + w * s[j]) + (x * t[j] + y * u[j])
             p += 4
         while p < stop:
-            v, source = values[p], b[indices[p]]
+            v, source = values[p], row_of(b, indices[p])
             for j in range(row.size):
                 row[j] += v * source[j]
             p += 1
 
 
 # out (cols, k) = A^T @ b: the rows of b are met one after the other, those of the result as it comes
-@njit(nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def rows_dot_turned(values, indices, indptr, b, out):
-    out[:] = 0.0
+    fill(part(out, 0, out.size), 0.0)
     for i in range(indptr.size - 1):
-        source = b[i]
+        source = row_of(b, i)
         for p in range(indptr[i], indptr[i + 1]):
-            v, target = values[p], out[indices[p]]
+            v, target = values[p], row_of(out, indices[p])
             for j in range(source.size):
                 target[j] += v * source[j]
 
 
 # out (rows, 1) = sums of x * y along the rows
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def row_dot(x, y, out):
     for i in range(x.shape[0]):
-        out[i, 0] = inner(x[i], y[i])
+        out[i, 0] = inner(row_of(x, i), row_of(y, i))
 
 
 # out = x minus its column means (axis 0) or row means (axis 1)
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def centre(x, axis, out):
     rows, cols = x.shape
     if axis == 1:
@@ -79,8 +86,8 @@ def centre(x, axis, out):
             for j in range(cols):
                 out[i, j] = x[i, j] - mean
         return
-    last = out[rows - 1]
-    last[:] = 0.0
+    last = row_of(out, rows - 1)
+    fill(last, 0.0)
     for i in range(rows):  # the last row of `out` gathers the means until it is written itself
         for j in range(cols):
             last[j] += x[i, j] / rows
@@ -90,7 +97,7 @@ def centre(x, axis, out):
 
 
 # out = diag(u) x (axis 0) or x diag(u) (axis 1); u flat
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def scale(x, u, axis, out):
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
@@ -98,7 +105,7 @@ def scale(x, u, axis, out):
 
 
 # out = softmax of each row of c x
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def row_softmax(x, c, out):
     for i in range(x.shape[0]):
         top = c * x[i, 0]
@@ -114,9 +121,9 @@ def row_softmax(x, c, out):
 
 
 # Softmax of one bag by the logits themselves: the path that cannot under- or overflow; returns its norm.
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _careful_bag(x, c, indices, counts, start, stop, p):
-    p[:] = 0.0
+    fill(p, 0.0)
     for q in range(start, stop):
         token = indices[q]
         for k in range(p.size):
@@ -132,19 +139,19 @@ def _careful_bag(x, c, indices, counts, start, stop, p):
     return norm
 
 
-# The norm below which a product of exponentials has lost digits: what is no normal number in it counts then.
-@njit(nogil=True, error_model="numpy")
+# The norm below which a product of exponentials has lost digits, the least normal number over the unit of rounding:
+# what is no normal number in it counts then.
+@kernel()
 def _least_norm(p):
-    limits = np.finfo(p.dtype)
-    return limits.tiny / limits.eps
+    return 2.0**-970 if p.itemsize == 8 else 2.0**-103
 
 
 # Product of the table's rows for one bag, and its sum. "reassoc" lets the sum run in lanes; the order is fixed at
 # compile time and non-finite numbers keep their meaning.
-@njit(nogil=True, error_model="numpy", fastmath={"reassoc"})
+@helper(fastmath={"reassoc"})
 def _bag_product(table, indices, counts, start, stop, p):
     for q in range(start, stop):
-        row = table[indices[q]]
+        row = row_of(table, indices[q])
         repeats = int(counts[q])
         for r in range(repeats):
             if q == start and r == 0:
@@ -161,18 +168,17 @@ def _bag_product(table, indices, counts, start, stop, p):
 
 # out (tokens, labels) = C^T diag(w) softmax(c C x): one exp per (token, label) pair, products of the rows of a bag
 # give its softmax, and the (bags, labels) array is never stored. `scratch` holds tokens * labels + labels numbers.
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def bag_softmax(x, c, counts, indices, indptr, weights, out, scratch):
     tokens, labels = x.shape
-    table = scratch[: tokens * labels].reshape((tokens, labels))
-    p = scratch[tokens * labels : tokens * labels + labels]
+    table, p = shaped(scratch, tokens, labels), part(scratch, tokens * labels, (tokens + 1) * labels)
     for s in range(tokens):
         top = c * x[s, 0]
         for k in range(labels):
             top = max(top, c * x[s, k])
         for k in range(labels):
             table[s, k] = exp(c * x[s, k] - top)
-    out[:] = 0.0
+    fill(part(out, 0, out.size), 0.0)
     least = _least_norm(p)
     for i in range(indptr.size - 1):
         start, stop = indptr[i], indptr[i + 1]
@@ -182,6 +188,6 @@ def bag_softmax(x, c, counts, indices, indptr, weights, out, scratch):
         factor = weights[i] / norm
         for q in range(start, stop):
             f = factor * counts[q]
-            target = out[indices[q]]
+            target = row_of(out, indices[q])
             for k in range(labels):
                 target[k] += f * p[k]

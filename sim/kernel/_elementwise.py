@@ -3,11 +3,11 @@
 import math
 
 import numpy as np
-from numba import njit
 
-from . import _functions
-from ._operands import OPERAND, flat
-from .operations import FUNCTIONS
+from ._addresses import helper, kernel, operation
+from ._functions import exp, tanh
+from ._operands import OPERAND, flat, part
+from .operations import FLOATS, FUNCTIONS, HADAMARD, MAP, SUM
 
 # Arrays are gone through in tiles that stay in the first cache while the operands are met one after the other: long
 # stretches where all lie alike, squares where one is transposed.
@@ -21,18 +21,19 @@ SIDE = 32
 
 
 # Rows and columns to go through, and height and width of a tile, for the result at o and the n operands at p.
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _tiling(ints, o, p, n, step):
+    rows, cols, height, width = 1, ints[o + 2] * ints[o + 3], 1, STRETCH
     for k in range(n):
         if ints[p + k * step + 4]:
-            return ints[o + 2], ints[o + 3], SIDE, SIDE
-    return 1, ints[o + 2] * ints[o + 3], 1, STRETCH
+            rows, cols, height, width = ints[o + 2], ints[o + 3], SIDE, SIDE
+    return rows, cols, height, width
 
 
 # n, place of the constant and the n coefficients in `floats`, result, operands: out = constant + sum_k c_k x_k
-@njit(nogil=True, error_model="numpy")
-def combine(buffers, ints, floats, p):
-    n, c, o, x = ints[p], ints[p + 1], p + 2, p + 2 + OPERAND
+@operation(SUM)
+def combine(buffers, ints, p):
+    n, c, o, x, floats = ints[p], ints[p + 1], p + 2, p + 2 + OPERAND, buffers[FLOATS]
     rows, cols, height, width = _tiling(ints, o, x, n, OPERAND)
     out = flat(buffers, ints, o)
     for i in range(0, rows, height):
@@ -40,14 +41,17 @@ def combine(buffers, ints, floats, p):
         for j in range(0, cols, width):
             right = min(j + width, cols)
             for r in range(i, below):
-                out[r * cols + j : r * cols + right] = floats[c]
+                tile = part(out, r * cols + j, r * cols + right)
+                for s in range(tile.size):
+                    tile[s] = floats[c]
             k = 0
             while k < n:
                 q = x + k * OPERAND
                 source = flat(buffers, ints, q)
                 if height == 1 and k + 1 < n:  # two at once: the result makes half as many journeys
-                    second = flat(buffers, ints, q + OPERAND)[j:right]
-                    _add_two(out[j:right], floats[c + 1 + k], source[j:right], floats[c + 2 + k], second)
+                    second = part(flat(buffers, ints, q + OPERAND), j, right)
+                    first, target = part(source, j, right), part(out, j, right)
+                    _add_two(target, floats[c + 1 + k], first, floats[c + 2 + k], second)
                     k += 2
                     continue
                 _add(out, floats[c + 1 + k], source, ints[q + 4], rows, cols, i, below, j, right)
@@ -56,29 +60,29 @@ def combine(buffers, ints, floats, p):
 
 # out += a x + b y, one after the other. Loops over slices from 0 on: numba cannot know of others that their places are
 # not negative ones, counted from the end, and LLVM then does not use vectors.
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _add_two(out, a, x, b, y):
     for s in range(out.size):
         out[s] = (out[s] + a * x[s]) + b * y[s]
 
 
 # One tile: out += a x
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _add(out, a, x, flipped, rows, cols, i, below, j, right):
     for r in range(i, below):
-        row = out[r * cols + j : r * cols + right]
+        row = part(out, r * cols + j, r * cols + right)
         if flipped:
-            source = x[j * rows + r :]
+            source = part(x, j * rows + r, x.size)
             for s in range(row.size):
                 row[s] += a * source[s * rows]
         else:
-            source = x[r * cols + j : r * cols + right]
+            source = part(x, r * cols + j, r * cols + right)
             for s in range(row.size):
                 row[s] += a * source[s]
 
 
 # n, result, (operand, power) n times: out = prod_k x_k^(power_k)
-@njit(nogil=True, error_model="numpy")
+@operation(HADAMARD)
 def multiply(buffers, ints, p):
     n, o, x, step = ints[p], p + 1, p + 1 + OPERAND, OPERAND + 1
     rows, cols, height, width = _tiling(ints, o, x, n, step)
@@ -88,7 +92,9 @@ def multiply(buffers, ints, p):
         for j in range(0, cols, width):
             right = min(j + width, cols)
             for r in range(i, below):
-                out[r * cols + j : r * cols + right] = 1.0
+                tile = part(out, r * cols + j, r * cols + right)
+                for s in range(tile.size):
+                    tile[s] = 1.0
             for k in range(n):
                 q = x + k * step
                 source = flat(buffers, ints, q)
@@ -97,56 +103,84 @@ def multiply(buffers, ints, p):
 
 
 # One tile: out *= x
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _times(out, x, flipped, rows, cols, i, below, j, right):
     for r in range(i, below):
-        row = out[r * cols + j : r * cols + right]
+        row = part(out, r * cols + j, r * cols + right)
         if flipped:
-            source = x[j * rows + r :]
+            source = part(x, j * rows + r, x.size)
             for s in range(row.size):
                 row[s] *= source[s * rows]
         else:
-            source = x[r * cols + j : r * cols + right]
+            source = part(x, r * cols + j, r * cols + right)
             for s in range(row.size):
                 row[s] *= source[s]
 
 
-# function, place of its scale and parameter in `floats`, result, operand (not transposed): out = f(scale x)
-@njit(nogil=True, error_model="numpy")
-def apply(buffers, ints, floats, p):
-    code, scale, parameter = ints[p], floats[ints[p + 1]], floats[ints[p + 1] + 1]
-    out, x = flat(buffers, ints, p + 2), flat(buffers, ints, p + 2 + OPERAND)
-    if code == _POWER:
-        for i in range(x.size):
-            out[i] = (scale * x[i]) ** parameter
-    elif code == _EXP:
-        for i in range(x.size):
-            out[i] = _functions.exp(scale * x[i])
-    elif code == _TANH:
-        for i in range(x.size):
-            out[i] = _functions.tanh(scale * x[i])
-    elif code == _ERF:
-        for i in range(x.size):
-            out[i] = math.erf(scale * x[i])
-    elif code <= _AT_MOST:
-        for i in range(x.size):
-            out[i] = _compared(code, scale * x[i], parameter)
-    else:
-        for i in range(x.size):
-            out[i] = _value(code, scale * x[i])
+# A scalar function: its number, place of its scale and parameter in `floats`, result, operand (not transposed);
+# out = f(scale x).
+@kernel()
+def _argument(buffers, ints, p):
+    floats = buffers[FLOATS]
+    scale, parameter = floats[ints[p + 1]], floats[ints[p + 1] + 1]
+    return scale, parameter, flat(buffers, ints, p + 2), flat(buffers, ints, p + 2 + OPERAND)
+
+
+@operation(MAP, "power")
+def _power(buffers, ints, p):
+    scale, parameter, out, x = _argument(buffers, ints, p)
+    for i in range(x.size):
+        out[i] = (scale * x[i]) ** parameter
+
+
+@operation(MAP, "exp")
+def _exponential(buffers, ints, p):
+    scale, _, out, x = _argument(buffers, ints, p)
+    for i in range(x.size):
+        out[i] = exp(scale * x[i])
+
+
+@operation(MAP, "tanh")
+def _hyperbolic(buffers, ints, p):
+    scale, _, out, x = _argument(buffers, ints, p)
+    for i in range(x.size):
+        out[i] = tanh(scale * x[i])
+
+
+@operation(MAP, "erf")
+def _error_function(buffers, ints, p):
+    scale, _, out, x = _argument(buffers, ints, p)
+    for i in range(x.size):
+        out[i] = math.erf(scale * x[i])
 
 
 # What is no number stays none, so that a failure is seen.
-@njit(nogil=True, error_model="numpy")
-def _compared(code, x, p):
-    if code == _ABOVE:
-        return 1.0 if x > p else 0.0
-    if code == _AT_LEAST:
-        return p if x < p else x
-    return p if x > p else x
+@operation(MAP, "above", "at_least", "at_most")
+def _comparison(buffers, ints, p):
+    scale, limit, out, source = _argument(buffers, ints, p)
+    code = ints[p]
+    for i in range(source.size):
+        x = scale * source[i]
+        if code == _ABOVE:
+            out[i] = 1.0 if x > limit else 0.0
+        elif code == _AT_LEAST:
+            out[i] = limit if x < limit else x
+        else:
+            out[i] = limit if x > limit else x
 
 
-@njit(nogil=True, error_model="numpy")
+@operation(
+    MAP, "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "erfc",
+    "gamma", "loggamma", "expit", "softplus",
+)  # fmt: skip
+def _function(buffers, ints, p):
+    scale, _, out, x = _argument(buffers, ints, p)
+    code = ints[p]
+    for i in range(x.size):
+        out[i] = _value(code, scale * x[i])
+
+
+@helper()
 def _value(code, x):  # one branch per function: numba has no table of functions
     if code == _LOG:
         return math.log(x)
@@ -165,7 +199,7 @@ def _value(code, x):  # one branch per function: numba has no table of functions
     return _rarer(code, x)
 
 
-@njit(nogil=True, error_model="numpy")
+@helper()
 def _rarer(code, x):
     if code == _SINH:
         return math.sinh(x)

@@ -9,8 +9,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from llvmlite import ir
+from numba import types
 from numba.extending import intrinsic, overload
+
+from .cache import INNER
 
 LN2, BEYOND = math.log(2.0), 2.3190468138462996e-17  # as a float64, and what ln 2 is beyond it
 
@@ -25,6 +28,38 @@ def _read_as(target, source):
         return target(source), build
 
     return intrinsic(declare)
+
+
+def _horner(number, coefficients):
+    """A polynomial, written out; the highest power first."""
+
+    @intrinsic
+    def polynomial(typingctx, r):
+        def build(context, builder, signature, args):
+            each = [ir.Constant(args[0].type, float(c)) for c in coefficients]
+            p = each[0]
+            for c in each[1:]:
+                p = builder.fadd(builder.fmul(p, args[0]), c)
+            return p
+
+        return number(number), build
+
+    return polynomial
+
+
+def _power_of_two(number, integer, mantissa, bias):
+    """2^k for whole k."""
+
+    @intrinsic
+    def power(typingctx, k):
+        def build(context, builder, signature, args):
+            kind = args[0].type
+            bits = builder.shl(builder.add(args[0], kind(bias)), kind(mantissa))
+            return builder.bitcast(bits, context.get_value_type(number))
+
+        return number(integer), build
+
+    return power
 
 
 class _Precision:
@@ -47,31 +82,9 @@ class _Precision:
         self.to_bits, self.sign = whole(self.to_whole.view(whole)), whole(np.iinfo(whole).min)
         self.largest, self.least, self.flat = real(largest), real(least), real(2.0 * flat)
         self.quarter, self.one, self.two = real(0.25), real(1.0), real(2.0)
-        self.tail = self._polynomial(real, degree)
-        self.power = self._power(mantissa, np.finfo(real).maxexp - 1)
-
-    def _polynomial(self, real, degree):
-        """(exp(r) - 1 - r) / r^2."""
-        c = tuple(real(1.0 / math.factorial(n)) for n in range(degree + 1))
-
-        @njit(nogil=True, error_model="numpy", fastmath={"contract"})
-        def tail(r):
-            p = c[degree]
-            for n in range(degree - 1, 1, -1):
-                p = p * r + c[n]
-            return p
-
-        return tail
-
-    def _power(self, mantissa, bias):
-        """2^k for whole k."""
-        float_of, whole = self.float_of, self.whole
-
-        @njit(nogil=True, error_model="numpy")
-        def power(k):
-            return float_of(whole(whole(k + bias) << mantissa))
-
-        return power
+        # (exp(r) - 1 - r) / r^2
+        self.tail: Any = _horner(number, [real(1.0 / math.factorial(n)) for n in range(degree, 1, -1)])
+        self.power: Any = _power_of_two(number, integer, mantissa, int(np.finfo(real).maxexp) - 1)
 
 
 def _exp_of(c):
@@ -79,7 +92,6 @@ def _exp_of(c):
     inverse, high, low, one = c.inverse, c.high, c.low, c.one
     to_whole, to_bits, largest, least = c.to_whole, c.to_bits, c.largest, c.least
 
-    @njit(nogil=True, error_model="numpy", fastmath={"contract"})
     def exp(x):
         x = largest if x > largest else x
         x = least if x < least else x
@@ -101,7 +113,6 @@ def _tanh_of(c):
 
     # e / (e + 2) with e = exp(2 |x|) - 1 = 2^k (exp(r) - 1) + (2^k - 1), which keeps its digits where x is small. Here
     # r is -1/4 ln 2 or more: near -1/2 ln 2 the two parts of e would cancel.
-    @njit(nogil=True, error_model="numpy", fastmath={"contract"})
     def tanh(x):
         y = two * abs(x)
         y = flat if y > flat else y
@@ -131,26 +142,11 @@ def _by_type(make):
     def function(x):
         raise NotImplementedError("for compiled code alone")
 
-    @overload(function)
+    @overload(function, jit_options=INNER | {"error_model": "numpy", "fastmath": {"contract"}})
     def choose(x):
-        chosen = single if x == types.float32 else double
-
-        def call(x):
-            return chosen(x)
-
-        return call
+        return single if x == types.float32 else double
 
     return function
 
 
-_exp, _tanh = _by_type(_exp_of), _by_type(_tanh_of)
-
-
-@njit(nogil=True, error_model="numpy")
-def exp(x):
-    return _exp(x)
-
-
-@njit(nogil=True, error_model="numpy")
-def tanh(x):
-    return _tanh(x)
+exp, tanh = _by_type(_exp_of), _by_type(_tanh_of)

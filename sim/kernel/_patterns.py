@@ -1,26 +1,28 @@
 """Kernels for matrices that are sparse by structure, with values computed at run time: see `sampled`."""
 
 import numpy as np
-from numba import njit
 
-from ._dense import inner, rows_dot, rows_dot_turned
+from ._addresses import kernel
+from ._dense import fill, inner, rows_dot, rows_dot_turned
 from ._functions import exp
+from ._operands import part
+from ._operands import row as row_of
 
 # A pattern is the index arrays of a CSR matrix; `values` and `out` below are columns (nnz, 1) of numbers at its places,
 # in storage order. Products read them as a flat array, the type for which `_dense` is compiled already.
 
 
 # out = rows of a times rows of b, at the places of a pattern: (a b^T) sampled
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def sddmm(a, b, indices, indptr, out):
     for i in range(indptr.size - 1):
-        row = a[i]
+        row = row_of(a, i)
         for p in range(indptr[i], indptr[i + 1]):
-            out[p, 0] = inner(row, b[indices[p]])
+            out[p, 0] = inner(row, row_of(b, indices[p]))
 
 
 # out = entries of a dense matrix at the places of a pattern; of its transpose if flipped
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def gather(x, indices, indptr, flipped, out):
     for i in range(indptr.size - 1):
         for p in range(indptr[i], indptr[i + 1]):
@@ -28,7 +30,7 @@ def gather(x, indices, indptr, flipped, out):
 
 
 # out = entries of a column (or row) by the row (axis 0) or the column (axis 1) of each place
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def gather_column(u, indices, indptr, axis, out):
     wide = u.shape[1] > 1
     for i in range(indptr.size - 1):
@@ -38,9 +40,9 @@ def gather_column(u, indices, indptr, axis, out):
 
 
 # out = softmax of c * scores within each row, against the values `base` of the pattern; rows without places stay empty
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def segment_softmax(scores, base, indices, indptr, c, out):
-    x, p = scores[:, 0], out[:, 0]
+    x, p = part(scores, 0, scores.size), part(out, 0, out.size)
     for i in range(indptr.size - 1):
         start, stop = indptr[i], indptr[i + 1]
         top = -np.inf
@@ -60,21 +62,21 @@ def segment_softmax(scores, base, indices, indptr, c, out):
 
 
 # out (rows, k) = A @ b for the matrix A with these values
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def pattern_dot(values, indices, indptr, b, out):
-    rows_dot(values.reshape(values.size), indices, indptr, b, out)
+    rows_dot(part(values, 0, values.size), indices, indptr, b, out)
 
 
 # out (cols, k) = A^T @ b
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def pattern_dot_transposed(values, indices, indptr, b, out):
-    rows_dot_turned(values.reshape(values.size), indices, indptr, b, out)
+    rows_dot_turned(part(values, 0, values.size), indices, indptr, b, out)
 
 
 # out = A written out
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def densify(values, indices, indptr, out):
-    out[:] = 0.0
+    fill(part(out, 0, out.size), 0.0)
     for i in range(indptr.size - 1):
         for p in range(indptr[i], indptr[i + 1]):
             out[i, indices[p]] += values[p, 0]

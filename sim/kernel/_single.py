@@ -6,15 +6,16 @@ derivative. Importing compiles the loop or loads it.
 """
 
 import numpy as np
-from numba import njit
 
+from ._addresses import SINGLE, kernel
 from ._interpreter import carry_out
+from ._operands import buffers, numbers
 from .cache import compiled
 from .problem import RHS_SIGNATURE
 
 
 # One array into another, in the precision of that
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _copy(source, target):
     for i in range(target.size):
         target[i] = source[i]
@@ -25,5 +26,6 @@ def rhs(t, y, out, floats, ints, work):
     n, memory = y.size, work.view(np.float32)
     state, slope = memory[:n], memory[n : 2 * n]
     _copy(y, state)
-    carry_out((state, floats.view(np.float32), memory[2 * n :], slope), ints)
+    places = buffers(state, floats.view(np.float32), memory[2 * n :], slope)
+    carry_out(places, numbers(ints), SINGLE, slope)
     _copy(slope, out)

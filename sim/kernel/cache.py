@@ -26,6 +26,8 @@ from platformdirs import user_cache_path
 from ...theory.base.version import package_version
 
 LOCK = threading.RLock()
+# Options of `numba.njit` for what compiled code alone calls, by its address, and what makes no arrays.
+INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
 
 
 @functools.cache
@@ -130,8 +132,11 @@ def _checked_file_class() -> type:
     return CheckedFile
 
 
-def _attach_cache(dispatcher: Any) -> None:
-    """Give `dispatcher` a cache in `cache_dir`, leaving numba's global setting as it was."""
+def _attach_cache(dispatcher: Any, signature: Any) -> None:
+    """Give `dispatcher` a cache in `cache_dir`, leaving numba's global setting as it was.
+
+    Each signature has files of its own: in shared ones, two processes that save at once mistake each other's code.
+    """
     import numba
 
     settings: Any = numba.config
@@ -141,7 +146,11 @@ def _attach_cache(dispatcher: Any) -> None:
         dispatcher.enable_caching()
     finally:
         settings.CACHE_DIR = previous
-    dispatcher._cache._cache_file.__class__ = _checked_file_class()
+    file: Any = dispatcher._cache._cache_file
+    file.__class__ = _checked_file_class()
+    mark = hashlib.sha256(str(signature).encode()).hexdigest()[:8]
+    file._index_path = file._index_path.removesuffix(".nbi") + f"-{mark}.nbi"
+    file._data_name_pattern = file._data_name_pattern.replace(".{number", f"-{mark}.{{number")
 
 
 def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
@@ -160,7 +169,7 @@ def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
     def build(function: Callable, cached: bool) -> Any:
         dispatcher = numba.njit(**({"nogil": True, "error_model": "numpy"} | options))(function)
         if cached and hasattr(dispatcher, "enable_caching"):
-            _attach_cache(dispatcher)
+            _attach_cache(dispatcher, signature)
         if hasattr(dispatcher, "compile"):  # absent under NUMBA_DISABLE_JIT
             dispatcher.compile(signature)
             dispatcher.disable_compile()

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from . import _interpreter
+from ._addresses import make_ready
 from .problem import Problem
+from .work import functions_of
 
 ROUNDING = float(np.finfo(np.float32).eps)
 
@@ -23,6 +25,8 @@ def in_single_precision(problem: Problem) -> Problem:
     if problem.rhs is not _interpreter.rhs:
         raise TypeError("only a table of operations can be carried out in float32.")
     from ._single import rhs  # compiled for those who ask
+
+    make_ready(functions_of(problem), single=True)
 
     numbers = np.zeros(problem.floats.size + problem.floats.size % 2, np.float32)
     with np.errstate(over="ignore"):  # the derivatives show it

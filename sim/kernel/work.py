@@ -20,6 +20,12 @@ def operations_of(problem: Problem) -> Iterator[tuple[int, int]]:
         p += int(ints[p + 1])
 
 
+def functions_of(problem: Problem) -> Iterator[tuple[int, int]]:
+    """Code of each operation, and its first number, which says what function a `MAP` is of."""
+    for code, p in operations_of(problem):
+        yield code, int(problem.ints[p])
+
+
 def largest_product(problem: Problem) -> float:
     """Floating-point operations of the largest product of dense matrices in a table; 0 where there is none."""
     return max(_products(problem), default=0.0)

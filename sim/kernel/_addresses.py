@@ -1,0 +1,147 @@
+"""Operations by address: each is compiled, or loaded, when a table has it for the first time.
+
+The interpreter calls operations through a table of addresses of this process. Its code on disk knows the table by a
+name that is looked up when the code is loaded, so that no address is ever stored. Number 0 of the table is what to
+call for an operation that is missing yet.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import float32, float64, int64, njit, types
+from numba.extending import intrinsic
+
+from ._operands import TABLE, buffers_of
+from .cache import INNER, LOCK, compiled
+from .operations import FUNCTIONS, MAP
+
+SYMBOL = "smallinit_addresses_of_operations"
+FIRST_FUNCTION = 32  # functions stand behind the operations, which are fewer
+SLOTS = FIRST_FUNCTION + len(FUNCTIONS)
+DOUBLE, SINGLE = 1, 1 + SLOTS  # where the addresses of each precision begin
+_SIGNATURES = {real: types.void(buffers_of(real), TABLE, int64) for real in (float64, float32)}
+_ADDRESSES = np.zeros(1 + 2 * SLOTS, np.int64)
+_SOURCES: dict[int, tuple[Callable, dict[str, Any]]] = {}
+binding.add_symbol(SYMBOL, _ADDRESSES.ctypes.data)
+
+
+def kernel(**options: Any) -> Callable[[Callable], Any]:
+    """A function of arrays that becomes part of each operation that calls it, whose options hold there."""
+    return njit(nogil=True, error_model="numpy", inline="always", **options)
+
+
+def helper(**options: Any) -> Callable[[Callable], Any]:
+    """A function with options of its own, for compiled code alone: nothing is made for calls from Python."""
+    return njit(nogil=True, error_model="numpy", **INNER, **options)
+
+
+def operation(code: int, *functions: str, **options: Any) -> Callable[[Callable], Callable]:
+    """What carries out an operation, ``f(buffers, ints, p)``; with options of `numba.njit`.
+
+    Parameters
+    ----------
+    code : int
+        The operation.
+    functions : str
+        Of `MAP`: the scalar functions that this one carries out.
+    """
+
+    def register(function: Callable) -> Callable:
+        for slot in [FIRST_FUNCTION + FUNCTIONS.index(name) for name in functions] or [code]:
+            _SOURCES[slot] = function, options
+        return function
+
+    return register
+
+
+def make_ready(operations: Iterable[tuple[int, int]], single: bool = False) -> None:
+    """Compile or load what a table needs and this process lacks.
+
+    Parameters
+    ----------
+    operations : iterable of (int, int)
+        Operations, and the function of each that is a `MAP`.
+    single : bool, default False
+        Whether in float32.
+    """
+    first = SINGLE if single else DOUBLE
+    for slot in {
+        first + (FIRST_FUNCTION + function if code == MAP else code) for code, function in operations
+    }:
+        if not _ADDRESSES[slot]:
+            _load(slot)
+
+
+def _load(slot: int) -> None:
+    real, own = (float32, slot - SINGLE) if slot >= SINGLE else (float64, slot - DOUBLE)
+    function, options = _SOURCES[own]
+    signature = _SIGNATURES[real]
+    with LOCK:
+        if not _ADDRESSES[slot]:
+            code: Any = compiled(signature, **INNER, **options)(function)
+            made = code.get_compile_result(signature)
+            found = made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
+            for other, (same, _) in _SOURCES.items():
+                if same is function:
+                    _ADDRESSES[slot - own + other] = found
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_int64)
+def _missing(slot: int) -> None:
+    """Called from compiled code: a table was carried out that nobody made ready."""
+    try:
+        _load(slot)
+    except Exception as error:  # the interpreter sees that there is none
+        warnings.warn(f"an operation could not be compiled ({error!r}).", RuntimeWarning, stacklevel=2)
+
+
+_ADDRESSES[0] = ctypes.cast(_missing, ctypes.c_void_p).value
+
+
+def _entry(builder: Any, slot: Any) -> Any:
+    """Code that reads the table of addresses."""
+    module, kind = builder.module, ir.ArrayType(ir.IntType(64), len(_ADDRESSES))
+    table = module.globals.get(SYMBOL) or ir.GlobalVariable(module, kind, SYMBOL)
+    return builder.load(builder.gep(table, [ir.IntType(64)(0), slot]))
+
+
+@intrinsic
+def _address(typing_context, slot):
+    """Address of an operation; 0 if there is none."""
+
+    def build(context, builder, signature, args):
+        word = ir.IntType(64)
+        found = _entry(builder, args[0])
+        with builder.if_then(builder.icmp_signed("==", found, word(0)), likely=False):
+            kind = ir.FunctionType(ir.VoidType(), [word])
+            builder.call(builder.inttoptr(_entry(builder, word(0)), kind.as_pointer()), [args[0]])
+        return _entry(builder, args[0])
+
+    return int64(int64), build
+
+
+@intrinsic
+def _call(typing_context, address, buffers, ints, p):
+    """Carry out the operation at an address."""
+    kinds = buffers, ints, int64
+
+    def build(context, builder, signature, args):
+        convention = context.call_conv
+        kind = convention.get_function_type(types.none, kinds)
+        code = builder.inttoptr(args[0], kind.as_pointer())
+        status, _ = convention.call_function(builder, code, types.none, kinds, args[1:])
+        with builder.if_then(status.is_error, likely=False):
+            convention.return_status_propagate(builder, status)
+        return context.get_dummy_value()
+
+    return types.none(int64, *kinds), build
+
+
+address: Any = _address
+call: Any = _call
