@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
-from numba import float32, float64, int64, njit, types
+from numba import float32, float64, int64, types
 from numba.extending import intrinsic
 
 from ._operands import TABLE, buffers_of
-from .cache import INNER, LOCK, compiled
+from .cache import LOCK, compiled
+from .inner import INNER
 from .operations import FUNCTIONS, MAP
 
 SYMBOL = "smallinit_addresses_of_operations"
@@ -29,16 +30,6 @@ _SIGNATURES = {real: types.void(buffers_of(real), TABLE, int64) for real in (flo
 _ADDRESSES = np.zeros(1 + 2 * SLOTS, np.int64)
 _SOURCES: dict[int, tuple[Callable, dict[str, Any]]] = {}
 binding.add_symbol(SYMBOL, _ADDRESSES.ctypes.data)
-
-
-def kernel(**options: Any) -> Callable[[Callable], Any]:
-    """A function of arrays that becomes part of each operation that calls it, whose options hold there."""
-    return njit(nogil=True, error_model="numpy", inline="always", **options)
-
-
-def helper(**options: Any) -> Callable[[Callable], Any]:
-    """A function with options of its own, for compiled code alone: nothing is made for calls from Python."""
-    return njit(nogil=True, error_model="numpy", **INNER, **options)
 
 
 def operation(code: int, *functions: str, **options: Any) -> Callable[[Callable], Callable]:

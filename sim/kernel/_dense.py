@@ -1,12 +1,12 @@
 """Operations on dense and on data matrices that the interpreter carries out."""
 
-from ._addresses import helper, kernel
 from ._functions import exp
-from ._operands import part, shaped
+from ._operands import part, place, shaped
 from ._operands import row as row_of
+from .inner import helper, inlined
 
 
-@kernel()
+@inlined()
 def fill(x, value):
     for i in range(x.size):
         x[i] = value
@@ -14,7 +14,7 @@ def fill(x, value):
 
 # Sum of products of two rows. "reassoc" lets it run in lanes; the order is fixed at compile time, and numbers that are
 # not finite keep their meaning.
-@kernel(fastmath={"reassoc", "contract"})
+@inlined(fastmath={"reassoc", "contract"})
 def inner(x, y):
     total = 0.0
     for k in range(x.size):
@@ -24,38 +24,40 @@ def inner(x, y):
 
 # out (rows, cols) = A @ b for A in CSR form; rows in order, so that the bits do not depend on anything else. Four
 # places are met at once, which spares the result as many journeys.
-@kernel(fastmath={"contract"})
+@inlined(fastmath={"contract"})
 def rows_dot(values, indices, indptr, b, out):
+    n = out.shape[1]
     for i in range(out.shape[0]):
-        row, p, stop = row_of(out, i), indptr[i], indptr[i + 1]
+        row, p, stop = place(out, i * n), indptr[i], indptr[i + 1]
         if stop - p == 1:
-            v, source = values[p], row_of(b, indices[p])
-            for j in range(row.size):
+            v, source = values[p], place(b, indices[p] * n)
+            for j in range(n):
                 row[j] = v * source[j]
             continue
         if stop - p == 2:
-            v, w, r, s = values[p], values[p + 1], row_of(b, indices[p]), row_of(b, indices[p + 1])
-            for j in range(row.size):
+            v, w = values[p], values[p + 1]
+            r, s = place(b, indices[p] * n), place(b, indices[p + 1] * n)
+            for j in range(n):
                 row[j] = v * r[j] + w * s[j]
             continue
-        for j in range(row.size):
+        for j in range(n):
             row[j] = 0.0
         while p + 4 <= stop:
             v, w, x, y = values[p], values[p + 1], values[p + 2], values[p + 3]
-            r, s = row_of(b, indices[p]), row_of(b, indices[p + 1])
-            t, u = row_of(b, indices[p + 2]), row_of(b, indices[p + 3])
-            for j in range(row.size):
+            r, s = place(b, indices[p] * n), place(b, indices[p + 1] * n)
+            t, u = place(b, indices[p + 2] * n), place(b, indices[p + 3] * n)
+            for j in range(n):
                 row[j] += (v * r[j] + w * s[j]) + (x * t[j] + y * u[j])
             p += 4
         while p < stop:
-            v, source = values[p], row_of(b, indices[p])
-            for j in range(row.size):
+            v, source = values[p], place(b, indices[p] * n)
+            for j in range(n):
                 row[j] += v * source[j]
             p += 1
 
 
 # out (cols, k) = A^T @ b: the rows of b are met one after the other, those of the result as it comes
-@kernel(fastmath={"contract"})
+@inlined(fastmath={"contract"})
 def rows_dot_turned(values, indices, indptr, b, out):
     fill(part(out, 0, out.size), 0.0)
     for i in range(indptr.size - 1):
@@ -67,14 +69,14 @@ def rows_dot_turned(values, indices, indptr, b, out):
 
 
 # out (rows, 1) = sums of x * y along the rows
-@kernel()
+@inlined()
 def row_dot(x, y, out):
     for i in range(x.shape[0]):
         out[i, 0] = inner(row_of(x, i), row_of(y, i))
 
 
 # out = x minus its column means (axis 0) or row means (axis 1)
-@kernel()
+@inlined()
 def centre(x, axis, out):
     rows, cols = x.shape
     if axis == 1:
@@ -97,7 +99,7 @@ def centre(x, axis, out):
 
 
 # out = diag(u) x (axis 0) or x diag(u) (axis 1); u flat
-@kernel()
+@inlined()
 def scale(x, u, axis, out):
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
@@ -105,7 +107,7 @@ def scale(x, u, axis, out):
 
 
 # out = softmax of each row of c x
-@kernel()
+@inlined()
 def row_softmax(x, c, out):
     for i in range(x.shape[0]):
         top = c * x[i, 0]
@@ -121,7 +123,7 @@ def row_softmax(x, c, out):
 
 
 # Softmax of one bag by the logits themselves: the path that cannot under- or overflow; returns its norm.
-@kernel()
+@inlined()
 def _careful_bag(x, c, indices, counts, start, stop, p):
     fill(p, 0.0)
     for q in range(start, stop):
@@ -141,7 +143,7 @@ def _careful_bag(x, c, indices, counts, start, stop, p):
 
 # The norm below which a product of exponentials has lost digits, the least normal number over the unit of rounding:
 # what is no normal number in it counts then.
-@kernel()
+@inlined()
 def _least_norm(p):
     return 2.0**-970 if p.itemsize == 8 else 2.0**-103
 
@@ -168,7 +170,7 @@ def _bag_product(table, indices, counts, start, stop, p):
 
 # out (tokens, labels) = C^T diag(w) softmax(c C x): one exp per (token, label) pair, products of the rows of a bag
 # give its softmax, and the (bags, labels) array is never stored. `scratch` holds tokens * labels + labels numbers.
-@kernel()
+@inlined()
 def bag_softmax(x, c, counts, indices, indptr, weights, out, scratch):
     tokens, labels = x.shape
     table, p = shaped(scratch, tokens, labels), part(scratch, tokens * labels, (tokens + 1) * labels)

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 
-from ._addresses import helper, kernel, operation
+from ._addresses import operation
 from ._functions import exp, tanh
-from ._operands import OPERAND, flat, part
+from ._operands import OPERAND, flat, place, start
+from .inner import helper, inlined
 from .operations import FLOATS, FUNCTIONS, HADAMARD, MAP, SUM
 
 # Arrays are gone through in tiles that stay in the first cache while the operands are met one after the other: long
@@ -21,7 +22,7 @@ SIDE = 32
 
 
 # Rows and columns to go through, and height and width of a tile, for the result at o and the n operands at p.
-@kernel()
+@inlined()
 def _tiling(ints, o, p, n, step):
     rows, cols, height, width = 1, ints[o + 2] * ints[o + 3], 1, STRETCH
     for k in range(n):
@@ -35,49 +36,55 @@ def _tiling(ints, o, p, n, step):
 def combine(buffers, ints, p):
     n, c, o, x, floats = ints[p], ints[p + 1], p + 2, p + 2 + OPERAND, buffers[FLOATS]
     rows, cols, height, width = _tiling(ints, o, x, n, OPERAND)
-    out = flat(buffers, ints, o)
+    out = start(buffers, ints, o)
     for i in range(0, rows, height):
         below = min(i + height, rows)
         for j in range(0, cols, width):
             right = min(j + width, cols)
-            for r in range(i, below):
-                tile = part(out, r * cols + j, r * cols + right)
-                for s in range(tile.size):
-                    tile[s] = floats[c]
+            _fill(out, floats[c], cols, i, below, j, right)
             k = 0
             while k < n:
                 q = x + k * OPERAND
-                source = flat(buffers, ints, q)
+                source = start(buffers, ints, q)
                 if height == 1 and k + 1 < n:  # two at once: the result makes half as many journeys
-                    second = part(flat(buffers, ints, q + OPERAND), j, right)
-                    first, target = part(source, j, right), part(out, j, right)
-                    _add_two(target, floats[c + 1 + k], first, floats[c + 2 + k], second)
+                    second, target = place(start(buffers, ints, q + OPERAND), j), place(out, j)
+                    _add_two(
+                        target, right - j, floats[c + 1 + k], place(source, j), floats[c + 2 + k], second
+                    )
                     k += 2
                     continue
                 _add(out, floats[c + 1 + k], source, ints[q + 4], rows, cols, i, below, j, right)
                 k += 1
 
 
-# out += a x + b y, one after the other. Loops over slices from 0 on: numba cannot know of others that their places are
-# not negative ones, counted from the end, and LLVM then does not use vectors.
-@kernel()
-def _add_two(out, a, x, b, y):
-    for s in range(out.size):
+# One tile: out = value
+@inlined()
+def _fill(out, value, cols, i, below, j, right):
+    for r in range(i, below):
+        tile = place(out, r * cols + j)
+        for s in range(right - j):
+            tile[s] = value
+
+
+# out += a x + b y, one after the other
+@inlined()
+def _add_two(out, n, a, x, b, y):
+    for s in range(n):
         out[s] = (out[s] + a * x[s]) + b * y[s]
 
 
 # One tile: out += a x
-@kernel()
+@inlined()
 def _add(out, a, x, flipped, rows, cols, i, below, j, right):
     for r in range(i, below):
-        row = part(out, r * cols + j, r * cols + right)
+        row = place(out, r * cols + j)
         if flipped:
-            source = part(x, j * rows + r, x.size)
-            for s in range(row.size):
+            source = place(x, j * rows + r)
+            for s in range(right - j):
                 row[s] += a * source[s * rows]
         else:
-            source = part(x, r * cols + j, r * cols + right)
-            for s in range(row.size):
+            source = place(x, r * cols + j)
+            for s in range(right - j):
                 row[s] += a * source[s]
 
 
@@ -86,40 +93,37 @@ def _add(out, a, x, flipped, rows, cols, i, below, j, right):
 def multiply(buffers, ints, p):
     n, o, x, step = ints[p], p + 1, p + 1 + OPERAND, OPERAND + 1
     rows, cols, height, width = _tiling(ints, o, x, n, step)
-    out = flat(buffers, ints, o)
+    out = start(buffers, ints, o)
     for i in range(0, rows, height):
         below = min(i + height, rows)
         for j in range(0, cols, width):
             right = min(j + width, cols)
-            for r in range(i, below):
-                tile = part(out, r * cols + j, r * cols + right)
-                for s in range(tile.size):
-                    tile[s] = 1.0
+            _fill(out, 1.0, cols, i, below, j, right)
             for k in range(n):
                 q = x + k * step
-                source = flat(buffers, ints, q)
+                source = start(buffers, ints, q)
                 for _ in range(ints[q + OPERAND]):
                     _times(out, source, ints[q + 4], rows, cols, i, below, j, right)
 
 
 # One tile: out *= x
-@kernel()
+@inlined()
 def _times(out, x, flipped, rows, cols, i, below, j, right):
     for r in range(i, below):
-        row = part(out, r * cols + j, r * cols + right)
+        row = place(out, r * cols + j)
         if flipped:
-            source = part(x, j * rows + r, x.size)
-            for s in range(row.size):
+            source = place(x, j * rows + r)
+            for s in range(right - j):
                 row[s] *= source[s * rows]
         else:
-            source = part(x, r * cols + j, r * cols + right)
-            for s in range(row.size):
+            source = place(x, r * cols + j)
+            for s in range(right - j):
                 row[s] *= source[s]
 
 
 # A scalar function: its number, place of its scale and parameter in `floats`, result, operand (not transposed);
 # out = f(scale x).
-@kernel()
+@inlined()
 def _argument(buffers, ints, p):
     floats = buffers[FLOATS]
     scale, parameter = floats[ints[p + 1]], floats[ints[p + 1] + 1]

@@ -11,8 +11,9 @@ Operations are called by address, see `_addresses`: a process compiles, or loads
 import numpy as np
 
 from . import _array_operations, _elementwise, _products  # noqa: F401  operations, by their registration
-from ._addresses import DOUBLE, FIRST_FUNCTION, address, call, kernel
+from ._addresses import DOUBLE, FIRST_FUNCTION, address, call
 from ._operands import buffers, numbers
+from .inner import inlined
 from .cache import compiled
 from .operations import MAP
 from .problem import RHS_SIGNATURE
@@ -20,7 +21,7 @@ from .problem import RHS_SIGNATURE
 
 # All operations, one after another; `places` are the buffers as `operations` numbers them, all of one precision, whose
 # addresses begin at `first`. If an operation has no code, the result is no number.
-@kernel()
+@inlined()
 def carry_out(places, ints, first, out):
     p = 2
     for _ in range(ints[0]):

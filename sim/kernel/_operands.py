@@ -74,6 +74,17 @@ flat: Any = _reading(1)  # the same as one row of numbers
 
 
 @intrinsic
+def _start(typing_context, buffers, ints, p):
+    def build(context, builder, signature, args):
+        return _Reader(context, builder, *args[1:]).start(args[0])
+
+    return buffers.dtype(buffers, ints, p), build
+
+
+start: Any = _start  # where the array begins that the five numbers at p name
+
+
+@intrinsic
 def _csr(typing_context, floats, ints, p):
     values, whole = types.Array(floats.dtype, 1, "C"), types.Array(int64, 1, "C")
     kind = types.Tuple((values, whole, whole))
@@ -134,6 +145,18 @@ def _shaped(typing_context, x, rows, cols):
 shaped: Any = _shaped  # the first numbers of an array as a matrix of so many rows and columns
 row: Any = _row  # row i of a matrix
 part: Any = _part  # places start .. stop - 1 of a row of numbers, or of a matrix as one
+
+
+@intrinsic
+def _place(typing_context, x, i):
+    def build(context, builder, signature, args):
+        start = args[0] if isinstance(x, types.CPointer) else make_array(x)(context, builder, args[0]).data
+        return builder.gep(start, [args[1]])
+
+    return types.CPointer(x.dtype)(x, int64), build
+
+
+place: Any = _place  # where number i of an array, or after a place, lies
 
 
 @intrinsic

@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from ._addresses import kernel
 from ._dense import fill, inner, rows_dot, rows_dot_turned
 from ._functions import exp
 from ._operands import part
 from ._operands import row as row_of
+from .inner import inlined
 
 # A pattern is the index arrays of a CSR matrix; `values` and `out` below are columns (nnz, 1) of numbers at its places,
 # in storage order. Products read them as a flat array, the type for which `_dense` is compiled already.
 
 
 # out = rows of a times rows of b, at the places of a pattern: (a b^T) sampled
-@kernel()
+@inlined()
 def sddmm(a, b, indices, indptr, out):
     for i in range(indptr.size - 1):
         row = row_of(a, i)
@@ -22,7 +22,7 @@ def sddmm(a, b, indices, indptr, out):
 
 
 # out = entries of a dense matrix at the places of a pattern; of its transpose if flipped
-@kernel()
+@inlined()
 def gather(x, indices, indptr, flipped, out):
     for i in range(indptr.size - 1):
         for p in range(indptr[i], indptr[i + 1]):
@@ -30,7 +30,7 @@ def gather(x, indices, indptr, flipped, out):
 
 
 # out = entries of a column (or row) by the row (axis 0) or the column (axis 1) of each place
-@kernel()
+@inlined()
 def gather_column(u, indices, indptr, axis, out):
     wide = u.shape[1] > 1
     for i in range(indptr.size - 1):
@@ -40,7 +40,7 @@ def gather_column(u, indices, indptr, axis, out):
 
 
 # out = softmax of c * scores within each row, against the values `base` of the pattern; rows without places stay empty
-@kernel()
+@inlined()
 def segment_softmax(scores, base, indices, indptr, c, out):
     x, p = part(scores, 0, scores.size), part(out, 0, out.size)
     for i in range(indptr.size - 1):
@@ -62,19 +62,19 @@ def segment_softmax(scores, base, indices, indptr, c, out):
 
 
 # out (rows, k) = A @ b for the matrix A with these values
-@kernel()
+@inlined()
 def pattern_dot(values, indices, indptr, b, out):
     rows_dot(part(values, 0, values.size), indices, indptr, b, out)
 
 
 # out (cols, k) = A^T @ b
-@kernel()
+@inlined()
 def pattern_dot_transposed(values, indices, indptr, b, out):
     rows_dot_turned(part(values, 0, values.size), indices, indptr, b, out)
 
 
 # out = A written out
-@kernel()
+@inlined()
 def densify(values, indices, indptr, out):
     fill(part(out, 0, out.size), 0.0)
     for i in range(indptr.size - 1):

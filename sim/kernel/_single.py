@@ -7,15 +7,16 @@ derivative. Importing compiles the loop or loads it.
 
 import numpy as np
 
-from ._addresses import SINGLE, kernel
+from ._addresses import SINGLE
 from ._interpreter import carry_out
 from ._operands import buffers, numbers
+from .inner import inlined
 from .cache import compiled
 from .problem import RHS_SIGNATURE
 
 
 # One array into another, in the precision of that
-@kernel()
+@inlined()
 def _copy(source, target):
     for i in range(target.size):
         target[i] = source[i]

@@ -26,19 +26,22 @@ from platformdirs import user_cache_path
 from ...theory.base.version import package_version
 
 LOCK = threading.RLock()
-# Options of `numba.njit` for what compiled code alone calls, by its address, and what makes no arrays.
-INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
 
 
 @functools.cache
 def source_hash() -> str:
-    """Hash of all sources of this layer that have to do with numba (12 hex digits)."""
+    """Hash of all sources of this layer that have to do with compiled code (12 hex digits)."""
     layer, digest = Path(__file__).parents[1], hashlib.sha256()
     for path in sorted(layer.rglob("*.py")):
         text = path.read_bytes()
-        if b"numba" in text:  # an edited observable must not recompile the step loop
+        if _is_compiled(path, text):  # an edited observable must not recompile the step loop
             digest.update(path.relative_to(layer).as_posix().encode() + b"\0" + text)
     return digest.hexdigest()[:12]
+
+
+def _is_compiled(path: Path, text: bytes) -> bool:
+    """Whether a source has a part in compiled code: all of this folder, and what names numba or `inner`."""
+    return path.parent == Path(__file__).parent or b"numba" in text or b"kernel.inner" in text
 
 
 def _base() -> Path:

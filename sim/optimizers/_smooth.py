@@ -3,7 +3,7 @@
 The state is the weights (n,) and the moments, n each, every part of them in units of its own. The closure's table
 stands in front of `floats` and `ints`, ours behind it, from ``floats[ints[-2]]`` and ``ints[ints[-1]]`` on:
 
-- `ints`: kind, the two addresses of the closure's right-hand side, n, scratch memory's first free place, number of
+- `ints`: kind, the address of the closure's right-hand side, n, scratch memory's first free place, number of
   weights, number of steps; for each weight where it begins and ends, its rows and columns;
 - `floats`: three numbers of the optimizer; for each weight kappa, lambda and the units of its moments; for each step
   the rate within it, as coefficients of a parabola.
@@ -11,18 +11,17 @@ stands in front of `floats` and `ints`, ours behind it, from ``floats[ints[-2]]`
 
 import math
 
-from numba import njit
-
 from ..kernel.cache import compiled
+from ..kernel.inner import inlined
 from ..kernel.problem import RHS_SIGNATURE
-from ..ode.explicit.registers import as_rhs
+from ..ode.explicit.registers import call_rhs
 
 GD, MOMENTUM, NESTEROV, ADAM, SIGN, POLAR = range(6)
-HEAD, WEIGHT = 7, 4  # entries before those of the weights, and of each weight, in both tables
+HEAD, WEIGHT = 6, 4  # entries before those of the weights, and of each weight, in both tables
 NUMBERS = 3
 
 
-@njit(error_model="numpy", nogil=True)
+@inlined()
 def rate_at(s, floats, first, steps):
     """Learning rate at step s."""
     i = max(min(int(s), steps - 1), 0)
@@ -30,7 +29,7 @@ def rate_at(s, floats, first, steps):
     return floats[at] + x * (floats[at + 1] + x * floats[at + 2])
 
 
-@njit(error_model="numpy", nogil=True)
+@inlined()
 def relaxation(beta, s):
     """At what rate a bias-corrected moment approaches what feeds it; 0 for one that is fed at once."""
     if beta == 0.0:
@@ -39,13 +38,13 @@ def relaxation(beta, s):
     return r / -math.expm1(-r * (s + 1.0))
 
 
-@njit(error_model="numpy", nogil=True)
+@inlined()
 def towards_sign(g, size, eps):
     """Return g / (size + eps), 0 where g is 0."""
     return 0.0 if g == 0.0 else g / (size + eps)
 
 
-@njit(error_model="numpy", nogil=True)
+@inlined()
 def adapt(s, y, out, slope, low, high, pace, decay, units, betas, eps):
     """AdamW of one weight; `units` are those of its moments."""
     n = slope.size
@@ -59,7 +58,7 @@ def adapt(s, y, out, slope, low, high, pace, decay, units, betas, eps):
         out[2 * n + i] = second * (g * g - b) / units[1]
 
 
-@njit(error_model="numpy", nogil=True)
+@inlined()
 def roll(y, out, slope, low, high, pace, decay, unit, mu, nesterov):
     """Momentum of one weight."""
     n, r = slope.size, -math.log(mu) if mu > 0.0 else 0.0
@@ -74,10 +73,10 @@ def roll(y, out, slope, low, high, pace, decay, unit, mu, nesterov):
 def elementwise(s, y, out, floats, ints, work):
     """GD, momentum, AdamW and smooth sign descent."""
     p, q = ints[ints.size - 1], ints[ints.size - 2]
-    kind, n, free, weights, steps = ints[p], ints[p + 3], ints[p + 4], ints[p + 5], ints[p + 6]
+    kind, n, free, weights, steps = ints[p], ints[p + 2], ints[p + 3], ints[p + 4], ints[p + 5]
     numbers = floats[q : q + NUMBERS]
     slope = work[free : free + n]
-    as_rhs(ints[p + 1], ints[p + 2])(s, y[:n], slope, floats, ints, work)
+    call_rhs(ints[p + 1], s, y[:n], slope, floats, ints, work)
     eta = rate_at(s, floats, q + NUMBERS + WEIGHT * weights, steps)
     for k in range(weights):
         low, high = ints[p + HEAD + WEIGHT * k], ints[p + HEAD + WEIGHT * k + 1]

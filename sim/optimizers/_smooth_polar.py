@@ -6,7 +6,7 @@ import numpy as np
 
 from ..kernel.cache import compiled
 from ..kernel.problem import RHS_SIGNATURE
-from ..ode.explicit.registers import as_rhs
+from ..ode.explicit.registers import call_rhs
 from ._smooth import HEAD, NUMBERS, WEIGHT, rate_at
 
 
@@ -14,10 +14,10 @@ from ._smooth import HEAD, NUMBERS, WEIGHT, rate_at
 def polar(s, y, out, floats, ints, work):
     """The polar factor of each weight's v, singular values x taken to x / sqrt(x^2 + (eps x_max)^2)."""
     p, q = ints[ints.size - 1], ints[ints.size - 2]
-    n, free, weights, steps = ints[p + 3], ints[p + 4], ints[p + 5], ints[p + 6]
+    n, free, weights, steps = ints[p + 2], ints[p + 3], ints[p + 4], ints[p + 5]
     momentum, eps = floats[q], floats[q + 2]
     slope = work[free : free + n]
-    as_rhs(ints[p + 1], ints[p + 2])(s, y[:n], slope, floats, ints, work)
+    call_rhs(ints[p + 1], s, y[:n], slope, floats, ints, work)
     eta = rate_at(s, floats, q + NUMBERS + WEIGHT * weights, steps)
     r = -math.log(momentum) if momentum > 0.0 else 0.0
     for k in range(weights):

@@ -6,14 +6,15 @@ all steps are taken in registers. Rates, and for AdamW the bias corrections, are
 
 import math
 
-from numba import float64, int64, njit, void
+from numba import float64, int64, void
 
 from ..kernel.cache import compiled
+from ..kernel.inner import inlined
 
 _A = float64[::1]
 
 
-@njit(error_model="numpy", nogil=True)
+@inlined()
 def _bends(c1, c2, order, i):
     """Coefficients of an entry's gradient beyond its first."""
     return (c1[i] if order > 0 else 0.0), (c2[i] if order > 1 else 0.0)

@@ -8,8 +8,7 @@ from math import prod
 import numpy as np
 
 from ..kernel.problem import Problem
-from ..ode.explicit.register_stepper import addresses
-from . import _smooth as kernels
+from ..ode.explicit.register_stepper import address_of
 from .optimizer import GD, AdamW, Momentum, Optimizer, SignGD, Spectral
 from .schedule import Clock
 
@@ -36,7 +35,7 @@ def step_problem(problem: Problem, optimizer: Optimizer, clock: Clock, units: np
     numbers = optimizer.of_weights((*problem.layout, *problem.frozen))
     kind, three = _kind(optimizer)
     weights = [(low, low + prod(shape), shape[0], prod(shape[1:])) for low, shape in problem.layout.values()]
-    head = [kind, *addresses(problem.rhs), problem.n, len(problem.work), len(weights), len(clock.rates)]
+    head = [kind, address_of(problem.rhs), problem.n, len(problem.work), len(weights), len(clock.rates)]
     paces = [(*numbers[name], *unit) for name, unit in zip(problem.layout, units, strict=True)]
     ends = [len(problem.floats), len(problem.ints)]
     moments = {m: (problem.n * (1 + i), (problem.n, 1)) for i, m in enumerate(optimizer.moments)}
@@ -53,6 +52,8 @@ def step_problem(problem: Problem, optimizer: Optimizer, clock: Clock, units: np
 
 def _kind(o: Optimizer) -> tuple[int, tuple[float, float, float]]:
     """Which rule a kernel is to follow, and the optimizer's numbers."""
+    from . import _smooth as kernels  # compiled for those who ask
+
     if isinstance(o, GD):
         return kernels.GD, (0.0, 0.0, 0.0)
     if isinstance(o, Momentum):
@@ -67,6 +68,8 @@ def _kind(o: Optimizer) -> tuple[int, tuple[float, float, float]]:
 
 
 def _right_hand_side(kind: int):
+    from . import _smooth as kernels
+
     if kind != kernels.POLAR:
         return kernels.elementwise
     from ._smooth_polar import polar

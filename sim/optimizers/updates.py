@@ -8,7 +8,6 @@ from math import prod
 import numpy as np
 
 from ..kernel.problem import Problem
-from . import _updates as kernels
 from .optimizer import GD, AdamW, Momentum, Optimizer, SignGD, Spectral
 from .schedule import Clock
 
@@ -83,6 +82,8 @@ class Updates:
             self._weight(y, moments, step, gradient, part, shape, keep, extra)
 
     def _weight(self, y, moments, step, gradient, part, shape, keep, extra) -> None:
+        from . import _updates as kernels  # compiled for those who ask
+
         o, (low, high, rates, decay) = self.optimizer, part
         polynomial = (gradient.c0, gradient.c1, gradient.c2, gradient.order, low, high, rates)
         if isinstance(o, GD):

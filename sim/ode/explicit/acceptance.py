@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...kernel.inner import helper, inlined
 from ..codes import DONE, OUT_OF_STEPS, RUNNING
 from .registers import (
     ACCEPTED,
@@ -44,7 +44,7 @@ TAKEN, TOO_LONG, NOT_FINITE = range(3)  # of `settle`
 _MIN_FACTOR, _MAX_FACTOR = 0.2, 6.0
 
 
-@njit(error_model="numpy", nogil=True)
+@inlined()
 def pause(ctl, cnt):
     """Why the loop has to return before another trial step, or `GO`."""
     if ctl[T] >= ctl[T1]:
@@ -58,7 +58,7 @@ def pause(ctl, cnt):
     return GO
 
 
-@njit(error_model="numpy", nogil=True)
+@inlined()
 def landing(ctl, h):
     """Where a step of size h ends, t1 if it nearly gets there; nan if flow time does not resolve it."""
     t = ctl[T]
@@ -67,7 +67,7 @@ def landing(ctl, h):
     return ctl[T1] if t + 1.01 * h >= ctl[T1] else t + h
 
 
-@njit(error_model="numpy", nogil=True)
+@inlined()
 def _factor(ctl, cnt, h, err):
     """Step-size factor after an accepted step.
 
@@ -85,7 +85,7 @@ def _factor(ctl, cnt, h, err):
     return min(factor, 1.0) if cnt[RETRIED] == 1 else factor
 
 
-@njit(error_model="numpy", nogil=True)
+@inlined()
 def _accept(ctl, cnt, log, t_new, h, yy, yf):
     """Make the trial state the state and note its growth time |y|^2 / (y . f)."""
     ctl[T_PREV], ctl[T], ctl[H_LAST] = ctl[T], t_new, h
@@ -106,13 +106,13 @@ def _accept(ctl, cnt, log, t_new, h, yy, yf):
     log[row % LOG, 2] = np.log(norm)
 
 
-@njit(error_model="numpy", nogil=True)
+@inlined()
 def good(cnt, err):
     """Whether the error alone lets a step pass."""
     return np.isfinite(err) and (err <= 1.0 or cnt[FIXED] == 1)
 
 
-@njit(error_model="numpy", nogil=True)
+@helper()
 def settle(ctl, cnt, log, t_new, h, err, yy, yf):
     """Accept or reject a trial step to `t_new`, and choose the size of the next; returns which it was.
 

@@ -22,11 +22,10 @@ STIFF = 2.5  # step x spectral radius from which a used-up limit is put down to 
 
 
 @lru_cache(maxsize=64)
-def addresses(rhs: Any) -> tuple[int, int]:
-    """What compiled code calls a right-hand side by; see `registers.as_rhs`."""
-    from numba.experimental.function_type import _get_jit_address, _get_wrapper_address
-
-    return _get_wrapper_address(rhs, RHS_SIGNATURE), _get_jit_address(rhs, RHS_SIGNATURE)
+def address_of(rhs: Any) -> int:
+    """What compiled code calls a right-hand side by, in this process; see `registers.call_rhs`."""
+    made = rhs.get_compile_result(RHS_SIGNATURE)
+    return made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
 
 
 def _norm(y: np.ndarray, block: int = 2**16) -> float:
@@ -68,7 +67,7 @@ class RegisterStepper(Stepper):
     def _reserve(self, y0: np.ndarray, slopes: int) -> None:
         """Buffers of the two states and of the slopes."""
         problem = self.problem
-        self._rhs = (*addresses(problem.rhs), problem.floats, problem.ints, problem.work)
+        self._rhs = (address_of(problem.rhs), problem.floats, problem.ints, problem.work)
         self._y = np.empty((2, problem.n))
         self._y[0] = y0
         self._k = np.zeros((slopes, problem.n))

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
 from numba import float64, int64, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ...kernel.problem import RHS_SIGNATURE
@@ -33,28 +31,25 @@ from ...kernel.problem import RHS_SIGNATURE
 LOG = 256
 EPS = 2.220446049250313e-16
 
-_RHS = types.FunctionType(RHS_SIGNATURE)
 F1, F2, I1 = float64[::1], float64[:, ::1], int64[::1]
-RHS_ARGS = (int64, int64, F1, I1, F1)
+RHS_ARGS = (int64, F1, I1, F1)
 
 
 @intrinsic
-def _intrinsic_rhs(typing_context, c_address, jit_address):
-    """Make a first-class function of its two addresses.
+def _call_rhs(typing_context, address, t, y, out, floats, ints, work):
+    """Call what lies at an address; a function as an argument is slow to compile, and to hand over from Python."""
+    kinds = RHS_SIGNATURE.args
 
-    Handing over the dispatcher itself does the same, but looks the addresses up in Python on every call (60
-    us).
-    """
+    def build(context, builder, signature, args):
+        convention = context.call_conv
+        kind = convention.get_function_type(types.none, kinds)
+        code = builder.inttoptr(args[0], kind.as_pointer())
+        status, _ = convention.call_function(builder, code, types.none, kinds, args[1:])
+        with builder.if_then(status.is_error, likely=False):
+            convention.return_status_propagate(builder, status)
+        return context.get_dummy_value()
 
-    def codegen(context, builder, signature, args):
-        pointer = ir.IntType(8).as_pointer()
-        value = cgutils.create_struct_proxy(_RHS)(context, builder)
-        value.c_addr = builder.inttoptr(args[0], pointer)
-        value.py_addr = ir.Constant(pointer, None)
-        value.jit_addr = builder.inttoptr(args[1], pointer)
-        return value._getvalue()
-
-    return _RHS(int64, int64), codegen
+    return types.none(int64, *kinds), build
 
 
-as_rhs: Any = _intrinsic_rhs  # type checkers see its first argument, which numba supplies
+call_rhs: Any = _call_rhs  # type checkers see its first argument, which numba supplies

@@ -7,9 +7,12 @@ stretches most, for the next estimate of its spectral radius. Importing compiles
 from __future__ import annotations
 
 import numpy as np
-from numba import int64, njit
+from numba import int64
 
+from ...kernel._operands import numbers
+from ...kernel._operands import row as row_of
 from ...kernel.cache import compiled
+from ...kernel.inner import helper, inlined
 from ..codes import RUNNING, UNDERFLOW
 from .acceptance import GO, HALTED, NOT_FINITE, TAKEN, landing, pause, settle
 from .arithmetic import growth, rms
@@ -30,7 +33,7 @@ from .registers import (
     SWAP,
     H,
     T,
-    as_rhs,
+    call_rhs,
 )
 
 START, ONE, TWO, SLOPE, END, STRETCHED = range(6)
@@ -47,7 +50,7 @@ LOOKS = 50  # most evaluations of such an estimate
 RADIUS, AGE = range(2)
 
 
-@njit(error_model="numpy", nogil=True)
+@inlined()
 def _spectral_radius(rhs, floats, ints, work, t, y, f, point, slope, direction, rounding, cnt):
     """Estimate the largest |eigenvalue| of the Jacobian from differences of f, with 20 % to spare."""
     n, size, length = y.size, 0.0, 0.0
@@ -68,7 +71,7 @@ def _spectral_radius(rhs, floats, ints, work, t, y, f, point, slope, direction, 
         scale = delta / np.sqrt(length)
         for i in range(n):
             point[i] = y[i] + scale * direction[i]
-        rhs(t, point, slope, floats, ints, work)
+        call_rhs(rhs, t, point, slope, floats, ints, work)
         cnt[CALLS] += 1
         length = 0.0
         for i in range(n):
@@ -80,19 +83,19 @@ def _spectral_radius(rhs, floats, ints, work, t, y, f, point, slope, direction, 
     return 1.2 * radius
 
 
-@njit(error_model="numpy", nogil=True)
+@inlined()
 def number_of_stages(h, radius):
     """Stages that make a step stable: beta(s) = 2/3 (s^2 - 1) (1 - 2/15 damping)."""
     return max(2, 1 + int(np.sqrt(1.0 + 1.54 * h * radius)))
 
 
-@njit(error_model="numpy", nogil=True)
+@inlined()
 def longest(radius):
     """Step that the most stages make stable."""
     return np.inf if radius <= 0.0 else (MOST_STAGES - 1) ** 2 / (1.54 * radius)
 
 
-@njit(error_model="numpy", nogil=True)
+@helper(_nrt=True)
 def coefficients(h, s):
     """Coefficients of the s stages of a step of size h; Sommeijer, Shampine and Verwer, eqs. (2.2) to (2.8).
 
@@ -126,19 +129,24 @@ def coefficients(h, s):
     return table
 
 
-@njit(error_model="numpy", nogil=True)
+@inlined()
 def _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s):
     """One step of s stages into `new`; Sommeijer, Shampine and Verwer, eq. (2.1); or `HALTED`."""
     n, t = old.size, ctl[T]
-    f0, one, two, slope = k[rows[START]], k[rows[ONE]], k[rows[TWO]], k[rows[SLOPE]]
+    f0, one, two, slope = (
+        row_of(k, rows[START]),
+        row_of(k, rows[ONE]),
+        row_of(k, rows[TWO]),
+        row_of(k, rows[SLOPE]),
+    )
     table = coefficients(h, s)
     for i in range(n):
         two[i] = old[i]
         one[i] = old[i] + table[0, 3] * f0[i]
     for j in range(2, s + 1):
-        row = table[j - 1]
+        row = row_of(table, j - 1)
         mu, nu, rest, step, a, shift = row[0], row[1], row[2], row[3], row[4], row[5]
-        rhs(min(t + shift, t_new), one, slope, floats, ints, work)
+        call_rhs(rhs, min(t + shift, t_new), one, slope, floats, ints, work)
         if cnt[HALT] == 1:
             cnt[CALLS] += j - 1
             return HALTED
@@ -148,9 +156,9 @@ def _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s):
             for i in range(n):
                 two[i] = one[i]
                 one[i] = new[i]
-    rhs(t_new, new, k[rows[END]], floats, ints, work)
+    call_rhs(rhs, t_new, new, row_of(k, rows[END]), floats, ints, work)
     cnt[CALLS] += s
-    f1 = k[rows[END]]
+    f1 = row_of(k, rows[END])
     for i in range(n):
         slope[i] = 0.8 * (old[i] - new[i]) + 0.4 * h * (f0[i] + f1[i])
         one[i] = (new[i] - old[i]) / h  # what the dense output needs
@@ -159,9 +167,9 @@ def _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s):
 
 
 @compiled(int64(*RHS_ARGS, F2, F2, I1, F1, I1, F2, F2, F1))
-def advance(c_address, jit_address, floats, ints, work, y, k, rows, ctl, cnt, log, buf, radius):
+def advance(rhs, floats, ints, work, y, k, order, registers, counters, log, buf, estimate):
     """Take steps until t reaches ``ctl[STOP]``, or ``cnt[BUDGET]`` steps were tried, or the solution ends."""
-    rhs = as_rhs(c_address, jit_address)
+    rows, ctl, cnt, radius = numbers(order), numbers(registers), numbers(counters), numbers(estimate)
     while True:
         code = pause(ctl, cnt)
         if code != GO:
@@ -169,12 +177,12 @@ def advance(c_address, jit_address, floats, ints, work, y, k, rows, ctl, cnt, lo
         if cnt[SWAP] == 1:
             rows[START], rows[END] = rows[END], rows[START]
             cnt[SWAP] = 0
-        old, new = y[cnt[CUR]], y[1 - cnt[CUR]]
+        old, new = row_of(y, cnt[CUR]), row_of(y, 1 - cnt[CUR])
         if radius[AGE] <= 0.0:
-            slope, direction = k[rows[SLOPE]], k[rows[STRETCHED]]
+            slope, direction = row_of(k, rows[SLOPE]), row_of(k, rows[STRETCHED])
             radius[RADIUS] = _spectral_radius(
-                rhs, floats, ints, work, ctl[T], old, k[rows[START]], k[rows[ONE]], slope, direction, ctl[ROUNDING],
-                cnt,
+                rhs, floats, ints, work, ctl[T], old, row_of(k, rows[START]), row_of(k, rows[ONE]), slope, direction,
+                ctl[ROUNDING], cnt,
             )  # fmt: skip
             radius[AGE] = LIFE
             if cnt[HALT] == 1:
@@ -194,7 +202,7 @@ def advance(c_address, jit_address, floats, ints, work, y, k, rows, ctl, cnt, lo
             err = _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s)
             if err == HALTED:
                 return RUNNING
-            yy, yf = growth(new, k[rows[END]], ctl[NORM], buf)
+            yy, yf = growth(new, row_of(k, rows[END]), ctl[NORM], buf)
         end = settle(ctl, cnt, log, t_new, h, err, yy, yf)
         if end == TAKEN:
             radius[AGE] -= 1.0

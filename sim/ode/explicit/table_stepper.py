@@ -10,7 +10,7 @@ from ...kernel.problem import Problem
 from ..stepper import StepControl
 from . import registers as r
 from .register_stepper import RegisterStepper
-from .table_steps import advance, extra_stages
+from .table_steps import advance
 
 if TYPE_CHECKING:
     from ..methods.tableau import RungeKutta
@@ -61,6 +61,8 @@ class TableStepper(RegisterStepper):
             return
         if len(self._k) == method.stages + 1:
             self._k = np.concatenate([self._k, np.empty((len(method.c_extra), self.problem.n))])
+        from .dense_stages import extra_stages  # compiled for those who ask
+
         ptr, col, val = method.extra_rows
         extra_stages(
             *self._rhs, self._y, self._k, self._rows, ptr, col, val, self._c_extra, self._ctl, self._cnt

@@ -7,12 +7,14 @@ the method's rows (see `RungeKutta.step_rows`) and ``c`` its nodes. Importing co
 from __future__ import annotations
 
 import numpy as np
-from numba import float64, int64, njit, types
+from numba import float64, int64, types
 
+from ...kernel._operands import numbers, place, row
 from ...kernel.cache import compiled
+from ...kernel.inner import inlined
 from ..codes import RUNNING, UNDERFLOW
 from .acceptance import GO, HALTED, good, landing, pause, settle
-from .arithmetic import BLOCK, accumulate, combine, finish, growth, rms
+from .arithmetic import BLOCK, accumulate, block_from, combine, finish, growth, rms
 from .registers import (
     ATOL,
     BUDGET,
@@ -21,7 +23,6 @@ from .registers import (
     ERRORS,
     F1,
     F2,
-    H_LAST,
     HALT,
     I1,
     NEEDS_NEW,
@@ -32,21 +33,22 @@ from .registers import (
     STAGES,
     SWAP,
     T1,
-    T_PREV,
     H,
     T,
-    as_rhs,
+    call_rhs,
 )
 
 
-@njit(error_model="numpy", nogil=True)
+@inlined()
 def _trial(rhs, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt, buf, t_new, h):
     """One trial step into the spare row of `y`; returns the error norm (tolerance = 1), or `HALTED`."""
-    old, new = y[cnt[CUR]], y[1 - cnt[CUR]]
+    old, new = row(y, cnt[CUR]), row(y, 1 - cnt[CUR])
     s, t = cnt[STAGES], ctl[T]
     for i in range(1, s):
         combine(new, old, k, rows, col, val, ptr[i], ptr[i + 1], h)
-        rhs(min(t + c[i] * h, t_new), new, k[rows[i]], floats, ints, work)  # never outside the interval
+        call_rhs(
+            rhs, min(t + c[i] * h, t_new), new, row(k, rows[i]), floats, ints, work
+        )  # never outside the interval
         if cnt[HALT] == 1:
             cnt[CALLS] += i
             return HALTED
@@ -54,7 +56,7 @@ def _trial(rhs, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt, buf,
     needs_new = cnt[NEEDS_NEW] == 1
     if needs_new:
         combine(new, old, k, rows, col, val, ptr[s], ptr[s + 1], h)
-        rhs(t_new, new, k[rows[s]], floats, ints, work)
+        call_rhs(rhs, t_new, new, row(k, rows[s]), floats, ints, work)
         cnt[CALLS] += 1
     return finish(
         new, old, k, rows, ptr, col, val, h, ctl[RTOL], ctl[ATOL], s, cnt[ERRORS], not needs_new, buf
@@ -62,9 +64,12 @@ def _trial(rhs, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt, buf,
 
 
 @compiled(int64(*RHS_ARGS, F2, F2, I1, I1, I1, F1, F1, F1, I1, F2, F2))
-def advance(c_address, jit_address, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt, log, buf):
+def advance(
+    rhs, floats, ints, work, y, k, order, starts, columns, values, nodes, registers, counters, log, buf
+):
     """Take steps until t reaches ``ctl[STOP]``, or ``cnt[BUDGET]`` steps were tried, or the solution ends."""
-    rhs = as_rhs(c_address, jit_address)
+    rows, ctl, cnt, c = numbers(order), numbers(registers), numbers(counters), numbers(nodes)
+    ptr, col, val = numbers(starts), numbers(columns), numbers(values)
     s = cnt[STAGES]
     while True:
         code = pause(ctl, cnt)
@@ -83,23 +88,23 @@ def advance(c_address, jit_address, floats, ints, work, y, k, rows, ptr, col, va
             return RUNNING
         yy = yf = 0.0
         if good(cnt, err):
-            new = y[1 - cnt[CUR]]
+            new = row(y, 1 - cnt[CUR])
             if cnt[NEEDS_NEW] == 0:
-                rhs(t_new, new, k[rows[s]], floats, ints, work)
+                call_rhs(rhs, t_new, new, row(k, rows[s]), floats, ints, work)
                 cnt[CALLS] += 1
-            yy, yf = growth(new, k[rows[s]], ctl[NORM], buf)
+            yy, yf = growth(new, row(k, rows[s]), ctl[NORM], buf)
         settle(ctl, cnt, log, t_new, h, err, yy, yf)
 
 
 @compiled(float64(*RHS_ARGS, F2, F2, F1, I1))
-def first_step(c_address, jit_address, floats, ints, work, y, k, ctl, cnt):
+def first_step(rhs, floats, ints, work, y, k, registers, counters):
     """Guess a first step (Hairer, Norsett, Wanner I, II.4); k[0] holds f(t, y), k[1] is overwritten.
 
     In units of the time scale |y| / |f|: a flow that is slow because its weights are small starts with as long a step
     as the same flow in faster time.
     """
-    rhs = as_rhs(c_address, jit_address)
-    old, new, f0, f1 = y[cnt[CUR]], y[1 - cnt[CUR]], k[0], k[1]
+    ctl, cnt = numbers(registers), numbers(counters)
+    old, new, f0, f1 = row(y, cnt[CUR]), row(y, 1 - cnt[CUR]), row(k, 0), row(k, 1)
     span, rtol, atol, t = ctl[T1] - ctl[T], ctl[RTOL], ctl[ATOL], ctl[T]
     d0, d1 = rms(old, old, rtol, atol), rms(f0, old, rtol, atol)
     h = span if d1 == 0.0 else 0.01 * d0 / d1
@@ -110,7 +115,7 @@ def first_step(c_address, jit_address, floats, ints, work, y, k, ctl, cnt):
     for _ in range(20):  # a right-hand side that is not finite that far away
         for i in range(old.size):
             new[i] = old[i] + h * f0[i]
-        rhs(t + h, new, f1, floats, ints, work)
+        call_rhs(rhs, t + h, new, f1, floats, ints, work)
         cnt[CALLS] += 1
         for i in range(old.size):
             f1[i] -= f0[i]
@@ -124,27 +129,14 @@ def first_step(c_address, jit_address, floats, ints, work, y, k, ctl, cnt):
     return min(100.0 * h, h2, span)
 
 
-@compiled(types.void(*RHS_ARGS, F2, F2, I1, I1, I1, F1, F1, F1, I1))
-def extra_stages(c_address, jit_address, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt):
-    """Evaluate the stages that only the dense output of the last accepted step needs; spoils no state."""
-    rhs = as_rhs(c_address, jit_address)
-    s, h = cnt[STAGES], ctl[H_LAST]
-    old = y[1 - cnt[CUR]]
-    point = np.empty_like(old)
-    for i in range(c.size):
-        combine(point, old, k, rows, col, val, ptr[i], ptr[i + 1], h)
-        rhs(ctl[T_PREV] + c[i] * h, point, k[rows[s + 1 + i]], floats, ints, work)
-    cnt[CALLS] += c.size
-
-
 @compiled(types.void(F2, F1, F2, I1, I1, F2, float64))
-def interpolate(out, y, k, rows, col, weights, h):
+def interpolate(out, y, k, order, columns, weights, h):
     """Write y + h * sum_j weights_ij k_{col_j} to out_i: points of the dense output, block by block."""
-    n = y.size
+    n, rows, col, first = y.size, numbers(order), numbers(columns), int64(0)
     for lo in range(0, n, BLOCK):
-        hi = min(lo + BLOCK, n)
+        m, base = block_from(lo, n), place(y, lo)
         for i in range(out.shape[0]):
-            point = out[i, lo:hi]
-            for j in range(hi - lo):
-                point[j] = y[lo + j]
-            accumulate(point, k, rows, col, weights[i], 0, col.size, h, lo)
+            point = place(row(out, i), lo)
+            for j in range(m):
+                point[j] = base[j]
+            accumulate(point, m, k, rows, col, numbers(row(weights, i)), first, columns.size, h, lo)

@@ -1,0 +1,27 @@
+"""The stages that some methods need for their dense output alone; apart from `table_steps`, for most runs need none.
+
+Importing compiles them or loads them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+
+from ...kernel._operands import numbers, row
+from ...kernel.cache import compiled
+from .arithmetic import combine
+from .registers import CALLS, CUR, F1, F2, H_LAST, I1, RHS_ARGS, STAGES, T_PREV, call_rhs
+
+
+@compiled(types.void(*RHS_ARGS, F2, F2, I1, I1, I1, F1, F1, F1, I1))
+def extra_stages(rhs, floats, ints, work, y, k, order, starts, columns, values, c, ctl, cnt):
+    """Evaluate the stages that only the dense output of the last accepted step needs; spoils no state."""
+    s, h = cnt[STAGES], ctl[H_LAST]
+    rows, ptr, col, val = numbers(order), numbers(starts), numbers(columns), numbers(values)
+    old = row(y, 1 - cnt[CUR])
+    point = np.empty_like(old)
+    for i in range(c.size):
+        combine(point, old, k, rows, col, val, ptr[i], ptr[i + 1], h)
+        call_rhs(rhs, ctl[T_PREV] + c[i] * h, point, row(k, rows[s + 1 + i]), floats, ints, work)
+    cnt[CALLS] += c.size
