@@ -40,8 +40,9 @@ def source_hash() -> str:
 
 
 def _is_compiled(path: Path, text: bytes) -> bool:
-    """Whether a source has a part in compiled code: all of this folder, and what names numba or `inner`."""
-    return path.parent == Path(__file__).parent or b"numba" in text or b"kernel.inner" in text
+    """Whether a source has a part in compiled code: all of this folder, and what names numba or a decorator of ours."""
+    marks = b"numba", b"kernel.inner", b"compiled("
+    return path.parent == Path(__file__).parent or any(mark in text for mark in marks)
 
 
 def _base() -> Path:
@@ -165,12 +166,13 @@ def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
         The one type that the function is compiled for; explicit, because only then a second process hits
         the cache.
     **options
-        Further options of `numba.njit`; ``nogil=True, error_model="numpy"`` are the defaults.
+        Further options of `numba.njit`; ``nogil=True, error_model="numpy", no_cfunc_wrapper=True`` are the defaults.
     """
     import numba
 
     def build(function: Callable, cached: bool) -> Any:
-        dispatcher = numba.njit(**({"nogil": True, "error_model": "numpy"} | options))(function)
+        defaults = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+        dispatcher = numba.njit(**(defaults | options))(function)
         if cached and hasattr(dispatcher, "enable_caching"):
             _attach_cache(dispatcher, signature)
         if hasattr(dispatcher, "compile"):  # absent under NUMBA_DISABLE_JIT

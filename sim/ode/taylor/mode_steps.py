@@ -7,9 +7,10 @@ mode from the queue. Coefficients follow from Cauchy products, the step from the
 from __future__ import annotations
 
 import numpy as np
-from numba import boolean, float64, int8, int64, njit
+from numba import boolean, float64, int8, int64
 
 from ...kernel.cache import compiled
+from ...kernel.inner import helper
 from .lanes import LANES, WIDTH, cauchy, horner, taylor_step
 
 # ends of a mode
@@ -22,7 +23,7 @@ _FIELDS = 7
 _S, _H, _X, _Y, _Z, _T, _END = range(_FIELDS)
 
 
-@njit(nogil=True, error_model="numpy")
+@helper()
 def _coefficients(w, a, b, c, s, order, wide):
     for k in range(order):
         at, factor = k * LANES, 1.0 / (k + 1)
@@ -31,7 +32,7 @@ def _coefficients(w, a, b, c, s, order, wide):
         cauchy(w, a, b + at, k + 1, s, factor, c + at + LANES, wide)
 
 
-@njit(nogil=True, error_model="numpy")
+@helper()
 def _end_of(step, left, t, finite, taken, max_steps):
     """How a mode ends with a step; one that is not its last goes on."""
     if finite and step >= left:

@@ -9,9 +9,10 @@ numbers.
 from __future__ import annotations
 
 import numpy as np
-from numba import float64, int64, njit, void
+from numba import float64, int64, void
 
 from ...kernel.cache import compiled
+from ...kernel.inner import helper
 from ..codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
 from .chains import linear, products
 from .lanes import WIDTH
@@ -36,7 +37,7 @@ _MOST_SHRINKING = 40
 _F1, _F2, _F3, _I1, _I2 = float64[::1], float64[:, ::1], float64[:, :, ::1], int64[::1], int64[:, ::1]
 
 
-@njit(nogil=True, error_model="numpy")
+@helper()
 def _series(ints, floats, work, order, lane):
     """Coefficients 1 .. order of all slots from those of the state at 0; the derivative's own times the scale."""
     n, stride = ints[0], (order + 1) * LANES
@@ -56,7 +57,7 @@ def _series(ints, floats, work, order, lane):
                 work[target + i] = work[source + i] * (lane[SCALE, i] / (k + 1))
 
 
-@njit(nogil=True, error_model="numpy")
+@helper()
 def _measure(work, n, order, rtol, atol, size):
     """Fill `size`: RMS over the entries for the tolerance, as all methods have it."""
     stride = (order + 1) * LANES
@@ -78,7 +79,7 @@ def _measure(work, n, order, rtol, atol, size):
         size[BEFORE, i] = np.sqrt(size[BEFORE, i] / n)
 
 
-@njit(nogil=True, error_model="numpy")
+@helper()
 def _advance(work, n, order, lane, mark, new):
     """Value of the series at its `X`, in units of the scale, for every lane that does not skip."""
     stride, x = (order + 1) * LANES, lane[X]
@@ -106,7 +107,7 @@ def evaluate(work, order, lane, x, out):
         out[j] = value
 
 
-@njit(nogil=True, error_model="numpy")
+@helper()
 def _place(new, lane, mark, atol, starts, span, i, m):
     """Put member m into lane i; -1 leaves it idle."""
     mark[MEMBER, i], mark[FRESH, i], mark[SHRUNK, i], mark[SKIP, i] = m, 1, 0, 0
@@ -119,7 +120,7 @@ def _place(new, lane, mark, atol, starts, span, i, m):
         new[j * LANES + i] = starts[m, j] if m >= 0 else 0.0
 
 
-@njit(nogil=True, error_model="numpy")
+@helper()
 def _step_size(size, order, i):
     """Longest step, in units of the scale, at which the last two terms stay within the tolerance."""
     a, b = size[LAST, i], size[BEFORE, i]
@@ -128,7 +129,7 @@ def _step_size(size, order, i):
     return SAFETY * min(a ** (-1.0 / order), b ** (-1.0 / (order - 1)))
 
 
-@njit(nogil=True, error_model="numpy")
+@helper()
 def _rescale(lane, mark, h, i):
     """Choose the next scale; returns whether the coefficients must be computed again in it."""
     lane[NEXT_SCALE, i] = lane[SCALE, i]
@@ -144,7 +145,7 @@ def _rescale(lane, mark, h, i):
     return mark[SHRUNK, i] <= _MOST_SHRINKING
 
 
-@njit(nogil=True, error_model="numpy")
+@helper()
 def _prepare(lane, size, span, found, count, h, fixed, max_steps, i, m):
     """Choose lane i's step: sets `X` and the new time, or returns how member m ends here."""
     t, end = lane[T, i], span[m, END]
@@ -164,7 +165,7 @@ def _prepare(lane, size, span, found, count, h, fixed, max_steps, i, m):
     return RUNNING
 
 
-@njit(nogil=True, error_model="numpy")
+@helper()
 def _largest(new, n, i):
     """Largest entry of a lane's state; nan if one is not finite."""
     top = 0.0
@@ -176,7 +177,7 @@ def _largest(new, n, i):
     return top
 
 
-@njit(nogil=True, error_model="numpy")
+@helper()
 def _save(work, new, order, lane, saves, states, count, i, m):
     """Write what member m was to save within the last step."""
     k, t = count[m, SAVED], lane[T, i]
@@ -190,7 +191,7 @@ def _save(work, new, order, lane, saves, states, count, i, m):
     count[m, SAVED] = k
 
 
-@njit(nogil=True, error_model="numpy")
+@helper()
 def _choose_steps(lane, mark, size, order, span, found, count, fixed, max_steps):
     """Steps of all lanes; those that end before it or only change their scale skip this round."""
     for i in range(LANES):
@@ -206,7 +207,7 @@ def _choose_steps(lane, mark, size, order, span, found, count, fixed, max_steps)
         mark[SKIP, i] = count[m, CODE] != RUNNING
 
 
-@njit(nogil=True, error_model="numpy")
+@helper()
 def _settle(work, new, n, order, lane, mark, span, saves, states, found, count, i, m):
     """Take the step of member m, if its lane has made one, or go back to the last state that was finite."""
     top = _largest(new, n, i)

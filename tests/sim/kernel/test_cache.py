@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from numba import float32, float64
 
 from smallinit.sim.kernel import cache as _cache
 
@@ -154,6 +155,30 @@ def test_default_folder_is_the_users(process, tmp_path):
 def test_name_of_the_folder_follows_the_sources():
     assert _cache.cache_dir().name.endswith(_cache.source_hash())
     assert len(_cache.source_hash()) == 12
+
+
+def test_name_of_the_folder_follows_every_module_with_compiled_code():
+    """What has no "numba" in it may be compiled all the same."""
+    layer = Path(_cache.__file__).parents[1]
+    for path in layer.rglob("*.py"):
+        text = path.read_text()
+        if any(mark in text for mark in ("@inlined(", "@helper(", "@operation(", "@compiled(", "@intrinsic")):
+            assert _cache._is_compiled(path, text.encode()), path
+
+
+def test_each_signature_has_files_of_its_own(tmp_path, monkeypatch):
+    """Two processes that save at once would else give one's code for the other's."""
+    monkeypatch.setattr(_cache, "cache_dir", lambda: tmp_path)
+
+    def double(x):
+        return x + x
+
+    for real in (float64, float32):
+        assert _cache.compiled(real(real))(double)(21.0) == 42.0
+    assert len(list(tmp_path.rglob("*.nbi"))) == 2
+    assert len(list(tmp_path.rglob("*.nbc"))) == 2
+    again = _cache.compiled(float32(float32))(double)
+    assert sum(again.stats.cache_hits.values()) == 1
 
 
 def test_numba_setting_of_the_user_is_left_alone():

@@ -3,9 +3,11 @@
 import mpmath
 import numpy as np
 import pytest
+from numba import njit
 
 from smallinit.sim.compile.emit import Emitter
 from smallinit.sim.compile.graph import Graph
+from smallinit.sim.kernel import _functions
 from smallinit.sim.kernel._interpreter import rhs
 from smallinit.sim.kernel.problem import Problem
 from smallinit.sim.kernel.single_precision import in_single_precision
@@ -100,4 +102,4 @@ def test_tanh_is_odd_and_never_leaves_its_bounds():
     values = applied("tanh", x)
     np.testing.assert_array_equal(values, -applied("tanh", -x))
     assert (values <= 1.0).all()
-    assert np.signbit(applied("tanh", np.array([-0.0]))[0])
+    assert np.signbit(njit(lambda x: _functions.tanh(x))(-0.0))
