@@ -15,9 +15,9 @@ from ...theory.algebra.nodes import matrix_symbols
 from ...theory.algebra.sizes import dimension_sizes
 from ...theory.data.inputs import N_CTX, ROWS
 from ...theory.flows.powers import model_logits
-from ..kernel._addresses import make_ready
 from ..kernel._interpreter import rhs
 from ..kernel.cache import LOCK
+from ..kernel.calls._addresses import make_ready
 from ..kernel.problem import Problem
 from ..kernel.work import functions_of
 from .emit import Emitter

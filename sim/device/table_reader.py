@@ -11,7 +11,7 @@ import scipy.sparse as sparse
 import torch
 from torch import Tensor
 
-from ..kernel._operands import OPERAND
+from ..kernel.calls._operands import OPERAND
 from ..kernel.operations import FLOATS
 from ..kernel.problem import Problem
 

@@ -10,11 +10,11 @@ Operations are called by address, see `_addresses`: a process compiles, or loads
 
 import numpy as np
 
-from . import _array_operations, _elementwise, _products  # noqa: F401  operations, by their registration
-from ._addresses import DOUBLE, FIRST_FUNCTION, address, call
-from ._operands import buffers, numbers
-from .inner import inlined
 from .cache import compiled
+from .calls import _array_operations, _elementwise, _products  # noqa: F401  operations, by their registration
+from .calls._addresses import DOUBLE, FIRST_FUNCTION, address, call
+from .calls._operands import buffers, numbers
+from .inner import inlined
 from .operations import MAP
 from .problem import RHS_SIGNATURE
 

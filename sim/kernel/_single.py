@@ -7,11 +7,11 @@ derivative. Importing compiles the loop or loads it.
 
 import numpy as np
 
-from ._addresses import SINGLE
 from ._interpreter import carry_out
-from ._operands import buffers, numbers
-from .inner import inlined
 from .cache import compiled
+from .calls._addresses import SINGLE
+from .calls._operands import buffers, numbers
+from .inner import inlined
 from .problem import RHS_SIGNATURE
 
 

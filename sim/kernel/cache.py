@@ -42,7 +42,7 @@ def source_hash() -> str:
 def _is_compiled(path: Path, text: bytes) -> bool:
     """Whether a source has a part in compiled code: all of this folder, and what names numba or a decorator of ours."""
     marks = b"numba", b"kernel.inner", b"compiled("
-    return path.parent == Path(__file__).parent or any(mark in text for mark in marks)
+    return Path(__file__).parent in path.parents or any(mark in text for mark in marks)
 
 
 def _base() -> Path:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from . import _interpreter
-from ._addresses import make_ready
+from .calls._addresses import make_ready
 from .problem import Problem
 from .work import functions_of
 

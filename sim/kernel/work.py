@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ._operands import OPERAND
+from .calls._operands import OPERAND
 from .operations import DOT
 
 if TYPE_CHECKING:

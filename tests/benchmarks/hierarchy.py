@@ -16,7 +16,7 @@ from large_vocabulary import zipf_bigrams
 from threadpoolctl import threadpool_limits
 
 from smallinit.sim.compile.compiler import compile_flow
-from smallinit.sim.kernel._dense import rows_dot
+from smallinit.sim.kernel.calls._dense import rows_dot
 from smallinit.theory import EmbMLP, derive
 
 WIDTH, LEAST = 64, 2_500

@@ -13,7 +13,7 @@ import numpy as np
 
 from smallinit.sim.compile.compiler import compile_flow
 from smallinit.sim.kernel import operations
-from smallinit.sim.kernel._operands import OPERAND
+from smallinit.sim.kernel.calls._operands import OPERAND
 from smallinit.theory import CompositeTask, Dataset, Decoder, EmbMLP, derive
 
 NAMES = {

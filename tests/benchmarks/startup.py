@@ -30,7 +30,8 @@ model = EmbMLP(data.d_vocab, 4, 4)
 start = model.init(0.8, 0)
 """
 EVERYTHING = """
-from smallinit.sim.kernel import _addresses, _interpreter, _single, operations
+from smallinit.sim.kernel import _interpreter, _single, operations
+from smallinit.sim.kernel.calls import _addresses
 functions = [(operations.MAP, k) for k in range(len(operations.FUNCTIONS))]
 codes = [(code, 0) for code in range(operations.DENSIFY + 1) if code != operations.MAP]
 for single in (False, True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...kernel._operands import place, row
+from ...kernel.calls._operands import place, row
 from ...kernel.inner import helper, inlined
 
 BLOCK = 512

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from ...kernel._operands import numbers, row
 from ...kernel.cache import compiled
+from ...kernel.calls._operands import numbers, row
 from .arithmetic import combine
 from .registers import CALLS, CUR, F1, F2, H_LAST, I1, RHS_ARGS, STAGES, T_PREV, call_rhs
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import int64
 
-from ...kernel._operands import numbers
-from ...kernel._operands import row as row_of
 from ...kernel.cache import compiled
+from ...kernel.calls._operands import numbers
+from ...kernel.calls._operands import row as row_of
 from ...kernel.inner import helper, inlined
 from ..codes import RUNNING, UNDERFLOW
 from .acceptance import GO, HALTED, NOT_FINITE, TAKEN, landing, pause, settle

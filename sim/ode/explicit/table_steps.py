@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import float64, int64, types
 
-from ...kernel._operands import numbers, place, row
 from ...kernel.cache import compiled
+from ...kernel.calls._operands import numbers, place, row
 from ...kernel.inner import inlined
 from ..codes import RUNNING, UNDERFLOW
 from .acceptance import GO, HALTED, good, landing, pause, settle

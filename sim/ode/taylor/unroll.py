@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...kernel import operations as op
-from ...kernel._operands import OPERAND
+from ...kernel.calls._operands import OPERAND
 from .program import Entries, Program, ProgramWriter
 
 

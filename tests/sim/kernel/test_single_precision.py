@@ -6,7 +6,7 @@ import scipy.sparse as sparse
 from helpers import MODELS, data_for, random_weights
 
 from smallinit.sim.compile.compiler import compile_flow
-from smallinit.sim.kernel import _dense
+from smallinit.sim.kernel.calls import _dense
 from smallinit.sim.kernel.problem import Problem
 from smallinit.sim.kernel.single_precision import ROUNDING, in_single_precision, rounding_errors
 from smallinit.theory import derive

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sparse
 
-from smallinit.sim.kernel import _dense, _patterns
+from smallinit.sim.kernel.calls import _dense, _patterns
 
 WIDTHS = (1, 3, 8, 33)
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from ..inner import inlined
 from ._dense import fill, inner, rows_dot, rows_dot_turned
 from ._functions import exp
 from ._operands import part
 from ._operands import row as row_of
-from .inner import inlined
 
 # A pattern is the index arrays of a CSR matrix; `values` and `out` below are columns (nnz, 1) of numbers at its places,
 # in storage order. Products read them as a flat array, the type for which `_dense` is compiled already.

@@ -7,8 +7,8 @@ from numba import njit
 
 from smallinit.sim.compile.emit import Emitter
 from smallinit.sim.compile.graph import Graph
-from smallinit.sim.kernel import _functions
 from smallinit.sim.kernel._interpreter import rhs
+from smallinit.sim.kernel.calls import _functions
 from smallinit.sim.kernel.problem import Problem
 from smallinit.sim.kernel.single_precision import in_single_precision
 

@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from ._addresses import operation
-from ._dense import bag_softmax, centre, row_dot, row_softmax, rows_dot, rows_dot_turned, scale
-from ._operands import OPERAND, csr, flat, view
-from ._patterns import (
-    densify,
-    gather,
-    gather_column,
-    pattern_dot,
-    pattern_dot_transposed,
-    sddmm,
-    segment_softmax,
-)
-from .operations import (
+from ..operations import (
     BAG_SOFTMAX,
     CENTRE,
     CSR_DOT,
@@ -29,6 +17,18 @@ from .operations import (
     SDDMM,
     SEGMENT_SOFTMAX,
     SOFTMAX,
+)
+from ._addresses import operation
+from ._dense import bag_softmax, centre, row_dot, row_softmax, rows_dot, rows_dot_turned, scale
+from ._operands import OPERAND, csr, flat, view
+from ._patterns import (
+    densify,
+    gather,
+    gather_column,
+    pattern_dot,
+    pattern_dot_transposed,
+    sddmm,
+    segment_softmax,
 )
 
 REST = 2 * OPERAND  # result, then an operand, then what the operation needs; no operand is transposed

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
+from ..inner import helper, inlined
+from ..operations import FLOATS, FUNCTIONS, HADAMARD, MAP, SUM
 from ._addresses import operation
 from ._functions import exp, tanh
 from ._operands import OPERAND, flat, place, start
-from .inner import helper, inlined
-from .operations import FLOATS, FUNCTIONS, HADAMARD, MAP, SUM
 
 # Arrays are gone through in tiles that stay in the first cache while the operands are met one after the other: long
 # stretches where all lie alike, squares where one is transposed.

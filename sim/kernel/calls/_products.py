@@ -10,9 +10,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..operations import DOT
 from ._addresses import operation
 from ._operands import OPERAND, flat, numbers
-from .operations import DOT
 
 _WORD, _CHAR, _CODE, _PLACE = ir.IntType(64), ir.IntType(8), ir.IntType(32), ir.IntType(8).as_pointer()
 

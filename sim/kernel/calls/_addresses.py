@@ -17,10 +17,10 @@ from llvmlite import binding, ir
 from numba import float32, float64, int64, types
 from numba.extending import intrinsic
 
+from ..cache import LOCK, compiled
+from ..inner import INNER
+from ..operations import FUNCTIONS, MAP
 from ._operands import TABLE, buffers_of
-from .cache import LOCK, compiled
-from .inner import INNER
-from .operations import FUNCTIONS, MAP
 
 SYMBOL = "smallinit_addresses_of_operations"
 FIRST_FUNCTION = 32  # functions stand behind the operations, which are fewer

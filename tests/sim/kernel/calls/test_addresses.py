@@ -11,8 +11,9 @@ import pytest
 from helpers import MODELS, data_for, random_weights
 
 from smallinit.sim.compile.compiler import compile_flow
-from smallinit.sim.kernel import _addresses, cache, operations
+from smallinit.sim.kernel import cache, operations
 from smallinit.sim.kernel._interpreter import rhs
+from smallinit.sim.kernel.calls import _addresses
 from smallinit.sim.kernel.problem import Problem
 from smallinit.sim.kernel.single_precision import in_single_precision
 from smallinit.theory import derive
@@ -70,7 +71,7 @@ def places(problem):
 PROGRAM = """
 from helpers import MODELS, data_for, random_weights
 from smallinit.sim.compile.compiler import compile_flow
-from smallinit.sim.kernel import _addresses
+from smallinit.sim.kernel.calls import _addresses
 from smallinit.theory import derive
 model, data = MODELS["emb-mlp"][0], data_for("emb-mlp")
 problem = compile_flow(derive(model, "leading"), data, random_weights(model))

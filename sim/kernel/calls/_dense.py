@@ -1,9 +1,9 @@
 """Operations on dense and on data matrices that the interpreter carries out."""
 
+from ..inner import helper, inlined
 from ._functions import exp
 from ._operands import part, place, shaped
 from ._operands import row as row_of
-from .inner import helper, inlined
 
 
 @inlined()

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from .inner import INNER
+from ..inner import INNER
 
 LN2, BEYOND = math.log(2.0), 2.3190468138462996e-17  # as a float64, and what ln 2 is beyond it
 
