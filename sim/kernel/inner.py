@@ -8,8 +8,8 @@ from typing import Any
 from numba import njit
 
 # Options of `numba.njit` for what compiled code alone calls, by name or by address, and what makes no arrays.
-INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
-_COMMON = {"nogil": True, "error_model": "numpy"}
+INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
+_COMMON: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
 def inlined(**options: Any) -> Callable[[Callable], Any]:

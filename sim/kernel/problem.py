@@ -81,11 +81,11 @@ class Problem:
 
         It is given a copy of the state: what it does to `y` changes no trajectory.
         """
-        inner: Any = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)(f)
+        outer: dict[str, Any] = {"no_cfunc_wrapper": True}
+        inner: Any = njit(**(outer | {"no_cpython_wrapper": True}))(f)
 
         def rhs(t, y, out, floats, ints, work):
             inner(t, y.copy(), out)
 
-        options = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}
-        compiled = njit(RHS_SIGNATURE, **options)(rhs)  # pyright: ignore[reportCallIssue]
+        compiled = njit(RHS_SIGNATURE, error_model="numpy", nogil=True, **outer)(rhs)  # pyright: ignore[reportCallIssue]
         return cls(rhs=compiled, layout={"y": (0, (n, 1))})

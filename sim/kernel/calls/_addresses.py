@@ -17,19 +17,32 @@ from llvmlite import binding, ir
 from numba import float32, float64, int64, types
 from numba.extending import intrinsic
 
-from ..cache import LOCK, compiled
+from ..cache import LOCK, compiled, source_hash
 from ..inner import INNER
 from ..operations import FUNCTIONS, MAP
 from ._operands import TABLE, buffers_of
 
-SYMBOL = "smallinit_addresses_of_operations"
+SYMBOL = f"smallinit_addresses_{source_hash()}"
 FIRST_FUNCTION = 32  # functions stand behind the operations, which are fewer
 SLOTS = FIRST_FUNCTION + len(FUNCTIONS)
 DOUBLE, SINGLE = 1, 1 + SLOTS  # where the addresses of each precision begin
 _SIGNATURES = {real: types.void(buffers_of(real), TABLE, int64) for real in (float64, float32)}
-_ADDRESSES = np.zeros(1 + 2 * SLOTS, np.int64)
 _SOURCES: dict[int, tuple[Callable, dict[str, Any]]] = {}
-binding.add_symbol(SYMBOL, _ADDRESSES.ctypes.data)
+_LOADED: dict[int, Any] = {}  # what the addresses are of, which must not be given back
+
+
+def _table() -> np.ndarray:
+    """The table of this process; it outlives this module, for loaded code knows where it lies."""
+    size = 1 + 2 * SLOTS
+    if place := binding.address_of_symbol(SYMBOL):
+        return np.ctypeslib.as_array((ctypes.c_int64 * size).from_address(place))
+    table = np.zeros(size, np.int64)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(table))
+    binding.add_symbol(SYMBOL, table.ctypes.data)
+    return table
+
+
+_ADDRESSES = _table()
 
 
 def operation(code: int, *functions: str, **options: Any) -> Callable[[Callable], Callable]:
@@ -75,8 +88,8 @@ def _load(slot: int) -> None:
     signature = _SIGNATURES[real]
     with LOCK:
         if not _ADDRESSES[slot]:
-            code: Any = compiled(signature, **INNER, **options)(function)
-            made = code.get_compile_result(signature)
+            _LOADED[slot] = compiled(signature, **INNER, **options)(function)
+            made = _LOADED[slot].get_compile_result(signature)
             found = made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
             for other, (same, _) in _SOURCES.items():
                 if same is function:

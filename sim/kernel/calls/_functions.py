@@ -142,7 +142,9 @@ def _by_type(make):
     def function(x):
         raise NotImplementedError("for compiled code alone")
 
-    @overload(function, jit_options=INNER | {"error_model": "numpy", "fastmath": {"contract"}})
+    options: Any = INNER | {"error_model": "numpy", "fastmath": {"contract"}}
+
+    @overload(function, jit_options=options)
     def choose(x):
         return single if x == types.float32 else double
 
