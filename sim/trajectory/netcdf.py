@@ -60,42 +60,43 @@ class Contents:
 
 def write_netcdf(dataset: Contents | xarray.Dataset, path: Path) -> Path:
     """Write a dataset whole or not at all, sealed; "/" in names becomes "|", which netCDF allows."""
-    import h5netcdf
-
     with whole_file(path) as temporary:
-        with h5netcdf.File(temporary, "w") as file:
-            _fill(file, dataset)
+        _write(dataset, temporary)
         append_seal(temporary)
     return path
 
 
-def _fill(file: h5netcdf.File, dataset: Any) -> None:
+def _write(dataset: Any, path: Path) -> None:
     """Write attributes, axes and arrays as xarray does, to the byte."""
-    variables: dict[str, Any] = {str(name): array for name, array in dataset.variables.items()}
-    sizes = {str(d): n for a in variables.values() for d, n in zip(a.dims, a.values.shape, strict=True)}
-    labels = sorted({str(name) for name in dataset.coords} - sizes.keys())
-    file.attrs.update(dataset.attrs)
-    file.dimensions = {_file_name(dim): size for dim, size in sizes.items()}
-    for name, array in variables.items():
-        said = dict(array.attrs)
-        if name not in dataset.coords and (
-            its := [c for c in labels if set(variables[c].dims) <= set(array.dims)]
-        ):
-            said["coordinates"] = " ".join(its)
-        _write(file, name, array, said)
+    import h5netcdf
+
+    arrays: dict[str, Any] = {str(name): array for name, array in dataset.variables.items()}
+    sizes = {str(d): n for a in arrays.values() for d, n in zip(a.dims, a.values.shape, strict=True)}
+    shared = sorted(
+        {str(name) for name in dataset.coords} - sizes.keys()
+    )  # labels of axes that have others too
+    with h5netcdf.File(path, "w") as file:
+        file.attrs.update(dataset.attrs)
+        file.dimensions = {_file_name(dim): size for dim, size in sizes.items()}
+        for name, array in arrays.items():
+            said = dict(array.attrs)
+            its = [label for label in shared if set(arrays[label].dims) <= set(array.dims)]
+            if its and name not in dataset.coords:
+                said["coordinates"] = " ".join(its)
+            _add(file, name, array, said)
 
 
-def _write(file: h5netcdf.File, name: str, array: Any, said: Mapping[str, Any]) -> None:
+def _add(file: h5netcdf.File, name: str, array: Any, said: Mapping[str, Any]) -> None:
+    """Add an array: texts as such, real numbers with nan for what is missing."""
     import h5py
 
     values = np.asarray(array.values)
     texts, real = values.dtype.kind in "UO", values.dtype.kind == "f"
-    written = file.create_variable(
-        _file_name(name), [_file_name(str(dim)) for dim in array.dims], h5py.string_dtype() if texts else values.dtype,
-        fillvalue=values.dtype.type(np.nan) if real else None,
-    )  # fmt: skip
-    written.attrs.update(said)
-    written[...] = values.astype(object) if texts else values
+    axes, kind = [_file_name(str(dim)) for dim in array.dims], h5py.string_dtype() if texts else values.dtype
+    missing = values.dtype.type(np.nan) if real else None
+    added = file.create_variable(_file_name(name), axes, kind, fillvalue=missing)
+    added.attrs.update(said)
+    added[...] = values.astype(object) if texts else values
 
 
 def read_netcdf(path: Path) -> Contents:
