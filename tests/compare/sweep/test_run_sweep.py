@@ -272,7 +272,18 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     file = write(tmp_path)
     assert run(file, "--status")[0] == 2
-    line = [sys.executable, "-P", "-m", "smallinit", "sweep", str(file), "--collect", "all.nc", "--shard", "1/2"]
+    line = [
+        sys.executable,
+        "-P",
+        "-m",
+        "smallinit",
+        "sweep",
+        str(file),
+        "--collect",
+        "all.nc",
+        "--shard",
+        "1/2",
+    ]
     done = subprocess.run(line, capture_output=True, text=True, check=False)  # the others in this process
     assert done.returncode == 0, done.stderr
     assert "3 of 6 points done" in done.stdout
