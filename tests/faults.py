@@ -14,6 +14,7 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
+from smallinit.sim.trajectory import netcdf
 from smallinit.theory.base.disk import exchange as exchange_module
 from smallinit.theory.base.disk import owner
 
@@ -117,7 +118,7 @@ class Disk:
 
         return open_file
 
-    def to_netcdf(self, real):
+    def write_netcdf(self, real):
         """HDF5 writes by itself: as one call, of which a crash or an error leaves half."""
 
         def write(dataset, path, *args, **kwargs):
@@ -170,18 +171,16 @@ class Watched:
 @contextmanager
 def failing(root, at=None, fault="crash", can_exchange=True, kill=False):
     """Give a `Disk` whose call number `at` fails; errors of the faults end here, others do not."""
-    import xarray
-
     disk = Disk(root, at, fault, can_exchange, kill)
     saved = {(os, name): getattr(os, name) for name in PATCHED}
     saved |= {(builtins, "open"): builtins.open, (io, "open"): io.open}
-    saved |= {(xarray.Dataset, "to_netcdf"): xarray.Dataset.to_netcdf}
+    saved |= {(netcdf, "_write"): netcdf._write}
     saved |= {(exchange_module, "_renameat2"): exchange_module._renameat2}
     saved |= {(os, "getpid"): os.getpid}  # the next run is another process
     real_exchange = exchange_module._renameat2()
     new = {(os, name): disk.patched(name) for name in PATCHED}
     new |= {(builtins, "open"): disk.opened(builtins.open), (io, "open"): disk.opened(io.open)}
-    new |= {(xarray.Dataset, "to_netcdf"): disk.to_netcdf(xarray.Dataset.to_netcdf)}
+    new |= {(netcdf, "_write"): disk.write_netcdf(netcdf._write)}
     new |= {(exchange_module, "_renameat2"): disk.exchange(real_exchange)}
     new |= {} if kill else {(os, "getpid"): lambda: DEAD}
     try:

@@ -114,7 +114,7 @@ def heading(process):
 
 @pytest.mark.parametrize(("number", "status"), SIGNALS)
 def test_a_signal_ends_a_command_without_a_traceback(tmp_path, number, status):
-    long = ("train", "--preset", "paper", "--training.steps", "100000000")
+    long = ("train", "--preset", "paper", "--training.steps", "1000000")
     code, err = interrupted(tmp_path, number, heading, *long)
     assert code == status
     assert err == "smallinit: interrupted; no result was written.\n"
@@ -130,7 +130,7 @@ def test_an_interrupted_training_says_where_its_state_is(tmp_path):
         while not kept.exists() and time.monotonic() < until:
             time.sleep(0.05)
 
-    long = ("train", "--preset", "demo", "--training.steps", "100000000")
+    long = ("train", "--preset", "demo", "--training.steps", "1000000")
     long += ("--training.checkpoint", str(kept), "--training.checkpoint-every", "10")
     code, err = interrupted(tmp_path, signal.SIGTERM, ready, *long)
     assert code == 143

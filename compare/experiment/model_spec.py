@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -45,14 +46,19 @@ class _ModelKeys(Mapping[str, tuple[str, ...]]):
     def __getitem__(self, name: str) -> tuple[str, ...]:
         if name not in MODELS:
             raise KeyError(name)
-        own = (f.name for f in dataclasses.fields(getattr(theory, name)))
-        return tuple(key for key in own if key not in (*COMMON_KEYS, "n_ctx"))
+        return _chosen_fields(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(MODELS)
 
     def __len__(self) -> int:
         return len(MODELS)
+
+
+@cache
+def _chosen_fields(name: str) -> tuple[str, ...]:
+    own = (f.name for f in dataclasses.fields(getattr(theory, name)))
+    return tuple(key for key in own if key not in (*COMMON_KEYS, "n_ctx"))
 
 
 MODEL_KEYS = _ModelKeys()
@@ -142,9 +148,11 @@ class ModelSpec(Section):
         }
 
     @model_validator(mode="after")
-    def _own_keys(self) -> ModelSpec:
+    def _keys_of_its_own(self) -> ModelSpec:
+        if self.own:
+            return self
         for key in type(self).model_fields:
-            if self.own or (key in FILE_KEYS and getattr(self, key) is None):
+            if key in FILE_KEYS and getattr(self, key) is None:
                 continue
             if key in self.model_fields_set and key not in self.keys:
                 has = ", ".join(key for key in self.keys if key != "name")
@@ -177,4 +185,5 @@ class ModelSpec(Section):
 
     @model_serializer(mode="wrap")
     def _without_others(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in handler(self).items() if key in self.keys}
+        keys = self.keys
+        return {key: value for key, value in handler(self).items() if key in keys}

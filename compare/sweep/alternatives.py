@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from ..experiment.layers import ALTERNATIVES
@@ -35,7 +35,7 @@ def lost_keys(axes: Mapping[str, Sequence[Any]], values: Mapping[str, Any]) -> s
     return lost
 
 
-def without(layer: Mapping[str, Any], lost: set[str]) -> dict[str, Any]:
+def without(layer: Mapping[str, Any], lost: Set[str]) -> dict[str, Any]:
     """A copy of a layer without some of its keys."""
     copied = json.loads(json.dumps(layer))
     for name in lost:

@@ -172,16 +172,19 @@ class SweepPlan(FrozenRecord):
             raise InputError(f"{place.removeprefix('in ')} is no record of a sweep ({error!r}).") from error
 
     def _points(self) -> Iterator[SweepPoint]:
+        below: dict[
+            frozenset[str], list[Any]
+        ] = {}  # the layers without what is lost, which is mostly nothing
         for index in product(*(range(n) for n in self.shape)):
             values = {
                 name: self.axes[name][i]
                 for names, i in zip(self.dimensions, index, strict=True)
                 for name in names
             }
-            lost = lost_keys(self.axes, values)
-            layers = [(without(layer, lost), place) for layer, place in self.layers]
-            layers.append((without(nested(values), lost), self.axes_place))
-            loaded = stack(layers)
+            lost = frozenset(lost_keys(self.axes, values))
+            if lost not in below:
+                below[lost] = [(without(layer, lost), place) for layer, place in self.layers]
+            loaded = stack([*below[lost], (without(nested(values), lost), self.axes_place)])
             config = loaded.experiment.model_dump(mode="json")
             yield SweepPoint(self._identity(config), values, config, loaded)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.optimize import brentq
 
 from ...theory.base.crossings import first_crossing
 from ...theory.base.frozen import FrozenRecord
@@ -188,6 +187,8 @@ def _growth_time(F: np.ndarray, start: Mapping[str, Any], factor: float) -> floa
     reach = 1.0 / rate
     while grown(reach) < factor:
         reach *= 2.0
+    from scipy.optimize import brentq  # here: which takes a while to load
+
     return float(brentq(lambda t: grown(t) - factor, 0.0, reach, rtol=1e-10))
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
@@ -151,6 +150,8 @@ class Watch:
         elif {before, after} == {-1.0, 1.0}:  # a condition, or as good as one: where it is first otherwise
             t = _switch(value, t0, t1, after)
         else:
+            from scipy.optimize import brentq  # which takes a while to load, and few runs have events
+
             t = float(brentq(value, t0, t1, xtol=4e-16 * max(abs(t0), abs(t1)), rtol=8.9e-16, maxiter=1000))
         dense(np.array([t]), y)
         return t, event, y[0]

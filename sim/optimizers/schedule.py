@@ -9,13 +9,15 @@ from functools import cached_property
 from hashlib import sha256
 from math import cos, pi
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, integer, is_real, real
+
+if TYPE_CHECKING:
+    from scipy.interpolate import PchipInterpolator
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,10 @@ class Clock:
     @cached_property
     def _curve(self) -> PchipInterpolator:
         """Flow time as a smooth function of the step, through all of the table; it rises as the table does."""
+        from scipy.interpolate import (
+            PchipInterpolator,
+        )  # a tenth of the time that the command line takes to start
+
         return PchipInterpolator(np.arange(len(self.times)), self.times)
 
     def smooth_time(self, steps: Any) -> np.ndarray:

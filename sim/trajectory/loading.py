@@ -12,13 +12,11 @@ import numpy as np
 from ...theory.base.disk.sealed import UnsoundFile
 from ...theory.base.frozen import sealed
 from ..ode.outcome import Outcome
-from .netcdf import read_netcdf
+from .netcdf import Contents, Labelled, read_netcdf
 from .storage import FORMAT, VERSION
 from .trajectory import Trajectory
 
 if TYPE_CHECKING:
-    import xarray
-
     from ...theory.data.dataset import Dataset
     from ...theory.models.model import Model
 
@@ -47,12 +45,12 @@ def load_trajectory(path: str | Path, model: Model | None = None, data: Dataset 
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}.")
-    dataset = read_netcdf(path)
-    if dataset.attrs.get("format") != FORMAT:
+    read = read_netcdf(path)
+    if read.attrs.get("format") != FORMAT:
         raise UnsoundFile(path, "is not a trajectory file", "give one that `Trajectory.save` wrote")
     try:
-        recorded = _records(dataset)
-        trajectory = _from_xarray(dataset, recorded, model, data)
+        recorded = _records(read)
+        trajectory = _trajectory(read, recorded, model, data)
     except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError, AttributeError) as error:
         raise UnsoundFile(path, f"is not a complete trajectory file ({error})") from None
     for name, own in (("model", model and model.spec()), ("data", data and data.fingerprint)):
@@ -69,28 +67,28 @@ def _check_model(path: Path, trajectory: Trajectory, model: Any) -> None:
         raise UnsoundFile(path, f"holds the weights {found} and not the model's {dict(model.weights)}")
 
 
-def _records(dataset: xarray.Dataset) -> dict[str, Any]:
+def _records(read: Contents) -> dict[str, Any]:
     """What is kept as JSON, and the texts."""
-    if int(dataset.attrs["format_version"]) != VERSION:
-        raise ValueError(f"its format is {dataset.attrs['format_version']} and not {VERSION}")
-    found = {name: json.loads(_text(dataset, name)) for name in _RECORDS}
+    if int(read.attrs["format_version"]) != VERSION:
+        raise ValueError(f"its format is {read.attrs['format_version']} and not {VERSION}")
+    found = {name: json.loads(_text(read, name)) for name in _RECORDS}
     for name in ("outcome", "statistics", "provenance", "events", "weights"):
         if not isinstance(found[name], dict):
             raise TypeError(f"its `{name}` is no record")
-    return found | {name: _text(dataset, name) for name in ("kind", "label", "closure")}
+    return found | {name: _text(read, name) for name in ("kind", "label", "closure")}
 
 
-def _text(dataset: xarray.Dataset, name: str) -> str:
-    if not isinstance(value := dataset.attrs[name], str):
+def _text(read: Contents, name: str) -> str:
+    if not isinstance(value := read.attrs[name], str):
         raise TypeError(f"its `{name}` is no text")
     return value
 
 
-def _from_xarray(dataset: xarray.Dataset, recorded: dict[str, Any], model: Any, data: Any) -> Trajectory:
-    t = _numbers("t", dataset.variables["t"], 1)  # of a dimension alone, indexing would make up times
+def _trajectory(read: Contents, recorded: dict[str, Any], model: Any, data: Any) -> Trajectory:
+    t = _numbers("t", read.variables["t"], 1)  # of a dimension alone, indexing would make up times
     weights, known, start = {}, {}, {}
-    for name, variable in dataset.data_vars.items():
-        if name == "step":
+    for name, variable in read.variables.items():
+        if name == "step" or name in read.coords:
             continue
         if "start" in variable.attrs:
             start[str(variable.attrs["start"])] = _numbers(str(name), variable, 2)
@@ -114,7 +112,7 @@ def _from_xarray(dataset: xarray.Dataset, recorded: dict[str, Any], model: Any, 
         closure=recorded["closure"],
         statistics=recorded["statistics"],
         provenance=recorded["provenance"],
-        steps=_steps(dataset["step"], t) if "step" in dataset else None,
+        steps=_steps(read.variables["step"].values, t) if "step" in read.variables else None,
         model=model,
         data=data,
         events={str(name): _times(name, times) for name, times in recorded["events"].items()},
@@ -124,11 +122,12 @@ def _from_xarray(dataset: xarray.Dataset, recorded: dict[str, Any], model: Any, 
     return trajectory
 
 
-def _numbers(name: str, variable: xarray.DataArray | xarray.Variable, ndim: int | None = None) -> np.ndarray:
+def _numbers(name: str, variable: Labelled, ndim: int | None = None) -> np.ndarray:
     """Real numbers as float64; times must be finite, values of observables need not."""
-    if variable.dtype.kind not in "fiu" or (ndim is not None and variable.ndim != ndim):
-        raise ValueError(f"{name!r} is {variable.dtype} of {variable.ndim} axes")
-    value = np.asarray(variable.values, dtype=np.float64)
+    found = variable.values
+    if found.dtype.kind not in "fiu" or (ndim is not None and found.ndim != ndim):
+        raise ValueError(f"{name!r} is {found.dtype} of {found.ndim} axes")
+    value = np.asarray(found, dtype=np.float64)
     if ndim is not None and not np.isfinite(value).all():
         raise ValueError(f"{name!r} is not finite")
     return sealed(value)
@@ -143,8 +142,7 @@ def _weight(name: str, value: np.ndarray, t: np.ndarray) -> np.ndarray:
     return value
 
 
-def _steps(variable: xarray.DataArray, t: np.ndarray) -> np.ndarray:
-    steps = np.asarray(variable.values)
+def _steps(steps: np.ndarray, t: np.ndarray) -> np.ndarray:
     if steps.dtype.kind not in "iu" or steps.shape != t.shape or np.any(np.diff(steps) <= 0):
         raise ValueError("its steps are no increasing integers, one for each time")
     return steps

@@ -1,4 +1,4 @@
-"""Trajectories as `xarray.Dataset` and as netCDF4 files."""
+"""Trajectories as labelled arrays, and as netCDF4 files of them."""
 
 from __future__ import annotations
 
@@ -10,42 +10,40 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .dimensions import weight_axes
-from .netcdf import write_netcdf
+from .netcdf import Contents, Labelled, write_netcdf
 from .observables import units
 
 if TYPE_CHECKING:
-    import xarray
-
     from .trajectory import Trajectory
 
 FORMAT, VERSION = "smallinit trajectory", 2
 START = "start/"  # of the full weights that a reduced trajectory started from
+_COORDINATES = frozenset({"t", "step"})
 _TIME = {"long_name": "flow time", "units": "learning_rate x step"}
 
 
-def to_xarray(trajectory: Trajectory, observables: Iterable[str]) -> xarray.Dataset:
+def contents_of(trajectory: Trajectory, observables: Iterable[str]) -> Contents:
     """Label a trajectory's weights and some observables; attributes are plain strings and numbers."""
-    import xarray
-
     named = weight_axes(trajectory.weights, trajectory.model)
-    variables: dict[str, Any] = {}
+    variables: dict[str, Labelled] = {}
     for name, value in trajectory.weights.items():
         axes = named[name]
         if len(value) and value.strides[0] == 0:  # frozen: the same at all times, stored once
-            variables[name] = (axes, value[0], {"units": "weight"})
+            variables[name] = Labelled(axes, value[0], {"units": "weight"})
         else:
-            variables[name] = (("t", *axes), value, {"units": "weight"})
+            variables[name] = Labelled(("t", *axes), value, {"units": "weight"})
     for name in observables:
         value = trajectory[name]
         axes = tuple(f"{name} axis {i}" for i in range(1, value.ndim))
-        variables[name] = (("t", *axes), value, {"units": units(name), "observable": name})
+        variables[name] = Labelled(("t", *axes), value, {"units": units(name), "observable": name})
     for name, value in (trajectory.start or {}).items():
         key = f"{START}{name}"
-        variables[key] = ((f"{key} row", f"{key} col"), value, {"units": "weight", "start": name})
-    coordinates: dict[str, Any] = {"t": ("t", trajectory.t, _TIME)}
+        variables[key] = Labelled((f"{key} row", f"{key} col"), value, {"units": "weight", "start": name})
+    variables["t"] = Labelled(("t",), trajectory.t, _TIME)
     if trajectory.steps is not None:
-        coordinates["step"] = ("t", np.asarray(trajectory.steps, dtype=np.int64), {"units": "training steps"})
-    return xarray.Dataset(variables, coordinates, _attributes(trajectory))
+        steps = np.asarray(trajectory.steps, dtype=np.int64)
+        variables["step"] = Labelled(("t",), steps, {"units": "training steps"})
+    return Contents(variables, _attributes(trajectory), _COORDINATES & variables.keys())
 
 
 def _attributes(trajectory: Trajectory) -> dict[str, Any]:
@@ -76,4 +74,4 @@ def _jsonable(value: Any) -> Any:
 
 def save(trajectory: Trajectory, path: Path, observables: Iterable[str]) -> Path:
     """Write a sealed file beside `path`, flush it to the disk and rename it; see `Trajectory.save`."""
-    return write_netcdf(to_xarray(trajectory, observables), path)
+    return write_netcdf(contents_of(trajectory, observables), path)

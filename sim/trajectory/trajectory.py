@@ -246,9 +246,9 @@ class Trajectory(FrozenRecord):
         observables : iterable of str, optional
             Which ones; all of `observable_names` if absent. Spectra of weights with millions of entries take long.
         """
-        from .storage import to_xarray
+        from .storage import contents_of
 
-        return to_xarray(self, self._existing() if observables is None else observables)
+        return contents_of(self, self._existing() if observables is None else observables).to_xarray()
 
     def to_dataframe(self, names: Iterable[str] | None = None) -> pandas.DataFrame:
         """Observables as a `pandas.DataFrame`: a row per saved time, indexed by ``t``, a column per number.

@@ -1,4 +1,4 @@
-"""Start-up as whole processes: `import smallinit` and `smallinit --help`, and kernels compiled where nothing is cached.
+"""Start-up as whole processes: imports, help, small runs of commands, and kernels compiled where nothing is cached.
 
 A process compiles the operations that its flow has and the loop that it steps with, so what a user waits for depends on
 the flow: it is that of Emb-MLP on a small task, by name.
@@ -20,7 +20,25 @@ COMMANDS = {
     "import smallinit": ["-c", "import smallinit"],
     "smallinit --help": ["-m", "smallinit", "--help"],
 }
-
+RUN = ["-m", "smallinit"]
+SMALL = [
+    "--preset",
+    "demo",
+    "--t1",
+    "1",
+    "--theory.points",
+    "3",
+    "--model.d-model",
+    "6",
+    "--model.d-mlp",
+    "6",
+]
+COMMANDS_WITH_RESULTS = {
+    "smallinit derive": [*RUN, "derive"],
+    "smallinit simulate": [*RUN, "simulate", *SMALL, "--out"],
+    "smallinit train": [*RUN, "train", *SMALL, "--out"],
+    "smallinit overlay": [*RUN, "overlay", *SMALL, "--out"],
+}
 
 SETTING = """
 from smallinit.sim import integrate
@@ -66,6 +84,14 @@ def seconds(arguments, **environment):
     return time.perf_counter() - begin, spent
 
 
+def small_runs(rounds=5):
+    """Least processor seconds of small runs whose kernels are compiled."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, arguments in COMMANDS_WITH_RESULTS.items():
+            places = [[f"{folder}/{name}-{i}"] if "--out" in arguments else [] for i in range(rounds + 1)]
+            yield name, min([seconds([*arguments, *place])[1] for place in places][1:])
+
+
 def compiled(code):
     """Processor seconds of a process with empty caches, and of the next with what that one left."""
     with tempfile.TemporaryDirectory() as folder:
@@ -82,6 +108,9 @@ def main():
     for name, arguments in COMMANDS.items():
         seconds(arguments)
         print(f"{name:24} {statistics.median(seconds(arguments)[0] for _ in range(9)):.3f} s")
+    print("small runs, whole process, seconds of the processor")
+    for name, least in small_runs():
+        print(f"{name:24} {least:.2f} s")
     print("kernels, whole process, seconds of the processor: nothing cached, then cached")
     for name, code in KERNELS.items():
         cold, warm = (

@@ -57,10 +57,12 @@ def _holders(array: np.ndarray) -> Iterator[np.ndarray]:
 
 def frozen(value: Any) -> Any:
     """Give a value that cannot be changed, with all its parts: arrays, sparse arrays, mappings and lists."""
+    if value is None or isinstance(value, (int, float, str)):  # asking an abstract class takes longer
+        return value
     if isinstance(value, np.ndarray):
         return read_only(value)
-    if isinstance(value, (int, float, str)):  # asking an abstract class takes longer
-        return value
+    if type(value) is dict:
+        return FrozenDict({key: frozen(part) for key, part in value.items()})
     if sparse.issparse(value):
         return sealed(sparse.csr_array(value, copy=True))
     if isinstance(value, Mapping):

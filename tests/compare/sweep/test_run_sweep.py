@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sweeps import TINY, same, write
 
+from smallinit.cli import run as command
 from smallinit.compare import open_sweep, run_sweep
 from smallinit.compare.sweep.plan import read_sweep
 from smallinit.compare.sweep.point import run_point
@@ -263,14 +264,27 @@ def test_bad_arguments(tmp_path, change, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command(tmp_path):
+def test_the_command(tmp_path, monkeypatch, capsys):
     def run(*arguments):
-        command = [sys.executable, "-P", "-m", "smallinit", "sweep", *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        code = command(["sweep", *map(str, arguments)])
+        return code, *capsys.readouterr()
 
+    monkeypatch.chdir(tmp_path)
     file = write(tmp_path)
-    assert run(file, "--status").returncode == 2
-    done = run(file, "--collect", "all.nc", "--shard", "1/2")
+    assert run(file, "--status")[0] == 2
+    line = [
+        sys.executable,
+        "-P",
+        "-m",
+        "smallinit",
+        "sweep",
+        str(file),
+        "--collect",
+        "all.nc",
+        "--shard",
+        "1/2",
+    ]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)  # the others in this process
     assert done.returncode == 0, done.stderr
     assert "3 of 6 points done" in done.stdout
     assert (tmp_path / "all.nc").is_file()
@@ -278,16 +292,16 @@ def test_the_command(tmp_path):
         "wrote all.nc\nresults in results/sweep; for a page of them, smallinit report results/sweep\n"
         in done.stdout
     )
-    assert "must end in one of" in run(file, "--picture", "phase.bmp").stderr
-    assert run(file, "--collect", "all.nc").returncode == 2
-    assert "3 of 6 points done" in run(file, "--status").stdout
-    assert run(file, "--theory.t1", "7").returncode == 2
+    assert "must end in one of" in run(file, "--picture", "phase.bmp")[2]
+    assert run(file, "--collect", "all.nc")[0] == 2
+    assert "3 of 6 points done" in run(file, "--status")[1]
+    assert run(file, "--theory.t1", "7")[0] == 2
     start = tmp_path / "start.npz"
     np.savez(start, W_E=np.ones((2, 2)))
     failing = write(
         tmp_path, TINY.replace('"init.seed" = "0-2"', f'"init.file" = ["{start}"]'), "failing.toml"
     )
-    failed = run(failing)
-    assert failed.returncode == 3
-    assert "2 of 2 failed" in failed.stdout
-    assert "failed: init.gamma = 0.6" in failed.stderr
+    code, out, err = run(failing)
+    assert code == 3
+    assert "2 of 2 failed" in out
+    assert "failed: init.gamma = 0.6" in err

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from smallinit.sim.ode.methods import METHODS, find_method
+from smallinit.sim.ode.methods import dop853_table as table
 from smallinit.sim.ode.methods.dop853 import DOP853
 from smallinit.sim.ode.methods.euler import EULER
 from smallinit.sim.ode.methods.tsit5 import TSIT5
@@ -116,6 +117,21 @@ def test_dense_output_meets_both_ends_with_their_slopes(method):
     left, right = (method.interpolant(np.array([x, x - d])) for x in (d, 1.0))
     np.testing.assert_allclose((left[0] - left[1]) / d, np.eye(end.size)[0], atol=1e-3)
     np.testing.assert_allclose((right[0] - right[1]) / d, np.eye(end.size)[s], atol=1e-3)
+
+
+def test_the_table_of_dop853_is_hairers_to_the_last_bit():
+    from scipy.integrate import DOP853 as scipy
+
+    for mine, theirs in (
+        (table.C, scipy.C[:12]),
+        (table.C_EXTRA, scipy.C_EXTRA),
+        (table.A, scipy.A[:12, :12]),
+        (table.B, scipy.B),
+        (table.A_EXTRA, scipy.A_EXTRA),
+        (table.E, [scipy.E5, scipy.E3]),
+        (table.D, scipy.D),
+    ):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 @TABLES

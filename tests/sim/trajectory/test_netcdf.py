@@ -18,10 +18,40 @@ def path(tmp_path):
 
 
 def test_what_was_written_is_read_by_us_and_by_others(path):
-    np.testing.assert_array_equal(read_netcdf(path)["a|b"], np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(read_netcdf(path).variables["a|b"].values, np.arange(6.0).reshape(2, 3))
     with xarray.open_dataset(path, engine="h5netcdf") as others, h5py.File(path) as bare:
         np.testing.assert_array_equal(others["c"], [1, 2])
         np.testing.assert_array_equal(bare["c"], [1, 2])
+
+
+def test_a_dataset_is_written_as_xarray_writes_it(tmp_path):
+    """Axes of names and of texts, labels that share an axis, and the attributes that go with them."""
+    labels = {
+        "t": [0.0, 1.0],
+        "step": ("t", [0, 5]),
+        "run": ["a", "bc"],
+        "pair": (("t", "run"), np.ones((2, 2))),
+    }
+    arrays = {
+        "loss": (("t", "run"), np.array([[1.0, np.nan], [3.0, 4.0]]), {"units": "nats"}),
+        "how": ("run", np.array(["ended", ""])),
+        "single": ("x", np.arange(3, dtype=np.float32)),
+        "alone": ((), 2),
+    }
+    dataset = xarray.Dataset(arrays, labels, {"n": 1, "said": "so"})
+    dataset.to_netcdf(tmp_path / "theirs.nc", engine="h5netcdf")
+    write_netcdf(dataset, tmp_path / "ours.nc")
+    ours, theirs = (
+        xarray.open_dataset(tmp_path / f"{name}.nc", engine="h5netcdf") for name in ("ours", "theirs")
+    )
+    with ours, theirs:
+        assert ours.identical(theirs)
+        assert list(ours.variables) == list(theirs.variables)
+        for name, array in theirs.variables.items():
+            known = ("dtype", "_FillValue", "coordinates")
+            assert str([ours[name].encoding.get(key) for key in known]) == str(
+                [array.encoding.get(key) for key in known]
+            )
 
 
 def test_no_parser_sees_a_damaged_file(path, monkeypatch):
