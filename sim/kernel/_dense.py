@@ -4,6 +4,7 @@ import numpy as np
 from numba import njit
 
 from ._functions import exp
+from ._prefetch import ask_for, rows_ahead
 
 
 # Sum of products of two rows. "reassoc" lets it run in lanes; the order is fixed at compile time, and numbers that are
@@ -20,20 +21,27 @@ def inner(x, y):
 # places are met at once, which spares the result as many journeys.
 @njit(nogil=True, error_model="numpy", fastmath={"contract"})
 def rows_dot(values, indices, indptr, b, out):
+    ahead, flat, width = rows_ahead(b), b.reshape(b.size), b.shape[1]
     for i in range(out.shape[0]):
         row, p, stop = out[i], indptr[i], indptr[i + 1]
         if stop - p == 1:
+            if ahead:
+                ask_for(flat, width, indices, p + ahead, p + ahead + 1)
             v, source = values[p], b[indices[p]]
             for j in range(row.size):
                 row[j] = v * source[j]
             continue
         if stop - p == 2:
+            if ahead:
+                ask_for(flat, width, indices, p + ahead, p + ahead + 2)
             v, w, r, s = values[p], values[p + 1], b[indices[p]], b[indices[p + 1]]
             for j in range(row.size):
                 row[j] = v * r[j] + w * s[j]
             continue
         row[:] = 0.0
         while p + 4 <= stop:
+            if ahead:
+                ask_for(flat, width, indices, p + ahead, p + ahead + 4)
             v, w, x, y = values[p], values[p + 1], values[p + 2], values[p + 3]
             r, s = b[indices[p]], b[indices[p + 1]]
             t, u = b[indices[p + 2]], b[indices[p + 3]]
@@ -41,6 +49,8 @@ def rows_dot(values, indices, indptr, b, out):
                 row[j] += (v * r[j] + w * s[j]) + (x * t[j] + y * u[j])
             p += 4
         while p < stop:
+            if ahead:
+                ask_for(flat, width, indices, p + ahead, p + ahead + 1)
             v, source = values[p], b[indices[p]]
             for j in range(row.size):
                 row[j] += v * source[j]
