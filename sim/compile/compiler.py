@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -16,6 +15,7 @@ from ...theory.algebra.sizes import dimension_sizes
 from ...theory.data.inputs import N_CTX, ROWS
 from ...theory.flows.powers import model_logits
 from ..kernel._interpreter import rhs
+from ..kernel.alignment import aligned
 from ..kernel.cache import LOCK
 from ..kernel.calls._addresses import make_ready
 from ..kernel.problem import Problem
@@ -71,7 +71,7 @@ def compile_flow(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], fol
         per_data = _PROBLEMS.setdefault(flow, WeakKeyDictionary())
         if data not in per_data:
             per_data[data] = _latest(flow, data)
-        return replace(per_data[data], work=np.empty_like(per_data[data].work))
+        return per_data[data].with_own_memory()
 
 
 def evaluate_flow(flow: Flow, data: Dataset, weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -98,7 +98,7 @@ def evaluate_flow(flow: Flow, data: Dataset, weights: Mapping[str, Any]) -> dict
     """
     clean = flow.model.validate(weights)
     problem = compile_flow(flow, data, clean, fold=False)
-    out = np.zeros(problem.n)
+    out = aligned(problem.n, zero=True)
     problem(0.0, problem.pack(clean), out)
     for name, slope in (moved := problem.unpack(out)).items():
         if not np.isfinite(slope).all():
@@ -142,7 +142,7 @@ def compile_sides(
     graph, outputs = lower_flow(sides, values, shapes, sizes)
     layout = _layout(shapes)
     kernel = Emitter(graph, layout, outputs).run()
-    problem = Problem(rhs, layout, kernel.floats, kernel.ints, np.empty(kernel.work_size), frozen)
+    problem = Problem(rhs, layout, kernel.floats, kernel.ints, aligned(kernel.work_size), frozen)
     make_ready(functions_of(problem))
     return problem
 

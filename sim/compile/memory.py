@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..kernel.alignment import whole_lines
 from ..kernel.operations import OUT, WORK
 from .graph import Graph, Ref
 
@@ -71,7 +72,7 @@ def _laid_out(pieces: Sequence[_Piece]) -> tuple[dict[Hashable, Place], int]:
     for piece in pieces:
         place = (WORK, size) if piece.start is None else (OUT, piece.start)
         places |= dict.fromkeys(piece.owners, place)
-        size += piece.size if piece.start is None else 0
+        size += whole_lines(piece.size) if piece.start is None else 0
     return places, size
 
 

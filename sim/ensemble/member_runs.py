@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class MemberRuns:
     def __call__(self, i: int) -> dict[str, Any]:
         """What is kept of a member."""
         if not hasattr(self.own, "problem"):
-            self.own.problem = replace(self.problem, work=np.empty_like(self.problem.work))
+            self.own.problem = self.problem.with_own_memory()
         shared, plan = self.own.problem, self.plan
         here, more = self.drawn.member(i, shared) if self.drawn else (shared, {})
         start = here.pack(self.members[i])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
 from numba import float64, int64, njit, types
+
+from .alignment import aligned
 
 # `rhs(t, y, out, floats, ints, work)`: every flow compiles to this one type, so that the step loops are compiled
 # once and cached on disk; a loop that took each jitted function as its own type would recompile in every process.
@@ -56,9 +58,13 @@ class Problem:
         """Write dy/dt at flow time `t` and state `y` (n,) to `out` (n,)."""
         self.rhs(t, y, out, self.floats, self.ints, self.work)
 
+    def with_own_memory(self) -> Problem:
+        """The same for another thread: with scratch memory of its own."""
+        return replace(self, work=aligned(self.work.size))
+
     def pack(self, weights: Mapping[str, np.ndarray]) -> np.ndarray:
         """Flatten the moving weights into a new state (n,)."""
-        y = np.empty(self.n)
+        y = aligned(self.n)
         for name, (offset, shape) in self.layout.items():
             size = prod(shape)
             y[offset : offset + size] = np.asarray(weights[name], dtype=np.float64).reshape(size)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from . import _interpreter
+from .alignment import aligned
 from .calls._addresses import make_ready
 from .problem import Problem
 from .work import functions_of
@@ -31,7 +32,7 @@ def in_single_precision(problem: Problem) -> Problem:
     numbers = np.zeros(problem.floats.size + problem.floats.size % 2, np.float32)
     with np.errstate(over="ignore"):  # the derivatives show it
         numbers[: problem.floats.size] = problem.floats
-    memory = np.empty(problem.n + (problem.work.size + 1) // 2)
+    memory = aligned(problem.n + (problem.work.size + 1) // 2)
     return replace(
         problem, rhs=rhs, floats=numbers.view(np.float64), work=memory, rounding=ROUNDING, notes={}
     )
@@ -39,8 +40,8 @@ def in_single_precision(problem: Problem) -> Problem:
 
 def rounding_errors(problem: Problem, single: Problem, y: np.ndarray) -> dict[str, float]:
     """Norm of the error of each dW/dt in float32, over that of dW/dt in float64, at the state `y` (n,)."""
-    exact, off = np.empty(problem.n), np.empty(problem.n)
-    replace(problem, work=np.empty_like(problem.work))(0.0, y, exact)  # memory that is given back
+    exact, off = aligned(2, problem.n)
+    problem.with_own_memory()(0.0, y, exact)  # memory that is given back
     single(0.0, y, off)
     off -= exact
     sizes, errors = problem.unpack(exact), problem.unpack(off)

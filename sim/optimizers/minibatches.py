@@ -8,7 +8,6 @@ it.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,11 +43,6 @@ def drawn_rows(cumulated: np.ndarray, size: int, rng: np.random.Generator) -> np
     """Numbers of `size` rows drawn with replacement, their probabilities given by the sums up to each row."""
     drawn = np.searchsorted(cumulated, rng.random(size), side="right")
     return np.minimum(drawn, len(cumulated) - 1)
-
-
-def own_memory(problem: Problem) -> Problem:
-    """The same problem for another thread."""
-    return replace(problem, work=np.empty_like(problem.work))
 
 
 class GradientRows:
@@ -108,7 +102,7 @@ class MeanBatches(GradientRows):
 
     def begun(self) -> MeanBatches:
         """The same with memory of its own."""
-        return MeanBatches(own_memory(self.squares), self.size, self.optimizer)
+        return MeanBatches(self.squares.with_own_memory(), self.size, self.optimizer)
 
     def noise(self, y: np.ndarray) -> np.ndarray:
         """S/B, a new array."""
@@ -140,7 +134,7 @@ class DrawnBatches(GradientRows):
 
     def begun(self) -> DrawnBatches:
         """The same batches from the first."""
-        return DrawnBatches(own_memory(self.weighted), self.weights, self.size, self.seed)
+        return DrawnBatches(self.weighted.with_own_memory(), self.weights, self.size, self.seed)
 
     def seeded(self, seed: int | None) -> DrawnBatches:
         """The batches of another seed."""

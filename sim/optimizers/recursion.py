@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..kernel.alignment import aligned
 from ..kernel.problem import Problem
 from ..ode.codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
 from ..ode.methods.method import Method
@@ -39,10 +40,11 @@ class RecursionStepper(Stepper):
     ) -> None:
         self.problem, self.step, self.last = problem, int(t0), int(t1)
         self.updates = Updates(optimizer, problem, optimizer.clock(self.last))
-        self._y, self._before, self._bad = y0.copy(), y0.copy(), False
+        self._y, self._before, self._bad = aligned(len(y0)), y0.copy(), False
+        self._y[:] = y0
         self.moments = self.updates.start(len(y0))
         self.calls, self._from = 0, self.step
-        self._slope = np.empty_like(y0)
+        self._slope = aligned(len(y0))
         self.batches = (batches or FullBatch()).begun()
         self.gradient = self._evaluate(self._y)
         if not np.isfinite(self.gradient).all():

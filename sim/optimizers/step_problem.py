@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from ..kernel.alignment import aligned
 from ..kernel.problem import Problem
 from ..ode.explicit.register_stepper import address_of
 from .optimizer import GD, AdamW, Momentum, Optimizer, SignGD, Spectral
@@ -45,7 +46,7 @@ def step_problem(problem: Problem, optimizer: Optimizer, clock: Clock, units: np
         layout={**problem.layout, **{f"moment {m}": place for m, place in moments.items()}},
         floats=np.concatenate([problem.floats, three, np.ravel(paces), clock.parabolas().ravel()]),
         ints=np.concatenate([problem.ints, head, np.ravel(weights), ends]).astype(np.int64),
-        work=np.empty(len(problem.work) + problem.n),
+        work=aligned(len(problem.work) + problem.n),
         notes={},
     )
 

@@ -19,6 +19,7 @@ from smallinit.compare.sweep.plan import read_sweep
 from smallinit.compare.sweep.point import run_batch
 from smallinit.sim import integrate_ensemble
 from smallinit.sim.compile.compiler import compile_flow
+from smallinit.sim.kernel.alignment import aligned
 from smallinit.theory import CompositeTask, Dataset, EmbMLP, derive
 
 SWEEP = """
@@ -41,7 +42,7 @@ def call_seconds(data, width):
     model = EmbMLP(data.d_vocab, width, width)
     start = model.init(0.8, 0)
     problem = compile_flow(derive(model, "leading"), data, start)
-    y, out = problem.pack(start), np.empty(problem.n)
+    y, out = problem.pack(start), aligned(problem.n)
     return median(lambda: problem(0.0, y, out), 7)
 
 

@@ -16,6 +16,7 @@ from large_vocabulary import zipf_bigrams
 from threadpoolctl import threadpool_limits
 
 from smallinit.sim.compile.compiler import compile_flow
+from smallinit.sim.kernel.alignment import aligned
 from smallinit.sim.kernel.calls._dense import rows_dot
 from smallinit.theory import EmbMLP, derive
 
@@ -41,9 +42,10 @@ def measured(d_vocab):
     model = EmbMLP(d_vocab, WIDTH, WIDTH)
     start = model.init(0.8, 0)
     problem = compile_flow(derive(model, "leading"), data, start)
-    y, derivative = problem.pack(start), np.empty(problem.n)
+    y, derivative = problem.pack(start), aligned(problem.n)
     pairs = data.signature_parts()[0].tocsr()
-    x, out = start["W_E"].copy(), np.empty_like(start["W_E"])
+    x, out = aligned(2, *start["W_E"].shape)
+    x[:] = start["W_E"]
     both = [pairs, pairs.T.tocsr()]
     gathered = [products(m, m.indices, x, out) for m in both]
     beside = [products(m, nearby(m), x, out) for m in both]

@@ -12,6 +12,7 @@ import numpy as np
 
 from smallinit.sim import integrate, reduce
 from smallinit.sim.compile.compiler import compile_flow
+from smallinit.sim.kernel.alignment import aligned
 from smallinit.theory import Dataset, EmbMLP, derive
 
 BATCH = 10_000_000
@@ -65,7 +66,7 @@ def right_hand_side(model: EmbMLP, data: Dataset, clock: Clock) -> None:
     start = model.init(0.8, 0)
     problem = compile_flow(derive(model, "leading"), data, start)
     clock("compile the whole flow")
-    y, out = problem.pack(start), np.empty(problem.n)
+    y, out = problem.pack(start), aligned(problem.n)
     whole = median(lambda: problem(0.0, y, out))
     pairs = data.signature_parts()[0]
     left, right = start["W_E"], np.ascontiguousarray(start["W_out"].T)

@@ -4,6 +4,7 @@ from ..inner import helper, inlined
 from ._functions import exp
 from ._operands import part, place, shaped
 from ._operands import row as row_of
+from ._prefetch import ask_for, rows_ahead
 
 
 @inlined()
@@ -26,9 +27,11 @@ def inner(x, y):
 # places are met at once, which spares the result as many journeys.
 @inlined(fastmath={"contract"})
 def rows_dot(values, indices, indptr, b, out):
-    n = out.shape[1]
+    n, ahead = out.shape[1], rows_ahead(b)
     for i in range(out.shape[0]):
         row, p, stop = place(out, i * n), indptr[i], indptr[i + 1]
+        if ahead and stop - p < 3:
+            ask_for(b, indices, p + ahead, stop + ahead)
         if stop - p == 1:
             v, source = values[p], place(b, indices[p] * n)
             for j in range(n):
@@ -43,12 +46,16 @@ def rows_dot(values, indices, indptr, b, out):
         for j in range(n):
             row[j] = 0.0
         while p + 4 <= stop:
+            if ahead:
+                ask_for(b, indices, p + ahead, p + ahead + 4)
             v, w, x, y = values[p], values[p + 1], values[p + 2], values[p + 3]
             r, s = place(b, indices[p] * n), place(b, indices[p + 1] * n)
             t, u = place(b, indices[p + 2] * n), place(b, indices[p + 3] * n)
             for j in range(n):
                 row[j] += (v * r[j] + w * s[j]) + (x * t[j] + y * u[j])
             p += 4
+        if ahead:
+            ask_for(b, indices, p + ahead, stop + ahead)
         while p < stop:
             v, source = values[p], place(b, indices[p] * n)
             for j in range(n):

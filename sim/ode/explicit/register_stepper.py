@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...kernel.alignment import aligned
 from ...kernel.problem import RHS_SIGNATURE, Problem
 from ..stepper import NotFiniteAtStart, StepControl, Stepper
 from . import registers as r
@@ -68,9 +69,9 @@ class RegisterStepper(Stepper):
         """Buffers of the two states and of the slopes."""
         problem = self.problem
         self._rhs = (address_of(problem.rhs), problem.floats, problem.ints, problem.work)
-        self._y = np.empty((2, problem.n))
+        self._y = aligned(2, problem.n)
         self._y[0] = y0
-        self._k = np.zeros((slopes, problem.n))
+        self._k = aligned(slopes, problem.n, zero=True)
         self._buf = np.empty((4, BLOCK))
 
     def _set_registers(self, t0: float, t1: float, control: StepControl) -> None:

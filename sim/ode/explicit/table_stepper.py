@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...kernel.alignment import aligned
 from ...kernel.problem import Problem
 from ..stepper import StepControl
 from . import registers as r
@@ -60,7 +61,8 @@ class TableStepper(RegisterStepper):
         if not len(method.c_extra) or self._dense_ready == self.accepted:
             return
         if len(self._k) == method.stages + 1:
-            self._k = np.concatenate([self._k, np.empty((len(method.c_extra), self.problem.n))])
+            slopes, self._k = self._k, aligned(len(self._rows), self.problem.n)
+            self._k[: len(slopes)] = slopes
         from .dense_stages import extra_stages  # compiled for those who ask
 
         ptr, col, val = method.extra_rows

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...kernel.alignment import aligned
 from ...kernel.problem import Problem
 from ..endings import stuck, used_up
 from ..outcome import Outcome, Status
@@ -46,7 +47,7 @@ class SeriesLanes(Lanes):
                 f' {MAX_BYTES >> 20} MiB; use method="dop853".'
             )
         self.ints, self.floats = table.placed(stride), table.floats
-        self.work, self.new = _aligned(table.slots * stride), np.zeros(n * kernel.LANES)
+        self.work, self.new = aligned(table.slots * stride, zero=True), np.zeros(n * kernel.LANES)
         self.lane, self.mark = (
             np.ones((kernel.N_LANE, kernel.LANES)),
             np.zeros((kernel.N_MARK, kernel.LANES), int),
@@ -104,10 +105,3 @@ class SeriesLanes(Lanes):
         if code == kernel.NOT_FINITE and steps == 0 and self.star(member) is None:
             return Outcome(Status.NON_FINITE, t, str(NotFiniteAtStart(t)))
         return stuck(t, self.star(member), code == kernel.NOT_FINITE, largest)
-
-
-def _aligned(size: int) -> np.ndarray:
-    """Zeros whose vectors of eight do not cross cache lines."""
-    room = np.zeros(size + 8)
-    first = (-room.ctypes.data % 64) // 8
-    return room[first : first + size]
