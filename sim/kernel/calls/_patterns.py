@@ -62,13 +62,13 @@ def segment_softmax(scores, base, indices, indptr, c, out):
 
 
 # out (rows, k) = A @ b for the matrix A with these values
-@inlined()
+@inlined(fastmath={"contract"})
 def pattern_dot(values, indices, indptr, b, out):
     rows_dot(part(values, 0, values.size), indices, indptr, b, out)
 
 
 # out (cols, k) = A^T @ b
-@inlined()
+@inlined(fastmath={"contract"})
 def pattern_dot_transposed(values, indices, indptr, b, out):
     rows_dot_turned(part(values, 0, values.size), indices, indptr, b, out)
 
