@@ -88,7 +88,8 @@ class Problem:
         It is given a copy of the state: what it does to `y` changes no trajectory.
         """
         outer: dict[str, Any] = {"no_cfunc_wrapper": True}
-        inner: Any = njit(**(outer | {"no_cpython_wrapper": True}))(f)
+        alone: dict[str, Any] = {**outer, "no_cpython_wrapper": True}
+        inner: Any = njit(**alone)(f)
 
         def rhs(t, y, out, floats, ints, work):
             inner(t, y.copy(), out)

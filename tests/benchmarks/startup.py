@@ -41,7 +41,6 @@ COMMANDS_WITH_RESULTS = {
 }
 
 SETTING = """
-from smallinit.sim import integrate
 from smallinit.theory import CompositeTask, EmbMLP, derive
 data = CompositeTask(range(11, 14), range(1, 3), range(3, 5), masked=()).dataset()
 model = EmbMLP(data.d_vocab, 4, 4)
@@ -55,12 +54,9 @@ codes = [(code, 0) for code in range(operations.DENSIFY + 1) if code != operatio
 for single in (False, True):
     _addresses.make_ready(functions + codes, single)
 """
-RHS, RUN = (
-    'derive(model, "{}").rhs(data, start)',
-    'integrate(derive(model, "{}"), data, start, t1=1.0, rtol=1e-5{})',
-)
+RHS = 'derive(model, "{}").rhs(data, start)'
+RUN = 'from smallinit.sim import integrate\nintegrate(derive(model, "{}"), data, start, t1=1.0, rtol=1e-5{})'
 KERNELS = {
-    "imports alone": SETTING,
     "leading flow, one right-hand side": SETTING + RHS.format("leading"),
     "exact flow, one right-hand side": SETTING + RHS.format("exact"),
     "leading flow, a trajectory": SETTING + RUN.format("leading", ""),
