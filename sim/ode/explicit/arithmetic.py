@@ -43,24 +43,27 @@ def accumulate(out, k, rows, col, val, first, last, h, lo):
 
 
 @njit(error_model="numpy", nogil=True)
-def combine(out, y, k, rows, col, val, first, last, h):
-    """Write y + h * (row of the table) applied to the stages."""
+def combine(out, y, k, rows, table, row, h):
+    """Write the lead of a row x y + h * (row of the table) applied to the stages."""
+    ptr, col, val, leads, _ = table
+    lead = leads[row]
     n = y.size
     for lo in range(0, n, BLOCK):
         hi = min(lo + BLOCK, n)
         o, base = out[lo:hi], y[lo:hi]
         for i in range(hi - lo):
-            o[i] = base[i]
-        accumulate(o, k, rows, col, val, first, last, h, lo)
+            o[i] = lead * base[i]
+        accumulate(o, k, rows, col, val, ptr[row], ptr[row + 1], h, lo)
 
 
 @njit(error_model="numpy", nogil=True)
-def finish(out, y, k, rows, ptr, col, val, h, rtol, atol, stages, errors, solution, buf):
+def finish(out, y, k, rows, table, h, rtol, atol, stages, errors, solution, buf):
     """Write the new state (where `solution`) and return the error norm; one pass over the stages.
 
     The sums run over fixed lanes that are added up at the end: vectorised without reordering, same bits
     every time.
     """
+    ptr, col, val, lead, _ = table
     n = y.size
     sum5, sum3 = buf[2], buf[3]
     for i in range(min(n, BLOCK)):
@@ -72,15 +75,15 @@ def finish(out, y, k, rows, ptr, col, val, h, rtol, atol, stages, errors, soluti
         old, new, scale, error = y[lo:hi], out[lo:hi], buf[0, :m], buf[1, :m]
         if solution:
             for i in range(m):
-                new[i] = old[i]
+                new[i] = lead[stages] * old[i]
             accumulate(new, k, rows, col, val, ptr[stages], ptr[stages + 1], h, lo)
         for i in range(m):
             a, b = abs(old[i]), abs(new[i])
             scale[i] = atol + rtol * (a if b < a else b)  # NaN in b survives this comparison
         for e in range(errors):
-            for i in range(m):
-                error[i] = 0.0
             row = stages + 1 + e
+            for i in range(m):
+                error[i] = lead[row] * old[i]
             accumulate(error, k, rows, col, val, ptr[row], ptr[row + 1], 1.0, lo)
             total = sum5 if e == 0 else sum3
             for i in range(m):

@@ -1,7 +1,7 @@
 """The compiled loop of explicit Runge-Kutta methods: stages, error norm, first step, dense output.
 
-One compiled form serves every table: besides what `registers` explains, ``ptr, col, val`` are the non-zero entries of
-the method's rows (see `RungeKutta.step_rows`) and ``c`` its nodes. Importing compiles the loop or loads it.
+One compiled form serves every table: besides what `registers` explains, ``whole`` is all of it (`RungeKutta.whole`),
+and ``fitted`` where its rows go that lead towards a pole (see `approach`). Importing compiles the loop or loads it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from numba import float64, int64, njit, types
 from ...kernel.cache import compiled
 from ..codes import RUNNING, UNDERFLOW
 from .acceptance import GO, HALTED, good, landing, pause, settle
+from .approach import NONE, bend, distance, fit
 from .arithmetic import BLOCK, accumulate, combine, finish, growth, rms
 from .registers import (
     ATOL,
@@ -21,9 +22,11 @@ from .registers import (
     ERRORS,
     F1,
     F2,
+    FIXED,
     H_LAST,
     HALT,
     I1,
+    MIDDLE,
     NEEDS_NEW,
     NORM,
     ORDER,
@@ -33,19 +36,24 @@ from .registers import (
     SWAP,
     T1,
     T_PREV,
+    TAU,
+    TAU_END,
     H,
     T,
     as_rhs,
 )
 
+TABLE = types.Tuple((I1, I1, F1, F1, F1))
+WHOLE = types.Tuple((F2, F2, F1))
+
 
 @njit(error_model="numpy", nogil=True)
-def _trial(rhs, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt, buf, t_new, h):
+def _trial(rhs, floats, ints, work, y, k, rows, table, ctl, cnt, buf, t_new, h):
     """One trial step into the spare row of `y`; returns the error norm (tolerance = 1), or `HALTED`."""
     old, new = y[cnt[CUR]], y[1 - cnt[CUR]]
-    s, t = cnt[STAGES], ctl[T]
+    s, t, c = cnt[STAGES], ctl[T], table[4]
     for i in range(1, s):
-        combine(new, old, k, rows, col, val, ptr[i], ptr[i + 1], h)
+        combine(new, old, k, rows, table, i, h)
         rhs(min(t + c[i] * h, t_new), new, k[rows[i]], floats, ints, work)  # never outside the interval
         if cnt[HALT] == 1:
             cnt[CALLS] += i
@@ -53,16 +61,24 @@ def _trial(rhs, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt, buf,
     cnt[CALLS] += s - 1
     needs_new = cnt[NEEDS_NEW] == 1
     if needs_new:
-        combine(new, old, k, rows, col, val, ptr[s], ptr[s + 1], h)
+        combine(new, old, k, rows, table, s, h)
         rhs(t_new, new, k[rows[s]], floats, ints, work)
         cnt[CALLS] += 1
-    return finish(
-        new, old, k, rows, ptr, col, val, h, ctl[RTOL], ctl[ATOL], s, cnt[ERRORS], not needs_new, buf
-    )
+    return finish(new, old, k, rows, table, h, ctl[RTOL], ctl[ATOL], s, cnt[ERRORS], not needs_new, buf)
 
 
-@compiled(int64(*RHS_ARGS, F2, F2, I1, I1, I1, F1, F1, F1, I1, F2, F2))
-def advance(c_address, jit_address, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt, log, buf):
+@njit(error_model="numpy", nogil=True)
+def _look_ahead(k, rows, part, ctl, cnt, h, buf):
+    """Distance of a pole from the end of a good step, if its slopes speak of one."""
+    if cnt[MIDDLE] == 0 or cnt[FIXED] == 1:
+        return NONE
+    first, middle, last = k[rows[0]], k[rows[cnt[MIDDLE]]], k[rows[cnt[STAGES]]]
+    early, late = bend(first, middle, last, ctl[NORM], buf)
+    return distance(early, late, part, h)
+
+
+@compiled(int64(*RHS_ARGS, F2, F2, I1, TABLE, TABLE, WHOLE, F1, I1, F2, F2))
+def advance(c_address, jit_address, floats, ints, work, y, k, rows, plain, fitted, whole, ctl, cnt, log, buf):
     """Take steps until t reaches ``ctl[STOP]``, or ``cnt[BUDGET]`` steps were tried, or the solution ends."""
     rhs = as_rhs(c_address, jit_address)
     s = cnt[STAGES]
@@ -78,7 +94,11 @@ def advance(c_address, jit_address, floats, ints, work, y, k, rows, ptr, col, va
             rows[0], rows[s] = rows[s], rows[0]
             cnt[SWAP] = 0
         cnt[BUDGET] -= 1
-        err = _trial(rhs, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt, buf, t_new, h)
+        table = plain
+        if ctl[TAU] != NONE:
+            table = fitted
+            fit(*whole, h, ctl[TAU], table)
+        err = _trial(rhs, floats, ints, work, y, k, rows, table, ctl, cnt, buf, t_new, h)
         if err == HALTED:
             return RUNNING
         yy = yf = 0.0
@@ -88,6 +108,7 @@ def advance(c_address, jit_address, floats, ints, work, y, k, rows, ptr, col, va
                 rhs(t_new, new, k[rows[s]], floats, ints, work)
                 cnt[CALLS] += 1
             yy, yf = growth(new, k[rows[s]], ctl[NORM], buf)
+            ctl[TAU_END] = _look_ahead(k, rows, table[4][cnt[MIDDLE]], ctl, cnt, h, buf)
         settle(ctl, cnt, log, t_new, h, err, yy, yf)
 
 
@@ -124,15 +145,15 @@ def first_step(c_address, jit_address, floats, ints, work, y, k, ctl, cnt):
     return min(100.0 * h, h2, span)
 
 
-@compiled(types.void(*RHS_ARGS, F2, F2, I1, I1, I1, F1, F1, F1, I1))
-def extra_stages(c_address, jit_address, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt):
+@compiled(types.void(*RHS_ARGS, F2, F2, I1, TABLE, F1, I1))
+def extra_stages(c_address, jit_address, floats, ints, work, y, k, rows, table, ctl, cnt):
     """Evaluate the stages that only the dense output of the last accepted step needs; spoils no state."""
     rhs = as_rhs(c_address, jit_address)
-    s, h = cnt[STAGES], ctl[H_LAST]
+    s, h, c = cnt[STAGES], ctl[H_LAST], table[4]
     old = y[1 - cnt[CUR]]
     point = np.empty_like(old)
     for i in range(c.size):
-        combine(point, old, k, rows, col, val, ptr[i], ptr[i + 1], h)
+        combine(point, old, k, rows, table, i, h)
         rhs(ctl[T_PREV] + c[i] * h, point, k[rows[s + 1 + i]], floats, ints, work)
     cnt[CALLS] += c.size
 

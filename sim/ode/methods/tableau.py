@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ..stepper import StepControl, Stepper
 
 
+# Pointers, columns and values of the rows, how much of y each leads with, and nodes.
+StepTable = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class RungeKutta(FrozenRecord, Method):
     """Table of an explicit Runge-Kutta method with embedded error estimate and dense output.
@@ -97,6 +101,38 @@ class RungeKutta(FrozenRecord, Method):
         wide = np.zeros((self.stages + 1, self.stages + 1))
         wide[:-1, :-1], wide[-1, :-1] = self.a, self.b
         return compress_rows(np.vstack([wide, self.e]))
+
+    @cached_property
+    def step_table(self) -> StepTable:
+        """The same as steps take it: with how much of y each row leads with, and the nodes."""
+        lead = np.repeat([1.0, 0.0], [self.stages + 1, len(self.e)])
+        return *self.step_rows, lead, np.array(self.c)
+
+    @cached_property
+    def extra_table(self) -> StepTable:
+        """The same of the stages that only the dense output needs."""
+        return *self.extra_rows, np.ones(len(self.c_extra)), np.array(self.c_extra)
+
+    @cached_property
+    def whole(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows (s + 1, s + 1) of the stages and of the new state, `e`, and nodes (s + 1,)."""
+        wide = np.zeros((self.stages + 1, self.stages + 1))
+        wide[:-1, :-1], wide[-1, :-1] = self.a, self.b
+        return wide, np.array(self.e), np.append(self.c, 1.0)
+
+    def full_table(self) -> StepTable:
+        """As `step_table`, of a table that lacks no entry: room for the numbers of one step towards a pole."""
+        s, used = self.stages, self.stages + self.error_needs_new
+        pattern = np.tri(s + 1 + len(self.e), s + 1, -1)
+        pattern[s + 1 :] = np.arange(s + 1) < used
+        rows = compress_rows(pattern)
+        return *rows, np.empty(len(pattern)), np.empty(s + 1)
+
+    @property
+    def middle(self) -> int:
+        """Stage nearest to the middle of a step, by which a pole is found; 0 if there is none inside."""
+        inside = np.where((self.c > 0.0) & (self.c < 1.0), np.abs(self.c - 0.5), np.inf)
+        return int(np.argmin(inside)) if np.isfinite(inside).any() else 0
 
     @cached_property
     def extra_rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
