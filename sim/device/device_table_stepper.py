@@ -45,7 +45,7 @@ class DeviceTableStepper(DeviceStepper):
             table = method.step_table
             if np.isfinite(tau := float(ctl[r.TAU])):
                 table = self._fitted
-                fit(*method.whole, h, tau, table)
+                fit(method.whole, h, tau, table)
             found = self._trial(t_new, h, table)
             if found[0] == HALTED:
                 return RUNNING

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from ..codes import DONE, OUT_OF_STEPS, RUNNING
-from .approach import after, before, onward
+from .approach import NONE, after, before, onward
 from .registers import (
     ACCEPTED,
     BAD,
@@ -38,6 +38,7 @@ from .registers import (
     TAU,
     TAU_END,
     TAU_LAST,
+    WALL,
     H,
     T,
 )
@@ -46,6 +47,10 @@ GO = -1  # of `pause`: nothing stands against the step
 HALTED = -1.0  # in the place of an error: the trial step was broken off
 TAKEN, TOO_LONG, NOT_FINITE = range(3)  # of `settle`
 _MIN_FACTOR, _MAX_FACTOR = 0.2, 6.0
+_BELOW, _WEAR = (
+    0.9,
+    1.01,
+)  # a step too long towards a pole: how far below it others stay, and how that wears off
 
 
 @njit(error_model="numpy", nogil=True)
@@ -134,12 +139,19 @@ def settle(ctl, cnt, log, t_new, h, err, yy, yf):
     if good(cnt, err):
         _accept(ctl, cnt, log, t_new, h, yy, yf)
         if cnt[FIXED] == 0:
-            ctl[H] = onward(after(h, ctl[TAU]) * _factor(ctl, cnt, h, err), ctl[TAU])
+            length = after(h, ctl[TAU]) * _factor(ctl, cnt, h, err)
+            if ctl[TAU] != NONE:  # where every step is like the last, one that was too long would be so again
+                length = min(length, ctl[WALL])
+                ctl[WALL] *= _WEAR
+            ctl[H] = onward(length, ctl[TAU])
         ctl[H_OLD], ctl[ERR_OLD] = h, max(err, 1e-2)
         cnt[RETRIED] = 0
         return TAKEN
     cnt[REJECTED] += 1
     cnt[RETRIED] = 1
     shorter = max(ctl[LEAST], ctl[RETRY] * err ** (-1.0 / cnt[ORDER]))
-    ctl[H] = onward(before(h, ctl[TAU]) * shorter, ctl[TAU])
+    length = before(h, ctl[TAU])
+    if ctl[TAU] != NONE:
+        ctl[WALL] = _BELOW * length
+    ctl[H] = onward(length * shorter, ctl[TAU])
     return TOO_LONG

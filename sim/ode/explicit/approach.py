@@ -20,7 +20,7 @@ from .arithmetic import BLOCK
 
 NONE = np.inf  # distance of a pole where there is none
 FAR = 1e3  # steps to a pole beyond which it does not matter
-LONGEST = 1.5  # step in s: over three quarters of what is left
+LONGEST = 1.0  # step in s: over three fifths of what is left
 
 
 @njit(error_model="numpy", nogil=True)
@@ -74,14 +74,15 @@ def forms(a, c, h, tau):
 
 
 @njit(error_model="numpy", nogil=True)
-def fit(a, e, c, h, tau, table):
-    """Write the rows of a step of size h at a distance tau to `table`, one of `RungeKutta.full_table`."""
+def fit(whole, h, tau, table):
+    """Write the rows of a step of size h at a distance tau to `table`; see `RungeKutta.whole` and `full_table`."""
+    a, e, c = whole
     pointers, columns, values, lead, nodes = table
     points, slopes = forms(a, c, h, tau)
     m, length = c.size, before(h, tau)
     scale = np.exp(length) * length / h  # of an error of z to that of y
     for i in range(m):
-        nodes[i], lead[i] = onward(c[i] * length, tau) / h, points[i, 0]
+        nodes[i], lead[i] = -tau * np.expm1(-c[i] * length) / h, points[i, 0]
         for k in range(pointers[i], pointers[i + 1]):
             values[k] = points[i, 1 + columns[k]] / h
     for row in range(m, m + e.shape[0]):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from ..methods.tableau import RungeKutta, StepTable, compress_rows
 from .single_steps import forms
-
-if TYPE_CHECKING:
-    from ..methods.tableau import RungeKutta, StepTable
 
 
 class LastStep:
@@ -32,8 +28,6 @@ class LastStep:
 
     def extra(self) -> StepTable:
         """Rows of the stages that only the dense output needs."""
-        from ..methods.tableau import compress_rows
-
         points = self.points[self.method.stages + 1 :]
         nodes = -self.tau * np.expm1(-self.method.c_extra * self.length) / self.h
         return *compress_rows(points[:, 1:] / self.h), points[:, 0].copy(), nodes

@@ -84,7 +84,7 @@ class RegisterStepper(Stepper):
         ctl[[r.LEAST, r.RETRY]] = self.method.least, self.method.retry
         ctl[r.NORM] = self._norm() or 1.0
         ctl[r.ROUNDING] = self.problem.rounding
-        ctl[[r.TAU, r.TAU_END, r.TAU_LAST]] = np.inf
+        ctl[[r.TAU, r.TAU_END, r.TAU_LAST, r.WALL]] = np.inf
         cnt[r.ORDER], cnt[r.FIXED] = self.method.error_order, control.fixed_step is not None
 
     def _start(self, control: StepControl) -> None:

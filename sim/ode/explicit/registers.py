@@ -24,9 +24,9 @@ from ...kernel.problem import RHS_SIGNATURE
 # fmt: off
 # registers of `ctl`; LEAST and RETRY bound and scale the step after one whose error was too large; ROUNDING: unit of
 # rounding of the right-hand side; TAU, TAU_END, TAU_LAST: distance of a pole (see `approach`) from t, from the end of
-# the trial step, and from the start of the last step
+# the trial step, and from the start of the last step; WALL: longest step towards it
 (T, T0, T1, STOP, H, H_OLD, ERR_OLD, T_PREV, H_LAST, RTOL, ATOL, NORM, SAFETY, GAIN, GAIN_OLD, LEAST, RETRY,
- ROUNDING, TAU, TAU_END, TAU_LAST, N_CTL) = range(22)
+ ROUNDING, TAU, TAU_END, TAU_LAST, WALL, N_CTL) = range(23)
 # registers of `cnt`; RETRIED: the last trial step was rejected; HALT: set from another thread, to return soon; MIDDLE:
 # the stage by which a pole is found, 0 for none
 (CUR, ACCEPTED, REJECTED, CALLS, LIMIT, BUDGET, SWAP, BAD, STAGES, ERRORS, ORDER, NEEDS_NEW, FIXED, LOGGED,

@@ -97,7 +97,7 @@ def advance(c_address, jit_address, floats, ints, work, y, k, rows, plain, fitte
         table = plain
         if ctl[TAU] != NONE:
             table = fitted
-            fit(*whole, h, ctl[TAU], table)
+            fit(whole, h, ctl[TAU], table)
         err = _trial(rhs, floats, ints, work, y, k, rows, table, ctl, cnt, buf, t_new, h)
         if err == HALTED:
             return RUNNING

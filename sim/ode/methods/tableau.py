@@ -50,6 +50,9 @@ class RungeKutta(FrozenRecord, Method):
         Where the table comes from.
     safety : float
         Safety factor of the step controller.
+    approaches : bool
+        Whether steps towards a blow-up are taken in its time (see `smallinit.sim.ode.explicit.approach`), but for those
+        of a fixed size.
     """
 
     name: str
@@ -65,6 +68,7 @@ class RungeKutta(FrozenRecord, Method):
     interpolant: Callable[[np.ndarray], np.ndarray]
     reference: str
     safety: float = 0.9
+    approaches: bool = True
     least = 0.2
     stiff_cure = 'method="rkc"'
 
@@ -130,9 +134,9 @@ class RungeKutta(FrozenRecord, Method):
 
     @property
     def middle(self) -> int:
-        """Stage nearest to the middle of a step, by which a pole is found; 0 if there is none inside."""
+        """Stage nearest to the middle of a step, by which a pole is found; 0 where none is looked for."""
         inside = np.where((self.c > 0.0) & (self.c < 1.0), np.abs(self.c - 0.5), np.inf)
-        return int(np.argmin(inside)) if np.isfinite(inside).any() else 0
+        return int(np.argmin(inside)) if self.approaches and np.isfinite(inside).any() else 0
 
     @cached_property
     def extra_rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
