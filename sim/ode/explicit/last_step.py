@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from ..methods.tableau import RungeKutta, StepTable, compress_rows
 from .single_steps import forms
+
+if TYPE_CHECKING:
+    from ..methods.tableau import RungeKutta, StepTable
 
 
 class LastStep:
@@ -30,7 +34,7 @@ class LastStep:
         """Rows of the stages that only the dense output needs."""
         points = self.points[self.method.stages + 1 :]
         nodes = -self.tau * np.expm1(-self.method.c_extra * self.length) / self.h
-        return *compress_rows(points[:, 1:] / self.h), points[:, 0].copy(), nodes
+        return self.method.step_table_of(points[:, 1:] / self.h, points[:, 0].copy(), nodes)
 
     def weights(self, since: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `RegisterStepper._weights`."""

@@ -124,13 +124,17 @@ class RungeKutta(FrozenRecord, Method):
         wide[:-1, :-1], wide[-1, :-1] = self.a, self.b
         return wide, np.array(self.e), np.append(self.c, 1.0)
 
+    @staticmethod
+    def step_table_of(rows: np.ndarray, lead: np.ndarray, nodes: np.ndarray) -> StepTable:
+        """Rows of weights of the slopes as steps take them."""
+        return *compress_rows(rows), lead, nodes
+
     def full_table(self) -> StepTable:
         """As `step_table`, of a table that lacks no entry: room for the numbers of one step towards a pole."""
         s, used = self.stages, self.stages + self.error_needs_new
         pattern = np.tri(s + 1 + len(self.e), s + 1, -1)
         pattern[s + 1 :] = np.arange(s + 1) < used
-        rows = compress_rows(pattern)
-        return *rows, np.empty(len(pattern)), np.empty(s + 1)
+        return self.step_table_of(pattern, np.empty(len(pattern)), np.empty(s + 1))
 
     @property
     def middle(self) -> int:
