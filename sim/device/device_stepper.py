@@ -96,9 +96,11 @@ class DeviceStepper(RegisterStepper):
         h2 = max(1e-6, 1e-3 * h) if top <= 1e-15 else unit * (0.01 / top) ** (1.0 / int(self._cnt[r.ORDER]))
         return float(min(100.0 * h, h2, span))
 
-    def _interpolate(self, weights: np.ndarray, used: np.ndarray, h: float, out: np.ndarray) -> None:
-        for row, target in zip(weights, out, strict=True):
-            point = self._spare.clone()  # after a step, the state before it
+    def _interpolate(
+        self, lead: np.ndarray, weights: np.ndarray, used: np.ndarray, h: float, out: np.ndarray
+    ) -> None:
+        for share, row, target in zip(lead.tolist(), weights, out, strict=True):
+            point = self._spare * share  # after a step, the state before it
             for weight, index in zip(row.tolist(), used, strict=True):
                 point.add_(self._slope(index), alpha=h * weight)
             target[:] = point.cpu().numpy()

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
 
-# Row i is [pointers[i]:pointers[i + 1]] of columns and values.
-Table = tuple[np.ndarray, np.ndarray, np.ndarray]
+if TYPE_CHECKING:
+    from ..ode.methods.tableau import StepTable
 
 
-def add_row(out: Tensor, k: Tensor, rows: np.ndarray, table: Table, i: int, h: float) -> Tensor:
+def add_row(out: Tensor, k: Tensor, rows: np.ndarray, table: StepTable, i: int, h: float) -> Tensor:
     """Add h * (row i of the table) applied to the stages `k` to `out`."""
-    pointers, columns, values = table
+    pointers, columns, values, _, _ = table
     for j in range(int(pointers[i]), int(pointers[i + 1])):
         out.add_(k[int(rows[columns[j]])], alpha=h * float(values[j]))
     return out
 
 
-def combine_row(out: Tensor, y: Tensor, k: Tensor, rows: np.ndarray, table: Table, i: int, h: float) -> None:
-    """Write y + h * (row i of the table) applied to the stages to `out`."""
-    add_row(out.copy_(y), k, rows, table, i, h)
+def combine_row(
+    out: Tensor, y: Tensor, k: Tensor, rows: np.ndarray, table: StepTable, i: int, h: float
+) -> Tensor:
+    """Write the lead of row i x y + h * (row i of the table) applied to the stages to `out`."""
+    return add_row(torch.mul(y, float(table[3][i]), out=out), k, rows, table, i, h)
 
 
 def tolerated(old: Tensor, new: Tensor, rtol: float, atol: float) -> Tensor:
@@ -38,6 +42,17 @@ def growth_of(y: Tensor, f: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """|y|^2 and y . f, both of y / scale."""
     z = y / scale
     return torch.dot(z, z), torch.dot(z, f / scale)
+
+
+def bend_of(first: Tensor, middle: Tensor, last: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+    """What `approach.bend` sums up: rises of slopes before the middle and after it, and whether they grow."""
+    rise = (last - first) / scale
+    parts = (middle - first, last - middle, last + first)
+    return (
+        torch.dot(rise, parts[0] / scale),
+        torch.dot(rise, parts[1] / scale),
+        torch.dot(rise, parts[2] / scale),
+    )
 
 
 def numbers(*scalars: Tensor) -> list[float]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...kernel.inner import helper, inlined
 from ..codes import DONE, OUT_OF_STEPS, RUNNING
+from .approach import NONE, after, before, onward
 from .registers import (
     ACCEPTED,
     BAD,
@@ -34,6 +35,10 @@ from .registers import (
     T0,
     T1,
     T_PREV,
+    TAU,
+    TAU_END,
+    TAU_LAST,
+    WALL,
     H,
     T,
 )
@@ -42,6 +47,10 @@ GO = -1  # of `pause`: nothing stands against the step
 HALTED = -1.0  # in the place of an error: the trial step was broken off
 TAKEN, TOO_LONG, NOT_FINITE = range(3)  # of `settle`
 _MIN_FACTOR, _MAX_FACTOR = 0.2, 6.0
+_BELOW, _WEAR = (
+    0.9,
+    1.01,
+)  # a step too long towards a pole: how far below it others stay, and how that wears off
 
 
 @inlined()
@@ -73,13 +82,14 @@ def _factor(ctl, cnt, h, err):
 
     The second estimate is Gustafsson's predictive one (Hairer, Wanner II, eq. IV.8.28): it carries on the
     trend of the last two steps, so that a step that has to shrink all the time (blow-up) is not tried too
-    large every time.
+    large every time. Sizes are those in the time of a pole, where one is near.
     """
     exponent = 1.0 / cnt[ORDER]
     err = max(err, 1e-10)
     factor = ctl[SAFETY] * err**-exponent
     if ctl[GAIN] > 0.0 and ctl[H_OLD] > 0.0:
-        trend = (h / ctl[H_OLD]) * (err ** -ctl[GAIN] * ctl[ERR_OLD] ** ctl[GAIN_OLD]) ** exponent
+        sizes = after(h, ctl[TAU_END]) / after(ctl[H_OLD], ctl[TAU_END] + h)
+        trend = sizes * (err ** -ctl[GAIN] * ctl[ERR_OLD] ** ctl[GAIN_OLD]) ** exponent
         factor = min(factor, ctl[SAFETY] ** (ctl[GAIN] - ctl[GAIN_OLD]) * trend)
     factor = min(_MAX_FACTOR, max(_MIN_FACTOR, factor))
     return min(factor, 1.0) if cnt[RETRIED] == 1 else factor
@@ -89,6 +99,7 @@ def _factor(ctl, cnt, h, err):
 def _accept(ctl, cnt, log, t_new, h, yy, yf):
     """Make the trial state the state and note its growth time |y|^2 / (y . f)."""
     ctl[T_PREV], ctl[T], ctl[H_LAST] = ctl[T], t_new, h
+    ctl[TAU_LAST], ctl[TAU] = ctl[TAU], ctl[TAU_END]
     cnt[CUR] = 1 - cnt[CUR]
     cnt[SWAP] = 1
     cnt[ACCEPTED] += 1
@@ -128,11 +139,19 @@ def settle(ctl, cnt, log, t_new, h, err, yy, yf):
     if good(cnt, err):
         _accept(ctl, cnt, log, t_new, h, yy, yf)
         if cnt[FIXED] == 0:
-            ctl[H] = h * _factor(ctl, cnt, h, err)
+            length = after(h, ctl[TAU]) * _factor(ctl, cnt, h, err)
+            if ctl[TAU] != NONE:  # where every step is like the last, one that was too long would be so again
+                length = min(length, ctl[WALL])
+                ctl[WALL] *= _WEAR
+            ctl[H] = onward(length, ctl[TAU])
         ctl[H_OLD], ctl[ERR_OLD] = h, max(err, 1e-2)
         cnt[RETRIED] = 0
         return TAKEN
     cnt[REJECTED] += 1
     cnt[RETRIED] = 1
-    ctl[H] = h * max(ctl[LEAST], ctl[RETRY] * err ** (-1.0 / cnt[ORDER]))
+    shorter = max(ctl[LEAST], ctl[RETRY] * err ** (-1.0 / cnt[ORDER]))
+    length = before(h, ctl[TAU])
+    if ctl[TAU] != NONE:
+        ctl[WALL] = _BELOW * length
+    ctl[H] = onward(length * shorter, ctl[TAU])
     return TOO_LONG

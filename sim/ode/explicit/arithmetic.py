@@ -50,23 +50,25 @@ def block_from(lo, n):
 
 
 @helper()
-def combine(out, y, k, rows, col, val, first, last, h):
-    """Write y + h * (row of the table) applied to the stages."""
-    n = y.size
+def combine(out, y, k, rows, table, which, h):
+    """Write the lead of a row x y + h * (row of the table) applied to the stages."""
+    ptr, col, val, leads, _ = table
+    n, lead, first, last = y.size, leads[which], ptr[which], ptr[which + 1]
     for lo in range(0, n, BLOCK):
         m, o, base = block_from(lo, n), place(out, lo), place(y, lo)
         for i in range(m):
-            o[i] = base[i]
+            o[i] = lead * base[i]
         accumulate(o, m, k, rows, col, val, first, last, h, lo)
 
 
 @helper()
-def finish(out, y, k, rows, ptr, col, val, h, rtol, atol, stages, errors, solution, buf):
+def finish(out, y, k, rows, table, h, rtol, atol, stages, errors, solution, buf):
     """Write the new state (where `solution`) and return the error norm; one pass over the stages.
 
     The sums run over fixed lanes that are added up at the end: vectorised without reordering, same bits
     every time.
     """
+    ptr, col, val, leads, _ = table
     n = y.size
     scale, error, sum5, sum3 = place(buf, 0), place(buf, BLOCK), place(buf, 2 * BLOCK), place(buf, 3 * BLOCK)
     lanes = block_from(0, n)
@@ -77,15 +79,15 @@ def finish(out, y, k, rows, ptr, col, val, h, rtol, atol, stages, errors, soluti
         m, old, new = block_from(lo, n), place(y, lo), place(out, lo)
         if solution:
             for i in range(m):
-                new[i] = old[i]
+                new[i] = leads[stages] * old[i]
             accumulate(new, m, k, rows, col, val, ptr[stages], ptr[stages + 1], h, lo)
         for i in range(m):
             a, b = abs(old[i]), abs(new[i])
             scale[i] = atol + rtol * (a if b < a else b)  # NaN in b survives this comparison
         for e in range(errors):
-            for i in range(m):
-                error[i] = 0.0
             p = stages + 1 + e
+            for i in range(m):
+                error[i] = leads[p] * old[i]
             accumulate(error, m, k, rows, col, val, ptr[p], ptr[p + 1], 1.0, lo)
             total = sum5 if e == 0 else sum3
             for i in range(m):

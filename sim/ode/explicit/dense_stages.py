@@ -11,17 +11,17 @@ from numba import types
 from ...kernel.cache import compiled
 from ...kernel.calls._operands import numbers, row
 from .arithmetic import combine
-from .registers import CALLS, CUR, F1, F2, H_LAST, I1, RHS_ARGS, STAGES, T_PREV, call_rhs
+from .registers import CALLS, CUR, F1, F2, H_LAST, I1, RHS_ARGS, STAGES, T_PREV, TABLE, call_rhs, places
 
 
-@compiled(types.void(*RHS_ARGS, F2, F2, I1, I1, I1, F1, F1, F1, I1))
-def extra_stages(rhs, floats, ints, work, y, k, order, starts, columns, values, c, ctl, cnt):
+@compiled(types.void(*RHS_ARGS, F2, F2, I1, TABLE, F1, I1))
+def extra_stages(rhs, floats, ints, work, y, k, order, rows_of, ctl, cnt):
     """Evaluate the stages that only the dense output of the last accepted step needs; spoils no state."""
-    s, h = cnt[STAGES], ctl[H_LAST]
-    rows, ptr, col, val = numbers(order), numbers(starts), numbers(columns), numbers(values)
+    s, h, c = cnt[STAGES], ctl[H_LAST], rows_of[4]
+    rows, table = numbers(order), places(rows_of)
     old = row(y, 1 - cnt[CUR])
     point = np.empty_like(old)
     for i in range(c.size):
-        combine(point, old, k, rows, col, val, ptr[i], ptr[i + 1], h)
+        combine(point, old, k, rows, table, i, h)
         call_rhs(rhs, ctl[T_PREV] + c[i] * h, point, row(k, rows[s + 1 + i]), floats, ints, work)
     cnt[CALLS] += c.size

@@ -13,6 +13,7 @@ from ...kernel.problem import RHS_SIGNATURE, Problem
 from ..stepper import NotFiniteAtStart, StepControl, Stepper
 from . import registers as r
 from .arithmetic import BLOCK
+from .last_step import LastStep
 from .table_steps import first_step, interpolate
 
 # Gains of the predictive controller. Gustafsson's (2, 1) oscillates where the error grows faster with h
@@ -83,6 +84,7 @@ class RegisterStepper(Stepper):
         ctl[[r.LEAST, r.RETRY]] = self.method.least, self.method.retry
         ctl[r.NORM] = self._norm() or 1.0
         ctl[r.ROUNDING] = self.problem.rounding
+        ctl[[r.TAU, r.TAU_END, r.TAU_LAST, r.WALL]] = np.inf
         cnt[r.ORDER], cnt[r.FIXED] = self.method.error_order, control.fixed_step is not None
 
     def _start(self, control: StepControl) -> None:
@@ -168,15 +170,33 @@ class RegisterStepper(Stepper):
         if inside == 0:
             return
         self._prepare_dense()
-        h = float(self._ctl[r.H_LAST])
-        weights = self.method.interpolant((times[:inside] - self.t_before) / h)
+        lead, weights = self._weights(times[:inside] - self.t_before)
         used = np.flatnonzero(weights.any(axis=0))
-        self._interpolate(np.ascontiguousarray(weights[:, used]), used, h, out[:inside])
+        h = float(self._ctl[r.H_LAST])
+        self._interpolate(lead, np.ascontiguousarray(weights[:, used]), used, h, out[:inside])
 
-    def _interpolate(self, weights: np.ndarray, used: np.ndarray, h: float, out: np.ndarray) -> None:
-        """Write y + h * sum_j weights_ij k_{used_j} of the last step to out_i."""
+    @property
+    def _last(self) -> LastStep | None:
+        """The last step, if it was one towards a pole."""
+        h, tau = float(self._ctl[r.H_LAST]), float(self._ctl[r.TAU_LAST])
+        return LastStep(self.method, h, tau) if np.isfinite(tau) else None
+
+    def _weights(self, since: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How much of the state before and of each slope is in the states `since` (m,) after it: (m,), (m, slopes)."""
+        if (last := self._last) is not None:
+            return last.weights(since)
+        return np.ones(len(since)), self.method.interpolant(since / float(self._ctl[r.H_LAST]))
+
+    def _interpolate(
+        self, lead: np.ndarray, weights: np.ndarray, used: np.ndarray, h: float, out: np.ndarray
+    ) -> None:
+        """Write lead_i y + h * sum_j weights_ij k_{used_j} of the last step to out_i."""
         old = self._y[1 - self._cnt[r.CUR]]
-        interpolate(out, old, self._k, self._rows, used, weights, h)
+        if np.all(lead == 1.0):
+            interpolate(out, old, self._k, self._rows, used, weights, h)
+            return
+        for i, share in enumerate(lead):
+            interpolate(out[i : i + 1], share * old, self._k, self._rows, used, weights[i : i + 1], h)
 
     def _prepare_dense(self) -> None:
         """Evaluate what only the dense output of the last step needs."""

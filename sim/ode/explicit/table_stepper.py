@@ -27,17 +27,16 @@ class TableStepper(RegisterStepper):
     ) -> None:  # fmt: skip
         self._dense_ready = -1
         super().__init__(problem, y0, t0, t1, method, control, method.stages + 1)
-        # Compiled loops take arrays that can be written to; tables cannot.
-        self._c, self._c_extra = np.array(method.c), np.array(method.c_extra)
+        self._fitted = method.full_table()
         self._rows = np.arange(method.stages + 1 + len(method.c_extra), dtype=np.int64)
         self._cnt[[r.STAGES, r.ERRORS]] = method.stages, len(method.e)
-        self._cnt[r.NEEDS_NEW] = method.error_needs_new
+        self._cnt[[r.NEEDS_NEW, r.MIDDLE]] = method.error_needs_new, method.middle
 
     def _loop(self) -> int:
-        ptr, col, val = self.method.step_rows
+        method = self.method
         return advance(
-            *self._rhs, self._y, self._k, self._rows, ptr, col, val, self._c, self._ctl, self._cnt,
-            self._log, self._buf,
+            *self._rhs, self._y, self._k, self._rows, method.step_table, self._fitted, method.whole,
+            self._ctl, self._cnt, self._log, self._buf,
         )  # fmt: skip
 
     def stage_stiffness(self) -> float:
@@ -51,7 +50,13 @@ class TableStepper(RegisterStepper):
             return self.stiffness()
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             slopes = self._k[self._rows[s]] - self._k[self._rows[s - 1]]
-            apart = (method.b - method.a[s - 1]) @ self._k[self._rows[:s]] * self._ctl[r.H_LAST]
+            last = self._last
+            if last is None:
+                apart = (method.b - method.a[s - 1]) @ self._k[self._rows[:s]] * self._ctl[r.H_LAST]
+            else:
+                between = last.points[s] - last.points[s - 1]
+                apart = between[0] * self._y[1 - self._cnt[r.CUR]]
+                apart += between[1 : s + 1] @ self._k[self._rows[:s]]
             found = self.h * float(np.linalg.norm(slopes)) / float(np.linalg.norm(apart))
         return found if np.isfinite(found) else 0.0
 
@@ -65,8 +70,7 @@ class TableStepper(RegisterStepper):
             self._k[: len(slopes)] = slopes
         from .dense_stages import extra_stages  # compiled for those who ask
 
-        ptr, col, val = method.extra_rows
-        extra_stages(
-            *self._rhs, self._y, self._k, self._rows, ptr, col, val, self._c_extra, self._ctl, self._cnt
-        )
+        last = self._last
+        table = method.extra_table if last is None else last.extra()
+        extra_stages(*self._rhs, self._y, self._k, self._rows, table, self._ctl, self._cnt)
         self._dense_ready = self.accepted

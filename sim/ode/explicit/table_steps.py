@@ -1,7 +1,7 @@
 """The compiled loop of explicit Runge-Kutta methods: stages, error norm, first step, dense output.
 
-One compiled form serves every table: besides what `registers` explains, ``ptr, col, val`` are the non-zero entries of
-the method's rows (see `RungeKutta.step_rows`) and ``c`` its nodes. Importing compiles the loop or loads it.
+One compiled form serves every table: besides what `registers` explains, ``whole`` is all of it (`RungeKutta.whole`),
+and ``fitted`` where its rows go that lead towards a pole (see `approach`). Importing compiles the loop or loads it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from ...kernel.calls._operands import numbers, place, row
 from ...kernel.inner import inlined
 from ..codes import RUNNING, UNDERFLOW
 from .acceptance import GO, HALTED, good, landing, pause, settle
+from .approach import NONE, bend, distance, fit
 from .arithmetic import BLOCK, accumulate, block_from, combine, finish, growth, rms
 from .registers import (
     ATOL,
@@ -23,8 +24,10 @@ from .registers import (
     ERRORS,
     F1,
     F2,
+    FIXED,
     HALT,
     I1,
+    MIDDLE,
     NEEDS_NEW,
     NORM,
     ORDER,
@@ -33,43 +36,53 @@ from .registers import (
     STAGES,
     SWAP,
     T1,
+    TABLE,
+    TAU,
+    TAU_END,
     H,
     T,
     call_rhs,
+    places,
 )
+
+WHOLE = types.Tuple((F2, F2, F1))
 
 
 @inlined()
-def _trial(rhs, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt, buf, t_new, h):
+def _trial(rhs, floats, ints, work, y, k, rows, table, ctl, cnt, buf, t_new, h):
     """One trial step into the spare row of `y`; returns the error norm (tolerance = 1), or `HALTED`."""
     old, new = row(y, cnt[CUR]), row(y, 1 - cnt[CUR])
-    s, t = cnt[STAGES], ctl[T]
+    s, t, c = cnt[STAGES], ctl[T], table[4]
     for i in range(1, s):
-        combine(new, old, k, rows, col, val, ptr[i], ptr[i + 1], h)
-        call_rhs(
-            rhs, min(t + c[i] * h, t_new), new, row(k, rows[i]), floats, ints, work
-        )  # never outside the interval
+        combine(new, old, k, rows, table, i, h)
+        at = min(t + c[i] * h, t_new)  # never outside the interval
+        call_rhs(rhs, at, new, row(k, rows[i]), floats, ints, work)
         if cnt[HALT] == 1:
             cnt[CALLS] += i
             return HALTED
     cnt[CALLS] += s - 1
     needs_new = cnt[NEEDS_NEW] == 1
     if needs_new:
-        combine(new, old, k, rows, col, val, ptr[s], ptr[s + 1], h)
+        combine(new, old, k, rows, table, s, h)
         call_rhs(rhs, t_new, new, row(k, rows[s]), floats, ints, work)
         cnt[CALLS] += 1
-    return finish(
-        new, old, k, rows, ptr, col, val, h, ctl[RTOL], ctl[ATOL], s, cnt[ERRORS], not needs_new, buf
-    )
+    return finish(new, old, k, rows, table, h, ctl[RTOL], ctl[ATOL], s, cnt[ERRORS], not needs_new, buf)
 
 
-@compiled(int64(*RHS_ARGS, F2, F2, I1, I1, I1, F1, F1, F1, I1, F2, F2))
-def advance(
-    rhs, floats, ints, work, y, k, order, starts, columns, values, nodes, registers, counters, log, buf
-):
+@inlined()
+def _look_ahead(k, rows, part, ctl, cnt, h, buf):
+    """Distance of a pole from the end of a good step, if its slopes speak of one."""
+    if cnt[MIDDLE] == 0 or cnt[FIXED] == 1:
+        return NONE
+    first, middle, last = row(k, rows[0]), row(k, rows[cnt[MIDDLE]]), row(k, rows[cnt[STAGES]])
+    early, late = bend(first, middle, last, ctl[NORM], buf)
+    return distance(early, late, part, h)
+
+
+@compiled(int64(*RHS_ARGS, F2, F2, I1, TABLE, TABLE, WHOLE, F1, I1, F2, F2))
+def advance(rhs, floats, ints, work, y, k, order, plain, fitted, whole, registers, counters, log, buf):
     """Take steps until t reaches ``ctl[STOP]``, or ``cnt[BUDGET]`` steps were tried, or the solution ends."""
-    rows, ctl, cnt, c = numbers(order), numbers(registers), numbers(counters), numbers(nodes)
-    ptr, col, val = numbers(starts), numbers(columns), numbers(values)
+    rows, ctl, cnt = numbers(order), numbers(registers), numbers(counters)
     s = cnt[STAGES]
     while True:
         code = pause(ctl, cnt)
@@ -83,7 +96,11 @@ def advance(
             rows[0], rows[s] = rows[s], rows[0]
             cnt[SWAP] = 0
         cnt[BUDGET] -= 1
-        err = _trial(rhs, floats, ints, work, y, k, rows, ptr, col, val, c, ctl, cnt, buf, t_new, h)
+        table = places(plain)
+        if ctl[TAU] != NONE:
+            fit(whole, h, ctl[TAU], fitted)
+            table = places(fitted)
+        err = _trial(rhs, floats, ints, work, y, k, rows, table, ctl, cnt, buf, t_new, h)
         if err == HALTED:
             return RUNNING
         yy = yf = 0.0
@@ -93,6 +110,7 @@ def advance(
                 call_rhs(rhs, t_new, new, row(k, rows[s]), floats, ints, work)
                 cnt[CALLS] += 1
             yy, yf = growth(new, row(k, rows[s]), ctl[NORM], buf)
+            ctl[TAU_END] = _look_ahead(k, rows, table[4][cnt[MIDDLE]], ctl, cnt, h, buf)
         settle(ctl, cnt, log, t_new, h, err, yy, yf)
 
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ..stepper import StepControl, Stepper
 
 
+# Pointers, columns and values of the rows, how much of y each leads with, and nodes.
+StepTable = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class RungeKutta(FrozenRecord, Method):
     """Table of an explicit Runge-Kutta method with embedded error estimate and dense output.
@@ -46,6 +50,9 @@ class RungeKutta(FrozenRecord, Method):
         Where the table comes from.
     safety : float
         Safety factor of the step controller.
+    approaches : bool
+        Whether steps towards a blow-up are taken in its time (see `smallinit.sim.ode.explicit.approach`), but for those
+        of a fixed size.
     """
 
     name: str
@@ -61,6 +68,7 @@ class RungeKutta(FrozenRecord, Method):
     interpolant: Callable[[np.ndarray], np.ndarray]
     reference: str
     safety: float = 0.9
+    approaches: bool = True
     least = 0.2
     stiff_cure = 'method="rkc"'
 
@@ -97,6 +105,42 @@ class RungeKutta(FrozenRecord, Method):
         wide = np.zeros((self.stages + 1, self.stages + 1))
         wide[:-1, :-1], wide[-1, :-1] = self.a, self.b
         return compress_rows(np.vstack([wide, self.e]))
+
+    @cached_property
+    def step_table(self) -> StepTable:
+        """The same as steps take it: with how much of y each row leads with, and the nodes."""
+        lead = np.repeat([1.0, 0.0], [self.stages + 1, len(self.e)])
+        return *self.step_rows, lead, np.array(self.c)
+
+    @cached_property
+    def extra_table(self) -> StepTable:
+        """The same of the stages that only the dense output needs."""
+        return *self.extra_rows, np.ones(len(self.c_extra)), np.array(self.c_extra)
+
+    @cached_property
+    def whole(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows (s + 1, s + 1) of the stages and of the new state, `e`, and nodes (s + 1,)."""
+        wide = np.zeros((self.stages + 1, self.stages + 1))
+        wide[:-1, :-1], wide[-1, :-1] = self.a, self.b
+        return wide, np.array(self.e), np.append(self.c, 1.0)
+
+    @staticmethod
+    def step_table_of(rows: np.ndarray, lead: np.ndarray, nodes: np.ndarray) -> StepTable:
+        """Rows of weights of the slopes as steps take them."""
+        return *compress_rows(rows), lead, nodes
+
+    def full_table(self) -> StepTable:
+        """As `step_table`, of a table that lacks no entry: room for the numbers of one step towards a pole."""
+        s, used = self.stages, self.stages + self.error_needs_new
+        pattern = np.tri(s + 1 + len(self.e), s + 1, -1)
+        pattern[s + 1 :] = np.arange(s + 1) < used
+        return self.step_table_of(pattern, np.empty(len(pattern)), np.empty(s + 1))
+
+    @property
+    def middle(self) -> int:
+        """Stage nearest to the middle of a step, by which a pole is found; 0 where none is looked for."""
+        inside = np.where((self.c > 0.0) & (self.c < 1.0), np.abs(self.c - 0.5), np.inf)
+        return int(np.argmin(inside)) if self.approaches and np.isfinite(inside).any() else 0
 
     @cached_property
     def extra_rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
