@@ -127,17 +127,17 @@ def integrate_ensemble(
         save_times(save_at, *interval(t0, end, empty=False))
     _check_observables(wanted, members[0], flow, data)
     problem = compile_flow(flow, data, members[0], fold=False)
-    table = plan.method() if plan else choose(method, rtol, problem)
+    watched = shrunk_rows(flow, data)
+    table = plan.method() if plan else choose(method, rtol, problem, watched is None)
     drawn = MemberBatches.of(flow, data, members, plan, seed) if plan and batch_size is not None else None
     settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "method": table}
     settings |= {"max_steps": max_steps, "max_seconds": max_seconds}
     keep, report = MemberKeeper(flow, data, wanted, keep_weights), MemberCount(progress, len(members))
     workers = os.cpu_count() or 1 if threads is None else integer("threads", threads, 1)
-    if table.in_lanes and max_seconds is None:
+    if table.in_lanes and watched is None and max_seconds is None:
         states = np.stack([problem.pack(member) for member in members])
         found = in_lanes(problem, states, ends, atol, table, settings, workers, report, keep)
-    else:  # a wall-clock limit of each member needs a clock of each
-        watched = shrunk_rows(flow, data)
+    else:  # a wall-clock limit of each member needs a clock of each, rows that shrink somebody who looks at them
         run = MemberRuns(problem, members, ends, atol, settings, plan, drawn, watched, keep, report)
         with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
             found = list(pool.map(run, range(len(members))))

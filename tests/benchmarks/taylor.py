@@ -16,7 +16,7 @@ from scipy.integrate import solve_ivp
 from smallinit.sim import integrate_ensemble
 from smallinit.sim.compile.compiler import compile_flow
 from smallinit.sim.integration.tolerances import default_atol
-from smallinit.sim.ode.taylor.polynomial import polynomial_program
+from smallinit.sim.ode.taylor.series_program import series_program
 from smallinit.theory import Dataset, EmbMLP, derive
 
 SIZES = ((3, 2, 2), (6, 4, 4), (8, 6, 6), (12, 8, 8))
@@ -90,9 +90,7 @@ def compare(sizes, members, rounds):
                     raise SystemExit(f"{name} at {sizes}, rtol {rtol:g}: error {error:.1e}")
                 if len(times[name]) == rounds:
                     rate = 1.0 / np.median(times[name])
-                    size = (
-                        f"{'x'.join(map(str, sizes))} | {problem.n} | {polynomial_program(problem).products}"
-                    )
+                    size = f"{'x'.join(map(str, sizes))} | {problem.n} | {series_program(problem).products}"
                     print(f"| {size} | {rtol:g} | {name} | {rate:,.0f} | {error:.1e} |", flush=True)
 
 

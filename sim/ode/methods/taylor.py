@@ -50,9 +50,9 @@ class TaylorMethod(Method):
 
     def prepare(self, problem: Problem) -> None:
         """Write the problem's table out as a polynomial program, or refuse it."""
-        from ..taylor.polynomial import polynomial_program
+        from ..taylor.series_program import series_program
 
-        polynomial_program(problem)
+        series_program(problem)
 
     def begin(self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl) -> Stepper:
         """Start one integration; see `Method`."""

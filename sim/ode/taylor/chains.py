@@ -1,4 +1,4 @@
-"""The two instructions of an unrolled flow on Taylor coefficients, one vector of lanes a coefficient.
+"""The sums of an unrolled flow on Taylor coefficients, one vector of lanes a coefficient.
 
 `work` holds ``order + 1`` coefficients of `WIDTH` numbers for each slot; `at` is the coefficient wanted, in numbers.
 """
@@ -93,5 +93,20 @@ def _linear(typing_context, work, ints, floats, place, n, result, constant, at):
     return types.void(_F1, _I1, _F1, int64, int64, int64, float64, int64), codegen
 
 
+@intrinsic
+def _scaled(typing_context, work, source, factor, out):
+    """One coefficient, times a factor, to another place."""
+
+    def codegen(context, builder, signature, args):
+        base = _data(context, builder, signature, args[0])
+        _, source, factor, out = args
+        value = builder.fmul(_load(builder, base, source, 0), _broadcast(builder, factor))
+        _store(builder, value, base, out, 0)
+        return context.get_dummy_value()
+
+    return types.void(_F1, int64, float64, int64), codegen
+
+
 products: Any = _products  # type checkers see the typing context, which numba supplies
 linear: Any = _linear
+scaled: Any = _scaled
