@@ -14,9 +14,10 @@ import numpy as np
 
 # Codes of the instructions, and results of one PRODUCTS; numba compiles them into the loops. Those from LATE on are of
 # coefficients one lower: a rate is known to one order less than what it is the rate of.
-LINEAR, PRODUCTS, LATE, RATES, INTEGRALS, VALUES = 0, 1, 2, 4, 5, 6
+LINEAR, PRODUCTS, SQUARES, LATE, RATES, INTEGRALS, VALUES = 0, 1, 2, 3, 6, 7, 8
 CHAINS = 4
 MAX_PRODUCTS = 400_000
+SLOT = 9  # products that the instructions and the memory of a slot outweigh: tests/benchmarks/taylor.py, order 10
 
 Entries = tuple[np.ndarray, np.ndarray]  # slot of each entry, or -1 and its constant value
 
@@ -26,10 +27,11 @@ class Program:
     """A right-hand side as instructions over slots.
 
     ``LINEAR, place, n, result, x_1 .. x_n`` is ``floats[place] + sum_i floats[place + i] x_i``;
-    ``PRODUCTS, n, results (4), (a (4), b (4)) n times`` is ``sum_i a_i b_i`` for four results. Either code plus `LATE`
-    is the same of rates. ``RATES, n, x_1 .. x_n, d_1 .. d_n`` is ``d_i = x_i'``, and its reverse is ``INTEGRALS, n,
-    d_1 .. d_n, x_1 .. x_n``, which leaves the values at the point of expansion to ``VALUES, n, place, x_1 .. x_n,
-    f_1 .. f_n``: the operations at ``tables[place]`` write f from x.
+    ``PRODUCTS, n, results (4), (a (4), b (4)) n times`` is ``sum_i a_i b_i`` for four results, and ``SQUARES, n,
+    results (4), (a (2), b (2)) n times`` for each a with each b. Such a code plus `LATE` is the same of rates.
+    ``RATES, n, x_1 .. x_n, d_1 .. d_n`` is ``d_i = x_i'``, and its reverse is ``INTEGRALS, n, d_1 .. d_n, x_1 .. x_n``,
+    which leaves the values at the point of expansion to ``VALUES, n, place, x_1 .. x_n, f_1 .. f_n``: the operations at
+    ``tables[place]`` write f from x.
 
     Attributes
     ----------
@@ -43,8 +45,8 @@ class Program:
         Tables of operations (see `smallinit.sim.kernel`), and the numbers that they read.
     slots : int
         Number of slots; the first are the state.
-    products, terms : int
-        Products of two slots in one evaluation, and of a slot with a constant.
+    products : int
+        Products of two slots in one evaluation.
     widest : int
         Most slots of one VALUES.
     """
@@ -56,8 +58,12 @@ class Program:
     numbers: np.ndarray
     slots: int
     products: int
-    terms: int
     widest: int
+
+    @property
+    def work(self) -> int:
+        """What one evaluation takes, in products: a slot that is written takes as much as nine (see `SLOT`)."""
+        return self.products + SLOT * self.slots
 
     def placed(self, stride: int) -> np.ndarray:
         """Instructions with the place of each slot in an array of `stride` numbers a slot."""
@@ -69,7 +75,7 @@ class ProgramWriter:
 
     def __init__(self, n: int) -> None:
         self.n = n
-        self.slots, self.products, self.terms, self.count, self.widest = n + 2, 0, 0, 0, 0
+        self.slots, self.products, self.count, self.widest = n + 2, 0, 0, 0
         self.zero, self.waste = n, n + 1  # what fills up a PRODUCTS instruction
         self.code: list[np.ndarray] = []
         self.slot_marks: list[np.ndarray] = []
@@ -89,7 +95,6 @@ class ProgramWriter:
             np.array([*self.numbers, 0.0]),
             self.slots,
             self.products,
-            self.terms,
             self.widest,
         )
 
@@ -103,7 +108,9 @@ class ProgramWriter:
         values = np.sum(np.where(moving_a | moving_b, 0.0, va * vb), axis=1)
         factors = np.where(both | ~(moving_a | moving_b), 0.0, np.where(moving_a, vb, va))
         slots = np.where(moving_a, ia, ib)
-        ids = self._sums_of_products(ia, ib, both, late)
+        order = _in_squares(shape) if len(shape) == 2 and both.all() else np.arange(len(both))
+        ids = np.empty(len(both), int)
+        ids[order] = self._sums_of_products(ia[order], ib[order], both[order], late)
         if (written := ids >= 0).any():  # a term more, where others stand beside the products
             factors = np.column_stack([factors, written.astype(float)])
             slots = np.column_stack([slots, ids])
@@ -203,7 +210,6 @@ class ProgramWriter:
         self._emit(np.column_stack([codes, places, np.full(n, count), result, slots]), 3)
         self.floats.append(np.column_stack([constants, factors]).ravel())
         self._places += n * (count + 1)
-        self.terms += n * count
         return result
 
     def _sums_of_products(self, a: Any, b: Any, both: np.ndarray, late: bool) -> np.ndarray:
@@ -215,9 +221,28 @@ class ProgramWriter:
             fill = -rows.size % CHAINS
             results = np.append(found[rows], np.full(fill, self.waste)).reshape(-1, CHAINS)
             chosen, blank = both[rows], np.full((fill, count), self.zero)
-            pairs = [np.concatenate([e[rows][chosen].reshape(-1, count), blank]) for e in (a, b)]
-            terms = np.stack(pairs).reshape(2, -1, CHAINS, count).transpose(1, 3, 0, 2)
-            head = np.tile([PRODUCTS + LATE * late, count], (len(results), 1))
-            self._emit(np.column_stack([head, results, terms.reshape(len(results), -1)]), 2)
+            pairs = (np.concatenate([e[rows][chosen].reshape(-1, count), blank]) for e in (a, b))
+            x, y = (e.reshape(-1, CHAINS, count).transpose(0, 2, 1) for e in pairs)
+            shared = [
+                (x[..., 0] == x[..., 1]),
+                (x[..., 2] == x[..., 3]),
+                (y[..., :2] == y[..., 2:]).all(axis=2),
+            ]
+            square = np.logical_and.reduce(shared).all(axis=1)
+            for code, which, terms in (
+                (PRODUCTS, ~square, np.concatenate([x, y], axis=2)),
+                (SQUARES, square, np.concatenate([x[..., ::2], y[..., :2]], axis=2)),
+            ):
+                if which.any():
+                    head = np.tile([code + LATE * late, count], (int(which.sum()), 1))
+                    rest = terms[which].reshape(len(head), -1)
+                    self._emit(np.column_stack([head, results[which], rest]), 2)
             self.products += int(count) * rows.size
         return found
+
+
+def _in_squares(shape: list[int]) -> np.ndarray:
+    """Entries of a matrix in an order in which four that follow each other are of two rows and two columns."""
+    i, j = (e.ravel() for e in np.indices(shape))
+    left_over = (i >= shape[0] // 2 * 2) | (j >= shape[1] // 2 * 2)
+    return np.lexsort((j % 2, i % 2, j // 2, i // 2, left_over))

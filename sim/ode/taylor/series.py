@@ -5,9 +5,9 @@ from __future__ import annotations
 from numba import float64, int64, njit, types
 
 from ..explicit.registers import as_rhs
-from .chains import linear, products, scaled
+from .chains import linear, products, scaled, squares
 from .lanes import WIDTH
-from .program import CHAINS, INTEGRALS, LATE, LINEAR, RATES
+from .program import CHAINS, INTEGRALS, LATE, LINEAR, PRODUCTS, RATES
 
 LANES = WIDTH
 # ints and floats of the program, its tables and their numbers, scratch (2, widest), addresses of the right-hand side
@@ -16,7 +16,7 @@ PROGRAM = types.Tuple((int64[::1], float64[::1], int64[::1], float64[::1], float
 
 @njit(nogil=True, error_model="numpy")
 def _sum(program, work, p, k):
-    """Carry out the LINEAR or PRODUCTS at p for coefficient k, or k - 1 if it is late; returns what comes after it."""
+    """Carry out the sum at p for coefficient k, or k - 1 if it is late; returns what comes after it."""
     ints, floats = program[0], program[1]
     code = ints[p]
     j = k if code < LATE else k - 1
@@ -25,9 +25,13 @@ def _sum(program, work, p, k):
         if j >= 0:
             linear(work, ints, floats, place, count, p + 3, floats[place] if j == 0 else 0.0, j * LANES)
         return p + 4 + count
+    if code == PRODUCTS or code == PRODUCTS + LATE:
+        if j >= 0:
+            products(work, ints, p + 2, ints[p + 1], j * LANES)
+        return p + 2 + CHAINS + 2 * CHAINS * ints[p + 1]
     if j >= 0:
-        products(work, ints, p + 2, ints[p + 1], j * LANES)
-    return p + 2 + CHAINS + 2 * CHAINS * ints[p + 1]
+        squares(work, ints, p + 2, ints[p + 1], j * LANES)
+    return p + 2 + CHAINS + CHAINS * ints[p + 1]
 
 
 @njit(nogil=True, error_model="numpy")

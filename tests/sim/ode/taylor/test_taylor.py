@@ -1,4 +1,4 @@
-"""Taylor series of polynomial flows: unrolled tables, accuracy, ends, the contract of `solve`, lanes, refusals."""
+"""Taylor series of flows: unrolled tables, accuracy, ends, the contract of `solve`, lanes, refusals."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from smallinit.sim.ensemble.lane_ensemble import PAYS
 from smallinit.sim.kernel import operations
 from smallinit.sim.kernel._interpreter import rhs
 from smallinit.sim.ode.methods.taylor import TaylorMethod
-from smallinit.sim.ode.taylor.program import INTEGRALS, LATE, LINEAR, RATES
+from smallinit.sim.ode.taylor.program import INTEGRALS, LATE, LINEAR, PRODUCTS, RATES
 from smallinit.sim.ode.taylor.series_program import series_program
 from smallinit.theory import EmbMLP, TwoTokenMLP, derive
 from smallinit.theory.algebra.matrices import hadamard, product, transpose
@@ -54,10 +54,13 @@ def carry_out(unrolled, y):
                 slots[result] = unrolled.floats[place] + factors @ slots[table[p + 4 : p + 4 + n]]
             p += 4 + n
         elif code < RATES:
-            a, b = table[p + 6 : p + 6 + 8 * n].reshape(n, 2, 4).transpose(1, 0, 2)
+            size = 4 if code % LATE == PRODUCTS else 2
+            a, b = table[p + 6 : p + 6 + 2 * size * n].reshape(n, 2, size).transpose(1, 0, 2)
+            if size == 2:
+                a, b = np.repeat(a, 2, axis=1), np.tile(b, (1, 2))
             if code < LATE:
                 slots[table[p + 2 : p + 6]] = np.sum(slots[a] * slots[b], axis=0)
-            p += 6 + 8 * n
+            p += 6 + 2 * size * n
         elif code <= INTEGRALS:
             p += 2 + 2 * n
         else:
@@ -108,11 +111,14 @@ def kinds_of(table):
     return found
 
 
-@pytest.mark.parametrize("name", SMALL)
-@pytest.mark.parametrize("closure", POLYNOMIAL)
-def test_polynomial_closures_agree_with_dop853(name, closure):
-    model = MODELS[name][0]
-    flow, data, start = derive(model, closure), data_for(name), random_weights(model, scale=0.2)
+@pytest.mark.parametrize(
+    ("name", "closure"),
+    [(name, closure) for closure in POLYNOMIAL for name in SMALL]
+    + [(name, closure) for closure in ("softmax", "exact") for name in MODELS],
+)
+def test_closures_agree_with_dop853(name, closure):
+    model, scale = MODELS[name][0], 0.2 if closure in POLYNOMIAL else 0.4
+    flow, data, start = derive(model, closure), data_for(name), random_weights(model, scale=scale)
     options = {"t1": 4.0, "save_at": 9, "throw": False}
     found = integrate(flow, data, start, method="taylor", rtol=1e-10, **options)
     reference = integrate(flow, data, start, method="dop853", rtol=1e-12, **options)
@@ -120,6 +126,19 @@ def test_polynomial_closures_agree_with_dop853(name, closure):
     assert found.outcome.status is reference.outcome.status
     for w, value in reference.weights.items():
         np.testing.assert_allclose(found.weights[w], value, rtol=0.0, atol=2e-10 * np.abs(value).max())
+
+
+@pytest.mark.parametrize("closure", ["softmax", "exact"])
+def test_long_runs_into_the_slow_and_stiff_end(closure):
+    model = EmbMLP(3, 2, 2)
+    flow, data, start = derive(model, closure), random_data(d_vocab=3, n_ctx=1), model.init(0.8, 1)
+    found, reference = (
+        integrate(flow, data, start, t1=2e4, save_at=3, rtol=rtol, method=m)
+        for m, rtol in (("taylor", 1e-8), ("dop853", 1e-11))
+    )
+    assert found.statistics["accepted"] < 2 * reference.statistics["accepted"]
+    for w, value in reference.weights.items():
+        np.testing.assert_allclose(found.weights[w], value, rtol=0.0, atol=1e-6 * np.abs(value).max())
 
 
 def test_square_activation():
@@ -233,20 +252,22 @@ def test_any_scale_of_time(size):
     assert abs(other.statistics["accepted"] - unit.statistics["accepted"]) <= 1
 
 
-def test_members_do_not_depend_on_neighbours_threads_or_blocks():
-    flow, batch = derive(MODEL, "leading"), starts(21)
+@pytest.mark.parametrize("closure", ["leading", "softmax", "exact"])
+def test_members_do_not_depend_on_neighbours_threads_or_blocks(closure):
+    flow, batch = derive(MODEL, closure), starts(21)
     options = {"save_at": 4, "rtol": 1e-9, "method": "taylor"}
     good = integrate_ensemble(flow, DATA, batch, t1=2.0, threads=1, **options)
     bad = {name: value.copy() for name, value in batch.items()}
     for value in bad.values():
-        value[2] *= 12.0  # blows up
-        value[4] = 1e200  # not finite at the start
+        value[2] *= 12.0  # blows up, if nothing saturates
+        value[4] = 1e200  # not finite at the start, unless tanh is flat there
+    fails = closure != "exact"
     for threads in (1, 3):
         found = integrate_ensemble(flow, DATA, bad, t1=2.0, threads=threads, **options)
-        assert found.outcomes[2].status is Status.BLOW_UP
-        assert found.outcomes[4].status is Status.NON_FINITE
-        assert "finite at the start" in str(found.outcomes[4])
-        assert not found.reached[4].any()
+        assert (found.outcomes[2].status is Status.BLOW_UP) == (closure == "leading")
+        assert (found.outcomes[4].status is Status.NON_FINITE) == fails
+        assert ("finite at the start" in str(found.outcomes[4])) == fails
+        assert found.reached[4].any() != fails
         for i in set(range(21)) - {2, 4}:
             assert found.outcomes[i] == good.outcomes[i]
             for name in MODEL.weights:
@@ -282,13 +303,16 @@ def test_automatic_choice_says_what_it_chose():
     batch = starts(3)
     leading, softmax = derive(MODEL, "leading"), derive(MODEL, "softmax")
     assert set(integrate_ensemble(leading, DATA, batch, t1=1.0).statistics["methods"]) == {"taylor"}
-    assert set(integrate_ensemble(leading, DATA, batch, t1=1.0, rtol=1e-4).statistics["methods"]) == {"tsit5"}
+    assert set(integrate_ensemble(leading, DATA, batch, t1=1.0, rtol=1e-3).statistics["methods"]) == {"tsit5"}
     assert set(integrate_ensemble(softmax, DATA, batch, t1=1.0).statistics["methods"]) == {"taylor"}
-    large = EmbMLP(12, 12, 12)
+    assert set(integrate_ensemble(softmax, DATA, batch, t1=1.0, rtol=1e-4).statistics["methods"]) == {
+        "taylor"
+    }
+    large = EmbMLP(20, 16, 16)
     start = {name: value[None] for name, value in large.init(0.8, 0).items()}
-    runs = integrate_ensemble(derive(large, "leading"), random_data(d_vocab=12), start, t1=1.0)
-    problem = compile_flow(derive(large, "leading"), random_data(d_vocab=12), large.init(0.8, 0), fold=False)
-    assert series_program(problem).products > PAYS
+    runs = integrate_ensemble(derive(large, "leading"), random_data(d_vocab=20), start, t1=1.0)
+    problem = compile_flow(derive(large, "leading"), random_data(d_vocab=20), large.init(0.8, 0), fold=False)
+    assert series_program(problem).work > PAYS
     assert runs[0].statistics["methods"] == "dop853"
 
 
