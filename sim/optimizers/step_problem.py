@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from ..kernel.problem import Problem
-from ..ode.explicit.register_stepper import addresses
+from ..ode.explicit.registers import addresses
 from . import _smooth as kernels
 from .optimizer import GD, AdamW, Momentum, Optimizer, SignGD, Spectral
 from .schedule import Clock

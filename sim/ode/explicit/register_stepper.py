@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ...kernel.problem import RHS_SIGNATURE, Problem
+from ...kernel.problem import Problem
 from ..stepper import NotFiniteAtStart, StepControl, Stepper
 from . import registers as r
 from .arithmetic import BLOCK
@@ -19,14 +18,6 @@ from .table_steps import first_step, interpolate
 # switches it off.
 GAINS = (1.6, 0.8)
 STIFF = 2.5  # step x spectral radius from which a used-up limit is put down to stability
-
-
-@lru_cache(maxsize=64)
-def addresses(rhs: Any) -> tuple[int, int]:
-    """What compiled code calls a right-hand side by; see `registers.as_rhs`."""
-    from numba.experimental.function_type import _get_jit_address, _get_wrapper_address
-
-    return _get_wrapper_address(rhs, RHS_SIGNATURE), _get_jit_address(rhs, RHS_SIGNATURE)
 
 
 def _norm(y: np.ndarray, block: int = 2**16) -> float:
@@ -68,7 +59,7 @@ class RegisterStepper(Stepper):
     def _reserve(self, y0: np.ndarray, slopes: int) -> None:
         """Buffers of the two states and of the slopes."""
         problem = self.problem
-        self._rhs = (*addresses(problem.rhs), problem.floats, problem.ints, problem.work)
+        self._rhs = (*r.addresses(problem.rhs), problem.floats, problem.ints, problem.work)
         self._y = np.empty((2, problem.n))
         self._y[0] = y0
         self._k = np.zeros((slopes, problem.n))

@@ -11,6 +11,7 @@ Everything is passed as arrays, so that one compiled form serves every right-han
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from llvmlite import ir
@@ -36,6 +37,14 @@ EPS = 2.220446049250313e-16
 _RHS = types.FunctionType(RHS_SIGNATURE)
 F1, F2, I1 = float64[::1], float64[:, ::1], int64[::1]
 RHS_ARGS = (int64, int64, F1, I1, F1)
+
+
+@lru_cache(maxsize=64)
+def addresses(rhs: Any) -> tuple[int, int]:
+    """What compiled code calls a right-hand side by; see `as_rhs`."""
+    from numba.experimental.function_type import _get_jit_address, _get_wrapper_address
+
+    return _get_wrapper_address(rhs, RHS_SIGNATURE), _get_jit_address(rhs, RHS_SIGNATURE)
 
 
 @intrinsic

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...kernel.problem import Problem
 from ..endings import stuck, used_up
-from ..explicit.register_stepper import addresses
+from ..explicit.registers import addresses
 from ..outcome import Outcome, Status
 from ..stepper import REMEDY, Lanes, NotFiniteAtStart
 from . import series_steps as kernel

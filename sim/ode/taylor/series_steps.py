@@ -228,7 +228,8 @@ def run(
         if busy == 0 or budget <= 0:
             return first
         budget -= 1
-        lane[SCALE] = lane[NEXT_SCALE]
+        for i in range(LANES):
+            lane[SCALE, i] = lane[NEXT_SCALE, i]
         for j in range(n):
             for i in range(LANES):
                 work[j * stride + i] = new[j * LANES + i]
