@@ -13,7 +13,7 @@ from numba import float64, int64, njit, void
 
 from ...kernel.cache import compiled
 from ..codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
-from .series import LANES, PROGRAM, series
+from .series_coefficients import LANES, PROGRAM, series
 
 NOT_FINITE = UNDERFLOW + 1
 IDLE = -1

@@ -10,7 +10,7 @@ from ....theory.algebra.traversal import UnknownNodeError
 from ...kernel import operations as op
 from ...kernel._operands import OPERAND
 from .program import Entries, Program, ProgramWriter
-from .smooth import function_of, result_and_argument, softmax_of, value_table
+from .smooth_series import function_of, result_and_argument, softmax_of, value_table
 
 _NAMED = {name: "a function in pieces" for name in op.PARAMETRIC if name != "power"}
 
