@@ -27,7 +27,7 @@ from ..trajectory.provenance import fingerprint, provenance
 from .ensemble import Ensemble, gather
 from .lane_ensemble import choose, in_lanes
 from .member_batches import MemberBatches
-from .member_runs import MemberCount, MemberKeeper, MemberRuns
+from .member_runs import MemberCount, MemberKeeper, MemberRuns, atols_of
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
@@ -76,7 +76,7 @@ def integrate_ensemble(
         Number of even times, the last at `t1` (1: the end alone), or times that all members save.
     rtol, atol, method, t0, max_steps
         As in `integrate`; `atol` None is chosen member by member. `method` None takes "taylor", with members in lanes,
-        for a small polynomial flow at ``rtol <= 1e-6``; ``statistics["methods"]`` says so.
+        for a small flow of smooth functions at ``rtol <= 1e-4``; ``statistics["methods"]`` says so.
     observables : sequence of str
         Observables to keep of every member, such as "norm/W_E" or "loss/memory"; see `Trajectory`.
     keep_weights : bool
@@ -127,20 +127,24 @@ def integrate_ensemble(
         save_times(save_at, *interval(t0, end, empty=False))
     _check_observables(wanted, members[0], flow, data)
     problem = compile_flow(flow, data, members[0], fold=False)
-    table = plan.method() if plan else choose(method, rtol, problem)
+    watched = shrunk_rows(flow, data)
+    table = plan.method() if plan else choose(method, rtol, problem, watched is None)
     drawn = MemberBatches.of(flow, data, members, plan, seed) if plan and batch_size is not None else None
     settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "method": table}
     settings |= {"max_steps": max_steps, "max_seconds": max_seconds}
     keep, report = MemberKeeper(flow, data, wanted, keep_weights), MemberCount(progress, len(members))
     workers = os.cpu_count() or 1 if threads is None else integer("threads", threads, 1)
-    if table.in_lanes and max_seconds is None:
+    if table.in_lanes and watched is None and max_seconds is None:
         states = np.stack([problem.pack(member) for member in members])
         found = in_lanes(problem, states, ends, atol, table, settings, workers, report, keep)
-    else:  # a wall-clock limit of each member needs a clock of each
-        watched = shrunk_rows(flow, data)
-        run = MemberRuns(problem, members, ends, atol, settings, plan, drawn, watched, keep, report)
+    else:  # a wall-clock limit of each member needs a clock of each, rows that shrink somebody who looks at them
+        own = np.full(len(members), 1.0 if atol is None else atol)
+        own = atols_of(problem, members, rtol) if atol is None and plan is None else own
+        run = MemberRuns(problem, members, ends, own, settings, plan, drawn, watched, keep, report)
+        size = min(16, -(-len(members) // (8 * workers)))
+        tasks = [range(i, min(i + size, len(members))) for i in range(0, len(members), size)]
         with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
-            found = list(pool.map(run, range(len(members))))
+            found = [member for part in pool.map(run.along, tasks) for member in part]
     record = {"method": table.name, "rtol": rtol, "atol": atol, "closure": flow.closure, "starts": identity}
     record |= _moved_by(plan, drawn)
     ensemble = gather(found, flow, data, provenance(**record), plan.saves if plan else None)

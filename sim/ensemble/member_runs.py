@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.frozen import sealed
-from ..integration.tolerances import default_atol
+from ..integration.tolerances import default_atols
 from ..ode.outcome import Outcome, Status
 from ..ode.solve import save_times, solve
 from ..ode.stepper import NotFiniteAtStart
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from .member_batches import MemberBatches
 
 
+BLOCK = 64
+
+
 @dataclass(frozen=True)
 class MemberRuns:
     """Integrates a member when it is called with its number, on any thread.
@@ -37,8 +40,8 @@ class MemberRuns:
         Weight name -> start.
     ends : ndarray, shape (batch,)
         Ends in flow time, or in steps where there is a plan.
-    atol : float or None
-        Absolute tolerance; None takes each member's own.
+    atol : ndarray, shape (batch,)
+        Absolute tolerances.
     settings : dict
         What `solve` takes for all members.
     plan : StepPlan or None
@@ -54,7 +57,7 @@ class MemberRuns:
     problem: Problem
     members: Sequence[Mapping[str, np.ndarray]]
     ends: np.ndarray
-    atol: float | None
+    atol: np.ndarray
     settings: Mapping[str, Any]
     plan: StepPlan | None
     drawn: MemberBatches | None
@@ -63,6 +66,10 @@ class MemberRuns:
     report: MemberCount
     own: threading.local = field(default_factory=threading.local)
 
+    def along(self, part: range) -> list[dict[str, Any]]:
+        """What is kept of some members, one after the other: a small one takes little more than a task."""
+        return [self(i) for i in part]
+
     def __call__(self, i: int) -> dict[str, Any]:
         """What is kept of a member."""
         if not hasattr(self.own, "problem"):
@@ -70,7 +77,8 @@ class MemberRuns:
         shared, plan = self.own.problem, self.plan
         here, more = self.drawn.member(i, shared) if self.drawn else (shared, {})
         start = here.pack(self.members[i])
-        limits = plan.limits(here, start, self.settings["max_steps"]) if plan else {"atol": self.atol}
+        limits = plan.limits(here, start, self.settings["max_steps"]) if plan else {}
+        limits = {"atol": float(self.atol[i])} | limits
         limits |= {"singular": self.watched and self.watched.along(here), "across": plan is not None}
         member = _run(here, start, float(self.ends[i]), {**self.settings, **more, **limits})
         if plan:
@@ -80,13 +88,18 @@ class MemberRuns:
         return kept
 
 
+def atols_of(problem: Problem, members: Sequence[Mapping[str, np.ndarray]], rtol: float) -> np.ndarray:
+    """Absolute tolerance of each member, some members at a time: large states are not kept twice."""
+    blocks = (members[first : first + BLOCK] for first in range(0, len(members), BLOCK))
+    states = (np.stack([problem.pack(member) for member in block]) for block in blocks)
+    return np.concatenate([default_atols(problem, some, rtol) for some in states])
+
+
 def _run(problem: Problem, y0: np.ndarray, t1: float, settings: dict) -> dict:
     """Solve one member; a start that cannot be continued is an outcome too."""
-    atol = settings.get("atol", 1.0)  # which means nothing to the steps of an optimizer
-    limit = default_atol(problem, y0, settings["rtol"]) if atol is None else atol
     asked = save_times(settings["save_at"], settings["t0"], t1)
     try:
-        solution = solve(problem, y0, **(settings | {"t1": t1, "save_at": asked, "atol": limit}))
+        solution = solve(problem, y0, **(settings | {"t1": t1, "save_at": asked}))
     except NotFiniteAtStart as error:
         outcome = Outcome(Status.NON_FINITE, settings["t0"], str(error))
         counts = {"accepted": 0, "rejected": 0, "rhs_calls": 1, "seconds": 0.0}

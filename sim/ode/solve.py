@@ -69,7 +69,7 @@ def solve(
     method : {"tsit5", "dop853", "rkc", "bdf", "euler", "taylor"}, Method or None
         None takes "dop853" for ``rtol <= 1e-6``, else "tsit5", and changes to "rkc", or "bdf" if a right-hand side is
         dear, where stability holds the step down and that is cheaper; ``Solution.statistics["methods"]`` says what it
-        chose. "taylor" is for polynomial flows of small states, and needs no first step.
+        chose. "taylor" is for smooth flows of small states, and needs no first step.
     rtol, atol : float
         Relative and absolute tolerance per entry of the state.
     save_at : None, int or array_like

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..kernel.alignment import aligned
 from ..kernel.problem import Problem
-from ..ode.explicit.register_stepper import address_of
+from ..ode.explicit.registers import address_of
 from .optimizer import GD, AdamW, Momentum, Optimizer, SignGD, Spectral
 from .schedule import Clock
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ...kernel.alignment import aligned
-from ...kernel.problem import RHS_SIGNATURE, Problem
+from ...kernel.problem import Problem
 from ..stepper import NotFiniteAtStart, StepControl, Stepper
 from . import registers as r
 from .arithmetic import BLOCK
@@ -21,13 +20,6 @@ from .table_steps import first_step, interpolate
 # switches it off.
 GAINS = (1.6, 0.8)
 STIFF = 2.5  # step x spectral radius from which a used-up limit is put down to stability
-
-
-@lru_cache(maxsize=64)
-def address_of(rhs: Any) -> int:
-    """What compiled code calls a right-hand side by, in this process; see `registers.call_rhs`."""
-    made = rhs.get_compile_result(RHS_SIGNATURE)
-    return made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
 
 
 def _norm(y: np.ndarray, block: int = 2**16) -> float:
@@ -69,7 +61,7 @@ class RegisterStepper(Stepper):
     def _reserve(self, y0: np.ndarray, slopes: int) -> None:
         """Buffers of the two states and of the slopes."""
         problem = self.problem
-        self._rhs = (address_of(problem.rhs), problem.floats, problem.ints, problem.work)
+        self._rhs = (r.address_of(problem.rhs), problem.floats, problem.ints, problem.work)
         self._y = aligned(2, problem.n)
         self._y[0] = y0
         self._k = aligned(slopes, problem.n, zero=True)

@@ -12,6 +12,7 @@ Everything is passed as arrays, so that one compiled form serves every right-han
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from numba import float64, int64, types
@@ -46,6 +47,13 @@ def places(table):
     """Where the five arrays of a table begin."""
     ptr, col, val, leads, nodes = table
     return numbers(ptr), numbers(col), numbers(val), numbers(leads), numbers(nodes)
+
+
+@lru_cache(maxsize=64)
+def address_of(rhs: Any) -> int:
+    """What compiled code calls a right-hand side by, in this process; see `call_rhs`."""
+    made = rhs.get_compile_result(RHS_SIGNATURE)
+    return made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
 
 
 @intrinsic

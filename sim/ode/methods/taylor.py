@@ -1,4 +1,4 @@
-"""Taylor: the series of the solution itself, for polynomial flows of small states.
+"""Taylor: the series of the solution itself, for smooth flows of small states.
 
 A. Jorba, M. Zou, A software package for the numerical integration of ODEs by means of high-order Taylor methods,
 Experimental Mathematics 14 (2005) 99-117: order from the tolerance, step from the last two coefficients. The loop is in
@@ -49,10 +49,10 @@ class TaylorMethod(Method):
             raise ValueError(f"`fixed_order` must be an integer from 2 to 60 or None, got {order!r}.")
 
     def prepare(self, problem: Problem) -> None:
-        """Write the problem's table out as a polynomial program, or refuse it."""
-        from ..taylor.polynomial import polynomial_program
+        """Write the problem's table out as a program of series, or refuse it."""
+        from ..taylor.series_program import series_program
 
-        polynomial_program(problem)
+        series_program(problem)
 
     def begin(self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl) -> Stepper:
         """Start one integration; see `Method`."""

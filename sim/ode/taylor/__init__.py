@@ -1,1 +1,1 @@
-"""Taylor series of polynomial right-hand sides, in lanes."""
+"""Taylor series of right-hand sides, in lanes."""

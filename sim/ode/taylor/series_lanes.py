@@ -10,10 +10,11 @@ import numpy as np
 from ...kernel.alignment import aligned
 from ...kernel.problem import Problem
 from ..endings import stuck, used_up
+from ..explicit.registers import address_of
 from ..outcome import Outcome, Status
 from ..stepper import REMEDY, Lanes, NotFiniteAtStart
 from . import series_steps as kernel
-from .polynomial import polynomial_program
+from .series_program import series_program
 
 MAX_BYTES = 2**30  # of the coefficients of eight members
 
@@ -39,14 +40,16 @@ class SeriesLanes(Lanes):
 
     def __init__(self, problem: Problem, order: int, rtol: float, starts: Any, span: Any, saves: Any) -> None:
         self.order, self.rtol = order, rtol
-        table, batch, n = polynomial_program(problem), *starts.shape
+        table, batch, n = series_program(problem), *starts.shape
         stride = (order + 1) * kernel.LANES
         if table.slots * stride * 8 > MAX_BYTES:
             raise ValueError(
                 f'`method` "taylor" is for small states: {table.slots:,} series of order {order} take more than'
                 f' {MAX_BYTES >> 20} MiB; use method="dop853".'
             )
-        self.ints, self.floats = table.placed(stride), table.floats
+        scratch = np.zeros((2, max(table.widest, 1)))
+        placed = table.placed(stride), table.floats, table.tables, table.numbers
+        self.program = (*placed, scratch, address_of(problem.rhs))
         self.work, self.new = aligned(table.slots * stride, zero=True), np.zeros(n * kernel.LANES)
         self.lane, self.mark = (
             np.ones((kernel.N_LANE, kernel.LANES)),
@@ -63,7 +66,7 @@ class SeriesLanes(Lanes):
     def run(self, max_steps: int, budget: int = 2**62, until: float = math.inf, fixed: float = 0.0) -> None:
         """Carry on until all members are done; or for `budget` rounds, or until one has passed `until`."""
         self.next = kernel.run(
-            self.ints, self.floats, self.work, self.new, self.order, self.rtol, self.lane, self.mark, self.atol,
+            self.program, self.work, self.new, self.order, self.rtol, self.lane, self.mark, self.atol,
             self.size, self.starts, self.span, self.saves, self.states, self.found, self.count,
             self.next, len(self.starts), max_steps, budget, until, fixed,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The compiled Taylor series of an unrolled flow, eight members in lanes; importing compiles or loads it.
+"""The compiled steps by Taylor series of an unrolled flow, eight members in lanes; importing compiles or loads it.
 
 Every lane is one member with its own time, step and end; a lane that is done takes the next member. Lanes share
 nothing but the instructions, so that a member's bits do not depend on its neighbours. Coefficients are those of time
@@ -14,11 +14,8 @@ from numba import float64, int64, void
 from ...kernel.cache import compiled
 from ...kernel.inner import helper
 from ..codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
-from .chains import linear, products
-from .lanes import WIDTH
-from .program import CHAINS, LINEAR
+from .series_coefficients import LANES, PROGRAM, series
 
-LANES = WIDTH
 NOT_FINITE = UNDERFLOW + 1
 IDLE = -1
 # rows of `lane` (numbers) and of `mark` (integers); a lane that skips only changes its scale this round
@@ -34,27 +31,7 @@ LAST, BEFORE, TOP, BELOW, YY, YF, N_SIZE = range(7)
 SAFETY = 0.9
 _EPS = 2.220446049250313e-16
 _MOST_SHRINKING = 40
-_F1, _F2, _F3, _I1, _I2 = float64[::1], float64[:, ::1], float64[:, :, ::1], int64[::1], int64[:, ::1]
-
-
-@helper()
-def _series(ints, floats, work, order, lane):
-    """Coefficients 1 .. order of all slots from those of the state at 0; the derivative's own times the scale."""
-    n, stride = ints[0], (order + 1) * LANES
-    for k in range(order):
-        at, p = k * LANES, 2 + n
-        for _ in range(ints[1]):
-            if ints[p] == LINEAR:
-                place, count = ints[p + 1], ints[p + 2]
-                linear(work, ints, floats, place, count, p + 3, floats[place] if k == 0 else 0.0, at)
-                p += 4 + count
-            else:
-                products(work, ints, p + 2, ints[p + 1], at)
-                p += 2 + CHAINS + 2 * CHAINS * ints[p + 1]
-        for j in range(n):
-            source, target = ints[2 + j] + at, j * stride + at + LANES
-            for i in range(LANES):
-                work[target + i] = work[source + i] * (lane[SCALE, i] / (k + 1))
+_F1, _F2, _F3, _I2 = float64[::1], float64[:, ::1], float64[:, :, ::1], int64[:, ::1]
 
 
 @helper()
@@ -228,11 +205,11 @@ def _settle(work, new, n, order, lane, mark, span, saves, states, found, count, 
 
 # fmt: off
 @compiled(int64(
-    _I1, _F1, _F1, _F1, int64, float64, _F2, _I2, _F1, _F2, _F2, _F2, _F2, _F3, _F2, _I2,
+    PROGRAM, _F1, _F1, int64, float64, _F2, _I2, _F1, _F2, _F2, _F2, _F2, _F3, _F2, _I2,
     int64, int64, int64, int64, float64, float64,
 ))
 def run(
-    ints, floats, work, new, order, rtol, lane, mark, atol, size, starts, span, saves, states, found, count,
+    program, work, new, order, rtol, lane, mark, atol, size, starts, span, saves, states, found, count,
     first, stop, max_steps, budget, until, fixed,
 ):
     """Carry on with the members in the lanes, then with first .. stop - 1, until all are done.
@@ -241,7 +218,7 @@ def run(
     size of all steps, 0 for adaptive ones.
     """
     # fmt: on
-    n, stride = ints[0], (order + 1) * LANES
+    n, stride = program[0][0], (order + 1) * LANES
     while True:
         busy = 0
         for i in range(LANES):
@@ -252,11 +229,12 @@ def run(
         if busy == 0 or budget <= 0:
             return first
         budget -= 1
-        lane[SCALE] = lane[NEXT_SCALE]
+        for i in range(LANES):
+            lane[SCALE, i] = lane[NEXT_SCALE, i]
         for j in range(n):
             for i in range(LANES):
                 work[j * stride + i] = new[j * LANES + i]
-        _series(ints, floats, work, order, lane)
+        series(program, work, order, lane[SCALE])
         _measure(work, n, order, rtol, atol, size)
         _choose_steps(lane, mark, size, order, span, found, count, fixed, max_steps)
         _advance(work, n, order, lane, mark, new)

@@ -1,4 +1,4 @@
-"""A table of operations written out entry by entry, for Taylor series: its reader; `_program` writes the result."""
+"""A table of operations written out entry by entry, for Taylor series: its reader; `program` writes the result."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from ....theory.algebra.traversal import UnknownNodeError
 from ...kernel import operations as op
 from ...kernel.calls._operands import OPERAND
 from .program import Entries, Program, ProgramWriter
+from .smooth_series import function_of, result_and_argument, softmax_of, value_table
+
+_NAMED = {name: "a function in pieces" for name in op.PARAMETRIC if name != "power"}
 
 
 def unroll(ints: np.ndarray, floats: np.ndarray, n: int, work_size: int) -> Program:
@@ -17,7 +21,7 @@ def unroll(ints: np.ndarray, floats: np.ndarray, n: int, work_size: int) -> Prog
     Raises
     ------
     ValueError
-        If an operation is not polynomial, or there are more than `MAX_PRODUCTS` terms.
+        If an operation has no series, or there are more than `MAX_PRODUCTS` terms.
     """
     return _Unroller(ints, floats, n, work_size).run()
 
@@ -34,9 +38,8 @@ class _Unroller:
             self._operation(int(self.table[p]), p + 2)
             p += self.table[p + 1]
         out = self.ids[op.OUT]
-        for i in np.flatnonzero(out < 0):  # a weight that stands still, or moves at a constant rate
-            out[i] = self.writer.linear(self.values[op.OUT][i], np.zeros(0), np.zeros(0, int))
-        return self.writer.program(out)
+        # a weight that stands still, or moves at a constant rate, is a constant here
+        return self.writer.program(self.writer.moving((out, self.values[op.OUT])))
 
     def _view(self, p: int, flip: bool = False) -> Entries:
         buffer, start, rows, cols, flipped = (int(i) for i in self.table[p : p + OPERAND])
@@ -66,8 +69,11 @@ class _Unroller:
         elif code == op.DOT:
             a, b = self._view(p + OPERAND, True), self._view(p + 2 * OPERAND, True)
             self._write(p, self._matmul(a, b))
-        elif code in (op.SOFTMAX, op.BAG_SOFTMAX, op.SEGMENT_SOFTMAX):
-            raise _refusal("softmax")
+        elif code == op.SOFTMAX:
+            x = self._view(p + OPERAND)
+            self._write(p, self._softmax(x, self._number(p + 2 * OPERAND)))
+        elif code == op.BAG_SOFTMAX:
+            self._bag_softmax(p)
         elif code >= op.SDDMM:
             self._at_pattern(code, p)
         else:
@@ -89,14 +95,49 @@ class _Unroller:
             product = self._times(product, part)
         self._write(p + 1, product)
 
+    def _number(self, p: int) -> float:
+        return float(self.values[op.FLOATS][self.table[p]])
+
     def _map(self, p: int) -> None:
         place = int(self.table[p + 1])
-        scale, power = self.values[op.FLOATS][place : place + 2]
-        if op.FUNCTIONS[self.table[p]] != "power" or power != int(power) or power < 0:
-            raise _refusal(op.FUNCTIONS[self.table[p]])
-        x = self._view(p + 2 + OPERAND)
+        scale, parameter = self.values[op.FLOATS][place : place + 2]
+        name, x = op.FUNCTIONS[self.table[p]], self._view(p + 2 + OPERAND)
         scaled = self._times(_constant(np.full(x[0].shape, scale)), x)
-        self._write(p + 2, self._power(scaled, int(power)))
+        try:
+            self._write(p + 2, function_of(self.writer, name, float(parameter), scaled))
+        except UnknownNodeError:
+            raise ValueError(
+                f'`method` "taylor" takes smooth functions, but this flow applies {_NAMED.get(name, name)}, whose'
+                ' Taylor series is not known: use method="dop853".'
+            ) from None
+
+    def _softmax(self, x: Entries, scale: float) -> Entries:
+        rows, cols = x[0].shape
+        numbers = [*result_and_argument(rows, cols), self.writer.store([scale])]
+        table, of_rows = value_table(op.SOFTMAX, numbers), np.repeat(np.arange(rows), cols)
+        found = softmax_of(self.writer, self.writer.moving(x).ravel(), scale, table, of_rows)
+        return found.reshape(rows, cols), np.zeros((rows, cols))
+
+    def _bag_softmax(self, p: int) -> None:
+        """C^T diag(w) softmax(c C x)."""
+        x, rest = self._view(p + OPERAND), p + 2 * OPERAND
+        values, rows, cols = self._csr(rest)
+        counts = np.zeros((int(self.table[rest + 3]), x[0].shape[0]))
+        self.writer.check(counts.size)
+        np.add.at(counts, (rows, cols), values)
+        soft = self._softmax(self._matmul(_constant(counts), x), self._number(rest + 3 * OPERAND))
+        weights = self._view(rest + OPERAND)[1].reshape(-1, 1)
+        self._write(p, self._matmul(_constant((weights * counts).T.copy()), soft))
+
+    def _segment_softmax(self, p: int, x: Entries, rest: int) -> None:
+        base, rows, cols = self._csr(p + 2 * OPERAND)
+        n, scale, size = len(rows), self._number(rest), int(self.table[p + 2 * OPERAND + 3])
+        pattern = [self.writer.store(base), 0, n, size, n]
+        numbers = [*result_and_argument(n, 1), *pattern, self.writer.store([scale])]
+        pointers = np.searchsorted(rows, np.arange(size + 1))
+        table = value_table(op.SEGMENT_SOFTMAX, numbers, [*cols.tolist(), *pointers.tolist()])
+        found = softmax_of(self.writer, self.writer.moving(x).ravel(), scale, table, rows)
+        self._write(p, (found, np.zeros(n)))
 
     def _special(self, code: int, p: int) -> None:
         x, rest = self._view(p + OPERAND), p + 2 * OPERAND
@@ -139,6 +180,8 @@ class _Unroller:
         elif code == op.GATHER_COLUMN:
             k = cols if self.table[rest] == 1 else rows
             self._write(p, tuple(e.ravel()[k] for e in x))
+        elif code == op.SEGMENT_SOFTMAX:
+            self._segment_softmax(p, x, rest)
         elif code == op.DENSIFY:
             self._write(p, self._scatter(x, rows, cols, self._view(p)[0].shape))
         else:
@@ -181,10 +224,3 @@ def _one(shape: tuple[int, ...]) -> Entries:
 def _stack(parts: list[Any]) -> Entries:
     """Entries of several arrays along a new last axis."""
     return np.stack([p[0] for p in parts], axis=-1), np.stack([p[1] for p in parts], axis=-1)
-
-
-def _refusal(function: str) -> ValueError:
-    return ValueError(
-        f'`method` "taylor" takes polynomial flows, but this one applies {function}: use method="dop853",'
-        ' or a polynomial closure such as "leading".'
-    )

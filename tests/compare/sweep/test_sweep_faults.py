@@ -329,10 +329,10 @@ EmbMLP.init = init
 
 def test_a_point_that_hangs_ends_with_its_process(tmp_path, monkeypatch):
     in_workers(tmp_path, monkeypatch, HANGER)
-    monkeypatch.setattr(engine, "STARTUP_SECONDS", 15.0)
-    sweep = run_sweep(write(tmp_path), tmp_path / "out", "process", workers=2, max_seconds=5.0)
+    monkeypatch.setattr(engine, "STARTUP_SECONDS", 20.0)
+    sweep = run_sweep(write(tmp_path), tmp_path / "out", "process", workers=2, max_seconds=10.0)
     assert list(sweep.failures) == ["init.gamma = 0.8, init.seed = 1"]
-    assert "took longer than 5 s (its worker had to be ended)" in next(iter(sweep.failures.values()))
+    assert "took longer than 10 s (its worker had to be ended)" in next(iter(sweep.failures.values()))
     assert sweep.done == 5
 
 

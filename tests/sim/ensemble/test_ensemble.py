@@ -19,7 +19,13 @@ def starts(batch, gamma=0.8):
 def test_members_are_what_integrate_makes_of_them():
     flow, batch = derive(MODEL, "softmax"), starts(4)
     found = integrate_ensemble(
-        flow, DATA, batch, t1=[1.0, 2.0, 3.0, 0.5], save_at=5, observables=("loss", "norm/W_E")
+        flow,
+        DATA,
+        batch,
+        t1=[1.0, 2.0, 3.0, 0.5],
+        save_at=5,
+        observables=("loss", "norm/W_E"),
+        method="dop853",
     )
     for i, t1 in enumerate((1.0, 2.0, 3.0)):
         alone = integrate(flow, DATA, {w: v[i] for w, v in batch.items()}, t1=t1, save_at=5)

@@ -69,7 +69,9 @@ def test_ensembles_on_two_threads_leave_the_number_as_it_was(two_threads):
 
     runs = [
         threading.Thread(
-            target=integrate_ensemble, args=(flow, data, starts, t1), kwargs={"progress": progress}
+            target=integrate_ensemble,
+            args=(flow, data, starts, t1),
+            kwargs={"method": "dop853", "progress": progress},
         )
         for t1 in (0.5, 20.0)
     ]

@@ -1,4 +1,4 @@
-"""The table of operations of a compiled flow, written out as a polynomial program once for all its copies."""
+"""The table of operations of a compiled flow, written out for series once for all its copies."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from .program import Program
 from .unroll import unroll
 
 
-def polynomial_program(problem: Problem) -> Program:
+def series_program(problem: Problem) -> Program:
     """Unroll a problem's table of operations, once for all its copies.
 
     Raises
     ------
     ValueError
-        If the flow is not polynomial, or has too many products.
+        If something in the flow has no series, or it has too many products.
     """
     if problem.rhs is not rhs:
         raise ValueError(
