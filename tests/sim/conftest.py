@@ -11,6 +11,15 @@ from smallinit.sim.kernel.problem import Problem
 from smallinit.theory import Dataset, EmbMLP
 
 
+def van_der_pol(t, y, out):
+    out[0] = y[1]
+    out[1] = 200.0 * (1.0 - y[0] ** 2) * y[1] - y[0]
+
+
+def climb(t, y, out):
+    out[0] = y[0] ** 2 * (1.0 - 1e-4 * y[0])
+
+
 def square(t, y, out):
     for i in range(y.size):
         out[i] = y[i] * y[i]

@@ -51,6 +51,7 @@ _BELOW, _WEAR = (
     0.9,
     1.01,
 )  # a step too long towards a pole: how far below it others stay, and how that wears off
+_SAME = 0.3, 3.0  # the distance found of a pole, over what should be left of it, where it is still the same
 
 
 @inlined()
@@ -139,6 +140,9 @@ def settle(ctl, cnt, log, t_new, h, err, yy, yf):
     if good(cnt, err):
         _accept(ctl, cnt, log, t_new, h, yy, yf)
         if cnt[FIXED] == 0:
+            apart = ctl[TAU] / (ctl[TAU_LAST] - h)
+            if ctl[TAU] == NONE or not _SAME[0] < apart < _SAME[1]:
+                ctl[WALL] = NONE  # another pole, or none: what was too long for the last says nothing of it
             length = after(h, ctl[TAU]) * _factor(ctl, cnt, h, err)
             if ctl[TAU] != NONE:  # where every step is like the last, one that was too long would be so again
                 length = min(length, ctl[WALL])

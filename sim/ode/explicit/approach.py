@@ -21,6 +21,7 @@ from .arithmetic import BLOCK, block_from
 
 NONE = np.inf  # distance of a pole where there is none
 FAR = 1e3  # steps to a pole beyond which it does not matter
+LEAST_POWER = 0.1  # of a solution towards a pole
 LONGEST = 1.0  # step in s: over three fifths of what is left
 
 
@@ -142,6 +143,15 @@ def distance(early, late, part, h):
         else:
             high = middle
     return low
+
+
+@inlined()
+def believed(tau, yy, yf):
+    """Whether the state as a whole goes towards a pole: of ``(t* - t)^-p``, ``tau yf / yy`` is p.
+
+    Where parts of a large state that stand still or relax look like one, steps in s would carry all of it along.
+    """
+    return tau * yf > LEAST_POWER * yy
 
 
 @inlined()

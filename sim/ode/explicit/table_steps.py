@@ -14,7 +14,7 @@ from ...kernel.calls._operands import numbers, place, row
 from ...kernel.inner import inlined
 from ..codes import RUNNING, UNDERFLOW
 from .acceptance import GO, HALTED, good, landing, pause, settle
-from .approach import NONE, bend, distance, fit
+from .approach import NONE, believed, bend, distance, fit
 from .arithmetic import BLOCK, accumulate, block_from, combine, finish, growth, rms
 from .registers import (
     ATOL,
@@ -111,6 +111,8 @@ def advance(rhs, floats, ints, work, y, k, order, plain, fitted, whole, register
                 cnt[CALLS] += 1
             yy, yf = growth(new, row(k, rows[s]), ctl[NORM], buf)
             ctl[TAU_END] = _look_ahead(k, rows, table[4][cnt[MIDDLE]], ctl, cnt, h, buf)
+            if not believed(ctl[TAU_END], yy, yf):
+                ctl[TAU_END] = NONE
         settle(ctl, cnt, log, t_new, h, err, yy, yf)
 
 

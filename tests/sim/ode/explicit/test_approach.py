@@ -16,6 +16,7 @@ from smallinit.sim.ode.explicit.single_steps import distance
 from smallinit.sim.ode.methods.dop853 import DOP853
 from smallinit.sim.ode.methods.euler import EULER
 from smallinit.sim.ode.methods.tsit5 import TSIT5
+from smallinit.sim.ode.outcome import Status
 from smallinit.sim.ode.stepper import StepControl
 from smallinit.theory import EmbMLP, derive
 
@@ -123,6 +124,21 @@ def test_other_growth_keeps_its_accuracy_at_about_the_calls(problem, method, nam
     assert found.statistics["rhs_calls"] <= 1.25 * before.statistics["rhs_calls"]
     error, error_before = (abs(x.y[0, 0] / truth - 1.0) for x in (found, before))
     assert error < max(2.0 * error_before, 1e-5)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("name", "start", "t1", "rtol"),
+    [("van_der_pol", [2.0, 0.0], 3.0, 1e-9), ("climb", [0.01], 105.0, 1e-6)],
+)
+def test_no_pole_is_believed_where_the_state_goes_to_none(problem, method, name, start, t1, rtol):
+    """A stiff part that looks like one held every later step down, to an underflow of the step or thrice the calls."""
+    found, before = (
+        solve(problem(name, len(start)), start, t1=t1, method=m, rtol=rtol, atol=1e-12, save_at=1)
+        for m in (method, plain(method))
+    )
+    assert found.outcome.status == before.outcome.status == Status.REACHED_END
+    assert found.statistics["rhs_calls"] <= 1.25 * before.statistics["rhs_calls"]
 
 
 @BOTH
