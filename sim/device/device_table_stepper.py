@@ -10,7 +10,7 @@ import torch
 from ..ode.codes import RUNNING, UNDERFLOW
 from ..ode.explicit import registers as r
 from ..ode.explicit.acceptance import GO, HALTED
-from ..ode.explicit.approach import LEAST_POWER
+from ..ode.explicit.approach import NONE, believed
 from ..ode.explicit.single_steps import distance, fit, landing, pause, settle
 from ..ode.stepper import StepControl
 from .device_stepper import DeviceStepper
@@ -79,8 +79,8 @@ class DeviceTableStepper(DeviceStepper):
         yy, yf, early, late, grown = found
         part = float(table[4][self._cnt[r.MIDDLE]])
         looked = self._cnt[r.MIDDLE] and not self._cnt[r.FIXED] and grown > 0.0
-        tau = distance(early, late, part, h) if looked else np.inf
-        self._ctl[r.TAU_END] = tau if tau * yf > LEAST_POWER * yy else np.inf
+        tau = distance(early, late, part, h) if looked else NONE
+        self._ctl[r.TAU_END] = tau if believed.py_func(tau, yy, yf) else NONE
         return yy, yf
 
     def _squares(self, old: torch.Tensor, new: torch.Tensor, table: StepTable) -> list[torch.Tensor]:

@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 from ..cache import LOCK, compiled, source_hash
 from ..inner import INNER
 from ..operations import FUNCTIONS, MAP
-from ._operands import TABLE, buffers_of
+from ._operands import TABLE, address_of, buffers_of, call_at
 
 SYMBOL = f"smallinit_addresses_{source_hash()}"
 FIRST_FUNCTION = 32  # functions stand behind the operations, which are fewer
@@ -89,8 +89,7 @@ def _load(slot: int) -> None:
     with LOCK:
         if not _ADDRESSES[slot]:
             _LOADED[slot] = compiled(signature, **INNER, **options)(function)
-            made = _LOADED[slot].get_compile_result(signature)
-            found = made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
+            found = address_of(_LOADED[slot], signature)
             for other, (same, _) in _SOURCES.items():
                 if same is function:
                     _ADDRESSES[slot - own + other] = found
@@ -136,13 +135,7 @@ def _call(typing_context, address, buffers, ints, p):
     kinds = buffers, ints, int64
 
     def build(context, builder, signature, args):
-        convention = context.call_conv
-        kind = convention.get_function_type(types.none, kinds)
-        code = builder.inttoptr(args[0], kind.as_pointer())
-        status, _ = convention.call_function(builder, code, types.none, kinds, args[1:])
-        with builder.if_then(status.is_error, likely=False):
-            convention.return_status_propagate(builder, status)
-        return context.get_dummy_value()
+        return call_at(context, builder, kinds, args)
 
     return types.none(int64, *kinds), build
 

@@ -184,3 +184,20 @@ def _numbers(typing_context, ints):
 
 buffers: Any = _buffers  # where the buffers begin, in the order of `operations`
 numbers: Any = _numbers  # where an array's numbers begin
+
+
+def address_of(dispatcher: Any, signature: Any) -> int:
+    """Where the code of a compiled function begins in this process."""
+    made = dispatcher.get_compile_result(signature)
+    return made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
+
+
+def call_at(context: Any, builder: Any, kinds: tuple[Any, ...], args: Any) -> Any:
+    """Code that calls what is compiled at the address ``args[0]``, takes arguments of `kinds` and returns nothing."""
+    convention = context.call_conv
+    kind = convention.get_function_type(types.none, kinds)
+    code = builder.inttoptr(args[0], kind.as_pointer())
+    status, _ = convention.call_function(builder, code, types.none, kinds, args[1:])
+    with builder.if_then(status.is_error, likely=False):
+        convention.return_status_propagate(builder, status)
+    return context.get_dummy_value()

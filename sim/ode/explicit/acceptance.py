@@ -47,11 +47,12 @@ GO = -1  # of `pause`: nothing stands against the step
 HALTED = -1.0  # in the place of an error: the trial step was broken off
 TAKEN, TOO_LONG, NOT_FINITE = range(3)  # of `settle`
 _MIN_FACTOR, _MAX_FACTOR = 0.2, 6.0
-_BELOW, _WEAR = (
-    0.9,
-    1.01,
-)  # a step too long towards a pole: how far below it others stay, and how that wears off
-_SAME = 0.3, 3.0  # the distance found of a pole, over what should be left of it, where it is still the same
+# After a step that was too long towards a pole: how far below it others stay, and how that wears off.
+_BELOW, _WEAR = 0.9, 1.01
+_SAME = (
+    0.3,
+    3.0,
+)  # bounds of the distance found of a pole over what should be left, where it is still the same pole
 
 
 @inlined()

@@ -18,7 +18,8 @@ from typing import Any
 from numba import float64, int64, types
 from numba.extending import intrinsic
 
-from ...kernel.calls._operands import numbers
+from ...kernel.calls import _operands
+from ...kernel.calls._operands import call_at, numbers
 from ...kernel.inner import inlined
 from ...kernel.problem import RHS_SIGNATURE
 
@@ -52,8 +53,7 @@ def places(table):
 @lru_cache(maxsize=64)
 def address_of(rhs: Any) -> int:
     """What compiled code calls a right-hand side by, in this process; see `call_rhs`."""
-    made = rhs.get_compile_result(RHS_SIGNATURE)
-    return made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
+    return _operands.address_of(rhs, RHS_SIGNATURE)
 
 
 @intrinsic
@@ -62,13 +62,7 @@ def _call_rhs(typing_context, address, t, y, out, floats, ints, work):
     kinds = RHS_SIGNATURE.args
 
     def build(context, builder, signature, args):
-        convention = context.call_conv
-        kind = convention.get_function_type(types.none, kinds)
-        code = builder.inttoptr(args[0], kind.as_pointer())
-        status, _ = convention.call_function(builder, code, types.none, kinds, args[1:])
-        with builder.if_then(status.is_error, likely=False):
-            convention.return_status_propagate(builder, status)
-        return context.get_dummy_value()
+        return call_at(context, builder, kinds, args)
 
     return types.none(int64, *kinds), build
 
