@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numba import float64, int64
 
+from ..kernel.cache import compiled
 from ..ode.codes import RUNNING, UNDERFLOW
 from ..ode.explicit import registers as r
+from ..ode.explicit import rkc_steps
 from ..ode.explicit.acceptance import GO, HALTED, NOT_FINITE, TAKEN
 from ..ode.explicit.rkc_steps import (
     END,
@@ -23,7 +26,7 @@ from ..ode.explicit.rkc_steps import (
     TWO,
     USUAL_STAGES,
 )
-from ..ode.explicit.single_steps import coefficients, landing, longest, number_of_stages, pause, settle
+from ..ode.explicit.single_steps import landing, pause, settle
 from ..ode.stepper import StepControl
 from .device_stepper import DeviceStepper
 from .tensor_program import TensorProgram
@@ -31,6 +34,11 @@ from .vectors import growth_of, mean_square, norm, numbers, tolerated
 
 if TYPE_CHECKING:
     from ..ode.methods.rkc import Stabilised
+
+_of: Any = compiled  # what is handed to it below has been through numba once
+_longest = _of(float64(float64))(rkc_steps.longest.py_func)
+_number_of_stages = _of(int64(float64, float64))(rkc_steps.number_of_stages.py_func)
+_coefficients = _of(r.F2(float64, int64))(rkc_steps.coefficients.py_func)
 
 
 class DeviceRkcStepper(DeviceStepper):
@@ -51,14 +59,14 @@ class DeviceRkcStepper(DeviceStepper):
             if self._life <= 0 and not self._look():
                 return RUNNING
             fixed = bool(cnt[r.FIXED])
-            t_new = landing(ctl, ctl[r.H] if fixed else min(ctl[r.H], longest(self._radius)))
+            t_new = landing(ctl, ctl[r.H] if fixed else min(ctl[r.H], _longest(self._radius)))
             if np.isnan(t_new):
                 return UNDERFLOW
             h = t_new - float(ctl[r.T])
             cnt[r.BUDGET] -= 1
             found = (np.nan, 0.0, 0.0)
             if not fixed or h * self._radius <= FIXED_LIMIT:
-                s = int(number_of_stages(h, self._radius))
+                s = int(_number_of_stages(h, self._radius))
                 cnt[r.BUDGET] -= s // USUAL_STAGES
                 found = self._trial(t_new, h, s)
             if found[0] == HALTED:
@@ -71,7 +79,7 @@ class DeviceRkcStepper(DeviceStepper):
         """One step of s stages into the spare state: error norm, or `HALTED`, |y|^2 and y . f."""
         old, new, f0, f1 = self._old, self._spare, self._slope(START), self._slope(END)
         one, two, slope = self._slope(ONE), self._slope(TWO), self._slope(SLOPE)
-        table = coefficients(h, s).tolist()
+        table = _coefficients(h, s).tolist()
         two.copy_(old)
         torch.add(old, f0, alpha=table[0][3], out=one)
         for j, (mu, nu, rest, step, a, shift) in enumerate(table[1:], 2):

@@ -11,7 +11,8 @@ from ..ode.codes import RUNNING, UNDERFLOW
 from ..ode.explicit import registers as r
 from ..ode.explicit.acceptance import GO, HALTED
 from ..ode.explicit.approach import NONE, believed
-from ..ode.explicit.single_steps import distance, fit, landing, pause, settle
+from ..ode.explicit.pole_rows import fit
+from ..ode.explicit.single_steps import distance, landing, pause, settle
 from ..ode.stepper import StepControl
 from .device_stepper import DeviceStepper
 from .tensor_program import TensorProgram
@@ -45,8 +46,8 @@ class DeviceTableStepper(DeviceStepper):
             cnt[r.BUDGET] -= 1
             table = method.step_table
             if np.isfinite(tau := float(ctl[r.TAU])):
-                table = self._fitted
-                fit(method.whole, h, tau, table)
+                table = self._fitted[0]
+                fit(method.whole, h, tau, self._fitted)
             found = self._trial(t_new, h, table)
             if found[0] == HALTED:
                 return RUNNING

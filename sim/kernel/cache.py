@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import hashlib
 import os
 import shutil
@@ -17,7 +18,8 @@ import stat
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,18 @@ def _attach_cache(dispatcher: Any, signature: Any) -> None:
     file._data_name_pattern = file._data_name_pattern.replace(".{number", f"-{mark}.{{number")
 
 
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """No search for reference cycles meanwhile: a compiler's many small objects set off hundreds that find nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
     """Compile a function for one explicit signature now, or load it from the cache on disk.
 
@@ -181,7 +195,7 @@ def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
         return dispatcher
 
     def decorate(function: Callable) -> Any:
-        with LOCK:
+        with LOCK, _no_collections():
             try:
                 return build(function, cached=True)
             except OSError as error:  # a full disk must not stop a computation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from ...kernel.inner import helper, inlined
 from ..codes import DONE, OUT_OF_STEPS, RUNNING
@@ -74,7 +74,7 @@ def landing(ctl, h):
     """Where a step of size h ends, t1 if it nearly gets there; nan if flow time does not resolve it."""
     t = ctl[T]
     if h <= 16.0 * EPS * max(abs(t), abs(ctl[T0])) or not h > 0.0:
-        return np.nan
+        return math.nan
     return ctl[T1] if t + 1.01 * h >= ctl[T1] else t + h
 
 
@@ -105,7 +105,7 @@ def _accept(ctl, cnt, log, t_new, h, yy, yf):
     cnt[CUR] = 1 - cnt[CUR]
     cnt[SWAP] = 1
     cnt[ACCEPTED] += 1
-    norm = np.sqrt(yy) * ctl[NORM]
+    norm = math.sqrt(yy) * ctl[NORM]
     if norm > 0.0:
         ctl[NORM] = norm
     # The newest row is overwritten as long as the growth time is within a tenth of the row before: 256 rows
@@ -116,13 +116,13 @@ def _accept(ctl, cnt, log, t_new, h, yy, yf):
         cnt[LOGGED] = row
     log[row % LOG, 0] = t_new
     log[row % LOG, 1] = yy / yf
-    log[row % LOG, 2] = np.log(norm)
+    log[row % LOG, 2] = math.log(norm)
 
 
 @inlined()
 def good(cnt, err):
     """Whether the error alone lets a step pass."""
-    return np.isfinite(err) and (err <= 1.0 or cnt[FIXED] == 1)
+    return math.isfinite(err) and (err <= 1.0 or cnt[FIXED] == 1)
 
 
 @helper()
@@ -131,7 +131,7 @@ def settle(ctl, cnt, log, t_new, h, err, yy, yf):
 
     ``yy`` and ``yf`` are |y|^2 and y . f of the trial state in units of the norm so far.
     """
-    if not (np.isfinite(err) and np.isfinite(np.sqrt(yy) * ctl[NORM]) and np.isfinite(yf)):
+    if not (math.isfinite(err) and math.isfinite(math.sqrt(yy) * ctl[NORM]) and math.isfinite(yf)):
         cnt[REJECTED] += 1
         cnt[BAD] += 1
         cnt[RETRIED] = 1

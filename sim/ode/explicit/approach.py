@@ -13,13 +13,13 @@ accuracy that the error estimate sees.
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from ...kernel.calls._operands import place
 from ...kernel.inner import helper, inlined
 from .arithmetic import BLOCK, block_from
 
-NONE = np.inf  # distance of a pole where there is none
+NONE = math.inf  # distance of a pole where there is none
 FAR = 1e3  # steps to a pole beyond which it does not matter
 LEAST_POWER = 0.1  # of a solution towards a pole
 LONGEST = 1.0  # step in s: over three fifths of what is left
@@ -28,73 +28,19 @@ LONGEST = 1.0  # step in s: over three fifths of what is left
 @inlined()
 def before(h, tau):
     """Length in s of a step of size h that begins at a distance tau."""
-    return h if tau == NONE else -np.log1p(-h / tau)
+    return h if tau == NONE else -math.log1p(-h / tau)
 
 
 @inlined()
 def after(h, tau):
     """Length in s of a step of size h that ends at a distance tau."""
-    return h if tau == NONE else np.log1p(h / tau)
+    return h if tau == NONE else math.log1p(h / tau)
 
 
 @inlined()
 def onward(length, tau):
     """Size of a step of that length in s that begins at a distance tau."""
-    return length if tau == NONE else -tau * np.expm1(-min(length, LONGEST))
-
-
-@helper(_nrt=True)
-def forms(a, c, h, tau):
-    """Stages of a step of size h at a distance tau, as linear forms of y and the slopes f_0 .. f_{m-1}.
-
-    Parameters
-    ----------
-    a, c : ndarray, shapes (m, m), (m,)
-        Table of the stages of z, the new state and points of the dense output among them.
-
-    Returns
-    -------
-    points, slopes : ndarray, shape (m, 1 + m)
-        Forms of the states y_i and of the slopes dz/ds, the factor of y first.
-    """
-    m, length = c.size, before(h, tau)
-    points, slopes = np.zeros((m, 1 + m)), np.zeros((m, 1 + m))
-    for i in range(m):
-        points[i, 0] = 1.0
-        for j in range(i):
-            if a[i, j] != 0.0:
-                for k in range(j + 2):
-                    points[i, k] += length * a[i, j] * slopes[j, k]
-        for k in range(i + 1):
-            slopes[i, k] = -points[i, k]
-        slopes[i, 1 + i] = tau * np.exp(-2.0 * c[i] * length)
-    for i in range(m):
-        growth = np.exp(c[i] * length)
-        for k in range(i + 1):
-            points[i, k] *= growth
-    return points, slopes
-
-
-@helper(_nrt=True)
-def fit(whole, h, tau, table):
-    """Write the rows of a step of size h at a distance tau to `table`; see `RungeKutta.whole` and `full_table`."""
-    a, e, c = whole
-    pointers, columns, values, lead, nodes = table
-    points, slopes = forms(a, c, h, tau)
-    m, length = c.size, before(h, tau)
-    scale = np.exp(length) * length / h  # of an error of z to that of y
-    for i in range(m):
-        nodes[i], lead[i] = -tau * np.expm1(-c[i] * length) / h, points[i, 0]
-        for k in range(pointers[i], pointers[i + 1]):
-            values[k] = points[i, 1 + columns[k]] / h
-    for row in range(m, m + e.shape[0]):
-        lead[row] = 0.0
-        for i in range(m):
-            lead[row] += scale * e[row - m, i] * slopes[i, 0]
-        for k in range(pointers[row], pointers[row + 1]):
-            values[k] = 0.0
-            for i in range(columns[k], m):
-                values[k] += scale * e[row - m, i] * slopes[i, 1 + columns[k]]
+    return length if tau == NONE else -tau * math.expm1(-min(length, LONGEST))
 
 
 @helper()
@@ -131,13 +77,13 @@ def distance(early, late, part, h):
     """
     first, rest = part * h, h - part * h
     steeper = late * first / (early * rest)
-    if not (early > 0.0 and 1.0 < steeper < np.inf):
+    if not (early > 0.0 and 1.0 < steeper < math.inf):
         return NONE
     low, high = 1e-3 * h, FAR * h
     if _excess(high, rest, h, steeper) > 0.0:
         return NONE
     for _ in range(50):
-        middle = np.sqrt(low * high)
+        middle = math.sqrt(low * high)
         if _excess(middle, rest, h, steeper) > 0.0:
             low = middle
         else:
@@ -157,4 +103,4 @@ def believed(tau, yy, yf):
 @inlined()
 def _excess(tau, rest, h, steeper):
     """Positive where a pole at a distance tau makes slopes steeper than they are."""
-    return (2.0 * tau + rest) * (tau + h) ** 2 - steeper * (2.0 * tau + rest + h) * tau * tau
+    return (2.0 * tau + rest) * ((tau + h) * (tau + h)) - steeper * (2.0 * tau + rest + h) * tau * tau

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .single_steps import forms
+from .pole_rows import forms
 
 if TYPE_CHECKING:
     from ..methods.tableau import RungeKutta, StepTable
@@ -28,7 +28,8 @@ class LastStep:
         table = np.zeros((m, m))
         table[:first, :first], table[first:] = wide, method.a_extra
         self.length = -float(np.log1p(-h / tau))
-        self.points, self.slopes = forms(table, np.append(c, method.c_extra), h, tau)
+        self.points, self.slopes = np.empty((m, 1 + m)), np.empty((m, 1 + m))
+        forms(table, np.append(c, method.c_extra), h, tau, self.points, self.slopes)
 
     def extra(self) -> StepTable:
         """Rows of the stages that only the dense output needs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,8 +12,10 @@ from ...kernel.problem import Problem
 from ..stepper import NotFiniteAtStart, StepControl, Stepper
 from . import registers as r
 from .arithmetic import BLOCK
-from .last_step import LastStep
 from .table_steps import first_step, interpolate
+
+if TYPE_CHECKING:
+    from .last_step import LastStep
 
 # Gains of the predictive controller. Gustafsson's (2, 1) oscillates where the error grows faster with h
 # than the order says (y' = y^3 at loose tolerances: 52 steps of 152 rejected, with these 1 of 96); (0, 0)
@@ -171,7 +173,11 @@ class RegisterStepper(Stepper):
     def _last(self) -> LastStep | None:
         """The last step, if it was one towards a pole."""
         h, tau = float(self._ctl[r.H_LAST]), float(self._ctl[r.TAU_LAST])
-        return LastStep(self.method, h, tau) if np.isfinite(tau) else None
+        if not np.isfinite(tau):
+            return None
+        from .last_step import LastStep  # compiled for those who meet a pole
+
+        return LastStep(self.method, h, tau)
 
     def _weights(self, since: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How much of the state before and of each slope is in the states `since` (m,) after it: (m,), (m, slopes)."""

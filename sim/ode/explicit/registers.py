@@ -30,9 +30,9 @@ from ...kernel.problem import RHS_SIGNATURE
 (T, T0, T1, STOP, H, H_OLD, ERR_OLD, T_PREV, H_LAST, RTOL, ATOL, NORM, SAFETY, GAIN, GAIN_OLD, LEAST, RETRY,
  ROUNDING, TAU, TAU_END, TAU_LAST, WALL, N_CTL) = range(23)
 # registers of `cnt`; RETRIED: the last trial step was rejected; HALT: set from another thread, to return soon; MIDDLE:
-# the stage by which a pole is found, 0 for none
+# the stage by which a pole is found, 0 for none; FIT: address of `pole_rows.fit`, 0 until it is compiled
 (CUR, ACCEPTED, REJECTED, CALLS, LIMIT, BUDGET, SWAP, BAD, STAGES, ERRORS, ORDER, NEEDS_NEW, FIXED, LOGGED,
- RETRIED, HALT, MIDDLE, N_CNT) = range(18)
+ RETRIED, HALT, MIDDLE, FIT, N_CNT) = range(19)
 # fmt: on
 
 LOG = 256
@@ -41,6 +41,9 @@ EPS = 2.220446049250313e-16
 F1, F2, I1 = float64[::1], float64[:, ::1], int64[::1]
 RHS_ARGS = (int64, F1, I1, F1)
 TABLE = types.Tuple((I1, I1, F1, F1, F1))
+FITTED = types.Tuple(
+    (TABLE, F2, F2)
+)  # with room for what its numbers are made of, see `RungeKutta.full_table`
 
 
 @inlined()

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...kernel.alignment import aligned
+from ...kernel.calls._operands import address_of
 from ...kernel.problem import Problem
 from ..stepper import StepControl
 from . import registers as r
 from .register_stepper import RegisterStepper
-from .table_steps import advance
+from .table_steps import UNFITTED, advance
 
 if TYPE_CHECKING:
     from ..methods.tableau import RungeKutta
@@ -33,6 +34,15 @@ class TableStepper(RegisterStepper):
         self._cnt[[r.NEEDS_NEW, r.MIDDLE]] = method.error_needs_new, method.middle
 
     def _loop(self) -> int:
+        code = self._steps()
+        if code == UNFITTED:
+            from .pole_rows import FIT, fit  # compiled for those who meet a pole
+
+            self._cnt[r.FIT] = address_of(fit, FIT)
+            code = self._steps()
+        return code
+
+    def _steps(self) -> int:
         method = self.method
         return advance(
             *self._rhs, self._y, self._k, self._rows, method.step_table, self._fitted, method.whole,

@@ -1,20 +1,24 @@
 """The compiled loop of explicit Runge-Kutta methods: stages, error norm, first step, dense output.
 
 One compiled form serves every table: besides what `registers` explains, ``whole`` is all of it (`RungeKutta.whole`),
-and ``fitted`` where its rows go that lead towards a pole (see `approach`). Importing compiles the loop or loads it.
+and ``fitted`` where its rows go that lead towards a pole (see `approach`): what writes them is compiled for those who
+need it, and called by address. Importing compiles the loop or loads it.
 """
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from typing import Any
+
 from numba import float64, int64, types
+from numba.extending import intrinsic
 
 from ...kernel.cache import compiled
-from ...kernel.calls._operands import numbers, place, row
+from ...kernel.calls._operands import call_at, numbers, place, row
 from ...kernel.inner import inlined
 from ..codes import RUNNING, UNDERFLOW
 from .acceptance import GO, HALTED, good, landing, pause, settle
-from .approach import NONE, believed, bend, distance, fit
+from .approach import NONE, believed, bend, distance
 from .arithmetic import BLOCK, accumulate, block_from, combine, finish, growth, rms
 from .registers import (
     ATOL,
@@ -24,6 +28,8 @@ from .registers import (
     ERRORS,
     F1,
     F2,
+    FIT,
+    FITTED,
     FIXED,
     HALT,
     I1,
@@ -46,6 +52,23 @@ from .registers import (
 )
 
 WHOLE = types.Tuple((F2, F2, F1))
+UNFITTED = (
+    UNDERFLOW + 1
+)  # of `advance`: the next step leads towards a pole, and nothing is there to write its rows
+
+
+@intrinsic
+def _fit(typing_context, address, whole, h, tau, fitted):
+    """Carry out `pole_rows.fit`."""
+    kinds = WHOLE, float64, float64, FITTED
+
+    def build(context, builder, signature, args):
+        return call_at(context, builder, kinds, args)
+
+    return types.none(int64, *kinds), build
+
+
+fit_at: Any = _fit  # type checkers see its first argument, which numba supplies
 
 
 @inlined()
@@ -80,7 +103,7 @@ def _look_ahead(k, rows, part, ctl, cnt, h, yy, yf, buf):
     return tau if believed(tau, yy, yf) else NONE
 
 
-@compiled(int64(*RHS_ARGS, F2, F2, I1, TABLE, TABLE, WHOLE, F1, I1, F2, F2))
+@compiled(int64(*RHS_ARGS, F2, F2, I1, TABLE, FITTED, WHOLE, F1, I1, F2, F2))
 def advance(rhs, floats, ints, work, y, k, order, plain, fitted, whole, registers, counters, log, buf):
     """Take steps until t reaches ``ctl[STOP]``, or ``cnt[BUDGET]`` steps were tried, or the solution ends."""
     rows, ctl, cnt = numbers(order), numbers(registers), numbers(counters)
@@ -89,8 +112,10 @@ def advance(rhs, floats, ints, work, y, k, order, plain, fitted, whole, register
         code = pause(ctl, cnt)
         if code != GO:
             return code
+        if ctl[TAU] != NONE and cnt[FIT] == 0:
+            return UNFITTED
         t_new = landing(ctl, ctl[H])
-        if np.isnan(t_new):
+        if math.isnan(t_new):
             return UNDERFLOW
         h = t_new - ctl[T]  # the step that t really takes; matters where h is a few ulp of t
         if cnt[SWAP] == 1:
@@ -99,8 +124,8 @@ def advance(rhs, floats, ints, work, y, k, order, plain, fitted, whole, register
         cnt[BUDGET] -= 1
         table = places(plain)
         if ctl[TAU] != NONE:
-            fit(whole, h, ctl[TAU], fitted)
-            table = places(fitted)
+            fit_at(cnt[FIT], whole, h, ctl[TAU], fitted)
+            table = places(fitted[0])
         err = _trial(rhs, floats, ints, work, y, k, rows, table, ctl, cnt, buf, t_new, h)
         if err == HALTED:
             return RUNNING
@@ -130,7 +155,7 @@ def first_step(rhs, floats, ints, work, y, k, registers, counters):
     if d0 < 1e-5:
         h = 1e-6
     h = min(h, span)
-    d2 = np.inf
+    d2 = math.inf
     for _ in range(20):  # a right-hand side that is not finite that far away
         for i in range(old.size):
             new[i] = old[i] + h * f0[i]
@@ -139,10 +164,10 @@ def first_step(rhs, floats, ints, work, y, k, registers, counters):
         for i in range(old.size):
             f1[i] -= f0[i]
         d2 = rms(f1, old, rtol, atol) / h
-        if np.isfinite(d2) or cnt[HALT] == 1:
+        if math.isfinite(d2) or cnt[HALT] == 1:
             break
         h *= 0.1
-    scale = d0 / d1 if d0 >= 1e-5 and d1 > 0.0 and np.isfinite(d0 / d1) else 1.0
+    scale = d0 / d1 if d0 >= 1e-5 and d1 > 0.0 and math.isfinite(d0 / d1) else 1.0
     top = max(d1 * scale, d2 * scale * scale)
     h2 = max(1e-6, 1e-3 * h) if top <= 1e-15 else scale * (0.01 / top) ** (1.0 / cnt[ORDER])
     return min(100.0 * h, h2, span)

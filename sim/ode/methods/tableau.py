@@ -129,12 +129,16 @@ class RungeKutta(FrozenRecord, Method):
         """Rows of weights of the slopes as steps take them."""
         return *compress_rows(rows), lead, nodes
 
-    def full_table(self) -> StepTable:
-        """As `step_table`, of a table that lacks no entry: room for the numbers of one step towards a pole."""
+    def full_table(self) -> tuple[StepTable, np.ndarray, np.ndarray]:
+        """As `step_table`, of a table that lacks no entry: room for the numbers of one step towards a pole.
+
+        With it comes room for the forms that they are made of, see `smallinit.sim.ode.explicit.pole_rows`.
+        """
         s, used = self.stages, self.stages + self.error_needs_new
         pattern = np.tri(s + 1 + len(self.e), s + 1, -1)
         pattern[s + 1 :] = np.arange(s + 1) < used
-        return self.step_table_of(pattern, np.empty(len(pattern)), np.empty(s + 1))
+        table = self.step_table_of(pattern, np.empty(len(pattern)), np.empty(s + 1))
+        return table, np.empty((s + 1, s + 2)), np.empty((s + 1, s + 2))
 
     @property
     def middle(self) -> int:

@@ -1,0 +1,69 @@
+"""The rows of a table for one step towards a pole (see `approach`); compiled for the runs that take such steps.
+
+Importing compiles them or loads them.
+"""
+
+from __future__ import annotations
+
+import math
+
+from numba import float64, types
+
+from ...kernel.cache import compiled
+from .approach import before
+from .registers import F1, F2, FITTED
+from .table_steps import WHOLE
+
+FIT = types.void(WHOLE, float64, float64, FITTED)
+
+
+@compiled(types.void(F2, F1, float64, float64, F2, F2))
+def forms(a, c, h, tau, points, slopes):
+    """Write stages of a step of size h at a distance tau, as linear forms of y and the slopes f_0 .. f_{m-1}.
+
+    Parameters
+    ----------
+    a, c : ndarray, shapes (m, m), (m,)
+        Table of the stages of z, the new state and points of the dense output among them.
+    points, slopes : ndarray, shape (m, 1 + m)
+        Forms of the states y_i and of the slopes dz/ds, the factor of y first.
+    """
+    m, length = c.size, before(h, tau)
+    for i in range(m):
+        for k in range(1 + m):
+            points[i, k] = slopes[i, k] = 0.0
+        points[i, 0] = 1.0
+        for j in range(i):
+            if a[i, j] != 0.0:
+                for k in range(j + 2):
+                    points[i, k] += length * a[i, j] * slopes[j, k]
+        for k in range(i + 1):
+            slopes[i, k] = -points[i, k]
+        slopes[i, 1 + i] = tau * math.exp(-2.0 * c[i] * length)
+    for i in range(m):
+        growth = math.exp(c[i] * length)
+        for k in range(i + 1):
+            points[i, k] *= growth
+
+
+@compiled(FIT)
+def fit(whole, h, tau, fitted):
+    """Write the rows of a step of size h at a distance tau; see `RungeKutta.whole` and `RungeKutta.full_table`."""
+    a, e, c = whole
+    table, points, slopes = fitted
+    pointers, columns, values, lead, nodes = table
+    forms(a, c, h, tau, points, slopes)
+    m, length = c.size, before(h, tau)
+    scale = math.exp(length) * length / h  # of an error of z to that of y
+    for i in range(m):
+        nodes[i], lead[i] = -tau * math.expm1(-c[i] * length) / h, points[i, 0]
+        for k in range(pointers[i], pointers[i + 1]):
+            values[k] = points[i, 1 + columns[k]] / h
+    for row in range(m, m + e.shape[0]):
+        lead[row] = 0.0
+        for i in range(m):
+            lead[row] += scale * e[row - m, i] * slopes[i, 0]
+        for k in range(pointers[row], pointers[row + 1]):
+            values[k] = 0.0
+            for i in range(columns[k], m):
+                values[k] += scale * e[row - m, i] * slopes[i, 1 + columns[k]]
