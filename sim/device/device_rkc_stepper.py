@@ -26,9 +26,9 @@ from ..ode.explicit.rkc_steps import (
     TWO,
     USUAL_STAGES,
 )
-from ..ode.explicit.single_steps import landing, pause, settle
 from ..ode.stepper import StepControl
 from .device_stepper import DeviceStepper
+from .single_steps import landing, pause, settle
 from .tensor_program import TensorProgram
 from .vectors import growth_of, mean_square, norm, numbers, tolerated
 

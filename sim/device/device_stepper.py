@@ -76,7 +76,7 @@ class DeviceStepper(RegisterStepper):
             self._cnt[r.SWAP] = 0
 
     def _first_step(self) -> float:
-        """Guess a first step as `table_steps.first_step` does."""
+        """Guess a first step as `step_guess.first_step` does."""
         ctl, old, f0, f1 = self._ctl, self._old, self._slope(0), self._slope(1)
         span = float(ctl[r.T1] - ctl[r.T])
         scale = tolerated(old, old, ctl[r.RTOL], ctl[r.ATOL])

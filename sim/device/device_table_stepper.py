@@ -12,9 +12,9 @@ from ..ode.explicit import registers as r
 from ..ode.explicit.acceptance import GO, HALTED
 from ..ode.explicit.approach import NONE, believed
 from ..ode.explicit.pole_rows import fit
-from ..ode.explicit.single_steps import distance, landing, pause, settle
 from ..ode.stepper import StepControl
 from .device_stepper import DeviceStepper
+from .single_steps import distance, landing, pause, settle
 from .tensor_program import TensorProgram
 from .vectors import bend_of, combine_row, growth_of, mean_square, numbers, tolerated
 

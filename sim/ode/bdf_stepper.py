@@ -10,7 +10,7 @@ from numba import float64
 from ..kernel.cache import compiled
 from .codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
 from .explicit.arithmetic import BLOCK
-from .explicit.table_steps import interpolate
+from .explicit.between_steps import interpolate
 from .secants import Secants
 from .stepper import NotFiniteAtStart, StepControl, Stepper
 

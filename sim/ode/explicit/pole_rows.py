@@ -1,4 +1,4 @@
-"""The rows of a table for one step towards a pole (see `approach`); compiled for the runs that take such steps.
+"""One step towards a pole (see `approach`): the rows of its table, and what it was; for the runs that take such steps.
 
 Importing compiles them or loads them.
 """
@@ -6,13 +6,17 @@ Importing compiles them or loads them.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
+import numpy as np
 from numba import float64, types
 
 from ...kernel.cache import compiled
 from .approach import before
-from .registers import F1, F2, FITTED
-from .table_steps import WHOLE
+from .registers import F1, F2, FITTED, WHOLE
+
+if TYPE_CHECKING:
+    from ..methods.tableau import RungeKutta, StepTable
 
 FIT = types.void(WHOLE, float64, float64, FITTED)
 
@@ -67,3 +71,38 @@ def fit(whole, h, tau, fitted):
             values[k] = 0.0
             for i in range(columns[k], m):
                 values[k] += scale * e[row - m, i] * slopes[i, 1 + columns[k]]
+
+
+class LastStep:
+    """A step of size h by a method at a distance tau from a pole: stages and dense output as forms of y and of slopes.
+
+    Attributes
+    ----------
+    points, slopes : ndarray, shape (m, 1 + m)
+        States and slopes in the time of the pole, of all m stages, extra ones too; the factor of y first.
+    """
+
+    def __init__(self, method: RungeKutta, h: float, tau: float) -> None:
+        self.method, self.h, self.tau = method, h, tau
+        (wide, _, c), first = method.whole, method.stages + 1
+        m = first + len(method.c_extra)
+        table = np.zeros((m, m))
+        table[:first, :first], table[first:] = wide, method.a_extra
+        self.length = -float(np.log1p(-h / tau))
+        self.points, self.slopes = np.empty((m, 1 + m)), np.empty((m, 1 + m))
+        forms(table, np.append(c, method.c_extra), h, tau, self.points, self.slopes)
+
+    def extra(self) -> StepTable:
+        """Rows of the stages that only the dense output needs."""
+        points = self.points[self.method.stages + 1 :]
+        nodes = -self.tau * np.expm1(-self.method.c_extra * self.length) / self.h
+        return self.method.step_table_of(points[:, 1:] / self.h, points[:, 0].copy(), nodes)
+
+    def weights(self, since: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `RegisterStepper._weights`."""
+        passed = -np.log1p(-since / self.tau)
+        weights = self.method.interpolant(passed / self.length)
+        inside = self.length * weights @ self.slopes[: weights.shape[1]]
+        inside[:, 0] += 1.0
+        inside *= np.exp(passed)[:, None]
+        return inside[:, 0].copy(), inside[:, 1 : 1 + weights.shape[1]] / self.h

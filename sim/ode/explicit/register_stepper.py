@@ -12,10 +12,11 @@ from ...kernel.problem import Problem
 from ..stepper import NotFiniteAtStart, StepControl, Stepper
 from . import registers as r
 from .arithmetic import BLOCK
-from .table_steps import first_step, interpolate
+from .between_steps import interpolate
+from .step_guess import first_step
 
 if TYPE_CHECKING:
-    from .last_step import LastStep
+    from .pole_rows import LastStep
 
 # Gains of the predictive controller. Gustafsson's (2, 1) oscillates where the error grows faster with h
 # than the order says (y' = y^3 at loose tolerances: 52 steps of 152 rejected, with these 1 of 96); (0, 0)
@@ -175,7 +176,7 @@ class RegisterStepper(Stepper):
         h, tau = float(self._ctl[r.H_LAST]), float(self._ctl[r.TAU_LAST])
         if not np.isfinite(tau):
             return None
-        from .last_step import LastStep  # compiled for those who meet a pole
+        from .pole_rows import LastStep  # compiled for those who meet a pole
 
         return LastStep(self.method, h, tau)
 

@@ -1,4 +1,4 @@
-"""The compiled loop of explicit Runge-Kutta methods: stages, error norm, first step, dense output.
+"""The compiled loop of explicit Runge-Kutta methods: stages, error norm, steps towards a pole.
 
 One compiled form serves every table: besides what `registers` explains, ``whole`` is all of it (`RungeKutta.whole`),
 and ``fitted`` where its rows go that lead towards a pole (see `approach`): what writes them is compiled for those who
@@ -14,12 +14,12 @@ from numba import float64, int64, types
 from numba.extending import intrinsic
 
 from ...kernel.cache import compiled
-from ...kernel.calls._operands import call_at, numbers, place, row
+from ...kernel.calls._operands import call_at, numbers, row
 from ...kernel.inner import inlined
 from ..codes import RUNNING, UNDERFLOW
 from .acceptance import GO, HALTED, good, landing, pause, settle
 from .approach import NONE, believed, bend, distance
-from .arithmetic import BLOCK, accumulate, block_from, combine, finish, growth, rms
+from .arithmetic import combine, finish, growth
 from .registers import (
     ATOL,
     BUDGET,
@@ -36,22 +36,20 @@ from .registers import (
     MIDDLE,
     NEEDS_NEW,
     NORM,
-    ORDER,
     RHS_ARGS,
     RTOL,
     STAGES,
     SWAP,
-    T1,
     TABLE,
     TAU,
     TAU_END,
+    WHOLE,
     H,
     T,
     call_rhs,
     places,
 )
 
-WHOLE = types.Tuple((F2, F2, F1))
 UNFITTED = (
     UNDERFLOW + 1
 )  # of `advance`: the next step leads towards a pole, and nothing is there to write its rows
@@ -138,49 +136,3 @@ def advance(rhs, floats, ints, work, y, k, order, plain, fitted, whole, register
             yy, yf = growth(new, row(k, rows[s]), ctl[NORM], buf)
             ctl[TAU_END] = _look_ahead(k, rows, table[4][cnt[MIDDLE]], ctl, cnt, h, yy, yf, buf)
         settle(ctl, cnt, log, t_new, h, err, yy, yf)
-
-
-@compiled(float64(*RHS_ARGS, F2, F2, F1, I1))
-def first_step(rhs, floats, ints, work, y, k, registers, counters):
-    """Guess a first step (Hairer, Norsett, Wanner I, II.4); k[0] holds f(t, y), k[1] is overwritten.
-
-    In units of the time scale |y| / |f|: a flow that is slow because its weights are small starts with as long a step
-    as the same flow in faster time.
-    """
-    ctl, cnt = numbers(registers), numbers(counters)
-    old, new, f0, f1 = row(y, cnt[CUR]), row(y, 1 - cnt[CUR]), row(k, 0), row(k, 1)
-    span, rtol, atol, t = ctl[T1] - ctl[T], ctl[RTOL], ctl[ATOL], ctl[T]
-    d0, d1 = rms(old, old, rtol, atol), rms(f0, old, rtol, atol)
-    h = span if d1 == 0.0 else 0.01 * d0 / d1
-    if d0 < 1e-5:
-        h = 1e-6
-    h = min(h, span)
-    d2 = math.inf
-    for _ in range(20):  # a right-hand side that is not finite that far away
-        for i in range(old.size):
-            new[i] = old[i] + h * f0[i]
-        call_rhs(rhs, t + h, new, f1, floats, ints, work)
-        cnt[CALLS] += 1
-        for i in range(old.size):
-            f1[i] -= f0[i]
-        d2 = rms(f1, old, rtol, atol) / h
-        if math.isfinite(d2) or cnt[HALT] == 1:
-            break
-        h *= 0.1
-    scale = d0 / d1 if d0 >= 1e-5 and d1 > 0.0 and math.isfinite(d0 / d1) else 1.0
-    top = max(d1 * scale, d2 * scale * scale)
-    h2 = max(1e-6, 1e-3 * h) if top <= 1e-15 else scale * (0.01 / top) ** (1.0 / cnt[ORDER])
-    return min(100.0 * h, h2, span)
-
-
-@compiled(types.void(F2, F1, F2, I1, I1, F2, float64))
-def interpolate(out, y, k, order, columns, weights, h):
-    """Write y + h * sum_j weights_ij k_{col_j} to out_i: points of the dense output, block by block."""
-    n, rows, col, first = y.size, numbers(order), numbers(columns), int64(0)
-    for lo in range(0, n, BLOCK):
-        m, base = block_from(lo, n), place(y, lo)
-        for i in range(out.shape[0]):
-            point = place(row(out, i), lo)
-            for j in range(m):
-                point[j] = base[j]
-            accumulate(point, m, k, rows, col, numbers(row(weights, i)), first, columns.size, h, lo)

@@ -9,10 +9,10 @@ from helpers import random_data
 
 from smallinit.sim import integrate, solve
 from smallinit.sim.device.on_device import OnDevice
+from smallinit.sim.device.single_steps import distance
 from smallinit.sim.kernel.problem import Problem
 from smallinit.sim.ode.explicit import registers as r
-from smallinit.sim.ode.explicit.last_step import LastStep
-from smallinit.sim.ode.explicit.single_steps import distance
+from smallinit.sim.ode.explicit.pole_rows import LastStep
 from smallinit.sim.ode.methods.dop853 import DOP853
 from smallinit.sim.ode.methods.euler import EULER
 from smallinit.sim.ode.methods.tsit5 import TSIT5

@@ -19,14 +19,15 @@ def square(t, y, out):
     out[0] = y[0] * y[0]
 
 solve(Problem.from_function({flow}, 1), np.ones(1), t1=0.9, method={method!r}, save_at=3)
-parts = "table_steps", "dense_stages", "pole_rows", "last_step", "single_steps", "rkc_steps"
+parts = "table_steps", "dense_stages", "pole_rows", "rkc_steps"
 print(*(part for part in parts if f"smallinit.sim.ode.explicit.{{part}}" in sys.modules))
 """
 CASES = [
     ("decay", "tsit5", {"table_steps"}),
     ("decay", "dop853", {"table_steps", "dense_stages"}),
-    ("square", "tsit5", {"table_steps", "pole_rows", "last_step"}),
-    ("decay", "rkc", {"table_steps", "rkc_steps"}),
+    ("square", "tsit5", {"table_steps", "pole_rows"}),
+    ("decay", "rkc", {"rkc_steps"}),
+    ("decay", "bdf", set()),
 ]
 
 

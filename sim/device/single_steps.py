@@ -6,9 +6,9 @@ from typing import Any
 
 from numba import float64, int64
 
-from ...kernel.cache import compiled
-from . import acceptance, approach
-from .registers import F1, F2, I1
+from ..kernel.cache import compiled
+from ..ode.explicit import acceptance, approach
+from ..ode.explicit.registers import F1, F2, I1
 
 _of: Any = compiled  # what is handed to it below has been through numba once
 pause = _of(int64(F1, I1))(acceptance.pause.py_func)
