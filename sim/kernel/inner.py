@@ -7,6 +7,8 @@ from typing import Any
 
 from numba import njit
 
+from .parts import PartCompiler
+
 # Options of `numba.njit` for what compiled code alone calls, by name or by address, and what makes no arrays.
 INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
 _COMMON: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -31,4 +33,4 @@ def helper(**options: Any) -> Callable[[Callable], Any]:
     **options
         Of `numba.njit`; ``_nrt=True`` for one that makes arrays.
     """
-    return njit(**(_COMMON | INNER | options))
+    return njit(pipeline_class=PartCompiler, **(_COMMON | INNER | options))
