@@ -25,6 +25,7 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
+from ...theory.base.errors import InputError
 from ...theory.base.version import package_version
 
 LOCK = threading.RLock()
@@ -181,17 +182,28 @@ def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
         the cache.
     **options
         Further options of `numba.njit`; ``nogil=True, error_model="numpy", no_cfunc_wrapper=True`` are the defaults.
+
+    Raises
+    ------
+    InputError
+        Where numba is told to compile nothing.
     """
     import numba
+
+    settings: Any = numba.config
+    if settings.DISABLE_JIT:
+        raise InputError(
+            "NUMBA_DISABLE_JIT is set, but kernels call each other by address, which only compiled code can: unset it"
+            " (NUMBA_JIT_COVERAGE=1 counts the lines of compiled code without it)."
+        )
 
     def build(function: Callable, cached: bool) -> Any:
         defaults = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
         dispatcher = numba.njit(**(defaults | options))(function)
-        if cached and hasattr(dispatcher, "enable_caching"):
+        if cached:
             _attach_cache(dispatcher, signature)
-        if hasattr(dispatcher, "compile"):  # absent under NUMBA_DISABLE_JIT
-            dispatcher.compile(signature)
-            dispatcher.disable_compile()
+        dispatcher.compile(signature)
+        dispatcher.disable_compile()
         return dispatcher
 
     def decorate(function: Callable) -> Any:

@@ -188,3 +188,18 @@ def test_numba_setting_of_the_user_is_left_alone():
 
     assert _step.advance.stats.cache_path
     assert os.environ.get("NUMBA_CACHE_DIR", "") == numba.config.CACHE_DIR
+
+
+def test_a_numba_that_compiles_nothing_is_refused_with_the_remedy(tmp_path):
+    small = ["--preset", "demo", "--t1", "1", "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-m", "smallinit", "simulate", *small],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("smallinit: NUMBA_DISABLE_JIT is set")
+    assert "unset it" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
