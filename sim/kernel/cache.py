@@ -24,6 +24,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from ...theory.base.version import package_version
+from .compile_clock import COMPILING
 
 LOCK = threading.RLock()
 
@@ -181,7 +182,7 @@ def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
         return dispatcher
 
     def decorate(function: Callable) -> Any:
-        with LOCK:
+        with LOCK, COMPILING.running():
             try:
                 return build(function, cached=True)
             except OSError as error:  # a full disk must not stop a computation
