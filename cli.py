@@ -82,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     if argv is None:
         end_like_interrupts()
+        fill_closed_streams()
     code = run(sys.argv[1:] if argv is None else list(argv))
     if code > INTERRUPTED and argv is None:
         # CPython ends the process by the signal if the interrupt fell into an `exec`, handled or not; imports do that.
@@ -90,6 +91,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         os._exit(code)
     if code:
         raise SystemExit(code)
+
+
+def fill_closed_streams() -> None:
+    """Let nothing read what is written where the caller has closed stdout or stderr, as `smallinit derive >&-` does."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 -- open to the end
 
 
 def end_like_interrupts() -> None:

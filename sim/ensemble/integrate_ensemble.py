@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from ..ode.record import Limits
 from ..ode.solve import checked_tolerances, interval, save_times
 from ..trajectory.observables import observable_names
 from ..trajectory.provenance import fingerprint, provenance
+from .crew import Crew
 from .ensemble import Ensemble, gather
 from .lane_ensemble import choose, in_lanes
 from .member_batches import MemberBatches
@@ -133,18 +133,19 @@ def integrate_ensemble(
     settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "method": table}
     settings |= {"max_steps": max_steps, "max_seconds": max_seconds}
     keep, report = MemberKeeper(flow, data, wanted, keep_weights), MemberCount(progress, len(members))
-    workers = os.cpu_count() or 1 if threads is None else integer("threads", threads, 1)
+    crew = Crew(os.cpu_count() or 1 if threads is None else integer("threads", threads, 1))
+    settings["progress"] = crew.go_on
     if table.in_lanes and watched is None and max_seconds is None:
         states = np.stack([problem.pack(member) for member in members])
-        found = in_lanes(problem, states, ends, atol, table, settings, workers, report, keep)
+        found = in_lanes(problem, states, ends, atol, table, settings, crew, report, keep)
     else:  # a wall-clock limit of each member needs a clock of each, rows that shrink somebody who looks at them
         own = np.full(len(members), 1.0 if atol is None else atol)
         own = atols_of(problem, members, rtol) if atol is None and plan is None else own
         run = MemberRuns(problem, members, ends, own, settings, plan, drawn, watched, keep, report)
-        size = min(16, -(-len(members) // (8 * workers)))
+        size = min(16, -(-len(members) // (8 * crew.workers)))
         tasks = [range(i, min(i + size, len(members))) for i in range(0, len(members), size)]
-        with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
-            found = [member for part in pool.map(run.along, tasks) for member in part]
+        with one_blas_thread():
+            found = [member for part in crew.map(run.along, tasks) for member in part]
     record = {"method": table.name, "rtol": rtol, "atol": atol, "closure": flow.closure, "starts": identity}
     record |= _moved_by(plan, drawn)
     ensemble = gather(found, flow, data, provenance(**record), plan.saves if plan else None)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from ..ode.solve import checked_tolerances, save_times
 if TYPE_CHECKING:
     from ..kernel.problem import Problem
     from ..ode.stepper import Lanes
+    from .crew import Crew
 
 BLOCK = 256  # most members a task; results do not depend on it
 ROUNDS = 2000  # steps of all lanes in one compiled call
@@ -41,7 +41,7 @@ def choose(method: str | Method | None, rtol: float, problem: Problem, lanes: bo
 
 def in_lanes(
     problem: Problem, starts: np.ndarray, ends: np.ndarray, atol: float | None, method: Method,
-    settings: dict[str, Any], workers: int, report: Callable[[int], None], keep: Callable[[dict], dict],
+    settings: dict[str, Any], crew: Crew, report: Callable[[int], None], keep: Callable[[dict], dict],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Integrate all members; returns what `integrate_ensemble` wants to know of each.
 
@@ -59,7 +59,7 @@ def in_lanes(
         One that takes members in lanes.
     settings : dict
         "t0", "save_at", "rtol", "max_steps".
-    workers : int
+    crew : Crew
         Threads.
     report : callable
         Called with the number of members done after each block.
@@ -73,13 +73,14 @@ def in_lanes(
     times = {end: save_times(settings["save_at"], t0, end) for end in set(ends.tolist())}
     saves = np.array([times[end] for end in ends.tolist()])
     method.prepare(problem)  # once, before the threads want it
-    size = min(BLOCK, max(8, -(-batch // (4 * workers))))
+    size = min(BLOCK, max(8, -(-batch // (4 * crew.workers))))
 
     def work(first: int) -> list[dict[str, Any]]:
         part = slice(first, first + size)
         lanes = method.begin_lanes(problem, rtol, starts[part], span[part], saves[part])
         began = time.perf_counter()
         while not lanes.done:  # in parts, so that an interrupt is heard
+            crew.go_on(t0)
             lanes.run(int(settings["max_steps"]), ROUNDS)
         seconds = (time.perf_counter() - began) / len(lanes.starts)
         report(len(lanes.starts))
@@ -87,15 +88,9 @@ def in_lanes(
         members = (_member(named, lanes, m, settings["max_steps"]) for m in range(len(lanes.starts)))
         return [keep(member | {"seconds": seconds, "methods": method.name}) for member in members]
 
-    if batch <= size or workers == 1:
-        blocks: Sequence[list[dict[str, Any]]] = [work(first) for first in range(0, batch, size)]
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                blocks = list(pool.map(work, range(0, batch, size)))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    firsts = range(0, batch, size)
+    alone = len(firsts) == 1 or crew.workers == 1
+    blocks = [work(first) for first in firsts] if alone else crew.map(work, firsts)
     return [member for block in blocks for member in block]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from ...theory.base.validate import choice
 from ...theory.flows.flow import Flow
 from ..kernel.problem import Problem
 from ..kernel.single_precision import in_single_precision, rounding_errors
-from ..ode.methods import METHODS
+from ..ode.methods.taylor import TaylorMethod
+from ..ode.outcome import Outcome, Status
 from .tolerances import RTOL
 
 SINGLE_RTOL = 1e-5  # unless said; errors of the trajectory are then those of the method
@@ -43,7 +45,7 @@ def asked_precision(
         return RTOL if rtol is None else rtol
     for there, what in (
         (not isinstance(flow, Flow), "a reduced flow, which is small"),
-        (method == "taylor" or method is METHODS["taylor"], 'the method "taylor"'),
+        (method == "taylor" or isinstance(method, TaylorMethod), 'the method "taylor"'),
         (device is not None, f'the device "{device}", where steps are taken in float64'),
         (batch_size is not None, "minibatches"),
     ):
@@ -76,3 +78,15 @@ def in_single(problem: Problem, y0: np.ndarray, rtol: float) -> tuple[Problem, f
             f'tolerance {rtol:g}: use dtype="float64".',
         )
     return single, found[worst]
+
+
+def in_single_end(outcome: Outcome) -> Outcome:
+    """The end of a run in float32: where steps became too short, its rounding may be why.
+
+    An error estimate of an explicit step takes the rounding of slopes for an error. It grows with the rates of a stiff
+    flow, such as behind a normalisation whose rows are small.
+    """
+    if outcome.status not in (Status.MAX_STEPS, Status.STEP_UNDERFLOW):
+        return outcome
+    cure = ' In float32 rounding may hold steps down too: try method="bdf", or dtype="float64".'
+    return replace(outcome, detail=outcome.detail + cure)

@@ -19,7 +19,7 @@ from ..ode.record import Limits, Solution
 from ..ode.solve import checked_tolerances, interval, relative_tolerance, save_times, solve
 from ..trajectory.provenance import fingerprint, provenance
 from ..trajectory.trajectory import Trajectory
-from .in_float32 import asked_precision, in_single
+from .in_float32 import asked_precision, in_single, in_single_end
 from .shrunk_rows import shrunk_rows
 from .step_plan import StepPlan, check_asked
 from .tolerances import RTOL, default_atol
@@ -211,6 +211,8 @@ def _by_time(
         fixed_step=options["fixed_step"], max_seconds=options["max_seconds"], progress=options["progress"],
         singular=shrunk and shrunk.along(problem),
     )  # fmt: skip
+    if dtype == "float32":
+        solution = replace(solution, outcome=in_single_end(solution.outcome))
     settings |= {"method": solution.statistics.get("methods", ""), "atol": atol}
     trajectory = _trajectory(solution, problem, flow, data, settings, view, noted)
     if reduced:

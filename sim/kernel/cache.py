@@ -27,6 +27,7 @@ from platformdirs import user_cache_path
 
 from ...theory.base.errors import InputError
 from ...theory.base.version import package_version
+from .compile_clock import COMPILING
 
 LOCK = threading.RLock()
 
@@ -207,7 +208,7 @@ def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
         return dispatcher
 
     def decorate(function: Callable) -> Any:
-        with LOCK, _no_collections():
+        with LOCK, COMPILING.running(), _no_collections():
             try:
                 return build(function, cached=True)
             except OSError as error:  # a full disk must not stop a computation

@@ -194,7 +194,8 @@ class BdfStepper(Stepper):
                 return OUT_OF_STEPS
             if budget <= 0 or self._halted:
                 return RUNNING
-            if not self._h > 16.0 * EPS * max(abs(self.t), abs(self._t0)):
+            least = 16.0 * EPS * max(abs(self.t), abs(self._t0))
+            if not (self._h > least or (self._h > 0.0 and self.t + 1.01 * self._h >= self._t1)):
                 return UNDERFLOW
             budget -= 1
             with np.errstate(all="ignore"):

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, callback, integer, is_real
+from ..kernel.compile_clock import COMPILING
 from .outcome import Outcome
 
 if TYPE_CHECKING:
@@ -74,12 +75,13 @@ class Limits:
 
     def start(self) -> None:
         """Start the clock."""
+        self._compiled = COMPILING.seconds
         self._begin = self._last_call = self._last_progress = time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        """Wall-clock time since the start."""
-        return time.perf_counter() - self._begin
+        """Wall-clock time since the start, without what was compiled meanwhile: dense output is for those who ask."""
+        return time.perf_counter() - self._begin - (COMPILING.seconds - self._compiled)
 
     def exceeded(self, t: float) -> bool:
         """Report progress, adapt the budget to the speed, and say whether the time is used up."""
@@ -97,14 +99,21 @@ class Limits:
         if self.max_seconds is None:
             yield
             return
-        left = min(max(self.max_seconds - self.seconds, 0.0), threading.TIMEOUT_MAX)
-        timer = threading.Timer(left, stepper.halt)
-        timer.daemon = True
-        timer.start()
+        over = threading.Event()
+        threading.Thread(
+            target=self._halt_in_time, args=(stepper, self.max_seconds, over), daemon=True
+        ).start()
         try:
             yield
         finally:
-            timer.cancel()
+            over.set()
+
+    def _halt_in_time(self, stepper: Stepper, most: float, over: threading.Event) -> None:
+        """Halt a stepper once `most` seconds are used up, unless it is `over` before; compiling does not count."""
+        while (left := most - self.seconds) > 0.0:
+            if over.wait(min(left, threading.TIMEOUT_MAX)):
+                return
+        stepper.halt()
 
     def affords(self, stepper: Stepper, calls: int) -> bool:
         """Whether so many further evaluations are short against the wall-clock time that was given."""

@@ -194,6 +194,8 @@ def interval(t0: float, t1: float, empty: bool = True) -> tuple[float, float]:
     if t1 < t0 or (t1 == t0 and not empty):
         relation = "not lie before" if empty else "lie after"
         raise FieldError("t1", f"must {relation} the start t0 = {t0!r}, got {t1!r}.")
+    if t1 - t0 > MOST:
+        raise FieldError("t1", f"must lie within {MOST:.4g} of the start t0 = {t0!r}, got {t1!r}.")
     return t0, t1
 
 
@@ -247,7 +249,7 @@ def save_times(save_at: Any, t0: float, t1: float) -> np.ndarray:
     """Times to save, of a number of them or as they are."""
     if save_at is None or is_integer(save_at):
         number = 101 if save_at is None else _number_of_times(save_at)
-        return np.linspace(t0, t1, number) if t1 > t0 and number > 1 else np.array([t1])
+        return _even_times(t0, t1, number, whole=save_at is not None)
     times = real_array("save_at", save_at, finite=False)
     if times.ndim != 1 or not np.all(np.isfinite(times)):
         raise FieldError("save_at", "must be a one-dimensional array of finite flow times.")
@@ -258,6 +260,20 @@ def save_times(save_at: Any, t0: float, t1: float) -> np.ndarray:
         outside = times[0] if times[0] < t0 else times[-1]
         raise FieldError("save_at", f"must lie within [t0, t1] = [{t0!r}, {t1!r}], got {float(outside)!r}.")
     return times
+
+
+def _even_times(t0: float, t1: float, number: int, whole: bool) -> np.ndarray:
+    """Even times, fewer where flow time resolves no more of them, which is refused if the `whole` number was asked."""
+    if t1 == t0 or number == 1:
+        return np.array([t1])
+    times = np.linspace(t0, t1, number)
+    apart = np.append(True, times[1:] > times[:-1])
+    if whole and not apart.all():
+        raise FieldError(
+            "save_at",
+            f"asks for {number} times, but flow time resolves {apart.sum()} in [{t0!r}, {t1!r}]: ask for those.",
+        )
+    return times[apart]
 
 
 def _number_of_times(number: Any) -> int:

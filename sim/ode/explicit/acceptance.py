@@ -73,9 +73,11 @@ def pause(ctl, cnt):
 def landing(ctl, h):
     """Where a step of size h ends, t1 if it nearly gets there; nan if flow time does not resolve it."""
     t = ctl[T]
-    if h <= 16.0 * EPS * max(abs(t), abs(ctl[T0])) or not h > 0.0:
+    if not h > 0.0:
         return math.nan
-    return ctl[T1] if t + 1.01 * h >= ctl[T1] else t + h
+    if t + 1.01 * h >= ctl[T1]:
+        return ctl[T1]
+    return math.nan if h <= 16.0 * EPS * max(abs(t), abs(ctl[T0])) else t + h
 
 
 @inlined()

@@ -132,12 +132,13 @@ def _prepare(lane, size, span, found, count, h, fixed, max_steps, i, m):
         return OUT_OF_STEPS
     if not step > 0.0:
         return NOT_FINITE
-    if step <= 16.0 * _EPS * max(abs(t), abs(span[m, START])):
+    last = t + 1.01 * step >= end
+    if not last and step <= 16.0 * _EPS * max(abs(t), abs(span[m, START])):
         if size[YF, i] > 0.0:  # it grows: at a pole all coefficients fall by its distance
             found[m, STAR] = t + lane[SCALE, i] * (size[BELOW, i] / size[TOP, i])
         return UNDERFLOW
     lane[T_PREV, i] = t
-    lane[T, i] = end if t + 1.01 * step >= end else t + step
+    lane[T, i] = end if last else t + step
     lane[X, i] = (lane[T, i] - t) / lane[SCALE, i]
     return RUNNING
 

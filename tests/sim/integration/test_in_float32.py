@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from smallinit.sim import GD, AdamW, Momentum, Status, integrate, reduce
-from smallinit.theory import CompositeTask, EmbMLP, derive
+from smallinit.sim import GD, AdamW, Momentum, Status, TaylorMethod, integrate, reduce
+from smallinit.theory import CompositeTask, Dataset, Decoder, EmbMLP, derive
 
 DATA = CompositeTask(range(11, 31), range(1, 6), range(6, 11), masked=()).dataset()
 MODEL = EmbMLP(DATA.d_vocab, 24, 32)
@@ -136,3 +136,23 @@ def test_nobody_pays_who_does_not_ask():
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]
+
+
+@pytest.mark.parametrize("method", ["taylor", TaylorMethod(), TaylorMethod(fixed_order=10)])
+def test_every_method_of_series_is_refused_by_its_name(method):
+    with pytest.raises(ValueError, match='`dtype` is "float32", which does not go with the method "taylor"'):
+        integrate(EXACT, DATA, START, t1=1.0, dtype="float32", method=method)
+
+
+def test_where_rounding_holds_steps_down_the_message_says_so():
+    """Rows that have become small are normalised: rates are large there, and so is the rounding of slopes."""
+    rng = np.random.default_rng(0)
+    data = Dataset(rng.integers(0, 5, (12, 3)), rng.integers(0, 5, 12), 5)
+    model = Decoder(5, 4, 2, 4, 3, n_layers=1)
+    flow, start = derive(model, "exact"), model.init(0.8, 0)
+    options = {"t1": 3.0, "rtol": 1e-5, "max_steps": 2000, "throw": False}
+    ends = {dtype: integrate(flow, data, start, **options, dtype=dtype).outcome for dtype in BOTH}
+    assert ends["float64"].success
+    assert ends["float32"].status is Status.MAX_STEPS
+    assert str(ends["float32"]).endswith('try method="bdf", or dtype="float64".')
+    assert integrate(flow, data, start, **options, dtype="float32", method="bdf").outcome.success

@@ -8,6 +8,7 @@ import pytest
 from numba import njit
 
 from smallinit.sim import Status, solve
+from smallinit.sim.kernel.compile_clock import COMPILING, CompileClock
 from smallinit.sim.kernel.problem import RHS_SIGNATURE, Problem
 from smallinit.sim.ode.codes import OUT_OF_STEPS, RUNNING, UNDERFLOW
 from smallinit.sim.ode.explicit import registers
@@ -159,3 +160,33 @@ def test_very_long_limits_are_limits_too(problem):
     for seconds in (1e300, math.inf, 10**12):
         result = solve(problem("oscillator", 2), [1.0, 0.0], t1=1.0, max_seconds=seconds)
         assert result.outcome.status is Status.REACHED_END
+
+
+def test_what_is_compiled_meanwhile_uses_up_no_time(problem):
+    """Dense output, the stiff method and a series are compiled when they are first asked for, within a run."""
+    compiled = []
+
+    def compiles(t, weights):
+        if t > 0.0 and not compiled:
+            compiled.append(t)
+            with COMPILING.running(), COMPILING.running():
+                time.sleep(2.5)
+        return 1.0
+
+    result = solve(problem("oscillator", 2), [1.0, 0.0], t1=9.0, events=compiles, max_seconds=2.0)
+    assert result.outcome.status is Status.REACHED_END
+    assert 0.0 < result.statistics["seconds"] < 2.0
+    assert compiled
+
+
+def test_every_compilation_is_on_the_clock(monkeypatch):
+    from numba import float64
+
+    from smallinit.sim.kernel import cache
+
+    clock = CompileClock()
+    monkeypatch.setattr(cache, "COMPILING", clock)
+    cache.compiled(float64(float64))(lambda x: x)  # which numba refuses to cache
+    before = clock.seconds
+    assert before > 0.0
+    assert clock.seconds == before

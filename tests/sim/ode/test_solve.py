@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from helpers import small_case
 
 from smallinit.sim import Event, Status, solve
+from smallinit.sim.compile.compiler import compile_flow
+from smallinit.theory import derive
 
 METHODS = pytest.mark.parametrize("method", ["tsit5", "dop853"])
 
@@ -29,6 +32,32 @@ def test_saved_times_by_number(problem):
     np.testing.assert_array_equal(solve(f, [1.0, 0.0], t1=2.0, save_at=1).t, [2.0])
     assert solve(f, [1.0, 0.0], t1=2.0, save_at=[]).y.shape == (0, 2)
     np.testing.assert_array_equal(solve(f, [1.0, 0.0], t0=1.0, t1=2.0, save_at=[1.0]).y, [[1.0, 0.0]])
+
+
+NARROW = [(0.3, 0.1 * 3), (1.0, 1.0 + 8e-16), (-1e-320, 0.0), (0.0, 1e-322)]
+
+
+@pytest.mark.parametrize(("t0", "t1"), NARROW)
+@pytest.mark.parametrize("method", [None, "tsit5", "rkc", "taylor"])
+def test_an_interval_of_a_few_numbers_is_one_step(problem, method, t0, t1):
+    """Times that lie apart by rounding: 0.1 * 3 is not 0.3. Of 101 even ones in between, most are the start."""
+    f = problem("logistic")
+    if method == "taylor":  # whose series are those of a table
+        data, model, weights = small_case()
+        f = compile_flow(derive(model, "leading"), data, weights)
+    result = solve(f, [0.5] * f.n, t0=t0, t1=t1, method=method, atol=1e-12)
+    assert result.outcome.status is Status.REACHED_END
+    assert result.t[0] == t0
+    assert result.t[-1] == t1
+    assert np.all(np.diff(result.t) > 0.0)
+    np.testing.assert_allclose(result.y[-1], result.y[0], rtol=1e-12)
+
+
+def test_times_that_flow_time_does_not_resolve_are_refused(problem):
+    with pytest.raises(ValueError, match=r"`save_at` asks for 5 times, but flow time resolves 2 in \[0.3"):
+        solve(problem("oscillator", 2), [1.0, 0.0], t0=0.3, t1=0.1 * 3, save_at=5)
+    with pytest.raises(ValueError, match=r"`t1` must lie within 1.798e\+308 of the start t0 = -1e\+308"):
+        solve(problem("oscillator", 2), [1.0, 0.0], t0=-1e308, t1=1e308)
 
 
 def test_empty_interval_is_the_identity(problem):

@@ -1,0 +1,44 @@
+"""Threads of an ensemble that stop soon where nobody waits for their results any more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import Any
+
+
+class Crew:
+    """So many threads, which one that works asks from time to time whether to go on.
+
+    A pool waits for all that its threads have begun, and what a member of an ensemble has begun may take hours: after
+    Ctrl-C, or where another member has failed, nobody wants it.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers, self._over = workers, threading.Event()
+
+    def go_on(self, t: float = 0.0) -> None:
+        """End the work that calls this if its result is not wanted; at flow time `t`, as `progress` is called.
+
+        Raises
+        ------
+        RuntimeError
+            Which nobody sees: what ended the others is raised instead.
+        """
+        if self._over.is_set():
+            raise RuntimeError(f"ended at t = {t:g} with the others.")
+
+    def map(self, work: Callable[[Any], Any], tasks: Iterable[Any]) -> list[Any]:
+        """Results in the order of the tasks."""
+        with ThreadPoolExecutor(self.workers) as pool:
+            try:
+                given = [pool.submit(work, task) for task in tasks]
+                ended, _ = wait(given, return_when=FIRST_EXCEPTION)  # in whatever order they end
+                for one in ended:
+                    one.result()
+                return [one.result() for one in given]
+            except BaseException:
+                self._over.set()
+                pool.shutdown(cancel_futures=True)
+                raise
