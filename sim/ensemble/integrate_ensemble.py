@@ -76,7 +76,9 @@ def integrate_ensemble(
         Number of even times, the last at `t1` (1: the end alone), or times that all members save.
     rtol, atol, method, t0, max_steps
         As in `integrate`; `atol` None is chosen member by member. `method` None takes "taylor", with members in lanes,
-        for a small flow of smooth functions at ``rtol <= 1e-4``; ``statistics["methods"]`` says so.
+        for a small flow of smooth functions at ``rtol <= 1e-4``, and otherwise what `integrate` does. Each member
+        changes to "rkc" by itself where it is stiff and that pays; ``statistics["methods"]`` says so. A method asked
+        for by name stays.
     observables : sequence of str
         Observables to keep of every member, such as "norm/W_E" or "loss/memory"; see `Trajectory`.
     keep_weights : bool
@@ -130,7 +132,9 @@ def integrate_ensemble(
     watched = shrunk_rows(flow, data)
     table = plan.method() if plan else choose(method, rtol, problem, watched is None)
     drawn = MemberBatches.of(flow, data, members, plan, seed) if plan and batch_size is not None else None
-    settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "method": table}
+    by_itself = method is None and plan is None
+    settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol}
+    settings["method"] = None if by_itself else table
     settings |= {"max_steps": max_steps, "max_seconds": max_seconds}
     keep, report = MemberKeeper(flow, data, wanted, keep_weights), MemberCount(progress, len(members))
     crew = Crew(os.cpu_count() or 1 if threads is None else integer("threads", threads, 1))

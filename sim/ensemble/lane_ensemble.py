@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..integration.tolerances import default_atols
-from ..ode.methods import Method, find_method
+from ..ode.methods import TAYLOR, Method, find_method
 from ..ode.solve import checked_tolerances, save_times
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ PAYS, LOOSEST = 20_000, 1e-4
 
 
 def choose(method: str | Method | None, rtol: float, problem: Problem, lanes: bool = True) -> Method:
-    """Method of an ensemble: None takes Taylor series, if `lanes` may be, where the flow is small enough to gain."""
+    """Method of an ensemble: None takes Taylor series, if `lanes` may be, where the flow is small enough to gain.
+
+    These give members that have become stiff to RKC.
+    """
     table = find_method(method, rtol)
     if method is not None or not lanes or rtol > LOOSEST:
         return table
@@ -36,7 +40,7 @@ def choose(method: str | Method | None, rtol: float, problem: Problem, lanes: bo
         small = series_program(problem).work <= PAYS
     except ValueError:
         return table
-    return find_method("taylor", rtol) if small else table
+    return replace(TAYLOR, switching=True) if small else table
 
 
 def in_lanes(
@@ -86,7 +90,7 @@ def in_lanes(
         report(len(lanes.starts))
         named = problem.unpack(lanes.states)
         members = (_member(named, lanes, m, settings["max_steps"]) for m in range(len(lanes.starts)))
-        return [keep(member | {"seconds": seconds, "methods": method.name}) for member in members]
+        return [keep(member | {"seconds": seconds}) for member in members]
 
     firsts = range(0, batch, size)
     alone = len(firsts) == 1 or crew.workers == 1
@@ -101,5 +105,6 @@ def _member(named: dict[str, Any], lanes: Lanes, m: int, max_steps: int) -> dict
         "n": n,
         "weights": {name: value[m, :n] for name, value in named.items()},
         "outcome": lanes.outcome(m, max_steps),
+        "methods": lanes.methods(m),
         **lanes.counts(m),
     }

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...theory.base.frozen import sealed
 from ..integration.tolerances import default_atols
+from ..ode.methods import find_method
 from ..ode.outcome import Outcome, Status
 from ..ode.solve import save_times, solve
 from ..ode.stepper import NotFiniteAtStart
@@ -103,7 +104,7 @@ def _run(problem: Problem, y0: np.ndarray, t1: float, settings: dict) -> dict:
     except NotFiniteAtStart as error:
         outcome = Outcome(Status.NON_FINITE, settings["t0"], str(error))
         counts = {"accepted": 0, "rejected": 0, "rhs_calls": 1, "seconds": 0.0}
-        counts |= {"methods": settings["method"].name}
+        counts |= {"methods": find_method(settings["method"], settings["rtol"]).name}
         weights = problem.unpack(np.empty((0, problem.n)))
         return {"t": asked, "n": 0, "weights": weights, "outcome": outcome, **counts}
     found = {"t": asked, "n": len(solution.t), "weights": problem.unpack(solution.y)}

@@ -11,21 +11,26 @@ import numpy as np
 
 from ..kernel.work import flops
 from .methods import BDF, RKC, default_method
-from .relay import Relay
+from .relay import CHECK, Relay, in_words
 from .stepper import StepControl
 
 if TYPE_CHECKING:
     from ..kernel.problem import Problem
     from .methods import Method
 
-CHECK = 40  # accepted steps between two looks at the stiffness
-OFTEN = 2, 20  # the same of an explicit method and of BDF, where steps are dear
+LEFT = 40  # steps of the present size to t1, from which RKC is tried: its first ones, still short, cost half as much
+OFTEN = 2, 20  # steps between two looks of an explicit method and of BDF, where steps are dear
 EASY = 0.3  # x order: step x spectral radius from which BDF is tried; it gains before stability holds the step down
 DEAR = (
     8000.0  # operations of a right-hand side for each unknown from which the vector work of BDF is worth it
 )
 MOST_HELD = 2**30  # bytes of vectors beyond which BDF, which holds many, is not taken
 STIFF = 2.0  # step x spectral radius from which an explicit step is taken to be held down by stability
+
+
+def _worth_bdf(problem: Problem) -> bool:
+    """Whether a right-hand side is so dear that BDF has less to do, and not so large that it would hold too much."""
+    return flops(problem) >= DEAR * problem.n and 8 * problem.n * BDF.vectors <= MOST_HELD
 
 
 class SwitchingStepper(Relay):
@@ -57,8 +62,7 @@ class SwitchingStepper(Relay):
         self._problem, self._t1, self._control = problem, t1, control
         self.explicit, self.stabilised = where(default_method(control.rtol)), where(RKC)
         self._pause, self._stiff, self._dearer = (CHECK, CHECK), STIFF, 1.0
-        dear = flops(problem) >= DEAR * problem.n and 8 * problem.n * BDF.vectors <= MOST_HELD
-        if self.stabilised is RKC and dear:
+        if self.stabilised is RKC and _worth_bdf(problem):
             self.stabilised, self._pause = BDF, OFTEN
             self._stiff, self._dearer = EASY * default_method(control.rtol).order, 2.0
         self.chosen: list[tuple[str, float]] = []
@@ -69,7 +73,9 @@ class SwitchingStepper(Relay):
         self._use(self.explicit, y0, t0, control.first_step)
 
     def _use(self, method: Method, y: np.ndarray, t: float, first_step: float | None) -> None:
-        control = replace(self._control, first_step=first_step)
+        control = self._control
+        if first_step != control.first_step:
+            control = replace(control, first_step=first_step)
         self.name, self.at_work = method.name, method.begin(self._problem, y, t, self._t1, control)
         self.for_stiff = self.at_work.for_stiff
         self.chosen.append((method.name, t))
@@ -81,9 +87,12 @@ class SwitchingStepper(Relay):
     @property
     def methods(self) -> str:
         """Methods used, each but the first with the flow time from which it was."""
-        return ", ".join(
-            name if i == 0 else f"{name} from t = {t:.6g}" for i, (name, t) in enumerate(self.chosen)
-        )
+        return in_words(self.chosen)
+
+    @property
+    def accepted(self) -> int:
+        """Number of accepted steps, of all methods."""
+        return self.at_work.accepted + self._counts["accepted"]
 
     def counts(self) -> dict[str, int]:
         """Return accepted steps, rejected steps and calls of the right-hand side, of all methods."""
@@ -125,7 +134,7 @@ class SwitchingStepper(Relay):
                 self._change(self.explicit)
                 self._wait *= 2  # it may pay later on
                 self._look = self._wait * CHECK
-        elif self._held_down():
+        elif (self.stabilised is BDF or self._t1 - t > LEFT * self.h) and self._held_down():
             self._cost = cost
             self._change(self.stabilised)
 

@@ -1,10 +1,19 @@
-"""A stepper that leaves the steps to another one."""
+"""A stepper that leaves the steps to another one; what all that change their method by themselves have in common."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from .stepper import Stepper
+
+CHECK = 40  # accepted steps between two looks at the stiffness
+
+
+def in_words(chosen: Sequence[tuple[str, float]]) -> str:
+    """Methods, each but the first with the flow time from which it was used."""
+    return ", ".join(name if i == 0 else f"{name} from t = {t:.6g}" for i, (name, t) in enumerate(chosen))
 
 
 class Relay(Stepper):

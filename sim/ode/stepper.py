@@ -34,6 +34,11 @@ class StepControl:
 REMEDY = "; use a larger `rtol` or a higher limit."  # where nothing better is known
 
 
+def stiff(cure: str) -> str:
+    """What helps where stability sets the step size; follows the words "the step size is .."."""
+    return f" and held down by stability (the problem is stiff), not accuracy: use {cure} or shorten t1."
+
+
 class NotFiniteAtStart(ValueError):
     """The right-hand side is nan or inf where an integration is to begin."""
 
@@ -180,6 +185,10 @@ class Lanes(ABC):
     @abstractmethod
     def saved(self, member: int) -> int:
         """Number of times that a member has saved."""
+
+    @abstractmethod
+    def methods(self, member: int) -> str:
+        """Methods that a member used, in words; several each with the flow time from which it was."""
 
     @abstractmethod
     def counts(self, member: int) -> dict[str, int]:

@@ -17,6 +17,7 @@ PARTS = {
     "peers": ("peers.py", "--picture", str(DOCS / "benchmarks.png")),
     "reduced": ("reduced.py",),
     "taylor": ("taylor.py",),
+    "late_ensembles": ("late_ensembles.py",),
     "theory_vs_training": ("theory_vs_training.py", "--steps", "200"),
     "exact_vs_training": (
         *("theory_vs_training.py", "--closure", "exact", "--steps", "20", "--repeats", "1"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...kernel.alignment import aligned
 from ...kernel.problem import Problem
-from ..stepper import NotFiniteAtStart, StepControl, Stepper
+from ..stepper import NotFiniteAtStart, StepControl, Stepper, stiff
 from . import registers as r
 from .arithmetic import BLOCK
 from .between_steps import interpolate
@@ -224,10 +224,7 @@ class RegisterStepper(Stepper):
     def remedy(self) -> str:
         """Name what fits: stiffness, the wrong order, or just a higher limit."""
         if self.stiffness() > STIFF:
-            cure = self.method.stiff_cure
-            return (
-                f" and held down by stability (the problem is stiff), not accuracy: use {cure} or shorten t1."
-            )
+            return stiff(self.method.stiff_cure)
         if self.method.order < 8:
             return '; use method="dop853", a larger `rtol`, or a higher limit.'
         return super().remedy()

@@ -30,6 +30,8 @@ class TaylorMethod(Method):
         As in `Method`.
     fixed_order : int or None
         Order of the series; None takes it from `rtol`.
+    switching : bool
+        Whether lanes leave members that have become stiff to RKC, as those of an ensemble do by themselves.
 
     Raises
     ------
@@ -40,6 +42,7 @@ class TaylorMethod(Method):
     name: str = "taylor"
     reference: str = "Jorba, Zou, Exp. Math. 14 (2005) 99"
     fixed_order: int | None = None
+    switching: bool = False
     in_lanes = True
 
     def __post_init__(self) -> None:
@@ -63,8 +66,10 @@ class TaylorMethod(Method):
     def begin_lanes(self, problem: Problem, rtol: float, starts: Any, span: Any, saves: Any) -> Lanes:
         """Start one integration from each of `starts` (batch, n); see `Lanes`."""
         from ..taylor.series_lanes import SeriesLanes
+        from ..taylor.switching_lanes import SwitchingLanes
 
-        return SeriesLanes(problem, self.order(rtol), rtol, starts, span, saves)
+        kind = SwitchingLanes if self.switching else SeriesLanes
+        return kind(problem, self.order(rtol), rtol, starts, span, saves, self.name)
 
     def order(self, rtol: float) -> int:
         """Order for a relative tolerance: a term less costs more in steps than it saves."""

@@ -12,7 +12,7 @@ from ...kernel.problem import Problem
 from ..endings import stuck, used_up
 from ..explicit.registers import address_of
 from ..outcome import Outcome, Status
-from ..stepper import REMEDY, Lanes, NotFiniteAtStart
+from ..stepper import REMEDY, Lanes, NotFiniteAtStart, stiff
 from . import series_steps as kernel
 from .series_program import series_program
 
@@ -36,10 +36,16 @@ class SeriesLanes(Lanes):
         Start and end in flow time, and absolute tolerance, of each.
     saves : ndarray, shape (batch, m)
         Flow times to save.
+    name : str
+        Of the method.
     """
 
-    def __init__(self, problem: Problem, order: int, rtol: float, starts: Any, span: Any, saves: Any) -> None:
-        self.order, self.rtol = order, rtol
+    looks = kernel.NEVER  # steps between two looks at whether stability holds a lane down
+
+    def __init__(
+        self, problem: Problem, order: int, rtol: float, starts: Any, span: Any, saves: Any, name: str = "taylor"
+    ) -> None:  # fmt: skip
+        self.name, self.order, self.rtol = name, order, rtol
         table, batch, n = series_program(problem), *starts.shape
         stride = (order + 1) * kernel.LANES
         if table.slots * stride * 8 > MAX_BYTES:
@@ -68,7 +74,7 @@ class SeriesLanes(Lanes):
         self.next = kernel.run(
             self.program, self.work, self.new, self.order, self.rtol, self.lane, self.mark, self.atol,
             self.size, self.starts, self.span, self.saves, self.states, self.found, self.count,
-            self.next, len(self.starts), max_steps, budget, until, fixed,
+            self.next, len(self.starts), max_steps, budget, until, fixed, self.looks,
         )  # fmt: skip
 
     @property
@@ -81,9 +87,14 @@ class SeriesLanes(Lanes):
         """Number of times that a member has saved."""
         return int(self.count[member, kernel.SAVED])
 
+    def methods(self, member: int = 0) -> str:
+        """Methods of a member, in words."""
+        del member
+        return self.name
+
     def counts(self, member: int = 0) -> dict[str, int]:
         """Steps of a member, and evaluations of the flow: one for each coefficient."""
-        _, steps, rounds, _ = (int(i) for i in self.count[member])
+        steps, rounds = (int(self.count[member, i]) for i in (kernel.STEPS, kernel.ROUNDS))
         return {"accepted": steps, "rejected": 0, "rhs_calls": rounds * self.order}
 
     def zeroth(self, lane: int = 0) -> np.ndarray:
@@ -96,6 +107,11 @@ class SeriesLanes(Lanes):
         star = float(self.found[member, kernel.STAR])
         return star if math.isfinite(star) else None
 
+    def remedy(self, member: int = 0) -> str:
+        """What helps where a limit was used up."""
+        held = 2 * self.count[member, kernel.HELD] > self.count[member, kernel.STEPS]
+        return stiff('method="rkc"') if held else REMEDY
+
     def outcome(self, member: int, max_steps: int) -> Outcome:
         """How a member ended, in the words of `solve`."""
         code, steps = (int(self.count[member, i]) for i in (kernel.CODE, kernel.STEPS))
@@ -104,7 +120,7 @@ class SeriesLanes(Lanes):
         if code == kernel.DONE:
             return Outcome(Status.REACHED_END, end)
         if code == kernel.OUT_OF_STEPS:
-            return used_up(Status.MAX_STEPS, t, end, f"{max_steps} steps", h, REMEDY)
+            return used_up(Status.MAX_STEPS, t, end, f"{max_steps} steps", h, self.remedy(member))
         if code == kernel.NOT_FINITE and steps == 0 and self.star(member) is None:
             return Outcome(Status.NON_FINITE, t, str(NotFiniteAtStart(t)))
         return stuck(t, self.star(member), code == kernel.NOT_FINITE, largest)

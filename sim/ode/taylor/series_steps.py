@@ -19,18 +19,22 @@ from .series_coefficients import LANES, PROGRAM, series
 NOT_FINITE = UNDERFLOW + 1
 IDLE = -1
 # rows of `lane` (numbers) and of `mark` (integers); a lane that skips only changes its scale this round
-T, T_PREV, SCALE, NEXT_SCALE, X, N_LANE = range(6)
-MEMBER, FRESH, SHRUNK, SKIP, N_MARK = range(5)
+T, T_PREV, SCALE, NEXT_SCALE, X, SINCE, COST, N_LANE = range(8)
+MEMBER, FRESH, SHRUNK, SKIP, LOOKED, LOOK, HELD_THEN, ROUNDS_THEN, ASKS, N_MARK = range(10)
 # columns of what is said and found of each member
 START, END, ATOL, N_SPAN = range(4)
-AT, STEP, STAR, LARGEST, N_FOUND = range(5)
-CODE, STEPS, ROUNDS, SAVED, N_COUNT = range(5)
+AT, STEP, STAR, LARGEST, TERMS, N_FOUND = range(6)
+CODE, STEPS, ROUNDS, SAVED, HELD, N_COUNT = range(6)
 # rows of `size`: the last two coefficients in units of the tolerance, the largest of their entries, |y|^2, y . f
 LAST, BEFORE, TOP, BELOW, YY, YF, N_SIZE = range(7)
 
 SAFETY = 0.9
 _EPS = 2.220446049250313e-16
 _MOST_SHRINKING = 40
+NEVER = 2**62  # steps between two looks where none is taken
+# The last term of a step over the one before, from which stability rules the step: rates of decay that are faster than
+# accuracy needs give (p!)^(1/p) / p, which is 0.37 to 0.47 at order p; a pole 0.9 rtol^(1/p), which is 0.17 to 0.28.
+STIFF = 1.0 / 3.0
 _F1, _F2, _F3, _I2 = float64[::1], float64[:, ::1], float64[:, :, ::1], int64[:, ::1]
 
 
@@ -85,12 +89,19 @@ def evaluate(work, order, lane, x, out):
 
 
 @helper()
-def _place(new, lane, mark, atol, starts, span, i, m):
+def _place(new, lane, mark, atol, starts, span, looks, i, m):
     """Put member m into lane i; -1 leaves it idle."""
+    mark[LOOKED, i], mark[LOOK, i], mark[HELD_THEN, i], mark[ROUNDS_THEN, i], mark[ASKS, i] = (
+        0,
+        looks,
+        0,
+        0,
+        0,
+    )
     mark[MEMBER, i], mark[FRESH, i], mark[SHRUNK, i], mark[SKIP, i] = m, 1, 0, 0
     lane[NEXT_SCALE, i], lane[X, i], atol[i] = 1.0, 0.0, 1.0
     if m >= 0:
-        lane[T, i] = lane[T_PREV, i] = span[m, START]
+        lane[T, i] = lane[T_PREV, i] = lane[SINCE, i] = span[m, START]
         lane[NEXT_SCALE, i] = 2.0 ** np.floor(np.log2(span[m, END] - span[m, START]))
         atol[i] = span[m, ATOL]
     for j in range(starts.shape[1]):
@@ -179,6 +190,7 @@ def _choose_steps(lane, mark, size, order, span, found, count, fixed, max_steps)
             continue
         count[m, ROUNDS] += 1
         h = _step_size(size, order, i)
+        found[m, TERMS] = h * size[TOP, i] / size[BELOW, i]
         if _rescale(lane, mark, h, i):
             continue
         count[m, CODE] = _prepare(lane, size, span, found, count, h, fixed, max_steps, i, m)
@@ -204,19 +216,34 @@ def _settle(work, new, n, order, lane, mark, span, saves, states, found, count, 
     found[m, AT] = lane[T, i]
 
 
+@helper()
+def _held_down(lane, mark, order, found, count, looks, i, m):
+    """Every `looks` steps: whether stability ruled most of them; then `COST` is what a unit of flow time has taken."""
+    count[m, HELD] += found[m, TERMS] > STIFF
+    steps, held = count[m, STEPS], count[m, HELD] - mark[HELD_THEN, i]
+    if steps < mark[LOOK, i]:
+        return False
+    mark[ASKS, i] = 2 * held > steps - mark[LOOKED, i]
+    lane[COST, i] = order * (count[m, ROUNDS] - mark[ROUNDS_THEN, i]) / (lane[T, i] - lane[SINCE, i])
+    mark[LOOKED, i], mark[LOOK, i], mark[HELD_THEN, i] = steps, steps + looks, count[m, HELD]
+    mark[ROUNDS_THEN, i], lane[SINCE, i] = count[m, ROUNDS], lane[T, i]
+    return mark[ASKS, i] == 1
+
+
 # fmt: off
 @compiled(int64(
     PROGRAM, _F1, _F1, int64, float64, _F2, _I2, _F1, _F2, _F2, _F2, _F2, _F3, _F2, _I2,
-    int64, int64, int64, int64, float64, float64,
+    int64, int64, int64, int64, float64, float64, int64,
 ))
 def run(
     program, work, new, order, rtol, lane, mark, atol, size, starts, span, saves, states, found, count,
-    first, stop, max_steps, budget, until, fixed,
+    first, stop, max_steps, budget, until, fixed, looks,
 ):
     """Carry on with the members in the lanes, then with first .. stop - 1, until all are done.
 
-    Returns the next member to start; early after `budget` rounds, or when a lane has passed `until`. `fixed` is the
-    size of all steps, 0 for adaptive ones.
+    Returns the next member to start; early after `budget` rounds, when a lane has passed `until`, or when one asks for
+    another method. `fixed` is the size of all steps, 0 for adaptive ones; a lane looks every `looks` steps at whether
+    it is held down.
     """
     # fmt: on
     n, stride = program[0][0], (order + 1) * LANES
@@ -224,7 +251,7 @@ def run(
         busy = 0
         for i in range(LANES):
             if mark[MEMBER, i] == IDLE and first < stop:
-                _place(new, lane, mark, atol, starts, span, i, first)
+                _place(new, lane, mark, atol, starts, span, looks, i, first)
                 first += 1
             busy += mark[MEMBER, i] != IDLE
         if busy == 0 or budget <= 0:
@@ -239,17 +266,19 @@ def run(
         _measure(work, n, order, rtol, atol, size)
         _choose_steps(lane, mark, size, order, span, found, count, fixed, max_steps)
         _advance(work, n, order, lane, mark, new)
-        passed = False
+        leave = False
         for i in range(LANES):
             m = mark[MEMBER, i]
             if m == IDLE:
                 continue
             _settle(work, new, n, order, lane, mark, span, saves, states, found, count, i, m)
-            passed |= mark[SKIP, i] == 0 and count[m, CODE] != NOT_FINITE and lane[T, i] >= until
+            leave |= mark[SKIP, i] == 0 and count[m, CODE] != NOT_FINITE and lane[T, i] >= until
             if count[m, CODE] != RUNNING:
                 if until == np.inf:
-                    _place(new, lane, mark, atol, starts, span, i, IDLE)
+                    _place(new, lane, mark, atol, starts, span, looks, i, IDLE)
                 else:
                     return first
-        if passed:
+            elif mark[SKIP, i] == 0:
+                leave |= _held_down(lane, mark, order, found, count, looks, i, m)
+        if leave:
             return first

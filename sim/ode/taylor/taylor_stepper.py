@@ -79,6 +79,10 @@ class TaylorStepper(Stepper):
         """Time of the pole, from the radius of convergence."""
         return self.lanes.star()
 
+    def remedy(self) -> str:
+        """Name what fits: stiffness, or just a higher limit."""
+        return self.lanes.remedy()
+
     def advance(self, stop: float, budget: int, limit: int) -> int:
         """Take steps until `t` reaches `stop`, `budget` rounds are used or `limit` steps were made in all."""
         self.lanes.run(limit, budget, min(stop, 1e308), self.fixed)

@@ -1,0 +1,124 @@
+"""Lanes that leave a member to RKC where it has become stiff, and take it back where that does not pay."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ...kernel.blas_threads import blas_threads
+from ...kernel.problem import Problem
+from ..codes import DONE, RUNNING
+from ..methods.rkc import RKC
+from ..relay import CHECK, in_words
+from ..stepper import NotFiniteAtStart, StepControl, Stepper
+from . import series_steps as kernel
+from .series_lanes import SeriesLanes
+from .series_program import series_program
+
+LEFT = 80  # steps of the present size to the end, from which RKC is tried; as in `automatic`, of cheaper steps
+# Work of a coefficient of eight members in lanes (`Program.work`) that takes as long as a call of a small flow alone,
+# and most that a call is said to be dearer than a coefficient of one lane: measured at 450 to 20,000
+CALL, MOST = 6000.0, 4.0
+
+
+class SwitchingLanes(SeriesLanes):
+    """Chooses between Taylor series and RKC for each member, as `SwitchingStepper` does for a trajectory.
+
+    A member leaves where stability ruled most of its last steps, which its series tell for nothing, and comes back
+    where RKC needs more per unit of flow time; the next look is then twice as far away. No other member has
+    a say.
+
+    Parameters
+    ----------
+    problem, order, rtol, starts, span, saves, name
+        As of `SeriesLanes`.
+    """
+
+    looks = CHECK
+
+    def __init__(
+        self, problem: Problem, order: int, rtol: float, starts: Any, span: Any, saves: Any, name: str = "taylor"
+    ) -> None:  # fmt: skip
+        super().__init__(problem, order, rtol, starts, span, saves, name)
+        self.problem = problem.with_own_memory()  # each thread has lanes, and calls the flow at will
+        self.chosen: dict[int, list[tuple[str, float]]] = {}
+        self.alone = np.zeros((len(starts), 2), np.int64)  # rejected steps and calls of members that had left
+        self.waits = np.ones(len(starts), np.int64)
+        self.dearer = min(MOST, max(1.0, CALL / series_program(problem).work))
+
+    def run(self, max_steps: int, budget: int = 2**62, until: float = math.inf, fixed: float = 0.0) -> None:
+        """Carry on until all members are done, or for `budget` rounds, or until one has left its lane."""
+        super().run(max_steps, budget, until, fixed)
+        for i in np.flatnonzero(self.mark[kernel.ASKS]):
+            self.mark[kernel.ASKS, i] = 0
+            self._leave(int(i), max_steps)
+
+    def methods(self, member: int = 0) -> str:
+        """Methods of a member, each but the first with the flow time from which it was."""
+        return in_words(self.chosen[member]) if member in self.chosen else self.name
+
+    def counts(self, member: int = 0) -> dict[str, int]:
+        """Steps of a member, and evaluations of the flow: one for each coefficient, and those of RKC."""
+        found, (rejected, calls) = super().counts(member), self.alone[member].tolist()
+        trials, own = found["accepted"], found["rhs_calls"]
+        return {"accepted": trials - rejected, "rejected": rejected, "rhs_calls": own + calls}
+
+    def _leave(self, i: int, max_steps: int) -> None:
+        """Go on with the member of lane i by RKC, to its end or until the lane may have it back."""
+        m, t = int(self.mark[kernel.MEMBER, i]), float(self.lane[kernel.T, i])
+        h, end = float(self.found[m, kernel.STEP]), float(self.span[m, kernel.END])
+        if end - t <= LEFT * h:
+            return
+        control = StepControl(self.rtol, float(self.atol[i]), first_step=h)
+        with blas_threads(self.problem):
+            try:
+                stepper = RKC.begin(self.problem, self.new[i :: kernel.LANES], t, end, control)
+            except NotFiniteAtStart:  # the lane will say so
+                return
+            limit = max_steps - int(self.count[m, kernel.STEPS])
+            code = self._go_on(stepper, m, float(self.lane[kernel.COST, i]) / self.dearer, limit)
+        counts = stepper.counts()
+        self.count[m, kernel.STEPS] += counts["accepted"] + counts["rejected"]
+        self.alone[m] += counts["rejected"], counts["rhs_calls"]
+        self.chosen.setdefault(m, [(self.name, float(self.span[m, kernel.START]))]).append((stepper.name, t))
+        if code == DONE:
+            self.count[m, kernel.CODE] = DONE
+            self._put(i, 0.0, kernel.IDLE)
+        else:  # to go on, or to end: an underflow may be a pole, which a series knows
+            self.chosen[m].append((self.name, stepper.t))
+            self._come_back(i, m, stepper)
+
+    def _go_on(self, stepper: Stepper, m: int, cost: float, limit: int) -> int:
+        """Advance until the end, or until a unit of flow time takes more calls than `cost`."""
+        code, since, calls, saves = RUNNING, stepper.t, 0, self.saves[m]
+        while code == RUNNING:
+            look = stepper.accepted + CHECK
+            while code == RUNNING and stepper.accepted < look:
+                n = int(self.count[m, kernel.SAVED])
+                stop = float(saves[n]) if n < len(saves) else math.inf
+                code = stepper.advance(stop, look - stepper.accepted, limit)
+                now = int(np.searchsorted(saves, stepper.t, side="right"))
+                if now > n:
+                    stepper.dense(saves[n:now], self.states[m, n:now])
+                    self.count[m, kernel.SAVED] = now
+            taken = stepper.counts()["rhs_calls"] - calls
+            if taken > cost * (stepper.t - since):
+                return code
+            since, calls = stepper.t, calls + taken
+        return code
+
+    def _come_back(self, i: int, m: int, stepper: Stepper) -> None:
+        """Put a member back into lane i; the scale of its series is looked for anew."""
+        self._put(i, stepper.y, m)
+        self.lane[[kernel.T, kernel.T_PREV, kernel.SINCE], i] = stepper.t
+        steps, rounds = self.count[m, [kernel.STEPS, kernel.ROUNDS]]
+        self.waits[m] *= 2
+        self.mark[kernel.LOOKED, i], self.mark[kernel.LOOK, i] = steps, steps + self.waits[m] * CHECK
+        self.mark[kernel.HELD_THEN, i] = self.count[m, kernel.HELD]
+        self.mark[kernel.ROUNDS_THEN, i] = rounds
+
+    def _put(self, i: int, state: Any, m: int) -> None:
+        self.mark[[kernel.MEMBER, kernel.FRESH], i] = m, 1
+        self.new[i :: kernel.LANES] = state
