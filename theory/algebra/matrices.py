@@ -150,10 +150,10 @@ def total(*terms: Matrix) -> Matrix:
 def _together(alike: list[Term]) -> Matrix | None:
     """Terms with the same factors as one; what is like no other need not be built again."""
     scalar, factors, term = alike[0]
-    if len(alike) > 1:
-        scalar = sum((c for c, _, _ in alike), sp.S.Zero)
-    elif scalar is sp.S.One:
+    if len(alike) == 1 and scalar is sp.S.One:
         return term
+    for coefficient, _, _ in alike[1:]:
+        scalar += coefficient
     if (scalar if scalar.is_Number else sp.expand(scalar)) == 0:
         return None
     return term if len(alike) == 1 else product(scalar, *factors)
