@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import sympy as sp
@@ -38,7 +39,8 @@ class Merged(Rebuild):
     def __init__(self, weights: set[str], pattern_of: Callable[[Matrix], Pattern]) -> None:
         super().__init__()
         self.weights, self.pattern_of = weights, pattern_of
-        self._parts: dict[Matrix, list[Shared]] = {}
+        self._parts: dict[Matrix, list[int]] = {}
+        self._shared: dict[Shared, int] = {}  # numbered, as they are long and looked up often
 
     @rule(sp.MatMul)
     def mat_mul(self, node: sp.MatMul) -> Matrix:
@@ -63,14 +65,18 @@ class Merged(Rebuild):
 
     def _group(self, terms: list[Matrix]) -> tuple[Shared, list[int]] | None:
         """What the most terms share, and which these are."""
-        groups: dict[Shared, list[int]] = {}
+        groups: dict[int, list[int]] = {}
         for i, term in enumerate(terms):
-            if term not in self._parts:
-                self._parts[term] = self._sharable(term)
-            for shared in self._parts[term]:
-                groups.setdefault(shared, []).append(i)
+            if (numbers := self._parts.get(term)) is None:
+                found = self._sharable(term)
+                numbers = self._parts[term] = [self._shared.setdefault(s, len(self._shared)) for s in found]
+            for number in numbers:
+                groups.setdefault(number, []).append(i)
         most = max(map(len, groups.values()), default=1)
-        return next(((s, g) for s, g in groups.items() if len(g) == most), None) if most > 1 else None
+        if most == 1:
+            return None
+        number, group = next((n, g) for n, g in groups.items() if len(g) == most)
+        return next(islice(self._shared, number, None)), group
 
     def _sharable(self, term: Matrix) -> list[Shared]:
         """Everything but one factor, for each factor that may be added to others."""

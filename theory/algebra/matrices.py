@@ -31,6 +31,9 @@ from .traversal import Traversal, rule
 _MERGED = (sp.OneMatrix, Centering, DiagMatrix, HeadSymbol)
 
 
+Term = tuple[sp.Expr, tuple[Matrix, ...], Matrix]  # coefficient, factors, and what they are together
+
+
 def product(*factors: sp.Expr) -> Matrix:
     """Flat product of scalars and matrices; knows Pi 1 = 0, row sums of stochastic matrices, diag(u) 1 = u."""
     scalar, chain, last = sp.S.One, [], None
@@ -134,16 +137,26 @@ def _heads(chain: list[Matrix], matrix: Matrix) -> sp.Expr | None:
 
 def total(*terms: Matrix) -> Matrix:
     """Flat sum with like terms collected; a ZeroMatrix if nothing is left."""
-    collected: dict[tuple[Matrix, ...], sp.Expr] = {}
+    collected: dict[tuple[Matrix, ...], list[Term]] = {}
     for term in _flat_terms(terms):
-        scalar, matrices = split(term)
-        if scalar != 0:
-            key = tuple(matrices)
-            collected[key] = collected.get(key, sp.S.Zero) + scalar
-    kept = [product(c, *key) for key, c in collected.items() if (c if c.is_Number else sp.expand(c)) != 0]
+        if term[0] is sp.S.One or term[0] != 0:
+            collected.setdefault(term[1], []).append(term)
+    kept = [term for alike in collected.values() if (term := _together(alike)) is not None]
     if not kept:
         return sp.ZeroMatrix(*terms[0].shape)
     return kept[0] if len(kept) == 1 else shared(sp.MatAdd, *kept)
+
+
+def _together(alike: list[Term]) -> Matrix | None:
+    """Terms with the same factors as one; what is like no other need not be built again."""
+    scalar, factors, term = alike[0]
+    if len(alike) == 1 and scalar is sp.S.One:
+        return term
+    for coefficient, _, _ in alike[1:]:
+        scalar += coefficient
+    if (scalar if scalar.is_Number else sp.expand(scalar)) == 0:
+        return None
+    return term if len(alike) == 1 else product(scalar, *factors)
 
 
 def terms_of(expr: Matrix) -> tuple[Matrix, ...]:
@@ -153,16 +166,27 @@ def terms_of(expr: Matrix) -> tuple[Matrix, ...]:
     return expr.args if isinstance(expr, sp.MatAdd) else (expr,)
 
 
-def _flat_terms(terms: Iterable[Matrix]) -> Iterable[Matrix]:
+def _flat_terms(terms: Iterable[Matrix]) -> Iterable[Term]:
+    for term in _without_sums(terms):
+        yield from _parted(term)
+
+
+def _without_sums(terms: Iterable[Matrix]) -> Iterable[Matrix]:
     for term in terms:
         if isinstance(term, sp.MatAdd):
-            yield from _flat_terms(term.args)
-            continue
-        scalar, matrices = split(term)
-        if len(matrices) == 1 and isinstance(matrices[0], sp.MatAdd):
-            yield from (product(scalar, t) for t in _flat_terms(matrices[0].args))
+            yield from _without_sums(term.args)
         else:
             yield term
+
+
+@lru_cache(maxsize=2**15)  # sums are built and built again from the same terms
+def _parted(term: Matrix) -> tuple[Term, ...]:
+    """A term that is no sum, or those of a coefficient times a sum."""
+    scalar, matrices = split(term)
+    if len(matrices) == 1 and isinstance(matrices[0], sp.MatAdd):
+        inner = _without_sums(matrices[0].args)
+        return tuple(part for t in inner for part in _parted(product(scalar, t)))
+    return ((scalar, tuple(matrices), product(scalar, *matrices)),)
 
 
 class _Transpose(Traversal):

@@ -96,14 +96,22 @@ class PickedRows(Rebuild):
     def mat_add(self, node: sp.MatAdd) -> Matrix:
         """R^T A + R^T B = R^T (A + B) where all terms are such."""
         whole = total(*map(self, node.args))
-        for found, turn in ((whole, False), (transpose(whole), True)):
-            parts = [split(t) for t in terms_of(found)]
-            pickers = {self._spread_by(product(*f)) for _, f in parts}
-            (picker, *others) = pickers
-            if picker is not None and not others and all(len(f) > 1 for _, f in parts):
-                out = product(transpose(picker), total(*(product(c, *f[1:]) for c, f in parts)))
-                return transpose(out) if turn else out
-        return whole
+        if (found := self._out_of_sum(whole)) is not None:
+            return found
+        found = self._out_of_sum(transpose(whole))
+        return whole if found is None else transpose(found)
+
+    def _out_of_sum(self, whole: Matrix) -> Matrix | None:
+        """R^T (A + B) of a sum all terms of which open with R^T."""
+        parts, picker = [], None
+        for term in terms_of(whole):
+            scalar, factors = split(term)
+            opens = self._spread_by(product(*factors))
+            if opens is None or len(factors) == 1 or picker not in (None, opens):
+                return None
+            picker = opens
+            parts.append(product(scalar, *factors[1:]))
+        return None if picker is None else product(transpose(picker), total(*parts))
 
     def _spread_by(self, factor: Matrix) -> Matrix | None:
         """R of a product that opens with R^T."""

@@ -14,7 +14,7 @@ from .pieces import pieces
 BY_SLOPE = (
     sp.log, sp.asin, sp.acos, sp.atan, sp.asinh, sp.acosh, sp.atanh, sp.erf, sp.erfc, softplus,
 )  # fmt: skip
-POLYNOMIAL_SLOPE = (sp.tan, sp.tanh, expit)  # in themselves: their derivatives stay short when multiplied out
+POLYNOMIAL_SLOPE = (sp.tan, sp.tanh)  # of degree two in themselves
 Coefficients = list[sp.Expr]
 VANISHING = 1e-40  # below this, found with 50 digits, a coefficient is zero
 
@@ -102,6 +102,19 @@ class _PowerSeries(Traversal):
             found.append(sp.expand(sp.Add(*terms) / k))
         return found
 
+    @rule(*POLYNOMIAL_SLOPE)
+    def riccati(self, node: sp.Function) -> Coefficients:
+        """By k v_k = sum_j j u_j g_(k-j) for v = f(u), with the slope g = a + b v + c v^2."""
+        outer, u = node.func(self.symbol), self(node.args[0])
+        a, b, c = reversed(sp.Poly(outer.diff(self.symbol), outer).all_coeffs())
+        found, slope = [sp.expand(self._value(outer, u[0]))], []
+        for k in range(1, self.order + 1):
+            square = sp.Add(*(found[i] * found[k - 1 - i] for i in range(k)))
+            slope.append(sp.expand((a if k == 1 else 0) + b * found[k - 1] + c * square))
+            terms = (j * u[j] * slope[k - j] for j in range(1, k + 1) if u[j] != 0)
+            found.append(sp.expand(sp.Add(*terms) / k))
+        return found
+
     @rule(sp.Function)
     def function(self, node: sp.Function) -> Coefficients:
         if len(node.args) != 1:
@@ -121,16 +134,16 @@ class _PowerSeries(Traversal):
         """Taylor coefficients of a single function at a number."""
         found, factorial = [], sp.S.One
         for k in range(self.order + 1):
-            value = outer.subs(self.symbol, at)
-            if not value.is_number or value.has(sp.nan, sp.zoo, sp.oo, sp.Derivative, sp.Subs):
-                raise UnknownNodeError(f"{outer} has no value at {at}.")
-            found.append(sp.expand(value / factorial))
-            slope = outer.diff(self.symbol)
-            outer, factorial = (
-                (sp.expand(slope) if outer.has(*POLYNOMIAL_SLOPE) else slope),
-                factorial * (k + 1),
-            )
+            found.append(sp.expand(self._value(outer, at) / factorial))
+            slope, factorial = outer.diff(self.symbol), factorial * (k + 1)
+            outer = sp.expand(slope) if outer.has(expit) else slope  # short when multiplied out
         return found
+
+    def _value(self, outer: sp.Expr, at: sp.Expr) -> sp.Expr:
+        value = outer.subs(self.symbol, at)
+        if not value.is_number or value.has(sp.nan, sp.zoo, sp.oo, sp.Derivative, sp.Subs):
+            raise UnknownNodeError(f"{outer} has no value at {at}.")
+        return value
 
 
 def _multiplied(a: Coefficients, b: Coefficients) -> Coefficients:
