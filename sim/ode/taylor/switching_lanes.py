@@ -17,9 +17,8 @@ from . import series_steps as kernel
 from .series_lanes import SeriesLanes
 from .series_program import series_program
 
-LEFT = (
-    80  # steps of the present size to the end, from which RKC is tried; as in `automatic`, of cheaper steps
-)
+# Steps of the present size to the end, from which RKC is tried: as in `automatic`, of cheaper steps
+LEFT = 80
 # Work of a coefficient of eight members in lanes (`Program.work`) that takes as long as a call of a small flow alone,
 # and most that a call is said to be dearer than a coefficient of one lane: measured at 450 to 20,000
 CALL, MOST = 6000.0, 4.0
