@@ -10,7 +10,12 @@ from smallinit.sim import integrate
 from smallinit.theory import CompositeTask, EmbMLP, derive
 
 TIMES = np.linspace(0.0, 200.0, 101)
-SEEDS = (0, 1, 2)
+
+
+@pytest.fixture(scope="module", params=(0, 1, 2))
+def seed(request):
+    """All tests of one seed before those of the next: they share its training."""
+    return request.param
 
 
 @cache
@@ -37,7 +42,6 @@ def theory(closure, seed):
     return integrate(derive(model, closure), data, run(seed)[0], t1=200.0, save_at=TIMES, rtol=1e-6)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 def test_leading_follows_the_embedding_until_shortly_before_its_blow_up(seed):
     flow = theory("leading", seed)
     laid = overlay(flow, run(seed)[1])
@@ -47,14 +51,12 @@ def test_leading_follows_the_embedding_until_shortly_before_its_blow_up(seed):
     assert 0.5 * flow.outcome.t < laid.horizon(0.05) < flow.outcome.t
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 def test_softmax_predicts_every_group_loss(seed):
     laid = overlay(theory("softmax", seed), run(seed)[1])
     for group in ("memory", "reasoning-train", "reasoning-test"):
         assert np.max(laid.relative_error[f"loss/{group}"]) < 0.08, group
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 def test_memory_waits_on_its_plateau_while_reasoning_falls(seed):
     training = run(seed)[1]
     late = training.t >= 60.0
@@ -81,7 +83,6 @@ def test_leading_improves_as_the_start_shrinks():
     assert gaps[0] > gaps[1] > gaps[2]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 def test_the_cubic_term_helps_while_pre_activations_are_small(seed):
     """Beside the exact softmax it is closer up to t = 50 and worse at the end: its range is left between."""
     plain, cubic = (theory(closure, seed) for closure in ("softmax", "activation=3,attention=0"))
