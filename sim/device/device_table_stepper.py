@@ -77,10 +77,10 @@ class DeviceTableStepper(DeviceStepper):
 
     def _look_ahead(self, found: list[float], table: StepTable, h: float) -> tuple[float, float]:
         """Note the distance of a pole from the end of the step, as `table_steps` does; |y|^2 and y . f."""
-        yy, yf, early, late, grown = found
+        yy, yf, *bend = found
         part = float(table[4][self._cnt[r.MIDDLE]])
-        looked = self._cnt[r.MIDDLE] and not self._cnt[r.FIXED] and grown > 0.0
-        tau = distance(early, late, part, h) if looked else NONE
+        looked = self._cnt[r.MIDDLE] and not self._cnt[r.FIXED]
+        tau = distance(*bend, part, h) if looked else NONE
         self._ctl[r.TAU_END] = tau if believed.py_func(tau, yy, yf) else NONE
         return yy, yf
 
@@ -93,9 +93,9 @@ class DeviceTableStepper(DeviceStepper):
         return [mean_square(error, scale) for error in errors]
 
     def _growth(self) -> tuple[torch.Tensor, ...]:
-        scale, last = float(self._ctl[r.NORM]), self._slope(self.method.stages)
+        y, scale, last = self._spare, float(self._ctl[r.NORM]), self._slope(self.method.stages)
         middle = self._slope(int(self._cnt[r.MIDDLE]))
-        return *growth_of(self._spare, last, scale), *bend_of(self._slope(0), middle, last, scale)
+        return *growth_of(y, last, scale), *bend_of(self._slope(0), middle, last, y, scale)
 
     def _prepare_dense(self) -> None:
         """Evaluate the extra stages of the last step, once, and only for methods that have some."""

@@ -14,4 +14,4 @@ _of: Any = compiled  # what is handed to it below has been through numba once
 pause = _of(int64(F1, I1))(acceptance.pause.py_func)
 landing = _of(float64(F1, float64))(acceptance.landing.py_func)
 settle = _of(int64(F1, I1, F2, *[float64] * 5))(acceptance.settle.py_func)
-distance = _of(float64(float64, float64, float64, float64))(approach.distance.py_func)
+distance = _of(float64(*[float64] * 6))(approach.distance.py_func)

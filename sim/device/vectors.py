@@ -44,15 +44,11 @@ def growth_of(y: Tensor, f: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     return torch.dot(z, z), torch.dot(z, f / scale)
 
 
-def bend_of(first: Tensor, middle: Tensor, last: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
-    """What `approach.bend` sums up: rises of slopes before the middle and after it, and whether they grow."""
+def bend_of(first: Tensor, middle: Tensor, last: Tensor, state: Tensor, scale: float) -> tuple[Tensor, ...]:
+    """What `approach.bend` sums up."""
     rise = (last - first) / scale
-    parts = (middle - first, last - middle, last + first)
-    return (
-        torch.dot(rise, parts[0] / scale),
-        torch.dot(rise, parts[1] / scale),
-        torch.dot(rise, parts[2] / scale),
-    )
+    parts = middle - first, last - middle, last + first, state
+    return tuple(torch.dot(rise, part / scale) for part in parts)
 
 
 def numbers(*scalars: Tensor) -> list[float]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .methods.bdf import Bdf
 
 EPS = float(np.finfo(np.float64).eps)
+LEAST = float(np.finfo(np.float64).tiny)  # first step tried
 MOST_CALLS = 10  # of one trial step
 CLOSE = 0.2  # error of a solved equation, in units of the tolerance
 _KEPT = 256  # rows of the history of growth
@@ -105,7 +106,7 @@ class BdfStepper(Stepper):
         span, zero = self._t1 - self.t, self._zero
         size, rate = self._norm(y, zero, y), self._norm(first, zero, y)
         guess, bend = 1e-3 * size / rate if size * rate > 0.0 else 1e-6, 0.0
-        h = min(span, max(guess, EPS * span))
+        h = min(span, max(guess, EPS * abs(self.t), LEAST))  # the span may reach far beyond a blow-up
         for _ in range(20):
             with np.errstate(over="ignore", invalid="ignore"):
                 bend = self._norm(self._call(self.t + h, y + h * self._last[1]), self._last[1], y) / h
@@ -306,10 +307,12 @@ class BdfStepper(Stepper):
     def _error(self, q: int) -> float:
         """Error that order q would have made, from the divided difference of the last q + 2 states."""
         times = self._times[: q + 2]
-        apart = times[:, None] - times
+        # products of differences, in units of a power of two near a step: of short ones themselves there may be nothing
+        unit = 2.0 ** np.frexp(times[0] - times[1])[1]
+        apart = (times[:, None] - times) / unit
         np.fill_diagonal(apart, 1.0)
         weights = 1.0 / np.prod(apart, axis=1)
-        weights *= np.prod(times[0] - times[1 : q + 1]) / slope_weights(times[: q + 1])[0]
+        weights *= np.prod((times[0] - times[1 : q + 1]) / unit) / (slope_weights(times[: q + 1])[0] * unit)
         out, origin = self._made[:1], self._zero
         interpolate(out, origin, self._states, self._rows, np.arange(q + 2), weights[None], 1.0)
         return self._norm(out[0], origin, self.y)

@@ -37,6 +37,23 @@ def power_1_1(t, y, out):
     out[0] = y[0] ** 1.1
 
 
+def power_8(t, y, out):
+    out[0] = y[0] ** 8
+
+
+def tangent(t, y, out):
+    out[0] = 1.0 + y[0] * y[0]
+
+
+def quartic_of_time(t, y, out):
+    out[0] = t**4
+
+
+def stiff_beside_a_pole(t, y, out):
+    out[0] = y[0] * y[0]
+    out[1] = -1e3 * (y[1] - math.cos(t))
+
+
 def three_factors(t, y, out):
     out[0], out[1], out[2] = y[1] * y[2], y[0] * y[2], y[0] * y[1]
 

@@ -49,10 +49,11 @@ TAKEN, TOO_LONG, NOT_FINITE = range(3)  # of `settle`
 _MIN_FACTOR, _MAX_FACTOR = 0.2, 6.0
 # After a step that was too long towards a pole: how far below it others stay, and how that wears off.
 _BELOW, _WEAR = 0.9, 1.01
-_SAME = (
-    0.3,
-    3.0,
-)  # bounds of the distance found of a pole over what should be left, where it is still the same pole
+# Where a step almost as long as one that was too long has a smaller error than this, no pole was in the way of that
+# one, but stability, say, whose longest step does not shrink with what is left.
+_SMALL = 0.1
+# Bounds of the distance found of a pole over what should be left, where it is still the same pole.
+_SAME = 0.3, 3.0
 
 
 @inlined()
@@ -144,7 +145,8 @@ def settle(ctl, cnt, log, t_new, h, err, yy, yf):
         _accept(ctl, cnt, log, t_new, h, yy, yf)
         if cnt[FIXED] == 0:
             apart = ctl[TAU] / (ctl[TAU_LAST] - h)
-            if ctl[TAU] == NONE or not _SAME[0] < apart < _SAME[1]:
+            refuted = err < _SMALL and before(h, ctl[TAU_LAST]) > _BELOW * ctl[WALL]
+            if refuted or ctl[TAU] == NONE or not _SAME[0] < apart < _SAME[1]:
                 ctl[WALL] = NONE  # another pole, or none: what was too long for the last says nothing of it
             length = after(h, ctl[TAU]) * _factor(ctl, cnt, h, err)
             if ctl[TAU] != NONE:  # where every step is like the last, one that was too long would be so again

@@ -20,8 +20,12 @@ from ...kernel.inner import helper, inlined
 from .arithmetic import BLOCK, block_from
 
 NONE = math.inf  # distance of a pole where there is none
-FAR = 1e3  # steps to a pole beyond which it does not matter
+# Logarithms of how many steps a pole may be away: hardly a step gets nearer; beyond, it does not matter, and what is
+# stiff is followed worse.
+_NEAR, _FAR = math.log(0.1), math.log(100.0)
+_ALIKE = 0.5, 4.0  # bounds of the growth of slopes in a step, in logarithms, over that of a pole's
 LEAST_POWER = 0.1  # of a solution towards a pole
+_WEAKEST = 0.25  # the same of what rises alone; below, a state hardly grows, and z falls instead
 LONGEST = 1.0  # step in s: over three fifths of what is left
 
 
@@ -44,51 +48,60 @@ def onward(length, tau):
 
 
 @helper()
-def bend(first, middle, last, scale, buf):
-    """How slopes rise up to the middle of a step and after it, along their rise; both 0 where they do not grow."""
+def bend(first, middle, last, state, scale, buf):
+    """Along the rise of slopes in a step: their rises up to its middle and after it, first + last, the state."""
     n = first.size
-    early, late, grown, lanes = place(buf, 0), place(buf, BLOCK), place(buf, 2 * BLOCK), block_from(0, n)
+    early, late, lanes = place(buf, 0), place(buf, BLOCK), block_from(0, n)
+    both, along = place(buf, 2 * BLOCK), place(buf, 3 * BLOCK)
     for i in range(lanes):
         early[i] = 0.0
         late[i] = 0.0
-        grown[i] = 0.0
+        both[i] = 0.0
+        along[i] = 0.0
     inverse = 1.0 / scale
     for lo in range(0, n, BLOCK):
-        m, a, b, c = block_from(lo, n), place(first, lo), place(middle, lo), place(last, lo)
+        m, y = block_from(lo, n), place(state, lo)
+        a, b, c = place(first, lo), place(middle, lo), place(last, lo)
         for i in range(m):
             rise = (c[i] - a[i]) * inverse
             early[i] += rise * ((b[i] - a[i]) * inverse)
             late[i] += rise * ((c[i] - b[i]) * inverse)
-            grown[i] += rise * ((c[i] + a[i]) * inverse)
-    up = down = total = 0.0
+            both[i] += rise * ((c[i] + a[i]) * inverse)
+            along[i] += rise * (y[i] * inverse)
+    up = down = total = grown = 0.0
     for i in range(lanes):
         up += early[i]
         down += late[i]
-        total += grown[i]
-    return (up, down) if total > 0.0 else (0.0, 0.0)
+        total += both[i]
+        grown += along[i]
+    return up, down, total, grown
 
 
 @helper()
-def distance(early, late, part, h):
-    """Distance of the pole from the end of a step of size h, or `NONE`.
+def distance(early, late, total, state, part, h):
+    """Distance of the pole from the end of a step of size h, or `NONE`; of what `bend` returns.
 
-    That of ``f ~ (t* - t)^-2`` that rises by `early` up to the part `part` of the step, and by `late` after it; other
-    powers come out a little nearer or farther.
+    That of ``y ~ (t* - t)^-p`` whose slopes rise by `early` up to the part `part` of the step, and by `late` after it;
+    p is that of the slope and the state at the end. None where slopes rise no faster than those of an exponential with
+    this slope and this state, as of a power of t, where their growth from end to end is another, or where p is small.
     """
-    first, rest = part * h, h - part * h
-    steeper = late * first / (early * rest)
-    if not (early > 0.0 and 1.0 < steeper < math.inf):
+    now, before = 0.5 * (total + (early + late)), 0.5 * (total - (early + late))
+    if not (early > 0.0 and late > 0.0 and before > 0.0 and state > 0.0 and now < math.inf):
         return NONE
-    low, high = 1e-3 * h, FAR * h
-    if _excess(high, rest, h, steeper) > 0.0:
+    share, rest, rate = early / late, 1.0 - part, h * now / state
+    low, high = _NEAR, _FAR
+    if not (share * rest < part and _excess(math.exp(high), rest, share, rate) <= 0.0):
         return NONE
-    for _ in range(50):
-        middle = math.sqrt(low * high)
-        if _excess(middle, rest, h, steeper) > 0.0:
+    for _ in range(24):
+        middle = 0.5 * (low + high)
+        if _excess(math.exp(middle), rest, share, rate) > 0.0:
             low = middle
         else:
             high = middle
-    return low
+    tau = math.exp(low)
+    power = rate * tau
+    seen = math.log(now / before) / ((1.0 + power) * math.log1p(1.0 / tau))
+    return tau * h if power > _WEAKEST and _ALIKE[0] < seen < _ALIKE[1] else NONE
 
 
 @inlined()
@@ -101,6 +114,8 @@ def believed(tau, yy, yf):
 
 
 @inlined()
-def _excess(tau, rest, h, steeper):
-    """Positive where a pole at a distance tau makes slopes steeper than they are."""
-    return (2.0 * tau + rest) * ((tau + h) * (tau + h)) - steeper * (2.0 * tau + rest + h) * tau * tau
+def _excess(tau, rest, share, rate):
+    """Positive where a pole at a distance of tau steps makes slopes steeper than they are."""
+    q = 1.0 + rate * tau
+    middle, first = math.exp(-q * math.log1p(rest / tau)), math.exp(-q * math.log1p(1.0 / tau))
+    return share * (1.0 - middle) - (middle - first)

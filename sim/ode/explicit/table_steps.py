@@ -91,13 +91,13 @@ def _trial(rhs, floats, ints, work, y, k, rows, table, ctl, cnt, buf, t_new, h):
 
 
 @inlined()
-def _look_ahead(k, rows, part, ctl, cnt, h, yy, yf, buf):
+def _look_ahead(new, k, rows, part, ctl, cnt, h, yy, yf, buf):
     """Distance of a pole from the end of a good step, if its slopes speak of one and the whole state goes there."""
     if cnt[MIDDLE] == 0 or cnt[FIXED] == 1:
         return NONE
     first, middle, last = row(k, rows[0]), row(k, rows[cnt[MIDDLE]]), row(k, rows[cnt[STAGES]])
-    early, late = bend(first, middle, last, ctl[NORM], buf)
-    tau = distance(early, late, part, h)
+    early, late, total, along = bend(first, middle, last, new, ctl[NORM], buf)
+    tau = distance(early, late, total, along, part, h)
     return tau if believed(tau, yy, yf) else NONE
 
 
@@ -134,5 +134,5 @@ def advance(rhs, floats, ints, work, y, k, order, plain, fitted, whole, register
                 call_rhs(rhs, t_new, new, row(k, rows[s]), floats, ints, work)
                 cnt[CALLS] += 1
             yy, yf = growth(new, row(k, rows[s]), ctl[NORM], buf)
-            ctl[TAU_END] = _look_ahead(k, rows, table[4][cnt[MIDDLE]], ctl, cnt, h, yy, yf, buf)
+            ctl[TAU_END] = _look_ahead(new, k, rows, table[4][cnt[MIDDLE]], ctl, cnt, h, yy, yf, buf)
         settle(ctl, cnt, log, t_new, h, err, yy, yf)

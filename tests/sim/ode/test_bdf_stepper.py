@@ -160,3 +160,28 @@ def test_bdf_is_chosen_where_a_call_is_dear_and_there_is_room(monkeypatch):
     assert automatic.SwitchingStepper(problem, start, 0.0, 1.0, StepControl(1e-6, 1e-9)).stabilised is BDF
     monkeypatch.setattr(automatic, "MOST_HELD", 57 * 8 * problem.n - 1)
     assert automatic.SwitchingStepper(problem, start, 0.0, 1.0, StepControl(1e-6, 1e-9)).stabilised is RKC
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e60, 1e120])
+def test_a_blow_up_of_any_size_takes_the_same_steps(problem, scale):
+    """Products of short steps underflowed, so that orders stayed low: up to 30 times the calls."""
+    calls = []
+    for size in (1.0, scale):
+        start = [size, 0.5 * size]
+        found = solve(problem("square", 2), start, t1=2.0 / size, atol=1e-9 * size, method="bdf", save_at=1)
+        assert found.outcome.status == Status.BLOW_UP
+        assert found.outcome.t * size == pytest.approx(1.0, rel=1e-4)
+        calls.append(found.statistics["rhs_calls"])
+    assert calls[1] == pytest.approx(calls[0], rel=0.05)
+
+
+def test_a_large_start_may_end_long_before_the_time_asked_for():
+    """The first step was no shorter than the resolution of that time, beyond the blow-up."""
+    model = EmbMLP(7, 5, 4)
+    start = {name: 1e100 * w for name, w in model.init(0.8, 0).items()}
+    ends = [
+        integrate(derive(model, "leading"), random_data(), start, t1=1e9, method=m, save_at=1).outcome
+        for m in ("bdf", "dop853")
+    ]
+    assert ends[0].status == ends[1].status == Status.BLOW_UP
+    assert ends[0].t == pytest.approx(ends[1].t, rel=1e-4)

@@ -88,15 +88,40 @@ def test_the_order_stays_whatever_the_distance(problem, exact_forced, method, ta
     assert order > method.order + 0.5
 
 
+def rises(slope, state, part, h=1.0):
+    """What `approach.bend` returns of one slope and state as functions of the part of a step of size h."""
+    first, middle, last = (slope(x * h) for x in (0.0, part, 1.0))
+    rise = last - first
+    return rise * (middle - first), rise * (last - middle), rise * (last + first), rise * state(h), part, h
+
+
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.86])
-@pytest.mark.parametrize("tau", [0.05, 1.0, 40.0])
-def test_the_distance_of_a_pole_is_found(part, tau):
-    h = 1.0
-    first, middle, last = (1.0 / (tau + h - x * h) ** 2 for x in (0.0, part, 1.0))
-    assert distance(middle - first, last - middle, part, h) == pytest.approx(tau, rel=1e-6)
-    assert distance(part, 1.0 - part, part, h) == np.inf  # slopes that rise evenly
-    assert distance(-1.0, 2.0, part, h) == distance(0.0, 0.0, part, h) == np.inf
-    assert distance(np.nan, 1.0, part, h) == distance(np.inf, np.inf, part, h) == np.inf
+@pytest.mark.parametrize("tau", [0.5, 1.0, 40.0])
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_the_distance_of_a_pole_of_any_power_is_found(part, tau, power):
+    h = 3.0
+
+    def slope(t):
+        return power / (tau * h + h - t) ** (power + 1.0)
+
+    def state(t):
+        return 1.0 / (tau * h + h - t) ** power
+
+    assert distance(*rises(slope, state, part, h)) == pytest.approx(tau * h, rel=2e-6)
+    assert distance(*rises(slope, lambda t: -state(t), part, h)) == np.inf
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.86])
+def test_no_distance_is_found_where_there_is_no_pole(part):
+    def power(k, a):
+        return lambda t: (t + a) ** k, lambda t: (t + a) ** (k + 1) / (k + 1)
+
+    powers = [power(k, a) for k in (1, 2, 4) for a in (0.0, 0.5, 3.0)]
+    weak = (lambda t: 0.1 * (2.0 - t) ** -1.1, lambda t: (2.0 - t) ** -0.1)
+    for slope, state in [*powers, (np.exp, np.exp), weak, (lambda t: 1.0, lambda t: t)]:
+        assert distance(*rises(slope, state, part)) == np.inf
+    for numbers in ([-1.0, 2.0, 1.0, 1.0], [0.0] * 4, [np.nan] * 4, [np.inf] * 4, [1.0, 2.0, 4.0, 0.0]):
+        assert distance(*numbers, part, 1.0) == np.inf
 
 
 @BOTH
@@ -139,6 +164,40 @@ def test_no_pole_is_believed_where_the_state_goes_to_none(problem, method, name,
     )
     assert found.outcome.status == before.outcome.status == Status.REACHED_END
     assert found.statistics["rhs_calls"] <= 1.25 * before.statistics["rhs_calls"]
+
+
+@BOTH
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6])
+@pytest.mark.parametrize(("name", "start", "t1"), [("quartic_of_time", 0.0, 10.0), ("tangent", 0.0, 1.5)])
+def test_what_starts_as_a_power_of_time_takes_no_more_calls(problem, method, rtol, name, start, t1):
+    """Their slopes rose as towards a pole that ran ahead: up to nine times the calls."""
+    found, before = (
+        solve(problem(name), [start], t1=t1, method=m, rtol=rtol, atol=1e-3 * rtol).statistics["rhs_calls"]
+        for m in (method, plain(method))
+    )
+    assert found <= 1.25 * before
+
+
+@BOTH
+@pytest.mark.parametrize("part", [0.9, 0.999])
+def test_a_pole_of_small_power_keeps_the_error_of_the_plain_method(problem, method, part):
+    """A state that hardly grows is no smoother in the time of its pole; errors were up to 200 times as large."""
+    t1, truth = part / 7.0, (1.0 - part) ** (-1.0 / 7.0)
+    found, before = (
+        solve(problem("power_8"), [1.0], t1=t1, method=m, rtol=1e-4, atol=1e-7, save_at=1).y[-1, 0]
+        for m in (method, plain(method))
+    )
+    assert abs(found - truth) <= 2.0 * abs(before - truth)
+
+
+def test_a_step_at_the_border_of_stability_does_not_bound_all_later_ones(problem):
+    """They shrank with what was left to the pole, 1.6 times the calls, as if the pole had made it too long."""
+    found, before = (
+        solve(problem("stiff_beside_a_pole", 2), [1.0, 1.0], t1=0.99, method=m, rtol=1e-4, atol=1e-7)
+        for m in (DOP853, plain(DOP853))
+    )
+    assert found.statistics["rhs_calls"] <= 1.15 * before.statistics["rhs_calls"]
+    assert found.y[-1, 0] == pytest.approx(100.0, rel=1e-4)
 
 
 @BOTH
