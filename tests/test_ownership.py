@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from helpers import random_data, small_case
 
-from smallinit.sim import Outcome, Status, Trajectory, integrate, integrate_ensemble
+from smallinit.compare import check
+from smallinit.sim import Outcome, Status, Trajectory, integrate, integrate_ensemble, solve
+from smallinit.sim.compile.compiler import compile_flow
 from smallinit.theory import Dataset, derive
 
 
@@ -107,3 +109,33 @@ def test_a_kernel_does_not_hear_of_data_changed_by_force():
     pairs = data._pair_weights
     with pytest.raises(ValueError, match="read-only"):
         pairs.data *= 2.0
+
+
+RECORDS = {
+    "trajectory": lambda flow, data, start: integrate(flow, data, start, 1.0, 5),
+    "ensemble": lambda flow, data, start: integrate_ensemble(
+        flow, data, {w: v[None] for w, v in start.items()}, 1.0
+    ),
+    "problem": lambda flow, data, start: compile_flow(flow, data, start),
+    "solution": lambda flow, data, start: _solved(compile_flow(flow, data, start), start),
+    "verdict": lambda flow, data, start: check("dW_E = W_E", flow.model, data),
+    "data": lambda flow, data, start: small_case()[0],
+}
+
+
+def _solved(problem, start):
+    return solve(problem, problem.pack(start), t1=1.0)
+
+
+@pytest.mark.parametrize("make", RECORDS.values(), ids=list(RECORDS))
+def test_records_that_hold_arrays_are_equal_to_themselves_alone(make):
+    """Comparing their arrays would have no one answer; a list, a set or a dict must take them all the same."""
+    data, model, start = small_case()
+    flow = derive(model, "leading")
+    first, second = make(flow, data, start), make(flow, data, start)
+    assert first == first
+    assert (first != second) is True
+    assert [second, first].index(first) == 1
+    assert len({first, second, first}) == 2
+    assert not np.any(first == np.ones(3))
+    assert not np.any(np.ones(3) == first)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ...theory.models.model import Model
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Built:
     """The nouns of an experiment, ready to run.
 

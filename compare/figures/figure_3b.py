@@ -40,7 +40,7 @@ TASKS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """Curves of one gamma and seed over flow time `t`: training, and the softmax closure.
 

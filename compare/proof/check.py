@@ -54,7 +54,7 @@ class ClaimTerm:
         return f"eps^{self.power}: {text(self.expression)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Verdict(FrozenRecord):
     """What a check found about a claim dW/dt = ...
 

@@ -39,7 +39,7 @@ Side = tuple[
 ]  # a network at positive scales or at negative ones, and what is held against it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ResidualMeasurement(FrozenRecord):
     """How fast a flow's right-hand side approaches the true gradient as the weights shrink.
 

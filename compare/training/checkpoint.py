@@ -31,7 +31,7 @@ class CheckpointError(FieldError):
     """A file that is not a whole checkpoint, or that of a run with other settings."""
 
 
-@dataclass
+@dataclass(eq=False)
 class TrainingState:
     """All that a run needs to go on as if it had never stopped.
 

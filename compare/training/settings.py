@@ -24,7 +24,7 @@ from ...theory.base.validate import brief, choice, integer, is_integer, positive
 DEFAULT_BATCH = 100  # the paper's batch size (A3 of arXiv 2502.04375)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainingSettings:
     """What `train` was asked for, cleaned.
 

@@ -23,7 +23,7 @@ NEAR_AT_HAND, MANY_TO_ONE = (
 LEAVES = ("centering", "diag", "pattern")  # matrices that are never written out; operations read their parts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kernel:
     """A right-hand side as data: the table of operations with sparse indices, numbers, and the scratch it needs."""
 
@@ -261,7 +261,7 @@ def _bag_scratch(node: Node) -> int:
     return (node.shape[0] + 1) * node.shape[1]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Store:
     """Arrays laid end to end."""
 

@@ -19,7 +19,7 @@ Buffers = tuple[Tensor, Tensor, Tensor, Tensor]  # state, data, scratch, result;
 View = Callable[[Buffers], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entries:
     """Index arrays of data in CSR form, with the row of every entry: what is picked out of dense arrays by them."""
 

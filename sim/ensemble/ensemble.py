@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.frozen import FrozenRecord, sealed
+from ...theory.base.validate import brief, is_integer
 from ..ode.outcome import Outcome
 from ..trajectory.trajectory import Trajectory
 
@@ -79,12 +80,17 @@ class Ensemble(FrozenRecord):
         ------
         KeyError
             If the observable was not asked for.
+        IndexError
+            If there is no such member.
+        TypeError
+            If `key` is neither a name nor a whole number.
         """
         if isinstance(key, str):
             if key not in self.observables:
                 kept = ", ".join(self.observables) or "none"
                 raise KeyError(f"no observable {key!r} was kept ({kept} were): ask for it by `observables`.")
             return self.observables[key]
+        key = self._member(key)
         there = self.reached[key]
         return Trajectory(
             t=self.t[key][there],
@@ -93,11 +99,19 @@ class Ensemble(FrozenRecord):
             label=self.flow.closure,
             closure=self.flow.closure,
             statistics={name: v[key].item() for name, v in self.statistics.items()},
-            provenance={**self.provenance, "member": int(key)},
+            provenance={**self.provenance, "member": key},
             model=self.flow.model,
             data=self.data,
             steps=None if self.steps is None else self.steps[there],
         )
+
+    def _member(self, key: Any) -> int:
+        """Number of a member, from 0; negative ones count from the end."""
+        if not is_integer(key):
+            raise TypeError(f"`key` must be the number of a member or name an observable, got {brief(key)}.")
+        if not -len(self) <= key < len(self):
+            raise IndexError(f"`key` must be the number of one of {len(self)} members, got {key}.")
+        return int(key) % len(self)
 
 
 def gather(

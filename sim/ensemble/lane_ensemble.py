@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..integration.tolerances import default_atols
 from ..ode.methods import TAYLOR, Method, find_method
+from ..ode.record import Limits
 from ..ode.solve import checked_tolerances, save_times
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .crew import Crew
 
 BLOCK = 256  # most members a task; results do not depend on it
-ROUNDS = 2000  # steps of all lanes in one compiled call
 # Work of a call (`Program.work`) up to which lanes were measured to take no more processor time than dop853 or tsit5 do
 # at equal error (their own is five to thirty times smaller at the same tolerance), and the loosest tolerance measured:
 # tests/benchmarks/taylor.py
@@ -82,11 +81,11 @@ def in_lanes(
     def work(first: int) -> list[dict[str, Any]]:
         part = slice(first, first + size)
         lanes = method.begin_lanes(problem, rtol, starts[part], span[part], saves[part])
-        began = time.perf_counter()
-        while not lanes.done:  # in parts, so that an interrupt is heard
-            crew.go_on(t0)
-            lanes.run(int(settings["max_steps"]), ROUNDS)
-        seconds = (time.perf_counter() - began) / len(lanes.starts)
+        limits = Limits(settings["max_steps"], None, crew.go_on)
+        while not lanes.done:  # in short parts, so that an interrupt is heard
+            lanes.run(limits.max_steps, limits.budget)
+            limits.exceeded(t0)
+        seconds = limits.seconds / len(lanes.starts)
         report(len(lanes.starts))
         named = problem.unpack(lanes.states)
         members = (_member(named, lanes, m, settings["max_steps"]) for m in range(len(lanes.starts)))

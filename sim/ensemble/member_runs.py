@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BLOCK = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MemberRuns:
     """Integrates a member when it is called with its number, on any thread.
 

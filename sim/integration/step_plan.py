@@ -28,7 +28,7 @@ TOLERANCES = {"multirate": 0.012, "steps": 0.0, "flow": 1e-5}
 LIMITS = (Status.MAX_STEPS, Status.MAX_SECONDS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StepPlan:
     """The steps of one optimizer.
 

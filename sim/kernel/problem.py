@@ -18,7 +18,7 @@ from .alignment import aligned
 RHS_SIGNATURE = types.void(float64, float64[::1], float64[::1], float64[::1], int64[::1], float64[::1])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """A compiled right-hand side, its folded data and the layout of its flat state.
 

@@ -29,7 +29,7 @@ MOST_TRIALS = 2**62  # that a compiled loop can count to
 _CALL_SECONDS = 0.05  # one compiled call lasts about this long, so that Ctrl-C and limits act soon
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Solution:
     """States of one `solve`, time first.
 

@@ -200,7 +200,7 @@ def _factor(rate: Callable[[int], float], step: int, steps: int) -> float:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Clock:
     """Flow time of every step: the sum of the rates of the steps before it.
 

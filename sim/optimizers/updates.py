@@ -14,7 +14,7 @@ from .schedule import Clock
 NONE = np.zeros(0)
 
 
-@dataclass
+@dataclass(eq=False)
 class Polynomial:
     """Gradient over the coming steps: c0 + j (c1 + j c2) at step j from here; parts that are left out count as 0."""
 

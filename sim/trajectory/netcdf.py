@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import xarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Labelled:
     """An array with the names of its axes and what is said of it; an `xarray.Variable` has the same attributes."""
 

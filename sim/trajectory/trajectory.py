@@ -14,7 +14,7 @@ from ...theory.base.crossings import first_reached
 from ...theory.base.disk.files import check_file
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord, read_only, sealed
-from ...theory.base.validate import did_you_mean, name_of
+from ...theory.base.validate import brief, did_you_mean, name_of
 from ...theory.base.weight_names import COORDINATES
 from ..ode.outcome import Outcome
 from . import observables
@@ -169,6 +169,12 @@ class Trajectory(FrozenRecord):
         """Names that a notebook completes in brackets."""
         return list(self.observable_names)
 
+    __iter__ = None  # Python, and numpy with it, would ask for [0], [1], ..
+
+    def __contains__(self, name: object) -> bool:
+        """Whether indexing understands a name."""
+        return name in self.observable_names
+
     def __len__(self) -> int:
         """Return the number of saved times."""
         return len(self.t)
@@ -186,7 +192,13 @@ class Trajectory(FrozenRecord):
         ------
         KeyError
             If there is no such observable, or `model` and `data` are missing for it.
+        TypeError
+            If `name` is no string.
         """
+        if not isinstance(name, str):
+            raise TypeError(
+                f'`name` must name an observable, got {brief(name)}; a saved time is a row of one, as in ["loss"][0].'
+            )
         if name not in self._known:
             if name not in self.observable_names:
                 raise KeyError(self._unknown(name))

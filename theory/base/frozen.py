@@ -80,6 +80,8 @@ class FrozenRecord:
     it is computed again.
     """
 
+    __array_ufunc__ = None  # so that an array == a record asks the record, and not one by one
+
     def __post_init__(self) -> None:
         """Close all fields to writing."""
         for name in _parameters(type(self)):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
 
 from ...kernel.blas_threads import blas_threads
 from ...kernel.problem import Problem
-from ..codes import DONE, RUNNING
+from ..codes import DONE, OUT_OF_STEPS, RUNNING
 from ..methods.rkc import RKC
 from ..relay import CHECK, in_words
-from ..stepper import NotFiniteAtStart, StepControl, Stepper
+from ..stepper import REMEDY, NotFiniteAtStart, StepControl, Stepper
 from . import series_steps as kernel
 from .series_lanes import SeriesLanes
 from .series_program import series_program
@@ -48,13 +49,22 @@ class SwitchingLanes(SeriesLanes):
         self.alone = np.zeros((len(starts), 2), np.int64)  # rejected steps and calls of members that had left
         self.waits = np.ones(len(starts), np.int64)
         self.dearer = min(MOST, max(1.0, CALL / series_program(problem).work))
+        self._away: Iterator[None] = iter(())  # those that have left their lanes, one after the other
 
     def run(self, max_steps: int, budget: int = 2**62, until: float = math.inf, fixed: float = 0.0) -> None:
-        """Carry on until all members are done, or for `budget` rounds, or until one has left its lane."""
+        """Carry on until all members are done or for `budget` rounds, or with one that has left for a look's steps."""
+        if self._goes_on():
+            return
         super().run(max_steps, budget, until, fixed)
-        for i in np.flatnonzero(self.mark[kernel.ASKS]):
-            self.mark[kernel.ASKS, i] = 0
-            self._leave(int(i), max_steps)
+        asking = np.flatnonzero(self.mark[kernel.ASKS])
+        self.mark[kernel.ASKS] = 0
+        self._away = (None for i in asking.tolist() for _ in self._leave(i, max_steps))
+        self._goes_on()
+
+    def _goes_on(self) -> bool:
+        """Let one that has left take some steps; whether there was one."""
+        with blas_threads(self.problem):
+            return next(self._away, self) is None
 
     def methods(self, member: int = 0) -> str:
         """Methods of a member, each but the first with the flow time from which it was."""
@@ -66,20 +76,24 @@ class SwitchingLanes(SeriesLanes):
         trials, own = found["accepted"], found["rhs_calls"]
         return {"accepted": trials - rejected, "rejected": rejected, "rhs_calls": own + calls}
 
-    def _leave(self, i: int, max_steps: int) -> None:
-        """Go on with the member of lane i by RKC, to its end or until the lane may have it back."""
+    def remedy(self, member: int = 0) -> str:
+        """What helps where a limit was used up; not RKC, where it was at work."""
+        by_rkc = member in self.chosen and self.chosen[member][-1][0] != self.name
+        return REMEDY if by_rkc else super().remedy(member)
+
+    def _leave(self, i: int, max_steps: int) -> Iterator[None]:
+        """Go on with the member of lane i by RKC to its end or until the lane may have it back; pauses at each look."""
         m, t = int(self.mark[kernel.MEMBER, i]), float(self.lane[kernel.T, i])
         h, end = float(self.found[m, kernel.STEP]), float(self.span[m, kernel.END])
-        if end - t <= LEFT * h:
+        limit = max_steps - int(self.count[m, kernel.STEPS])
+        if end - t <= LEFT * h or limit <= 0:
             return
         control = StepControl(self.rtol, float(self.atol[i]), first_step=h)
-        with blas_threads(self.problem):
-            try:
-                stepper = RKC.begin(self.problem, self.new[i :: kernel.LANES], t, end, control)
-            except NotFiniteAtStart:  # the lane will say so
-                return
-            limit = max_steps - int(self.count[m, kernel.STEPS])
-            code = self._go_on(stepper, m, float(self.lane[kernel.COST, i]) / self.dearer, limit)
+        try:
+            stepper = RKC.begin(self.problem, self.new[i :: kernel.LANES], t, end, control)
+        except NotFiniteAtStart:  # the lane will say so
+            return
+        code = yield from self._go_on(stepper, m, float(self.lane[kernel.COST, i]) / self.dearer, limit)
         counts = stepper.counts()
         self.count[m, kernel.STEPS] += counts["accepted"] + counts["rejected"]
         self.alone[m] += counts["rejected"], counts["rhs_calls"]
@@ -88,10 +102,11 @@ class SwitchingLanes(SeriesLanes):
             self.count[m, kernel.CODE] = DONE
             self._put(i, 0.0, kernel.IDLE)
         else:  # to go on, or to end: an underflow may be a pole, which a series knows
-            self.chosen[m].append((self.name, stepper.t))
+            if code != OUT_OF_STEPS:
+                self.chosen[m].append((self.name, stepper.t))
             self._come_back(i, m, stepper)
 
-    def _go_on(self, stepper: Stepper, m: int, cost: float, limit: int) -> int:
+    def _go_on(self, stepper: Stepper, m: int, cost: float, limit: int) -> Generator[None, None, int]:
         """Advance until the end, or until a unit of flow time takes more calls than `cost`."""
         code, since, calls, saves = RUNNING, stepper.t, 0, self.saves[m]
         while code == RUNNING:
@@ -104,6 +119,7 @@ class SwitchingLanes(SeriesLanes):
                 if now > n:
                     stepper.dense(saves[n:now], self.states[m, n:now])
                     self.count[m, kernel.SAVED] = now
+            yield
             taken = stepper.counts()["rhs_calls"] - calls
             if taken > cost * (stepper.t - since):
                 return code

@@ -124,3 +124,14 @@ def test_bad_input(change, message):
     arguments = {"starts": starts(2), "t1": 1.0} | change
     with pytest.raises(ValueError, match=message):
         integrate_ensemble(derive(MODEL, "softmax"), DATA, **arguments)
+
+
+@pytest.mark.parametrize("key", [slice(0, 1), True, 1.0, None])
+def test_what_is_no_member_is_refused_in_one_sentence(key):
+    found = integrate_ensemble(derive(MODEL, "leading"), DATA, starts(1), 1.0)
+    with pytest.raises(TypeError, match="`key` must be the number of a member or name an observable, got"):
+        found[key]
+    with pytest.raises(IndexError, match="one of 1 members, got 1"):
+        found[1]
+    assert found[-1].provenance["member"] == 0
+    assert len(list(found)) == 1

@@ -130,6 +130,17 @@ def test_max_steps_counts_the_steps_of_all_methods(limit):
         np.testing.assert_array_equal(found.weights["W_E"][i, :n], free.weights["W_E"][i, :n])
 
 
+def test_methods_named_are_those_that_took_steps():
+    """The limit is reached at the change of method, within RKC, and before either."""
+    flow, batch = derive(MODEL, "softmax"), starts(1)
+    named = {}
+    for limit in (39, 40, 41, 60):
+        found = integrate_ensemble(flow, DATA, batch, t1=1e4, max_steps=limit)
+        named[limit] = [one.split(" from ")[0] for one in found.statistics["methods"][0].split(", ")]
+        assert ('use method="rkc"' in found.outcomes[0].detail) == (named[limit] == ["taylor"])
+    assert named == {39: ["taylor"], 40: ["taylor"], 41: ["taylor", "rkc"], 60: ["taylor", "rkc"]}
+
+
 def test_a_named_method_stays_and_names_the_cure():
     flow, batch = derive(MODEL, "softmax"), starts(2)
     for name in ("taylor", "dop853"):

@@ -126,3 +126,16 @@ def test_parts_that_do_not_fit_are_refused(trajectory, change, message):
     parts = {"t": trajectory.t, "weights": trajectory.weights, "outcome": trajectory.outcome}
     with pytest.raises(ValueError, match=message):
         Trajectory(**(parts | change))
+
+
+@pytest.mark.parametrize("name", [0, slice(0, 2), None, ("loss", "accuracy")])
+def test_what_is_no_name_is_refused_in_one_sentence(trajectory, name):
+    with pytest.raises(TypeError, match=r"`name` must name an observable, got .*a saved time is a row"):
+        trajectory[name]
+
+
+def test_a_trajectory_says_which_names_it_knows(trajectory):
+    assert "loss" in trajectory
+    assert "lost" not in trajectory
+    with pytest.raises(TypeError, match="not iterable"):
+        list(trajectory)

@@ -28,7 +28,7 @@ SHALLOW = 8  # weights of a network whose attention such sizes do not saturate
 Arrays, Sizes = dict[str, np.ndarray], dict[sp.Symbol, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Point:
     """Weights and their time derivatives, as arrays by name."""
 
