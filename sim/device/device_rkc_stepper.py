@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numba import float64, int64
 
-from ..kernel.cache import compiled
 from ..ode.codes import RUNNING, UNDERFLOW
 from ..ode.explicit import registers as r
 from ..ode.explicit import rkc_steps
@@ -28,17 +27,17 @@ from ..ode.explicit.rkc_steps import (
 )
 from ..ode.stepper import StepControl
 from .device_stepper import DeviceStepper
-from .single_steps import landing, pause, settle
+from .single_steps import alone, landing, pause, settle
 from .tensor_program import TensorProgram
 from .vectors import growth_of, mean_square, norm, numbers, tolerated
 
 if TYPE_CHECKING:
     from ..ode.methods.rkc import Stabilised
 
-_of: Any = compiled  # what is handed to it below has been through numba once
-_longest = _of(float64(float64))(rkc_steps.longest.py_func)
-_number_of_stages = _of(int64(float64, float64))(rkc_steps.number_of_stages.py_func)
-_coefficients = _of(r.F2(float64, int64))(rkc_steps.coefficients.py_func)
+# here, as a run of another method needs none of them
+_longest = alone(float64(float64), rkc_steps.longest)
+_number_of_stages = alone(int64(float64, float64), rkc_steps.number_of_stages)
+_coefficients = alone(r.F2(float64, int64), rkc_steps.coefficients)
 
 
 class DeviceRkcStepper(DeviceStepper):

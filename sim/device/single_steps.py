@@ -10,8 +10,13 @@ from ..kernel.cache import compiled
 from ..ode.explicit import acceptance, approach
 from ..ode.explicit.registers import F1, F2, I1
 
-_of: Any = compiled  # what is handed to it below has been through numba once
-pause = _of(int64(F1, I1))(acceptance.pause.py_func)
-landing = _of(float64(F1, float64))(acceptance.landing.py_func)
-settle = _of(int64(F1, I1, F2, *[float64] * 5))(acceptance.settle.py_func)
-distance = _of(float64(*[float64] * 6))(approach.distance.py_func)
+
+def alone(signature: Any, part: Any) -> Any:
+    """A part of compiled loops, compiled once more as a function that Python can call."""
+    return compiled(signature)(part.py_func)
+
+
+pause = alone(int64(F1, I1), acceptance.pause)
+landing = alone(float64(F1, float64), acceptance.landing)
+settle = alone(int64(F1, I1, F2, *[float64] * 5), acceptance.settle)
+distance = alone(float64(*[float64] * 6), approach.distance)

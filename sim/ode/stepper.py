@@ -34,8 +34,8 @@ class StepControl:
 REMEDY = "; use a larger `rtol` or a higher limit."  # where nothing better is known
 
 
-def stiff(cure: str) -> str:
-    """What helps where stability sets the step size; follows the words "the step size is .."."""
+def stiff_remedy(cure: str) -> str:
+    """What helps where stability holds steps down, for an `Outcome`; follows the words "the step size is .."."""
     return f" and held down by stability (the problem is stiff), not accuracy: use {cure} or shorten t1."
 
 

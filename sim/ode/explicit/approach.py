@@ -20,8 +20,8 @@ from ...kernel.inner import helper, inlined
 from .arithmetic import BLOCK, block_from
 
 NONE = math.inf  # distance of a pole where there is none
-# Logarithms of how many steps a pole may be away: hardly a step gets nearer; beyond, it does not matter, and what is
-# stiff is followed worse.
+# Logarithms of the fewest and of the most steps that a pole may be away. Hardly a step ends nearer; a pole farther away
+# does not matter, and stiff parts of a solution are followed worse in its time.
 _NEAR, _FAR = math.log(0.1), math.log(100.0)
 _ALIKE = 0.5, 4.0  # bounds of the growth of slopes in a step, in logarithms, over that of a pole's
 LEAST_POWER = 0.1  # of a solution towards a pole
@@ -85,14 +85,14 @@ def distance(early, late, total, state, part, h):
     p is that of the slope and the state at the end. None where slopes rise no faster than those of an exponential with
     this slope and this state, as of a power of t, where their growth from end to end is another, or where p is small.
     """
-    now, before = 0.5 * (total + (early + late)), 0.5 * (total - (early + late))
-    if not (early > 0.0 and late > 0.0 and before > 0.0 and state > 0.0 and now < math.inf):
+    last, first = 0.5 * (total + (early + late)), 0.5 * (total - (early + late))
+    if not (early > 0.0 and late > 0.0 and first > 0.0 and state > 0.0 and last < math.inf):
         return NONE
-    share, rest, rate = early / late, 1.0 - part, h * now / state
+    share, rest, rate = early / late, 1.0 - part, h * last / state
     low, high = _NEAR, _FAR
     if not (share * rest < part and _excess(math.exp(high), rest, share, rate) <= 0.0):
         return NONE
-    for _ in range(24):
+    for _ in range(24):  # to 4e-7 of the distance
         middle = 0.5 * (low + high)
         if _excess(math.exp(middle), rest, share, rate) > 0.0:
             low = middle
@@ -100,7 +100,7 @@ def distance(early, late, total, state, part, h):
             high = middle
     tau = math.exp(low)
     power = rate * tau
-    seen = math.log(now / before) / ((1.0 + power) * math.log1p(1.0 / tau))
+    seen = math.log(last / first) / ((1.0 + power) * math.log1p(1.0 / tau))
     return tau * h if power > _WEAKEST and _ALIKE[0] < seen < _ALIKE[1] else NONE
 
 

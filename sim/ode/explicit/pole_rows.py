@@ -1,6 +1,6 @@
-"""One step towards a pole (see `approach`): the rows of its table, and what it was; for the runs that take such steps.
+"""One step towards a pole (see `approach`): the rows of its table, and the dense output of the last one.
 
-Importing compiles them or loads them.
+Importing compiles the rows or loads them, so only runs that take such a step import this.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ from numba import float64, types
 
 from ...kernel.cache import compiled
 from .approach import before
-from .registers import F1, F2, FITTED, WHOLE
+from .registers import F1, F2, FIT_SIGNATURE
 
 if TYPE_CHECKING:
     from ..methods.tableau import RungeKutta, StepTable
-
-FIT = types.void(WHOLE, float64, float64, FITTED)
 
 
 @compiled(types.void(F2, F1, float64, float64, F2, F2))
@@ -50,7 +48,7 @@ def forms(a, c, h, tau, points, slopes):
             points[i, k] *= growth
 
 
-@compiled(FIT)
+@compiled(FIT_SIGNATURE)
 def fit(whole, h, tau, fitted):
     """Write the rows of a step of size h at a distance tau; see `RungeKutta.whole` and `RungeKutta.full_table`."""
     a, e, c = whole

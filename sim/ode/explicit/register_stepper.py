@@ -9,7 +9,7 @@ import numpy as np
 
 from ...kernel.alignment import aligned
 from ...kernel.problem import Problem
-from ..stepper import NotFiniteAtStart, StepControl, Stepper, stiff
+from ..stepper import NotFiniteAtStart, StepControl, Stepper, stiff_remedy
 from . import registers as r
 from .arithmetic import BLOCK
 from .between_steps import interpolate
@@ -224,7 +224,7 @@ class RegisterStepper(Stepper):
     def remedy(self) -> str:
         """Name what fits: stiffness, the wrong order, or just a higher limit."""
         if self.stiffness() > STIFF:
-            return stiff(self.method.stiff_cure)
+            return stiff_remedy(self.method.stiff_cure)
         if self.method.order < 8:
             return '; use method="dop853", a larger `rtol`, or a higher limit.'
         return super().remedy()

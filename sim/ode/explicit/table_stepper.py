@@ -36,9 +36,9 @@ class TableStepper(RegisterStepper):
     def _loop(self) -> int:
         code = self._steps()
         if code == UNFITTED:
-            from .pole_rows import FIT, fit  # compiled for those who meet a pole
+            from .pole_rows import fit  # compiled for those who meet a pole
 
-            self._cnt[r.FIT] = address_of(fit, FIT)
+            self._cnt[r.FIT] = address_of(fit, r.FIT_SIGNATURE)
             code = self._steps()
         return code
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import float64, int64, types
+from numba import int64, types
 from numba.extending import intrinsic
 
 from ...kernel.cache import compiled
@@ -29,6 +29,7 @@ from .registers import (
     F1,
     F2,
     FIT,
+    FIT_SIGNATURE,
     FITTED,
     FIXED,
     HALT,
@@ -50,15 +51,14 @@ from .registers import (
     places,
 )
 
-UNFITTED = (
-    UNDERFLOW + 1
-)  # of `advance`: the next step leads towards a pole, and nothing is there to write its rows
+# of `advance`: the next step leads towards a pole, and nothing is there to write its rows
+UNFITTED = UNDERFLOW + 1
 
 
 @intrinsic
 def _fit(typing_context, address, whole, h, tau, fitted):
     """Carry out `pole_rows.fit`."""
-    kinds = WHOLE, float64, float64, FITTED
+    kinds = FIT_SIGNATURE.args
 
     def build(context, builder, signature, args):
         return call_at(context, builder, kinds, args)

@@ -12,7 +12,7 @@ from ...kernel.problem import Problem
 from ..endings import stuck, used_up
 from ..explicit.registers import address_of
 from ..outcome import Outcome, Status
-from ..stepper import REMEDY, Lanes, NotFiniteAtStart, stiff
+from ..stepper import REMEDY, Lanes, NotFiniteAtStart, stiff_remedy
 from . import series_steps as kernel
 from .series_program import series_program
 
@@ -110,7 +110,7 @@ class SeriesLanes(Lanes):
     def remedy(self, member: int = 0) -> str:
         """What helps where a limit was used up."""
         held = 2 * self.count[member, kernel.HELD] > self.count[member, kernel.STEPS]
-        return stiff('method="rkc"') if held else REMEDY
+        return stiff_remedy('method="rkc"') if held else REMEDY
 
     def outcome(self, member: int, max_steps: int) -> Outcome:
         """How a member ended, in the words of `solve`."""
