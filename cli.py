@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def fill_closed_streams() -> None:
-    """Let nothing read what is written where the caller has closed stdout or stderr, as `smallinit derive >&-` does."""
+    """Give what is written to a closed stdout or stderr a place to go to, as after `smallinit derive >&-`."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 -- open to the end

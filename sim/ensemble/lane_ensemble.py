@@ -28,7 +28,7 @@ PAYS, LOOSEST = 20_000, 1e-4
 def choose(method: str | Method | None, rtol: float, problem: Problem, lanes: bool = True) -> Method:
     """Method of an ensemble: None takes Taylor series, if `lanes` may be, where the flow is small enough to gain.
 
-    These give members that have become stiff to RKC.
+    Its lanes leave members that have become stiff to RKC.
     """
     table = find_method(method, rtol)
     if method is not None or not lanes or rtol > LOOSEST:
@@ -82,7 +82,7 @@ def in_lanes(
         part = slice(first, first + size)
         lanes = method.begin_lanes(problem, rtol, starts[part], span[part], saves[part])
         limits = Limits(settings["max_steps"], None, crew.go_on)
-        while not lanes.done:  # in short parts, so that an interrupt is heard
+        while not lanes.done:  # in short parts, after each of which the crew is asked whether to go on
             lanes.run(limits.max_steps, limits.budget)
             limits.exceeded(t0)
         seconds = limits.seconds / len(lanes.starts)

@@ -173,6 +173,14 @@ def _no_collections() -> Iterator[None]:
             gc.enable()
 
 
+def _check_compiles(settings: Any) -> None:
+    if settings.DISABLE_JIT:
+        raise InputError(
+            "NUMBA_DISABLE_JIT is set, but kernels call each other by address, which only compiled code can: unset it"
+            " (NUMBA_JIT_COVERAGE=1 counts the lines of compiled code without it)."
+        )
+
+
 def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
     """Compile a function for one explicit signature now, or load it from the cache on disk.
 
@@ -187,16 +195,11 @@ def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
     Raises
     ------
     InputError
-        Where numba is told to compile nothing.
+        If NUMBA_DISABLE_JIT tells numba to compile nothing.
     """
     import numba
 
-    settings: Any = numba.config
-    if settings.DISABLE_JIT:
-        raise InputError(
-            "NUMBA_DISABLE_JIT is set, but kernels call each other by address, which only compiled code can: unset it"
-            " (NUMBA_JIT_COVERAGE=1 counts the lines of compiled code without it)."
-        )
+    _check_compiles(numba.config)
 
     def build(function: Callable, cached: bool) -> Any:
         defaults = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}

@@ -1,7 +1,7 @@
-"""How functions are compiled that compiled code alone calls: as parts of their callers.
+"""Functions that compiled code alone calls are compiled as parts of their callers.
 
-numba translates every function that it compiles into machine code, one without a wrapper too, which nobody can call. A
-part is optimised, and translated where it is called; the code of its callers is the same to the last instruction.
+numba makes machine code of every function that it compiles, even of one without a wrapper, which nobody can call. A
+part is only optimised, and becomes machine code within its callers, whose instructions are the same either way.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ class _Part(JITCodeLibrary):
 
     @property
     def codegen(self) -> Any:
-        """What numba tells about the function's environment: this, which has no use for it."""
+        """The part itself: all that numba asks of it afterwards is to take the function's environment."""
         return self
 
     def set_env(self, name: str, env: Any) -> None:
-        """Do nothing: environments hold Python objects, and a part has none."""
+        """Do nothing: an environment holds Python objects, and a part uses none."""
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:
-        """There is no machine code."""
+        """Return 0, as there is no machine code; numba asks for every function that it compiles."""
         self._ensure_finalized()
         return 0
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _AsPart(LoweringPass):
-    """Says where the code of a function goes, before it is made."""
+    """Has the code of a function go into a `_Part`, before it is made."""
 
     _name = "as_part"
 
@@ -50,7 +50,7 @@ class _AsPart(LoweringPass):
 
 
 class PartCompiler(CompilerBase):
-    """The stages of numba's own compiler, with that one more."""
+    """The stages of numba's own compiler, and `_AsPart` before code is made."""
 
     def define_pipelines(self) -> list[Any]:
         """Stages, in order."""

@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from ..kernel.problem import Problem
     from .methods import Method
 
-LEFT = 40  # steps of the present size to t1, from which RKC is tried: its first ones, still short, cost half as much
+# Steps of the present size left to t1 from which RKC is tried: its first ones are short, and cost half as much as those
+LEFT = 40
 OFTEN = 2, 20  # steps between two looks of an explicit method and of BDF, where steps are dear
 EASY = 0.3  # x order: step x spectral radius from which BDF is tried; it gains before stability holds the step down
-DEAR = (
-    8000.0  # operations of a right-hand side for each unknown from which the vector work of BDF is worth it
-)
+DEAR = 8000.0  # operations of a right-hand side for each unknown, from which the vector work of BDF pays
 MOST_HELD = 2**30  # bytes of vectors beyond which BDF, which holds many, is not taken
 STIFF = 2.0  # step x spectral radius from which an explicit step is taken to be held down by stability
 

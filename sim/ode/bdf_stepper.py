@@ -307,7 +307,7 @@ class BdfStepper(Stepper):
     def _error(self, q: int) -> float:
         """Error that order q would have made, from the divided difference of the last q + 2 states."""
         times = self._times[: q + 2]
-        # products of differences, in units of a power of two near a step: of short ones themselves there may be nothing
+        # in units of a power of two near a step: products of differences that are very short, or long, leave the range
         unit = 2.0 ** np.frexp(times[0] - times[1])[1]
         apart = (times[:, None] - times) / unit
         np.fill_diagonal(apart, 1.0)

@@ -1,4 +1,4 @@
-"""A stepper that leaves the steps to another one; what all that change their method by themselves have in common."""
+"""A stepper that leaves the steps to another one, and what all who change their method share."""
 
 from __future__ import annotations
 

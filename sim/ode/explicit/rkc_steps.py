@@ -41,9 +41,7 @@ ROWS = 6
 DAMPING = 2.0 / 13.0
 MOST_STAGES = 400
 FIXED_LIMIT = 1e9  # step x spectral radius beyond which no step of fixed size is tried: 40,000 stages
-USUAL_STAGES = (
-    12  # a step of more counts for several, so that a call does not last longer as stages become more
-)
+USUAL_STAGES = 12  # a step of more counts as several, so that a call lasts no longer as stages become more
 LIFE = 25  # steps after which the spectral radius is estimated anew
 LOOKS = 50  # most evaluations of such an estimate
 # fields of `radius`

@@ -91,13 +91,8 @@ def evaluate(work, order, lane, x, out):
 @helper()
 def _place(new, lane, mark, atol, starts, span, looks, i, m):
     """Put member m into lane i; -1 leaves it idle."""
-    mark[LOOKED, i], mark[LOOK, i], mark[HELD_THEN, i], mark[ROUNDS_THEN, i], mark[ASKS, i] = (
-        0,
-        looks,
-        0,
-        0,
-        0,
-    )
+    mark[LOOKED, i], mark[LOOK, i], mark[ASKS, i] = 0, looks, 0
+    mark[HELD_THEN, i], mark[ROUNDS_THEN, i] = 0, 0
     mark[MEMBER, i], mark[FRESH, i], mark[SHRUNK, i], mark[SKIP, i] = m, 1, 0, 0
     lane[NEXT_SCALE, i], lane[X, i], atol[i] = 1.0, 0.0, 1.0
     if m >= 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from . import series_steps as kernel
 from .series_lanes import SeriesLanes
 from .series_program import series_program
 
-# Steps of the present size to the end, from which RKC is tried: as in `automatic`, of cheaper steps
+# Steps of the present size left to the end from which RKC is tried. Twice as many as in `automatic`: a step in lanes
+# costs less, the short first steps of RKC do not
 LEFT = 80
 # Work of a coefficient of eight members in lanes (`Program.work`) that takes as long as a call of a small flow alone,
 # and most that a call is said to be dearer than a coefficient of one lane: measured at 450 to 20,000
@@ -49,20 +51,22 @@ class SwitchingLanes(SeriesLanes):
         self.alone = np.zeros((len(starts), 2), np.int64)  # rejected steps and calls of members that had left
         self.waits = np.ones(len(starts), np.int64)
         self.dearer = min(MOST, max(1.0, CALL / series_program(problem).work))
-        self._away: Iterator[None] = iter(())  # those that have left their lanes, one after the other
+        self._away: Iterator[None] = iter(
+            ()
+        )  # pauses of those that have left their lanes, one after the other
 
     def run(self, max_steps: int, budget: int = 2**62, until: float = math.inf, fixed: float = 0.0) -> None:
-        """Carry on until all members are done or for `budget` rounds, or with one that has left for a look's steps."""
+        """Carry on until all members are done, for `budget` rounds, or for the steps of one look of a member by RKC."""
         if self._goes_on():
             return
         super().run(max_steps, budget, until, fixed)
         asking = np.flatnonzero(self.mark[kernel.ASKS])
         self.mark[kernel.ASKS] = 0
-        self._away = (None for i in asking.tolist() for _ in self._leave(i, max_steps))
+        self._away = chain.from_iterable(self._leave(i, max_steps) for i in asking.tolist())
         self._goes_on()
 
     def _goes_on(self) -> bool:
-        """Let one that has left take some steps; whether there was one."""
+        """Let a member that has left its lane take some steps; whether there was one."""
         with blas_threads(self.problem):
             return next(self._away, self) is None
 

@@ -14,7 +14,7 @@ from .pieces import pieces
 BY_SLOPE = (
     sp.log, sp.asin, sp.acos, sp.atan, sp.asinh, sp.acosh, sp.atanh, sp.erf, sp.erfc, softplus,
 )  # fmt: skip
-POLYNOMIAL_SLOPE = (sp.tan, sp.tanh)  # of degree two in themselves
+POLYNOMIAL_SLOPE = (sp.tan, sp.tanh)  # whose slopes are polynomials of degree two in the functions themselves
 Coefficients = list[sp.Expr]
 VANISHING = 1e-40  # below this, found with 50 digits, a coefficient is zero
 
