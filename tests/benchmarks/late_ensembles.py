@@ -40,6 +40,14 @@ def timed(case, t1, method, **options):
     return found, time.process_time() - began
 
 
+def note(ensemble, reference):
+    """Largest error, or how those members ended that did not reach their end."""
+    ends = {o.status for o in ensemble.outcomes} - {Status.REACHED_END}
+    if ends:
+        return ", ".join(sorted(end.name.lower().replace("_", " ") for end in ends))
+    return f"{np.max(np.abs(final(ensemble) - reference)) / np.abs(reference).max():.0e}"
+
+
 def row(sizes, closure, t1):
     """One line of the table."""
     members = MEMBERS[t1]
@@ -50,11 +58,8 @@ def row(sizes, closure, t1):
             found[method], seconds = timed(case, t1, method, **({"max_steps": MOST_STEPS} if method else {}))
             least[method] = min(least[method], seconds)
     for method in METHODS:
-        ends = {o.status for o in found[method].outcomes}
-        error = np.max(np.abs(final(found[method]) - reference), initial=0.0) / np.abs(reference).max()
-        note = f" ({error:.0e})" if ends == {Status.REACHED_END} else " (blow up)"
-        note = " (max steps)" if Status.MAX_STEPS in ends else note
-        cells.append(f"{members / least[method]:,.{0 if members / least[method] > 10 else 1}f}{note}")
+        rate = members / least[method]
+        cells.append(f"{rate:,.{0 if rate > 10 else 1}f} ({note(found[method], reference)})")
     calls = found[None].statistics["rhs_calls"].mean()
     changed = np.mean(["," in words for words in found[None].statistics["methods"]])
     return f"| {closure} {'x'.join(map(str, sizes))} | {t1:g} | {' | '.join(cells)} | {calls:,.0f} | {changed:.0%} |"

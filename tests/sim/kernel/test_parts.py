@@ -27,9 +27,7 @@ def test_a_part_of_a_part_computes_what_python_does():
     def whole(x):
         return _both(x) - _halves(x + 1.0)
 
-    def halves(x):
-        return _halves.py_func(x)
-
+    halves = _halves.py_func
     for x in (0.5, 3.0, 1000.0):
         assert whole(x) == halves(x) + math.sqrt(halves(4.0 * x)) - halves(x + 1.0)
 
