@@ -76,9 +76,9 @@ def integrate_ensemble(
         Number of even times, the last at `t1` (1: the end alone), or times that all members save.
     rtol, atol, method, t0, max_steps
         As in `integrate`; `atol` None is chosen member by member. `method` None takes "taylor", with members in lanes,
-        for a small flow of smooth functions at ``rtol <= 1e-4``, and otherwise what `integrate` does. Each member
-        changes to "rkc" by itself where it is stiff and that pays; ``statistics["methods"]`` says so. A method asked
-        for by name stays.
+        for a small flow of smooth functions at ``rtol <= 1e-4``; a member that has become stiff leaves its lane to
+        "rkc" where that pays. Members out of lanes do what `integrate` does, as all do with `max_seconds`.
+        ``statistics["methods"]`` says what each took. A method asked for by name stays.
     observables : sequence of str
         Observables to keep of every member, such as "norm/W_E" or "loss/memory"; see `Trajectory`.
     keep_weights : bool
@@ -130,19 +130,19 @@ def integrate_ensemble(
     _check_observables(wanted, members[0], flow, data)
     problem = compile_flow(flow, data, members[0], fold=False)
     watched = shrunk_rows(flow, data)
-    table = plan.method() if plan else choose(method, rtol, problem, watched is None)
+    # a wall-clock limit of each member needs a clock of each, rows that shrink somebody who looks at them
+    lanes = watched is None and max_seconds is None
+    table = plan.method() if plan else choose(method, rtol, problem, lanes)
     drawn = MemberBatches.of(flow, data, members, plan, seed) if plan and batch_size is not None else None
-    by_itself = method is None and plan is None
-    settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol}
-    settings["method"] = None if by_itself else table
-    settings |= {"max_steps": max_steps, "max_seconds": max_seconds}
+    settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "max_steps": max_steps}
+    settings |= {"max_seconds": max_seconds, "method": table if plan or method is not None else None}
     keep, report = MemberKeeper(flow, data, wanted, keep_weights), MemberCount(progress, len(members))
     crew = Crew(os.cpu_count() or 1 if threads is None else integer("threads", threads, 1))
     settings["progress"] = crew.go_on
-    if table.in_lanes and watched is None and max_seconds is None:
+    if table.in_lanes and lanes:
         states = np.stack([problem.pack(member) for member in members])
         found = in_lanes(problem, states, ends, atol, table, settings, crew, report, keep)
-    else:  # a wall-clock limit of each member needs a clock of each, rows that shrink somebody who looks at them
+    else:
         own = np.full(len(members), 1.0 if atol is None else atol)
         own = atols_of(problem, members, rtol) if atol is None and plan is None else own
         run = MemberRuns(problem, members, ends, own, settings, plan, drawn, watched, keep, report)

@@ -21,6 +21,10 @@ def member(batch, i):
     return {name: value[i] for name, value in batch.items()}
 
 
+def member_as_batch(batch, i):
+    return {name: value[i : i + 1] for name, value in batch.items()}
+
+
 def deviation(found, reference):
     """Largest deviation of any weight at any saved time, relative to its largest entry."""
     return max(np.abs(found[w] - v).max() / np.abs(v).max() for w, v in reference.items())
@@ -55,6 +59,14 @@ def test_flows_too_large_for_lanes_do_what_integrate_does():
         assert deviation(found[i].weights, alone.weights) < 1e-6
 
 
+def test_with_a_limit_of_time_members_do_what_integrate_does():
+    """They are not in lanes, and the record of the run names the method that they began with."""
+    flow, batch = derive(MODEL, "softmax"), starts(2)
+    found = integrate_ensemble(flow, DATA, batch, t1=3.0, max_seconds=600.0)
+    assert set(found.statistics["methods"]) == {"dop853"}
+    assert found.provenance["method"] == "dop853"
+
+
 def test_bits_depend_on_no_neighbour_and_no_thread():
     flow, batch = derive(MODEL, "softmax"), starts(11)
     whole = integrate_ensemble(flow, DATA, batch, t1=800.0, save_at=[0.0, 90.0, 91.0, 800.0], threads=1)
@@ -73,12 +85,8 @@ def test_bits_depend_on_no_neighbour_and_no_thread():
         assert alone.statistics[name][0] == whole.statistics[name][7]
 
 
-def member_as_batch(batch, i):
-    return {name: value[i : i + 1] for name, value in batch.items()}
-
-
 def test_saved_times_between_steps_of_rkc():
-    """Half of the ensemble's saved times change no other, and all lie on the trajectory."""
+    """How many times are saved changes no state, and all lie on the trajectory."""
     flow, batch = derive(MODEL, "softmax"), starts(2)
     times = np.linspace(0.0, 1500.0, 301)
     dense = integrate_ensemble(flow, DATA, batch, t1=1500.0, save_at=times)
