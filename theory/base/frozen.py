@@ -77,10 +77,11 @@ class FrozenRecord:
 
     Arrays that somebody else can write to are copied when a record is made; `sealed` ones are taken. Pickled and copied
     it has equal fields, again closed to writing. What is computed from the fields and kept beside them does not travel;
-    it is computed again.
+    it is computed again. Those with arrays are declared with ``eq=False``, and so compared as objects: arrays compared
+    entry by entry give no one answer.
     """
 
-    __array_ufunc__ = None  # so that an array == a record asks the record, and not one by one
+    __array_ufunc__ = None  # so that an array == a record asks the record once, not for each entry
 
     def __post_init__(self) -> None:
         """Close all fields to writing."""
