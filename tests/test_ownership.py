@@ -1,5 +1,8 @@
 """Nobody's arrays are shared: what we are given we copy, what we hand out cannot be written to."""
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers import random_data, small_case
@@ -139,3 +142,31 @@ def test_records_that_hold_arrays_are_equal_to_themselves_alone(make):
     assert len({first, second, first}) == 2
     assert not np.any(first == np.ones(3))
     assert not np.any(np.ones(3) == first)
+
+
+def compares_arrays(source):
+    """Names of the dataclasses of a source that hold arrays and compare them one by one."""
+    return [
+        node.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef)
+        and any(
+            "dataclass" in (made := ast.unparse(d)) and "eq=False" not in made for d in node.decorator_list
+        )
+        and not any(isinstance(part, ast.FunctionDef) and part.name == "__eq__" for part in node.body)
+        and any(
+            isinstance(part, ast.AnnAssign)
+            and any(kind in ast.unparse(part.annotation) for kind in ("ndarray", "csr_array", "Tensor"))
+            and "Callable" not in ast.unparse(part.annotation)
+            for part in node.body
+        )
+    ]
+
+
+def test_no_record_that_holds_arrays_compares_them_one_by_one():
+    root = Path(__file__).resolve().parents[1]
+    files = [path for layer in ("theory", "sim", "compare") for path in (root / layer).rglob("*.py")]
+    assert not {path.name: found for path in files if (found := compares_arrays(path.read_text()))}
+    planted = "@dataclass(frozen=True{})\nclass Pair:\n    t: np.ndarray\n"
+    assert compares_arrays(planted.format("")) == ["Pair"]
+    assert compares_arrays(planted.format(", eq=False")) == []

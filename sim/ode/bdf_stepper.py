@@ -195,16 +195,24 @@ class BdfStepper(Stepper):
                 return OUT_OF_STEPS
             if budget <= 0 or self._halted:
                 return RUNNING
-            least = 16.0 * EPS * max(abs(self.t), abs(self._t0))
-            if not (self._h > least or (self._h > 0.0 and self.t + 1.01 * self._h >= self._t1)):
+            t = self._landing()
+            if np.isnan(t):
                 return UNDERFLOW
             budget -= 1
             with np.errstate(all="ignore"):
-                self._trial()
+                self._trial(t)
 
-    def _trial(self) -> None:
-        """One step, accepted or not."""
-        t = self._t1 if self.t + 1.01 * self._h >= self._t1 else float(self.t + self._h)
+    def _landing(self) -> float:
+        """Where the next step ends, as `acceptance.landing` has it."""
+        t, h = self.t, self._h
+        if not h > 0.0:
+            return np.nan
+        if t + 1.01 * h >= self._t1:
+            return self._t1
+        return np.nan if h <= 16.0 * EPS * max(abs(t), abs(self._t0)) else float(t + h)
+
+    def _trial(self, t: float) -> None:
+        """One step that ends at t, accepted or not."""
         h, fixed = t - self.t, self.control.fixed_step is not None
         k = self._order
         weights = slope_weights(np.r_[t, self._times[:k]])

@@ -30,9 +30,8 @@ CALL, MOST = 6000.0, 4.0
 class SwitchingLanes(SeriesLanes):
     """Chooses between Taylor series and RKC for each member, as `SwitchingStepper` does for a trajectory.
 
-    A member leaves where stability ruled most of its last steps, which its series tell for nothing, and comes back
-    where RKC needs more per unit of flow time; the next look is then twice as far away. No other member has
-    a say.
+    A member leaves where stability ruled most of its last steps, as the terms of its series show, and comes back where
+    RKC needs more calls per unit of flow time; the next look is then twice as far away. No other member has a say.
 
     Parameters
     ----------
@@ -51,9 +50,8 @@ class SwitchingLanes(SeriesLanes):
         self.alone = np.zeros((len(starts), 2), np.int64)  # rejected steps and calls of members that had left
         self.waits = np.ones(len(starts), np.int64)
         self.dearer = min(MOST, max(1.0, CALL / series_program(problem).work))
-        self._away: Iterator[None] = iter(
-            ()
-        )  # pauses of those that have left their lanes, one after the other
+        # pauses of those that have left their lanes, one after the other
+        self._away: Iterator[None] = iter(())
 
     def run(self, max_steps: int, budget: int = 2**62, until: float = math.inf, fixed: float = 0.0) -> None:
         """Carry on until all members are done, for `budget` rounds, or for the steps of one look of a member by RKC."""
