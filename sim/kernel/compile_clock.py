@@ -11,26 +11,27 @@ class CompileClock:
     """A clock that runs while code is compiled or loaded, in one thread at a time (see `cache.LOCK`)."""
 
     def __init__(self) -> None:
-        self._spent = 0.0
-        self._since: float | None = None  # monotonic time at which what is under way began
+        # time spent before, and monotonic time at which what is under way began: one pair, as other threads read them
+        self._reading: tuple[float, float | None] = 0.0, None
 
     @property
     def seconds(self) -> float:
         """Time spent so far, what is under way included."""
-        since = self._since
-        return self._spent + (0.0 if since is None else time.monotonic() - since)
+        spent, since = self._reading
+        return spent if since is None else spent + time.monotonic() - since
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Let the clock run; where it runs already, one compilation asks for another and it goes on."""
-        if self._since is not None:
+        spent, since = self._reading
+        if since is not None:
             yield
             return
-        self._since = time.monotonic()
+        self._reading = spent, time.monotonic()
         try:
             yield
         finally:
-            self._spent, self._since = self.seconds, None
+            self._reading = self.seconds, None
 
 
 COMPILING = CompileClock()

@@ -49,8 +49,8 @@ TAKEN, TOO_LONG, NOT_FINITE = range(3)  # of `settle`
 _MIN_FACTOR, _MAX_FACTOR = 0.2, 6.0
 # After a step that was too long towards a pole: how far below it others stay, and how that wears off.
 _BELOW, _WEAR = 0.9, 1.01
-# Where a step almost as long as one that was too long has a smaller error than this, no pole was in the way of that
-# one, but stability, say, whose longest step does not shrink with what is left.
+# Where a step almost as long as one that was too long has a smaller error than this, it was no pole that made that one
+# too long, but stability, say, whose longest step does not shrink with what is left.
 _SMALL = 0.1
 # Bounds of the distance found of a pole over what should be left, where it is still the same pole.
 _SAME = 0.3, 3.0

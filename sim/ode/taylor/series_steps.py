@@ -18,10 +18,12 @@ from .series_coefficients import LANES, PROGRAM, series
 
 NOT_FINITE = UNDERFLOW + 1
 IDLE = -1
-# rows of `lane` (numbers) and of `mark` (integers); a lane that skips only changes its scale this round
+# Rows of `lane` (numbers) and of `mark` (integers). A lane that SKIPs only changes its scale this round. At the last
+# look at stability it stood at SINCE, after LOOKED steps, HELD_THEN of them held down, and ROUNDS_THEN rounds; the next
+# comes after LOOK steps. COST: coefficients per unit of flow time before the last look; ASKS: for another method.
 T, T_PREV, SCALE, NEXT_SCALE, X, SINCE, COST, N_LANE = range(8)
 MEMBER, FRESH, SHRUNK, SKIP, LOOKED, LOOK, HELD_THEN, ROUNDS_THEN, ASKS, N_MARK = range(10)
-# columns of what is said and found of each member
+# columns of what is said and found of each member; TERMS: the last term over the one before (see `STIFF`)
 START, END, ATOL, N_SPAN = range(4)
 AT, STEP, STAR, LARGEST, TERMS, N_FOUND = range(6)
 CODE, STEPS, ROUNDS, SAVED, HELD, N_COUNT = range(6)
