@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -45,13 +46,18 @@ class SwitchingLanes(SeriesLanes):
         self, problem: Problem, order: int, rtol: float, starts: Any, span: Any, saves: Any, name: str = "taylor"
     ) -> None:  # fmt: skip
         super().__init__(problem, order, rtol, starts, span, saves, name)
-        self.problem = problem.with_own_memory()  # each thread has lanes, and calls the flow at will
+        self._given = problem
         self.chosen: dict[int, list[tuple[str, float]]] = {}
         self.alone = np.zeros((len(starts), 2), np.int64)  # rejected steps and calls of members that had left
         self.waits = np.ones(len(starts), np.int64)
         self.dearer = min(MOST, max(1.0, CALL / series_program(problem).work))
         # pauses of those that have left their lanes, one after the other
-        self._away: Iterator[None] = iter(())
+        self._away: Iterator[None] | None = None
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The flow with memory of its own: each thread has lanes, and calls it at will."""
+        return self._given.with_own_memory()
 
     def run(self, max_steps: int, budget: int = 2**62, until: float = math.inf, fixed: float = 0.0) -> None:
         """Carry on until all members are done, for `budget` rounds, or for the steps of one look of a member by RKC."""
@@ -59,14 +65,20 @@ class SwitchingLanes(SeriesLanes):
             return
         super().run(max_steps, budget, until, fixed)
         asking = np.flatnonzero(self.mark[kernel.ASKS])
-        self.mark[kernel.ASKS] = 0
-        self._away = chain.from_iterable(self._leave(i, max_steps) for i in asking.tolist())
-        self._goes_on()
+        if asking.size:
+            self.mark[kernel.ASKS] = 0
+            self._away = chain.from_iterable(self._leave(i, max_steps) for i in asking.tolist())
+            self._goes_on()
 
     def _goes_on(self) -> bool:
         """Let a member that has left its lane take some steps; whether there was one."""
+        if self._away is None:
+            return False
         with blas_threads(self.problem):
-            return next(self._away, self) is None
+            if next(self._away, self) is None:
+                return True
+        self._away = None
+        return False
 
     def methods(self, member: int = 0) -> str:
         """Methods of a member, each but the first with the flow time from which it was."""
