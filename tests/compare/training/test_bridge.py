@@ -42,7 +42,9 @@ def test_invariants_hold_along_the_flow(closure):
     start = model.init(0.7, 0)
     flow = derive(model, closure)
     end = 15.0
-    traj = integrate(flow, data, start, t1=end, save_at=16, rtol=1e-10)
+    traj = integrate(
+        flow, data, start, t1=end, save_at=16, rtol=1e-12
+    )  # `leading` blows up soon after a save
     moved = relative(traj.weights["W_out"][-1], start["W_out"])
     assert moved > 0.05
     proved = {str(i) for i in flow.invariants}
