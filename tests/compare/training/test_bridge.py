@@ -41,10 +41,8 @@ def test_invariants_hold_along_the_flow(closure):
     data, model, _ = small_case("tanh")
     start = model.init(0.7, 0)
     flow = derive(model, closure)
-    end = 15.0
-    traj = integrate(
-        flow, data, start, t1=end, save_at=16, rtol=1e-12
-    )  # `leading` blows up soon after a save
+    end = 15.0  # `leading` blows up before, soon after a saved time
+    traj = integrate(flow, data, start, t1=end, save_at=16, rtol=1e-12)
     moved = relative(traj.weights["W_out"][-1], start["W_out"])
     assert moved > 0.05
     proved = {str(i) for i in flow.invariants}
