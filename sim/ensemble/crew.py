@@ -44,10 +44,8 @@ class Crew:
         with ThreadPoolExecutor(self.workers) as pool:
             try:
                 given = [pool.submit(work, task) for task in tasks]
-                ended, _ = wait(
-                    given, return_when=FIRST_EXCEPTION
-                )  # the first to fail need not be the first task
-                for one in ended:
+                ended, _ = wait(given, return_when=FIRST_EXCEPTION)
+                for one in ended:  # the first to fail need not be the first task
                     one.result()
                 return [one.result() for one in given]
             except BaseException:
