@@ -143,8 +143,21 @@ def train(
     if measure_on is not None:
         kind_of("measure_on", measure_on, Dataset, "leave it out to measure on all of `data`")
         model.check_data(measure_on)
-    # The caller may be inside `torch.no_grad()` or inference mode; both are put back on leaving.
+    trajectory = _trained(
+        model, data, start, settings, path, every, measure_on, accept_changes, bool(progress), max_seconds
+    )
+    if throw and not trajectory.outcome.success:
+        raise IntegrationError(str(trajectory.outcome), trajectory)
+    return trajectory
+
+
+def _trained(
+    model: Model, data: Dataset, start: Mapping[str, Any], settings: TrainingSettings, path: Path | None,
+    every: int | None, measure_on: Dataset | None, accept_changes: bool, progress: bool, max_seconds: float | None,
+) -> Trajectory:  # fmt: skip
+    """The run, with the modes and threads of torch that it needs; the caller's are put back on leaving."""
     rows = min(CHUNK, settings.batch_size or len(data.labels)) * model.positions_read
+    # The caller may be inside `torch.no_grad()` or inference mode.
     modes = (torch.inference_mode(False), torch.enable_grad(), flushed_denormals(settings.dtype))
     with modes[0], modes[1], modes[2], torch_threads(model, rows):
         weights = model.validate(start)
@@ -152,11 +165,8 @@ def train(
         run = TrainingRun(model, data, weights, settings, path, every, measure_on)
         if path is not None and path.exists():
             run.restore(load_checkpoint(path, run.config, accept_changes))
-        outcome = run.advance(bool(progress), max_seconds)
-        trajectory = run.trajectory(outcome)  # in here, where its provenance sees the threads that were used
-    if throw and not outcome.success:
-        raise IntegrationError(str(outcome), trajectory)
-    return trajectory
+        outcome = run.advance(progress, max_seconds)
+        return run.trajectory(outcome)  # in here, where its provenance sees the threads that were used
 
 
 def _check_range(start: Mapping[str, np.ndarray], dtype: str) -> None:

@@ -107,17 +107,12 @@ def integrate_ensemble(
     IntegrationError
         After an irregular end if `throw`; its ``trajectory`` is the ensemble.
     """
-    from ..compile.compiler import compile_flow
-
-    kind_of("flow", flow, Flow, "`derive` makes one")
-    flow.model.check_data(data)
-    Limits(max_steps, max_seconds, None)  # refuses what is no limit, before any work
-    callback("progress", progress)
-    wanted = names("observables", observables)
+    wanted = _checked(flow, data, observables, rtol, atol, max_steps=max_steps, max_seconds=max_seconds)
     check_asked(optimizer, batch_size, seed)
+    callback("progress", progress)
     for name, value in (("throw", throw), ("keep_weights", keep_weights)):
         flag(name, value)
-    checked_tolerances(RTOL if rtol is None else rtol, 1.0 if atol is None else atol)
+    crew = Crew(os.cpu_count() or 1 if threads is None else integer("threads", threads, 1))
     given = {"t1": t1, "t0": real("t0", t0) or None, "atol": atol}
     given["max_steps"] = None if max_steps == MAX_STEPS or method == "flow" else max_steps
     plan = _planned(flow, optimizer, steps, save_at, method, rtol, given, batch_size, seed)
@@ -128,34 +123,59 @@ def integrate_ensemble(
     for end in set(ends.tolist()):
         save_times(save_at, *interval(t0, end, empty=False))
     _check_observables(wanted, members[0], flow, data)
-    problem = compile_flow(flow, data, members[0], fold=False)
-    watched = shrunk_rows(flow, data)
-    # a wall-clock limit of each member needs a clock of each, rows that shrink somebody who looks at them
-    lanes = watched is None and max_seconds is None
-    table = plan.method() if plan else choose(method, rtol, problem, lanes)
-    drawn = MemberBatches.of(flow, data, members, plan, seed) if plan and batch_size is not None else None
-    settings: dict[str, Any] = {"t0": t0, "save_at": save_at, "rtol": rtol, "max_steps": max_steps}
-    settings |= {"max_seconds": max_seconds, "method": table if plan or method is not None else None}
     keep, report = MemberKeeper(flow, data, wanted, keep_weights), MemberCount(progress, len(members))
-    crew = Crew(os.cpu_count() or 1 if threads is None else integer("threads", threads, 1))
-    settings["progress"] = crew.go_on
-    if table.in_lanes and lanes:
-        states = np.stack([problem.pack(member) for member in members])
-        found = in_lanes(problem, states, ends, atol, table, settings, crew, report, keep)
-    else:
-        own = np.full(len(members), 1.0 if atol is None else atol)
-        own = atols_of(problem, members, rtol) if atol is None and plan is None else own
-        run = MemberRuns(problem, members, ends, own, settings, plan, drawn, watched, keep, report)
-        size = min(16, -(-len(members) // (8 * crew.workers)))
-        tasks = [range(i, min(i + size, len(members))) for i in range(0, len(members), size)]
-        with one_blas_thread():
-            found = [member for part in crew.map(run.along, tasks) for member in part]
-    record = {"method": table.name, "rtol": rtol, "atol": atol, "closure": flow.closure, "starts": identity}
+    drawn = MemberBatches.of(flow, data, members, plan, seed) if plan and batch_size is not None else None
+    settings = {
+        "t0": t0,
+        "save_at": save_at,
+        "rtol": rtol,
+        "max_steps": max_steps,
+        "max_seconds": max_seconds,
+    }
+    found, taken = _followed(
+        flow, data, members, ends, atol, method, plan, drawn, settings, crew, keep, report
+    )
+    record = {"method": taken, "rtol": rtol, "atol": atol, "closure": flow.closure, "starts": identity}
     record |= _moved_by(plan, drawn)
     ensemble = gather(found, flow, data, provenance(**record), plan.saves if plan else None)
     if throw:
         _refuse_irregular(ensemble)
     return ensemble
+
+
+def _checked(
+    flow: Flow, data: Dataset, observables: Any, rtol: Any, atol: Any, **limits: Any
+) -> tuple[str, ...]:
+    """Refuse what can be refused before any work; returns the names of the observables."""
+    kind_of("flow", flow, Flow, "`derive` makes one")
+    flow.model.check_data(data)
+    Limits(**limits, progress=None)
+    checked_tolerances(RTOL if rtol is None else rtol, 1.0 if atol is None else atol)
+    return names("observables", observables)
+
+
+def _followed(
+    flow: Flow, data: Dataset, members: list, ends: np.ndarray, atol: float | None, method: Any, plan: StepPlan | None,
+    drawn: MemberBatches | None, settings: dict[str, Any], crew: Crew, keep: MemberKeeper, report: MemberCount,
+) -> tuple[list[dict[str, Any]], str]:  # fmt: skip
+    """Integrate all members, in lanes or one by one; returns what is kept of each, and the name of the method."""
+    from ..compile.compiler import compile_flow
+
+    problem, watched = compile_flow(flow, data, members[0], fold=False), shrunk_rows(flow, data)
+    # a wall-clock limit of each member needs a clock of each, rows that shrink somebody who looks at them
+    lanes = watched is None and settings["max_seconds"] is None
+    table = plan.method() if plan else choose(method, settings["rtol"], problem, lanes)
+    if table.in_lanes and lanes:
+        states = np.stack([problem.pack(member) for member in members])
+        return in_lanes(problem, states, ends, atol, table, settings, crew, report, keep), table.name
+    own = np.full(len(members), 1.0 if atol is None else atol)
+    own = atols_of(problem, members, settings["rtol"]) if atol is None and plan is None else own
+    settings = settings | {"method": table if plan or method is not None else None, "progress": crew.go_on}
+    run = MemberRuns(problem, members, ends, own, settings, plan, drawn, watched, keep, report)
+    size = min(16, -(-len(members) // (8 * crew.workers)))
+    tasks = [range(i, min(i + size, len(members))) for i in range(0, len(members), size)]
+    with one_blas_thread():
+        return [member for part in crew.map(run.along, tasks) for member in part], table.name
 
 
 def _planned(

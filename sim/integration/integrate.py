@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
 from ...theory.base.validate import flag, kind_of, real
@@ -178,7 +180,6 @@ def _by_time(
 ) -> Trajectory:  # fmt: skip
     """The part of `integrate` that follows gradient flow."""
     from ..compile.compiler import compile_flow
-    from ..reduced.balanced import closed_solution
     from ..reduced.reduction import Reduction
 
     saves = save_times(save_at, *interval(*span))
@@ -195,9 +196,8 @@ def _by_time(
     del weights  # of a large vocabulary, each copy counts
     atol = default_atol(problem, held[0], rtol) if atol is None else atol
     checked_tolerances(rtol, atol)
-    closed = all(options[key] is None for key in ("method", "first_step", "fixed_step"))
-    closed = closed and reduced and view is None and not watched
-    solution = closed_solution(flow, problem, held[0], saves, *span) if closed else None
+    free = reduced and view is None and not watched
+    solution = _in_closed_form(flow, problem, held[0], saves, span, options) if free else None
     noted = {}
     if dtype == "float32":
         problem, noted["rounding"] = in_single(problem, held[0], rtol)
@@ -215,13 +215,28 @@ def _by_time(
         solution = replace(solution, outcome=in_single_end(solution.outcome))
     settings |= {"method": solution.statistics.get("methods", ""), "atol": atol}
     trajectory = _trajectory(solution, problem, flow, data, settings, view, noted)
-    if reduced:
-        trajectory = replace(
-            trajectory, model=None, data=None, start=full and {n: sealed(w) for n, w in full.items()}
-        )
+    if full is not None:
+        start = {name: sealed(weight) for name, weight in full.items()}
+        trajectory = replace(trajectory, model=None, data=None, start=start)
     if throw and not solution.outcome.success:
         raise IntegrationError(str(solution.outcome), trajectory)
     return trajectory
+
+
+def _in_closed_form(
+    flow: Reduction,
+    problem: Problem,
+    state: np.ndarray,
+    saves: np.ndarray,
+    span: tuple[float, float],
+    options: Any,
+) -> Solution | None:
+    """The modes of a balanced start, unless a method or its steps were asked for."""
+    from ..reduced.balanced import closed_solution
+
+    if any(options[key] is not None for key in ("method", "first_step", "fixed_step")):
+        return None
+    return closed_solution(flow, problem, state, saves, *span)
 
 
 def _on_device(problem: Problem, where: Any, method: str | Method | None) -> Method:
