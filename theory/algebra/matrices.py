@@ -45,9 +45,9 @@ def product(*factors: sp.Expr) -> Matrix:
     if not chain:  # nothing but identities
         size = sp.S.One if last is None else last.cols
         return sp.Identity(size) if scalar == 1 else shared(sp.MatMul, scalar, sp.Identity(size))
-    if scalar is sp.S.One or scalar == 1:
+    if scalar is sp.S.One:
         return chain[0] if len(chain) == 1 else shared(sp.MatMul, *chain)
-    if scalar == 0:
+    if scalar is sp.S.Zero or scalar == 0:
         return sp.ZeroMatrix(chain[0].rows, chain[-1].cols)
     return shared(sp.MatMul, scalar, *chain)
 
