@@ -94,18 +94,25 @@ def small_case(activation="tanh", seed=0, sizes=(7, 5, 6), **options):
 
 
 def sympy_value(expr, model, values, digits=30):
-    """Sympy's own evaluation of a matrix expression at `digits` digits, rounded to float64."""
+    """Sympy's own evaluation of a matrix expression at `digits` digits, rounded to float64; of each part once."""
     dense = {k: v.toarray() if hasattr(v, "toarray") else np.asarray(v) for k, v in values.items()}
-    expr = expr.subs(model.sizes | {ROWS: dense["omega"].shape[0]})
-    explicit = {
-        s: sp.ImmutableMatrix(
-            *dense[str(s)].shape, [sp.Float(float(x), digits) for x in dense[str(s)].ravel()]
-        )
-        for s in expr.free_symbols
-        if isinstance(s, sp.MatrixSymbol)
-    }
-    matrix = expr.xreplace(explicit).doit().as_explicit()
-    return np.array(matrix.evalf(digits).tolist(), dtype=float)
+    known = {}
+
+    def explicit(node):
+        if isinstance(node, sp.MatrixSymbol):
+            array = dense[str(node)]
+            return sp.ImmutableMatrix(*array.shape, [sp.Float(float(x), digits) for x in array.ravel()])
+        return node.func(*map(value, node.args)).doit().as_explicit().evalf(digits)
+
+    def value(node):
+        if not isinstance(node, sp.MatrixExpr):
+            return node
+        if node not in known:
+            known[node] = explicit(node)
+        return known[node]
+
+    found = value(expr.subs(model.sizes | {ROWS: dense["omega"].shape[0]}))
+    return np.array(found.tolist(), dtype=float)
 
 
 def relative(a, b):

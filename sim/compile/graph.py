@@ -65,18 +65,19 @@ class Graph:
     data: dict[int, Any] = field(default_factory=dict)
     products: dict[tuple[Ref, ...], Ref] = field(default_factory=dict)
     cost: float = 0.0
-    _index: dict[Node, int] = field(default_factory=dict)
+    _index: dict[tuple[Any, ...], int] = field(default_factory=dict)
 
     def add(
         self, op: str, args: tuple[Ref, ...], shape: tuple[int, int], payload: Any = None, cost: float = 0.0
     ) -> Ref:
         """Return the node, new or existing; only a new one costs."""
-        node = Node(op, args, shape, payload)
-        if node not in self._index:
-            self._index[node] = len(self.nodes)
-            self.nodes.append(node)
+        key = op, args, shape, payload
+        place = self._index.get(key)
+        if place is None:
+            place = self._index[key] = len(self.nodes)
+            self.nodes.append(Node(op, args, shape, payload))
             self.cost += cost
-        return Ref(self._index[node])
+        return Ref(place)
 
     def mark(self) -> Mark:
         """How far it has come, to go back to."""

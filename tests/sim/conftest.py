@@ -74,6 +74,16 @@ def root(t, y, out):
     out[0] = -0.5 / y[0]
 
 
+def jumpy(t, y, out):
+    """Steps that come upon the jumps are rejected again and again."""
+    out[0] = 1.0 if math.floor(1e3 * t) % 2 == 0 else -1e6
+
+
+def chatter(t, y, out):
+    """Drives y to zero and stays: the slope jumps there by a million times the state."""
+    out[0] = -np.sign(y[0]) if abs(y[0]) > 1e-7 else -1e7 * y[0]
+
+
 def turns_nan(t, y, out):
     out[0] = y[0] * y[0] if y[0] < 1e3 else np.nan
 
@@ -121,8 +131,14 @@ def strength_2(t, y, out):
 
 
 @cache
+def _compiled(f):
+    """The right-hand side alone, which is the same for states of all sizes."""
+    return Problem.from_function(f, 1).rhs
+
+
+@cache
 def _problem(f, n):
-    return Problem.from_function(f, n)
+    return Problem(_compiled(f), {"y": (0, (n, 1))})
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ class Operand(NamedTuple):
 
 def product_cost(a: Operand, b: Operand) -> float:
     """Cost of a @ b in dense flops; infinite where no kernel exists (neither operand dense)."""
-    rows, inner, cols = a.shape[0], a.shape[1], b.shape[1]
+    (rows, inner), cols = a.shape, b.shape[1]
     if a.storage == b.storage == "dense":
         return 2.0 * rows * inner * cols
     if "dense" not in (a.storage, b.storage):
@@ -70,11 +70,13 @@ def _best(i: int, j: int, plans: dict[tuple[int, int], Plan], at_hand: Callable)
     free = at_hand(i, j)
     if free is not None:
         return Plan(0.0, free, None)
-    choices = [(_cost(plans[i, k], plans[k, j]), k) for k in range(i + 1, j)]
-    cost, k = min(choices)
-    left, right = plans[i, k].result, plans[k, j].result
-    return Plan(cost, Operand("dense", (left.shape[0], right.shape[1])), k)
-
-
-def _cost(left: Plan, right: Plan) -> float:
-    return left.cost + right.cost + product_cost(left.result, right.result)
+    left, right, split = plans[i, i + 1], plans[i + 1, j], i + 1
+    least = left.cost + right.cost + product_cost(left.result, right.result)
+    rows, cols = left.result.shape[0], right.result.shape[1]
+    for k in range(i + 2, j):  # the first of equal cost, also where no split has a kernel
+        left, right = plans[i, k], plans[k, j]
+        if (before := left.cost + right.cost) < least:
+            cost = before + product_cost(left.result, right.result)
+            if cost < least:
+                least, split = cost, k
+    return Plan(least, Operand("dense", (rows, cols)), split)

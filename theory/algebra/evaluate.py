@@ -110,7 +110,8 @@ class _Evaluation(DenseValue):
         scalar, factors = node.as_coeff_matrices()
         if len(factors) == 1:
             return self.number(scalar) * self(factors[0])
-        return self.number(scalar) * _chain([self._factor(f) for f in factors])
+        value = _chain([self._factor(f) for f in factors])
+        return value if scalar == 1 and value.dtype == np.float64 else self.number(scalar) * value
 
     def _factor(self, node: Matrix) -> Array:
         return _Centred(int(self.number(node.rows))) if isinstance(node, Centering) else self(node)
@@ -145,7 +146,11 @@ class _Evaluation(DenseValue):
 
     @rule(DiagMatrix)
     def diag(self, node: DiagMatrix) -> Array:
-        return sparse.diags_array(self.dense(node.args[0]).ravel()).tocsr()
+        column = self.dense(node.args[0]).ravel()
+        if not column.all():
+            return sparse.diags_array(column).tocsr()  # which stores no zeros
+        places = np.arange(column.size + 1, dtype=np.int32)
+        return sparse.csr_array((column, places[:-1], places), shape=(column.size, column.size))
 
     @rule(sp.Identity)
     def identity(self, node: sp.Identity) -> Array:
@@ -198,6 +203,8 @@ class _Centred:
 
 def _chain(factors: list[Array]) -> Array:
     """Multiply a chain in its cheapest order; runs of sparse factors first."""
+    if len(factors) == 2:
+        return _multiply(*factors)
     operands = [_operand(f) for f in factors]
 
     def sparse_run(i: int, j: int) -> Operand | None:

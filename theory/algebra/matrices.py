@@ -7,7 +7,7 @@ expressions by structure, so every product, sum, transpose and Hadamard product 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from typing import Any
 
@@ -34,6 +34,11 @@ _MERGED = (sp.OneMatrix, Centering, DiagMatrix, HeadSymbol)
 Term = tuple[sp.Expr, tuple[Matrix, ...], Matrix]  # coefficient, factors, and what they are together
 
 
+# The passes over one flow, and flows of like models, build the same nodes from the same parts many times.
+_latest = partial(lru_cache, typed=True)  # 2 and 2.0 are not the same factor
+
+
+@_latest(maxsize=2**15)
 def product(*factors: sp.Expr) -> Matrix:
     """Flat product of scalars and matrices; knows Pi 1 = 0, row sums of stochastic matrices, diag(u) 1 = u."""
     scalar, chain, last = sp.S.One, [], None
@@ -45,9 +50,9 @@ def product(*factors: sp.Expr) -> Matrix:
     if not chain:  # nothing but identities
         size = sp.S.One if last is None else last.cols
         return sp.Identity(size) if scalar == 1 else shared(sp.MatMul, scalar, sp.Identity(size))
-    if scalar is sp.S.One or scalar == 1:
+    if scalar is sp.S.One:
         return chain[0] if len(chain) == 1 else shared(sp.MatMul, *chain)
-    if scalar == 0:
+    if scalar is sp.S.Zero or scalar == 0:
         return sp.ZeroMatrix(chain[0].rows, chain[-1].cols)
     return shared(sp.MatMul, scalar, *chain)
 
@@ -135,6 +140,7 @@ def _heads(chain: list[Matrix], matrix: Matrix) -> sp.Expr | None:
     return sp.S.Zero
 
 
+@_latest(maxsize=2**14)
 def total(*terms: Matrix) -> Matrix:
     """Flat sum with like terms collected; a ZeroMatrix if nothing is left."""
     collected: dict[tuple[Matrix, ...], list[Term]] = {}
@@ -245,6 +251,7 @@ def transpose(expr: Matrix) -> Matrix:
     return _transpose(expr)
 
 
+@_latest(maxsize=2**14)
 def hadamard(*factors: Matrix) -> Matrix:
     """Element-wise product; broadcasts (u 1^T and diag(u) X) become diagonal factors, equal factors powers."""
     scalar, left, right, powers = sp.S.One, [], [], {}

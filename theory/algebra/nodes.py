@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable
-from functools import lru_cache
-from itertools import count
+from functools import cached_property, lru_cache
+from itertools import count, pairwise
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -27,8 +27,27 @@ def shared(kind: type[Matrix], *args: Any, build: Callable[..., Matrix] | None =
     key = (kind, *map(_mark, args))
     found = _SHARED.get(key)
     if found is None or found.args != args:
-        found = _SHARED[key] = (build or kind)(*args)
+        found = _SHARED[key] = (build or _BUILD.get(kind, kind))(*args)
     return found
+
+
+def _product(*args: Any) -> Matrix:
+    """A product of what may be multiplied as it stands: one that sympy would look through and leave as it is."""
+    sizes = [a.shape for a in args if a.is_Matrix]
+    if all([a[1] is b[0] for a, b in pairwise(sizes)]):
+        return sp.Basic.__new__(sp.MatMul, *args)
+    return sp.MatMul(*args)  # sizes that differ, or are equal numbers: sympy decides
+
+
+def _sum(*args: Any) -> Matrix:
+    """A sum, in the same way."""
+    rows, cols = args[0].shape
+    if all([(size := a.shape)[0] is rows and size[1] is cols for a in args]):
+        return sp.Basic.__new__(sp.MatAdd, *args)
+    return sp.MatAdd(*args)
+
+
+_BUILD: dict[type[Matrix], Callable[..., Matrix]] = {sp.MatMul: _product, sp.MatAdd: _sum}
 
 
 def _mark(arg: Any) -> Any:
@@ -87,6 +106,11 @@ class MatrixFunction(sp.MatrixExpr):
         """Build the node, or find it."""
         return shared(cls, *args, build=lambda *given: sp.MatrixExpr.__new__(cls, *given))
 
+    @cached_property  # sympy asks for it often, and again for that of every part below
+    def shape(self) -> tuple[sp.Expr, sp.Expr]:
+        """That of the first argument."""
+        return self.args[0].shape
+
     @property
     def matrices(self) -> tuple[Matrix, ...]:
         """The arguments that are matrices; those after them are numbers."""
@@ -124,7 +148,6 @@ class RowSoftmax(MatrixFunction):
         """Build softmax(x) of the shape of `x`."""
         return super().__new__(cls, x) if base is None else super().__new__(cls, x, base)
 
-    shape = property(lambda self: self.args[0].shape)
     base = property(lambda self: self.args[1] if len(self.args) > 1 else None)
 
     def doit(self, **hints: object) -> Matrix:
@@ -153,7 +176,10 @@ class RowLogSumExp(MatrixFunction):
         """Build logsumexp(x)."""
         return super().__new__(cls, x)
 
-    shape = property(lambda self: (self.args[0].shape[0], sp.S.One))
+    @cached_property
+    def shape(self) -> tuple[sp.Expr, sp.Expr]:
+        """A column."""
+        return self.args[0].shape[0], sp.S.One
 
     @property
     def at_zero(self) -> Matrix:
@@ -177,7 +203,6 @@ class RowNorm(MatrixFunction):
         """Build the normalisation of the rows of `x`; eps is a number, zero or more."""
         return super().__new__(cls, x, sp.sympify(eps))
 
-    shape = property(lambda self: self.args[0].shape)
     eps = property(lambda self: self.args[1])
 
     def doit(self, **hints: object) -> Matrix:

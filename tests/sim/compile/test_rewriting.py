@@ -60,9 +60,8 @@ def run(graph, outputs, shapes, weights):
     }
 
 
-def lowered(sides, values, shapes, sizes, how):
+def lowered(sides, lowering):
     """Graph and outputs of one way of lowering."""
-    lowering = Lowering(values, shapes, sizes, {}, how)
     return lowering.graph, {w: [lowering.lower_dense(t) for t in terms_of(s)] for w, s in sides.items()}
 
 
@@ -93,7 +92,7 @@ def test_every_form_has_the_same_values(norm, closure, predict):
     }
     for name, form in forms.items():
         for how in READINGS:
-            found = run(*lowered(form, more, shapes, sizes, how), shapes, weights)
+            found = run(*lowered(form, look.anew(how)), shapes, weights)
             for w in sides:
                 assert np.abs(found[w] - expected[w]).max() < 1e-13 * largest(expected), (w, name, how)
 
@@ -101,7 +100,7 @@ def test_every_form_has_the_same_values(norm, closure, predict):
 @pytest.mark.parametrize(("norm", "most"), [(None, 0.7), ("pre", 0.85)])
 def test_what_arrives_along_several_paths_goes_on_once(norm, most):
     sides, values, shapes, sizes = decoder(norm, "exact", "last")
-    plain, _ = lowered(sides, values, shapes, sizes, "together")
+    plain, _ = lowered(sides, Lowering(values, shapes, sizes, {}))
     assert lower_flow(sides, values, shapes, sizes)[0].cost < most * plain.cost
 
 

@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 
 from smallinit.sim import Status
-from smallinit.sim.kernel.problem import Problem
 from smallinit.sim.ode.solve import solve
-
-
-def chatter(t, y, out):
-    """Drives y to zero and stays: the slope jumps there by a million times the state."""
-    out[0] = -np.sign(y[0]) if abs(y[0]) > 1e-7 else -1e7 * y[0]
 
 
 class Near:
@@ -30,8 +24,8 @@ class Nowhere(Near):
         return ""
 
 
-def test_collapsed_steps_at_a_singular_place_end_the_run():
-    problem = Problem.from_function(chatter, 1)
+def test_collapsed_steps_at_a_singular_place_end_the_run(problem):
+    problem = problem("chatter")
     options = {"t1": 5.0, "method": "dop853", "max_steps": 400}
     found = solve(problem, np.array([1.0]), **options, singular=Near())
     assert found.outcome.status is Status.SINGULAR
@@ -44,8 +38,8 @@ def test_collapsed_steps_at_a_singular_place_end_the_run():
         )
 
 
-def test_a_question_changes_no_bit():
-    problem = Problem.from_function(chatter, 1)
+def test_a_question_changes_no_bit(problem):
+    problem = problem("chatter")
     plain, asked = (solve(problem, np.array([1.0]), t1=0.9, singular=e) for e in (None, Near()))
     np.testing.assert_array_equal(plain.y, asked.y)
     assert plain.outcome == asked.outcome
@@ -54,9 +48,9 @@ def test_a_question_changes_no_bit():
 @pytest.mark.parametrize(
     "steps", [{"method": "euler", "fixed_step": 0.3}, {"method": "tsit5", "across": True}]
 )
-def test_a_step_that_leads_across_ends_the_run_before_it(steps):
+def test_a_step_that_leads_across_ends_the_run_before_it(problem, steps):
     """Steps of 0.3 are at 0.1 after three of them, and at -0.2 after the fourth."""
-    problem = Problem.from_function(chatter, 1)
+    problem = problem("chatter")
     found = solve(problem, np.array([1.0]), t1=5.0, save_at=[0.0, 0.5, 1.2], **steps, singular=Near())
     assert found.outcome.status is Status.SINGULAR
     assert 0.89 < found.outcome.t <= 1.0

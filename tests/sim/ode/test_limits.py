@@ -62,15 +62,9 @@ def test_a_wall_clock_limit_holds_within_a_long_step(method):
     assert np.isfinite(result.y).all()
 
 
-def jumpy(t, y, out):
-    """Steps that come upon the jumps are rejected again and again."""
-    out[0] = 1.0 if math.floor(1e3 * t) % 2 == 0 else -1e6
-
-
 @pytest.mark.parametrize("name", [*TABLES[:2], "rkc"])
-def test_trial_steps_count_against_the_budget_whether_accepted_or_not(name):
-    problem = Problem.from_function(jumpy, 1)
-    stepper = METHODS[name].begin(problem, np.ones(1), 0.0, 1.0, StepControl(1e-9, 1e-12))
+def test_trial_steps_count_against_the_budget_whether_accepted_or_not(problem, name):
+    stepper = METHODS[name].begin(problem("jumpy"), np.ones(1), 0.0, 1.0, StepControl(1e-9, 1e-12))
     before, rejected = 0, 0
     for budget in [1, 2, 3, 1, 5] * 40:
         code = stepper.advance(1.0, budget, 10**6)
@@ -84,11 +78,10 @@ def test_trial_steps_count_against_the_budget_whether_accepted_or_not(name):
 
 
 @pytest.mark.parametrize("name", [*TABLES[:2], "rkc"])
-def test_cuts_of_the_budget_change_no_bit_where_steps_are_rejected(name):
+def test_cuts_of_the_budget_change_no_bit_where_steps_are_rejected(problem, name):
     ends = []
     for budget in (1, 7, 10**6):
-        problem = Problem.from_function(jumpy, 1)
-        stepper = METHODS[name].begin(problem, np.ones(1), 0.0, 1.0, StepControl(1e-6, 1e-9))
+        stepper = METHODS[name].begin(problem("jumpy"), np.ones(1), 0.0, 1.0, StepControl(1e-6, 1e-9))
         while stepper.advance(1.0, budget, 400) == RUNNING:
             pass
         ends.append((stepper.t, stepper.y.tobytes(), stepper.counts()))
@@ -132,9 +125,8 @@ def test_every_tolerance_that_is_accepted_ends(problem, method, rtol):
         assert np.isfinite(result.y).all()
 
 
-def test_a_limit_of_trial_steps_holds_while_all_are_rejected():
-    problem = Problem.from_function(jumpy, 1)
-    stepper = METHODS["dop853"].begin(problem, np.ones(1), 0.0, 1.0, StepControl(1e-12, 1e-15))
+def test_a_limit_of_trial_steps_holds_while_all_are_rejected(problem):
+    stepper = METHODS["dop853"].begin(problem("jumpy"), np.ones(1), 0.0, 1.0, StepControl(1e-12, 1e-15))
     code = RUNNING
     while code == RUNNING:
         code = stepper.advance(1.0, 10**6, 50)

@@ -1,6 +1,7 @@
 """The nine rules of `Stepper`, held against every method, against a kind of method that is not ours, and broken."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numba
@@ -73,8 +74,9 @@ class Case:
         return method.begin(problem, truth(t0) if y0 is None else y0, t0, t1, control)
 
 
-def watched():
-    """Problem whose `work` holds the least and the largest flow time asked for, and the number of calls."""
+@cache
+def watching():
+    """The compiled right-hand side of `watched`, which holds no state of its own."""
 
     @numba.njit(RHS_SIGNATURE)
     def rhs(t, y, out, floats, ints, work):
@@ -82,9 +84,13 @@ def watched():
         out[0] = floats[0] * y[0] * np.cos(t)
         out[1] = -2.0 * ints[0] * t * y[1] * y[1]
 
-    return Problem(
-        rhs, {"y": (0, (2, 1))}, np.ones(1), np.ones(1, np.int64), np.array([np.inf, -np.inf, 0.0])
-    )
+    return rhs
+
+
+def watched():
+    """Problem whose `work` holds the least and the largest flow time asked for, and the number of calls."""
+    work = np.array([np.inf, -np.inf, 0.0])
+    return Problem(watching(), {"y": (0, (2, 1))}, np.ones(1), np.ones(1, np.int64), work)
 
 
 def forced(t):

@@ -94,7 +94,7 @@ def test_bracket_holds_on_a_hundred_starts():
 
         def flow(w, n=n):
             x, A, y = w[:n], w[n:-n].reshape(n, n), w[-n:]
-            return np.concatenate([A @ y, np.outer(x, y).ravel(), A.T @ x])
+            return np.concatenate([A @ y, (x[:, None] * y).ravel(), x @ A])
 
         start = np.concatenate([x, A.ravel(), y])
         low, high = exact.blow_up_bracket(start, x @ A @ y)

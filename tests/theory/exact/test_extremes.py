@@ -1,5 +1,7 @@
 """Closed forms against arithmetic of many digits, for arguments of any size from 1e-30 to 1e30."""
 
+from functools import cache
+
 import mpmath
 import numpy as np
 import pytest
@@ -90,11 +92,22 @@ def test_numbers_too_far_apart_for_floats_are_refused():
         exact.unbalanced_mode(1.0, 1e300, 1e-300, 1e-300)
 
 
+@cache
+def roots_of_unity(depth):
+    """Those on and above the real line, with how often each counts: those below give conjugate logarithms."""
+    return [
+        (mpmath.expjpi(mpf(2 * k) / depth), 1 if 2 * k % depth == 0 else 2) for k in range(depth // 2 + 1)
+    ]
+
+
+@cache  # a start is met many times
 def clock(x, depth, falling):
     """Time of x' = L x^(2-2/L) (1-x) times s^(2-2/L), by partial fractions over the roots of unity."""
     w = mpmath.root(x, depth)
-    roots = [mpmath.expjpi(mpf(2 * k) / depth) for k in range(depth)]
-    logs = sum(r**2 * mpmath.log(w - r if falling else 1 - w / r) for r in roots).real
+    logs = sum(
+        times * (r**2 * mpmath.log(w - r if falling else 1 - w / r)).real
+        for r, times in roots_of_unity(depth)
+    )
     return (w ** (2 - depth) / (2 - depth) if depth != 2 else mpmath.log(w)) - logs / depth
 
 

@@ -1,5 +1,7 @@
 """Decoders: the derived flow and the torch twin against a network written by hand, over random configurations."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -30,6 +32,7 @@ CHOICES = {
 }
 
 
+@cache  # tests that meet the same data share their kernel
 def configuration(seed):
     """A random model with data and weights of order one: repeated tokens, unequal weights, padding anywhere."""
     rng = np.random.default_rng(seed)

@@ -22,6 +22,11 @@ class _Own(sp.Function):
 class expit(_Own):
     """The logistic function 1 / (1 + exp(-x)), which overflows nowhere."""
 
+    @classmethod
+    def eval(cls, arg: sp.Expr) -> sp.Expr | None:
+        """A half at 0."""
+        return sp.S.Half if arg.is_zero else None
+
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         """Slope."""
         return expit(self.args[0]) * expit(-self.args[0])
@@ -32,6 +37,11 @@ class expit(_Own):
 
 class softplus(_Own):
     """log(1 + exp(x)), which overflows nowhere."""
+
+    @classmethod
+    def eval(cls, arg: sp.Expr) -> sp.Expr | None:
+        """Log 2 at 0."""
+        return sp.log(2) if arg.is_zero else None
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         """Slope."""

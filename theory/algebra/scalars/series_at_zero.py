@@ -14,7 +14,11 @@ from .pieces import pieces
 BY_SLOPE = (
     sp.log, sp.asin, sp.acos, sp.atan, sp.asinh, sp.acosh, sp.atanh, sp.erf, sp.erfc, softplus,
 )  # fmt: skip
-POLYNOMIAL_SLOPE = (sp.tan, sp.tanh)  # whose slopes are polynomials of degree two in the functions themselves
+POLYNOMIAL_SLOPE = (
+    sp.tan,
+    sp.tanh,
+    expit,
+)  # whose slopes are polynomials of degree two in the functions themselves
 Coefficients = list[sp.Expr]
 VANISHING = 1e-40  # below this, found with 50 digits, a coefficient is zero
 
@@ -106,7 +110,8 @@ class _PowerSeries(Traversal):
     def riccati(self, node: sp.Function) -> Coefficients:
         """By k v_k = sum_j j u_j g_(k-j) for v = f(u), with the slope g = a + b v + c v^2."""
         outer, u = node.func(self.symbol), self(node.args[0])
-        a, b, c = reversed(sp.Poly(outer.diff(self.symbol), outer).all_coeffs())
+        slope_of_outer = outer.diff(self.symbol).xreplace({expit(-self.symbol): 1 - expit(self.symbol)})
+        a, b, c = reversed(sp.Poly(slope_of_outer, outer).all_coeffs())
         found, slope = [sp.expand(self._value(outer, u[0]))], []
         for k in range(1, self.order + 1):
             square = sp.Add(*(found[i] * found[k - 1 - i] for i in range(k)))
@@ -135,8 +140,7 @@ class _PowerSeries(Traversal):
         found, factorial = [], sp.S.One
         for k in range(self.order + 1):
             found.append(sp.expand(self._value(outer, at) / factorial))
-            slope, factorial = outer.diff(self.symbol), factorial * (k + 1)
-            outer = sp.expand(slope) if outer.has(expit) else slope  # short when multiplied out
+            outer, factorial = outer.diff(self.symbol), factorial * (k + 1)
         return found
 
     def _value(self, outer: sp.Expr, at: sp.Expr) -> sp.Expr:

@@ -37,10 +37,12 @@ def members(powers: int) -> list[int]:
 
 def added(a: int, b: int, most: int) -> int:
     """All sums of a power of one set and a power of the other, up to `most`."""
-    small, large = sorted((a, b), key=int.bit_count)
+    small, large = (a, b) if a.bit_count() <= b.bit_count() else (b, a)
     out = 0
-    for k in members(small):
-        out |= large << k
+    while small:
+        power = small & -small
+        out |= large * power
+        small ^= power
     return out & ((2 << most) - 1)
 
 

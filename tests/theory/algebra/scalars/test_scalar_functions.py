@@ -84,6 +84,12 @@ def test_every_function_has_a_series(kind):
         assert all(mpmath.almosteq(a, b, 1e-20, 1e-20) for a, b in zip(found, exact, strict=True))
 
 
+@pytest.mark.parametrize("inner", [X, 3 * X - X**2, sp.sin(X) / 2], ids=str)
+def test_the_logistic_function_has_the_series_of_tanh_to_any_order(inner):
+    """expit(x) = (1 + tanh(x / 2)) / 2, coefficient by coefficient, as fractions."""
+    assert taylor(sp.Lambda(X, expit(inner)), 25) == taylor(sp.Lambda(X, (1 + sp.tanh(inner / 2)) / 2), 25)
+
+
 FAR = np.array([-1e5, -900.0, -40.0, -1.0, 0.0, 0.5, 40.0, 900.0, 1e5])
 OVERFLOWING = [
     1 / (1 + sp.exp(-X)),
