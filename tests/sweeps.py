@@ -1,8 +1,7 @@
 """A sweep of six small points, and drivers of sweeps as processes that can be killed, for the tests of sweeps."""
 
 import os
-from functools import cache
-from multiprocessing import forkserver, get_context
+from multiprocessing import get_context
 
 import numpy as np
 
@@ -37,31 +36,11 @@ def same(a, b):
         np.testing.assert_array_equal(a[name].values, b[name].values, err_msg=str(name))
 
 
-# What a driver of a simulated sweep imports, at once or on its way: neither torch nor anything that starts threads.
-IMPORTED_BY_DRIVERS = (
-    "smallinit.compare.sweep.run_sweep",
-    "smallinit.compare.sweep.point",
-    "smallinit.compare.sweep.collect",
-    "smallinit.sim.integration.integrate",
-    "smallinit.sim.kernel.blas_threads",
-    "smallinit.theory.models.emb_mlp",
-    "smallinit.theory.flows.derive",
-    "pytest",
-)
-
-
-@cache
-def _drivers():
-    """Context of processes that are forked off one that has imported all, and so start within moments."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(list(IMPORTED_BY_DRIVERS))
-    forkserver.ensure_running()
-    return context
-
-
 def start_driver(file, out, batch_seconds, log=None):
     """A process of its own that runs a sweep; see `_drive`."""
-    process = _drivers().Process(target=_drive, args=(str(file), str(out), batch_seconds, log and str(log)))
+    process = get_context("spawn").Process(
+        target=_drive, args=(str(file), str(out), batch_seconds, log and str(log))
+    )
     process.start()
     return process
 
