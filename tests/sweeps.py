@@ -1,4 +1,7 @@
-"""A sweep of six small points, for the tests of sweeps."""
+"""A sweep of six small points, and drivers of sweeps as processes that can be killed, for the tests of sweeps."""
+
+import os
+from multiprocessing import get_context
 
 import numpy as np
 
@@ -31,3 +34,29 @@ def same(a, b):
     assert list(a.variables) == list(b.variables)
     for name in a.variables:
         np.testing.assert_array_equal(a[name].values, b[name].values, err_msg=str(name))
+
+
+def start_driver(file, out, batch_seconds, log=None):
+    """A process of its own that runs a sweep; see `_drive`."""
+    process = get_context("spawn").Process(
+        target=_drive, args=(str(file), str(out), batch_seconds, log and str(log))
+    )
+    process.start()
+    return process
+
+
+def _drive(file, out, batch_seconds, log):
+    """Run a sweep, writing down in a file of this process, in the folder `log`, which points it computes."""
+    from smallinit.compare import run_sweep
+    from smallinit.compare.sweep import engine
+
+    original, engine.BATCH_SECONDS = engine.run_batch, batch_seconds
+
+    def logged(configs, *rest):
+        with open(f"{log}/{os.getpid()}", "a") as history:
+            history.writelines(name + "\n" for name, _ in configs)
+        return original(configs, *rest)
+
+    if log is not None:
+        engine.run_batch = logged
+    run_sweep(file, out, workers=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -49,8 +50,11 @@ def parse_tokens(value: Any) -> Any:
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return (value,)
-    if not isinstance(value, str):
-        return value
+    return _tokens(value) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=8)  # the points of a sweep say the same again and again
+def _tokens(value: str) -> tuple[int, ...]:
     spans = [_span(part) for part in value.split(",")]
     if sum(len(span) for span in spans) > TOKEN_LIMIT:
         raise ValueError(f"must hold at most {TOKEN_LIMIT:,} tokens, got {sum(map(len, spans)):,}")
@@ -69,6 +73,7 @@ def _span(part: str) -> range:
     return range(first, last + 1)
 
 
+@lru_cache(maxsize=8)
 def format_tokens(tokens: tuple[int, ...]) -> str:
     """Write tokens as ranges, such that `parse_tokens` gives them back in the same order."""
     breaks = [i for i, (a, b) in enumerate(pairwise(tokens), 1) if b != a + 1]

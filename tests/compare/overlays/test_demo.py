@@ -10,9 +10,12 @@ from smallinit.sim import integrate
 from smallinit.theory import CompositeTask, EmbMLP, derive
 
 TIMES = np.linspace(0.0, 200.0, 101)
+# Learning rates of the seeds. The first has the demo's own; the others take twice as long steps, half as many, which
+# part further from the flow: they keep the same bounds with less room.
+RATES = {0: 0.1, 1: 0.2, 2: 0.2}
 
 
-@pytest.fixture(scope="module", params=(0, 1, 2))
+@pytest.fixture(scope="module", params=RATES)
 def seed(request):
     """All tests of one seed before those of the next: they share its training."""
     return request.param
@@ -33,7 +36,8 @@ def setting():
 def run(seed):
     data, model = setting()
     start = model.init(0.8, seed)
-    return start, train(model, data, start, learning_rate=0.1, steps=2000, save_at=101)
+    steps = round(200.0 / RATES[seed])
+    return start, train(model, data, start, learning_rate=RATES[seed], steps=steps, save_at=101)
 
 
 @cache

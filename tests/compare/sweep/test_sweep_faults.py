@@ -4,14 +4,12 @@ import builtins
 import errno
 import io
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sweeps import TINY, same, write
+from sweeps import TINY, same, start_driver, write
 
 from smallinit.compare import open_sweep, run_sweep
 from smallinit.compare.report.directory import page_of
@@ -54,6 +52,7 @@ def test_a_process_worker_that_is_killed(tmp_path, monkeypatch, always):
     if always:
         monkeypatch.setenv("KILL_ALWAYS", "1")
     file = write(tmp_path)
+    whole = run_sweep(file, tmp_path / "other").to_xarray()  # first: the workers find what it has compiled
     sweep = run_sweep(file, tmp_path / "out", "process", workers=2)
     assert (tmp_path / "mark").exists()
     if always:
@@ -66,7 +65,7 @@ def test_a_process_worker_that_is_killed(tmp_path, monkeypatch, always):
         assert np.isfinite(data["loss"][0, :, 1]).all()
         sweep = run_sweep(file, tmp_path / "out")
     assert not sweep.failures
-    same(sweep.to_xarray(), run_sweep(file, tmp_path / "other").to_xarray())
+    same(sweep.to_xarray(), whole)
 
 
 def test_no_worker_outlives_an_interrupted_pool(monkeypatch):
@@ -86,44 +85,33 @@ def test_no_worker_outlives_an_interrupted_pool(monkeypatch):
     assert not unknown.is_alive()
 
 
-DRIVER = """
-import sys
-from smallinit.compare import run_sweep
-import smallinit.compare.sweep.engine as engine
-if __name__ == "__main__":
-    engine.BATCH_SECONDS = 1e-9  # a shard a point
-    run_sweep(sys.argv[1], sys.argv[2], workers=2)
-"""
-
-
 def test_the_driver_killed_at_random_moments(tmp_path):
     """Killed and resumed until done: the same bits, no sound shard ever written twice."""
     text = TINY.replace('"0-2"', '"0-19"')
     file, out = write(tmp_path, text), tmp_path / "out"
-    script = tmp_path / "driver.py"
-    script.write_text(DRIVER)
+    # first: no driver is killed for compiling too long
+    whole = run_sweep(file, tmp_path / "whole").to_xarray()
     rng = np.random.default_rng(0)
-    command = [sys.executable, "-P", str(script), str(file), str(out)]
     written: dict[str, int] = {}
     kills = 0
     for _ in range(60):
-        process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        process = start_driver(file, out, batch_seconds=1e-9)  # a shard a point
         try:
             until = time.monotonic() + 60.0
             start = len(written)
             goal = start + int(rng.integers(1, 4)) if kills < 7 else 10**6
-            while process.poll() is None and time.monotonic() < until and len(_shards(out)) < goal:
+            while process.exitcode is None and time.monotonic() < until and len(_shards(out)) < goal:
                 time.sleep(0.003)
             time.sleep(float(rng.uniform(0.0, 0.02)))
-            if process.poll() is None and kills < 7:
+            if process.exitcode is None and kills < 7:
                 process.kill()
                 kills += 1
         finally:
-            code = process.wait(60)
+            process.join(60)
         found = _shards(out)
         assert all(found[name] == stamp for name, stamp in written.items())
         written = found
-        if code == 0:
+        if process.exitcode == 0:
             break
     assert kills >= 5
     sweep = open_sweep(file, out)
@@ -135,7 +123,7 @@ def test_the_driver_killed_at_random_moments(tmp_path):
         for p in np.load(shard)["points.json"].decode().split(",")
     ]
     assert len(points) == 40  # none in two shards
-    same(sweep.to_xarray(), run_sweep(file, tmp_path / "whole").to_xarray())
+    same(sweep.to_xarray(), whole)
 
 
 def _shards(out):
@@ -215,20 +203,6 @@ def test_another_configuration_is_refused(tmp_path):
 
 
 DRIVERS = 4
-LOGGER = """
-import os, sys
-import smallinit.compare.sweep.engine as engine
-import smallinit.compare.sweep.point as point
-from smallinit.compare import run_sweep
-original = point.run_batch
-def run_batch(configs, *rest):
-    with open(f"{sys.argv[3]}/{os.getpid()}", "a") as log:
-        log.writelines(name + "\\n" for name, _ in configs)
-    return original(configs, *rest)
-engine.run_batch, engine.BATCH_SECONDS = run_batch, 0.05
-if __name__ == "__main__":
-    run_sweep(sys.argv[1], sys.argv[2], workers=2)
-"""
 
 
 def test_drivers_in_one_directory_share_the_work(tmp_path):
@@ -236,17 +210,17 @@ def test_drivers_in_one_directory_share_the_work(tmp_path):
     text = TINY.replace('"0-2"', '"0-29"')
     file, out, log = write(tmp_path, text), tmp_path / "out", tmp_path / "log"
     log.mkdir()
-    script = tmp_path / "driver.py"
-    script.write_text(LOGGER)
-    command = [sys.executable, "-P", str(script), str(file), str(out), str(log)]
-    several = [subprocess.Popen(command) for _ in range(DRIVERS)]
-    assert [process.wait(200) for process in several] == [0] * DRIVERS
+    one = run_sweep(file, tmp_path / "one").to_xarray()
+    several = [start_driver(file, out, 0.05, log) for _ in range(DRIVERS)]
+    for process in several:
+        process.join(200)
+    assert [process.exitcode for process in several] == [0] * DRIVERS
     sweep = open_sweep(file, out)
     assert sweep.done == 60
     computed = [name for history in log.iterdir() for name in history.read_text().split()]
     assert sorted(computed) == sorted(point.id for point in sweep.plan.points)
     assert not (out / "claims").exists()
-    same(sweep.to_xarray(), run_sweep(file, tmp_path / "one").to_xarray())
+    same(sweep.to_xarray(), one)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +282,7 @@ def test_a_read_only_archive_with_a_bad_shard_can_be_read(tmp_path, monkeypatch)
 def test_a_point_that_is_too_slow_is_a_failed_point(tmp_path, executor):
     text = TINY + '[sweep]\nrun = ["simulate", "train"]\nmax_seconds = 1e-9\n'
     file, out = write(tmp_path, text), tmp_path / "out"
-    sweep = run_sweep(file, out, executor, workers=2)
+    sweep = run_sweep(file, out, executor, workers=1)  # each process would load torch
     assert len(sweep.failures) == 6
     assert all("it took longer than 1e-09 s" in reason for reason in sweep.failures.values())
     again = run_sweep(file, out, workers=2, max_seconds=100.0)
@@ -317,6 +291,7 @@ def test_a_point_that_is_too_slow_is_a_failed_point(tmp_path, executor):
 
 HANGER = """
 import time
+import smallinit.compare.sweep.point, smallinit.sim.integration.integrate, smallinit.sim.kernel.blas_threads
 from smallinit.theory import EmbMLP
 original = EmbMLP.init
 def init(self, gamma, seed, *more):
@@ -328,11 +303,15 @@ EmbMLP.init = init
 
 
 def test_a_point_that_hangs_ends_with_its_process(tmp_path, monkeypatch):
+    """It is waited for as long as a start and its own time may take: here little, as all is imported and compiled."""
+    file = write(tmp_path)
+    run_sweep(file, tmp_path / "compiled")
     in_workers(tmp_path, monkeypatch, HANGER)
-    monkeypatch.setattr(engine, "STARTUP_SECONDS", 20.0)
-    sweep = run_sweep(write(tmp_path), tmp_path / "out", "process", workers=2, max_seconds=10.0)
+    monkeypatch.setattr(engine, "STARTUP_SECONDS", 12.0)
+    monkeypatch.setattr(engine, "BATCH_SECONDS", 1e-9)  # a batch a point
+    sweep = run_sweep(file, tmp_path / "out", "process", workers=2, max_seconds=4.0)
     assert list(sweep.failures) == ["init.gamma = 0.8, init.seed = 1"]
-    assert "took longer than 10 s (its worker had to be ended)" in next(iter(sweep.failures.values()))
+    assert "took longer than 4 s (its worker had to be ended)" in next(iter(sweep.failures.values()))
     assert sweep.done == 5
 
 

@@ -1,6 +1,7 @@
 """Printed equations of optimizers: read back from the page, and what they conserve along integrated flows."""
 
 import re
+from functools import cache
 
 import numpy as np
 import pytest
@@ -55,6 +56,12 @@ def flow_of(name, closure):
     flow = derive(MODELS[name][0] if isinstance(name, str) else name, closure)
     flow.__dict__["_symmetries"] = ()  # tested below
     return flow
+
+
+@cache
+def flow_and_data(name, closure):
+    """The same for all optimizers, so that its kernel is compiled once."""
+    return flow_of(name, closure), data_for(name)
 
 
 def wide(name, value, values):
@@ -139,8 +146,8 @@ def stated(o, flow, data, weights, moments):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("which", OPTIMIZERS)
 def test_the_page_is_the_flow(which, name, closure):
-    o, flow = OPTIMIZERS[which], flow_of(name, closure)
-    model, data = flow.model, data_for(name)
+    o, (flow, data) = OPTIMIZERS[which], flow_and_data(name, closure)
+    model = flow.model
     weights, rng = random_weights(model), np.random.default_rng(3)
     low = {"a": -1.0, "b": 0.1, "v": -1.0}
     moments = [{k: rng.uniform(low[m], 1.0, v.shape) for k, v in weights.items()} for m in o.moments]

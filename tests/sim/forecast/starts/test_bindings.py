@@ -104,7 +104,7 @@ PLANTED = {
     "the decay of one weight beats growth": (
         MLP,
         MLP.init(0.8, 0),
-        GD(0.1, decays={"W_E": 1.0}),
+        GD(0.1, decays={"W_E": 0.1}),  # twice as late or more binds: here it is 2.5 times
         None,
         "weight_decay",
         "decays['W_E']",
