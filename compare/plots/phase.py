@@ -9,7 +9,7 @@ import numpy as np
 
 from ...theory.base.crossings import first_crossing
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import choice, fraction
+from ...theory.base.validate import choice, did_you_mean, fraction, kind_of
 from .literal import literal
 from .marks.axis_words import axis_words
 
@@ -44,6 +44,7 @@ def escape_times(sweep: xarray.Dataset, part: float = PART) -> xarray.DataArray:
     """
     import xarray
 
+    _swept(sweep)
     groups = [str(name).partition("/")[2] for name in sweep.data_vars if str(name).startswith("loss/")]
     if not groups:
         raise FieldError("sweep", "holds no losses of groups: keep the observables loss/* in it.")
@@ -56,6 +57,13 @@ def escape_times(sweep: xarray.Dataset, part: float = PART) -> xarray.DataArray:
         )
         parts.append(times.expand_dims(group=[group], axis=-1))
     return xarray.concat(parts, "group").transpose(..., "group")
+
+
+def _swept(sweep: xarray.Dataset) -> xarray.Dataset:
+    """Refuse what is no data set: the sweep itself, say, or its picture."""
+    import xarray
+
+    return kind_of("sweep", sweep, xarray.Dataset, "`Sweep.to_xarray` makes one")
 
 
 def _crossings(loss: np.ndarray, t: np.ndarray, part: float) -> np.ndarray:
@@ -81,7 +89,7 @@ def plot_phases(
     Parameters
     ----------
     sweep : xarray.Dataset
-        From `Sweep.to_xarray`; further axes must have been selected away.
+        From `Sweep.to_xarray`; of further axes choose a value each, as in ``sweep.sel({"model.d_model": 32})``.
     axis, over : str
         Names of its dimensions, such as "init.gamma" and "init.seed".
     path : path, optional
@@ -203,6 +211,9 @@ def plot_horizons(sweep: xarray.Dataset, axis: str, over: str, run: str, ax: Axe
     from .marks.palette import SERIES
     from .saving import axes_of
 
+    if "horizon" not in _swept(sweep):
+        raise FieldError("sweep", 'holds no horizons: let it train too, with run = ["simulate", "train"].')
+    _refuse_other_axes(sweep, [str(d) for d in sweep["horizon"].dims if d != "run"], axis, over)
     ax = axes_of(ax)
     horizons = _of_run(sweep["horizon"], run).transpose(axis, over).values
     if np.isnan(horizons).all():
@@ -230,13 +241,23 @@ def _draw_rows(
 def _escapes(sweep: xarray.Dataset, axis: str, over: str, part: float) -> xarray.DataArray:
     """Escape times with the dimensions run, axis, over and group, if the sweep has no other."""
     times = escape_times(sweep, part)
-    if set(times.dims) != {axis, over, "run", "group"}:
-        extra = sorted(set(map(str, times.dims)) - {axis, over, "run", "group"})
+    _refuse_other_axes(sweep, [str(dim) for dim in times.dims if dim not in ("run", "group")], axis, over)
+    return times.transpose("run", axis, over, "group")
+
+
+def _refuse_other_axes(sweep: xarray.Dataset, dims: list[str], axis: str, over: str) -> None:
+    for field, name in (("axis", axis), ("over", over)):
+        if name not in dims:
+            raise FieldError(field, f"{name!r} is no axis of the sweep: {did_you_mean(name, dims)}")
+    if axis == over:
+        raise FieldError("over", f"must be another axis than `axis`, got {over!r} twice.")
+    if extra := [name for name in dims if name not in (axis, over)]:
+        chosen = ", ".join(f"{name!r}: {sweep[name].values[0]!s}" for name in extra)
         raise FieldError(
             "sweep",
-            f"must have the dimensions {axis!r} and {over!r} alone, got also {', '.join(extra) or 'fewer'}.",
+            f"must have the axes {axis!r} and {over!r} alone, got also {', '.join(extra)}: choose a value of each, "
+            f"as in sweep.sel({{{chosen}}}).",
         )
-    return times.transpose("run", axis, over, "group")
 
 
 def _of_run(values: xarray.DataArray, run: str) -> xarray.DataArray:

@@ -1,10 +1,11 @@
 """Phase diagrams: escape times read off the losses, and a picture that shows what is missing."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray
 
-from smallinit.compare import escape_times, plot_phases, run_sweep
+from smallinit.compare import escape_times, plot_escapes, plot_first, plot_horizons, plot_phases, run_sweep
 
 SWEEP = """
 [axes]
@@ -31,6 +32,12 @@ def swept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phase")
     (folder / "sweep.toml").write_text(SWEEP)
     return run_sweep(folder / "sweep.toml", folder / "out").to_xarray()
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    yield
+    plt.close("all")
 
 
 def made_up(losses, t=(0.0, 1.0, 2.0, 4.0)):
@@ -83,9 +90,33 @@ def test_refusals(swept):
         escape_times(swept[["t", "loss"]])
     with pytest.raises(ValueError, match="`part` must lie between"):
         escape_times(swept, part=0.0)
-    with pytest.raises(ValueError, match=r"got also init\.seed"):
+    with pytest.raises(
+        ValueError, match=r"`axis` 'init.gama' is no axis of the sweep: did you mean 'init\.gamma'\?"
+    ):
+        plot_phases(swept, "init.gama", "init.seed")
+    with pytest.raises(ValueError, match="`over` 'run' is no axis of the sweep"):
         plot_phases(swept, "init.gamma", "run")
+    with pytest.raises(ValueError, match="`over` must be another axis than `axis`"):
+        plot_phases(swept, "init.gamma", "init.gamma")
+    with pytest.raises(ValueError, match="`sweep` must be a Dataset, got str"):
+        escape_times("out")
     with pytest.raises(ValueError, match="make it smaller"):
         plot_phases(swept, "init.gamma", "init.seed", part=0.9999)
     with pytest.raises(ValueError, match="lies in a folder that does not exist"):
         plot_phases(swept, "init.gamma", "init.seed", "missing/phase.png")
+
+
+@pytest.mark.parametrize("draw", [plot_phases, plot_escapes, plot_first, plot_horizons])
+def test_what_is_said_of_a_third_axis_draws(swept, draw):
+    wide = swept.expand_dims({"model.d_model": [12, 24]})
+    run = () if draw is plot_phases else ("softmax",)
+    with pytest.raises(ValueError, match=r"got also model\.d_model: choose a value of each") as refusal:
+        draw(wide, "init.gamma", "init.seed", *run)
+    advice = str(refusal.value).rpartition("as in sweep")[2].removesuffix(".")
+    assert advice == ".sel({'model.d_model': 12})"
+    assert draw(wide.sel({"model.d_model": 12}), "init.gamma", "init.seed", *run)
+
+
+def test_horizons_need_a_training_beside_the_theory(swept):
+    with pytest.raises(ValueError, match='let it train too, with run = \\["simulate", "train"\\]'):
+        plot_horizons(swept.drop_vars("horizon"), "init.gamma", "init.seed", "softmax")
