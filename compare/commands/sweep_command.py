@@ -116,7 +116,7 @@ def _picture_axis(plan: Any, picture: Path) -> str:
     if len(others) != 1 or len(plan.dimensions) != 2 or any(len(names) > 1 for names in plan.dimensions):
         raise InputError(
             f"--picture needs two axes, init.seed and another, and this sweep has {', '.join(plan.axes)}: leave it out "
-            "and draw a slice with plot_phases, see docs/sweeps.md."
+            "and draw two axes with plot_phase_map, see docs/sweeps.md."
         )
     return others[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +153,7 @@ def plot_escapes(
     from .marks.palette import GREY, group_colours
     from .saving import axes_of
 
-    times, ax = _of_run(_escapes(sweep, axis, over, part), run), axes_of(ax)
+    times, ax = of_run(_escapes(sweep, axis, over, part), run), axes_of(ax)
     values, end = np.asarray(sweep[axis].values, dtype=float), float(np.nanmax(sweep["t"]))
     missing = np.isnan(times.values).all(axis=-1)
     groups = [str(group) for group in times.group.values]
@@ -182,11 +183,9 @@ def plot_first(
     from .marks.palette import GREY, group_colours
     from .saving import axes_of
 
-    times, ax = _of_run(_escapes(sweep, axis, over, part), run), axes_of(ax)
+    times, ax = of_run(_escapes(sweep, axis, over, part), run), axes_of(ax)
     values = np.asarray(sweep[axis].values, dtype=float)
-    known = ~np.isnan(times.values).all(axis=-1)
-    flat = np.where(np.isnan(times.values), np.inf, times.values)
-    first = np.where(np.isfinite(flat.min(axis=-1)), flat.argmin(axis=-1), -1)
+    first, known = first_of(times.values)
     escaped = np.maximum((first >= 0).sum(axis=-1), 1)
     for k, (group, colour) in enumerate(group_colours(map(str, times.group.values)).items()):
         share = (first == k).sum(axis=-1) / escaped
@@ -213,9 +212,9 @@ def plot_horizons(sweep: xarray.Dataset, axis: str, over: str, run: str, ax: Axe
 
     if "horizon" not in _swept(sweep):
         raise FieldError("sweep", 'holds no horizons: let it train too, with run = ["simulate", "train"].')
-    _refuse_other_axes(sweep, [str(d) for d in sweep["horizon"].dims if d != "run"], axis, over)
+    refuse_other_axes(sweep, map(str, sweep["horizon"].dims), axis=axis, over=over)
     ax = axes_of(ax)
-    horizons = _of_run(sweep["horizon"], run).transpose(axis, over).values
+    horizons = of_run(sweep["horizon"], run).transpose(axis, over).values
     if np.isnan(horizons).all():
         ax.set_visible(False)
         return ax
@@ -241,26 +240,45 @@ def _draw_rows(
 def _escapes(sweep: xarray.Dataset, axis: str, over: str, part: float) -> xarray.DataArray:
     """Escape times with the dimensions run, axis, over and group, if the sweep has no other."""
     times = escape_times(sweep, part)
-    _refuse_other_axes(sweep, [str(dim) for dim in times.dims if dim not in ("run", "group")], axis, over)
+    refuse_other_axes(sweep, map(str, times.dims), axis=axis, over=over)
     return times.transpose("run", axis, over, "group")
 
 
-def _refuse_other_axes(sweep: xarray.Dataset, dims: list[str], axis: str, over: str) -> None:
-    for field, name in (("axis", axis), ("over", over)):
+def refuse_other_axes(sweep: xarray.Dataset, dims: Iterable[str], **chosen: str) -> None:
+    """Refuse axes that the sweep does not have, one chosen twice, and further ones that it has.
+
+    Raises
+    ------
+    FieldError
+        With the selection that helps.
+    """
+    dims = [str(dim) for dim in dims if dim not in ("run", "group")]
+    for field, name in chosen.items():
         if name not in dims:
             raise FieldError(field, f"{name!r} is no axis of the sweep: {did_you_mean(name, dims)}")
-    if axis == over:
-        raise FieldError("over", f"must be another axis than `axis`, got {over!r} twice.")
-    if extra := [name for name in dims if name not in (axis, over)]:
-        chosen = ", ".join(f"{name!r}: {sweep[name].values[0]!s}" for name in extra)
+    names = list(chosen.values())
+    if twice := [field for field, name in chosen.items() if names.count(name) > 1]:
+        raise FieldError(
+            twice[-1], f"must be another axis than `{twice[0]}`, got {chosen[twice[-1]]!r} twice."
+        )
+    if extra := [name for name in dims if name not in names]:
+        some = ", ".join(f"{name!r}: {sweep[name].values[0]!s}" for name in extra)
         raise FieldError(
             "sweep",
-            f"must have the axes {axis!r} and {over!r} alone, got also {', '.join(extra)}: choose a value of each, "
-            f"as in sweep.sel({{{chosen}}}).",
+            f"must have the axes {', '.join(map(repr, names))} alone, got also {', '.join(extra)}: choose a value of "
+            f"each, as in sweep.sel({{{some}}}).",
         )
 
 
-def _of_run(values: xarray.DataArray, run: str) -> xarray.DataArray:
+def first_of(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the first group along the last axis, -1 where none escapes, and which members are known."""
+    known = np.asarray(~np.isnan(times).all(axis=-1))
+    flat = np.where(np.isnan(times), np.inf, times)
+    return np.where(np.isfinite(flat.min(axis=-1)), flat.argmin(axis=-1), -1), known
+
+
+def of_run(values: xarray.DataArray, run: str) -> xarray.DataArray:
+    """The values of one run."""
     return values.sel(run=choice("run", str(run), [str(name) for name in values.run.values]))
 
 
