@@ -18,6 +18,7 @@ from .plots.phase import plot_escapes as plot_escapes
 from .plots.phase import plot_first as plot_first
 from .plots.phase import plot_horizons as plot_horizons
 from .plots.phase import plot_phases as plot_phases
+from .plots.phase_map import plot_phase_map as plot_phase_map
 from .plots.proof_figure import plot_proof as plot_proof
 from .plots.proof_figure import plot_proof_panel as plot_proof_panel
 from .plots.similarity_figure import plot_correlations as plot_correlations

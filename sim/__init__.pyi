@@ -22,6 +22,7 @@ from .forecast.starts.scales import Scales as Scales
 from .forecast.starts.scales import scales as scales
 from .integration.check_flow import check_flow as check_flow
 from .integration.integrate import integrate as integrate
+from .kernel.problem import Problem as Problem
 from .ode.events import Event as Event
 from .ode.methods.bdf import BDF as BDF
 from .ode.methods.bdf import Bdf as Bdf

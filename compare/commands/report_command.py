@@ -58,6 +58,11 @@ def report(
             page = with_motion(page, moving[0].name)
         write_whole(target, content := html_with_seal(page.html()))
         written = [] if motion is None else [motion.save(path) for path in moving]
-    print(f"wrote {target} ({len(content) / 1e6:.1f} MB)")
+    print(f"wrote {target} ({_size(len(content))})")
     for path in written:
-        print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+        print(f"wrote {path} ({_size(path.stat().st_size)})")
+
+
+def _size(number: int) -> str:
+    """Bytes in words."""
+    return f"{number / 1e6:.1f} MB" if number >= 1e5 else f"{number / 1e3:.1f} kB"

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from ...theory.base.disk.destination import file_destination
 from ...theory.base.disk.files import write_whole
 from ...theory.base.errors import InputError
 from ...theory.base.waiting import waiting
@@ -40,7 +41,7 @@ def scales(
     from ...sim.forecast.starts.scales import scales as look
 
     loaded = read(experiment, preset, flags)
-    if json is not None and not json.absolute().parent.is_dir():
+    if json is not None and not file_destination(json).parent.is_dir():
         raise InputError(f"`--json` {str(json)!r} lies in a folder that does not exist: create it first.")
     with waiting("counting scales"):
         built = runs.build(loaded)

@@ -51,7 +51,7 @@ def sweep(
     collect
         Also write all points to this netCDF file.
     picture
-        Also draw medians over init.seed against the first other axis, to this PNG.
+        Also draw medians over init.seed against the other axis, to this .png, .pdf or .svg.
     overwrite
         Replace existing files of --collect and --picture.
     max_seconds
@@ -114,7 +114,10 @@ def _picture_axis(plan: Any, picture: Path) -> str:
     figure_path(picture)  # before the sweep, not after it
     others = [names[0] for names in plan.dimensions if names != ("init.seed",)]
     if len(others) != 1 or len(plan.dimensions) != 2 or any(len(names) > 1 for names in plan.dimensions):
-        raise InputError("--picture needs two axes, init.seed and another: draw others with plot_phases.")
+        raise InputError(
+            f"--picture needs two axes, init.seed and another, and this sweep has {', '.join(plan.axes)}: leave it out "
+            "and draw two axes with plot_phase_map, see docs/sweeps.md."
+        )
     return others[0]
 
 

@@ -93,7 +93,9 @@ def align(theory: Trajectory, training: Trajectory) -> Alignment:
     for name, value in (("theory", theory), ("training", training)):
         if not isinstance(value, Trajectory):
             raise FieldError(
-                name, f"must be a Trajectory, got {type(value).__name__}: see `integrate` and `train`."
+                name,
+                f"must be a Trajectory, got {type(value).__name__}: see `integrate` and `train`; of several theories "
+                "make an overlay each, which `plot_overlays` draws together.",
             )
         if len(value.t) == 0:
             raise FieldError(name, f"has no saved times ({value.outcome}): save some before its end.")

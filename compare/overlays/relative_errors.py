@@ -38,6 +38,10 @@ class RelativeErrors(Mapping[str, np.ndarray]):
             self._known[name] = sealed(self._displacement(name) if weight else self._observable(name))
         return self._known[name]
 
+    def __repr__(self) -> str:
+        """The names; computes nothing."""
+        return f"RelativeErrors({', '.join(self._names)})"
+
     def _ipython_key_completions_(self) -> list[str]:
         """Names that a notebook completes in brackets."""
         return list(self._names)

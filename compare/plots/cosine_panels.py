@@ -14,7 +14,7 @@ from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, choice, real
 from ...theory.data.dataset import Dataset
 from ...theory.data.reading.clean_columns import clean_token_groups
-from .drawable import DrawableOverlay
+from .drawable import DrawableOverlay, drawable
 from .literal import literal
 from .saving import axes_of
 
@@ -53,8 +53,9 @@ def plot_cosines(
     Raises
     ------
     ValueError
-        If there is no embedding, or there are no tokens to show.
+        If `overlay` is none, there is no embedding, or there are no tokens to show.
     """
+    drawable("overlay", overlay, DrawableOverlay)
     choice("side", side, SIDES)
     blocks = anchor_tokens(overlay)
     if tokens is not None and "W_E" in overlay.training.weights:

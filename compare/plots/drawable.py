@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from ...sim.trajectory.trajectory import Trajectory
+from ...theory.base.errors import FieldError
 
 
 class DrawableAlignment(Protocol):
@@ -149,3 +150,30 @@ class DrawableSimilarity(Protocol):
     def predicted(self) -> Mapping[str, np.ndarray]:
         """Predictor -> the same, predicted (m, m)."""
         ...
+
+
+# What tells each from everything else, what it is called, and what makes it.
+KINDS: Mapping[Any, tuple[str, str, str]] = {
+    DrawableOverlay: ("alignment", "an Overlay", "`overlay` makes one"),
+    DrawableParts: ("remainder", "a Decomposition", "that of `overlay(..., decompose=True)`"),
+    DrawableResidual: (
+        "errors",
+        "a Verdict or a ResidualMeasurement",
+        "`check` and `measure_residual` make them",
+    ),
+    DrawableSimilarity: ("stage_end", "a SimilarityOverlay", "`similarity_overlay` makes one"),
+}
+
+
+def drawable(field: str, value: Any, kind: Any) -> Any:
+    """Return `value` if it is what a picture draws; `kind` is one of the protocols above.
+
+    Raises
+    ------
+    FieldError
+        If it is anything else.
+    """
+    mark, wanted, remedy = KINDS[kind]
+    if not hasattr(value, mark):
+        raise FieldError(field, f"must be {wanted}, got {type(value).__name__}: {remedy}.")
+    return value

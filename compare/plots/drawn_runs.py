@@ -8,7 +8,7 @@ from typing import Any
 
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
-from .drawable import DrawableOverlay
+from .drawable import DrawableOverlay, drawable
 
 LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 
@@ -72,5 +72,12 @@ def _flat(given: Sequence[Run | Sequence[Run]]) -> list[Run]:
 
 
 def several(overlays: DrawableOverlay | Sequence[DrawableOverlay]) -> tuple[DrawableOverlay, ...]:
-    """One overlay or several as several."""
-    return tuple(overlays) if isinstance(overlays, Sequence) else (overlays,)
+    """One overlay or several as several.
+
+    Raises
+    ------
+    FieldError
+        If something else is among them.
+    """
+    given = overlays if isinstance(overlays, list | tuple) else (overlays,)
+    return tuple(drawable("overlays", overlay, DrawableOverlay) for overlay in given)

@@ -9,11 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .drawable import DrawableParts
+from .drawable import DrawableParts, drawable
 from .literal import literal
-from .marks.axis_words import FLOW_TIME, weight_words
+from .marks.axis_words import SUMMED_TIME, weight_words
 from .marks.palette import GREY, OTHERS
 from .saving import WIDTH, ShownFigure, axes_of, figure_on
+
+LEAST = 1e-6  # of the largest distance: what is smaller is no part of it, but rounding
 
 
 def plot_part_sizes(split: DrawableParts, name: str, ax: Axes | None = None) -> Axes:
@@ -31,19 +33,28 @@ def plot_part_sizes(split: DrawableParts, name: str, ax: Axes | None = None) -> 
     Returns
     -------
     Axes
-        Sizes over flow time = learning rate x step, logarithmic.
+        Sizes over flow time, the sum of the learning rates, logarithmic; what never reaches a millionth of the distance
+        is not drawn.
+
+    Raises
+    ------
+    ValueError
+        If `split` is no decomposition.
     """
+    drawable("split", split, DrawableParts)
     ax = axes_of(ax)
     t, whole = split.t, split.distance(name) / np.where(split.scale[name] > 0, split.scale[name], np.inf)
+    floor = LEAST * np.max(whole, initial=0.0)
     ax.plot(t, np.where(whole > 0, whole, np.nan), color=GREY, lw=2.4, alpha=0.5, label="theory to training")
     for part, colour in zip(split.parts, OTHERS, strict=False):
         size = split.size(part, name)
-        if size.any():
-            ax.plot(t, np.where(size > 0, size, np.nan), color=colour, label=part)
+        if (size > floor).any():
+            ax.plot(t, np.where(size > floor, size, np.nan), color=colour, label=part)
     left = split.remainder(name) * whole
-    ax.plot(t, np.where(left > 0, left, np.nan), color=GREY, ls=(0, (1, 1)), label="not explained")
+    if (left > floor).any():
+        ax.plot(t, np.where(left > floor, left, np.nan), color=GREY, ls=(0, (1, 1)), label="not explained")
     what = literal(name) if name.partition("/")[0] == "loss" else rf"$\Delta$ {weight_words(name)}"
-    ax.set(yscale="log", xlabel=FLOW_TIME, ylabel=f"relative to {what} of training")
+    ax.set(yscale="log", xlabel=SUMMED_TIME, ylabel=f"relative to {what} of training")
     return ax
 
 
@@ -77,8 +88,9 @@ def plot_parts(
     Raises
     ------
     ValueError
-        If the path cannot be a figure's, or there are not as many axes as names.
+        If `split` is no decomposition, the path cannot be a figure's, or there are not as many axes as names.
     """
+    drawable("split", split, DrawableParts)
 
     def draw(panels: Sequence[Axes]) -> None:
         for ax, name in zip(panels, names, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ...theory.base.crossings import first_crossing
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import choice, fraction
+from ...theory.base.validate import choice, did_you_mean, fraction, kind_of
 from .literal import literal
 from .marks.axis_words import axis_words
 
@@ -44,6 +45,7 @@ def escape_times(sweep: xarray.Dataset, part: float = PART) -> xarray.DataArray:
     """
     import xarray
 
+    _swept(sweep)
     groups = [str(name).partition("/")[2] for name in sweep.data_vars if str(name).startswith("loss/")]
     if not groups:
         raise FieldError("sweep", "holds no losses of groups: keep the observables loss/* in it.")
@@ -56,6 +58,13 @@ def escape_times(sweep: xarray.Dataset, part: float = PART) -> xarray.DataArray:
         )
         parts.append(times.expand_dims(group=[group], axis=-1))
     return xarray.concat(parts, "group").transpose(..., "group")
+
+
+def _swept(sweep: xarray.Dataset) -> xarray.Dataset:
+    """Refuse what is no data set: the sweep itself, say, or its picture."""
+    import xarray
+
+    return kind_of("sweep", sweep, xarray.Dataset, "`Sweep.to_xarray` makes one")
 
 
 def _crossings(loss: np.ndarray, t: np.ndarray, part: float) -> np.ndarray:
@@ -81,7 +90,7 @@ def plot_phases(
     Parameters
     ----------
     sweep : xarray.Dataset
-        From `Sweep.to_xarray`; further axes must have been selected away.
+        From `Sweep.to_xarray`; of further axes choose a value each, as in ``sweep.sel({"model.d_model": 32})``.
     axis, over : str
         Names of its dimensions, such as "init.gamma" and "init.seed".
     path : path, optional
@@ -144,7 +153,7 @@ def plot_escapes(
     from .marks.palette import GREY, group_colours
     from .saving import axes_of
 
-    times, ax = _of_run(_escapes(sweep, axis, over, part), run), axes_of(ax)
+    times, ax = of_run(_escapes(sweep, axis, over, part), run), axes_of(ax)
     values, end = np.asarray(sweep[axis].values, dtype=float), float(np.nanmax(sweep["t"]))
     missing = np.isnan(times.values).all(axis=-1)
     groups = [str(group) for group in times.group.values]
@@ -174,11 +183,9 @@ def plot_first(
     from .marks.palette import GREY, group_colours
     from .saving import axes_of
 
-    times, ax = _of_run(_escapes(sweep, axis, over, part), run), axes_of(ax)
+    times, ax = of_run(_escapes(sweep, axis, over, part), run), axes_of(ax)
     values = np.asarray(sweep[axis].values, dtype=float)
-    known = ~np.isnan(times.values).all(axis=-1)
-    flat = np.where(np.isnan(times.values), np.inf, times.values)
-    first = np.where(np.isfinite(flat.min(axis=-1)), flat.argmin(axis=-1), -1)
+    first, known = first_of(times.values)
     escaped = np.maximum((first >= 0).sum(axis=-1), 1)
     for k, (group, colour) in enumerate(group_colours(map(str, times.group.values)).items()):
         share = (first == k).sum(axis=-1) / escaped
@@ -203,8 +210,11 @@ def plot_horizons(sweep: xarray.Dataset, axis: str, over: str, run: str, ax: Axe
     from .marks.palette import SERIES
     from .saving import axes_of
 
+    if "horizon" not in _swept(sweep):
+        raise FieldError("sweep", 'holds no horizons: let it train too, with run = ["simulate", "train"].')
+    refuse_other_axes(sweep, map(str, sweep["horizon"].dims), axis=axis, over=over)
     ax = axes_of(ax)
-    horizons = _of_run(sweep["horizon"], run).transpose(axis, over).values
+    horizons = of_run(sweep["horizon"], run).transpose(axis, over).values
     if np.isnan(horizons).all():
         ax.set_visible(False)
         return ax
@@ -230,16 +240,45 @@ def _draw_rows(
 def _escapes(sweep: xarray.Dataset, axis: str, over: str, part: float) -> xarray.DataArray:
     """Escape times with the dimensions run, axis, over and group, if the sweep has no other."""
     times = escape_times(sweep, part)
-    if set(times.dims) != {axis, over, "run", "group"}:
-        extra = sorted(set(map(str, times.dims)) - {axis, over, "run", "group"})
-        raise FieldError(
-            "sweep",
-            f"must have the dimensions {axis!r} and {over!r} alone, got also {', '.join(extra) or 'fewer'}.",
-        )
+    refuse_other_axes(sweep, map(str, times.dims), axis=axis, over=over)
     return times.transpose("run", axis, over, "group")
 
 
-def _of_run(values: xarray.DataArray, run: str) -> xarray.DataArray:
+def refuse_other_axes(sweep: xarray.Dataset, dims: Iterable[str], **chosen: str) -> None:
+    """Refuse axes that the sweep does not have, one chosen twice, and further ones that it has.
+
+    Raises
+    ------
+    FieldError
+        With the selection that helps.
+    """
+    dims = [str(dim) for dim in dims if dim not in ("run", "group")]
+    for field, name in chosen.items():
+        if name not in dims:
+            raise FieldError(field, f"{name!r} is no axis of the sweep: {did_you_mean(name, dims)}")
+    names = list(chosen.values())
+    if twice := [field for field, name in chosen.items() if names.count(name) > 1]:
+        raise FieldError(
+            twice[-1], f"must be another axis than `{twice[0]}`, got {chosen[twice[-1]]!r} twice."
+        )
+    if extra := [name for name in dims if name not in names]:
+        some = ", ".join(f"{name!r}: {sweep[name].values[0]!s}" for name in extra)
+        raise FieldError(
+            "sweep",
+            f"must have the axes {', '.join(map(repr, names))} alone, got also {', '.join(extra)}: choose a value of "
+            f"each, as in sweep.sel({{{some}}}).",
+        )
+
+
+def first_of(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the first group along the last axis, -1 where none escapes, and which members are known."""
+    known = np.asarray(~np.isnan(times).all(axis=-1))
+    flat = np.where(np.isnan(times), np.inf, times)
+    return np.where(np.isfinite(flat.min(axis=-1)), flat.argmin(axis=-1), -1), known
+
+
+def of_run(values: xarray.DataArray, run: str) -> xarray.DataArray:
+    """The values of one run."""
     return values.sel(run=choice("run", str(run), [str(name) for name in values.run.values]))
 
 

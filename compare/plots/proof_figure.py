@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from ...theory.base.errors import FieldError
-from .drawable import DrawableProof, DrawableResidual
+from ...theory.base.validate import brief
+from .drawable import DrawableProof, DrawableResidual, drawable
 from .literal import literal
 from .marks.axis_words import weight_words
 from .marks.palette import GREY, SERIES
@@ -65,8 +66,11 @@ def plot_proof(
         If nothing is to be drawn, too many names are in a panel, one of them does not have the weight, or the path
         cannot be a figure's.
     """
-    if not panels or not all(panels.values()):
-        raise FieldError("panels", "must hold a panel at least, and each a proof: measure one first.")
+    if not isinstance(panels, Mapping) or not panels:
+        raise FieldError(
+            "panels",
+            f'must map titles to proofs by name, such as {{"a claim": {{"mine": verdict}}}}, got {brief(panels)}.',
+        )
     found = {title: _found(some, weight) for title, some in panels.items()}
 
     def draw(given: Sequence[Axes]) -> None:
@@ -126,6 +130,10 @@ def plot_proof_panel(
 
 
 def _found(proofs: Mapping[str, Proof], weight: str) -> dict[str, DrawableResidual]:
+    if not isinstance(proofs, Mapping) or not proofs:
+        raise FieldError(
+            "proofs", f'must map names to proofs, such as {{"mine": verdict}}, got {brief(proofs)}.'
+        )
     if len(proofs) > len(SERIES):
         raise FieldError("panels", f"has one with {len(proofs)} proofs: draw at most {len(SERIES)} in each.")
     return {name: _measured(name, proof, weight) for name, proof in proofs.items()}
@@ -133,6 +141,7 @@ def _found(proofs: Mapping[str, Proof], weight: str) -> dict[str, DrawableResidu
 
 def _measured(name: str, proof: Proof, weight: str) -> DrawableResidual:
     measurement = proof.proof if isinstance(proof, DrawableProof) else proof
+    drawable(f"proofs[{name!r}]", measurement, DrawableResidual)
     if weight not in measurement.errors:
         raise FieldError("weight", f"{weight!r} is not in {name!r}: it has {', '.join(measurement.errors)}.")
     return measurement

@@ -11,18 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import choice
-from .drawable import DrawableSimilarity
+from ...theory.base.validate import brief, choice
+from .drawable import DrawableSimilarity, drawable
 from .literal import literal
-from .marks.axis_words import FLOW_TIME
+from .marks.axis_words import SUMMED_TIME
 from .marks.palette import GREY, series_colours
 from .saving import ShownFigure, axes_of, figure_on
 
 COLUMN, HEIGHT = 2.6, 4.6  # inches
 
+Members = DrawableSimilarity | Sequence[DrawableSimilarity]
+
 
 def plot_similarity(
-    overlays: Mapping[str, Sequence[DrawableSimilarity]], path: str | Path | None = None, axes: Any = None
+    overlays: Mapping[str, Members], path: str | Path | None = None, axes: Any = None
 ) -> Figure:
     """Draw a column per corpus: correlations over flow time, and both matrices at the end of the first stage.
 
@@ -31,7 +33,8 @@ def plot_similarity(
     Parameters
     ----------
     overlays : mapping
-        Corpus -> overlays, one per seed; every seed is a line, and the matrices are the first seed's.
+        Corpus -> `SimilarityOverlay`, or several, one per seed; every seed is a line, and the matrices are the first
+        seed's.
     path : path, optional
         File to write, .png, .pdf or .svg; replaced if there.
     axes : Axes, optional
@@ -45,14 +48,26 @@ def plot_similarity(
     Raises
     ------
     ValueError
-        If there are no overlays, or the path cannot be a figure's.
+        If there are no overlays, something else is among them, or the path cannot be a figure's.
     """
-    if not overlays or not all(overlays.values()):
-        raise FieldError("overlays", "must hold a corpus at least, and each an overlay: make them first.")
+    if not isinstance(overlays, Mapping) or not overlays:
+        raise FieldError(
+            "overlays",
+            f'must map the name of a corpus to its overlays, such as {{"mine": found}}, got {brief(overlays)}.',
+        )
+    found = {name: _members(members) for name, members in overlays.items()}
     return figure_on(
-        axes, [2 * len(overlays)], lambda given: _draw_columns(given, overlays), lambda: _whole(overlays), path,
+        axes, [2 * len(found)], lambda given: _draw_columns(given, found), lambda: _whole(found), path,
         Title="smallinit token similarity",
     )  # fmt: skip
+
+
+def _members(given: Members) -> list[DrawableSimilarity]:
+    """One overlay or several as several."""
+    some = list(given) if isinstance(given, list | tuple) else [given]
+    if not some:
+        raise FieldError("members", "must be one overlay at least: `similarity_overlay` makes one.")
+    return [drawable("members", member, DrawableSimilarity) for member in some]
 
 
 def _whole(overlays: Mapping[str, Sequence[DrawableSimilarity]]) -> Figure:
@@ -73,12 +88,12 @@ def _draw_columns(axes: Sequence[Axes], overlays: Mapping[str, Sequence[Drawable
             axes[k].set_ylabel("")
 
 
-def plot_correlations(members: Sequence[DrawableSimilarity], ax: Axes | None = None) -> Axes:
+def plot_correlations(members: Members, ax: Axes | None = None) -> Axes:
     """Draw the correlation of predicted with trained similarities over flow time, a line a seed.
 
     Parameters
     ----------
-    members : sequence of SimilarityOverlay
+    members : SimilarityOverlay or sequence of them
         One per seed.
     ax : Axes, optional
         Where to draw; pyplot's current axes if absent.
@@ -86,18 +101,23 @@ def plot_correlations(members: Sequence[DrawableSimilarity], ax: Axes | None = N
     Returns
     -------
     Axes
-        Correlations over flow time = learning rate x step; the end of the first stage is dotted.
+        Correlations over flow time, the sum of the learning rates; the end of the first stage is dotted.
+
+    Raises
+    ------
+    ValueError
+        If there are no overlays, or something else is among them.
     """
-    ax = axes_of(ax)
-    for k, overlay in enumerate(members):
+    some, ax = _members(members), axes_of(ax)
+    for k, overlay in enumerate(some):
         colours = series_colours(overlay.correlation)
         for name, values in overlay.correlation.items():
             line = "--" if name == overlay.baseline else "-"
             ax.plot(overlay.t, values, color=colours[name], ls=line, label=None if k else literal(name))
         end = overlay.t[overlay.stage_end]
         ax.axvline(end, color=GREY, lw=0.8, ls=":", label=None if k else "end of the first stage")
-    lowest = min(float(np.nanmin(v)) for o in members for v in o.correlation.values())
-    ax.set(xlabel=FLOW_TIME, ylim=(min(lowest, 0.0) - 0.03, 1.03), ylabel="correlation with training")
+    lowest = min(float(np.nanmin(v)) for o in some for v in o.correlation.values())
+    ax.set(xlabel=SUMMED_TIME, ylim=(min(lowest, 0.0) - 0.03, 1.03), ylabel="correlation with training")
     return ax
 
 
@@ -123,8 +143,9 @@ def plot_similarity_matrix(
     Raises
     ------
     ValueError
-        If there is no such predictor.
+        If `overlay` is none, or there is no such predictor.
     """
+    drawable("overlay", overlay, DrawableSimilarity)
     ax = axes_of(ax)
     name = (
         next(iter(overlay.predicted))

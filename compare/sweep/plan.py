@@ -249,6 +249,7 @@ def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Swee
     layers = [(read_preset(spec["preset"]), f"in preset {spec['preset']}")] if "preset" in spec else []
     layers.append((anchored(table, folder), place))
     layers.append((anchored(nested(flags or {}), Path.cwd()), "on the command line"))
+    _refuse_fixed_axes(axes, flags or {}, place)
     for layer, words in [*layers, (nested(axes), f"on the axes {place}")]:
         if "checkpoint" in layer.get("training", {}):
             raise InputError(
@@ -269,6 +270,16 @@ def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Swee
     if plan._idle_end:
         refuse_idle_end(plan.points[0].loaded, [*(words for _, words in layers), plan.axes_place])
     return plan
+
+
+def _refuse_fixed_axes(axes: Mapping[str, Any], flags: Mapping[str, Any], place: str) -> None:
+    """Refuse a flag for a key that is an axis: no point would take notice of it."""
+    for name in flags:
+        if name in axes:
+            raise InputError(
+                f"`{name}` is an axis of the sweep ({place}), so one value for it means nothing (on the command "
+                "line): leave it out, or take the key off [axes]."
+            )
 
 
 def _table(table: dict[str, Any], name: str, place: str, needed: bool = True) -> dict[str, Any]:

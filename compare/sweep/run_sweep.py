@@ -78,7 +78,10 @@ class Sweep:
         return markup.card("Sweep", markup.table(("axis", "values", "from .. to"), rows), status=self.status)
 
     def to_xarray(self) -> xarray.Dataset:
-        """Collect everything into one dataset; see `smallinit.compare.sweep.collect`."""
+        """Collect everything into one dataset; see `smallinit.compare.sweep.collect`.
+
+        Its names hold a "/", which netCDF does not allow: `save` writes it to a file.
+        """
         return collected(self.plan, self.store)
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
@@ -177,15 +180,28 @@ def run_sweep(
 
 
 def open_sweep(
-    file: str | Path | SweepPlan, out: str | Path, flags: Mapping[str, Any] | None = None
+    file: str | Path | SweepPlan, out: str | Path | None = None, flags: Mapping[str, Any] | None = None
 ) -> Sweep:
     """Open the directory of a sweep, computing and changing nothing.
+
+    Parameters
+    ----------
+    file : path or SweepPlan
+        The sweep's file, or its directory alone: then the axes are those that the directory has recorded.
+    out : path, optional
+        The directory, beside a file.
+    flags : dict, optional
+        What `run_sweep` took beside the file.
 
     Raises
     ------
     InputError
         If it holds another sweep, or none.
     """
+    if out is None:
+        if isinstance(file, SweepPlan) or Path(file).is_file():
+            raise FieldError("out", "is missing: give the directory of the sweep beside its file.")
+        return recorded_sweep(file)
     plan = file if isinstance(file, SweepPlan) else read_sweep(file, flags)
     return Sweep(plan, Store(Path(out), plan.fixed))
 

@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 from numba import float64, int64, njit, types
+from numba.core.errors import NumbaError
 
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import brief, integer
 from .alignment import aligned
 
 # `rhs(t, y, out, floats, ints, work)`: every flow compiles to this one type, so that the step loops are compiled
@@ -83,10 +86,25 @@ class Problem:
 
     @classmethod
     def from_function(cls, f: Any, n: int) -> Problem:
-        """Wrap a plain ``f(t, y, out)`` that numba can compile; its state is one weight "y" of shape (n, 1).
+        """Make a problem, for `solve`, of a system of your own.
 
-        It is given a copy of the state: what it does to `y` changes no trajectory.
+        Parameters
+        ----------
+        f : function
+            ``f(t, y, out)`` writes dy/dt (n,) to `out`. Numba compiles it, once per process. It is given a copy of the
+            state: what it does to `y` changes no trajectory.
+        n : int
+            Length of the state, which is one weight "y" of shape (n, 1).
+
+        Raises
+        ------
+        ValueError
+            If numba cannot compile it.
         """
+        if not callable(f):
+            raise FieldError(
+                "f", f"must be a function f(t, y, out) that writes dy/dt to out, got {brief(f)}."
+            )
         outer: dict[str, Any] = {"no_cfunc_wrapper": True}
         alone: dict[str, Any] = {**outer, "no_cpython_wrapper": True}
         inner: Any = njit(**alone)(f)
@@ -94,5 +112,12 @@ class Problem:
         def rhs(t, y, out, floats, ints, work):
             inner(t, y.copy(), out)
 
-        compiled = njit(RHS_SIGNATURE, error_model="numpy", nogil=True, **outer)(rhs)  # pyright: ignore[reportCallIssue]
-        return cls(rhs=compiled, layout={"y": (0, (n, 1))})
+        try:
+            compiled = njit(RHS_SIGNATURE, error_model="numpy", nogil=True, **outer)(rhs)  # pyright: ignore[reportCallIssue]
+        except NumbaError as error:
+            raise FieldError(
+                "f",
+                f"must be f(t, y, out) in numbers and arrays, which numba compiles: its {type(error).__name__} above "
+                "says what it cannot.",
+            ) from error
+        return cls(rhs=compiled, layout={"y": (0, (integer("n", n, 1), 1))})

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import brief, callback, is_integer, is_real, positive, real
+from ...theory.base.validate import brief, callback, is_integer, is_real, kind_of, positive, real
 from ..kernel.blas_threads import blas_threads
 from .automatic import SwitchingStepper
 from .codes import DONE, OUT_OF_STEPS, RUNNING
@@ -61,7 +61,7 @@ def solve(
     Parameters
     ----------
     problem : Problem
-        Compiled right-hand side.
+        Compiled right-hand side; ``Problem.from_function(f, n)`` makes one of a system of your own.
     y0 : array_like, shape (n,)
         State at `t0`.
     t1, t0 : float
@@ -102,6 +102,9 @@ def solve(
     ValueError
         For malformed input, and for a start at which the right-hand side is not finite.
     """
+    from ..kernel.problem import Problem
+
+    kind_of("problem", problem, Problem, "Problem.from_function(f, n) makes one of f(t, y, out)")
     t0, t1 = interval(t0, t1)
     rtol, atol = checked_tolerances(rtol, atol)
     saves = save_times(save_at, t0, t1)

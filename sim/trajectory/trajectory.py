@@ -14,7 +14,7 @@ from ...theory.base.crossings import first_reached
 from ...theory.base.disk.files import check_file
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord, read_only, sealed
-from ...theory.base.validate import brief, did_you_mean, name_of
+from ...theory.base.validate import brief, did_you_mean, kind_of, name_of
 from ...theory.base.weight_names import COORDINATES
 from ..ode.outcome import Outcome
 from . import observables
@@ -91,9 +91,14 @@ class Trajectory(FrozenRecord):
         Raises
         ------
         ValueError
-            If the times do not increase, a length differs from that of `t`, `kind` is unknown, or a name is no line of
-            text or that of an axis.
+            If a part is of another kind, the times do not increase, a length differs from that of `t`, `kind` is
+            unknown, or a name is no line of text or that of an axis.
         """
+        kind_of("outcome", self.outcome, Outcome, "such as Outcome(Status.REACHED_END, t[-1])")
+        for part in ("weights", "measured"):
+            for name, value in kind_of(part, getattr(self, part), Mapping, "names to arrays").items():
+                kind_of(f"{part}[{name!r}]", value, np.ndarray, "of a list of arrays numpy.stack makes one")
+        kind_of("t", self.t, np.ndarray, "of a list of numbers numpy.array makes one")
         super().__post_init__()
         for part, names in (("weights", self.weights), ("measured", self.measured), ("events", self.events)):
             for name in names:

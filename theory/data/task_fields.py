@@ -15,15 +15,25 @@ from ..base.validate import integer
 def token_set(name: str, members: Any) -> tuple[int, ...]:
     """Return distinct tokens in increasing order."""
     try:
+        if isinstance(members, str):  # an experiment file says "21-40"; its letters are no tokens
+            raise TypeError
         clean = sorted(integer(name, member, 0) for member in members)
     except TypeError:
-        raise FieldError(name, f"must be a range or a list of integers, got {members!r}.") from None
+        raise FieldError(
+            name, f"must be a range or a list of integers, such as range(21, 41), got {members!r}."
+        ) from None
     if not clean:
         raise FieldError(name, f"must not be empty, got {members!r}.")
     twice = [left for left, right in pairwise(clean) if left == right]
     if twice:
         raise FieldError(name, f"must hold distinct tokens, got {twice[0]} twice.")
     return tuple(clean)
+
+
+def in_short(members: tuple[int, ...]) -> range | tuple[int, ...]:
+    """Show a set of tokens as `token_set` takes it: consecutive ones as a range."""
+    row = range(members[0], members[-1] + 1)
+    return row if len(members) > 2 and len(row) == len(members) else members
 
 
 def check_disjoint(sets: dict[str, tuple[int, ...]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..base.validate import integer
 from .dataset import Dataset
 from .task_fields import (
     check_disjoint,
+    in_short,
     masked_tuples,
     position_law,
     sequence_length,
@@ -30,7 +31,7 @@ _INDEX_LIMIT = 2**62
 _INCREMENT, _MIX_1, _MIX_2 = map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class CompositeTask:
     """The composite anchor task of the paper's A1, in full generality.
 
@@ -97,6 +98,14 @@ class CompositeTask:
         clean["d_vocab"] = vocabulary_size(d_vocab, clean)
         for name, value in clean.items():
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        """As it is made; consecutive tokens are a range, and uniform positions are left out."""
+        shown = {f.name: getattr(self, f.name) for f in fields(self)}
+        shown |= {name: in_short(shown[name]) for name in ("keys", "memory_anchors", "reasoning_anchors")}
+        if len(set(self.positions)) == 1:
+            del shown["positions"]
+        return f"CompositeTask({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
     def n_noise(self) -> int:

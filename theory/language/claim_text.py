@@ -62,8 +62,9 @@ def tokens(text: str) -> Iterator[tuple[str, str, int]]:
         match = TOKEN.match(text, position)
         if match is None:
             at = position + len(text[position:]) - len(text[position:].lstrip())
+            hint = ": write plain text, as `print(flow)` does, and no LaTeX." if text[at] in "\\{$" else "."
             raise ClaimError(
-                f"`claim` has a character that the grammar does not know: {text[at]!r}.", text, at
+                f"`claim` has a character that the grammar does not know: {text[at]!r}{hint}", text, at
             )
         number, name, sign = match.groups()
         kind = "number" if number else "name" if name else "sign"

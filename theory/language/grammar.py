@@ -107,6 +107,8 @@ class Reader(ClaimCursor):
         if kind != "name" or word[:1] != "d" or word[1:] not in targets:
             motions = [f"d{t}" for t in targets]
             hint = did_you_mean(word, motions, f"it starts with one of {', '.join(motions)}.")
+            if kind == "end":
+                raise self.error(f"`claim` is empty: {hint}", position)
             raise self.error(f"`claim` starts with {word!r}, which is no weight's motion: {hint}", position)
         self.next += 1
         if self.take("/"):

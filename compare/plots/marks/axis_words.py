@@ -7,6 +7,7 @@ import re
 from ..literal import literal
 
 FLOW_TIME = r"flow time $t$ = learning rate $\times$ step"
+SUMMED_TIME = r"flow time $t$ = sum of the learning rates"  # whatever the schedule
 _KEYS = {
     "init.gamma": r"$\gamma$, exponent of the initial weights",
     "init.seed": "seed of the initial weights",

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import AutoLocator, LogLocator, NullFormatter
 
 from ....sim.trajectory.trajectory import Trajectory
-from .axis_words import FLOW_TIME
+from .axis_words import FLOW_TIME, SUMMED_TIME
 
 LARGEST_RANGE = 1e12  # of a logarithmic axis, from its lower end
 DECADES_BELOW = 4  # of the tolerance, that a panel of errors shows at most
 FEW = 0.1  # share of the errors, the smallest, that it may leave out
+APART = 0.09  # of a panel's width, that counts of steps keep from each other
 
 
 def limits(ax: Axes, values: Sequence[np.ndarray], log_beyond: float) -> None:
@@ -60,7 +61,7 @@ def flow_time_words(run: Trajectory) -> str:
     steps, t = run.steps, np.asarray(run.t)
     if steps is None or len(steps) < 3 or np.allclose(t, t[-1] * np.asarray(steps) / steps[-1], rtol=1e-9):
         return FLOW_TIME
-    return r"flow time $t$ = sum of the learning rates"
+    return SUMMED_TIME
 
 
 def steps_on_top(ax: Axes, training: Trajectory) -> None:
@@ -73,7 +74,34 @@ def steps_on_top(ax: Axes, training: Trajectory) -> None:
         lambda x: _through(x, t, steps),
         lambda x: _through(x, steps, t),
     )
-    ax.secondary_xaxis("top", functions=pair).set_xlabel("training step")
+    top = ax.secondary_xaxis("top", functions=pair)
+    top.set_xlabel("training step")
+    top.xaxis.set_major_locator(_Apart(lambda counts: _along(ax, pair[1](counts))))
+
+
+def _along(ax: Axes, t: np.ndarray) -> np.ndarray:
+    """Where flow times stand, as a fraction of the panel's width."""
+    places = ax.get_xaxis_transform().transform(np.column_stack([t, np.zeros(len(t))]))
+    return (places[:, 0] - ax.bbox.x0) / ax.bbox.width
+
+
+class _Apart(AutoLocator):
+    """Round counts, without those that a falling learning rate crowds together."""
+
+    def __init__(self, along: Callable[[np.ndarray], np.ndarray]) -> None:
+        super().__init__()
+        self._along = along
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """Return the ticks, from the first on each that is far enough from the one before."""
+        ticks = np.asarray(super().tick_values(vmin, vmax), dtype=float)
+        kept: list[int] = []
+        with np.errstate(all="ignore"):  # a logarithmic panel has no place for a time of 0
+            places = self._along(ticks)
+        for k, place in enumerate(places):
+            if np.isfinite(place) and (not kept or place - places[kept[-1]] >= APART):
+                kept.append(k)
+        return ticks[kept].tolist()
 
 
 def _through(x: Any, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:

@@ -32,5 +32,9 @@ def test_what_cannot_be_used_is_refused(capsys, tmp_path):
     assert "name a TOML file" in refused(capsys, "scales")
     line = refused(capsys, "scales", "--preset", "demo", "--json", str(tmp_path / "no" / "a.json"))
     assert "create it first" in line
+    assert run(["scales", "--preset", "demo", "--json", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "is a folder: name a file" in said.err
+    assert said.out == ""  # nothing was computed
     line = refused(capsys, "scales", "--preset", "demo", "--init.convention", "d_modl")
     assert "`init.convention` 'd_modl' is unknown; did you mean 'd_model'?" in line

@@ -27,6 +27,12 @@ def test_a_trajectory_with_itself_is_exact(run):
     assert both.horizon(1e-12) == inf
 
 
+def test_the_errors_show_their_names_and_compute_none(run):
+    errors = overlay(as_theory(run), run).relative_error
+    assert repr(errors).startswith("RelativeErrors(W_E, W_in, W_out, loss, ")
+    assert errors._known == {}
+
+
 def test_errors_of_weights_and_observables(model, data, start, run):
     other = as_theory(train(model, data, start, steps=40, save_at=9, weight_decay=0.1))
     both = overlay(other, run)

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -7,6 +8,7 @@ from helpers import as_theory
 from PIL import Image
 
 from smallinit.compare import overlay, train
+from smallinit.compare.plots.marks.flow_axes import steps_on_top
 from smallinit.compare.plots.overlay_figure import plot_overlays
 from smallinit.compare.plots.panels import finish
 from smallinit.sim import AdamW, WarmupCosine, integrate
@@ -144,4 +146,19 @@ def test_steps_stand_over_their_flow_times_whatever_the_schedule(model, data, st
         here = top.transData.transform((tick, 0))[0]
         np.testing.assert_allclose(above.transData.inverted().transform((here, 0))[0], run.t[tick], atol=1e-9)
     assert "sum of the learning rates" in below.get_xlabel()
+    plt.close(figure)
+
+
+def test_counts_of_steps_do_not_lie_on_each_other(model, data, start):
+    adam = AdamW(1e-3, schedule=WarmupCosine(20, 200))
+    run = train(model, data, start, optimizer=adam, steps=200, save_at=41)
+    figure, above = plt.subplots(figsize=(2.8, 2.0))
+    above.plot(run.t[1:], run["loss"][1:])
+    steps_on_top(above, run)
+    figure.canvas.draw()
+    labels = [text for text in above.child_axes[0].get_xticklabels() if text.get_text()]
+    boxes = [text.get_window_extent() for text in labels]
+    inside = [box for box in boxes if box.x1 > above.bbox.x0 and box.x0 < above.bbox.x1]
+    assert len(inside) >= 2
+    assert all(left.x1 < right.x0 for left, right in pairwise(inside))
     plt.close(figure)

@@ -1,10 +1,21 @@
 """Phase diagrams: escape times read off the losses, and a picture that shows what is missing."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray
+from matplotlib.colors import to_rgb
 
-from smallinit.compare import escape_times, plot_phases, run_sweep
+from smallinit.compare import (
+    escape_times,
+    plot_escapes,
+    plot_first,
+    plot_horizons,
+    plot_phase_map,
+    plot_phases,
+    run_sweep,
+)
+from smallinit.compare.plots.marks.palette import group_colours
 
 SWEEP = """
 [axes]
@@ -31,6 +42,12 @@ def swept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phase")
     (folder / "sweep.toml").write_text(SWEEP)
     return run_sweep(folder / "sweep.toml", folder / "out").to_xarray()
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    yield
+    plt.close("all")
 
 
 def made_up(losses, t=(0.0, 1.0, 2.0, 4.0)):
@@ -83,9 +100,75 @@ def test_refusals(swept):
         escape_times(swept[["t", "loss"]])
     with pytest.raises(ValueError, match="`part` must lie between"):
         escape_times(swept, part=0.0)
-    with pytest.raises(ValueError, match=r"got also init\.seed"):
+    with pytest.raises(
+        ValueError, match=r"`axis` 'init.gama' is no axis of the sweep: did you mean 'init\.gamma'\?"
+    ):
+        plot_phases(swept, "init.gama", "init.seed")
+    with pytest.raises(ValueError, match="`over` 'run' is no axis of the sweep"):
         plot_phases(swept, "init.gamma", "run")
+    with pytest.raises(ValueError, match="`over` must be another axis than `axis`"):
+        plot_phases(swept, "init.gamma", "init.gamma")
+    with pytest.raises(ValueError, match="`sweep` must be a Dataset, got str"):
+        escape_times("out")
     with pytest.raises(ValueError, match="make it smaller"):
         plot_phases(swept, "init.gamma", "init.seed", part=0.9999)
     with pytest.raises(ValueError, match="lies in a folder that does not exist"):
         plot_phases(swept, "init.gamma", "init.seed", "missing/phase.png")
+
+
+@pytest.mark.parametrize("draw", [plot_phases, plot_escapes, plot_first, plot_horizons])
+def test_what_is_said_of_a_third_axis_draws(swept, draw):
+    wide = swept.expand_dims({"model.d_model": [12, 24]})
+    run = () if draw is plot_phases else ("softmax",)
+    with pytest.raises(ValueError, match=r"got also model\.d_model: choose a value of each") as refusal:
+        draw(wide, "init.gamma", "init.seed", *run)
+    advice = str(refusal.value).rpartition("as in sweep")[2].removesuffix(".")
+    assert advice == ".sel({'model.d_model': 12})"
+    assert draw(wide.sel({"model.d_model": 12}), "init.gamma", "init.seed", *run)
+
+
+def test_horizons_need_a_training_beside_the_theory(swept):
+    with pytest.raises(ValueError, match='let it train too, with run = \\["simulate", "train"\\]'):
+        plot_horizons(swept.drop_vars("horizon"), "init.gamma", "init.seed", "softmax")
+
+
+def drawn_map(times):
+    """A map over two gammas and three widths of escape times (width, gamma, seed, group) in steps of one."""
+    t = np.arange(9.0)
+    losses = np.where(t < np.asarray(times)[..., None], 4.0, 1.0)  # (width, gamma, seed, group, time)
+    losses[np.isnan(times)] = np.nan
+    dims = ("model.d_model", "init.gamma", "init.seed", "run", "time")
+    arrays = {f"loss/{name}": (dims, losses[..., k, None, :]) for k, name in enumerate("ab")}
+    arrays["t"] = (dims, np.broadcast_to(t, losses[..., 0, None, :].shape))
+    named = {"init.gamma": [0.5, 0.7], "model.d_model": [8, 16, 32], "init.seed": [0, 1], "run": ["softmax"]}
+    ax = plot_phase_map(xarray.Dataset(arrays, named), "init.gamma", "model.d_model", "init.seed", "softmax")
+    return ax, np.asarray(ax.images[0].get_array())
+
+
+def test_a_map_has_the_colour_of_the_group_that_is_first():
+    inf, nan = np.inf, np.nan
+    both = [[2, 4], [2, 4]]
+    one = [[2, 4], [nan, nan]]  # of the seed that is known
+    half = [[2, 4], [inf, inf]]
+    other, never, missing = [[5, 3], [5, 3]], [[inf, inf]] * 2, [[nan, nan]] * 2
+    ax, cells = drawn_map([[both, one], [half, other], [never, missing]])
+    first, second = (np.array(to_rgb(colour)) for colour in group_colours(["a", "b"]).values())
+    np.testing.assert_allclose(cells[0], [first, first])
+    np.testing.assert_allclose(cells[1], [(1.0 + first) / 2.0, second])
+    np.testing.assert_allclose(cells[2], np.ones((2, 3)))
+    crosses = ax.lines[0]
+    assert (crosses.get_xdata().tolist(), crosses.get_ydata().tolist()) == ([1], [2])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a first", "b first"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["8", "16", "32"]
+    assert ax.get_ylabel().startswith("width")
+    ax, _ = drawn_map([[both, both], [half, never], [never, missing]])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a first"]
+
+
+def test_a_map_needs_three_axes(swept):
+    with pytest.raises(ValueError, match=r"`y` must be another axis than `x`, got 'init\.gamma' twice"):
+        plot_phase_map(swept, "init.gamma", "init.gamma", "init.seed", "softmax")
+    with pytest.raises(
+        ValueError, match=r"`y` 'model\.d_model' is no axis of the sweep: choose one of init\.gamma"
+    ):
+        plot_phase_map(swept, "init.gamma", "model.d_model", "init.seed", "softmax")

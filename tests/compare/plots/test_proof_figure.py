@@ -60,7 +60,7 @@ def test_the_line_has_the_predicted_power():
 
 def test_what_cannot_be_drawn_is_refused(panels, tmp_path):
     path = tmp_path / "a.png"
-    with pytest.raises(ValueError, match="measure one first"):
+    with pytest.raises(ValueError, match="must map titles to proofs by name"):
         plot_proof({}, "W_E", path)
     with pytest.raises(ValueError, match="'W_in' is not in 'A5'"):
         plot_proof(panels, "W_in", path)

@@ -218,6 +218,11 @@ def test_hostile_and_foreign_directories(tmp_path):
     run_sweep(file, out)
     (out / "shards" / "evil.npz").write_bytes(b"\x80\x04.")
     assert open_sweep(file, out).store.n_damaged == 1
+    same(open_sweep(out).to_xarray(), open_sweep(file, out).to_xarray())
+    with pytest.raises(ValueError, match="`out` is missing: give the directory of the sweep beside its file"):
+        open_sweep(file)
+    with pytest.raises(InputError, match="holds no sweep"):
+        open_sweep(tmp_path / "nothing")
     (out / "manifest.json").write_text("{")
     with pytest.raises(InputError, match="is damaged"):
         run_sweep(file, out)

@@ -94,3 +94,11 @@ def test_what_is_no_axis_is_refused_in_one_sentence(text):
 def test_sweeps_that_say_a_thing_twice_or_nothing(tmp_path, old, new, reason):
     with pytest.raises(InputError, match=reason):
         _ = read_sweep(write(tmp_path, TINY.replace(old, new))).points
+
+
+@pytest.mark.parametrize("name", ["init.gamma", "init.seed"])
+def test_a_flag_for_an_axis_is_refused(tmp_path, name):
+    file = write(tmp_path)
+    with pytest.raises(InputError, match=f"`{name}` is an axis of the sweep .*on the command line"):
+        read_sweep(file, {name: 1})
+    assert len(read_sweep(file, {"theory.t1": 3.0}).points) == len(read_sweep(file).points)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import small_case
 
-from smallinit.sim import Event, Status, solve
+from smallinit.sim import Event, Problem, Status, solve
 from smallinit.sim.compile.compiler import compile_flow
 from smallinit.theory import derive
 
@@ -220,3 +220,40 @@ def test_refused_input(problem, options, message):
 def test_repr_is_short(problem):
     text = repr(solve(problem("oscillator", 2), [1.0, 0.0], t1=1.0, save_at=3))
     assert text == "Solution(3 times, 2 unknowns, reached t = 1.000000)"
+
+
+def falls(t, y, out):
+    out[0] = -y[0]
+
+
+def reads_nothing_known(t, y, out):
+    out[0] = unheard_of.part(y)  # noqa: F821
+
+
+def test_a_system_of_ones_own_is_solved():
+    found = solve(Problem.from_function(falls, 1), [2.0], t1=1.0, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found.y[:, 0], 2.0 * np.exp(-found.t), rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: solve(falls, [1.0], t1=1.0),
+            r"`problem` must be a Problem, got function: Problem.from_function\(f, n\)",
+        ),
+        (lambda: Problem.from_function("falls", 1), r"`f` must be a function f\(t, y, out\) .*got 'falls'"),
+        (lambda: Problem.from_function(falls, 0), "`n` must be an integer of at least 1, got 0"),
+        (
+            lambda: Problem.from_function(lambda t, y: y, 1),
+            r"`f` must be f\(t, y, out\) in numbers and arrays",
+        ),
+        (
+            lambda: Problem.from_function(reads_nothing_known, 1),
+            "which numba compiles: its .*Error above says",
+        ),
+    ],
+)
+def test_what_is_no_system_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

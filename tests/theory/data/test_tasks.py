@@ -138,6 +138,18 @@ def test_memory_labels_are_uniform_and_independent_of_the_tuple():
         assert np.mean(np.diff(neighbours, axis=axis) == 0) == pytest.approx(0.01, abs=0.006)
 
 
+@pytest.mark.parametrize(
+    "more", [{}, {"length": 5}, {"length": 4, "positions": [3, 1]}, {"seed": 3, "d_vocab": 300}]
+)
+def test_a_task_shows_what_makes_it(more):
+    task = CompositeTask(**more)
+    assert repr(task).startswith("CompositeTask(keys=range(21, 121), memory_anchors=range(1, 11), ")
+    assert eval(repr(task), {"CompositeTask": CompositeTask}) == task  # noqa: S307
+    assert "reasoning_anchors=(10, 14, 20)" in repr(
+        CompositeTask(reasoning_anchors=(14, 10, 20), masked=(), memory_anchors=[1])
+    )
+
+
 def test_sampled_is_reproducible_and_seeded():
     task = CompositeTask(length=9)
     assert task.sampled(500).fingerprint == task.sampled(500).fingerprint
@@ -228,7 +240,11 @@ BAD = [
     ({"keys": [30, 30]}, "`keys` must hold distinct tokens, got 30 twice"),
     ({"keys": [30.0]}, "`keys` must be an integer of at least 0, got 30.0"),
     ({"keys": [-1]}, "`keys` must be an integer of at least 0, got -1"),
-    ({"keys": 7}, "`keys` must be a range or a list of integers, got 7"),
+    ({"keys": 7}, r"`keys` must be a range or a list of integers, such as range\(21, 41\), got 7"),
+    (
+        {"keys": "21-40"},
+        r"`keys` must be a range or a list of integers, such as range\(21, 41\), got '21-40'",
+    ),
     ({"n_anchors": 0}, "`n_anchors` must be an integer of at least 1, got 0"),
     ({"n_anchors": 2.0}, "`n_anchors` must be an integer of at least 1, got 2.0"),
     ({"length": 2}, r"`length` must be at least `n_anchors` \+ 1 = 3, got 2"),

@@ -156,7 +156,8 @@ def test_printing(activation, closure):
     [
         ("sofmax", "did you mean 'softmax'"),
         ("order=2", "starts at order=3"),
-        ("order=x", "did you mean 'order=9'"),
+        ("order=x", "'order=x' is unknown: use drive, .*order=k"),
+        ("activation=-1", "'activation=-1' is unknown: use drive, .*activation=j"),
         ("nonsense here", "use drive, leading, softmax, exact, order=k or activation=j,attention=m"),
     ],
 )

@@ -58,6 +58,8 @@ def test_reads_left_side_and_functions():
 
 
 REFUSED = {
+    "": ("`claim` is empty: it starts with one of dA", ""),
+    r"\dot{A} = A": ("write plain text, as `print(flow)` does, and no LaTeX", "\\"),
     "dA = A @ A": ("multiplies shapes", "@"),
     "dA = A + B": ("adds shapes", "+"),
     "dA = A + Bx": ("did you mean 'B'", "Bx"),

@@ -8,7 +8,7 @@ from functools import lru_cache
 import sympy as sp
 
 from ...base.errors import FieldError
-from ...base.validate import unknown
+from ...base.validate import brief, unknown
 from ..traversal import UnknownNodeError
 from .functions import X
 from .pieces import Piece, joined, pieces
@@ -40,7 +40,7 @@ REACH = 4.0  # pre-activations up to this size must have a value, a slope and a 
 DIGITS, EQUAL = 30, 1e-15  # numbers are compared by their first digits; coefficients may be floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Activation:
     """A scalar function s with s(0) = 0, s'(0) = 1, twice differentiable, if need be piece by piece.
 
@@ -72,7 +72,11 @@ class Activation:
         if isinstance(activation, str):
             return cls(activation, _checked(activation, _named(activation)))
         if not isinstance(activation, sp.Expr):
-            raise FieldError("activation", f"must be a name or a sympy expression, got {activation!r}.")
+            raise FieldError(
+                "activation",
+                f"must be a name or a sympy expression, such as sympy.sin(x) with x = sympy.Symbol('x'), "
+                f"got {brief(activation)}.",
+            )
         return cls(str(activation), _checked(str(activation), _in_standard_symbol(activation)))
 
     @classmethod
@@ -91,6 +95,10 @@ class Activation:
     def __str__(self) -> str:
         """The name."""
         return self.name
+
+    def __repr__(self) -> str:
+        """As a model is given it: the name in quotes, or the expression."""
+        return repr(self.name) if self.name in (*NAMED, *BEYOND, *UNSCALED) else self.name
 
     def lambda_(self) -> sp.Lambda:
         """S as a sympy Lambda, to be applied element by element."""

@@ -1,3 +1,4 @@
+import math
 import time
 
 import mpmath
@@ -43,11 +44,22 @@ def test_user_expression_in_any_symbol():
         (sp.Symbol("x") * sp.Symbol("y"), "one free symbol"),
         ("tahn", "did you mean 'tanh'"),
         (3, "must be a name"),
+        (sp.tanh, r"such as sympy.sin\(x\) with x = sympy.Symbol\('x'\), got tanh"),
+        (math.tanh, "must be a name or a sympy expression, such as .*, got <built-in function tanh>"),
     ],
 )
 def test_what_breaks_assumption_1_is_refused_with_the_reason(bad, reason):
     with pytest.raises(ValueError, match=reason):
         EmbMLP(5, 3, 4, bad)
+
+
+@pytest.mark.parametrize(
+    "activation", ["tanh", "gelu", "square", sp.sin(sp.Symbol("x")), sp.tanh(2 * sp.Symbol("x")) / 2]
+)
+def test_a_model_shows_its_activation_as_it_takes_it(activation):
+    model = EmbMLP(5, 3, 4, activation)
+    assert f"activation={activation!r}" in repr(model)
+    assert eval(repr(model), {"EmbMLP": EmbMLP, "x": sp.Symbol("x"), "sin": sp.sin, "tanh": sp.tanh}) == model  # noqa: S307
 
 
 def test_cubic_without_bounded_derivative_is_accepted():
