@@ -1,4 +1,4 @@
-"""Functions that are compiled into others: nothing is made for calls from Python, which takes most of the time."""
+"""Functions that are compiled into others: nothing is made for calls from Python."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _COMMON: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
 def inlined(**options: Any) -> Callable[[Callable], Any]:
-    """Make a function part of each that calls it, where that one's options hold.
+    """Compile a function once, with options of its own, and put it wherever it is called; Python cannot call it.
 
     Parameters
     ----------
     **options
-        Of `numba.njit`; they count where Python calls the function, as tests do.
+        Of `numba.njit`.
     """
-    return njit(inline="always", **_COMMON, **options)
+    return njit(pipeline_class=PartCompiler, forceinline=True, **(_COMMON | INNER | options))
 
 
 def helper(**options: Any) -> Callable[[Callable], Any]:
-    """Compile a function once for all that call it, with options of its own; Python cannot call it.
+    """The same of a function that is called, or put where it is called, as the optimiser sees fit.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Functions that compiled code alone calls are compiled as parts of their callers.
 
-numba makes machine code of every function that it compiles, even of one without a wrapper, which nobody can call. A
-part is only optimised, and becomes machine code within its callers, whose instructions are the same either way.
+numba optimises every function that it compiles and makes machine code of it, even where nobody can call that. A part
+goes into its callers as it was lowered; they are optimised, and become machine code, with it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import LoweringPass, register_pass
 from numba.core.typed_passes import AnnotateTypes
+
+from .stages import KernelCompiler
 
 
 class _Part(JITCodeLibrary):
@@ -24,6 +25,9 @@ class _Part(JITCodeLibrary):
 
     def set_env(self, name: str, env: Any) -> None:
         """Do nothing: an environment holds Python objects, and a part uses none."""
+
+    def _optimize_final_module(self) -> None:
+        """Do nothing: what vectors are made of twice, once here and once in a caller, grows and runs no faster."""
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
@@ -49,12 +53,12 @@ class _AsPart(LoweringPass):
         return True
 
 
-class PartCompiler(CompilerBase):
-    """The stages of numba's own compiler, and `_AsPart` before code is made."""
+class PartCompiler(KernelCompiler):
+    """The stages of a kernel, and `_AsPart` before code is made."""
 
     def define_pipelines(self) -> list[Any]:
         """Stages, in order."""
-        stages = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        (stages,) = super().define_pipelines()
         stages.add_pass_after(_AsPart, AnnotateTypes)
         stages.finalize()
         return [stages]
