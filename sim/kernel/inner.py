@@ -7,7 +7,7 @@ from typing import Any
 
 from numba import njit
 
-from .parts import PartCompiler
+from .parts import PartCompiler, SubroutineCompiler
 
 # Options of `numba.njit` for what compiled code alone calls, by name or by address, and what makes no arrays.
 INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
@@ -34,3 +34,14 @@ def helper(**options: Any) -> Callable[[Callable], Any]:
         Of `numba.njit`; ``_nrt=True`` for one that makes arrays.
     """
     return njit(pipeline_class=PartCompiler, **(_COMMON | INNER | options))
+
+
+def subroutine(**options: Any) -> Callable[[Callable], Any]:
+    """The same of a function that is always called: one with loops, which would grow where loops are around the call.
+
+    Parameters
+    ----------
+    **options
+        Of `numba.njit`.
+    """
+    return njit(pipeline_class=SubroutineCompiler, **(_COMMON | INNER | options))

@@ -39,26 +39,54 @@ class _Part(JITCodeLibrary):
         return 0
 
 
+class _Subroutine(_Part):
+    """A part that stays a function of its own within its callers."""
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        """Take code as it is lowered, and say so of it."""
+        for function in ir_module.functions:
+            if not function.is_declaration and "alwaysinline" not in function.attributes:  # of numba's own
+                function.attributes.add("noinline")
+        super().add_ir_module(ir_module)
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _AsPart(LoweringPass):
     """Has the code of a function go into a `_Part`, before it is made."""
 
     _name = "as_part"
+    kind = _Part
 
     def __init__(self) -> None:
         super().__init__()
 
     def run_pass(self, state: Any) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]  whether it changed anything
-        state.library = _Part(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library = self.kind(state.targetctx.codegen(), state.func_id.func_qualname)
         return True
 
 
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _AsSubroutine(_AsPart):
+    """The same with a `_Subroutine`."""
+
+    _name = "as_subroutine"
+    kind = _Subroutine
+
+
 class PartCompiler(KernelCompiler):
-    """The stages of a kernel, and `_AsPart` before code is made."""
+    """The stages of a kernel, and one more before code is made."""
+
+    stage: type[_AsPart] = _AsPart
 
     def define_pipelines(self) -> list[Any]:
         """Stages, in order."""
         (stages,) = super().define_pipelines()
-        stages.add_pass_after(_AsPart, AnnotateTypes)
+        stages.add_pass_after(self.stage, AnnotateTypes)
         stages.finalize()
         return [stages]
+
+
+class SubroutineCompiler(PartCompiler):
+    """The same for a `_Subroutine`."""
+
+    stage = _AsSubroutine

@@ -40,10 +40,7 @@ EPS = 2.220446049250313e-16
 
 F1, F2, I1 = float64[::1], float64[:, ::1], int64[::1]
 RHS_ARGS = (int64, F1, I1, F1)
-WHOLE = types.Tuple((F2, F2, F1))  # `RungeKutta.whole`
 TABLE = types.Tuple((I1, I1, F1, F1, F1))
-FITTED = types.Tuple((TABLE, F2, F2))  # `RungeKutta.full_table`: a table, and room for what it is made of
-FIT_SIGNATURE = types.void(WHOLE, float64, float64, FITTED)  # of `pole_rows.fit`
 
 
 @inlined()
