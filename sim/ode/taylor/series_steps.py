@@ -52,8 +52,9 @@ def _measure(work, n, order, rtol, atol, size):
             y, rate = work[p + i], work[p + LANES + i]
             unit = 1.0 / (atol[i] + rtol * abs(y))
             a, b = work[p + order * LANES + i], work[p + (order - 1) * LANES + i]
-            size[LAST, i] += (a * unit) ** 2
-            size[BEFORE, i] += (b * unit) ** 2
+            last, before = a * unit, b * unit
+            size[LAST, i] += last * last
+            size[BEFORE, i] += before * before
             size[TOP, i] = greater(size[TOP, i], abs(a))
             size[BELOW, i] = greater(size[BELOW, i], abs(b))
             size[YY, i] += y * y
