@@ -199,7 +199,7 @@ def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
     """
     import numba
 
-    from .stages import KernelCompiler
+    from .kernel_compiler import KernelCompiler
 
     _check_compiles(numba.config)
 

@@ -15,8 +15,20 @@ from ...kernel.cache import compiled
 from ...kernel.calls._operands import part, shaped
 from ...kernel.inner import INNER, helper
 from .approach import before
-from .memory import ALL_ROWS, COUNTS, FIT_SIGNATURE, FITTED, FORMS, reals, table_at, wholes
-from .registers import ERRORS, F1, F2, STAGES
+from .registers import (
+    ALL_ROWS,
+    COUNTS,
+    ERRORS,
+    F1,
+    F2,
+    FIT_SIGNATURE,
+    FITTED,
+    FORMS,
+    STAGES,
+    reals,
+    table_at,
+    wholes,
+)
 
 if TYPE_CHECKING:
     from ..methods.tableau import RungeKutta, StepTable
@@ -75,7 +87,7 @@ def write_rows(whole, h, tau, table, points, slopes):
 
 @compiled(FIT_SIGNATURE, **INNER)
 def fit(places, h, tau):
-    """The same for the loop of tables, see `memory`."""
+    """The same for the loop of tables, see `registers`."""
     counts = wholes(places, COUNTS)
     m, errors = counts[STAGES] + 1, counts[ERRORS]
     a, e = shaped(reals(places, ALL_ROWS), m, m), shaped(reals(places, ALL_ROWS + 1), errors, m)

@@ -13,7 +13,7 @@ from ..stepper import NotFiniteAtStart, StepControl, Stepper, stiff_remedy
 from . import registers as r
 from .arithmetic import BLOCK
 from .between_steps import interpolate
-from .memory import listed
+from .registers import listed
 from .step_guess import first_step
 
 if TYPE_CHECKING:

@@ -17,35 +17,33 @@ from ...kernel.inner import helper, inlined
 from ..codes import RUNNING, UNDERFLOW
 from .acceptance import GO, HALTED, NOT_FINITE, TAKEN, landing, pause, settle
 from .arithmetic import growth, rms
-from .memory import (
-    CONTROL,
-    COUNTS,
-    MORE,
-    RECORD,
-    ROWS,
-    SCRATCH,
-    SIZE,
-    SLOPES,
-    STATES,
-    evaluate,
-    reals,
-    wholes,
-)
 from .registers import (
     ATOL,
     BUDGET,
     CALLS,
+    CONTROL,
+    COUNTS,
     CUR,
     FIXED,
     HALT,
     I1,
     LOG,
+    MORE,
     NORM,
+    RECORD,
     ROUNDING,
+    ROWS,
     RTOL,
+    SCRATCH,
+    SIZE,
+    SLOPES,
+    STATES,
     SWAP,
     H,
     T,
+    evaluate,
+    reals,
+    wholes,
 )
 
 START, ONE, TWO, SLOPE, END, STRETCHED = range(6)

@@ -11,8 +11,8 @@ from ...kernel.calls._operands import address_of
 from ...kernel.problem import Problem
 from ..stepper import StepControl
 from . import registers as r
-from .memory import FIT_SIGNATURE, SLOPES, begins
 from .register_stepper import RegisterStepper
+from .registers import FIT_SIGNATURE, SLOPES, begins
 from .table_steps import UNFITTED, advance
 
 if TYPE_CHECKING:

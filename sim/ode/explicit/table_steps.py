@@ -1,6 +1,6 @@
 """The compiled loop of explicit Runge-Kutta methods: stages, error norm, steps towards a pole.
 
-One compiled form serves every table: it is handed over as `memory` explains. What writes the rows of steps that lead
+One compiled form serves every table: it is handed over as `registers` explains. What writes the rows of steps that lead
 towards a pole (see `approach`) is compiled for those who need it, and called by address. Importing compiles the loop or
 loads it.
 """
@@ -21,30 +21,17 @@ from ..codes import RUNNING, UNDERFLOW
 from .acceptance import GO, HALTED, good, landing, pause, settle
 from .approach import NONE, believed, bend, distance
 from .arithmetic import combine, finish, growth
-from .memory import (
-    CONTROL,
-    COUNTS,
-    FIT_SIGNATURE,
-    FITTED,
-    PLAIN,
-    RECORD,
-    ROWS,
-    SCRATCH,
-    SIZE,
-    SLOPES,
-    STATES,
-    evaluate,
-    reals,
-    table_at,
-    wholes,
-)
 from .registers import (
     ATOL,
     BUDGET,
     CALLS,
+    CONTROL,
+    COUNTS,
     CUR,
     ERRORS,
     FIT,
+    FIT_SIGNATURE,
+    FITTED,
     FIXED,
     HALT,
     I1,
@@ -52,13 +39,24 @@ from .registers import (
     MIDDLE,
     NEEDS_NEW,
     NORM,
+    PLAIN,
+    RECORD,
+    ROWS,
     RTOL,
+    SCRATCH,
+    SIZE,
+    SLOPES,
     STAGES,
+    STATES,
     SWAP,
     TAU,
     TAU_END,
     H,
     T,
+    evaluate,
+    reals,
+    table_at,
+    wholes,
 )
 
 # of `advance`: the next step leads towards a pole, and nothing is there to write its rows
