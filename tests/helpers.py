@@ -136,6 +136,13 @@ def as_theory(run):
     return replace(run, kind="theory")
 
 
+def alone(part):
+    """What is compiled as a part of other functions, as one that Python can call."""
+    from numba import njit
+
+    return njit(error_model="numpy", fastmath=part.targetoptions.get("fastmath", False))(part.py_func)
+
+
 def decay_towards_cosine(rates):
     """Problem of decay at many rates towards a slowly moving target: y_i' = -rate_i (y_i - cos t) - sin t."""
     from smallinit.sim.kernel.problem import Problem

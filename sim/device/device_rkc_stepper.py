@@ -17,8 +17,8 @@ from ..ode.explicit.rkc_steps import (
     FIXED_LIMIT,
     LIFE,
     LOOKS,
+    N_ROWS,
     ONE,
-    ROWS,
     SLOPE,
     START,
     STRETCHED,
@@ -49,7 +49,7 @@ class DeviceRkcStepper(DeviceStepper):
         self, program: TensorProgram, y0: np.ndarray, t0: float, t1: float, method: Stabilised, control: StepControl
     ) -> None:  # fmt: skip
         self._radius, self._life = 0.0, 0
-        super().__init__(program, y0, t0, t1, method, control, ROWS)
+        super().__init__(program, y0, t0, t1, method, control, N_ROWS)
 
     def _loop(self) -> int:
         ctl, cnt = self._ctl, self._cnt

@@ -11,10 +11,9 @@ from ..ode.codes import RUNNING, UNDERFLOW
 from ..ode.explicit import registers as r
 from ..ode.explicit.acceptance import GO, HALTED
 from ..ode.explicit.approach import NONE, believed
-from ..ode.explicit.pole_rows import fit
 from ..ode.stepper import StepControl
 from .device_stepper import DeviceStepper
-from .single_steps import distance, landing, pause, settle
+from .single_steps import distance, landing, pause, settle, write_rows
 from .tensor_program import TensorProgram
 from .vectors import bend_of, combine_row, growth_of, mean_square, numbers, tolerated
 
@@ -47,7 +46,7 @@ class DeviceTableStepper(DeviceStepper):
             table = method.step_table
             if np.isfinite(tau := float(ctl[r.TAU])):
                 table = self._fitted[0]
-                fit(method.whole, h, tau, self._fitted)
+                write_rows(method.whole, h, tau, *self._fitted)
             found = self._trial(t_new, h, table)
             if found[0] == HALTED:
                 return RUNNING

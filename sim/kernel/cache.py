@@ -199,11 +199,13 @@ def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
     """
     import numba
 
+    from .kernel_compiler import KernelCompiler
+
     _check_compiles(numba.config)
 
     def build(function: Callable, cached: bool) -> Any:
         defaults = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-        dispatcher = numba.njit(**(defaults | options))(function)
+        dispatcher = numba.njit(pipeline_class=KernelCompiler, **(defaults | options))(function)
         if cached:
             _attach_cache(dispatcher, signature)
         dispatcher.compile(signature)

@@ -1,4 +1,4 @@
-"""Functions that are compiled into others: nothing is made for calls from Python, which takes most of the time."""
+"""Functions that are compiled into others: nothing is made for calls from Python."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from numba import njit
 
-from .parts import PartCompiler
+from .parts import PartCompiler, SubroutineCompiler
 
 # Options of `numba.njit` for what compiled code alone calls, by name or by address, and what makes no arrays.
 INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
@@ -15,18 +15,18 @@ _COMMON: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
 def inlined(**options: Any) -> Callable[[Callable], Any]:
-    """Make a function part of each that calls it, where that one's options hold.
+    """Compile a function once, with options of its own, and put it wherever it is called; Python cannot call it.
 
     Parameters
     ----------
     **options
-        Of `numba.njit`; they count where Python calls the function, as tests do.
+        Of `numba.njit`.
     """
-    return njit(inline="always", **_COMMON, **options)
+    return njit(pipeline_class=PartCompiler, forceinline=True, **(_COMMON | INNER | options))
 
 
 def helper(**options: Any) -> Callable[[Callable], Any]:
-    """Compile a function once for all that call it, with options of its own; Python cannot call it.
+    """The same of a function that is called, or put where it is called, as the optimiser sees fit.
 
     Parameters
     ----------
@@ -34,3 +34,14 @@ def helper(**options: Any) -> Callable[[Callable], Any]:
         Of `numba.njit`; ``_nrt=True`` for one that makes arrays.
     """
     return njit(pipeline_class=PartCompiler, **(_COMMON | INNER | options))
+
+
+def subroutine(**options: Any) -> Callable[[Callable], Any]:
+    """The same of a function that is always called: one with loops, which would grow where loops are around the call.
+
+    Parameters
+    ----------
+    **options
+        Of `numba.njit`.
+    """
+    return njit(pipeline_class=SubroutineCompiler, **(_COMMON | INNER | options))

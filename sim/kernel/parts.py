@@ -1,7 +1,7 @@
 """Functions that compiled code alone calls are compiled as parts of their callers.
 
-numba makes machine code of every function that it compiles, even of one without a wrapper, which nobody can call. A
-part is only optimised, and becomes machine code within its callers, whose instructions are the same either way.
+numba optimises every function that it compiles and makes machine code of it, even where nobody can call that. A part
+goes into its callers as it was lowered; they are optimised, and become machine code, with it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import LoweringPass, register_pass
 from numba.core.typed_passes import AnnotateTypes
+
+from .kernel_compiler import KernelCompiler
 
 
 class _Part(JITCodeLibrary):
@@ -25,6 +26,9 @@ class _Part(JITCodeLibrary):
     def set_env(self, name: str, env: Any) -> None:
         """Do nothing: an environment holds Python objects, and a part uses none."""
 
+    def _optimize_final_module(self) -> None:
+        """Do nothing: what vectors are made of twice, once here and once in a caller, grows and runs no faster."""
+
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
         self._finalized = True
@@ -35,26 +39,54 @@ class _Part(JITCodeLibrary):
         return 0
 
 
+class _Subroutine(_Part):
+    """A part that stays a function of its own within its callers."""
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        """Take code as it is lowered, and say so of it."""
+        for function in ir_module.functions:
+            if not function.is_declaration and "alwaysinline" not in function.attributes:  # of numba's own
+                function.attributes.add("noinline")
+        super().add_ir_module(ir_module)
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _AsPart(LoweringPass):
     """Has the code of a function go into a `_Part`, before it is made."""
 
     _name = "as_part"
+    kind = _Part
 
     def __init__(self) -> None:
         super().__init__()
 
     def run_pass(self, state: Any) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]  whether it changed anything
-        state.library = _Part(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library = self.kind(state.targetctx.codegen(), state.func_id.func_qualname)
         return True
 
 
-class PartCompiler(CompilerBase):
-    """The stages of numba's own compiler, and `_AsPart` before code is made."""
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _AsSubroutine(_AsPart):
+    """The same with a `_Subroutine`."""
+
+    _name = "as_subroutine"
+    kind = _Subroutine
+
+
+class PartCompiler(KernelCompiler):
+    """The stages of a kernel, and one more before code is made."""
+
+    stage: type[_AsPart] = _AsPart
 
     def define_pipelines(self) -> list[Any]:
         """Stages, in order."""
-        stages = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        stages.add_pass_after(_AsPart, AnnotateTypes)
+        (stages,) = super().define_pipelines()
+        stages.add_pass_after(self.stage, AnnotateTypes)
         stages.finalize()
         return [stages]
+
+
+class SubroutineCompiler(PartCompiler):
+    """The same for a `_Subroutine`."""
+
+    stage = _AsSubroutine

@@ -12,6 +12,7 @@ stands in front of `floats` and `ints`, ours behind it, from ``floats[ints[-2]]`
 import math
 
 from ..kernel.cache import compiled
+from ..kernel.calls._extremes import greater, lesser
 from ..kernel.inner import inlined
 from ..kernel.problem import RHS_SIGNATURE
 from ..ode.explicit.registers import call_rhs
@@ -24,7 +25,7 @@ NUMBERS = 3
 @inlined()
 def rate_at(s, floats, first, steps):
     """Learning rate at step s."""
-    i = max(min(int(s), steps - 1), 0)
+    i = greater(lesser(int(s), steps - 1), 0)
     x, at = s - i, first + 3 * i
     return floats[at] + x * (floats[at + 1] + x * floats[at + 2])
 
@@ -53,7 +54,7 @@ def adapt(s, y, out, slope, low, high, pace, decay, units, betas, eps):
         g = -slope[i]
         a = g if betas[0] == 0.0 else y[n + i] * units[0]
         b = g * g if betas[1] == 0.0 else y[2 * n + i] * units[1]
-        out[i] = -pace * (towards_sign(a, math.sqrt(max(b, 0.0)), eps) + decay * y[i])
+        out[i] = -pace * (towards_sign(a, math.sqrt(greater(b, 0.0)), eps) + decay * y[i])
         out[n + i] = first * (g - a) / units[0]
         out[2 * n + i] = second * (g * g - b) / units[1]
 

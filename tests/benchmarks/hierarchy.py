@@ -13,14 +13,16 @@ import time
 import numpy as np
 from _race import exponent, machine
 from large_vocabulary import zipf_bigrams
+from numba import njit
 from threadpoolctl import threadpool_limits
 
 from smallinit.sim.compile.compiler import compile_flow
 from smallinit.sim.kernel.alignment import aligned
-from smallinit.sim.kernel.calls._dense import rows_dot
+from smallinit.sim.kernel.calls import _dense
 from smallinit.theory import EmbMLP, derive
 
 WIDTH, LEAST = 64, 2_500
+rows_dot = njit(error_model="numpy", fastmath={"contract"})(_dense.rows_dot.py_func)
 
 
 def nearby(matrix):

@@ -1,6 +1,7 @@
 """Operations on dense and on data matrices that the interpreter carries out."""
 
 from ..inner import helper, inlined
+from ._extremes import greater
 from ._functions import exp
 from ._operands import part, place, shaped
 from ._operands import row as row_of
@@ -119,7 +120,7 @@ def row_softmax(x, c, out):
     for i in range(x.shape[0]):
         top = c * x[i, 0]
         for j in range(x.shape[1]):
-            top = max(top, c * x[i, j])
+            top = greater(top, c * x[i, j])
         for j in range(x.shape[1]):
             out[i, j] = exp(c * x[i, j] - top)
         norm = 0.0
@@ -139,7 +140,7 @@ def _careful_bag(x, c, indices, counts, start, stop, p):
             p[k] += c * counts[q] * x[token, k]
     top = p[0]
     for k in range(p.size):
-        top = max(top, p[k])
+        top = greater(top, p[k])
     norm = 0.0
     for k in range(p.size):
         p[k] = exp(p[k] - top)
@@ -184,7 +185,7 @@ def bag_softmax(x, c, counts, indices, indptr, weights, out, scratch):
     for s in range(tokens):
         top = c * x[s, 0]
         for k in range(labels):
-            top = max(top, c * x[s, k])
+            top = greater(top, c * x[s, k])
         for k in range(labels):
             table[s, k] = exp(c * x[s, k] - top)
     fill(part(out, 0, out.size), 0.0)

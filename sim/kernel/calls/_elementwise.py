@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 
-from ..inner import helper, inlined
+from ..inner import helper, inlined, subroutine
 from ..operations import FLOATS, FUNCTIONS, HADAMARD, MAP, SUM
 from ._addresses import operation
+from ._extremes import greater, lesser
 from ._functions import exp, tanh
 from ._operands import OPERAND, flat, place, start
 
@@ -28,6 +29,7 @@ def _tiling(ints, o, p, n, step):
     for k in range(n):
         if ints[p + k * step + 4]:
             rows, cols, height, width = ints[o + 2], ints[o + 3], SIDE, SIDE
+            break
     return rows, cols, height, width
 
 
@@ -38,9 +40,9 @@ def combine(buffers, ints, p):
     rows, cols, height, width = _tiling(ints, o, x, n, OPERAND)
     out = start(buffers, ints, o)
     for i in range(0, rows, height):
-        below = min(i + height, rows)
+        below = lesser(i + height, rows)
         for j in range(0, cols, width):
-            right = min(j + width, cols)
+            right = lesser(j + width, cols)
             _fill(out, floats[c], cols, i, below, j, right)
             k = 0
             while k < n:
@@ -58,7 +60,7 @@ def combine(buffers, ints, p):
 
 
 # One tile: out = value
-@inlined()
+@subroutine()
 def _fill(out, value, cols, i, below, j, right):
     for r in range(i, below):
         tile = place(out, r * cols + j)
@@ -67,14 +69,14 @@ def _fill(out, value, cols, i, below, j, right):
 
 
 # out += a x + b y, one after the other
-@inlined()
+@subroutine()
 def _add_two(out, n, a, x, b, y):
     for s in range(n):
         out[s] = (out[s] + a * x[s]) + b * y[s]
 
 
 # One tile: out += a x
-@inlined()
+@subroutine()
 def _add(out, a, x, flipped, rows, cols, i, below, j, right):
     for r in range(i, below):
         row = place(out, r * cols + j)
@@ -95,9 +97,9 @@ def multiply(buffers, ints, p):
     rows, cols, height, width = _tiling(ints, o, x, n, step)
     out = start(buffers, ints, o)
     for i in range(0, rows, height):
-        below = min(i + height, rows)
+        below = lesser(i + height, rows)
         for j in range(0, cols, width):
-            right = min(j + width, cols)
+            right = lesser(j + width, cols)
             _fill(out, 1.0, cols, i, below, j, right)
             for k in range(n):
                 q = x + k * step
@@ -107,7 +109,7 @@ def multiply(buffers, ints, p):
 
 
 # One tile: out *= x
-@inlined()
+@subroutine()
 def _times(out, x, flipped, rows, cols, i, below, j, right):
     for r in range(i, below):
         row = place(out, r * cols + j)
@@ -225,5 +227,5 @@ def _rarer(code, x):
     if code == _EXPIT:
         return 1.0 / (1.0 + small) if x >= 0.0 else small / (1.0 + small)
     if code == _SOFTPLUS:
-        return max(x, 0.0) + math.log1p(small)
+        return greater(x, 0.0) + math.log1p(small)
     return np.nan

@@ -120,12 +120,17 @@ def _row(typing_context, x, i):
     return kind(x, int64), build
 
 
+def _first(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """Where an array begins, or the place that it is."""
+    return value if isinstance(kind, types.CPointer) else make_array(kind)(context, builder, value).data
+
+
 @intrinsic
 def _part(typing_context, x, start, stop):
     kind = types.Array(x.dtype, 1, "C")
 
     def build(context, builder, signature, args):
-        data = builder.gep(make_array(x)(context, builder, args[0]).data, [args[1]])
+        data = builder.gep(_first(context, builder, x, args[0]), [args[1]])
         return _Reader(context, builder, None, None).array(kind, data, [builder.sub(args[2], args[1])])
 
     return kind(x, int64, int64), build
@@ -136,22 +141,23 @@ def _shaped(typing_context, x, rows, cols):
     kind = types.Array(x.dtype, 2, "C")
 
     def build(context, builder, signature, args):
-        data = make_array(x)(context, builder, args[0]).data
+        data = _first(context, builder, x, args[0])
         return _Reader(context, builder, None, None).array(kind, data, list(args[1:]))
 
     return kind(x, int64, int64), build
 
 
-shaped: Any = _shaped  # the first numbers of an array as a matrix of so many rows and columns
+shaped: Any = (
+    _shaped  # the first numbers of an array, or after a place, as a matrix of so many rows and columns
+)
 row: Any = _row  # row i of a matrix
-part: Any = _part  # places start .. stop - 1 of a row of numbers, or of a matrix as one
+part: Any = _part  # places start .. stop - 1 of a row of numbers, of a matrix as one, or after a place
 
 
 @intrinsic
 def _place(typing_context, x, i):
     def build(context, builder, signature, args):
-        start = args[0] if isinstance(x, types.CPointer) else make_array(x)(context, builder, args[0]).data
-        return builder.gep(start, [args[1]])
+        return builder.gep(_first(context, builder, x, args[0]), [args[1]])
 
     return types.CPointer(x.dtype)(x, int64), build
 

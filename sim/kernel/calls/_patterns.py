@@ -4,6 +4,7 @@ import numpy as np
 
 from ..inner import inlined
 from ._dense import fill, inner, rows_dot, rows_dot_turned
+from ._extremes import greater
 from ._functions import exp
 from ._operands import part
 from ._operands import row as row_of
@@ -47,7 +48,7 @@ def segment_softmax(scores, base, indices, indptr, c, out):
         start, stop = indptr[i], indptr[i + 1]
         top = -np.inf
         for k in range(start, stop):
-            top = max(top, c * x[k])
+            top = greater(top, c * x[k])
         for k in range(start, stop):
             p[k] = c * x[k] - top
     for k in range(p.size):

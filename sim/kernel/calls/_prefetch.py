@@ -12,6 +12,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..inner import helper, inlined
+from ._extremes import lesser
 from ._operands import place
 
 LINE = 8  # numbers that come together, in float64; in float32, each line is asked for twice
@@ -50,6 +51,6 @@ def rows_ahead(b):
 def ask_for(b, indices, p, q):
     last, width = indices.size - 1, b.shape[1]
     for k in range(p, q):
-        first = indices[min(k, last)] * width
+        first = indices[lesser(k, last)] * width
         for j in range(0, width, LINE):
             request(place(b, first + j))

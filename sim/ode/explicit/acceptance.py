@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ...kernel.calls._extremes import greater, lesser
 from ...kernel.inner import helper, inlined
 from ..codes import DONE, OUT_OF_STEPS, RUNNING
 from .approach import NONE, after, before, onward
@@ -78,7 +79,7 @@ def landing(ctl, h):
         return math.nan
     if t + 1.01 * h >= ctl[T1]:
         return ctl[T1]
-    return math.nan if h <= 16.0 * EPS * max(abs(t), abs(ctl[T0])) else t + h
+    return math.nan if h <= 16.0 * EPS * greater(abs(t), abs(ctl[T0])) else t + h
 
 
 @inlined()
@@ -90,14 +91,14 @@ def _factor(ctl, cnt, h, err):
     large every time. Sizes are those in the time of a pole, where one is near.
     """
     exponent = 1.0 / cnt[ORDER]
-    err = max(err, 1e-10)
+    err = greater(err, 1e-10)
     factor = ctl[SAFETY] * err**-exponent
     if ctl[GAIN] > 0.0 and ctl[H_OLD] > 0.0:
         sizes = after(h, ctl[TAU_END]) / after(ctl[H_OLD], ctl[TAU_END] + h)
         trend = sizes * (err ** -ctl[GAIN] * ctl[ERR_OLD] ** ctl[GAIN_OLD]) ** exponent
-        factor = min(factor, ctl[SAFETY] ** (ctl[GAIN] - ctl[GAIN_OLD]) * trend)
-    factor = min(_MAX_FACTOR, max(_MIN_FACTOR, factor))
-    return min(factor, 1.0) if cnt[RETRIED] == 1 else factor
+        factor = lesser(factor, ctl[SAFETY] ** (ctl[GAIN] - ctl[GAIN_OLD]) * trend)
+    factor = lesser(_MAX_FACTOR, greater(_MIN_FACTOR, factor))
+    return lesser(factor, 1.0) if cnt[RETRIED] == 1 else factor
 
 
 @inlined()
@@ -150,15 +151,15 @@ def settle(ctl, cnt, log, t_new, h, err, yy, yf):
                 ctl[WALL] = NONE  # another pole, or none: what was too long for the last says nothing of it
             length = after(h, ctl[TAU]) * _factor(ctl, cnt, h, err)
             if ctl[TAU] != NONE:  # where every step is like the last, one that was too long would be so again
-                length = min(length, ctl[WALL])
+                length = lesser(length, ctl[WALL])
                 ctl[WALL] *= _WEAR
             ctl[H] = onward(length, ctl[TAU])
-        ctl[H_OLD], ctl[ERR_OLD] = h, max(err, 1e-2)
+        ctl[H_OLD], ctl[ERR_OLD] = h, greater(err, 1e-2)
         cnt[RETRIED] = 0
         return TAKEN
     cnt[REJECTED] += 1
     cnt[RETRIED] = 1
-    shorter = max(ctl[LEAST], ctl[RETRY] * err ** (-1.0 / cnt[ORDER]))
+    shorter = greater(ctl[LEAST], ctl[RETRY] * err ** (-1.0 / cnt[ORDER]))
     length = before(h, ctl[TAU])
     if ctl[TAU] != NONE:
         ctl[WALL] = _BELOW * length

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import math
 
+from ...kernel.calls._extremes import lesser
 from ...kernel.calls._operands import place
-from ...kernel.inner import helper, inlined
+from ...kernel.inner import helper, inlined, subroutine
 from .arithmetic import BLOCK, block_from
 
 NONE = math.inf  # distance of a pole where there is none
@@ -44,13 +45,12 @@ def after(h, tau):
 @inlined()
 def onward(length, tau):
     """Size of a step of that length in s that begins at a distance tau."""
-    return length if tau == NONE else -tau * math.expm1(-min(length, LONGEST))
+    return length if tau == NONE else -tau * math.expm1(-lesser(length, LONGEST))
 
 
-@helper()
-def bend(first, middle, last, state, scale, buf):
+@subroutine()
+def bend(first, middle, last, state, n, scale, buf):
     """Along the rise of slopes in a step: their rises up to its middle and after it, first + last, the state."""
-    n = first.size
     early, late, lanes = place(buf, 0), place(buf, BLOCK), block_from(0, n)
     both, along = place(buf, 2 * BLOCK), place(buf, 3 * BLOCK)
     for i in range(lanes):

@@ -20,4 +20,4 @@ def interpolate(out, y, k, order, columns, weights, h):
             point = place(row(out, i), lo)
             for j in range(m):
                 point[j] = base[j]
-            accumulate(point, m, k, rows, col, numbers(row(weights, i)), first, columns.size, h, lo)
+            accumulate(point, m, place(k, lo), n, rows, col, numbers(row(weights, i)), first, columns.size, h)

@@ -22,6 +22,6 @@ def extra_stages(rhs, floats, ints, work, y, k, order, rows_of, ctl, cnt):
     old = row(y, 1 - cnt[CUR])
     point = np.empty_like(old)
     for i in range(c.size):
-        combine(point, old, k, rows, table, i, h)
+        combine(numbers(point), numbers(old), numbers(k), old.size, rows, table, i, h)
         call_rhs(rhs, ctl[T_PREV] + c[i] * h, point, row(k, rows[s + 1 + i]), floats, ints, work)
     cnt[CALLS] += c.size

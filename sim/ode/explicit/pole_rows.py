@@ -12,8 +12,23 @@ import numpy as np
 from numba import float64, types
 
 from ...kernel.cache import compiled
+from ...kernel.calls._operands import part, shaped
+from ...kernel.inner import INNER, helper
 from .approach import before
-from .registers import F1, F2, FIT_SIGNATURE
+from .registers import (
+    ALL_ROWS,
+    COUNTS,
+    ERRORS,
+    F1,
+    F2,
+    FIT_SIGNATURE,
+    FITTED,
+    FORMS,
+    STAGES,
+    reals,
+    table_at,
+    wholes,
+)
 
 if TYPE_CHECKING:
     from ..methods.tableau import RungeKutta, StepTable
@@ -48,11 +63,10 @@ def forms(a, c, h, tau, points, slopes):
             points[i, k] *= growth
 
 
-@compiled(FIT_SIGNATURE)
-def fit(whole, h, tau, fitted):
+@helper()
+def write_rows(whole, h, tau, table, points, slopes):
     """Write the rows of a step of size h at a distance tau; see `RungeKutta.whole` and `RungeKutta.full_table`."""
     a, e, c = whole
-    table, points, slopes = fitted
     pointers, columns, values, lead, nodes = table
     forms(a, c, h, tau, points, slopes)
     m, length = c.size, before(h, tau)
@@ -69,6 +83,17 @@ def fit(whole, h, tau, fitted):
             values[k] = 0.0
             for i in range(columns[k], m):
                 values[k] += scale * e[row - m, i] * slopes[i, 1 + columns[k]]
+
+
+@compiled(FIT_SIGNATURE, **INNER)
+def fit(places, h, tau):
+    """The same for the loop of tables, see `registers`."""
+    counts = wholes(places, COUNTS)
+    m, errors = counts[STAGES] + 1, counts[ERRORS]
+    a, e = shaped(reals(places, ALL_ROWS), m, m), shaped(reals(places, ALL_ROWS + 1), errors, m)
+    points, slopes = shaped(reals(places, FORMS), m, m + 1), shaped(reals(places, FORMS + 1), m, m + 1)
+    c = part(reals(places, ALL_ROWS + 2), 0, m)
+    write_rows((a, e, c), h, tau, table_at(places, FITTED), points, slopes)
 
 
 class LastStep:

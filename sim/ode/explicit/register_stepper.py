@@ -13,6 +13,7 @@ from ..stepper import NotFiniteAtStart, StepControl, Stepper, stiff_remedy
 from . import registers as r
 from .arithmetic import BLOCK
 from .between_steps import interpolate
+from .registers import listed
 from .step_guess import first_step
 
 if TYPE_CHECKING:
@@ -64,7 +65,6 @@ class RegisterStepper(Stepper):
     def _reserve(self, y0: np.ndarray, slopes: int) -> None:
         """Buffers of the two states and of the slopes."""
         problem = self.problem
-        self._rhs = (r.address_of(problem.rhs), problem.floats, problem.ints, problem.work)
         self._y = aligned(2, problem.n)
         self._y[0] = y0
         self._k = aligned(slopes, problem.n, zero=True)
@@ -99,7 +99,7 @@ class RegisterStepper(Stepper):
 
     def _first_step(self) -> float:
         """Guess a first step."""
-        return first_step(*self._rhs, self._y, self._k, self._ctl, self._cnt)
+        return first_step(self.problem, self._y, self._k, self._ctl, self._cnt)
 
     @property
     def t(self) -> float:
@@ -152,6 +152,12 @@ class RegisterStepper(Stepper):
     def halt(self) -> None:
         """Have the compiled loop return after the evaluation that it is in."""
         self._cnt[r.HALT] = 1
+
+    def _listed(self, *more: np.ndarray) -> np.ndarray:
+        """What the compiled loop works on; to be listed anew where one of the arrays is another."""
+        return listed(
+            self.problem, self._y, self._k, self._rows, self._ctl, self._cnt, self._log, self._buf, *more
+        )
 
     @abstractmethod
     def _loop(self) -> int:

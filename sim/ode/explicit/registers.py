@@ -1,6 +1,6 @@
 """The registers of the compiled explicit loops, and the right-hand side as they call it.
 
-Everything is passed as arrays, so that one compiled form serves every right-hand side:
+Everything lies in arrays, so that one compiled form serves every right-hand side:
 
 - ``y`` (2, n): ``y[cnt[CUR]]`` is the state, the other row the trial state;
 - ``k`` (rows, n): slopes; ``rows`` maps what a slope is -> its row, so that the slope at the end of a step becomes
@@ -8,6 +8,9 @@ Everything is passed as arrays, so that one compiled form serves every right-han
 - ``ctl`` and ``cnt``: floating-point and integer registers, named below;
 - ``table``: the non-zero entries of a method's rows, see `RungeKutta.step_table`;
 - ``log`` (m, 3): ring of (t, growth time, log norm) of accepted steps, thinned.
+
+Loops are handed one list of the places where these begin: dozens of arrays are slow to compile for. Whoever makes such
+a list keeps its arrays as long.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from numba import float64, int64, types
 from numba.extending import intrinsic
 
 from ...kernel.calls import _operands
-from ...kernel.calls._operands import call_at, numbers
-from ...kernel.inner import inlined
-from ...kernel.problem import RHS_SIGNATURE
+from ...kernel.calls._operands import call_at, numbers, part
+from ...kernel.inner import helper, inlined
+from ...kernel.problem import RHS_SIGNATURE, Problem
 
 # fmt: off
 # registers of `ctl`; LEAST and RETRY bound and scale the step after one whose error was too large; ROUNDING: unit of
@@ -40,10 +44,16 @@ EPS = 2.220446049250313e-16
 
 F1, F2, I1 = float64[::1], float64[:, ::1], int64[::1]
 RHS_ARGS = (int64, F1, I1, F1)
-WHOLE = types.Tuple((F2, F2, F1))  # `RungeKutta.whole`
 TABLE = types.Tuple((I1, I1, F1, F1, F1))
-FITTED = types.Tuple((TABLE, F2, F2))  # `RungeKutta.full_table`: a table, and room for what it is made of
-FIT_SIGNATURE = types.void(WHOLE, float64, float64, FITTED)  # of `pole_rows.fit`
+
+# Places in the list: length of the state; address of the right-hand side, its arrays and their sizes; what stands
+# above; from MORE on, what a loop has of its own: that of tables the rows of a step, room for those of a step towards a
+# pole and for the forms that they are made of, and `RungeKutta.whole`
+(SIZE, RHS, FLOATS, INTS, WORK, N_FLOATS, N_INTS, N_WORK, STATES, SLOPES, ROWS, CONTROL, COUNTS, RECORD, SCRATCH,
+ MORE) = range(16)  # fmt: skip
+PLAIN, FITTED, FORMS, ALL_ROWS = MORE, MORE + 5, MORE + 10, MORE + 12
+PLACES = types.CPointer(int64)
+FIT_SIGNATURE = types.void(PLACES, float64, float64)  # of `pole_rows.fit`
 
 
 @inlined()
@@ -71,3 +81,53 @@ def _call_rhs(typing_context, address, t, y, out, floats, ints, work):
 
 
 call_rhs: Any = _call_rhs  # type checkers see its first argument, which numba supplies
+
+
+def listed(problem: Problem, *arrays: np.ndarray) -> np.ndarray:
+    """The list of a right-hand side, and of the arrays from `STATES` on."""
+    data = problem.floats, problem.ints, problem.work
+    sizes = [each.size for each in data]
+    return np.array([problem.n, address_of(problem.rhs), *begins(*data), *sizes, *begins(*arrays)], np.int64)
+
+
+def begins(*arrays: np.ndarray) -> list[int]:
+    """Where arrays begin in memory."""
+    return [each.__array_interface__["data"][0] for each in arrays]
+
+
+def _array_of(kind: Any) -> Any:
+    @intrinsic
+    def begin(typing_context, places, k):
+        def build(context, builder, signature, args):
+            address = builder.load(builder.gep(args[0], [args[1]]))
+            return builder.inttoptr(address, context.get_value_type(types.CPointer(kind)))
+
+        return types.CPointer(kind)(places, int64), build
+
+    return begin
+
+
+reals: Any = _array_of(float64)  # where the k-th array of a list begins, of floating-point numbers
+wholes: Any = _array_of(int64)  # the same of integers
+
+
+@inlined()
+def table_at(places, k):
+    """The five arrays of a table that stand from the k-th on."""
+    return (
+        wholes(places, k),
+        wholes(places, k + 1),
+        reals(places, k + 2),
+        reals(places, k + 3),
+        reals(places, k + 4),
+    )
+
+
+@helper()
+def evaluate(places, t, y, out):
+    """Write the right-hand side at t and y to `out`, both by the places where they begin."""
+    floats = part(reals(places, FLOATS), 0, places[N_FLOATS])
+    ints = part(wholes(places, INTS), 0, places[N_INTS])
+    work = part(reals(places, WORK), 0, places[N_WORK])
+    n = places[SIZE]
+    call_rhs(places[RHS], t, part(y, 0, n), part(out, 0, n), floats, ints, work)

@@ -9,7 +9,7 @@ import numpy as np
 from ...kernel.problem import Problem
 from ..stepper import StepControl
 from .register_stepper import RegisterStepper
-from .rkc_steps import ROWS, advance
+from .rkc_steps import N_ROWS, advance
 
 if TYPE_CHECKING:
     from ..methods.rkc import Stabilised
@@ -24,8 +24,8 @@ class RkcStepper(RegisterStepper):
         self, problem: Problem, y0: np.ndarray, t0: float, t1: float, method: Stabilised, control: StepControl
     ) -> None:  # fmt: skip
         self._radius = np.zeros(2)  # spectral radius and its age
-        super().__init__(problem, y0, t0, t1, method, control, ROWS)
+        super().__init__(problem, y0, t0, t1, method, control, N_ROWS)
+        self._places = self._listed(self._radius)
 
     def _loop(self) -> int:
-        registers = (self._rows, self._ctl, self._cnt, self._log, self._buf, self._radius)
-        return advance(*self._rhs, self._y, self._k, *registers)
+        return advance(self._places)

@@ -10,7 +10,8 @@ import numpy as np
 from numba import int64
 
 from ...kernel.cache import compiled
-from ...kernel.calls._operands import numbers
+from ...kernel.calls._extremes import greater, lesser
+from ...kernel.calls._operands import numbers, place, shaped
 from ...kernel.calls._operands import row as row_of
 from ...kernel.inner import helper, inlined
 from ..codes import RUNNING, UNDERFLOW
@@ -20,24 +21,33 @@ from .registers import (
     ATOL,
     BUDGET,
     CALLS,
+    CONTROL,
+    COUNTS,
     CUR,
-    F1,
-    F2,
     FIXED,
     HALT,
     I1,
+    LOG,
+    MORE,
     NORM,
-    RHS_ARGS,
+    RECORD,
     ROUNDING,
+    ROWS,
     RTOL,
+    SCRATCH,
+    SIZE,
+    SLOPES,
+    STATES,
     SWAP,
     H,
     T,
-    call_rhs,
+    evaluate,
+    reals,
+    wholes,
 )
 
 START, ONE, TWO, SLOPE, END, STRETCHED = range(6)
-ROWS = 6
+N_ROWS = 6
 DAMPING = 2.0 / 13.0
 MOST_STAGES = 400
 FIXED_LIMIT = 1e9  # step x spectral radius beyond which no step of fixed size is tried: 40,000 stages
@@ -49,9 +59,9 @@ RADIUS, AGE = range(2)
 
 
 @inlined()
-def _spectral_radius(rhs, floats, ints, work, t, y, f, point, slope, direction, rounding, cnt):
+def _spectral_radius(places, t, y, f, point, slope, direction, rounding, cnt):
     """Estimate the largest |eigenvalue| of the Jacobian from differences of f, with 20 % to spare."""
-    n, size, length = y.size, 0.0, 0.0
+    n, size, length = places[SIZE], 0.0, 0.0
     for i in range(n):
         size += y[i] * y[i]
         length += direction[i] * direction[i]
@@ -69,7 +79,7 @@ def _spectral_radius(rhs, floats, ints, work, t, y, f, point, slope, direction, 
         scale = delta / np.sqrt(length)
         for i in range(n):
             point[i] = y[i] + scale * direction[i]
-        call_rhs(rhs, t, point, slope, floats, ints, work)
+        evaluate(places, t, point, slope)
         cnt[CALLS] += 1
         length = 0.0
         for i in range(n):
@@ -84,7 +94,7 @@ def _spectral_radius(rhs, floats, ints, work, t, y, f, point, slope, direction, 
 @inlined()
 def number_of_stages(h, radius):
     """Stages that make a step stable: beta(s) = 2/3 (s^2 - 1) (1 - 2/15 damping)."""
-    return max(2, 1 + int(np.sqrt(1.0 + 1.54 * h * radius)))
+    return greater(2, 1 + int(np.sqrt(1.0 + 1.54 * h * radius)))
 
 
 @inlined()
@@ -128,14 +138,14 @@ def coefficients(h, s):
 
 
 @inlined()
-def _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s):
+def _trial(places, old, new, k, rows, ctl, cnt, t_new, h, s):
     """One step of s stages into `new`; Sommeijer, Shampine and Verwer, eq. (2.1); or `HALTED`."""
-    n, t = old.size, ctl[T]
+    n, t = places[SIZE], ctl[T]
     f0, one, two, slope = (
-        row_of(k, rows[START]),
-        row_of(k, rows[ONE]),
-        row_of(k, rows[TWO]),
-        row_of(k, rows[SLOPE]),
+        place(k, rows[START] * n),
+        place(k, rows[ONE] * n),
+        place(k, rows[TWO] * n),
+        place(k, rows[SLOPE] * n),
     )
     table = coefficients(h, s)
     for i in range(n):
@@ -144,7 +154,7 @@ def _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s):
     for j in range(2, s + 1):
         row = row_of(table, j - 1)
         mu, nu, rest, step, a, shift = row[0], row[1], row[2], row[3], row[4], row[5]
-        call_rhs(rhs, min(t + shift, t_new), one, slope, floats, ints, work)
+        evaluate(places, lesser(t + shift, t_new), one, slope)
         if cnt[HALT] == 1:
             cnt[CALLS] += j - 1
             return HALTED
@@ -154,20 +164,24 @@ def _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s):
             for i in range(n):
                 two[i] = one[i]
                 one[i] = new[i]
-    call_rhs(rhs, t_new, new, row_of(k, rows[END]), floats, ints, work)
+    evaluate(places, t_new, new, place(k, rows[END] * n))
     cnt[CALLS] += s
-    f1 = row_of(k, rows[END])
+    f1 = place(k, rows[END] * n)
     for i in range(n):
         slope[i] = 0.8 * (old[i] - new[i]) + 0.4 * h * (f0[i] + f1[i])
         one[i] = (new[i] - old[i]) / h  # what the dense output needs
-        two[i] = max(abs(old[i]), abs(new[i])) + 0.0 * new[i]
-    return rms(slope, two, ctl[RTOL], ctl[ATOL])
+        two[i] = greater(abs(old[i]), abs(new[i])) + 0.0 * new[i]
+    return rms(slope, two, n, ctl[RTOL], ctl[ATOL])
 
 
-@compiled(int64(*RHS_ARGS, F2, F2, I1, F1, I1, F2, F2, F1))
-def advance(rhs, floats, ints, work, y, k, order, registers, counters, log, buf, estimate):
+@compiled(int64(I1))
+def advance(listed):
     """Take steps until t reaches ``ctl[STOP]``, or ``cnt[BUDGET]`` steps were tried, or the solution ends."""
-    rows, ctl, cnt, radius = numbers(order), numbers(registers), numbers(counters), numbers(estimate)
+    places = numbers(listed)
+    n, rows, log = places[SIZE], wholes(places, ROWS), shaped(reals(places, RECORD), LOG, 3)
+    y, k = reals(places, STATES), reals(places, SLOPES)
+    ctl, cnt, buf = reals(places, CONTROL), wholes(places, COUNTS), reals(places, SCRATCH)
+    radius = reals(places, MORE)
     while True:
         code = pause(ctl, cnt)
         if code != GO:
@@ -175,18 +189,18 @@ def advance(rhs, floats, ints, work, y, k, order, registers, counters, log, buf,
         if cnt[SWAP] == 1:
             rows[START], rows[END] = rows[END], rows[START]
             cnt[SWAP] = 0
-        old, new = row_of(y, cnt[CUR]), row_of(y, 1 - cnt[CUR])
+        old, new = place(y, cnt[CUR] * n), place(y, (1 - cnt[CUR]) * n)
         if radius[AGE] <= 0.0:
-            slope, direction = row_of(k, rows[SLOPE]), row_of(k, rows[STRETCHED])
+            slope, direction = place(k, rows[SLOPE] * n), place(k, rows[STRETCHED] * n)
             radius[RADIUS] = _spectral_radius(
-                rhs, floats, ints, work, ctl[T], old, row_of(k, rows[START]), row_of(k, rows[ONE]), slope, direction,
+                places, ctl[T], old, place(k, rows[START] * n), place(k, rows[ONE] * n), slope, direction,
                 ctl[ROUNDING], cnt,
             )  # fmt: skip
             radius[AGE] = LIFE
             if cnt[HALT] == 1:
                 radius[AGE] = 0.0
                 return RUNNING
-        t_new = landing(ctl, ctl[H] if cnt[FIXED] == 1 else min(ctl[H], longest(radius[RADIUS])))
+        t_new = landing(ctl, ctl[H] if cnt[FIXED] == 1 else lesser(ctl[H], longest(radius[RADIUS])))
         if np.isnan(t_new):
             return UNDERFLOW
         h = t_new - ctl[T]
@@ -197,12 +211,12 @@ def advance(rhs, floats, ints, work, y, k, order, registers, counters, log, buf,
         ):  # else a step of fixed size would take for ever
             s = number_of_stages(h, radius[RADIUS])
             cnt[BUDGET] -= s // USUAL_STAGES
-            err = _trial(rhs, floats, ints, work, old, new, k, rows, ctl, cnt, t_new, h, s)
+            err = _trial(places, old, new, k, rows, ctl, cnt, t_new, h, s)
             if err == HALTED:
                 return RUNNING
-            yy, yf = growth(new, row_of(k, rows[END]), ctl[NORM], buf)
+            yy, yf = growth(new, place(k, rows[END] * n), n, ctl[NORM], buf)
         end = settle(ctl, cnt, log, t_new, h, err, yy, yf)
         if end == TAKEN:
             radius[AGE] -= 1.0
         else:
-            radius[AGE] = 0.0 if end == NOT_FINITE else min(radius[AGE], 1.0)
+            radius[AGE] = 0.0 if end == NOT_FINITE else lesser(radius[AGE], 1.0)

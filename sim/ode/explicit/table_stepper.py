@@ -12,6 +12,7 @@ from ...kernel.problem import Problem
 from ..stepper import StepControl
 from . import registers as r
 from .register_stepper import RegisterStepper
+from .registers import FIT_SIGNATURE, SLOPES, begins
 from .table_steps import UNFITTED, advance
 
 if TYPE_CHECKING:
@@ -28,26 +29,26 @@ class TableStepper(RegisterStepper):
     ) -> None:  # fmt: skip
         self._dense_ready = -1
         super().__init__(problem, y0, t0, t1, method, control, method.stages + 1)
-        self._fitted = method.full_table()
         self._rows = np.arange(method.stages + 1 + len(method.c_extra), dtype=np.int64)
         self._cnt[[r.STAGES, r.ERRORS]] = method.stages, len(method.e)
         self._cnt[[r.NEEDS_NEW, r.MIDDLE]] = method.error_needs_new, method.middle
+        self._places = self._listed(*method.step_table)
 
     def _loop(self) -> int:
-        code = self._steps()
+        code = advance(self._places)
         if code == UNFITTED:
-            from .pole_rows import fit  # compiled for those who meet a pole
-
-            self._cnt[r.FIT] = address_of(fit, r.FIT_SIGNATURE)
-            code = self._steps()
+            self._make_room_to_fit()
+            code = advance(self._places)
         return code
 
-    def _steps(self) -> int:
+    def _make_room_to_fit(self) -> None:
+        """Have what steps towards a pole need: compiled code that writes their rows, and room for these."""
+        from .pole_rows import fit  # compiled for those who meet a pole
+
         method = self.method
-        return advance(
-            *self._rhs, self._y, self._k, self._rows, method.step_table, self._fitted, method.whole,
-            self._ctl, self._cnt, self._log, self._buf,
-        )  # fmt: skip
+        table, *forms = self._room = method.full_table()
+        self._places = self._listed(*method.step_table, *table, *forms, *method.whole)
+        self._cnt[r.FIT] = address_of(fit, FIT_SIGNATURE)
 
     def stage_stiffness(self) -> float:
         """Step size x |difference of slopes| / |difference of states| of the last two stages, both at the step's end.
@@ -78,9 +79,14 @@ class TableStepper(RegisterStepper):
         if len(self._k) == method.stages + 1:
             slopes, self._k = self._k, aligned(len(self._rows), self.problem.n)
             self._k[: len(slopes)] = slopes
+            self._places[SLOPES] = begins(self._k)[0]
         from .dense_stages import extra_stages  # compiled for those who ask
 
         last = self._last
         table = method.extra_table if last is None else last.extra()
-        extra_stages(*self._rhs, self._y, self._k, self._rows, table, self._ctl, self._cnt)
+        problem = self.problem
+        data = problem.floats, problem.ints, problem.work
+        extra_stages(
+            r.address_of(problem.rhs), *data, self._y, self._k, self._rows, table, self._ctl, self._cnt
+        )
         self._dense_ready = self.accepted

@@ -10,6 +10,7 @@ import numpy as np
 from numba import boolean, float64, int8, int64
 
 from ...kernel.cache import compiled
+from ...kernel.calls._extremes import lesser
 from ...kernel.inner import helper
 from .lanes import LANES, WIDTH, cauchy, horner, taylor_step
 
@@ -99,7 +100,7 @@ def run_modes(strengths, starts, t1, order, rtol, atol, max_steps, first, stop, 
         taylor_step(w, 0, size, 3, order, rtol, atol, SAFETY, h, wide)
         lanes = LANES if wide else WIDTH
         for i in range(lanes):
-            w[h + i] = min(w[h + i], w[end + i] - w[t + i])
+            w[h + i] = lesser(w[h + i], w[end + i] - w[t + i])
         for f in range(3):
             horner(w, f * size + order * LANES, order, h, x + f * LANES, wide)
         for i in range(lanes):

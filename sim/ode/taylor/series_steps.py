@@ -12,6 +12,7 @@ import numpy as np
 from numba import float64, int64, void
 
 from ...kernel.cache import compiled
+from ...kernel.calls._extremes import greater, lesser
 from ...kernel.inner import helper
 from ..codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
 from .series_coefficients import LANES, PROGRAM, series
@@ -51,10 +52,11 @@ def _measure(work, n, order, rtol, atol, size):
             y, rate = work[p + i], work[p + LANES + i]
             unit = 1.0 / (atol[i] + rtol * abs(y))
             a, b = work[p + order * LANES + i], work[p + (order - 1) * LANES + i]
-            size[LAST, i] += (a * unit) ** 2
-            size[BEFORE, i] += (b * unit) ** 2
-            size[TOP, i] = max(size[TOP, i], abs(a))
-            size[BELOW, i] = max(size[BELOW, i], abs(b))
+            last, before = a * unit, b * unit
+            size[LAST, i] += last * last
+            size[BEFORE, i] += before * before
+            size[TOP, i] = greater(size[TOP, i], abs(a))
+            size[BELOW, i] = greater(size[BELOW, i], abs(b))
             size[YY, i] += y * y
             size[YF, i] += y * rate
     for i in range(LANES):
@@ -111,7 +113,7 @@ def _step_size(size, order, i):
     a, b = size[LAST, i], size[BEFORE, i]
     if not np.isfinite(a + b):
         return np.nan
-    return SAFETY * min(a ** (-1.0 / order), b ** (-1.0 / (order - 1)))
+    return SAFETY * lesser(a ** (-1.0 / order), b ** (-1.0 / (order - 1)))
 
 
 @helper()
@@ -121,7 +123,7 @@ def _rescale(lane, mark, h, i):
     if h == np.inf:
         return False
     if h > 0.0:
-        lane[NEXT_SCALE, i] *= 2.0 ** min(900.0, max(-900.0, np.floor(np.log2(h))))
+        lane[NEXT_SCALE, i] *= 2.0 ** lesser(900.0, greater(-900.0, np.floor(np.log2(h))))
         poor = mark[FRESH, i] == 1 and not 2.0**-8 <= h <= 2.0**8
         mark[FRESH, i] = 0
         return poor
@@ -141,7 +143,7 @@ def _prepare(lane, size, span, found, count, h, fixed, max_steps, i, m):
     if not step > 0.0:
         return NOT_FINITE
     last = t + 1.01 * step >= end
-    if not last and step <= 16.0 * _EPS * max(abs(t), abs(span[m, START])):
+    if not last and step <= 16.0 * _EPS * greater(abs(t), abs(span[m, START])):
         if size[YF, i] > 0.0:  # it grows: at a pole all coefficients fall by its distance
             found[m, STAR] = t + lane[SCALE, i] * (size[BELOW, i] / size[TOP, i])
         return UNDERFLOW
@@ -159,7 +161,7 @@ def _largest(new, n, i):
         y = abs(new[j * LANES + i])
         if not np.isfinite(y):
             return np.nan
-        top = max(top, y)
+        top = greater(top, y)
     return top
 
 

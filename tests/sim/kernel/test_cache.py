@@ -75,7 +75,7 @@ def test_step_loop_of_a_second_process_comes_from_the_cache(problem):
     code = """
     from smallinit.sim.ode.explicit import table_steps as _step
     from smallinit.sim.ode.explicit import between_steps, dense_stages, step_guess
-    for f in (_step.advance, step_guess.first_step, dense_stages.extra_stages, between_steps.interpolate):
+    for f in (_step.advance, step_guess.size_of, dense_stages.extra_stages, between_steps.interpolate):
         print(sum(f.stats.cache_hits.values()), sum(f.stats.cache_misses.values()))
     """
     assert _step.advance.stats.cache_path.startswith(str(_cache.cache_dir()))

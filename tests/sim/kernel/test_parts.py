@@ -1,11 +1,13 @@
-"""Functions compiled as parts of others: what they compute, and that nothing is made of them alone."""
+"""Functions compiled as parts of others: what they compute, what is made of them, and what they are called with."""
 
 import math
 
-from numba import float64
+import pytest
+from numba import float64, njit
 
 from smallinit.sim.kernel.cache import compiled
-from smallinit.sim.kernel.inner import helper
+from smallinit.sim.kernel.calls._extremes import greater, lesser
+from smallinit.sim.kernel.inner import helper, inlined, subroutine
 
 
 @helper()
@@ -41,3 +43,29 @@ def test_no_machine_code_is_made_of_a_part():
     part, made = (f.overloads[(float64,)] for f in (_halves, whole))
     assert not part.library.get_pointer_to_function(part.fndesc.llvm_func_name)
     assert made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
+
+
+@pytest.mark.parametrize(("kind", "stays"), [(inlined, 0), (subroutine, 1)])
+def test_what_becomes_of_a_part_within_its_caller(kind, stays):
+    @kind()
+    def _third_of(x):
+        return x / 3.0
+
+    @njit(float64(float64))
+    def whole(x):
+        return _third_of(x) + _third_of(x + 1.0)
+
+    assert whole(3.0) == 1.0 + 4.0 / 3.0
+    (text,) = whole.inspect_llvm().values()
+    assert sum(line.startswith("define") and "_third_of" in line for line in text.splitlines()) == stays
+
+
+@pytest.mark.parametrize(
+    "numbers", [(1.0, 2.0), (2.0, 1.0), (0.0, -0.0), (-0.0, 0.0), (math.nan, 1.0), (1.0, math.nan), (3, -4)]
+)
+def test_extremes_are_pythons(numbers):
+    @njit
+    def found(a, b):
+        return lesser(a, b), greater(a, b)
+
+    assert repr(found(*numbers)) == repr((min(numbers), max(numbers)))

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from helpers import alone
 
-from smallinit.sim.kernel.calls._dense import rows_dot
-from smallinit.sim.kernel.calls._patterns import pattern_dot
-from smallinit.sim.kernel.calls._prefetch import AHEAD, FAR, LONG, rows_ahead
+from smallinit.sim.kernel.calls import _dense, _patterns, _prefetch
+from smallinit.sim.kernel.calls._prefetch import AHEAD, FAR, LONG
+
+rows_dot, pattern_dot, rows_ahead = map(alone, (_dense.rows_dot, _patterns.pattern_dot, _prefetch.rows_ahead))
 
 
 def pattern(rows, cols, rng, longest=11):
