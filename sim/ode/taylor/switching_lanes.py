@@ -15,6 +15,7 @@ from ...kernel.problem import Problem
 from ..codes import DONE, OUT_OF_STEPS, RUNNING
 from ..methods.rkc import RKC
 from ..relay import CHECK, in_words
+from ..stay import Stay, Terms
 from ..stepper import REMEDY, NotFiniteAtStart, StepControl, Stepper
 from . import series_steps as kernel
 from .series_lanes import SeriesLanes
@@ -32,7 +33,7 @@ class SwitchingLanes(SeriesLanes):
     """Chooses between Taylor series and RKC for each member, as `SwitchingStepper` does for a trajectory.
 
     A member leaves where stability ruled most of its last steps, as the terms of its series show, and comes back where
-    RKC needs more calls per unit of flow time; the next look is then twice as far away. No other member has a say.
+    RKC takes more than they would by now (see `Stay`). No other member has a say.
 
     Parameters
     ----------
@@ -49,7 +50,8 @@ class SwitchingLanes(SeriesLanes):
         self._given = problem
         self.chosen: dict[int, list[tuple[str, float]]] = {}
         self.alone = np.zeros((len(starts), 2), np.int64)  # rejected steps and calls of members that had left
-        self.waits = np.ones(len(starts), np.int64)
+        # steps until another stay with RKC after one that did not pay at all
+        self.waits = np.full(len(starts), CHECK)
         self.dearer = min(MOST, max(1.0, CALL / series_program(problem).work))
         # pauses of those that have left their lanes, one after the other
         self._away: Iterator[None] | None = None
@@ -107,7 +109,8 @@ class SwitchingLanes(SeriesLanes):
             stepper = RKC.begin(self.problem, self.new[i :: kernel.LANES], t, end, control)
         except NotFiniteAtStart:  # the lane will say so
             return
-        code = yield from self._go_on(stepper, m, float(self.lane[kernel.COST, i]) / self.dearer, limit)
+        stay = Stay(self.order / h / self.dearer, Terms())
+        code = yield from self._go_on(stepper, m, stay, limit)
         counts = stepper.counts()
         self.count[m, kernel.STEPS] += counts["accepted"] + counts["rejected"]
         self.alone[m] += counts["rejected"], counts["rhs_calls"]
@@ -118,37 +121,37 @@ class SwitchingLanes(SeriesLanes):
         else:  # to go on, or to end: an underflow may be a pole, which a series knows
             if code != OUT_OF_STEPS:
                 self.chosen[m].append((self.name, stepper.t))
-            self._come_back(i, m, stepper)
+            self._come_back(i, m, stepper, stay.paid)
 
-    def _go_on(self, stepper: Stepper, m: int, cost: float, limit: int) -> Generator[None, None, int]:
-        """Advance until the end, or until a unit of flow time takes more calls than `cost`."""
-        code, since, calls, saves = RUNNING, stepper.t, 0, self.saves[m]
+    def _go_on(self, stepper: Stepper, m: int, stay: Stay, limit: int) -> Generator[None, None, int]:
+        """Advance until the end, or as long as the stay pays."""
+        code, saves = RUNNING, self.saves[m]
         while code == RUNNING:
-            look = stepper.accepted + CHECK
-            while code == RUNNING and stepper.accepted < look:
+            while code == RUNNING and stepper.accepted < stay.look:
                 n = int(self.count[m, kernel.SAVED])
                 stop = float(saves[n]) if n < len(saves) else math.inf
-                code = stepper.advance(stop, look - stepper.accepted, limit)
+                code = stepper.advance(stop, stay.look - stepper.accepted, limit)
                 now = int(np.searchsorted(saves, stepper.t, side="right"))
                 if now > n:
                     stepper.dense(saves[n:now], self.states[m, n:now])
                     self.count[m, kernel.SAVED] = now
             yield
-            taken = stepper.counts()["rhs_calls"] - calls
-            if taken > cost * (stepper.t - since):
-                return code
-            since, calls = stepper.t, calls + taken
+            if code == RUNNING and not stay.pays(stepper):
+                break
         return code
 
-    def _come_back(self, i: int, m: int, stepper: Stepper) -> None:
-        """Put a member back into lane i; the scale of its series is looked for anew."""
+    def _come_back(self, i: int, m: int, stepper: Stepper, paid: bool) -> None:
+        """Put a member back into lane i, for the longer the more often RKC has not paid at all.
+
+        The scale of its series is looked for anew.
+        """
         self._put(i, stepper.y, m)
-        self.lane[[kernel.T, kernel.T_PREV, kernel.SINCE], i] = stepper.t
-        steps, rounds = self.count[m, [kernel.STEPS, kernel.ROUNDS]]
-        self.waits[m] *= 2
-        self.mark[kernel.LOOKED, i], self.mark[kernel.LOOK, i] = steps, steps + self.waits[m] * CHECK
+        self.lane[[kernel.T, kernel.T_PREV], i] = stepper.t
+        steps = self.count[m, kernel.STEPS]
+        self.mark[kernel.LOOKED, i] = steps
+        self.mark[kernel.LOOK, i] = steps + (CHECK if paid else self.waits[m])
+        self.waits[m] = CHECK if paid else 2 * self.waits[m]
         self.mark[kernel.HELD_THEN, i] = self.count[m, kernel.HELD]
-        self.mark[kernel.ROUNDS_THEN, i] = rounds
 
     def _put(self, i: int, state: Any, m: int) -> None:
         self.mark[[kernel.MEMBER, kernel.FRESH], i] = m, 1
