@@ -53,8 +53,8 @@ class SwitchingLanes(SeriesLanes):
         # steps until another stay with RKC after one that did not pay at all
         self.waits = np.full(len(starts), CHECK)
         self.dearer = min(MOST, max(1.0, CALL / series_program(problem).work))
-        # pauses of those that have left their lanes, one after the other
-        self._away: Iterator[None] | None = None
+        # calls up to each pause of those that have left their lanes, one after the other
+        self._away: Iterator[int] | None = None
 
     @cached_property
     def problem(self) -> Problem:
@@ -62,23 +62,25 @@ class SwitchingLanes(SeriesLanes):
         return self._given.with_own_memory()
 
     def run(self, max_steps: int, budget: int = 2**62, until: float = math.inf, fixed: float = 0.0) -> None:
-        """Carry on until all members are done, for `budget` rounds, or for the steps of one look of a member by RKC."""
-        if self._goes_on():
+        """Carry on until all members are done, for `budget` rounds, or for as many calls by RKC as make these."""
+        if self._goes_on(budget):
             return
         super().run(max_steps, budget, until, fixed)
         asking = np.flatnonzero(self.mark[kernel.ASKS])
         if asking.size:
             self.mark[kernel.ASKS] = 0
             self._away = chain.from_iterable(self._leave(i, max_steps) for i in asking.tolist())
-            self._goes_on()
+            self._goes_on(budget)
 
-    def _goes_on(self) -> bool:
-        """Let a member that has left its lane take some steps; whether there was one."""
+    def _goes_on(self, budget: int) -> bool:
+        """Let members that have left their lanes take some steps; whether there are more to come."""
         if self._away is None:
             return False
         with blas_threads(self.problem):
-            if next(self._away, self) is None:
-                return True
+            for calls in self._away:
+                budget -= 1 + calls // self.order
+                if budget <= 0:
+                    return True
         self._away = None
         return False
 
@@ -97,8 +99,8 @@ class SwitchingLanes(SeriesLanes):
         by_rkc = member in self.chosen and self.chosen[member][-1][0] != self.name
         return REMEDY if by_rkc else super().remedy(member)
 
-    def _leave(self, i: int, max_steps: int) -> Iterator[None]:
-        """Go on with the member of lane i by RKC to its end or until the lane may have it back; pauses at each look."""
+    def _leave(self, i: int, max_steps: int) -> Iterator[int]:
+        """Go on with the member of lane i by RKC to its end, or until the lane has it back; pauses at each look."""
         m, t = int(self.mark[kernel.MEMBER, i]), float(self.lane[kernel.T, i])
         h, end = float(self.found[m, kernel.STEP]), float(self.span[m, kernel.END])
         limit = max_steps - int(self.count[m, kernel.STEPS])
@@ -123,9 +125,9 @@ class SwitchingLanes(SeriesLanes):
                 self.chosen[m].append((self.name, stepper.t))
             self._come_back(i, m, stepper, stay.paid)
 
-    def _go_on(self, stepper: Stepper, m: int, stay: Stay, limit: int) -> Generator[None, None, int]:
-        """Advance until the end, or as long as the stay pays."""
-        code, saves = RUNNING, self.saves[m]
+    def _go_on(self, stepper: Stepper, m: int, stay: Stay, limit: int) -> Generator[int, None, int]:
+        """Advance until the end, or as long as the stay pays; yields the calls up to each look."""
+        code, saves, calls = RUNNING, self.saves[m], 0
         while code == RUNNING:
             while code == RUNNING and stepper.accepted < stay.look:
                 n = int(self.count[m, kernel.SAVED])
@@ -135,7 +137,8 @@ class SwitchingLanes(SeriesLanes):
                 if now > n:
                     stepper.dense(saves[n:now], self.states[m, n:now])
                     self.count[m, kernel.SAVED] = now
-            yield
+            before, calls = calls, stepper.counts()["rhs_calls"]
+            yield calls - before
             if code == RUNNING and not stay.pays(stepper):
                 break
         return code
