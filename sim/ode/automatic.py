@@ -11,8 +11,7 @@ import numpy as np
 
 from ..kernel.work import flops
 from .methods import BDF, RKC, default_method
-from .relay import CHECK, Relay, in_words
-from .stay import Stay, Terms
+from .relay import CHECK, Relay, Stay, StayTerms, in_words
 from .stepper import StepControl
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 LEFT = 40
 OFTEN = 2  # steps between two looks of an explicit method where steps are dear
 # of BDF, whose first steps are of low order
-BY_BDF = Terms(settling=20, trial=20, again=20, later=20, worth=2.0, doubt=1.0)
+BY_BDF = StayTerms(settling=20, trial=20, again=20, later=20, worth=2.0, doubt=1.0)
 EASY = 0.3  # x order: step x spectral radius from which BDF is tried; it gains before stability holds the step down
 DEAR = 8000.0  # operations of a right-hand side for each unknown, from which the vector work of BDF pays
 MOST_HELD = 2**30  # bytes of vectors beyond which BDF, which holds many, is not taken
@@ -63,7 +62,7 @@ class SwitchingStepper(Relay):
     ) -> None:  # fmt: skip
         self._problem, self._t1, self._control = problem, t1, control
         self.explicit, self.stabilised = where(default_method(control.rtol)), where(RKC)
-        self._pause, self._stiff, self._terms = CHECK, STIFF, Terms()
+        self._pause, self._stiff, self._terms = CHECK, STIFF, StayTerms()
         if self.stabilised is RKC and _worth_bdf(problem):
             self.stabilised, self._pause, self._terms = BDF, OFTEN, BY_BDF
             self._stiff = EASY * default_method(control.rtol).order
@@ -153,12 +152,10 @@ class SwitchingStepper(Relay):
         self._look = counts["accepted"] + steps
 
     def _held(self) -> float:
-        """Step x spectral radius of the explicit method; where a call is dear, without one."""
+        """Step x spectral radius of the explicit method, without an evaluation where its stages tell."""
         from .explicit.table_stepper import TableStepper
 
-        if self.stabilised is BDF and isinstance(self.at_work, TableStepper):
-            return self.at_work.stage_stiffness()
-        return self.stiffness()
+        return self.at_work.stage_stiffness() if isinstance(self.at_work, TableStepper) else self.stiffness()
 
     def _change(self, method: Method) -> None:
         from .bdf_stepper import BdfStepper

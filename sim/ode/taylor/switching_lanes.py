@@ -14,8 +14,7 @@ from ...kernel.blas_threads import blas_threads
 from ...kernel.problem import Problem
 from ..codes import DONE, OUT_OF_STEPS, RUNNING
 from ..methods.rkc import RKC
-from ..relay import CHECK, in_words
-from ..stay import Stay, Terms
+from ..relay import CHECK, Stay, StayTerms, in_words
 from ..stepper import REMEDY, NotFiniteAtStart, StepControl, Stepper
 from . import series_steps as kernel
 from .series_lanes import SeriesLanes
@@ -111,7 +110,7 @@ class SwitchingLanes(SeriesLanes):
             stepper = RKC.begin(self.problem, self.new[i :: kernel.LANES], t, end, control)
         except NotFiniteAtStart:  # the lane will say so
             return
-        stay = Stay(self.order / h / self.dearer, Terms())
+        stay = Stay(self.order / h / self.dearer, StayTerms())
         code = yield from self._go_on(stepper, m, stay, limit)
         counts = stepper.counts()
         self.count[m, kernel.STEPS] += counts["accepted"] + counts["rejected"]
