@@ -20,6 +20,7 @@ from ..ode.explicit.rkc_steps import (
     N_ROWS,
     ONE,
     SLOPE,
+    SPARE,
     START,
     STRETCHED,
     TWO,
@@ -48,8 +49,18 @@ class DeviceRkcStepper(DeviceStepper):
     def __init__(
         self, program: TensorProgram, y0: np.ndarray, t0: float, t1: float, method: Stabilised, control: StepControl
     ) -> None:  # fmt: skip
-        self._radius, self._life = 0.0, 0
+        self._radius, self._life, self._swept = 0.0, 0, 0.0
         super().__init__(program, y0, t0, t1, method, control, N_ROWS)
+
+    @property
+    def radius(self) -> float:
+        """Largest |eigenvalue| of the Jacobian, as last estimated."""
+        return self._radius / SPARE
+
+    @property
+    def swept(self) -> float:
+        """Integral of `radius` over flow time."""
+        return self._swept / SPARE
 
     def _loop(self) -> int:
         ctl, cnt = self._ctl, self._cnt
@@ -71,6 +82,7 @@ class DeviceRkcStepper(DeviceStepper):
             if found[0] == HALTED:
                 return RUNNING
             end = settle(ctl, cnt, self._log, t_new, h, *found)
+            self._swept += self._radius * h if end == TAKEN else 0.0
             self._life = self._life - 1 if end == TAKEN else 0 if end == NOT_FINITE else min(self._life, 1)
         return code
 
@@ -116,5 +128,5 @@ class DeviceRkcStepper(DeviceStepper):
             before, radius = radius, length / delta
             if length == 0.0 or (k >= 2 and abs(radius - before) <= 0.02 * radius) or self._cnt[r.HALT]:
                 break
-        self._radius, self._life = 1.2 * radius, 0 if self._cnt[r.HALT] else LIFE
+        self._radius, self._life = SPARE * radius, 0 if self._cnt[r.HALT] else LIFE
         return self._life > 0

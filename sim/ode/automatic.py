@@ -11,7 +11,7 @@ import numpy as np
 
 from ..kernel.work import flops
 from .methods import BDF, RKC, default_method
-from .relay import CHECK, Relay, in_words
+from .relay import CHECK, Relay, Stay, StayTerms, in_words
 from .stepper import StepControl
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 # Steps of the present size left to t1 from which RKC is tried: its first ones are short, and cost half as much as those
 LEFT = 40
-OFTEN = 2, 20  # steps between two looks of an explicit method and of BDF, where steps are dear
+OFTEN = 2  # steps between two looks of an explicit method where steps are dear
+# of BDF, whose first steps are of low order
+BY_BDF = StayTerms(settling=20, trial=20, again=20, later=20, worth=2.0, doubt=1.0)
 EASY = 0.3  # x order: step x spectral radius from which BDF is tried; it gains before stability holds the step down
 DEAR = 8000.0  # operations of a right-hand side for each unknown, from which the vector work of BDF pays
 MOST_HELD = 2**30  # bytes of vectors beyond which BDF, which holds many, is not taken
@@ -60,16 +62,18 @@ class SwitchingStepper(Relay):
     ) -> None:  # fmt: skip
         self._problem, self._t1, self._control = problem, t1, control
         self.explicit, self.stabilised = where(default_method(control.rtol)), where(RKC)
-        self._pause, self._stiff, self._dearer = (CHECK, CHECK), STIFF, 1.0
+        self._pause, self._stiff, self._terms = CHECK, STIFF, StayTerms()
         if self.stabilised is RKC and _worth_bdf(problem):
-            self.stabilised, self._pause = BDF, OFTEN
-            self._stiff, self._dearer = EASY * default_method(control.rtol).order, 2.0
+            self.stabilised, self._pause, self._terms = BDF, OFTEN, BY_BDF
+            self._stiff = EASY * default_method(control.rtol).order
         self.chosen: list[tuple[str, float]] = []
         self._counts = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
         self._history = np.zeros((0, 3))
         self._past: deque[tuple[float, np.ndarray]] = deque(maxlen=BDF.most_order + 1)
-        self._cost, self._wait = np.inf, 1
+        self._stay: Stay | None = None
+        self._wait = CHECK  # steps until another stay, after one that did not pay at all
         self._use(self.explicit, y0, t0, control.first_step)
+        self._look_after(self._pause)
 
     def _use(self, method: Method, y: np.ndarray, t: float, first_step: float | None) -> None:
         control = self._control
@@ -78,8 +82,6 @@ class SwitchingStepper(Relay):
         self.name, self.at_work = method.name, method.begin(self._problem, y, t, self._t1, control)
         self.for_stiff = self.at_work.for_stiff
         self.chosen.append((method.name, t))
-        self._mark, self._look = (t, 0), self._pause[method is self.stabilised]
-        self._starting = method is BDF
         if self._halted:
             self.at_work.halt()
 
@@ -103,8 +105,7 @@ class SwitchingStepper(Relay):
 
     def advance(self, stop: float, budget: int, limit: int) -> int:
         """Take steps, after a look at whether the method is still the right one."""
-        if self.at_work.accepted >= self._look:
-            self._look = self.at_work.accepted + self._pause[self.name == self.stabilised.name]
+        while self.at_work.accepted >= self._look:
             self._consider()
         used = self._counts["accepted"] + self._counts["rejected"]
         # Never past the next look: how many steps a call takes depends on the clock, the choice must not.
@@ -123,27 +124,38 @@ class SwitchingStepper(Relay):
 
     def _consider(self) -> None:
         """Change the method where the other one is cheaper per unit of flow time."""
-        t, calls = self.t, self.at_work.counts()["rhs_calls"]
-        cost = (calls - self._mark[1]) / max(t - self._mark[0], 1e-300)
-        self._mark = (t, calls)
-        if self._starting:
-            self._starting = False  # the first steps, of low order, say nothing of the cost
-        elif self.name == self.stabilised.name:
-            if cost > self._dearer * self._cost:
-                self._change(self.explicit)
-                self._wait *= 2  # it may pay later on
-                self._look = self._wait * CHECK
-        elif (self.stabilised is BDF or self._t1 - t > LEFT * self.h) and self._held_down():
-            self._cost = cost
+        if self._stay is not None:
+            if self._stay.pays(self.at_work):
+                self._look = self._stay.look
+            else:
+                self._go_back(self._stay.paid)
+        elif (self.stabilised is BDF or self._t1 - self.t > LEFT * self.h) and self._held() > self._stiff:
+            (steps, calls), now = self._before, self.at_work.counts()
+            step = (now["rhs_calls"] - calls) / (now["accepted"] - steps)
+            self._stay = Stay(step / self.h, self._terms)
             self._change(self.stabilised)
+            self._look = self._stay.look
+        else:
+            self._look_after(self._pause)
 
-    def _held_down(self) -> bool:
-        """Whether stability holds an explicit step down; where a call is dear, without one."""
+    def _go_back(self, paid: bool) -> None:
+        """Take the explicit method again, for the longer the more often the other one has not paid at all."""
+        self._stay = None
+        self._change(self.explicit)
+        self._look_after(CHECK if paid else self._wait)
+        self._wait = CHECK if paid else 2 * self._wait
+
+    def _look_after(self, steps: int) -> None:
+        """Look at the explicit method after so many steps more."""
+        counts = self.at_work.counts()
+        self._before = counts["accepted"], counts["rhs_calls"]
+        self._look = counts["accepted"] + steps
+
+    def _held(self) -> float:
+        """Step x spectral radius of the explicit method, without an evaluation where its stages tell."""
         from .explicit.table_stepper import TableStepper
 
-        if self.stabilised is BDF and isinstance(self.at_work, TableStepper):
-            return self.at_work.stage_stiffness() > self._stiff
-        return self.stiffness() > self._stiff
+        return self.at_work.stage_stiffness() if isinstance(self.at_work, TableStepper) else self.stiffness()
 
     def _change(self, method: Method) -> None:
         from .bdf_stepper import BdfStepper

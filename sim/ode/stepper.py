@@ -144,6 +144,16 @@ class Stepper(ABC):
         """Flow time at which the state becomes infinite, if it does; `resolution` is that of flow time here."""
         return blow_up_time(self.history(), resolution)
 
+    @property
+    def radius(self) -> float:
+        """Largest |eigenvalue| of the Jacobian, of a method that knows it; 1 for others."""
+        return 1.0
+
+    @property
+    def swept(self) -> float:
+        """Integral of `radius` over flow time, up to a constant."""
+        return self.t
+
     def stiffness(self) -> float:
         """Step size x largest |eigenvalue| of the Jacobian, as far as that limits the step; 0 where it does not."""
         return 0.0

@@ -18,6 +18,7 @@ PARTS = {
     "reduced": ("reduced.py",),
     "taylor": ("taylor.py",),
     "late_ensembles": ("late_ensembles.py",),
+    "choice": ("choice.py",),
     "theory_vs_training": ("theory_vs_training.py", "--steps", "200"),
     "exact_vs_training": (
         *("theory_vs_training.py", "--closure", "exact", "--steps", "20", "--repeats", "1"),

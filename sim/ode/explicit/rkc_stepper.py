@@ -9,7 +9,7 @@ import numpy as np
 from ...kernel.problem import Problem
 from ..stepper import StepControl
 from .register_stepper import RegisterStepper
-from .rkc_steps import N_ROWS, advance
+from .rkc_steps import N_RADIUS, N_ROWS, RADIUS, SPARE, SWEPT, advance
 
 if TYPE_CHECKING:
     from ..methods.rkc import Stabilised
@@ -23,9 +23,19 @@ class RkcStepper(RegisterStepper):
     def __init__(
         self, problem: Problem, y0: np.ndarray, t0: float, t1: float, method: Stabilised, control: StepControl
     ) -> None:  # fmt: skip
-        self._radius = np.zeros(2)  # spectral radius and its age
+        self._radius = np.zeros(N_RADIUS)  # spectral radius, its age and its integral
         super().__init__(problem, y0, t0, t1, method, control, N_ROWS)
         self._places = self._listed(self._radius)
+
+    @property
+    def radius(self) -> float:
+        """Largest |eigenvalue| of the Jacobian, as last estimated."""
+        return float(self._radius[RADIUS]) / SPARE
+
+    @property
+    def swept(self) -> float:
+        """Integral of `radius` over flow time."""
+        return float(self._radius[SWEPT]) / SPARE
 
     def _loop(self) -> int:
         return advance(self._places)

@@ -53,14 +53,15 @@ MOST_STAGES = 400
 FIXED_LIMIT = 1e9  # step x spectral radius beyond which no step of fixed size is tried: 40,000 stages
 USUAL_STAGES = 12  # a step of more counts as several, so that a call lasts no longer as stages become more
 LIFE = 25  # steps after which the spectral radius is estimated anew
+SPARE = 1.2  # what an estimate is enlarged by
 LOOKS = 50  # most evaluations of such an estimate
-# fields of `radius`
-RADIUS, AGE = range(2)
+# fields of `radius`; SWEPT: the integral of the radius over flow time
+RADIUS, AGE, SWEPT, N_RADIUS = range(4)
 
 
 @inlined()
 def _spectral_radius(places, t, y, f, point, slope, direction, rounding, cnt):
-    """Estimate the largest |eigenvalue| of the Jacobian from differences of f, with 20 % to spare."""
+    """Estimate the largest |eigenvalue| of the Jacobian from differences of f, with some to spare."""
     n, size, length = places[SIZE], 0.0, 0.0
     for i in range(n):
         size += y[i] * y[i]
@@ -88,7 +89,7 @@ def _spectral_radius(places, t, y, f, point, slope, direction, rounding, cnt):
         before, radius = radius, np.sqrt(length) / delta
         if length == 0.0 or (k >= 2 and abs(radius - before) <= 0.02 * radius) or cnt[HALT] == 1:
             break
-    return 1.2 * radius
+    return SPARE * radius
 
 
 @inlined()
@@ -218,5 +219,6 @@ def advance(listed):
         end = settle(ctl, cnt, log, t_new, h, err, yy, yf)
         if end == TAKEN:
             radius[AGE] -= 1.0
+            radius[SWEPT] += radius[RADIUS] * h
         else:
             radius[AGE] = 0.0 if end == NOT_FINITE else lesser(radius[AGE], 1.0)

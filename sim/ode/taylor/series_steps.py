@@ -20,10 +20,10 @@ from .series_coefficients import LANES, PROGRAM, series
 NOT_FINITE = UNDERFLOW + 1
 IDLE = -1
 # Rows of `lane` (numbers) and of `mark` (integers). A lane that SKIPs only changes its scale this round. At the last
-# look at stability it stood at SINCE, after LOOKED steps, HELD_THEN of them held down, and ROUNDS_THEN rounds; the next
-# comes after LOOK steps. COST: coefficients per unit of flow time before the last look; ASKS: for another method.
-T, T_PREV, SCALE, NEXT_SCALE, X, SINCE, COST, N_LANE = range(8)
-MEMBER, FRESH, SHRUNK, SKIP, LOOKED, LOOK, HELD_THEN, ROUNDS_THEN, ASKS, N_MARK = range(10)
+# look at stability it stood after LOOKED steps, HELD_THEN of them held down; the next comes after LOOK steps. ASKS: for
+# another method.
+T, T_PREV, SCALE, NEXT_SCALE, X, N_LANE = range(6)
+MEMBER, FRESH, SHRUNK, SKIP, LOOKED, LOOK, HELD_THEN, ASKS, N_MARK = range(9)
 # columns of what is said and found of each member; TERMS: the last term over the one before (see `STIFF`)
 START, END, ATOL, N_SPAN = range(4)
 AT, STEP, STAR, LARGEST, TERMS, N_FOUND = range(6)
@@ -96,11 +96,11 @@ def evaluate(work, order, lane, x, out):
 def _place(new, lane, mark, atol, starts, span, looks, i, m):
     """Put member m into lane i; -1 leaves it idle."""
     mark[LOOKED, i], mark[LOOK, i], mark[ASKS, i] = 0, looks, 0
-    mark[HELD_THEN, i], mark[ROUNDS_THEN, i] = 0, 0
+    mark[HELD_THEN, i] = 0
     mark[MEMBER, i], mark[FRESH, i], mark[SHRUNK, i], mark[SKIP, i] = m, 1, 0, 0
     lane[NEXT_SCALE, i], lane[X, i], atol[i] = 1.0, 0.0, 1.0
     if m >= 0:
-        lane[T, i] = lane[T_PREV, i] = lane[SINCE, i] = span[m, START]
+        lane[T, i] = lane[T_PREV, i] = span[m, START]
         lane[NEXT_SCALE, i] = 2.0 ** np.floor(np.log2(span[m, END] - span[m, START]))
         atol[i] = span[m, ATOL]
     for j in range(starts.shape[1]):
@@ -216,16 +216,14 @@ def _settle(work, new, n, order, lane, mark, span, saves, states, found, count, 
 
 
 @helper()
-def _held_down(lane, mark, order, found, count, looks, i, m):
-    """Every `looks` steps: whether stability ruled most of them; then `COST` is what a unit of flow time has taken."""
+def _held_down(mark, found, count, looks, i, m):
+    """Every `looks` steps: whether stability ruled most of them."""
     count[m, HELD] += found[m, TERMS] > STIFF
     steps, held = count[m, STEPS], count[m, HELD] - mark[HELD_THEN, i]
     if steps < mark[LOOK, i]:
         return False
     mark[ASKS, i] = 2 * held > steps - mark[LOOKED, i]
-    lane[COST, i] = order * (count[m, ROUNDS] - mark[ROUNDS_THEN, i]) / (lane[T, i] - lane[SINCE, i])
     mark[LOOKED, i], mark[LOOK, i], mark[HELD_THEN, i] = steps, steps + looks, count[m, HELD]
-    mark[ROUNDS_THEN, i], lane[SINCE, i] = count[m, ROUNDS], lane[T, i]
     return mark[ASKS, i] == 1
 
 
@@ -278,6 +276,6 @@ def run(
                 else:
                     return first
             elif mark[SKIP, i] == 0:
-                leave |= _held_down(lane, mark, order, found, count, looks, i, m)
+                leave |= _held_down(mark, found, count, looks, i, m)
         if leave:
             return first

@@ -14,7 +14,7 @@ from ...kernel.blas_threads import blas_threads
 from ...kernel.problem import Problem
 from ..codes import DONE, OUT_OF_STEPS, RUNNING
 from ..methods.rkc import RKC
-from ..relay import CHECK, in_words
+from ..relay import CHECK, Stay, StayTerms, in_words
 from ..stepper import REMEDY, NotFiniteAtStart, StepControl, Stepper
 from . import series_steps as kernel
 from .series_lanes import SeriesLanes
@@ -32,7 +32,7 @@ class SwitchingLanes(SeriesLanes):
     """Chooses between Taylor series and RKC for each member, as `SwitchingStepper` does for a trajectory.
 
     A member leaves where stability ruled most of its last steps, as the terms of its series show, and comes back where
-    RKC needs more calls per unit of flow time; the next look is then twice as far away. No other member has a say.
+    RKC takes more than they would by now (see `Stay`). No other member has a say.
 
     Parameters
     ----------
@@ -49,10 +49,11 @@ class SwitchingLanes(SeriesLanes):
         self._given = problem
         self.chosen: dict[int, list[tuple[str, float]]] = {}
         self.alone = np.zeros((len(starts), 2), np.int64)  # rejected steps and calls of members that had left
-        self.waits = np.ones(len(starts), np.int64)
+        # steps until another stay with RKC after one that did not pay at all
+        self.waits = np.full(len(starts), CHECK)
         self.dearer = min(MOST, max(1.0, CALL / series_program(problem).work))
-        # pauses of those that have left their lanes, one after the other
-        self._away: Iterator[None] | None = None
+        # calls up to each pause of those that have left their lanes, one after the other
+        self._away: Iterator[int] | None = None
 
     @cached_property
     def problem(self) -> Problem:
@@ -60,23 +61,25 @@ class SwitchingLanes(SeriesLanes):
         return self._given.with_own_memory()
 
     def run(self, max_steps: int, budget: int = 2**62, until: float = math.inf, fixed: float = 0.0) -> None:
-        """Carry on until all members are done, for `budget` rounds, or for the steps of one look of a member by RKC."""
-        if self._goes_on():
+        """Carry on until all members are done, for `budget` rounds, or for as many calls by RKC as make these."""
+        if self._goes_on(budget):
             return
         super().run(max_steps, budget, until, fixed)
         asking = np.flatnonzero(self.mark[kernel.ASKS])
         if asking.size:
             self.mark[kernel.ASKS] = 0
             self._away = chain.from_iterable(self._leave(i, max_steps) for i in asking.tolist())
-            self._goes_on()
+            self._goes_on(budget)
 
-    def _goes_on(self) -> bool:
-        """Let a member that has left its lane take some steps; whether there was one."""
+    def _goes_on(self, budget: int) -> bool:
+        """Let members that have left their lanes take some steps; whether there are more to come."""
         if self._away is None:
             return False
         with blas_threads(self.problem):
-            if next(self._away, self) is None:
-                return True
+            for calls in self._away:
+                budget -= 1 + calls // self.order
+                if budget <= 0:
+                    return True
         self._away = None
         return False
 
@@ -95,8 +98,8 @@ class SwitchingLanes(SeriesLanes):
         by_rkc = member in self.chosen and self.chosen[member][-1][0] != self.name
         return REMEDY if by_rkc else super().remedy(member)
 
-    def _leave(self, i: int, max_steps: int) -> Iterator[None]:
-        """Go on with the member of lane i by RKC to its end or until the lane may have it back; pauses at each look."""
+    def _leave(self, i: int, max_steps: int) -> Iterator[int]:
+        """Go on with the member of lane i by RKC to its end, or until the lane has it back; pauses at each look."""
         m, t = int(self.mark[kernel.MEMBER, i]), float(self.lane[kernel.T, i])
         h, end = float(self.found[m, kernel.STEP]), float(self.span[m, kernel.END])
         limit = max_steps - int(self.count[m, kernel.STEPS])
@@ -107,7 +110,8 @@ class SwitchingLanes(SeriesLanes):
             stepper = RKC.begin(self.problem, self.new[i :: kernel.LANES], t, end, control)
         except NotFiniteAtStart:  # the lane will say so
             return
-        code = yield from self._go_on(stepper, m, float(self.lane[kernel.COST, i]) / self.dearer, limit)
+        stay = Stay(self.order / h / self.dearer, StayTerms())
+        code = yield from self._go_on(stepper, m, stay, limit)
         counts = stepper.counts()
         self.count[m, kernel.STEPS] += counts["accepted"] + counts["rejected"]
         self.alone[m] += counts["rejected"], counts["rhs_calls"]
@@ -118,37 +122,38 @@ class SwitchingLanes(SeriesLanes):
         else:  # to go on, or to end: an underflow may be a pole, which a series knows
             if code != OUT_OF_STEPS:
                 self.chosen[m].append((self.name, stepper.t))
-            self._come_back(i, m, stepper)
+            self._come_back(i, m, stepper, stay.paid)
 
-    def _go_on(self, stepper: Stepper, m: int, cost: float, limit: int) -> Generator[None, None, int]:
-        """Advance until the end, or until a unit of flow time takes more calls than `cost`."""
-        code, since, calls, saves = RUNNING, stepper.t, 0, self.saves[m]
+    def _go_on(self, stepper: Stepper, m: int, stay: Stay, limit: int) -> Generator[int, None, int]:
+        """Advance until the end, or as long as the stay pays; yields the calls up to each look."""
+        code, saves, calls = RUNNING, self.saves[m], 0
         while code == RUNNING:
-            look = stepper.accepted + CHECK
-            while code == RUNNING and stepper.accepted < look:
+            while code == RUNNING and stepper.accepted < stay.look:
                 n = int(self.count[m, kernel.SAVED])
                 stop = float(saves[n]) if n < len(saves) else math.inf
-                code = stepper.advance(stop, look - stepper.accepted, limit)
+                code = stepper.advance(stop, stay.look - stepper.accepted, limit)
                 now = int(np.searchsorted(saves, stepper.t, side="right"))
                 if now > n:
                     stepper.dense(saves[n:now], self.states[m, n:now])
                     self.count[m, kernel.SAVED] = now
-            yield
-            taken = stepper.counts()["rhs_calls"] - calls
-            if taken > cost * (stepper.t - since):
-                return code
-            since, calls = stepper.t, calls + taken
+            before, calls = calls, stepper.counts()["rhs_calls"]
+            yield calls - before
+            if code == RUNNING and not stay.pays(stepper):
+                break
         return code
 
-    def _come_back(self, i: int, m: int, stepper: Stepper) -> None:
-        """Put a member back into lane i; the scale of its series is looked for anew."""
+    def _come_back(self, i: int, m: int, stepper: Stepper, paid: bool) -> None:
+        """Put a member back into lane i, for the longer the more often RKC has not paid at all.
+
+        The scale of its series is looked for anew.
+        """
         self._put(i, stepper.y, m)
-        self.lane[[kernel.T, kernel.T_PREV, kernel.SINCE], i] = stepper.t
-        steps, rounds = self.count[m, [kernel.STEPS, kernel.ROUNDS]]
-        self.waits[m] *= 2
-        self.mark[kernel.LOOKED, i], self.mark[kernel.LOOK, i] = steps, steps + self.waits[m] * CHECK
+        self.lane[[kernel.T, kernel.T_PREV], i] = stepper.t
+        steps = self.count[m, kernel.STEPS]
+        self.mark[kernel.LOOKED, i] = steps
+        self.mark[kernel.LOOK, i] = steps + (CHECK if paid else self.waits[m])
+        self.waits[m] = CHECK if paid else 2 * self.waits[m]
         self.mark[kernel.HELD_THEN, i] = self.count[m, kernel.HELD]
-        self.mark[kernel.ROUNDS_THEN, i] = rounds
 
     def _put(self, i: int, state: Any, m: int) -> None:
         self.mark[[kernel.MEMBER, kernel.FRESH], i] = m, 1

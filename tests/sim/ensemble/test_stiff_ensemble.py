@@ -5,7 +5,7 @@ import pytest
 from helpers import random_data
 
 from smallinit.sim import Status, integrate, integrate_ensemble
-from smallinit.theory import EmbMLP, derive
+from smallinit.theory import Dataset, EmbMLP, derive
 
 MODEL = EmbMLP(5, 4, 4)
 DATA = random_data(d_vocab=5)
@@ -162,3 +162,55 @@ def test_a_named_method_stays_and_names_the_cure():
         assert set(found.statistics["methods"]) == {name}
     early = integrate_ensemble(flow, DATA, batch, t1=1e5, max_steps=3, method="taylor")
     assert "stiff" not in early.outcomes[0].detail
+
+
+def mild():
+    """Members that become slow altogether: stiff to every method, or to none."""
+    model, rng = EmbMLP(6, 4, 4), np.random.default_rng(3)
+    data = Dataset(rng.integers(0, 6, (12, 2)), rng.integers(0, 6, 12), 6)
+    members = [model.init(1.5, seed) for seed in range(12)]
+    return (
+        derive(model, "softmax"),
+        data,
+        {name: np.stack([m[name] for m in members]) for name in model.weights},
+    )
+
+
+def test_members_that_become_slow_altogether_come_back():
+    """RKC is cheap against what series took at first, but up to 1.7 times as dear as what they would take by now."""
+    case, known = mild(), {"t1": 1e4, "rtol": 1e-8, "save_at": 7}
+    found, named = (integrate_ensemble(*case, **known, method=method) for method in (None, "taylor"))
+    assert sum("taylor from t = " in words for words in found.statistics["methods"]) > 6
+    assert np.all(found.statistics["rhs_calls"] < 1.1 * named.statistics["rhs_calls"])
+    for i in range(len(found)):
+        assert found.outcomes[i] == named.outcomes[i]
+        assert deviation(found[i].weights, named[i].weights) < 1e-5
+
+
+def test_bits_of_members_that_come_back_depend_on_no_neighbour():
+    (flow, data, batch), known = mild(), {"t1": 1e4, "rtol": 1e-8, "save_at": np.geomspace(1.0, 1e4, 60)}
+    whole = integrate_ensemble(flow, data, batch, **known, threads=1)
+    backwards = {name: value[::-1] for name, value in batch.items()}
+    others = integrate_ensemble(flow, data, backwards, **known, threads=3)
+    for name, value in whole.weights.items():
+        np.testing.assert_array_equal(others.weights[name][::-1], value)
+    assert others.statistics["methods"][::-1].tolist() == whole.statistics["methods"].tolist()
+    for i in (0, 5):
+        alone = integrate_ensemble(flow, data, member_as_batch(batch, i), **known)
+        assert alone.statistics["methods"][0] == whole.statistics["methods"][i]
+        np.testing.assert_array_equal(alone.weights["W_in"][0], whole.weights["W_in"][i])
+        few = integrate_ensemble(flow, data, member_as_batch(batch, i), **(known | {"save_at": 1}))
+        np.testing.assert_array_equal(few.weights["W_in"][0, -1], whole.weights["W_in"][i, -1])
+
+
+def test_max_steps_counts_the_steps_of_all_stays():
+    flow, data, batch = mild()
+    one, known = member_as_batch(batch, 2), {"t1": 1e4, "rtol": 1e-8, "save_at": 1}
+    free = integrate_ensemble(flow, data, one, **known)[0].statistics
+    assert free["methods"].count("rkc") > 1
+    for limit in range(39, free["accepted"] + free["rejected"], 6):
+        found = integrate_ensemble(flow, data, one, **known, max_steps=limit)
+        part = found[0].statistics
+        assert found.outcomes[0].status is Status.MAX_STEPS
+        assert part["accepted"] + part["rejected"] == limit
+        assert free["methods"].startswith(part["methods"])
