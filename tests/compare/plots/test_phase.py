@@ -116,6 +116,12 @@ def test_refusals(swept):
         plot_phases(swept, "init.gamma", "init.seed", "missing/phase.png")
 
 
+def test_values_of_a_third_axis_are_written_as_python_reads_them(swept):
+    wide = swept.expand_dims({"model.activation": ["tanh", "relu"]})
+    with pytest.raises(ValueError, match=r"as in sweep\.sel\(\{'model\.activation': 'tanh'\}\)"):
+        plot_phases(wide, "init.gamma", "init.seed")
+
+
 @pytest.mark.parametrize("draw", [plot_phases, plot_escapes, plot_first, plot_horizons])
 def test_what_is_said_of_a_third_axis_draws(swept, draw):
     wide = swept.expand_dims({"model.d_model": [12, 24]})
