@@ -91,16 +91,17 @@ class Problem:
         Parameters
         ----------
         f : function
-            ``f(t, y, out)`` writes dy/dt (n,) to `out`. Numba compiles it, once per process. It is given a copy of the
-            state: what it does to `y` changes no trajectory.
+            ``f(t, y, out)`` writes dy/dt at time t and state y (n,) to `out` (n,), all of float64. Numba compiles it,
+            once per process. It is given a copy of the state: what it does to `y` changes no trajectory.
         n : int
             Length of the state, which is one weight "y" of shape (n, 1).
 
         Raises
         ------
         ValueError
-            If numba cannot compile it.
+            If `f` is no function or numba cannot compile it, or `n` is no integer of at least 1.
         """
+        integer("n", n, 1)
         if not callable(f):
             raise FieldError(
                 "f", f"must be a function f(t, y, out) that writes dy/dt to out, got {brief(f)}."
@@ -120,4 +121,4 @@ class Problem:
                 f"must be f(t, y, out) in numbers and arrays, which numba compiles: its {type(error).__name__} above "
                 "says what it cannot.",
             ) from error
-        return cls(rhs=compiled, layout={"y": (0, (integer("n", n, 1), 1))})
+        return cls(rhs=compiled, layout={"y": (0, (n, 1))})
