@@ -16,7 +16,7 @@ FIRST = TERMS.settling + TERMS.trial
 
 
 class Run:
-    """A stepper of which no more is known than a stay asks; `rate` calls a unit swept."""
+    """A stepper of which no more is known than a stay asks."""
 
     def __init__(self, cost, radius=1.0):
         self.stay, self.radius = Stay(cost, TERMS), radius
