@@ -52,6 +52,20 @@ class Problem:
     rounding: float = float(np.finfo(np.float64).eps)
     notes: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    def __post_init__(self) -> None:
+        """Refuse arrays that compiled code, which knows where they begin and no more, would take for others.
+
+        Raises
+        ------
+        FieldError
+            If one is not of float64, or of int64, or has gaps.
+        """
+        for name, kind in (("floats", "float64"), ("ints", "int64"), ("work", "float64")):
+            part = getattr(self, name)
+            row = isinstance(part, np.ndarray) and part.ndim == 1 and part.flags.c_contiguous
+            if not row or part.dtype != kind:
+                raise FieldError(name, f"must be one row of {kind} in memory, got {brief(part)}.")
+
     @cached_property
     def n(self) -> int:
         """Length of the flat state."""

@@ -10,7 +10,8 @@ Everything lies in arrays, so that one compiled form serves every right-hand sid
 - ``log`` (m, 3): ring of (t, growth time, log norm) of accepted steps, thinned.
 
 Loops are handed one list of the places where these begin: dozens of arrays are slow to compile for. Whoever makes such
-a list keeps its arrays as long.
+a list keeps its arrays as long, and sees to it that they are of float64 or int64, row by row without gaps: nobody
+compares them with what the loop takes them for.
 """
 
 from __future__ import annotations
