@@ -89,7 +89,6 @@ def shares(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _ticks(axis: Axis, values: np.ndarray) -> None:
     """Name cells by their values, as many as can be read."""
     at = np.unique(np.linspace(0, len(values) - 1, min(len(values), MOST_TICKS)).round().astype(int))
-    names = [
-        f"{values[k]:.3g}" if np.issubdtype(values.dtype, np.number) else literal(str(values[k])) for k in at
-    ]
+    fractions = np.issubdtype(values.dtype, np.floating)
+    names = [f"{values[k]:.3g}" if fractions else literal(str(values[k])) for k in at]
     axis.set_ticks(at, names)
