@@ -7,13 +7,13 @@ from .overlays.overlay import overlay as overlay
 from .overlays.similarity_overlay import SimilarityOverlay as SimilarityOverlay
 from .overlays.similarity_overlay import similarity_overlay as similarity_overlay
 from .plots.cosine_panels import plot_cosines as plot_cosines
+from .plots.escapes import escape_times as escape_times
 from .plots.overlay_figure import plot_overlays as plot_overlays
 from .plots.panels import plot_errors as plot_errors
 from .plots.panels import plot_losses as plot_losses
 from .plots.panels import plot_norms as plot_norms
 from .plots.parts_figure import plot_part_sizes as plot_part_sizes
 from .plots.parts_figure import plot_parts as plot_parts
-from .plots.phase import escape_times as escape_times
 from .plots.phase import plot_escapes as plot_escapes
 from .plots.phase import plot_first as plot_first
 from .plots.phase import plot_horizons as plot_horizons

@@ -82,6 +82,14 @@ def random_data(seed=0, d_vocab=7, n=30, n_ctx=3, held_out=False):
     )
 
 
+def pairs_data(labels):
+    """Twelve pairs of tokens, of which the last one decides the label ("decided"), or nothing does ("random")."""
+    rng = np.random.default_rng(3)
+    tokens = rng.integers(0, 6, (12, 2))
+    found = rng.permutation(6)[tokens[:, -1]] if labels == "decided" else rng.integers(0, 6, 12)
+    return Dataset(tokens, found, 6)
+
+
 def random_weights(model, seed=0, scale=0.5):
     rng = np.random.default_rng(seed)
     return {name: rng.normal(0.0, scale, shape) for name, shape in model.weights.items()}

@@ -14,8 +14,8 @@ from ...theory.data.dataset import Dataset
 from ...theory.data.tasks import CompositeTask
 from ...theory.flows.flow import derive
 from ...theory.models.emb_mlp import EmbMLP
+from ..plots.escapes import PART
 from ..plots.marks.palette import GROUP_COLOURS
-from ..plots.phase import PART
 from ..training.train import train
 from .arguments import Asked, figure
 from .parts.anchors import GROUPS, escape, half_of_drop, paper_task, ratio

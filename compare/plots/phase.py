@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.base.crossings import first_crossing
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import choice, did_you_mean, fraction, kind_of
+from .escapes import PART, escape_times, first_of, of_run, refuse_other_axes, swept
 from .literal import literal
 from .marks.axis_words import axis_words
 
@@ -18,59 +16,6 @@ if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-PART = 0.25  # of the loss at the start: beyond what the frequencies of labels give
-
-
-def escape_times(sweep: xarray.Dataset, part: float = PART) -> xarray.DataArray:
-    """Flow time at which the loss of each group has lost a part of what it was at the start, a quarter by default.
-
-    Parameters
-    ----------
-    sweep : xarray.Dataset
-        From `Sweep.to_xarray`, with observables "loss/GROUP".
-    part : float
-        Between 0 and 1.
-
-    Returns
-    -------
-    xarray.DataArray
-        Dimensions of the sweep, ``run`` and ``group``; infinity where it is never reached, nan where a point is
-        missing.
-
-    Raises
-    ------
-    ValueError
-        If the sweep holds no losses of groups, or `part` is not between 0 and 1.
-    """
-    import xarray
-
-    _swept(sweep)
-    groups = [str(name).partition("/")[2] for name in sweep.data_vars if str(name).startswith("loss/")]
-    if not groups:
-        raise FieldError("sweep", "holds no losses of groups: keep the observables loss/* in it.")
-    fraction("part", part)
-    parts = []
-    for group in groups:
-        loss = sweep[f"loss/{group}"]
-        times = xarray.apply_ufunc(
-            _crossings, loss, sweep["t"], kwargs={"part": part}, input_core_dims=[["time"], ["time"]]
-        )
-        parts.append(times.expand_dims(group=[group], axis=-1))
-    return xarray.concat(parts, "group").transpose(..., "group")
-
-
-def _swept(sweep: xarray.Dataset) -> xarray.Dataset:
-    """Refuse what is no data set: the sweep itself, say, or its picture."""
-    import xarray
-
-    return kind_of("sweep", sweep, xarray.Dataset, "`Sweep.to_xarray` makes one")
-
-
-def _crossings(loss: np.ndarray, t: np.ndarray, part: float) -> np.ndarray:
-    """First time at which rows of `loss` (..., n_t) have lost a part of their start, interpolated."""
-    start = loss[..., 0]
-    return np.where(np.isnan(start), np.nan, first_crossing(t, loss, (1.0 - part) * start))
 
 
 def plot_phases(
@@ -210,7 +155,7 @@ def plot_horizons(sweep: xarray.Dataset, axis: str, over: str, run: str, ax: Axe
     from .marks.palette import SERIES
     from .saving import axes_of
 
-    if "horizon" not in _swept(sweep):
+    if "horizon" not in swept(sweep):
         raise FieldError("sweep", 'holds no horizons: let it train too, with run = ["simulate", "train"].')
     refuse_other_axes(sweep, map(str, sweep["horizon"].dims), axis=axis, over=over)
     ax = axes_of(ax)
@@ -242,44 +187,6 @@ def _escapes(sweep: xarray.Dataset, axis: str, over: str, part: float) -> xarray
     times = escape_times(sweep, part)
     refuse_other_axes(sweep, map(str, times.dims), axis=axis, over=over)
     return times.transpose("run", axis, over, "group")
-
-
-def refuse_other_axes(sweep: xarray.Dataset, dims: Iterable[str], **chosen: str) -> None:
-    """Refuse axes that the sweep does not have, one chosen twice, and further ones that it has.
-
-    Raises
-    ------
-    FieldError
-        With the selection that helps.
-    """
-    dims = [str(dim) for dim in dims if dim not in ("run", "group")]
-    for field, name in chosen.items():
-        if name not in dims:
-            raise FieldError(field, f"{name!r} is no axis of the sweep: {did_you_mean(name, dims)}")
-    names = list(chosen.values())
-    if twice := [field for field, name in chosen.items() if names.count(name) > 1]:
-        raise FieldError(
-            twice[-1], f"must be another axis than `{twice[0]}`, got {chosen[twice[-1]]!r} twice."
-        )
-    if extra := [name for name in dims if name not in names]:
-        some = ", ".join(f"{name!r}: {sweep[name].values[0]!s}" for name in extra)
-        raise FieldError(
-            "sweep",
-            f"must have the axes {', '.join(map(repr, names))} alone, got also {', '.join(extra)}: choose a value of "
-            f"each, as in sweep.sel({{{some}}}).",
-        )
-
-
-def first_of(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Index of the first group along the last axis, -1 where none escapes, and which members are known."""
-    known = np.asarray(~np.isnan(times).all(axis=-1))
-    flat = np.where(np.isnan(times), np.inf, times)
-    return np.where(np.isfinite(flat.min(axis=-1)), flat.argmin(axis=-1), -1), known
-
-
-def of_run(values: xarray.DataArray, run: str) -> xarray.DataArray:
-    """The values of one run."""
-    return values.sel(run=choice("run", str(run), [str(name) for name in values.run.values]))
 
 
 def _at_the_end(members: np.ndarray, text: str, colour: str) -> list[tuple[float, str, str]]:

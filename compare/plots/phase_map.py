@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .escapes import PART, escape_times, first_of, of_run, refuse_other_axes
 from .literal import literal
 from .marks.axis_words import axis_words
-from .phase import PART, escape_times, first_of, of_run, refuse_other_axes
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
-MOST_TICKS = 8
+MOST_TICKS = 8  # names of values that a side has room for
 
 
 def plot_phase_map(
@@ -85,10 +86,9 @@ def shares(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array(counted), np.asarray(known.any(axis=-1))
 
 
-def _ticks(axis: object, values: np.ndarray) -> None:
+def _ticks(axis: Axis, values: np.ndarray) -> None:
     """Name cells by their values, as many as can be read."""
     at = np.unique(np.linspace(0, len(values) - 1, min(len(values), MOST_TICKS)).round().astype(int))
-    names = [
-        f"{values[k]:.3g}" if np.issubdtype(values.dtype, np.number) else literal(str(values[k])) for k in at
-    ]
-    axis.set_ticks(at, names)  # pyright: ignore[reportAttributeAccessIssue]
+    fractions = np.issubdtype(values.dtype, np.floating)
+    names = [f"{values[k]:.3g}" if fractions else literal(str(values[k])) for k in at]
+    axis.set_ticks(at, names)

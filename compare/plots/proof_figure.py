@@ -63,15 +63,15 @@ def plot_proof(
     Raises
     ------
     ValueError
-        If nothing is to be drawn, too many names are in a panel, one of them does not have the weight, or the path
-        cannot be a figure's.
+        If nothing is to be drawn, too many names are in a panel, something else is among the proofs, one of them does
+        not have the weight, or the path cannot be a figure's.
     """
     if not isinstance(panels, Mapping) or not panels:
         raise FieldError(
             "panels",
             f'must map titles to proofs by name, such as {{"a claim": {{"mine": verdict}}}}, got {brief(panels)}.',
         )
-    found = {title: _found(some, weight) for title, some in panels.items()}
+    found = {title: _found(f"panels[{title!r}]", some, weight) for title, some in panels.items()}
 
     def draw(given: Sequence[Axes]) -> None:
         for ax, (title, some) in zip(given, found.items(), strict=True):
@@ -119,9 +119,9 @@ def plot_proof_panel(
     Raises
     ------
     ValueError
-        If there are too many names, or one of them does not have the weight.
+        If there are no names or too many, something else is among the proofs, or one does not have the weight.
     """
-    found, ax = _found(proofs, weight), axes_of(ax)
+    found, ax = _found("proofs", proofs, weight), axes_of(ax)
     _panel(ax, found, weight)
     ax.set_ylabel(rf"relative error of d{weight_words(weight)}/d$t$ against autodiff")
     if legend:
@@ -129,19 +129,19 @@ def plot_proof_panel(
     return ax
 
 
-def _found(proofs: Mapping[str, Proof], weight: str) -> dict[str, DrawableResidual]:
+def _found(field: str, proofs: Mapping[str, Proof], weight: str) -> dict[str, DrawableResidual]:
     if not isinstance(proofs, Mapping) or not proofs:
         raise FieldError(
-            "proofs", f'must map names to proofs, such as {{"mine": verdict}}, got {brief(proofs)}.'
+            field, f'must map names to proofs, such as {{"mine": verdict}}, got {brief(proofs)}.'
         )
     if len(proofs) > len(SERIES):
-        raise FieldError("panels", f"has one with {len(proofs)} proofs: draw at most {len(SERIES)} in each.")
-    return {name: _measured(name, proof, weight) for name, proof in proofs.items()}
+        raise FieldError(field, f"has {len(proofs)} proofs: draw at most {len(SERIES)} in a panel.")
+    return {name: _measured(f"{field}[{name!r}]", name, proof, weight) for name, proof in proofs.items()}
 
 
-def _measured(name: str, proof: Proof, weight: str) -> DrawableResidual:
+def _measured(field: str, name: str, proof: Proof, weight: str) -> DrawableResidual:
     measurement = proof.proof if isinstance(proof, DrawableProof) else proof
-    drawable(f"proofs[{name!r}]", measurement, DrawableResidual)
+    drawable(field, measurement, DrawableResidual)
     if weight not in measurement.errors:
         raise FieldError("weight", f"{weight!r} is not in {name!r}: it has {', '.join(measurement.errors)}.")
     return measurement

@@ -55,19 +55,19 @@ def plot_similarity(
             "overlays",
             f'must map the name of a corpus to its overlays, such as {{"mine": found}}, got {brief(overlays)}.',
         )
-    found = {name: _members(members) for name, members in overlays.items()}
+    found = {name: _members(f"overlays[{name!r}]", members) for name, members in overlays.items()}
     return figure_on(
         axes, [2 * len(found)], lambda given: _draw_columns(given, found), lambda: _whole(found), path,
         Title="smallinit token similarity",
     )  # fmt: skip
 
 
-def _members(given: Members) -> list[DrawableSimilarity]:
+def _members(field: str, given: Members) -> list[DrawableSimilarity]:
     """One overlay or several as several."""
     some = list(given) if isinstance(given, list | tuple) else [given]
     if not some:
-        raise FieldError("members", "must be one overlay at least: `similarity_overlay` makes one.")
-    return [drawable("members", member, DrawableSimilarity) for member in some]
+        raise FieldError(field, "must be one overlay at least: `similarity_overlay` makes one.")
+    return [drawable(field, member, DrawableSimilarity) for member in some]
 
 
 def _whole(overlays: Mapping[str, Sequence[DrawableSimilarity]]) -> Figure:
@@ -108,7 +108,7 @@ def plot_correlations(members: Members, ax: Axes | None = None) -> Axes:
     ValueError
         If there are no overlays, or something else is among them.
     """
-    some, ax = _members(members), axes_of(ax)
+    some, ax = _members("members", members), axes_of(ax)
     for k, overlay in enumerate(some):
         colours = series_colours(overlay.correlation)
         for name, values in overlay.correlation.items():

@@ -57,7 +57,7 @@ def _firsts(data: xarray.Dataset) -> Iterator[str]:
     """In how many points each group is the first to lose a part of its loss; one that blows up says nothing."""
     import numpy as np
 
-    from ..plots.phase import PART, escape_times
+    from ..plots.escapes import PART, escape_times
 
     if sum(str(name).startswith("loss/") for name in data.data_vars) < 2:
         return
@@ -86,7 +86,8 @@ def _endings(data: xarray.Dataset) -> Iterator[str]:
 
 def _picture(sweep: Sweep, data: xarray.Dataset) -> PictureBlock | None:
     """The phases over one numeric axis and seeds; other sweeps have their table."""
-    from ..plots.phase import PART, plot_phases
+    from ..plots.escapes import PART
+    from ..plots.phase import plot_phases
 
     axes = [names[0] for names in sweep.plan.dimensions if names != (SEED,)]
     single = len(axes) == 1 and len(sweep.plan.axes) == 2 and SEED in sweep.plan.axes

@@ -195,12 +195,18 @@ def open_sweep(
 
     Raises
     ------
+    ValueError
+        For a file without the directory, and flags without the file.
     InputError
-        If it holds another sweep, or none.
+        If the directory holds another sweep, or none.
     """
     if out is None:
         if isinstance(file, SweepPlan) or Path(file).is_file():
             raise FieldError("out", "is missing: give the directory of the sweep beside its file.")
+        if flags:
+            raise FieldError(
+                "flags", "change a sweep's file, which is missing: give it, and its directory as `out`."
+            )
         return recorded_sweep(file)
     plan = file if isinstance(file, SweepPlan) else read_sweep(file, flags)
     return Sweep(plan, Store(Path(out), plan.fixed))

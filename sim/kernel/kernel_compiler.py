@@ -1,7 +1,7 @@
 """How compiled functions of this package go through numba: by the stages that they need, and no others.
 
-Half of numba's stages look for what stands in no function here: closures, comprehensions, expressions of whole arrays,
-branches for None, functions to be inlined before their types are known.
+Two in five of numba's stages look for what stands in no function here: closures, comprehensions, expressions of whole
+arrays, branches for None, functions to be inlined before their types are known.
 """
 
 from __future__ import annotations

@@ -52,6 +52,20 @@ class Problem:
     rounding: float = float(np.finfo(np.float64).eps)
     notes: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    def __post_init__(self) -> None:
+        """Refuse arrays that compiled code, which knows where they begin and no more, would take for others.
+
+        Raises
+        ------
+        FieldError
+            If one is not of float64, or of int64, or has gaps.
+        """
+        for name, kind in (("floats", "float64"), ("ints", "int64"), ("work", "float64")):
+            part = getattr(self, name)
+            row = isinstance(part, np.ndarray) and part.ndim == 1 and part.flags.c_contiguous
+            if not row or part.dtype != kind:
+                raise FieldError(name, f"must be one row of {kind} in memory, got {brief(part)}.")
+
     @cached_property
     def n(self) -> int:
         """Length of the flat state."""
@@ -91,16 +105,17 @@ class Problem:
         Parameters
         ----------
         f : function
-            ``f(t, y, out)`` writes dy/dt (n,) to `out`. Numba compiles it, once per process. It is given a copy of the
-            state: what it does to `y` changes no trajectory.
+            ``f(t, y, out)`` writes dy/dt at time t and state y (n,) to `out` (n,), all of float64. Numba compiles it,
+            once per process. It is given a copy of the state: what it does to `y` changes no trajectory.
         n : int
             Length of the state, which is one weight "y" of shape (n, 1).
 
         Raises
         ------
         ValueError
-            If numba cannot compile it.
+            If `f` is no function or numba cannot compile it, or `n` is no integer of at least 1.
         """
+        integer("n", n, 1)
         if not callable(f):
             raise FieldError(
                 "f", f"must be a function f(t, y, out) that writes dy/dt to out, got {brief(f)}."
@@ -120,4 +135,4 @@ class Problem:
                 f"must be f(t, y, out) in numbers and arrays, which numba compiles: its {type(error).__name__} above "
                 "says what it cannot.",
             ) from error
-        return cls(rhs=compiled, layout={"y": (0, (integer("n", n, 1), 1))})
+        return cls(rhs=compiled, layout={"y": (0, (n, 1))})

@@ -105,7 +105,7 @@ class SwitchingStepper(Relay):
 
     def advance(self, stop: float, budget: int, limit: int) -> int:
         """Take steps, after a look at whether the method is still the right one."""
-        while self.at_work.accepted >= self._look:
+        if self.at_work.accepted >= self._look:
             self._consider()
         used = self._counts["accepted"] + self._counts["rejected"]
         # Never past the next look: how many steps a call takes depends on the clock, the choice must not.
@@ -123,7 +123,7 @@ class SwitchingStepper(Relay):
         return code
 
     def _consider(self) -> None:
-        """Change the method where the other one is cheaper per unit of flow time."""
+        """Leave the explicit method where stability holds it down, and the other one where that does not pay."""
         if self._stay is not None:
             if self._stay.pays(self.at_work):
                 self._look = self._stay.look

@@ -32,7 +32,10 @@ def shared(kind: type[Matrix], *args: Any, build: Callable[..., Matrix] | None =
 
 
 def _product(*args: Any) -> Matrix:
-    """A product of what may be multiplied as it stands: one that sympy would look through and leave as it is."""
+    """A product of what may be multiplied as it stands: one that sympy would look through and leave as it is.
+
+    The arguments are sympy's own, matrices and numbers that commute; where sizes fit, sympy has no more to say of them.
+    """
     sizes = [a.shape for a in args if a.is_Matrix]
     if all([a[1] is b[0] for a, b in pairwise(sizes)]):
         return sp.Basic.__new__(sp.MatMul, *args)

@@ -170,7 +170,8 @@ def kind_of(name: str, value: Any, kinds: type | tuple[type, ...], remedy: str) 
     """
     if not isinstance(value, kinds):
         wanted = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
-        raise FieldError(name, f"must be a {wanted}, got {type(value).__name__}: {remedy}.")
+        article = "an" if wanted[0] in "AEIOU" or wanted == "ndarray" else "a"
+        raise FieldError(name, f"must be {article} {wanted}, got {type(value).__name__}: {remedy}.")
     return value
 
 

@@ -39,7 +39,7 @@ def half_of_drop(t: np.ndarray, loss: np.ndarray) -> float:
 
 
 def escape(t: np.ndarray, loss: np.ndarray, part: float) -> float:
-    """Return the flow time at which a part of the starting loss is gone, as `compare.plots.phase.escape_times` does."""
+    """Return the flow time at which a part of the first loss is gone, as `compare.plots.escapes.escape_times` does."""
     return float(first_crossing(t, loss, (1.0 - part) * float(loss[0])))
 
 

@@ -11,14 +11,15 @@ from numba import types
 from ...kernel.cache import compiled
 from ...kernel.calls._operands import numbers, row
 from .arithmetic import combine
-from .registers import CALLS, CUR, F1, F2, H_LAST, I1, RHS_ARGS, STAGES, T_PREV, TABLE, call_rhs, places
+from .registers import CALLS, CUR, F1, F2, H_LAST, I1, RHS_ARGS, STAGES, T_PREV, TABLE, call_rhs
 
 
 @compiled(types.void(*RHS_ARGS, F2, F2, I1, TABLE, F1, I1))
 def extra_stages(rhs, floats, ints, work, y, k, order, rows_of, ctl, cnt):
     """Evaluate the stages that only the dense output of the last accepted step needs; spoils no state."""
     s, h, c = cnt[STAGES], ctl[H_LAST], rows_of[4]
-    rows, table = numbers(order), places(rows_of)
+    ptr, col, val, leads, _ = rows_of
+    rows, table = numbers(order), (numbers(ptr), numbers(col), numbers(val), numbers(leads), numbers(c))
     old = row(y, 1 - cnt[CUR])
     point = np.empty_like(old)
     for i in range(c.size):

@@ -10,7 +10,8 @@ Everything lies in arrays, so that one compiled form serves every right-hand sid
 - ``log`` (m, 3): ring of (t, growth time, log norm) of accepted steps, thinned.
 
 Loops are handed one list of the places where these begin: dozens of arrays are slow to compile for. Whoever makes such
-a list keeps its arrays as long.
+a list keeps its arrays as long, and sees to it that they are of float64 or int64, row by row without gaps: nobody
+compares them with what the loop takes them for.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from numba import float64, int64, types
 from numba.extending import intrinsic
 
 from ...kernel.calls import _operands
-from ...kernel.calls._operands import call_at, numbers, part
+from ...kernel.calls._operands import call_at, part
 from ...kernel.inner import helper, inlined
 from ...kernel.problem import RHS_SIGNATURE, Problem
 
@@ -54,13 +55,6 @@ TABLE = types.Tuple((I1, I1, F1, F1, F1))
 PLAIN, FITTED, FORMS, ALL_ROWS = MORE, MORE + 5, MORE + 10, MORE + 12
 PLACES = types.CPointer(int64)
 FIT_SIGNATURE = types.void(PLACES, float64, float64)  # of `pole_rows.fit`
-
-
-@inlined()
-def places(table):
-    """Where the five arrays of a table begin."""
-    ptr, col, val, leads, nodes = table
-    return numbers(ptr), numbers(col), numbers(val), numbers(leads), numbers(nodes)
 
 
 @lru_cache(maxsize=64)

@@ -60,9 +60,11 @@ RADIUS, AGE, SWEPT, N_RADIUS = range(4)
 
 
 @inlined()
-def _spectral_radius(places, t, y, f, point, slope, direction, rounding, cnt):
+def _spectral_radius(places, t, y, k, rows, rounding, cnt):
     """Estimate the largest |eigenvalue| of the Jacobian from differences of f, with some to spare."""
     n, size, length = places[SIZE], 0.0, 0.0
+    f, point = place(k, rows[START] * n), place(k, rows[ONE] * n)
+    slope, direction = place(k, rows[SLOPE] * n), place(k, rows[STRETCHED] * n)
     for i in range(n):
         size += y[i] * y[i]
         length += direction[i] * direction[i]
@@ -192,11 +194,7 @@ def advance(listed):
             cnt[SWAP] = 0
         old, new = place(y, cnt[CUR] * n), place(y, (1 - cnt[CUR]) * n)
         if radius[AGE] <= 0.0:
-            slope, direction = place(k, rows[SLOPE] * n), place(k, rows[STRETCHED] * n)
-            radius[RADIUS] = _spectral_radius(
-                places, ctl[T], old, place(k, rows[START] * n), place(k, rows[ONE] * n), slope, direction,
-                ctl[ROUNDING], cnt,
-            )  # fmt: skip
+            radius[RADIUS] = _spectral_radius(places, ctl[T], old, k, rows, ctl[ROUNDING], cnt)
             radius[AGE] = LIFE
             if cnt[HALT] == 1:
                 radius[AGE] = 0.0

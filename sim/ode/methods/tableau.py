@@ -110,19 +110,19 @@ class RungeKutta(FrozenRecord, Method):
     def step_table(self) -> StepTable:
         """The same as steps take it: with how much of y each row leads with, and the nodes."""
         lead = np.repeat([1.0, 0.0], [self.stages + 1, len(self.e)])
-        return *self.step_rows, lead, np.array(self.c)
+        return *self.step_rows, lead, np.array(self.c, np.float64)
 
     @cached_property
     def extra_table(self) -> StepTable:
         """The same of the stages that only the dense output needs."""
-        return *self.extra_rows, np.ones(len(self.c_extra)), np.array(self.c_extra)
+        return *self.extra_rows, np.ones(len(self.c_extra)), np.array(self.c_extra, np.float64)
 
     @cached_property
     def whole(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows (s + 1, s + 1) of the stages and of the new state, `e`, and nodes (s + 1,)."""
         wide = np.zeros((self.stages + 1, self.stages + 1))
         wide[:-1, :-1], wide[-1, :-1] = self.a, self.b
-        return wide, np.array(self.e), np.append(self.c, 1.0)
+        return wide, np.array(self.e, np.float64, order="C"), np.append(self.c, 1.0)
 
     @staticmethod
     def step_table_of(rows: np.ndarray, lead: np.ndarray, nodes: np.ndarray) -> StepTable:

@@ -70,7 +70,7 @@ def test_a_figure_is_returned_and_shows_itself(both):
     assert all(ax.has_data() for ax in axes.flat)
     with pytest.raises(ValueError, match="`axes` must be 4 or 10 axes here, got 3"):
         plot_overlays(both, axes=axes.flat[:3])
-    with pytest.raises(ValueError, match="`ax` must be a Axes"):
+    with pytest.raises(ValueError, match="`ax` must be an Axes"):
         plot_losses(both, ax="here")
 
 

@@ -116,6 +116,12 @@ def test_refusals(swept):
         plot_phases(swept, "init.gamma", "init.seed", "missing/phase.png")
 
 
+def test_values_of_a_third_axis_are_written_as_python_reads_them(swept):
+    wide = swept.expand_dims({"model.activation": ["tanh", "relu"]})
+    with pytest.raises(ValueError, match=r"as in sweep\.sel\(\{'model\.activation': 'tanh'\}\)"):
+        plot_phases(wide, "init.gamma", "init.seed")
+
+
 @pytest.mark.parametrize("draw", [plot_phases, plot_escapes, plot_first, plot_horizons])
 def test_what_is_said_of_a_third_axis_draws(swept, draw):
     wide = swept.expand_dims({"model.d_model": [12, 24]})
@@ -140,7 +146,12 @@ def drawn_map(times):
     dims = ("model.d_model", "init.gamma", "init.seed", "run", "time")
     arrays = {f"loss/{name}": (dims, losses[..., k, None, :]) for k, name in enumerate("ab")}
     arrays["t"] = (dims, np.broadcast_to(t, losses[..., 0, None, :].shape))
-    named = {"init.gamma": [0.5, 0.7], "model.d_model": [8, 16, 32], "init.seed": [0, 1], "run": ["softmax"]}
+    named = {
+        "init.gamma": [0.5, 0.7],
+        "model.d_model": [8, 16, 2048],
+        "init.seed": [0, 1],
+        "run": ["softmax"],
+    }
     ax = plot_phase_map(xarray.Dataset(arrays, named), "init.gamma", "model.d_model", "init.seed", "softmax")
     return ax, np.asarray(ax.images[0].get_array())
 
@@ -159,7 +170,8 @@ def test_a_map_has_the_colour_of_the_group_that_is_first():
     crosses = ax.lines[0]
     assert (crosses.get_xdata().tolist(), crosses.get_ydata().tolist()) == ([1], [2])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a first", "b first"]
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["8", "16", "32"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["8", "16", "2048"]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0.5", "0.7"]
     assert ax.get_ylabel().startswith("width")
     ax, _ = drawn_map([[both, both], [half, never], [never, missing]])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a first"]

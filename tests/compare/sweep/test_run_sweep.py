@@ -221,6 +221,8 @@ def test_hostile_and_foreign_directories(tmp_path):
     same(open_sweep(out).to_xarray(), open_sweep(file, out).to_xarray())
     with pytest.raises(ValueError, match="`out` is missing: give the directory of the sweep beside its file"):
         open_sweep(file)
+    with pytest.raises(ValueError, match="`flags` change a sweep's file, which is missing"):
+        open_sweep(out, flags={"theory.t1": 3.0})
     with pytest.raises(InputError, match="holds no sweep"):
         open_sweep(tmp_path / "nothing")
     (out / "manifest.json").write_text("{")

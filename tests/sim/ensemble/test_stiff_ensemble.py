@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers import random_data
+from helpers import pairs_data, random_data
 
 from smallinit.sim import Status, integrate, integrate_ensemble
-from smallinit.theory import Dataset, EmbMLP, derive
+from smallinit.theory import EmbMLP, derive
 
 MODEL = EmbMLP(5, 4, 4)
 DATA = random_data(d_vocab=5)
@@ -166,12 +166,11 @@ def test_a_named_method_stays_and_names_the_cure():
 
 def mild():
     """Members that become slow altogether: stiff to every method, or to none."""
-    model, rng = EmbMLP(6, 4, 4), np.random.default_rng(3)
-    data = Dataset(rng.integers(0, 6, (12, 2)), rng.integers(0, 6, 12), 6)
+    model = EmbMLP(6, 4, 4)
     members = [model.init(1.5, seed) for seed in range(12)]
     return (
         derive(model, "softmax"),
-        data,
+        pairs_data("random"),
         {name: np.stack([m[name] for m in members]) for name in model.weights},
     )
 

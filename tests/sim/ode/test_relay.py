@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import pairs_data
 
 from smallinit.sim import Status, integrate, solve
 from smallinit.sim.kernel.problem import Problem
@@ -9,14 +10,14 @@ from smallinit.sim.ode import automatic
 from smallinit.sim.ode.methods import RKC
 from smallinit.sim.ode.relay import CHECK, Stay, StayTerms
 from smallinit.sim.ode.stepper import StepControl
-from smallinit.theory import Dataset, EmbMLP, derive
+from smallinit.theory import EmbMLP, derive
 
 TERMS = StayTerms()
 FIRST = TERMS.settling + TERMS.trial
 
 
 class Run:
-    """A stepper of which no more is known than a stay asks; `rate` calls a unit swept."""
+    """A stepper of which no more is known than a stay asks."""
 
     def __init__(self, cost, radius=1.0):
         self.stay, self.radius = Stay(cost, TERMS), radius
@@ -81,13 +82,11 @@ def test_what_is_swept_is_the_integral_of_the_radius():
 
 def mild(gamma, labels):
     """A flow, data and a start in which all rates fall as long as the loss does."""
-    model, rng = EmbMLP(6, 4, 4), np.random.default_rng(3)
-    tokens = rng.integers(0, 6, (12, 2))
-    found = rng.permutation(6)[tokens[:, -1]] if labels == "separable" else rng.integers(0, 6, 12)
-    return derive(model, "softmax"), Dataset(tokens, found, 6), model.init(gamma, 1)
+    model = EmbMLP(6, 4, 4)
+    return derive(model, "softmax"), pairs_data(labels), model.init(gamma, 1)
 
 
-@pytest.mark.parametrize(("gamma", "labels"), [(0.5, "separable"), (1.5, "random")])
+@pytest.mark.parametrize(("gamma", "labels"), [(0.5, "decided"), (1.5, "random")])
 def test_a_flow_that_becomes_slow_altogether_is_not_left_to_rkc(gamma, labels):
     """RKC is cheap against what dop853 took at first, but up to 3.6 times as dear as what that would take by now."""
     case, known = mild(gamma, labels), {"t1": 1e4, "rtol": 1e-8, "save_at": 5}

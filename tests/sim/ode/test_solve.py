@@ -249,6 +249,14 @@ def test_a_system_of_ones_own_is_solved():
             r"`f` must be f\(t, y, out\) in numbers and arrays",
         ),
         (
+            lambda: Problem(falls, {"y": (0, (1, 1))}, floats=np.zeros(2, np.float32)),
+            "`floats` must be one row of float64 in memory, got array",
+        ),
+        (
+            lambda: Problem(falls, {"y": (0, (1, 1))}, ints=np.zeros(4, np.int64)[::2]),
+            "`ints` must be one row of int64 in memory, got array",
+        ),
+        (
             lambda: Problem.from_function(reads_nothing_known, 1),
             "which numba compiles: its .*Error above says",
         ),

@@ -122,16 +122,16 @@ def test_state_is_a_copy(trajectory):
         ({"steps": np.array([1])}, r"`steps` must have the shape \(3,\) of `t`"),
         (
             {"outcome": None},
-            r"`outcome` must be a Outcome, got NoneType: such as Outcome\(Status.REACHED_END",
+            r"`outcome` must be an Outcome, got NoneType: such as Outcome\(Status.REACHED_END",
         ),
-        ({"outcome": "done"}, "`outcome` must be a Outcome, got str"),
-        ({"t": [0.0, 1.0, 2.0]}, "`t` must be a ndarray, got list"),
+        ({"outcome": "done"}, "`outcome` must be an Outcome, got str"),
+        ({"t": [0.0, 1.0, 2.0]}, "`t` must be an ndarray, got list"),
         (
             {"weights": {"W_E": [np.zeros((2, 2))] * 3}},
-            r"`weights\['W_E'\]` must be a ndarray, got list: .*numpy.stack",
+            r"`weights\['W_E'\]` must be an ndarray, got list: .*numpy.stack",
         ),
         ({"weights": [np.zeros((3, 2, 2))]}, "`weights` must be a Mapping, got list: names to arrays"),
-        ({"measured": {"loss": [1.0, 0.9, 0.8]}}, r"`measured\['loss'\]` must be a ndarray, got list"),
+        ({"measured": {"loss": [1.0, 0.9, 0.8]}}, r"`measured\['loss'\]` must be an ndarray, got list"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(trajectory, change, message):

@@ -1,13 +1,25 @@
 """Nodes exist once: equal expressions are one object, in deep networks too."""
 
+import random
 import subprocess
 import sys
+from itertools import pairwise
 
 import sympy as sp
+from sympy.matrices.exceptions import ShapeError
 
 from smallinit.theory import Decoder, derive
 from smallinit.theory.algebra.matrices import apply, hadamard, hadamard_power, product, total, transpose
-from smallinit.theory.algebra.nodes import Matrix, RowNorm, RowSoftmax, free_symbols, nodes_within
+from smallinit.theory.algebra.nodes import (
+    Centering,
+    Matrix,
+    RowNorm,
+    RowSoftmax,
+    StochasticSymbol,
+    free_symbols,
+    nodes_within,
+    shared,
+)
 
 N, D = sp.symbols("n d", integer=True, positive=True)
 X, W = sp.MatrixSymbol("X", N, D), sp.MatrixSymbol("W", D, D)
@@ -31,6 +43,65 @@ def built():
 def test_equal_expressions_are_one_object():
     assert all(a is b for a, b in zip(built(), built(), strict=True))
     assert built()[0] is not total(product(X, W), product(sp.Rational(-2, 3), X))  # they have one hash
+
+
+def test_equal_numbers_of_other_kinds_are_other_factors():
+    for kinds in ((2, 2.0), (2.0, 2), (sp.Float(2, 15), sp.Float(2, 30))):
+        first, second = (product(number, X, W).args[0] for number in kinds)
+        assert sp.srepr(first) != sp.srepr(second)
+    other = sp.Symbol("n")  # without the assumptions of N
+    assert product(X, W).rows is N
+    assert product(sp.MatrixSymbol("X", other, D), W).rows is other
+
+
+def drawn(rng, rows, cols):
+    """A matrix of one of many kinds."""
+    kinds = [
+        lambda: sp.MatrixSymbol(rng.choice("AB"), rows, cols),
+        lambda: sp.MatrixSymbol("A", cols, rows).T,
+        lambda: sp.OneMatrix(rows, cols),
+        lambda: sp.ZeroMatrix(rows, cols),
+        lambda: StochasticSymbol("A", rows, cols),
+        lambda: sp.MatAdd(sp.MatrixSymbol("A", rows, cols), sp.MatrixSymbol("B", rows, cols)),
+        lambda: sp.MatMul(
+            rng.choice([2, sp.Symbol("x")]), sp.MatrixSymbol("A", rows, D), sp.MatrixSymbol("B", D, cols)
+        ),
+    ]
+    if rows == cols:
+        kinds += [lambda: sp.Identity(rows), lambda: Centering(rows)]
+    if rows.is_Integer and cols.is_Integer:
+        kinds.append(lambda: sp.ImmutableMatrix(int(rows), int(cols), lambda i, j: i - j))
+    return rng.choice(kinds)()
+
+
+def outcome(build, args):
+    """What is built, in all that tells two nodes apart; or that sizes do not fit."""
+    try:
+        node = build(*args)
+    except ShapeError:
+        return "misfit"
+    return type(node), node.args, node.shape
+
+
+def test_products_and_sums_are_those_that_sympy_builds():
+    """Whatever the factors: numbers before, between and after them, one alone, products in products, explicit ones."""
+    rng, misfits = random.Random(0), 0  # noqa: S311
+    sizes = [N, D, sp.Symbol("n"), sp.S.One, sp.Integer(2), sp.Integer(3)]
+    numbers = [sp.S.One, sp.S.Zero, sp.Integer(2), sp.Float(1.0), sp.Symbol("x"), 1 / D, sp.pi]
+    for _ in range(1500):
+        ends = [rng.choice(sizes) for _ in range(rng.randint(2, 5))]
+        factors = [drawn(rng, *pair) for pair in pairwise(ends)]
+        terms = [drawn(rng, *ends[:2]) for _ in range(rng.randint(1, 4))]
+        for some in (factors, terms):
+            if rng.random() < 0.2:
+                some[rng.randrange(len(some))] = drawn(rng, rng.choice(sizes), rng.choice(sizes))
+        for _ in range(rng.randint(0, 2)):
+            factors.insert(rng.randint(0, len(factors)), rng.choice(numbers))
+        for kind, args in ((sp.MatMul, factors), (sp.MatAdd, terms)):
+            found = outcome(lambda *given, kind=kind: shared(kind, *given), args)
+            assert found == outcome(kind, args), (kind, args)
+            misfits += found == "misfit"
+    assert misfits > 100
 
 
 def objects_of(layers):

@@ -10,6 +10,7 @@ from smallinit.sim.kernel.problem import Problem
 from smallinit.sim.ode.explicit import register_stepper
 from smallinit.sim.ode.methods import METHODS
 from smallinit.sim.ode.methods.dop853 import DOP853
+from smallinit.sim.ode.methods.tableau import RungeKutta
 from smallinit.sim.ode.methods.tsit5 import TSIT5
 from smallinit.sim.ode.stepper import StepControl
 
@@ -143,6 +144,28 @@ def test_step_of_a_trial_that_is_not_finite_is_halved_not_fatal(problem):
     result = solve(problem("square"), [1.0], t1=0.9, first_step=0.9, save_at=[0.9], rtol=1e-10, atol=1e-12)
     assert result.outcome.success
     assert result.y[-1, 0] == pytest.approx(10.0, rel=1e-8)
+
+
+def heun(c, e):
+    """Two stages; no dense output."""
+    a, b = np.array([[0, 0], [1, 0]]), np.array([0.5, 0.5])
+    none = np.zeros((0, 3)), np.zeros(0)
+    return RungeKutta("heun", 2, 2, 1, a, b, c, e, *none, lambda theta: np.zeros((len(theta), 3)), "Heun")
+
+
+def test_a_table_of_ones_own_may_hold_whole_numbers_in_any_order(problem):
+    """Compiled steps are told where its numbers begin, not what they are."""
+    known = {"t1": 2.0, "rtol": 1e-4, "atol": 1e-6, "save_at": 1}
+    methods = [
+        heun(np.array([0.0, 1.0]), np.array([[0.5, -0.5, 0.0]])),
+        heun(np.array([0, 1]), np.array([[0.5, -0.5, 0.0]])),
+    ]
+    plain, whole = (solve(problem("forced", 2), np.ones(2), **known, method=method) for method in methods)
+    np.testing.assert_array_equal(plain.y, whole.y)
+    turned = replace(DOP853, e=np.asfortranarray(DOP853.e))
+    plain, other = (solve(problem("square"), [1.0], t1=2.0, save_at=1, method=m) for m in (DOP853, turned))
+    assert plain.outcome == other.outcome
+    np.testing.assert_array_equal(plain.y, other.y)
 
 
 def test_no_evaluation_outside_the_interval():
