@@ -76,6 +76,14 @@ def test_every_python_fence_becomes_a_cell(pages, page):
         compile(snippet, page, "exec")
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_a_figure_is_shown_once(page):
+    """A notebook shows what pyplot has drawn in a cell; as the cell's last line the figure would stand there again."""
+    for snippet in re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(), re.S):
+        figure = re.search(r"^(\w+)(?:, .*)? = plt\.(?:subplots|figure)\(", snippet, re.M)
+        assert figure is None or snippet.splitlines()[-1] != figure[1]
+
+
 def test_what_a_cell_prints_is_shown_once(pages):
     cell, rest = "```python\nprint(1)\n```\n", "\nmore\n\n```text\n2\n```\n"
     assert pages.executed(f"{cell}\nprints\n\n```text\n1\n```\n{rest}") == pages.executed(cell + rest)
