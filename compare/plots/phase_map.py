@@ -89,6 +89,13 @@ def shares(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _ticks(axis: Axis, values: np.ndarray) -> None:
     """Name cells by their values, as many as can be read."""
     at = np.unique(np.linspace(0, len(values) - 1, min(len(values), MOST_TICKS)).round().astype(int))
-    fractions = np.issubdtype(values.dtype, np.floating)
-    names = [f"{values[k]:.3g}" if fractions else literal(str(values[k])) for k in at]
-    axis.set_ticks(at, names)
+    names = _names(values)
+    axis.set_ticks(at, [names[k] for k in at])
+
+
+def _names(values: np.ndarray) -> list[str]:
+    """Integers in full, and other numbers with as many digits as tell them from each other."""
+    if not np.issubdtype(values.dtype, np.floating):
+        return [literal(str(value)) for value in values]
+    choices = ([f"{value:.{digits}g}" for value in values] for digits in range(3, 18))
+    return next((names for names in choices if len({*names}) == len(names)), [str(value) for value in values])

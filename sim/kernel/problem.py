@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from inspect import iscoroutinefunction, isfunction, isgeneratorfunction
 from math import prod
 from typing import Any
 
 import numpy as np
 from numba import float64, int64, njit, types
+from numba.core.dispatcher import Dispatcher
 from numba.core.errors import NumbaError
 
 from ...theory.base.errors import FieldError
@@ -106,9 +108,11 @@ class Problem:
         ----------
         f : function
             ``f(t, y, out)`` writes dy/dt at time t and state y (n,) to `out` (n,), all of float64. Numba compiles it,
-            once per process. It is given a copy of the state: what it does to `y` changes no trajectory.
+            once per process, unless it has. It is given a copy of the state: what it does to `y` changes no trajectory.
+            `check_flow` names what it leaves of `out` unwritten.
         n : int
-            Length of the state, which is one weight "y" of shape (n, 1).
+            Length of the state, which is one weight "y" of shape (n, 1). An index beyond it is an error only where
+            ``NUMBA_BOUNDSCHECK=1``.
 
         Raises
         ------
@@ -116,13 +120,8 @@ class Problem:
             If `f` is no function or numba cannot compile it, or `n` is no integer of at least 1.
         """
         integer("n", n, 1)
-        if not callable(f):
-            raise FieldError(
-                "f", f"must be a function f(t, y, out) that writes dy/dt to out, got {brief(f)}."
-            )
+        inner = _inner(f)
         outer: dict[str, Any] = {"no_cfunc_wrapper": True}
-        alone: dict[str, Any] = {**outer, "no_cpython_wrapper": True}
-        inner: Any = njit(**alone)(f)
 
         def rhs(t, y, out, floats, ints, work):
             inner(t, y.copy(), out)
@@ -136,3 +135,17 @@ class Problem:
                 "says what it cannot.",
             ) from error
         return cls(rhs=compiled, layout={"y": (0, (n, 1))})
+
+
+def _inner(f: Any) -> Any:
+    """What numba compiles, or has compiled, of a function f(t, y, out)."""
+    if isinstance(f, Dispatcher):
+        return f
+    if not isfunction(f) or isgeneratorfunction(f) or iscoroutinefunction(f):
+        raise FieldError(
+            "f",
+            f"must be a function f(t, y, out) that writes dy/dt to out, got {brief(f)}; methods and other objects that"
+            " can be called go into one.",
+        )
+    alone: Any = {"no_cfunc_wrapper": True, "no_cpython_wrapper": True}
+    return njit(**alone)(f)

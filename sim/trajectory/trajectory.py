@@ -97,8 +97,8 @@ class Trajectory(FrozenRecord):
         kind_of("outcome", self.outcome, Outcome, "such as Outcome(Status.REACHED_END, t[-1])")
         for part in ("weights", "measured"):
             for name, value in kind_of(part, getattr(self, part), Mapping, "names to arrays").items():
-                kind_of(f"{part}[{name!r}]", value, np.ndarray, "of a list of arrays numpy.stack makes one")
-        kind_of("t", self.t, np.ndarray, "of a list of numbers numpy.array makes one")
+                _numbers(f"{part}[{name!r}]", value, "of a list of arrays numpy.stack makes one")
+        _numbers("t", self.t, "of a list of numbers numpy.array makes one")
         super().__post_init__()
         for part, names in (("weights", self.weights), ("measured", self.measured), ("events", self.events)):
             for name in names:
@@ -107,8 +107,10 @@ class Trajectory(FrozenRecord):
         name_of("label", self.label or "none")
         if self.kind not in ("theory", "training"):
             raise ValueError(f'`kind` must be "theory" or "training", got {self.kind!r}.')
-        if self.t.ndim != 1 or np.any(np.diff(self.t) <= 0.0):
-            raise ValueError(f"`t` must be one-dimensional and increase strictly, got shape {self.t.shape}.")
+        if self.t.ndim != 1 or not np.all(self.t[1:] > self.t[:-1]) or not np.all(np.isfinite(self.t)):
+            raise ValueError(
+                f"`t` must be one-dimensional and increase strictly, all of it finite, got {brief(self.t)}."
+            )
         for name, value in self.weights.items():
             if value.ndim != 3 or len(value) != len(self.t):
                 raise ValueError(
@@ -120,9 +122,10 @@ class Trajectory(FrozenRecord):
                 f"`steps` must have the shape {self.t.shape} of `t`, got {np.shape(self.steps)}."
             )
         for name, value in self.measured.items():
-            if len(value) != len(self.t):
+            if value.shape[:1] != self.t.shape:
                 raise ValueError(
-                    f"measured `{name}` must have one entry for each of the {len(self.t)} times, got {len(value)}."
+                    f"measured `{name}` must have one entry for each of the {len(self.t)} times, got shape"
+                    f" {value.shape}."
                 )
         self._known.update(self.measured)
 
@@ -316,3 +319,9 @@ class Trajectory(FrozenRecord):
         weight = self.weights.get(name.partition("/")[2])
         large = name.startswith(SPECTRA) and weight is not None and weight[0].size > SPECTRUM_ENTRIES
         return name in self._known or not large
+
+
+def _numbers(part: str, value: Any, remedy: str) -> None:
+    """Refuse what is no array of real numbers."""
+    if kind_of(part, value, np.ndarray, remedy).dtype.kind not in "bfiu":
+        raise FieldError(part, f"must hold real numbers, got those of type {value.dtype}.")

@@ -159,6 +159,19 @@ class RegisterStepper(Stepper):
             self.problem, self._y, self._k, self._rows, self._ctl, self._cnt, self._log, self._buf, *more
         )
 
+    def _list(self) -> None:
+        """Set `_places`, by `_listed`."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the places, where the arrays of a copy do not lie."""
+        return {name: value for name, value in self.__dict__.items() if name != "_places"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over the arrays, and list where they lie."""
+        for name, value in state.items():
+            setattr(self, name, value)
+        self._list()
+
     @abstractmethod
     def _loop(self) -> int:
         """Run the compiled loop on the registers."""

@@ -25,6 +25,9 @@ class RkcStepper(RegisterStepper):
     ) -> None:  # fmt: skip
         self._radius = np.zeros(N_RADIUS)  # spectral radius, its age and its integral
         super().__init__(problem, y0, t0, t1, method, control, N_ROWS)
+        self._list()
+
+    def _list(self) -> None:
         self._places = self._listed(self._radius)
 
     @property

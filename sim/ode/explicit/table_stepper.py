@@ -32,7 +32,11 @@ class TableStepper(RegisterStepper):
         self._rows = np.arange(method.stages + 1 + len(method.c_extra), dtype=np.int64)
         self._cnt[[r.STAGES, r.ERRORS]] = method.stages, len(method.e)
         self._cnt[[r.NEEDS_NEW, r.MIDDLE]] = method.error_needs_new, method.middle
-        self._places = self._listed(*method.step_table)
+        self._list()
+
+    def _list(self) -> None:
+        self._cnt[r.FIT] = 0  # room for it is made anew
+        self._places = self._listed(*self.method.step_table)
 
     def _loop(self) -> int:
         code = advance(self._places)
@@ -68,8 +72,9 @@ class TableStepper(RegisterStepper):
                 between = last.points[s] - last.points[s - 1]
                 apart = between[0] * self._y[1 - self._cnt[r.CUR]]
                 apart += between[1 : s + 1] @ self._k[self._rows[:s]]
-            found = self.h * float(np.linalg.norm(slopes)) / float(np.linalg.norm(apart))
-        return found if np.isfinite(found) else 0.0
+            # of numpy, which divides by the 0 of a state at rest
+            found = self.h * np.linalg.norm(slopes) / np.linalg.norm(apart)
+        return float(found) if np.isfinite(found) else 0.0
 
     def _prepare_dense(self) -> None:
         """Evaluate the extra stages of the last step, once, and only for methods that have some."""

@@ -184,3 +184,21 @@ def test_a_map_needs_three_axes(swept):
         ValueError, match=r"`y` 'model\.d_model' is no axis of the sweep: choose one of init\.gamma"
     ):
         plot_phase_map(swept, "init.gamma", "model.d_model", "init.seed", "softmax")
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ([512, 1024], ["512", "1024"]),
+        ([0.1, 0.25, 1.0], ["0.1", "0.25", "1"]),
+        ([1e-12, 1.0 / 3.0], ["1e-12", "0.333"]),
+        ([1.0001, 1.0002, 1.1], ["1.0001", "1.0002", "1.1"]),
+        (["tanh", "relu"], ["tanh", "relu"]),
+    ],
+)
+def test_cells_of_a_map_have_names_that_differ(values, names):
+    ground = made_up({"a": (4.0, 3.0, 2.0, 1.0)}).expand_dims({"other": values, "model.d_mlp": [4]})
+    ax = plot_phase_map(
+        ground.isel({"init.gamma": 0}, drop=True), "other", "model.d_mlp", "init.seed", "softmax"
+    )
+    assert [text.get_text() for text in ax.get_xticklabels()] == names

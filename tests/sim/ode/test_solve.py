@@ -1,5 +1,8 @@
 """Saved times, events, limits, restart and refused input of `solve`."""
 
+from functools import partial
+
+import numba
 import numpy as np
 import pytest
 from helpers import small_case
@@ -226,6 +229,18 @@ def falls(t, y, out):
     out[0] = -y[0]
 
 
+class Called:
+    def __call__(self, t, y, out):
+        out[0] = -y[0]
+
+    def method(self, t, y, out):
+        out[0] = -y[0]
+
+
+def yields(t, y, out):
+    yield
+
+
 def reads_nothing_known(t, y, out):
     out[0] = unheard_of.part(y)  # noqa: F821
 
@@ -233,6 +248,12 @@ def reads_nothing_known(t, y, out):
 def test_a_system_of_ones_own_is_solved():
     found = solve(Problem.from_function(falls, 1), [2.0], t1=1.0, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(found.y[:, 0], 2.0 * np.exp(-found.t), rtol=1e-8)
+
+
+def test_a_function_that_numba_has_compiled_is_taken_as_it_is():
+    known = solve(Problem.from_function(falls, 1), [2.0], t1=1.0)
+    found = solve(Problem.from_function(numba.njit(falls), 1), [2.0], t1=1.0)
+    np.testing.assert_array_equal(found.y, known.y)
 
 
 @pytest.mark.parametrize(
@@ -265,3 +286,13 @@ def test_a_system_of_ones_own_is_solved():
 def test_what_is_no_system_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "f",
+    [Called(), Called().method, partial(falls, 0.0), np.sin, max, Called, yields],
+    ids=["object", "method", "partial", "ufunc", "built-in", "class", "generator"],
+)
+def test_what_numba_takes_for_no_function_is_refused(f):
+    with pytest.raises(ValueError, match=r"`f` must be a function f\(t, y, out\) .* go into one\."):
+        Problem.from_function(f, 1)

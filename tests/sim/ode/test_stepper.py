@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from adams import Adams, AdamsStepper
-from helpers import random_data
+from helpers import TRAVELS, random_data
 from scipy.special import elliprf
 from sympy import MatrixSymbol
 
@@ -17,6 +17,7 @@ from smallinit.sim import Event, Method, Status, integrate, solve
 from smallinit.sim.compile.compiler import compile_sides
 from smallinit.sim.device.on_device import OnDevice
 from smallinit.sim.kernel.problem import RHS_SIGNATURE, Problem
+from smallinit.sim.ode import automatic
 from smallinit.sim.ode.automatic import SwitchingStepper
 from smallinit.sim.ode.codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
 from smallinit.sim.ode.methods import METHODS
@@ -424,3 +425,44 @@ def test_a_start_that_may_not_be_written_to():
     y0 = case.regular[1](0.0)
     y0.flags.writeable = False
     assert solve(case.regular[0], y0, t1=1.0, method="taylor", save_at=1).outcome.success
+
+
+@pytest.mark.parametrize("way", ["pickle", "deepcopy"])
+@pytest.mark.parametrize("method", ["tsit5", "dop853", "rkc", "bdf", "automatic"])
+def test_a_copy_goes_on_by_itself(way, method):
+    """In memory of its own, through steps towards a pole too, and where the first one is gone."""
+
+    def f(t, y, out):
+        out[0], out[1] = -300.0 * (y[0] - np.cos(t)), y[1] * y[1]
+
+    chosen, problem = ALL[method], Problem.from_function(f, 2)
+    first, straight = (chosen.begin(problem, np.array([0.3, 0.5]), 0.0, 5.0, CONTROL) for _ in range(2))
+    for stepper in (first, straight):
+        while stepper.t < 1.999:
+            assert stepper.advance(1.999, MANY, MANY) == RUNNING
+    second, t, y = TRAVELS[way](first), first.t, first.y.copy()
+    assert second.advance(5.0, 5, MANY) == RUNNING
+    assert first.t == t < second.t
+    np.testing.assert_array_equal(first.y, y)
+    del first
+    for stepper in (second, straight):
+        while (code := stepper.advance(5.0, MANY, MANY)) == RUNNING:
+            pass
+        assert code == UNDERFLOW
+    assert (second.t, second.counts()) == (straight.t, straight.counts())
+    np.testing.assert_array_equal(second.y, straight.y)
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-7])
+@pytest.mark.parametrize("start", [1.0, 1e-170])
+def test_a_dear_flow_at_rest_is_not_stiff(monkeypatch, rtol, start):
+    """So small a difference of two stages that its square is 0, or none at all: no number comes of it."""
+
+    def f(t, y, out):
+        for i in range(y.size):
+            out[i] = 0.0 if y[0] == 1.0 else 1e-3 * y[i]
+
+    monkeypatch.setattr(automatic, "flops", lambda problem: np.inf)
+    found = solve(Problem.from_function(f, 2), np.full(2, start), t1=500.0, rtol=rtol, atol=1e-180)
+    assert found.outcome.status == Status.REACHED_END
+    assert found.statistics["methods"] == ("dop853" if rtol < 1e-6 else "tsit5")

@@ -132,6 +132,11 @@ def test_state_is_a_copy(trajectory):
         ),
         ({"weights": [np.zeros((3, 2, 2))]}, "`weights` must be a Mapping, got list: names to arrays"),
         ({"measured": {"loss": [1.0, 0.9, 0.8]}}, r"`measured\['loss'\]` must be an ndarray, got list"),
+        ({"measured": {"loss": np.array(1.0)}}, r"measured `loss` must have one entry .* got shape \(\)"),
+        ({"t": np.array([0.0, 1.0, np.nan])}, "increase strictly, all of it finite, got"),
+        ({"t": np.array([0.0, 1.0, np.inf])}, "increase strictly, all of it finite, got"),
+        ({"t": np.array(["0", "1", "2"])}, "`t` must hold real numbers, got those of type <U1"),
+        ({"weights": {"W_E": np.zeros((3, 2, 2), complex)}}, r"`weights\['W_E'\]` must hold real numbers"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(trajectory, change, message):
