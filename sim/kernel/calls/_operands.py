@@ -147,9 +147,8 @@ def _shaped(typing_context, x, rows, cols):
     return kind(x, int64, int64), build
 
 
-shaped: Any = (
-    _shaped  # the first numbers of an array, or after a place, as a matrix of so many rows and columns
-)
+# the first numbers of an array, or after a place, as a matrix of so many rows and columns
+shaped: Any = _shaped
 row: Any = _row  # row i of a matrix
 part: Any = _part  # places start .. stop - 1 of a row of numbers, of a matrix as one, or after a place
 

@@ -13,7 +13,6 @@ from ..stepper import NotFiniteAtStart, StepControl, Stepper, stiff_remedy
 from . import registers as r
 from .arithmetic import BLOCK
 from .between_steps import interpolate
-from .registers import listed
 from .step_guess import first_step
 
 if TYPE_CHECKING:
@@ -155,7 +154,7 @@ class RegisterStepper(Stepper):
 
     def _listed(self, *more: np.ndarray) -> np.ndarray:
         """What the compiled loop works on; to be listed anew where one of the arrays is another."""
-        return listed(
+        return r.listed(
             self.problem, self._y, self._k, self._rows, self._ctl, self._cnt, self._log, self._buf, *more
         )
 

@@ -78,7 +78,7 @@ def _spectral_radius(places, t, y, k, rows, rounding, cnt):
             length += direction[i] * direction[i]
     delta = np.sqrt(rounding) * (np.sqrt(size) if size > 0.0 else 1.0)
     radius = 0.0
-    for k in range(LOOKS):
+    for look in range(LOOKS):
         scale = delta / np.sqrt(length)
         for i in range(n):
             point[i] = y[i] + scale * direction[i]
@@ -89,7 +89,7 @@ def _spectral_radius(places, t, y, k, rows, rounding, cnt):
             direction[i] = slope[i] - f[i]
             length += direction[i] * direction[i]
         before, radius = radius, np.sqrt(length) / delta
-        if length == 0.0 or (k >= 2 and abs(radius - before) <= 0.02 * radius) or cnt[HALT] == 1:
+        if length == 0.0 or (look >= 2 and abs(radius - before) <= 0.02 * radius) or cnt[HALT] == 1:
             break
     return SPARE * radius
 

@@ -12,7 +12,6 @@ from ...kernel.problem import Problem
 from ..stepper import StepControl
 from . import registers as r
 from .register_stepper import RegisterStepper
-from .registers import FIT_SIGNATURE, SLOPES, begins
 from .table_steps import UNFITTED, advance
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class TableStepper(RegisterStepper):
         method = self.method
         table, *forms = self._room = method.full_table()
         self._places = self._listed(*method.step_table, *table, *forms, *method.whole)
-        self._cnt[r.FIT] = address_of(fit, FIT_SIGNATURE)
+        self._cnt[r.FIT] = address_of(fit, r.FIT_SIGNATURE)
 
     def stage_stiffness(self) -> float:
         """Step size x |difference of slopes| / |difference of states| of the last two stages, both at the step's end.
@@ -84,7 +83,7 @@ class TableStepper(RegisterStepper):
         if len(self._k) == method.stages + 1:
             slopes, self._k = self._k, aligned(len(self._rows), self.problem.n)
             self._k[: len(slopes)] = slopes
-            self._places[SLOPES] = begins(self._k)[0]
+            self._places[r.SLOPES] = r.begins(self._k)[0]
         from .dense_stages import extra_stages  # compiled for those who ask
 
         last = self._last
