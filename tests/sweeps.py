@@ -48,9 +48,9 @@ def start_driver(file, out, batch_seconds, log=None):
 def _drive(file, out, batch_seconds, log):
     """Run a sweep, writing down in a file of this process, in the folder `log`, which points it computes."""
     from smallinit.compare import run_sweep
-    from smallinit.compare.sweep import engine
+    from smallinit.compare.sweep import engine, executors
 
-    original, engine.BATCH_SECONDS = engine.run_batch, batch_seconds
+    original, engine.BATCH_SECONDS = executors.run_batch, batch_seconds
 
     def logged(configs, *rest):
         with open(f"{log}/{os.getpid()}", "a") as history:
@@ -58,5 +58,5 @@ def _drive(file, out, batch_seconds, log):
         return original(configs, *rest)
 
     if log is not None:
-        engine.run_batch = logged
+        executors.run_batch = logged
     run_sweep(file, out, workers=2)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from copy import copy
-from typing import Any
 
-from ...theory.base.errors import FieldError
 from .input_files import files_of
 from .plan import SweepPlan, SweepPoint
-from .point import WrongWorker, run_batch, single_threaded
+from .point import WrongWorker
 from .point_claims import BEAT, PointClaims
 from .store import Store
 from .time_limit import too_slow
@@ -22,7 +18,6 @@ from .time_limit import too_slow
 BATCH_SECONDS = 1.0  # what a batch should last: an engine's milliseconds per task then do not count
 LARGEST_BATCH = 256
 PAUSE = 0.2  # seconds between looks at what other drivers are about
-STARTUP_SECONDS = 60.0  # a process may take for its imports and the first compilation, besides its points
 ATTEMPTS = 2  # of a point that was alone when its worker died
 
 
@@ -216,76 +211,3 @@ class Engine:
 def _worker_lost(error: Exception) -> bool:
     """Whether a worker has died, or was ended because its time was up: an error of its batch, not of the system."""
     return type(error).__name__ in ("ProcessExpired", "KilledWorker") or type(error) is TimeoutError
-
-
-@contextmanager
-def workers_of(executor: Executor | str | None, workers: int | None, train: bool) -> Iterator[Any]:
-    """Give (submit, number of workers) of an executor: threads of our own, processes of our own, or the caller's.
-
-    Raises
-    ------
-    ValueError
-        If it is none of these.
-    """
-    number = workers or os.cpu_count() or 1
-    if executor is None:
-        # The limits around all batches: a batch that ends must not lift those of another that still runs.
-        with single_threaded(train), _thread_pool(number) as pool:
-            yield (lambda *args: pool.submit(run_batch, *args)), number
-    elif executor == "process":
-        with _process_pool(number) as pool:
-            yield (lambda *args: pool.schedule(run_batch, args=args, timeout=_limit(*args))), number
-    elif isinstance(executor, Executor):
-        own = getattr(executor, "_max_workers", None) or workers or os.cpu_count() or 1
-        yield (lambda *args: executor.submit(run_batch, *args)), int(own)
-    else:
-        raise FieldError(
-            "executor",
-            f'must be None (threads), "process" or a concurrent.futures.Executor, got {executor!r}.',
-        )
-
-
-def _limit(
-    configs: Sequence[Any], run: Any, observables: Any, max_seconds: float | None, *rest: Any
-) -> float | None:
-    """Seconds after which a process is ended with its batch: all that its points may take, and time to start."""
-    return None if max_seconds is None else STARTUP_SECONDS + len(configs) * max_seconds
-
-
-@contextmanager
-def _thread_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads of our own; an interrupt does not wait for what they have begun, which nobody would keep."""
-    pool = ThreadPoolExecutor(workers)
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-@contextmanager
-def _process_pool(workers: int) -> Iterator[Any]:
-    """Pebble's pool: a dead worker costs one task, where the standard library's and loky's lose all that wait."""
-    import multiprocessing
-
-    try:
-        from pebble import ProcessPool
-    except ImportError:
-        raise FieldError("executor", '"process" needs pebble: pip install "smallinit[process]".') from None
-    context: Any = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    pool, before = ProcessPool(workers, context=context), multiprocessing.active_children()
-    try:
-        yield pool
-        pool.close()
-        pool.join()
-    except BaseException:
-        pool.stop()
-        pool.join()
-        # An interrupt while a worker starts leaves one that the pool does not know: it would end in a traceback of its
-        # own, as what it was to be given is gone.
-        for child in multiprocessing.active_children():
-            if child not in before:
-                child.kill()
-                child.join()
-        raise

@@ -12,7 +12,8 @@ from ...theory.base.disk.files import check_file
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import integer, positive
 from .collect import collected
-from .engine import Engine, Progress, workers_of
+from .engine import Engine, Progress
+from .executors import workers_of
 from .foresight import refuse_large_batches
 from .plan import SweepPlan as SweepPlan
 from .plan import SweepPoint as SweepPoint

@@ -4,16 +4,20 @@ import builtins
 import errno
 import io
 import os
+import subprocess
+import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pebble.pool.process import WorkerManager
 from sweeps import TINY, same, start_driver, write
 
 from smallinit.compare import open_sweep, run_sweep
 from smallinit.compare.report.directory import page_of
-from smallinit.compare.sweep import engine
+from smallinit.compare.sweep import engine, executors
 from smallinit.compare.sweep.run_sweep import recorded_sweep
 from smallinit.theory.base.disk import files
 from smallinit.theory.base.errors import InputError
@@ -68,21 +72,34 @@ def test_a_process_worker_that_is_killed(tmp_path, monkeypatch, always):
     same(sweep.to_xarray(), whole)
 
 
-def test_no_worker_outlives_an_interrupted_pool(monkeypatch):
-    from multiprocessing import get_context
+@pytest.mark.parametrize("ended_by", [None, KeyboardInterrupt])
+def test_a_worker_that_still_starts_when_its_pool_ends_says_nothing(tmp_path, monkeypatch, capfd, ended_by):
+    """Neither of a sweep that is done before all its workers are there, nor of an interrupted one."""
+    in_workers(tmp_path, monkeypatch, "import time\ntime.sleep(0.5)")
+    asked, stop = [], WorkerManager.force_stop_workers
 
-    from pebble import ProcessPool
+    def late(manager):
+        asked.extend(manager.workers.values())
+        time.sleep(3.0)  # the pool has given up its pipes and locks, and its workers come to ask for them
+        stop(manager)
 
-    unknown, stop = get_context("spawn").Process(target=time.sleep, args=(60,)), ProcessPool.stop
+    monkeypatch.setattr(WorkerManager, "force_stop_workers", late)
+    with pytest.raises(ended_by) if ended_by else nullcontext(), executors._process_pool(2) as pool:
+        executors._schedule(pool, ([], (), (), None, {}, None)).cancel()
+        if ended_by:
+            raise ended_by
+    assert len(asked) == 2
+    assert not any(worker.is_alive() for worker in asked)
+    assert capfd.readouterr() == ("", "")
 
-    def late(pool):
-        unknown.start()  # as an interrupt leaves it that comes while the pool starts a worker
-        return stop(pool)
 
-    monkeypatch.setattr(ProcessPool, "stop", late)
-    with pytest.raises(KeyboardInterrupt), engine._process_pool(1):
-        raise KeyboardInterrupt
-    assert not unknown.is_alive()
+def test_workers_do_not_hear_an_interrupt_from_their_first_instant(tmp_path, monkeypatch, capfd):
+    """A terminal sends Ctrl-C to all processes; only the driver is to answer."""
+    in_workers(tmp_path, monkeypatch, "import os, signal\nos.kill(os.getpid(), signal.SIGINT)")
+    command = [sys.executable, "-m", "smallinit", "sweep", str(write(tmp_path)), "--executor", "process"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "6 of 6 points done" in done.stdout
 
 
 def test_the_driver_killed_at_random_moments(tmp_path):
@@ -307,7 +324,7 @@ def test_a_point_that_hangs_ends_with_its_process(tmp_path, monkeypatch):
     file = write(tmp_path)
     run_sweep(file, tmp_path / "compiled")
     in_workers(tmp_path, monkeypatch, HANGER)
-    monkeypatch.setattr(engine, "STARTUP_SECONDS", 12.0)
+    monkeypatch.setattr(executors, "STARTUP_SECONDS", 12.0)
     monkeypatch.setattr(engine, "BATCH_SECONDS", 1e-9)  # a batch a point
     sweep = run_sweep(file, tmp_path / "out", "process", workers=2, max_seconds=4.0)
     assert list(sweep.failures) == ["init.gamma = 0.8, init.seed = 1"]
