@@ -4,17 +4,19 @@ from pathlib import Path
 
 import pytest
 from helpers import TINY
+from shares import compile_share
 
 FETCH = Path(__file__).parents[1] / "docs" / "fetch_novel.py"
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection():
+def pytest_collection(session):
     """Look for no garbage among the modules and tests that stay to the end: that takes a quarter of collecting them.
 
     Nor later, and what tests leave is looked through less often than by default, where each small object counts.
     """
     gc.disable()
+    compile_share(session.config)
     try:
         return (yield)
     finally:

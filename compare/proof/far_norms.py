@@ -6,9 +6,9 @@ which is the same at every scale once eps is zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import fields, replace
-from functools import partial
+from functools import lru_cache, partial
 
 import sympy as sp
 
@@ -37,25 +37,30 @@ def far_above(model: Model) -> Model:
         model = replace(model, norm_eps=0.0)
     if not any(norms := eps_of_norms(model)):
         return model
-    return _changed(model, partial(without_eps, norms=norms))
+    return _changed(model, without_eps, norms)
 
 
 def model_mirrored(model: Model) -> Model:
     """A model whose normalisations have no eps, continued to negative scales; itself if it has none."""
     if not eps_of_norms(model):
         return model
-    return _changed(model, partial(mirrored, weights=model.small_weights))
+    return _changed(model, mirrored, model.small_weights)
 
 
-def _changed(model: Model, change: Callable[[Matrix], Matrix]) -> Model:
+def _changed(model: Model, change: Callable[..., Matrix], *given: Hashable) -> Model:
     """A model of a class of its own, whose logits are changed."""
-    kind = type(model)
+    kind = _class_of(type(model), change, *given)
+    return kind(**{f.name: getattr(model, f.name) for f in fields(model)})
+
+
+@lru_cache(maxsize=64)
+def _class_of(kind: type[Model], change: Callable[..., Matrix], *given: Hashable) -> type[Model]:
+    """That class, one for all proofs: what they keep of its models is found again."""
 
     def logits(self: Model) -> Matrix:
-        return change(kind.logits.__get__(self))
+        return change(kind.logits.__get__(self), *given)
 
-    other = type(kind.__name__, (kind,), {"logits": property(logits), "__module__": kind.__module__})
-    return other(**{f.name: getattr(model, f.name) for f in fields(model)})
+    return type(kind.__name__, (kind,), {"logits": property(logits), "__module__": kind.__module__})
 
 
 def flow_far_above(flow: Flow) -> Flow:

@@ -20,14 +20,12 @@ from ..training.networks import network
 from ..training.torch_threads import torch_threads
 from ..training.twin import Network
 from .far_norms import flow_far_above, flow_mirrored
+from .kept_gradients import KeptGradients
+from .power_fit import FEWEST, LARGEST_ROUNDING, ROUNDING, power_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-# Relative errors below LARGEST_ROUNDING may be rounding, whose size is read off the plateau at small eps. Towards large
-# eps further powers bend the line: of all ceilings the one is taken that leaves the least doubt.
-LARGEST_ROUNDING, ROUNDING, CEILINGS = 4e-14, 1e-15, (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)
-FEWEST = 8  # points of a regression
 LARGEST_LOGIT = 3.0  # beyond it the loss saturates, and what is left of its gradient has lost digits
 GRID = 2.0 ** np.arange(2.0, -26.0, -0.25)
 ONE_DECADE = 14  # scales that are computed at least
@@ -194,7 +192,8 @@ def _measure(
     closure: str = "exact",
 ) -> ResidualMeasurement:
     """Go down the scales until the residuals of the moving weights are rounding, and read the slopes off."""
-    truths = {id(model): Autodiff(model, data) for model, _ in sides}
+    models = {id(model): model for model, _ in sides}
+    truths = {k: KeptGradients(Autodiff, model, data, direction) for k, model in models.items()}
     scales, rows = list[float](), list[dict[str, np.ndarray]]()
     wait = 0  # points of the grid to pass over
     for scale in GRID:  # from the first scale on whose logits are small, those of all smaller ones are
@@ -210,7 +209,7 @@ def _measure(
         wait = _stride(np.log2(scales[-FEWEST:]), latest)
     eps = np.array(scales)
     table = {w: np.array([row[w] for row in rows]) for w in rows[0]}  # (k, parity)
-    fits = {w: min(_slope(eps, errors[:, parity]) for parity in (0, 1)) for w, errors in table.items()}
+    fits = {w: min(power_of(eps, errors[:, parity]) for parity in (0, 1)) for w, errors in table.items()}
     return ResidualMeasurement(
         predicted=dict(predicted),
         measured={w: slope for w, (slope, _) in fits.items()},
@@ -245,46 +244,14 @@ def _largest_logit(
 
 
 def _parity_errors(
-    sides: Sequence[tuple[Model, Autodiff, Equations]], direction: Mapping[str, np.ndarray], eps: float
+    sides: Sequence[tuple[Model, KeptGradients, Equations]], direction: Mapping[str, np.ndarray], eps: float
 ) -> dict[str, np.ndarray]:
     """Relative size of the part of the residual that is even in eps, and of the odd part (2,), per weight."""
     residuals, truth = [], {}
     for (model, gradient, rhs), scale in zip(sides, (eps, -eps), strict=True):
         weights = model.scaled(direction, scale)
-        truth = gradient(weights)
+        truth = gradient(scale, weights)
         residuals.append({w: slope + truth[w] for w, slope in rhs(weights).items()})
     plus, minus = residuals
     norm = np.linalg.norm
     return {w: np.array([norm(plus[w] + s * minus[w]) for s in (1, -1)]) / (2 * norm(truth[w])) for w in plus}
-
-
-def _slope(eps: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
-    """Slope and width in decades; a flat error is a slope too (a frozen weight), rounding everywhere is infinite."""
-    if errors.max() < LARGEST_ROUNDING:
-        return float("inf"), float(np.log10(eps.max() / eps.min()))
-    flat = errors[errors < LARGEST_ROUNDING]
-    rounding = max(float(np.median(flat)), ROUNDING) if flat.size > 4 else ROUNDING
-    above = errors > 8 * rounding
-    windows = [w for ceiling in CEILINGS if (w := above & (errors < ceiling)).sum() >= FEWEST] or [above]
-    fits = [fit for w in windows for fit in _fits(eps[w], errors[w], rounding)]
-    _, slope, decades = min(fits)  # the fit that leaves the least doubt about its slope
-    return slope, decades
-
-
-def _fits(eps: np.ndarray, errors: np.ndarray, rounding: float) -> list[tuple[float, float, float]]:
-    """Doubt about the slope, the slope and the width in decades of fits with 1 .. 4 even powers of eps beside it."""
-    noise = 1e-3 + rounding / errors  # close to rounding a logarithm is mostly noise
-    decades = float(np.log10(eps.max() / eps.min()))
-    found = []
-    for bends in range(1, max(2, min(5, eps.size - 3))):
-        columns = [
-            np.log(eps),
-            np.ones_like(eps),
-            *((eps / eps.max()) ** (2 * k) for k in range(1, bends + 1)),
-        ]
-        design = np.stack(columns, axis=1) / noise[:, None]
-        solution = np.linalg.lstsq(design, np.log(errors) / noise, rcond=None)[0]
-        misfit = np.sum((design @ solution - np.log(errors) / noise) ** 2) / max(eps.size - len(columns), 1)
-        variance = np.linalg.pinv(design.T @ design)[0, 0]
-        found.append((float(np.sqrt(variance * max(misfit, 1.0))), float(solution[0]), decades))
-    return found

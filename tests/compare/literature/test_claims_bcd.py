@@ -1,4 +1,4 @@
-"""Claims of the papers on two stages, attention layers and signatures: what is found, and planted errors."""
+"""Claims of the papers on two stages, attention layers and signatures: planted errors, and what they are about."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import pytest
 import sympy as sp
 
 from smallinit.compare.literature import attention, second_stage, signatures, two_stage
-from smallinit.compare.literature.claim import FAILS, HOLDS
+from smallinit.compare.literature.claim import FAILS
 from smallinit.compare.literature.gradient_flow import trained
 from smallinit.sim.compile.logits import value
 from smallinit.theory import Dataset, Model, ScalarClassifier, TwoTokenMLP, derive, exact
@@ -15,16 +15,6 @@ from smallinit.theory.data.inputs import C_MEAN, X_LAST, weight
 from smallinit.theory.flows.flow import Flow
 
 EVERY = {claim.number: claim for part in (two_stage, attention, signatures) for claim in part.claims()}
-# The one that is refuted, and the one that is an equation with a remainder.
-FOUND = {"D order, modular": FAILS, "D linear": "leading order"}
-
-
-@pytest.mark.parametrize("number", EVERY)
-def test_what_is_found(number):
-    finding = EVERY[number].verify()
-    assert finding.status == FOUND.get(number, HOLDS), finding.sentence
-    assert finding.numbers
-    assert all(np.isfinite(value) for value in EVERY[number].row(finding)["numbers"].values())
 
 
 def scaled(law, factor):

@@ -56,8 +56,9 @@ def by_hand(model, data, weights):
 def test_measured_powers_are_the_predicted_ones(monkeypatch, options, closures):
     model = Decoder(7, **SIZES, **options)
     monkeypatch.setattr(residuals, "Autodiff", lambda model, data: partial(by_hand, model, data))
+    data, direction = data_of(model), direction_of(model)
     for closure in closures:
-        found = measure_residual(derive(model, closure), data_of(model), direction_of(model))
+        found = measure_residual(derive(model, closure), data, direction)
         for w, predicted in found.predicted.items():
             if predicted < 7:  # beyond, float64 leaves no decade to measure in
                 assert found.measured[w] == pytest.approx(predicted, abs=0.1), (closure, w)
