@@ -99,8 +99,8 @@ class RememberedTypes:
 
 
 def _is_operator(func: Any) -> bool:
-    """Whether this is numba's type of an operator: another one where somebody has extended the operator meanwhile."""
-    return isinstance(func, types.Function) and func.typing_key in _OPERATORS
+    """Whether this is an operator, or numba's type of one: another where somebody has extended the operator meanwhile."""
+    return (func.typing_key if isinstance(func, types.Function) else func) in _OPERATORS
 
 
 class KernelCompiler(CompilerBase):
