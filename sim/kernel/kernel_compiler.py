@@ -99,7 +99,7 @@ class RememberedTypes:
 
 
 def _is_operator(func: Any) -> bool:
-    """Whether this is an operator, or numba's type of one: another where somebody has extended the operator meanwhile."""
+    """Whether this is an operator, or numba's type of one, which is another once somebody has extended it."""
     return (func.typing_key if isinstance(func, types.Function) else func) in _OPERATORS
 
 
