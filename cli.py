@@ -15,7 +15,7 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from .theory.base.errors import InputError, Interrupted, interrupt_behind
-from .theory.base.version import package_version
+from .theory.base.package.version import package_version
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 128  # and the number of the signal: 130 for Ctrl-C
 

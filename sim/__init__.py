@@ -3,6 +3,6 @@
 What is public, and the module that defines it, stands in ``__init__.pyi``; each name loads on first use.
 """
 
-import lazy_loader
+from ..theory.base.package.first_use import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

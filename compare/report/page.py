@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jinja2
 
-from ...theory.base.version import package_version
+from ...theory.base.package.version import package_version
 from .blocks import PageBlock
 
 TEMPLATES = Path(__file__).with_name("templates")

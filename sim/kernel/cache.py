@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import gc
 import hashlib
 import os
 import shutil
@@ -18,15 +17,15 @@ import stat
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
 from ...theory.base.errors import InputError
-from ...theory.base.version import package_version
+from ...theory.base.package.first_use import no_collections
+from ...theory.base.package.version import package_version
 from .compile_clock import COMPILING
 
 LOCK = threading.RLock()
@@ -161,18 +160,6 @@ def _attach_cache(dispatcher: Any, signature: Any) -> None:
     file._data_name_pattern = file._data_name_pattern.replace(".{number", f"-{mark}.{{number")
 
 
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """No search for reference cycles meanwhile: a compiler's many small objects set off hundreds that find nothing."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def _check_compiles(settings: Any) -> None:
     if settings.DISABLE_JIT:
         raise InputError(
@@ -213,7 +200,7 @@ def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
         return dispatcher
 
     def decorate(function: Callable) -> Any:
-        with LOCK, COMPILING.running(), _no_collections():
+        with LOCK, COMPILING.running(), no_collections():
             try:
                 return build(function, cached=True)
             except OSError as error:  # a full disk must not stop a computation

@@ -12,6 +12,8 @@ from .parts import PartCompiler, SubroutineCompiler
 # Options of `numba.njit` for what compiled code alone calls, by name or by address, and what makes no arrays.
 INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
 _COMMON: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+# Said of all others: a function that is not told takes it from whoever calls it first.
+_CALLED: dict[str, Any] = {"forceinline": False}
 
 
 def inlined(**options: Any) -> Callable[[Callable], Any]:
@@ -33,7 +35,7 @@ def helper(**options: Any) -> Callable[[Callable], Any]:
     **options
         Of `numba.njit`; ``_nrt=True`` for one that makes arrays.
     """
-    return njit(pipeline_class=PartCompiler, **(_COMMON | INNER | options))
+    return njit(pipeline_class=PartCompiler, **(_CALLED | _COMMON | INNER | options))
 
 
 def subroutine(**options: Any) -> Callable[[Callable], Any]:
@@ -44,4 +46,4 @@ def subroutine(**options: Any) -> Callable[[Callable], Any]:
     **options
         Of `numba.njit`.
     """
-    return njit(pipeline_class=SubroutineCompiler, **(_COMMON | INNER | options))
+    return njit(pipeline_class=SubroutineCompiler, **(_CALLED | _COMMON | INNER | options))

@@ -14,6 +14,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from ..inner import INNER
+from ..parts import PartCompiler
 
 LN2, BEYOND = math.log(2.0), 2.3190468138462996e-17  # as a float64, and what ln 2 is beyond it
 
@@ -142,7 +143,7 @@ def _by_type(make):
     def function(x):
         raise NotImplementedError("for compiled code alone")
 
-    options: Any = INNER | {"error_model": "numpy", "fastmath": {"contract"}}
+    options: Any = INNER | {"error_model": "numpy", "fastmath": {"contract"}, "pipeline_class": PartCompiler}
 
     @overload(function, jit_options=options)
     def choose(x):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...kernel.calls._operands import place
-from ...kernel.inner import helper, inlined, subroutine
+from ...kernel.inner import inlined, subroutine
 
 BLOCK = 512
 
@@ -49,7 +49,7 @@ def block_from(lo, n):
     return BLOCK if lo + BLOCK < n else n - lo
 
 
-@helper()
+@subroutine()
 def combine(out, y, k, n, rows, table, which, h):
     """Write the lead of a row x y + h * (row of the table) applied to the stages."""
     ptr, col, val, leads, _ = table

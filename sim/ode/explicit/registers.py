@@ -25,7 +25,7 @@ from numba.extending import intrinsic
 
 from ...kernel.calls import _operands
 from ...kernel.calls._operands import call_at, part
-from ...kernel.inner import helper, inlined
+from ...kernel.inner import inlined, subroutine
 from ...kernel.problem import RHS_SIGNATURE, Problem
 
 # fmt: off
@@ -117,7 +117,7 @@ def table_at(places, k):
     )
 
 
-@helper()
+@subroutine()
 def evaluate(places, t, y, out):
     """Write the right-hand side at t and y to `out`, both by the places where they begin."""
     floats = part(reals(places, FLOATS), 0, places[N_FLOATS])

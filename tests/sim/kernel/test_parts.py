@@ -60,6 +60,26 @@ def test_what_becomes_of_a_part_within_its_caller(kind, stays):
     assert sum(line.startswith("define") and "_third_of" in line for line in text.splitlines()) == stays
 
 
+def test_a_subroutine_stays_one_where_a_part_calls_it_that_does_not():
+    @subroutine()
+    def _third_of(x):
+        return x / 3.0
+
+    @inlined()
+    def _both_thirds(x):  # the first to call it, and compiled with options that go over to those who have none
+        return _third_of(x) + _third_of(x + 1.0)
+
+    @njit(float64(float64))
+    def whole(x):
+        return _both_thirds(x)
+
+    assert whole(3.0) == 1.0 + 4.0 / 3.0
+    (text,) = whole.inspect_llvm().values()
+    defined = [line for line in text.splitlines() if line.startswith("define")]
+    assert sum("9_third_of" in line for line in defined) == 1
+    assert sum("12_both_thirds" in line for line in defined) == 0
+
+
 @pytest.mark.parametrize(
     "numbers", [(1.0, 2.0), (2.0, 1.0), (0.0, -0.0), (-0.0, 0.0), (math.nan, 1.0), (1.0, math.nan), (3, -4)]
 )

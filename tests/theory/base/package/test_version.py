@@ -1,5 +1,5 @@
 import smallinit
-from smallinit.theory.base.version import package_version
+from smallinit.theory.base.package.version import package_version
 
 
 def test_the_version_is_one():

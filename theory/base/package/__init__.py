@@ -1,0 +1,1 @@
+"""Of this package itself: what version it is, and how it loads."""
