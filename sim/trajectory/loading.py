@@ -11,6 +11,7 @@ import numpy as np
 
 from ...theory.base.disk.sealed import UnsoundFile
 from ...theory.base.frozen import sealed
+from ...theory.base.validate import path_of
 from ..ode.outcome import Outcome
 from .netcdf import Contents, Labelled, read_netcdf
 from .storage import FORMAT, VERSION
@@ -42,7 +43,7 @@ def load_trajectory(path: str | Path, model: Model | None = None, data: Dataset 
     OSError
         If it cannot be read.
     """
-    path = Path(path)
+    path = path_of("path", path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}.")
     read = read_netcdf(path)

@@ -14,7 +14,7 @@ from ...theory.base.crossings import first_reached
 from ...theory.base.disk.files import check_file
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord, read_only, sealed
-from ...theory.base.validate import brief, did_you_mean, kind_of, name_of
+from ...theory.base.validate import brief, did_you_mean, kind_of, name_of, path_of
 from ...theory.base.weight_names import COORDINATES
 from ..ode.outcome import Outcome
 from . import observables
@@ -311,8 +311,8 @@ class Trajectory(FrozenRecord):
         """
         from .storage import save
 
-        check_file(Path(path), overwrite)
-        return save(self, Path(path), [name for name in self._existing() if self._stored(name)])
+        check_file(path := path_of("path", path), overwrite)
+        return save(self, path, [name for name in self._existing() if self._stored(name)])
 
     def _stored(self, name: str) -> bool:
         """Whether a file is to hold an observable: all but spectra that take long and were not asked for."""
