@@ -10,7 +10,7 @@ import pytest
 from smallinit.sim import Outcome, Status, Trajectory, load_trajectory
 from smallinit.theory import Dataset, EmbMLP
 from smallinit.theory.base.disk.sealed import UnsoundFile, append_seal
-from smallinit.theory.base.errors import InputError
+from smallinit.theory.base.errors import FieldError, InputError
 
 
 def test_file_holds_everything(trajectory, model, data, tmp_path):
@@ -243,3 +243,22 @@ def test_model_and_data_must_be_those_of_the_file(tmp_path, trajectory, data):
     other = Dataset(data.sequences, data.labels, d_vocab=6)
     with pytest.raises(ValueError, match="was made with another `data`"):
         load_trajectory(path, data=other)
+
+
+def test_events_between_steps_keep_their_place(trajectory, tmp_path):
+    """Under an optimizer's flow an event lies between two steps: as a whole number it was that of another time."""
+    steps = np.array([0.0, 3.0, 3.509])
+    run = Trajectory(trajectory.t, trajectory.weights, trajectory.outcome, "theory", steps=steps)
+    loaded = load_trajectory(run.save(tmp_path / "run.nc"))
+    np.testing.assert_array_equal(loaded.steps, steps)
+    np.testing.assert_array_equal(run.to_xarray([])["step"], steps)
+    np.testing.assert_array_equal(run.to_dataframe()["step"], steps)
+    whole = Trajectory(trajectory.t, trajectory.weights, trajectory.outcome, steps=np.floor(steps * 2))
+    assert load_trajectory(whole.save(tmp_path / "whole.nc")).steps.dtype == np.int64
+
+
+@pytest.mark.parametrize(("part", "value"), [("model", 3), ("data", "mine.csv")])
+def test_what_is_no_model_or_data_is_not_laid_at_the_file(trajectory, tmp_path, part, value):
+    path = trajectory.save(tmp_path / "run.nc")
+    with pytest.raises(FieldError, match=f"`{part}` must be a "):
+        load_trajectory(path, **{part: value})
