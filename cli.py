@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -83,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if argv is None:
         end_like_interrupts()
         fill_closed_streams()
+        spell_out()
     code = run(sys.argv[1:] if argv is None else list(argv))
     if code > INTERRUPTED and argv is None:
         # CPython ends the process by the signal if the interrupt fell into an `exec`, handled or not; imports do that.
@@ -98,6 +100,13 @@ def fill_closed_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 -- open to the end
+
+
+def spell_out() -> None:
+    """Write by numbers what the encoding of the terminal lacks: a name must not end a command that has done its work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def end_like_interrupts() -> None:
