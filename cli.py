@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -18,6 +19,7 @@ from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliToke
 from .theory.base.errors import InputError, Interrupted, interrupt_behind
 from .theory.base.version import package_version
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 128  # and the number of the signal: 130 for Ctrl-C
 
 # Commands stand here by name only: what they need loads when they are called.
@@ -103,7 +105,7 @@ def fill_closed_streams() -> None:
 
 
 def spell_out() -> None:
-    """Write by numbers what the encoding of the terminal lacks: a name must not end a command that has done its work."""
+    """Write by numbers what the terminal's encoding lacks: a name must not end a command that has done its work."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
@@ -151,7 +153,9 @@ def _failed(error: BaseException) -> int:
     except MemoryError as error:
         return _fail(f"out of memory: {error or 'make the experiment smaller'}.", FAILED)
     except OSError as error:
-        return _fail(f"cannot read or write {error.filename or 'a file'}: {error.strerror or error}.", FAILED)
+        room = "; make room, or choose another place" if error.errno in NO_ROOM else ""
+        what, why = error.filename or "a file", error.strerror or error
+        return _fail(f"cannot read or write {what}: {why}{room}.", FAILED)
     except RuntimeError as error:
         if not _numerical(error):
             raise

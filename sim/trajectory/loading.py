@@ -14,9 +14,9 @@ from ...theory.base.frozen import sealed
 from ...theory.base.validate import path_of
 from ..ode.outcome import Outcome
 from .netcdf import Contents, Labelled, read_netcdf
-from .parts import check_data, check_model
 from .storage import FORMAT, VERSION
 from .trajectory import Trajectory
+from .trajectory_parts import check_data, check_model
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset

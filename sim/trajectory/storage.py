@@ -12,7 +12,7 @@ import numpy as np
 from .dimensions import weight_axes
 from .netcdf import Contents, Labelled, write_netcdf
 from .observables import units
-from .parts import START
+from .trajectory_parts import START
 
 if TYPE_CHECKING:
     from .trajectory import Trajectory

@@ -16,7 +16,7 @@ from ...theory.base.frozen import FrozenRecord, read_only, sealed
 from ...theory.base.validate import brief, did_you_mean, path_of
 from ..ode.outcome import Outcome
 from . import observables
-from .parts import check_parts
+from .trajectory_parts import check_parts
 
 if TYPE_CHECKING:
     import pandas
