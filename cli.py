@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
 import sys
@@ -17,6 +19,7 @@ from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliToke
 from .theory.base.errors import InputError, Interrupted, interrupt_behind
 from .theory.base.package.version import package_version
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 128  # and the number of the signal: 130 for Ctrl-C
 
 # Commands stand here by name only: what they need loads when they are called.
@@ -83,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if argv is None:
         end_like_interrupts()
         fill_closed_streams()
+        spell_out()
     code = run(sys.argv[1:] if argv is None else list(argv))
     if code > INTERRUPTED and argv is None:
         # CPython ends the process by the signal if the interrupt fell into an `exec`, handled or not; imports do that.
@@ -98,6 +102,13 @@ def fill_closed_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 -- open to the end
+
+
+def spell_out() -> None:
+    """Write by numbers what the terminal's encoding lacks: a name must not end a command that has done its work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def end_like_interrupts() -> None:
@@ -142,7 +153,9 @@ def _failed(error: BaseException) -> int:
     except MemoryError as error:
         return _fail(f"out of memory: {error or 'make the experiment smaller'}.", FAILED)
     except OSError as error:
-        return _fail(f"cannot read or write {error.filename or 'a file'}: {error.strerror or error}.", FAILED)
+        room = "; make room, or choose another place" if error.errno in NO_ROOM else ""
+        what, why = error.filename or "a file", error.strerror or error
+        return _fail(f"cannot read or write {what}: {why}{room}.", FAILED)
     except RuntimeError as error:
         if not _numerical(error):
             raise

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from sweeps import TINY as SWEEP
@@ -180,3 +181,20 @@ def test_closed_streams_are_no_failure(closed, status):
     assert done.returncode == status
     assert done.stderr == ""
     assert done.stdout.startswith("Gradient flow") == (closed == "2>&-")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_names_that_an_encoding_lacks_are_spelt_out(tmp_path, encoding):
+    """A folder's name in Latin-1 is no text here: what is done is said all the same, and a page is made of it."""
+    folder = os.fsdecode(os.fsencode(tmp_path / "r") + b"\xfc")
+    small = ("--model.d-model", "2", "--model.d-mlp", "2", "--theory.t1", "1")
+    run_of = {"env": os.environ | {"PYTHONIOENCODING": encoding}}
+    for command in (
+        ("simulate", "--preset", "demo", *small, "--out", folder),
+        ("report", folder),
+        ("verify", folder),
+    ):
+        done = start(*command, **run_of)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert b"r\\udcfc" in Path(folder, "report.html").read_bytes()

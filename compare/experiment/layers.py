@@ -14,9 +14,9 @@ import tomli_w
 from pydantic import ValidationError
 
 from ...theory.base.disk.regular import read_regular
-from ...theory.base.errors import InputError
+from ...theory.base.errors import FieldError, InputError
 from ...theory.base.names import OPTIMIZERS
-from ...theory.base.validate import did_you_mean
+from ...theory.base.validate import brief, did_you_mean, kind_of
 from .model_spec import COMMON_KEYS, FILE_KEYS, MODEL_KEYS, ModelSpec
 from .own_model import file_digest, own_file
 from .refused_values import sentence
@@ -209,10 +209,20 @@ def anchored(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def nested(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Sections of values that are keyed by "section.key"."""
+    """Sections of values that are keyed by "section.key".
+
+    Raises
+    ------
+    FieldError
+        If they are keyed by anything else.
+    """
     layer: dict[str, Any] = {}
-    for name, value in flags.items():
-        section, key = name.split(".")
+    for name, value in kind_of("flags", flags, Mapping, 'such as {"init.gamma": 0.8}').items():
+        section, point, key = name.partition(".") if isinstance(name, str) else ("", "", "")
+        if not point or not key or "." in key:
+            raise FieldError(
+                "flags", f'must have keys "section.key", such as "init.gamma", got {brief(name)}.'
+            )
         layer.setdefault(section, {})[key] = value
     return layer
 

@@ -17,7 +17,7 @@ from matplotlib.style import context
 from ...theory.base.disk.destination import file_destination
 from ...theory.base.disk.files import whole_file
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import integer, kind_of
+from ...theory.base.validate import integer, kind_of, path_of
 
 STYLE: dict[str, Any] = {
     "font.size": 7.5,
@@ -106,7 +106,7 @@ def figure_path(path: str | Path) -> Path:
     ValueError
         If it does not end in .png, .pdf or .svg, its folder is missing, or its name is too long.
     """
-    path = Path(path)
+    path = path_of("path", path)
     if path.suffix.lower() not in METADATA:
         raise FieldError("path", f"{str(path)!r} must end in one of {', '.join(METADATA)}.")
     if not file_destination(path).parent.is_dir():

@@ -15,7 +15,7 @@ from ...theory.base.disk.files import write_whole
 from ...theory.base.disk.sealed import html_with_seal
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
-from ...theory.base.validate import integer
+from ...theory.base.validate import integer, path_of
 from ..plots.cosine_panels import MOST_TOKENS, named_tokens, token_blocks
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class EmbeddingMotion(FrozenRecord):
         ValueError
             If the name ends in anything else.
         """
-        path = Path(path)
+        path = path_of("path", path)
         if path.suffix.lower() == ".gif":
             from .embedding_gif import animation
 

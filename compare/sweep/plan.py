@@ -14,6 +14,7 @@ from typing import Any
 
 from ...theory.base.errors import InputError
 from ...theory.base.frozen import FrozenRecord
+from ...theory.base.validate import path_of
 from ..experiment.layers import (
     Loaded,
     anchored,
@@ -236,7 +237,7 @@ def read_sweep(file: str | Path, flags: Mapping[str, Any] | None = None) -> Swee
     InputError
         If the file cannot be read or says something that is no sweep.
     """
-    file = Path(file)
+    file = path_of("file", file)
     table, place = read_toml(file, "sweep", "or write one: an experiment with [axes]"), f"in {file}"
     listed = flat(_table(table, "axes", place)).items()
     folder = file.absolute().parent

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...theory.base.disk.files import check_file
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import integer, positive
+from ...theory.base.validate import brief, callback, flag, integer, is_integer, path_of, positive
 from .collect import collected
 from .engine import Engine, Progress
 from .executors import workers_of
@@ -99,8 +99,8 @@ class Sweep:
         """
         from ...sim.trajectory.netcdf import write_netcdf
 
-        check_file(Path(path), overwrite)
-        return write_netcdf(self.to_xarray(), Path(path))
+        check_file(path := path_of("path", path), overwrite)
+        return write_netcdf(self.to_xarray(), path)
 
 
 def _named(point: SweepPoint) -> str:
@@ -161,10 +161,10 @@ def run_sweep(
     OSError, MemoryError
         If results cannot be written or read; those written before stay.
     """
-    plan = file if isinstance(file, SweepPlan) else read_sweep(file, flags)
-    i, n = shard
-    if not 1 <= i <= n:
-        raise FieldError("shard", f"must be (i, n) with 1 <= i <= n, got {shard!r}.")
+    plan, out = _plan_of(file, flags), path_of("out", out)
+    i, n = _part(shard)
+    callback("progress", progress)
+    flag("accept_changes", accept_changes)
     if workers is not None:
         integer("workers", workers, 1)
     if max_seconds is not None:
@@ -172,7 +172,7 @@ def run_sweep(
     points = {point.id: point for point in plan.points[i - 1 :: n]}.values()
     refuse_large_batches(points)
     with workers_of(executor, workers, "train" in plan.run) as (submit, number):
-        store = Store(Path(out), plan.fixed, Surroundings.of(plan, accept_changes))
+        store = Store(out, plan.fixed, Surroundings.of(plan, accept_changes))
         store.record(plan.to_dict())
         missing = [point for point in points if point.id not in store.places]
         count = Progress(len(missing), progress)
@@ -202,15 +202,15 @@ def open_sweep(
         If the directory holds another sweep, or none.
     """
     if out is None:
-        if isinstance(file, SweepPlan) or Path(file).is_file():
+        if isinstance(file, SweepPlan) or path_of("file", file).is_file():
             raise FieldError("out", "is missing: give the directory of the sweep beside its file.")
         if flags:
             raise FieldError(
                 "flags", "change a sweep's file, which is missing: give it, and its directory as `out`."
             )
         return recorded_sweep(file)
-    plan = file if isinstance(file, SweepPlan) else read_sweep(file, flags)
-    return Sweep(plan, Store(Path(out), plan.fixed))
+    plan = _plan_of(file, flags)
+    return Sweep(plan, Store(path_of("out", out), plan.fixed))
 
 
 def recorded_sweep(out: str | Path) -> Sweep:
@@ -221,5 +221,23 @@ def recorded_sweep(out: str | Path) -> Sweep:
     InputError
         If it holds no sweep, or one that has not recorded its axes.
     """
-    store = Store(Path(out))
+    store = Store(path_of("out", out))
     return Sweep(SweepPlan.from_dict(store.recorded(), f"in {store.folder / PLAN}"), store)
+
+
+def _plan_of(file: Any, flags: Any) -> SweepPlan:
+    """The plan in a file, or as it was read before: flags change what a file says."""
+    if not isinstance(file, SweepPlan):
+        return read_sweep(file, flags)
+    if flags:
+        raise FieldError(
+            "flags", "change a sweep's file: give that in place of a plan, or read_sweep(file, flags)."
+        )
+    return file
+
+
+def _part(shard: Any) -> tuple[int, int]:
+    pair = isinstance(shard, list | tuple) and len(shard) == 2 and all(map(is_integer, shard))
+    if not pair or not 1 <= shard[0] <= shard[1]:
+        raise FieldError("shard", f"must be (i, n), whole numbers with 1 <= i <= n, got {brief(shard)}.")
+    return int(shard[0]), int(shard[1])

@@ -15,7 +15,7 @@ from ...sim.optimizers.schedule import Schedule
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.disk.destination import file_destination
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import brief, flag, integer, kind_of, positive
+from ...theory.base.validate import flag, integer, kind_of, path_of, positive
 from ...theory.data.dataset import Dataset
 from ...theory.models.model import Model
 from .batches import CHUNK
@@ -186,9 +186,7 @@ def _checkpoint_arguments(checkpoint: Any, every: Any, resume: bool) -> tuple[Pa
             asked = "resume" if resume else "checkpoint_every"
             raise FieldError("checkpoint", f"is None although `{asked}` is set: give the checkpoint's path.")
         return None, None
-    if not isinstance(checkpoint, str | Path):
-        raise FieldError("checkpoint", f"must be a path, got {brief(checkpoint)}.")
-    path = Path(checkpoint)
+    path = path_of("checkpoint", checkpoint)
     if not file_destination(path).parent.is_dir():
         raise FieldError(
             "checkpoint", f"{str(path)!r} lies in a folder that does not exist: create it first."

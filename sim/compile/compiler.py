@@ -142,7 +142,9 @@ def compile_sides(
     graph, outputs = lower_flow(sides, values, shapes, sizes)
     layout = _layout(shapes)
     kernel = Emitter(graph, layout, outputs).run()
-    problem = Problem(rhs, layout, kernel.floats, kernel.ints, aligned(kernel.work_size), frozen)
+    problem = Problem(
+        rhs, layout, kernel.floats, kernel.ints, aligned(kernel.work_size), frozen, compiled=True
+    )
     make_ready(functions_of(problem))
     return problem
 

@@ -61,7 +61,9 @@ def lower_flow(
     share = SharedRows(sides.values(), values, sizes)
     if share.found:
         shared = {name: merge(pick(share(pick(side)))) for name, side in sides.items()}
-        forms += [(shared, how) for how in READINGS[:2]]
+        forms += [
+            (shared, how) for how in READINGS[1::-1]
+        ]  # joined first: only that tells whether there are sums
     if tries > 1 and sum(map(CountTerms(), sides.values())) <= MOST_TERMS:
         forms.append((multiplied_out(sides, set(shapes)), READINGS[0]))
     for form, how in forms:

@@ -11,13 +11,11 @@ import numpy as np
 from ...theory.base.arrays import real_array
 from ...theory.base.validate import kind_of
 from ...theory.flows.flow import Flow
-from ..kernel.problem import Problem
+from ..kernel.problem import NO_SLOPE, Problem, entries
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
     from ...theory.flows.flow import Flow
-
-_SENTINEL = -1.2345678901234567e300
 
 
 def check_flow(
@@ -47,27 +45,25 @@ def check_flow(
     """
     problem, y = _prepared(flow, start, data)
     floats, ints, before = problem.floats.copy(), problem.ints.copy(), y.copy()
-    first, second = (np.full(problem.n, fill) for fill in (_SENTINEL, 0.0))
+    if missed := problem.unwritten(t, y):
+        raise ValueError(f"the right-hand side leaves {missed} of `out` unwritten: it must write every one.")
+    first, second = np.full(problem.n, NO_SLOPE), np.zeros(problem.n)
     problem(t, y, first)
-    if (missed := np.flatnonzero(first == _SENTINEL)).size:
-        raise ValueError(
-            f"the right-hand side leaves {_entries(missed)} of `out` unwritten: it must write every one."
-        )
     if (changed := np.flatnonzero(y != before)).size:
         raise ValueError(
-            f"the right-hand side changes {_entries(changed)} of the state `y`: it must only read it."
+            f"the right-hand side changes {entries(changed)} of the state `y`: it must only read it."
         )
     if not (np.array_equal(floats, problem.floats) and np.array_equal(ints, problem.ints)):
         raise ValueError("the right-hand side changes its data `floats` or `ints`: it must only read them.")
     if (bad := np.flatnonzero(~np.isfinite(first))).size:
         raise ValueError(
-            f"the right-hand side is nan or inf at {_entries(bad)} at the start: check `start` and the data."
+            f"the right-hand side is nan or inf at {entries(bad)} at the start: check `start` and the data."
         )
-    problem.work[:] = _SENTINEL
+    problem.work[:] = NO_SLOPE
     problem(t, y, second)
     if (other := np.flatnonzero(first != second)).size:
         raise ValueError(
-            f"the right-hand side gives other numbers at {_entries(other)} when it is called again: it must depend on "
+            f"the right-hand side gives other numbers at {entries(other)} when it is called again: it must depend on "
             "nothing but t, y and its data."
         )
 
@@ -86,9 +82,3 @@ def _prepared(flow: Any, start: Any, data: Any) -> tuple[Problem, np.ndarray]:
     weights = flow.model.validate(start)
     problem = compile_flow(flow, data, weights)
     return problem, problem.pack(weights)
-
-
-def _entries(where: np.ndarray) -> str:
-    """The first few indices in words."""
-    shown = ", ".join(map(str, where[:3]))
-    return f"entr{'y' if where.size == 1 else 'ies'} {shown}{' ...' if where.size > 3 else ''}"

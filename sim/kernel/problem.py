@@ -21,6 +21,7 @@ from .alignment import aligned
 # `rhs(t, y, out, floats, ints, work)`: every flow compiles to this one type, so that the step loops are compiled
 # once and cached on disk; a loop that took each jitted function as its own type would recompile in every process.
 RHS_SIGNATURE = types.void(float64, float64[::1], float64[::1], float64[::1], int64[::1], float64[::1])
+NO_SLOPE = -1.2345678901234567e300  # what no slope is
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,8 @@ class Problem:
         Scratch memory. One `Problem` serves one thread at a time.
     rounding : float
         Unit of rounding of the derivative; that of float32 for a table in float32 (see `single_precision`).
+    compiled : bool
+        Whether `rhs` carries out a table that we compiled; other code is looked at by `solve` before it is used.
     notes : dict
         What methods have worked out about the table; shared by copies that differ in `work` alone.
     """
@@ -52,6 +55,7 @@ class Problem:
     work: np.ndarray = field(default_factory=lambda: np.zeros(1))
     frozen: Mapping[str, np.ndarray] = field(default_factory=dict)
     rounding: float = float(np.finfo(np.float64).eps)
+    compiled: bool = False
     notes: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -76,6 +80,13 @@ class Problem:
     def __call__(self, t: float, y: np.ndarray, out: np.ndarray) -> None:
         """Write dy/dt at flow time `t` and state `y` (n,) to `out` (n,)."""
         self.rhs(t, y, out, self.floats, self.ints, self.work)
+
+    def unwritten(self, t: float, y: np.ndarray) -> str:
+        """Name the entries of dy/dt that `rhs` does not write; "" if it writes all."""
+        out = np.full(self.n, NO_SLOPE)
+        replace(self, work=self.work.copy())(t, y, out)
+        missed = np.flatnonzero(out == NO_SLOPE)
+        return entries(missed) if missed.size else ""
 
     def with_own_memory(self) -> Problem:
         """The same for another thread: with scratch memory of its own."""
@@ -109,7 +120,7 @@ class Problem:
         f : function
             ``f(t, y, out)`` writes dy/dt at time t and state y (n,) to `out` (n,), all of float64. Numba compiles it,
             once per process, unless it has. It is given a copy of the state: what it does to `y` changes no trajectory.
-            `check_flow` names what it leaves of `out` unwritten.
+            `solve` refuses one that leaves a part of `out` unwritten.
         n : int
             Length of the state, which is one weight "y" of shape (n, 1). An index beyond it is an error only where
             ``NUMBA_BOUNDSCHECK=1``.
@@ -135,6 +146,12 @@ class Problem:
                 "says what it cannot.",
             ) from error
         return cls(rhs=compiled, layout={"y": (0, (n, 1))})
+
+
+def entries(where: np.ndarray) -> str:
+    """The first few indices in words."""
+    shown = ", ".join(map(str, where[:3]))
+    return f"entr{'y' if where.size == 1 else 'ies'} {shown}{' ...' if where.size > 3 else ''}"
 
 
 def _inner(f: Any) -> Any:

@@ -119,6 +119,11 @@ def solve(
     counts: dict[str, Any] = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
     outcome = Outcome(Status.REACHED_END, t1)
     if t1 > t0:
+        if not problem.compiled and (missed := problem.unwritten(t0, y0.copy())):
+            raise FieldError(
+                "problem",
+                f"has a right-hand side that leaves {missed} of `out` as it was: write every one, by = and not by +=.",
+            )
         control = StepControl(rtol, atol, first_step, fixed_step)
         _prepare(problem, method, rtol, fixed_step)
         collapse = None
@@ -182,7 +187,7 @@ def _drive(
     if collapse is not None and (end := collapse.at(stepper)) is not None:
         return end
     star = stepper.blow_up(float(np.spacing(max(abs(stepper.t), abs(t0)))))
-    return stuck(stepper.t, star, stepper.last_trial_bad, float(np.max(np.abs(stepper.y))))
+    return stuck(stepper.t, star, stepper.last_trial_bad, float(np.max(np.abs(stepper.y))), span)
 
 
 def _too_early(status: Status, stepper: Stepper, t1: float, used: str, limits: Limits) -> Outcome:

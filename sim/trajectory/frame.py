@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .storage import whole_steps
+
 if TYPE_CHECKING:
     import pandas
 
@@ -22,7 +24,7 @@ def to_dataframe(trajectory: Trajectory, names: Iterable[str] | None = None) -> 
     chosen = trajectory.observable_names if names is None else names
     columns: dict[str, np.ndarray] = {}
     if trajectory.steps is not None:
-        columns["step"] = np.asarray(trajectory.steps, dtype=np.int64)
+        columns["step"] = whole_steps(trajectory.steps)
     for name in chosen:
         value = trajectory[name]
         if value.ndim == 1 or names is not None:

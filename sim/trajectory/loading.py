@@ -11,10 +11,12 @@ import numpy as np
 
 from ...theory.base.disk.sealed import UnsoundFile
 from ...theory.base.frozen import sealed
+from ...theory.base.validate import path_of
 from ..ode.outcome import Outcome
 from .netcdf import Contents, Labelled, read_netcdf
 from .storage import FORMAT, VERSION
 from .trajectory import Trajectory
+from .trajectory_parts import check_data, check_model
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
@@ -42,7 +44,9 @@ def load_trajectory(path: str | Path, model: Model | None = None, data: Dataset 
     OSError
         If it cannot be read.
     """
-    path = Path(path)
+    path = path_of("path", path)
+    check_model(model)
+    check_data(data)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}.")
     read = read_netcdf(path)
@@ -112,7 +116,9 @@ def _trajectory(read: Contents, recorded: dict[str, Any], model: Any, data: Any)
         closure=recorded["closure"],
         statistics=recorded["statistics"],
         provenance=recorded["provenance"],
-        steps=_steps(read.variables["step"].values, t) if "step" in read.variables else None,
+        steps=_steps(read.variables["step"].values, t, recorded["kind"])
+        if "step" in read.variables
+        else None,
         model=model,
         data=data,
         events={str(name): _times(name, times) for name, times in recorded["events"].items()},
@@ -142,8 +148,14 @@ def _weight(name: str, value: np.ndarray, t: np.ndarray) -> np.ndarray:
     return value
 
 
-def _steps(steps: np.ndarray, t: np.ndarray) -> np.ndarray:
-    if steps.dtype.kind not in "iu" or steps.shape != t.shape or np.any(np.diff(steps) <= 0):
+def _steps(steps: np.ndarray, t: np.ndarray, kind: str) -> np.ndarray:
+    known = "iu" if kind == "training" else "iuf"  # an event of a theory may lie between two
+    if (
+        steps.dtype.kind not in known
+        or steps.shape != t.shape
+        or not np.isfinite(steps).all()
+        or np.any(np.diff(steps) <= 0)
+    ):
         raise ValueError("its steps are no increasing integers, one for each time")
     return steps
 

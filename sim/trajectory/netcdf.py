@@ -16,6 +16,7 @@ import numpy as np
 
 from ...theory.base.disk.files import whole_file
 from ...theory.base.disk.sealed import UnsoundFile, append_seal, open_sealed
+from .patient_file import patient_file
 
 if TYPE_CHECKING:
     import h5netcdf
@@ -67,7 +68,7 @@ def write_netcdf(dataset: Contents | xarray.Dataset, path: Path) -> Path:
 
 
 def _write(dataset: Any, path: Path) -> None:
-    """Write attributes, axes and arrays as xarray does, to the byte."""
+    """Write attributes, axes and arrays as xarray does."""
     import h5netcdf
 
     arrays: dict[str, Any] = {str(name): array for name, array in dataset.variables.items()}
@@ -75,7 +76,7 @@ def _write(dataset: Any, path: Path) -> None:
     shared = sorted(
         {str(name) for name in dataset.coords} - sizes.keys()
     )  # labels of axes that have others too
-    with h5netcdf.File(path, "w") as file:
+    with patient_file(path) as handle, h5netcdf.File(handle, "w") as file:
         file.attrs.update(dataset.attrs)
         file.dimensions = {_file_name(dim): size for dim, size in sizes.items()}
         for name, array in arrays.items():

@@ -12,12 +12,12 @@ import numpy as np
 from .dimensions import weight_axes
 from .netcdf import Contents, Labelled, write_netcdf
 from .observables import units
+from .trajectory_parts import START
 
 if TYPE_CHECKING:
     from .trajectory import Trajectory
 
 FORMAT, VERSION = "smallinit trajectory", 2
-START = "start/"  # of the full weights that a reduced trajectory started from
 _COORDINATES = frozenset({"t", "step"})
 _TIME = {"long_name": "flow time", "units": "learning_rate x step"}
 
@@ -41,9 +41,13 @@ def contents_of(trajectory: Trajectory, observables: Iterable[str]) -> Contents:
         variables[key] = Labelled((f"{key} row", f"{key} col"), value, {"units": "weight", "start": name})
     variables["t"] = Labelled(("t",), trajectory.t, _TIME)
     if trajectory.steps is not None:
-        steps = np.asarray(trajectory.steps, dtype=np.int64)
-        variables["step"] = Labelled(("t",), steps, {"units": "training steps"})
+        variables["step"] = Labelled(("t",), whole_steps(trajectory.steps), {"units": "training steps"})
     return Contents(variables, _attributes(trajectory), _COORDINATES & variables.keys())
+
+
+def whole_steps(steps: np.ndarray) -> np.ndarray:
+    """Steps as integers, unless an event or a blow-up lies between two."""
+    return np.asarray(steps, dtype=np.float64 if np.any(steps % 1) else np.int64)
 
 
 def _attributes(trajectory: Trajectory) -> dict[str, Any]:

@@ -12,12 +12,11 @@ import numpy as np
 
 from ...theory.base.crossings import first_reached
 from ...theory.base.disk.files import check_file
-from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord, read_only, sealed
-from ...theory.base.validate import brief, did_you_mean, kind_of, name_of
-from ...theory.base.weight_names import COORDINATES
+from ...theory.base.validate import brief, did_you_mean, path_of
 from ..ode.outcome import Outcome
 from . import observables
+from .trajectory_parts import check_parts
 
 if TYPE_CHECKING:
     import pandas
@@ -91,42 +90,11 @@ class Trajectory(FrozenRecord):
         Raises
         ------
         ValueError
-            If a part is of another kind, the times do not increase, a length differs from that of `t`, `kind` is
-            unknown, or a name is no line of text or that of an axis.
+            If a part is of another kind or holds nan, times or steps do not increase, a length differs from that of
+            `t`, `kind` or `closure` is unknown, or a name is no line of text, or another array's or an axis'.
         """
-        kind_of("outcome", self.outcome, Outcome, "such as Outcome(Status.REACHED_END, t[-1])")
-        for part in ("weights", "measured"):
-            for name, value in kind_of(part, getattr(self, part), Mapping, "names to arrays").items():
-                _numbers(f"{part}[{name!r}]", value, "of a list of arrays numpy.stack makes one")
-        _numbers("t", self.t, "of a list of numbers numpy.array makes one")
+        check_parts(self)
         super().__post_init__()
-        for part, names in (("weights", self.weights), ("measured", self.measured), ("events", self.events)):
-            for name in names:
-                if name_of(part, name) in COORDINATES:
-                    raise FieldError(part, f"have one called {name!r}, which is an axis: rename it.")
-        name_of("label", self.label or "none")
-        if self.kind not in ("theory", "training"):
-            raise ValueError(f'`kind` must be "theory" or "training", got {self.kind!r}.')
-        if self.t.ndim != 1 or not np.all(self.t[1:] > self.t[:-1]) or not np.all(np.isfinite(self.t)):
-            raise ValueError(
-                f"`t` must be one-dimensional and increase strictly, all of it finite, got {brief(self.t)}."
-            )
-        for name, value in self.weights.items():
-            if value.ndim != 3 or len(value) != len(self.t):
-                raise ValueError(
-                    f"weight `{name}` must have shape ({len(self.t)}, rows, cols) for {len(self.t)} times,"
-                    f" got {value.shape}."
-                )
-        if self.steps is not None and np.shape(self.steps) != self.t.shape:
-            raise ValueError(
-                f"`steps` must have the shape {self.t.shape} of `t`, got {np.shape(self.steps)}."
-            )
-        for name, value in self.measured.items():
-            if value.shape[:1] != self.t.shape:
-                raise ValueError(
-                    f"measured `{name}` must have one entry for each of the {len(self.t)} times, got shape"
-                    f" {value.shape}."
-                )
         self._known.update(self.measured)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -260,6 +228,7 @@ class Trajectory(FrozenRecord):
 
         Axes of weights are named by the model's dimensions (``d_vocab``, ``d_model``, ..), time is ``t``, and a
         training run has its ``step``; a weight that stands still has no time axis. Units stand in the attributes.
+        Names hold a "/", which netCDF does not allow: `save` writes them to a file.
 
         Parameters
         ----------
@@ -311,17 +280,11 @@ class Trajectory(FrozenRecord):
         """
         from .storage import save
 
-        check_file(Path(path), overwrite)
-        return save(self, Path(path), [name for name in self._existing() if self._stored(name)])
+        check_file(path := path_of("path", path), overwrite)
+        return save(self, path, [name for name in self._existing() if self._stored(name)])
 
     def _stored(self, name: str) -> bool:
         """Whether a file is to hold an observable: all but spectra that take long and were not asked for."""
         weight = self.weights.get(name.partition("/")[2])
         large = name.startswith(SPECTRA) and weight is not None and weight[0].size > SPECTRUM_ENTRIES
         return name in self._known or not large
-
-
-def _numbers(part: str, value: Any, remedy: str) -> None:
-    """Refuse what is no array of real numbers."""
-    if kind_of(part, value, np.ndarray, remedy).dtype.kind not in "bfiu":
-        raise FieldError(part, f"must hold real numbers, got those of type {value.dtype}.")

@@ -101,6 +101,11 @@ def staged(target: Path, overwrite: bool = False) -> Iterator[Path]:
         _check_content(target, overwrite)
         _replace(staging, target, older)
         sync(target.parent)  # before the older one goes
+    except OSError as error:
+        name = Path(str(error.filename))
+        if name.is_relative_to(staging):  # which nobody has heard of, and is gone
+            error.filename = str(target / name.relative_to(staging))
+        raise
     finally:
         for path in (staging, older):
             if path.exists():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from math import isfinite
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 from unicodedata import category
 
@@ -253,6 +255,20 @@ def name_of(field: str, value: Any) -> str:
             field, f"must be a name of one line of text, got {brief(value)} with {wrong[0]!a} in it."
         )
     return value
+
+
+def path_of(field: str, value: Any) -> Path:
+    """Return the path of a file or a folder, whether it is there or not.
+
+    Raises
+    ------
+    FieldError
+        If it is anything else: the system would take a number for a file that is open, and nothing for this folder.
+    """
+    found = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(found, str) or not found:
+        raise FieldError(field, f'must be a path, such as "results/mine", got {brief(value)}.')
+    return Path(found)
 
 
 def brief(value: Any) -> str:

@@ -18,7 +18,7 @@ from ..base.disk.files import check_file
 from ..base.disk.npz import write_npz
 from ..base.errors import FieldError
 from ..base.frozen import FrozenRecord, sealed
-from ..base.validate import integer, passed_on
+from ..base.validate import integer, passed_on, path_of
 from .frequencies import count_tokens, paired
 from .reading.clean_columns import (
     clean_held_out,
@@ -189,7 +189,7 @@ class Dataset(FrozenRecord):
         ValueError
             If its name does not end in .npz.
         """
-        path = Path(path)
+        path = path_of("path", path)
         if path.suffix.lower() != ".npz":
             raise FieldError("path", f"{str(path)!r} must end in .npz.")
         check_file(path, overwrite)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..base.arrays import tokens
 from ..base.disk.regular import read_regular
 from ..base.errors import FieldError
-from ..base.validate import choice, integer
+from ..base.validate import choice, integer, path_of
 from .splitting import has_words, split_words
 
 UNKNOWN = "<unk>"
@@ -51,7 +51,7 @@ def read_text(path: str | Path) -> str:
 
 def read_utf8_file(path: str | Path) -> str:
     """Read a file of text, whatever is in it; limits and errors are those of `read_text`."""
-    path = Path(path)
+    path = path_of("path", path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}: give the path of a text file.")
     if path.stat().st_size > _BYTE_LIMIT:

@@ -14,7 +14,7 @@ from smallinit.cli import run as command
 from smallinit.compare import open_sweep, run_sweep
 from smallinit.compare.sweep.plan import read_sweep
 from smallinit.compare.sweep.point import run_point
-from smallinit.theory.base.errors import InputError
+from smallinit.theory.base.errors import FieldError, InputError
 
 
 def test_a_sweep_is_its_points(tmp_path):
@@ -312,3 +312,35 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert code == 3
     assert "2 of 2 failed" in out
     assert "failed: init.gamma = 0.6" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shard": 3}, r"`shard` must be \(i, n\), whole numbers with 1 <= i <= n, got 3"),
+        ({"shard": (1.0, 2)}, r"`shard` must be \(i, n\), whole numbers"),
+        ({"shard": ("1", "2")}, r"`shard` must be \(i, n\), whole numbers"),
+        ({"shard": (2, 1)}, r"`shard` must be \(i, n\), whole numbers"),
+        ({"progress": 3}, "`progress` must be a function or None, got 3"),
+        ({"accept_changes": "no"}, "`accept_changes` must be True or False, got 'no'"),
+        ({"flags": 3}, r'`flags` must be a Mapping, got int: such as \{"init.gamma": 0.8\}'),
+        (
+            {"flags": {"gamma": 3}},
+            '`flags` must have keys "section.key", such as "init.gamma", got \'gamma\'',
+        ),
+        ({"flags": {3: 3}}, '`flags` must have keys "section.key", such as "init.gamma", got 3'),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_before_any_work(tmp_path, options, message):
+    with pytest.raises(FieldError, match=message):
+        run_sweep(write(tmp_path), tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_flags_beside_a_plan_that_is_read_are_refused(tmp_path):
+    """They would have changed nothing."""
+    plan = read_sweep(write(tmp_path))
+    for call in (run_sweep, open_sweep):
+        with pytest.raises(FieldError, match=r"`flags` change a sweep's file: .*read_sweep\(file, flags\)"):
+            call(plan, tmp_path / "out", flags={"train.steps": 3})
+    assert not (tmp_path / "out").exists()

@@ -10,6 +10,7 @@ from helpers import small_case
 from smallinit.sim import Event, Problem, Status, solve
 from smallinit.sim.compile.compiler import compile_flow
 from smallinit.theory import derive
+from smallinit.theory.base.errors import FieldError
 
 METHODS = pytest.mark.parametrize("method", ["tsit5", "dop853"])
 
@@ -296,3 +297,38 @@ def test_what_is_no_system_is_refused(make, message):
 def test_what_numba_takes_for_no_function_is_refused(f):
     with pytest.raises(ValueError, match=r"`f` must be a function f\(t, y, out\) .* go into one\."):
         Problem.from_function(f, 1)
+
+
+def half_written(t, y, out):
+    out[0] = -y[0]
+
+
+def added_up(t, y, out):
+    for i in range(y.size):
+        out[i] += -y[i]
+
+
+@pytest.mark.parametrize(
+    ("function", "which"), [(half_written, "entries 1, 2"), (added_up, "entries 0, 1, 2")]
+)
+@pytest.mark.parametrize("method", [None, "tsit5", "rkc", "bdf"])
+def test_a_right_hand_side_that_leaves_slopes_as_they_were_is_refused(function, which, method):
+    """What lay in memory would be taken for slopes."""
+    problem = Problem.from_function(function, 3)
+    with pytest.raises(
+        FieldError, match=f"`problem` has a right-hand side that leaves {which} of `out` as it was"
+    ):
+        solve(problem, np.ones(3), t1=1.0, method=method)
+
+
+def fast(t, y, out):
+    out[0] = -1e4 * (y[0] - np.cos(t))
+
+
+@pytest.mark.parametrize("method", ["tsit5", "rkc", "bdf"])
+def test_steps_that_a_late_time_cannot_tell_are_said_to_be_so(method):
+    problem = Problem.from_function(fast, 1)
+    outcome = solve(problem, np.ones(1), t0=1e9, t1=1e9 + 1.0, method=method).outcome
+    assert outcome.status is Status.STEP_UNDERFLOW
+    assert "so far from 0 that is 1.2e-07; let time count from `t0`" in str(outcome)
+    assert solve(problem, np.ones(1), t1=1e-3, method=method).outcome.success

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from smallinit.sim import Outcome, Status, Trajectory, load_trajectory
 from smallinit.theory import Dataset, EmbMLP
 from smallinit.theory.base.disk.sealed import UnsoundFile, append_seal
-from smallinit.theory.base.errors import InputError
+from smallinit.theory.base.errors import FieldError, InputError
 
 
 def test_file_holds_everything(trajectory, model, data, tmp_path):
@@ -98,7 +100,7 @@ def test_failed_write_leaves_the_old_file_and_no_other(trajectory, tmp_path, mon
 
     def fail(*args, **kwargs):
         if stage == "open":
-            args[0].write_bytes(b"half a file")
+            args[0].write(b"half a file")
         raise OSError("disk full")
 
     target = {
@@ -243,3 +245,50 @@ def test_model_and_data_must_be_those_of_the_file(tmp_path, trajectory, data):
     other = Dataset(data.sequences, data.labels, d_vocab=6)
     with pytest.raises(ValueError, match="was made with another `data`"):
         load_trajectory(path, data=other)
+
+
+def test_events_between_steps_keep_their_place(trajectory, tmp_path):
+    """Under an optimizer's flow an event lies between two steps: as a whole number it was that of another time."""
+    steps = np.array([0.0, 3.0, 3.509])
+    run = Trajectory(trajectory.t, trajectory.weights, trajectory.outcome, "theory", steps=steps)
+    loaded = load_trajectory(run.save(tmp_path / "run.nc"))
+    np.testing.assert_array_equal(loaded.steps, steps)
+    np.testing.assert_array_equal(run.to_xarray([])["step"], steps)
+    np.testing.assert_array_equal(run.to_dataframe()["step"], steps)
+    whole = Trajectory(trajectory.t, trajectory.weights, trajectory.outcome, steps=np.floor(steps * 2))
+    assert load_trajectory(whole.save(tmp_path / "whole.nc")).steps.dtype == np.int64
+
+
+@pytest.mark.parametrize(("part", "value"), [("model", 3), ("data", "mine.csv")])
+def test_what_is_no_model_or_data_is_not_laid_at_the_file(trajectory, tmp_path, part, value):
+    path = trajectory.save(tmp_path / "run.nc")
+    with pytest.raises(FieldError, match=f"`{part}` must be a "):
+        load_trajectory(path, **{part: value})
+
+
+FULL = """
+import resource, signal, sys
+import numpy as np
+from smallinit.sim import Outcome, Status, Trajectory
+t = np.arange(200.0)
+run = Trajectory(t, {"W_E": np.random.default_rng(0).normal(size=(200, 30, 30))}, Outcome(Status.REACHED_END, 199.0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    run.save(sys.argv[1], overwrite=True)
+except OSError as error:
+    print(error.filename == sys.argv[1], error.strerror)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of files are those of posix")
+@pytest.mark.parametrize("room", [0, 1000, 100_000, 1_000_000])
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(trajectory, tmp_path, room):
+    """HDF5 tries again when its handles go, and ended in a segmentation fault."""
+    path = trajectory.save(tmp_path / "run.nc")
+    before = path.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(path), str(room)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True File too large\n", "")
+    assert os.listdir(tmp_path) == ["run.nc"]
+    assert path.read_bytes() == before

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from smallinit.sim import Trajectory
+from smallinit.theory import EmbMLP
 
 
 def network(weights, i, sequences):
@@ -137,12 +138,60 @@ def test_state_is_a_copy(trajectory):
         ({"t": np.array([0.0, 1.0, np.inf])}, "increase strictly, all of it finite, got"),
         ({"t": np.array(["0", "1", "2"])}, "`t` must hold real numbers, got those of type <U1"),
         ({"weights": {"W_E": np.zeros((3, 2, 2), complex)}}, r"`weights\['W_E'\]` must hold real numbers"),
+        ({"weights": {"W_E": np.zeros((3, 2, 2), np.float16)}}, "must hold real numbers, got .* astype"),
+        (
+            {"weights": {"W_E": np.full((3, 2, 2), np.nan)}},
+            r"`weights\['W_E'\]` must be finite, got 12 nan or inf: end",
+        ),
+        (
+            {"weights": {"W_E": np.broadcast_to([[np.inf, 1.0]], (3, 1, 2))}},
+            "must be finite, got 1 nan or inf",
+        ),
+        (
+            {"measured": {"right": np.zeros(3, bool)}},
+            r"`measured\['right'\]` must hold real numbers, got .* bool",
+        ),
+        ({"measured": {"W_E": np.zeros(3)}}, "`measured` have one called 'W_E', as a weight is: rename it"),
+        (
+            {"measured": {"start/W": np.zeros(3)}, "start": {"W": np.zeros((2, 2))}},
+            "`measured` have one called 'start/W', as a weight is",
+        ),
+        ({"steps": np.array(["0", "1", "2"])}, "`steps` must hold real numbers, got those of type <U1"),
+        ({"steps": [0, 1, 2]}, "`steps` must be an ndarray, got list: of a list of numbers numpy.array"),
+        ({"steps": np.array([0, 2, 1])}, "`steps` must increase strictly, all of them finite"),
+        ({"steps": np.array([0, 1, np.nan])}, "`steps` must increase strictly, all of them finite"),
+        ({"steps": np.array([0, 1, 1.5]), "kind": "training"}, "`steps` of a training must be whole numbers"),
+        ({"model": 3}, r"`model` must be a Model, got int: such as EmbMLP"),
+        ({"data": "d"}, r"`data` must be a Dataset, got str: Dataset.from_csv\(path\) makes one, or None"),
+        ({"start": [1]}, "`start` must be a Mapping, got list: names to arrays, or None"),
+        ({"start": {"W_E": [[1.0]]}}, r"`start\['W_E'\]` must be an ndarray, got list"),
+        (
+            {"start": {"W_E": np.zeros(3)}},
+            r"`start\['W_E'\]` must have two axes, as a weight has, got .*\(3,\)",
+        ),
+        ({"statistics": None}, "`statistics` must be a Mapping, got NoneType: a record"),
+        ({"provenance": [1]}, "`provenance` must be a Mapping, got list: a record"),
+        ({"events": [1]}, "`events` must be a Mapping, got list: names to arrays"),
+        ({"events": {"half": "x"}}, r"`events\['half'\]` must be an ndarray, got str"),
+        ({"events": {"half": np.array([np.inf])}}, r"`events\['half'\]` must be finite, got 1 nan or inf"),
+        ({"label": 0}, "`label` must be a name, got 0"),
+        ({"closure": None}, '`closure` must be the name of one, such as "exact", got None'),
+        (
+            {"model": EmbMLP(5, 4, 6), "closure": "sotfmax"},
+            "`closure` 'sotfmax' is unknown: did you mean 'softmax'",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(trajectory, change, message):
     parts = {"t": trajectory.t, "weights": trajectory.weights, "outcome": trajectory.outcome}
     with pytest.raises(ValueError, match=message):
         Trajectory(**(parts | change))
+
+
+def test_entries_whose_sum_is_beyond_all_numbers_are_finite(trajectory):
+    huge = np.full((3, 2, 2), 1e308)
+    kept = Trajectory(trajectory.t, {"W_E": huge}, trajectory.outcome)
+    np.testing.assert_array_equal(kept.weights["W_E"], huge)
 
 
 @pytest.mark.parametrize("name", [0, slice(0, 2), None, ("loss", "accuracy")])

@@ -1,5 +1,6 @@
 """Result folders are written whole or not at all."""
 
+import errno
 import os
 
 import pytest
@@ -60,3 +61,10 @@ def test_the_mask_of_new_files_is_read_without_changing_it(tmp_path, monkeypatch
         monkeypatch.undo()
         os.umask(before)
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o750
+
+
+def test_what_cannot_be_written_is_named_as_the_user_knows_it(tmp_path):
+    with pytest.raises(OSError, match="No space") as caught, staged(tmp_path / "out") as folder:
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder / "training.nc"))
+    assert caught.value.filename == str(tmp_path / "out" / "training.nc")
+    assert os.listdir(tmp_path) == []

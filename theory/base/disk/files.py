@@ -66,6 +66,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield written
         sync(written)
         os.replace(written, path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # of a write, which knows its handle alone
+            error.filename = str(path)
+        raise
     finally:
         with suppress(OSError):  # that of the block says more; what stays is removed by the next run
             written.unlink(missing_ok=True)

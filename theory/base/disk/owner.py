@@ -84,7 +84,11 @@ def remove_tree(path: Path) -> None:
 
 
 def _prefix(target: Path) -> str:
-    return f".{target.name.encode()[:_LONGEST].decode(errors='ignore')}"
+    """A dot and the target's name, cut between two characters, whether that is text or bytes of another encoding."""
+    name = target.name
+    while len(os.fsencode(name)) > _LONGEST:
+        name = name[:-1]
+    return f".{name}"
 
 
 def _dead(path: Path, found: re.Match[str]) -> bool:

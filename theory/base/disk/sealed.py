@@ -57,8 +57,8 @@ def with_seal(content: bytes) -> bytes:
 
 
 def html_with_seal(text: str) -> bytes:
-    """Return a page with a seal in a comment at its end."""
-    return with_seal(text.encode() + b"<!-- " + BLANK + b" -->\n")
+    """Return a page with a seal in a comment at its end; bytes of a name that are no text are written as such."""
+    return with_seal(text.encode(errors="backslashreplace") + b"<!-- " + BLANK + b" -->\n")
 
 
 def seal_file(path: Path) -> None:

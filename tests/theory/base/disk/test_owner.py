@@ -52,3 +52,15 @@ def test_only_what_the_dead_left_goes(tmp_path, dead):
 
 def test_folders_that_cannot_be_listed_have_no_leftovers(tmp_path):
     assert list(leftovers(tmp_path / "nowhere")) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
+@pytest.mark.parametrize("name", [b"r\xff", b"\xe9" * 100, "ü".encode() * 100, b"a" * 119 + "ü".encode()])
+def test_names_in_another_encoding_have_temporary_ones(tmp_path, name):
+    """A name may be bytes that are no UTF-8; cut, it stays one that can be made."""
+    target = tmp_path / os.fsdecode(name)
+    made = temporary(target, "new")
+    made.mkdir()
+    assert os.fsencode(made.name).startswith(b"." + name[:118])
+    assert is_temporary(made.name)
+    assert list(leftovers(tmp_path, target)) == []  # this process is alive
