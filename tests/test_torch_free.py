@@ -36,31 +36,28 @@ print(run_sweep(sys.argv[1], sys.argv[2]).status)
 """
 
 
-def test_deriving_integrating_and_simulated_sweeps(tmp_path):
-    command = [sys.executable, "-P", "-c", BLOCK + PROGRAM, str(write(tmp_path)), str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "6 of 6 points done\n"
+COMMANDS = """
+from smallinit.cli import run
+
+flags = ["--theory.t1", "2", "--theory.points", "3", "--closure", "softmax"]
+assert run(["derive", "--preset", "demo"]) == 0
+assert run(["scales", "--preset", "demo"]) == 0
+assert run(["simulate", "--preset", "demo", "--out", "simulated", *flags]) == 0
+assert run(["report", "simulated"]) == 0
+"""
 
 
-def test_commands_that_train_nothing(tmp_path):
-    program = (
-        "from smallinit.cli import run;"
-        "flags = ['--theory.t1', '2', '--theory.points', '3', '--closure', 'softmax'];"
-        "assert run(['derive', '--preset', 'demo']) == 0;"
-        "assert run(['scales', '--preset', 'demo']) == 0;"
-        "assert run(['simulate', '--preset', 'demo', '--out', 'out', *flags]) == 0;"
-        "assert run(['report', 'out']) == 0"
-        f"{LEAN}"
-    )
+def test_commands_that_train_nothing_then_deriving_integrating_and_simulated_sweeps(tmp_path):
+    program = BLOCK + COMMANDS + LEAN + PROGRAM
     done = subprocess.run(
-        [sys.executable, "-P", "-c", BLOCK + program],
+        [sys.executable, "-P", "-c", program, str(write(tmp_path)), str(tmp_path / "out")],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("\n6 of 6 points done\n")
 
 
 def test_training_loads_no_numba(tmp_path):
