@@ -381,3 +381,26 @@ def test_sign_descent_is_taken_step_by_step_unless_asked():
         integrate(EXACT, DATA, START, steps=20, optimizer=SignGD(1e-3, eps=e), save_at=2) for e in (0.0, 0.1)
     ]
     assert [path.provenance["method"] for path in paths] == ["steps", "multirate"]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "words"),
+    [
+        (GD(0.1), "GD, learning rate 0.1"),
+        (AdamW(1e-3, weight_decay=0.01), "AdamW, learning rate 0.001"),
+        (AdamW(1e-3, weight_decay=0.0), "AdamW, learning rate 0.001, weight decay 0"),
+        (GD(0.1, schedule=Linear(5)), "GD, learning rate 0.1, linear schedule"),
+        (
+            GD(0.1, schedule=WarmupCosine(2, 5), weight_decay=0.5),
+            "GD, learning rate 0.1, warm-up and cosine schedule, weight decay 0.5",
+        ),
+        (GD(0.1, schedule=lambda step: 0.5), "GD, learning rate 0.1, own schedule"),
+        (
+            GD(0.1, rates={"W_E": 2.0, "W_in": 3.0}, decays={"W_E": 0.1}),
+            "GD, learning rate 0.1, rates of W_E and W_in, decays of W_E",
+        ),
+    ],
+)
+def test_legends_name_all_that_an_optimizer_does_not_have_by_itself(optimizer, words):
+    """Two runs of other decays had one name."""
+    assert str(optimizer) == words
