@@ -283,4 +283,5 @@ def brief(value: Any) -> str:
         text = repr(value)
     except ValueError:  # an integer of thousands of digits
         return "a huge integer"
+    text = " ".join(line.strip() for line in text.split("\n"))
     return text if len(text) <= 60 else f"{text[:57]}..."
