@@ -42,6 +42,11 @@ def verify(path: Annotated[Path, Parameter(name="PATH")], /) -> int:
         )
     for fault in found.faults:
         print(f"DAMAGED  {fault}")
+    if not found.sound and not found.faults:
+        raise InputError(
+            f"{str(path)!r} holds nothing that smallinit has sealed, so nothing was checked: name results of "
+            "`overlay`, `simulate`, `train`, `sweep`, `figure` or `report`."
+        )
     print(f"{len(found.sound)} files are what was written, {len(found.faults)} are not.")
     return DAMAGED if found.faults else 0
 

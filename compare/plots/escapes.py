@@ -56,10 +56,13 @@ def escape_times(sweep: xarray.Dataset, part: float = PART) -> xarray.DataArray:
 
 
 def swept(sweep: xarray.Dataset) -> xarray.Dataset:
-    """Refuse what is no data set: the sweep itself, say, or its picture."""
+    """Refuse what is no data set, as the sweep itself, and one of which a selection has left nothing."""
     import xarray
 
-    return kind_of("sweep", sweep, xarray.Dataset, "`Sweep.to_xarray` makes one")
+    kind_of("sweep", sweep, xarray.Dataset, "`Sweep.to_xarray` makes one")
+    if empty := [str(dim) for dim, size in sweep.sizes.items() if size == 0]:
+        raise FieldError("sweep", f"has no values along {empty[0]!r}: select at least one.")
+    return sweep
 
 
 def _crossings(loss: np.ndarray, t: np.ndarray, part: float) -> np.ndarray:

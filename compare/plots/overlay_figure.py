@@ -80,7 +80,7 @@ def plot_overlays(
             _draw_matrices(panels[N_CURVES:], given, wanted)
 
     counts = (N_CURVES, N_CURVES + 2 * N_TIMES)
-    record = {} if path is None else _record(Path(path), given)
+    record = {} if path is None else _record(figure_path(path), given)
     return figure_on(axes, counts, draw, lambda: _whole(given, wanted, tolerance), path, dpi, **record)
 
 
@@ -183,7 +183,7 @@ def _record(path: Path, overlays: Sequence[DrawableOverlay]) -> dict[str, str]:
         ]
         for kind, members in trajectories.items()
     }
-    key = METADATA[figure_path(path).suffix.lower()][0]
+    key = METADATA[path.suffix.lower()][0]
     return {"Title": "smallinit overlay", key: json.dumps(record, sort_keys=True, default=str)}
 
 

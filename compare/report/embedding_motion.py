@@ -15,7 +15,7 @@ from ...theory.base.disk.files import write_whole
 from ...theory.base.disk.sealed import html_with_seal
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
-from ...theory.base.validate import integer, path_of
+from ...theory.base.validate import integer, kind_of, path_of
 from ..plots.cosine_panels import MOST_TOKENS, named_tokens, token_blocks
 
 if TYPE_CHECKING:
@@ -158,6 +158,7 @@ def embedding_motion(
 
 def _by_label(theories: Sequence[Trajectory]) -> dict[str, Trajectory]:
     """Theories by their labels."""
+    kind_of("theories", theories, (list, tuple), "give [theory], or names to theories")
     found = {run.label: run for run in theories}
     if len(found) < len(theories):
         raise FieldError("theories", "has two of one label: give a mapping from names to them.")

@@ -12,7 +12,9 @@ import sympy as sp
 
 from ...theory.algebra.nodes import matrix_symbols
 from ...theory.algebra.sizes import dimension_sizes
+from ...theory.base.validate import kind_of
 from ...theory.data.inputs import N_CTX, ROWS
+from ...theory.flows.flow import Flow
 from ...theory.flows.powers import model_logits
 from ..kernel._interpreter import rhs
 from ..kernel.alignment import aligned
@@ -27,7 +29,6 @@ from .rows.shared_rows import equal_rows
 if TYPE_CHECKING:
     from ...theory.algebra.nodes import Matrix
     from ...theory.data.dataset import Dataset
-    from ...theory.flows.flow import Flow
     from ...theory.models.model import Model
 
 _PROBLEMS: WeakKeyDictionary[Flow, WeakKeyDictionary[Dataset, Problem]] = WeakKeyDictionary()
@@ -96,6 +97,7 @@ def evaluate_flow(flow: Flow, data: Dataset, weights: Mapping[str, Any]) -> dict
     ValueError
         If a weight is missing or mis-shaped, the vocabularies differ, or the result is not finite.
     """
+    kind_of("flow", flow, Flow, "`derive` makes one")
     clean = flow.model.validate(weights)
     problem = compile_flow(flow, data, clean, fold=False)
     out = aligned(problem.n, zero=True)

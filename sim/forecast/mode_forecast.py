@@ -13,6 +13,7 @@ from scipy.special import softmax
 from ...theory.algebra.matrices import product
 from ...theory.base.arrays import real_array
 from ...theory.base.crossings import first_crossing
+from ...theory.base.validate import kind_of
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import COUNTS, build_inputs, weight
 from ...theory.data.signature_modes import Modes
@@ -44,6 +45,8 @@ def mode_residuals(trajectory: Trajectory, modes: Modes) -> np.ndarray:
     ValueError
         If the trajectory lacks its model or data, or the model has another loss.
     """
+    kind_of("trajectory", trajectory, Trajectory, "`integrate` and `train` make one")
+    kind_of("modes", modes, Modes, "`signature_modes` makes one")
     model, data = trajectory.model_and_data()
     if model.loss != "cross_entropy" or model.per_position or model.outputs != data.d_vocab:
         raise ValueError(f"`trajectory` is of {model}: modes need cross-entropy over one label a sequence.")

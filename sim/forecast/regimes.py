@@ -11,6 +11,7 @@ from ...theory.base.columns import aligned
 from ...theory.base.crossings import first_reached
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
+from ...theory.base.validate import kind_of
 from ..trajectory.trajectory import Trajectory
 from .starts.signals import largest_norm_eps, signals
 
@@ -73,6 +74,7 @@ def norm_regimes(trajectory: Trajectory) -> NormRegimes:
     ValueError
         If the model or data are missing, no weights were kept, or the model has no normalisation with an eps.
     """
+    kind_of("trajectory", trajectory, Trajectory, "`integrate` and `train` make one")
     model, data = trajectory.model_and_data()
     if not (eps := largest_norm_eps(model)) > 0.0:
         raise FieldError(

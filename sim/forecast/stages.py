@@ -15,6 +15,7 @@ import numpy as np
 
 from ...theory.base.crossings import first_crossing
 from ...theory.base.frozen import FrozenRecord
+from ...theory.base.validate import kind_of
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import build_inputs
 from ...theory.exact.keys_and_queries import key_query
@@ -85,6 +86,7 @@ def onset(trajectory: Trajectory, factor: float = 2.0) -> float:
     ValueError
         If the trajectory has no keys and queries, or `factor` is not above 1.
     """
+    kind_of("trajectory", trajectory, Trajectory, "`integrate` and `train` make one")
     _check(trajectory, INNER)
     if not factor > 1.0:
         raise ValueError(f"`factor` must be above 1, got {factor!r}.")
@@ -146,6 +148,7 @@ def predict_stages(
     ValueError
         If there are no keys and queries, or the leading flow does not blow up before `t1`.
     """
+    kind_of("model", model, Model, "such as OneLayerTransformer(...)")
     if missing := [name for name in INNER if name not in model.weights]:
         raise ValueError(f"`model` {model.name} has no {' and '.join(missing)}: it has no second stage.")
     start = model.validate(start)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import brief, is_real, kind_of
+
 
 class Status(Enum):
     """Kind of end; the value is the sentence that an `Outcome` fills in."""
@@ -40,6 +43,18 @@ class Outcome:
     status: Status
     t: float
     detail: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be told in a sentence.
+
+        Raises
+        ------
+        FieldError
+            If `status` is no `Status`, or `t` no number.
+        """
+        kind_of("status", self.status, Status, "such as Status.REACHED_END")
+        if not is_real(self.t):
+            raise FieldError("t", f"must be a flow time, got {brief(self.t)}.")
 
     @property
     def success(self) -> bool:

@@ -15,7 +15,9 @@ from typing import Any, ClassVar
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen_dict import FrozenDict
 from ...theory.base.validate import brief, did_you_mean, flag, nonnegative, positive, real
-from .schedule import Clock, Schedule, checked_schedule, described
+from .schedule import Clock, Linear, Schedule, WarmupCosine, checked_schedule, described
+
+SCHEDULES = {WarmupCosine: "warm-up and cosine", Linear: "linear"}  # words for legends
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,17 @@ class Optimizer(ABC):
         return {"name": type(self).__name__, **plain}
 
     def __str__(self) -> str:
-        """For legends."""
-        return f"{self.label}, learning rate {self.learning_rate:g}"
+        """For legends: the rate, and all that this optimizer does not have by itself."""
+        usual = next(f.default for f in fields(self) if f.name == "weight_decay")
+        said = [self.label, f"learning rate {self.learning_rate:g}"]
+        if self.schedule is not None:
+            said.append(f"{SCHEDULES.get(type(self.schedule), 'own')} schedule")
+        if self.weight_decay != usual:
+            said.append(f"weight decay {self.weight_decay:g}")
+        for name in ("rates", "decays"):
+            if own := getattr(self, name):
+                said.append(f"{name} of {' and '.join(own)}")
+        return ", ".join(said)
 
 
 @dataclass(frozen=True, eq=True)

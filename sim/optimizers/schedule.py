@@ -45,10 +45,9 @@ class WarmupCosine:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        integer("warmup", self.warmup, 0)
-        integer("total", self.total, self.warmup + 1)
-        if not 0.0 < real("final", self.final) <= 1.0:
-            raise FieldError("final", f"must lie in (0, 1], got {self.final}.")
+        object.__setattr__(self, "warmup", integer("warmup", self.warmup, 0))
+        object.__setattr__(self, "total", integer("total", self.total, self.warmup + 1))
+        object.__setattr__(self, "final", _last_rate(self.final))
 
     def factor(self, step: int) -> float:
         """Rate of optimizer step number `step` (from 0) over the largest rate."""
@@ -80,13 +79,18 @@ class Linear:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        integer("total", self.total, 1)
-        if not 0.0 < real("final", self.final) <= 1.0:
-            raise FieldError("final", f"must lie in (0, 1], got {self.final}.")
+        object.__setattr__(self, "total", integer("total", self.total, 1))
+        object.__setattr__(self, "final", _last_rate(self.final))
 
     def factor(self, step: int) -> float:
         """Rate of optimizer step number `step` (from 0) over the first."""
         return 1.0 + (self.final - 1.0) * min(step / self.total, 1.0)
+
+
+def _last_rate(final: Any) -> float:
+    if not 0.0 < (clean := real("final", final)) <= 1.0:
+        raise FieldError("final", f"must lie in (0, 1], got {clean}.")
+    return clean
 
 
 Schedule = WarmupCosine | Linear | Callable[[int], float]
@@ -102,14 +106,20 @@ def checked_schedule(schedule: Any) -> Any:
     )
 
 
+PLAIN: tuple[Any, ...] = (bool, int, float, complex, str, bytes)
+
+
 def _words(thing: Any, above: tuple[int, ...] = ()) -> Any:
     """What a function computes, as far as it can be read off it: the same in every process.
 
     Of a function its code, defaults, and what it holds and looks up; of a method, a partial or any other object what a
     pickle would keep. `above` are the objects that hold this one: functions may hold themselves.
     """
-    if isinstance(thing, int | float | complex | str | bytes | None):
-        return thing
+    if thing is None:
+        return None
+    for kind in PLAIN:
+        if isinstance(thing, kind):
+            return kind(thing)  # numpy's, which are of these too, are shown as its settings say
     if id(thing) in above:
         return "itself"
 

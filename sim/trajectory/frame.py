@@ -19,8 +19,6 @@ def to_dataframe(trajectory: Trajectory, names: Iterable[str] | None = None) -> 
     """Set observables in columns; see `Trajectory.to_dataframe`."""
     import pandas
 
-    if isinstance(names, str):
-        names = [names]
     chosen = trajectory.observable_names if names is None else names
     columns: dict[str, np.ndarray] = {}
     if trajectory.steps is not None:

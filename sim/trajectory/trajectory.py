@@ -13,10 +13,10 @@ import numpy as np
 from ...theory.base.crossings import first_reached
 from ...theory.base.disk.files import check_file
 from ...theory.base.frozen import FrozenRecord, read_only, sealed
-from ...theory.base.validate import brief, did_you_mean, path_of
+from ...theory.base.validate import brief, did_you_mean, is_integer, kind_of, path_of
 from ..ode.outcome import Outcome
 from . import observables
-from .trajectory_parts import check_parts
+from .trajectory_parts import check_parts, finite
 
 if TYPE_CHECKING:
     import pandas
@@ -220,7 +220,15 @@ class Trajectory(FrozenRecord):
         )
 
     def state(self, index: int = -1) -> dict[str, Float[np.ndarray, "rows cols"]]:
-        """Copy the weights at one saved time: the start of a continued run."""
+        """Copy the weights at one saved time: the start of a continued run.
+
+        Raises
+        ------
+        IndexError
+            If there is no such time.
+        """
+        if not is_integer(index) or not -len(self) <= index < len(self):
+            raise IndexError(f"`index` must be that of one of {len(self)} saved times, got {brief(index)}.")
         return {name: np.array(value[index]) for name, value in self.weights.items()}
 
     def to_xarray(self, observables: Iterable[str] | None = None) -> xarray.Dataset:
@@ -237,7 +245,9 @@ class Trajectory(FrozenRecord):
         """
         from .storage import contents_of
 
-        return contents_of(self, self._existing() if observables is None else observables).to_xarray()
+        return contents_of(
+            self, self._existing() if observables is None else _listed(observables)
+        ).to_xarray()
 
     def to_dataframe(self, names: Iterable[str] | None = None) -> pandas.DataFrame:
         """Observables as a `pandas.DataFrame`: a row per saved time, indexed by ``t``, a column per number.
@@ -252,7 +262,7 @@ class Trajectory(FrozenRecord):
         """
         from .frame import to_dataframe
 
-        return to_dataframe(self, names)
+        return to_dataframe(self, None if names is None else _listed(names))
 
     def _existing(self) -> tuple[str, ...]:
         """Observables that exist: without saved times, those measured."""
@@ -277,9 +287,13 @@ class Trajectory(FrozenRecord):
             If the file exists and `overwrite` is False.
         FileNotFoundError
             If its folder does not exist.
+        ValueError
+            If weights are not finite: no file holds such.
         """
         from .storage import save
 
+        for name, value in self.weights.items():
+            finite(f"weights[{name!r}]", value, "end the trajectory before them to save it")
         check_file(path := path_of("path", path), overwrite)
         return save(self, path, [name for name in self._existing() if self._stored(name)])
 
@@ -288,3 +302,10 @@ class Trajectory(FrozenRecord):
         weight = self.weights.get(name.partition("/")[2])
         large = name.startswith(SPECTRA) and weight is not None and weight[0].size > SPECTRUM_ENTRIES
         return name in self._known or not large
+
+
+def _listed(names: Any) -> Iterable[str]:
+    """Names of observables; one is the list of it."""
+    if isinstance(names, str):
+        return (names,)
+    return kind_of("names", names, Iterable, 'such as ["loss"]')

@@ -10,7 +10,7 @@ import numpy as np
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, kind_of, name_of
 from ...theory.base.weight_names import COORDINATES
-from ..ode.outcome import Outcome
+from ..ode.outcome import Outcome, Status
 
 if TYPE_CHECKING:
     from .trajectory import Trajectory
@@ -79,7 +79,8 @@ def _check_arrays(trajectory: Trajectory) -> None:
             raise ValueError(
                 f"weight `{name}` must have shape ({count}, rows, cols) for {count} times, got {stack.shape}."
             )
-        finite(field, stack, "end the trajectory before it, with the outcome that says so")
+        if trajectory.outcome.status is not Status.NON_FINITE:
+            finite(field, stack, "end the trajectory before them, or give it the outcome that says so")
     for name, value in trajectory.measured.items():
         if (shape := numbers(f"measured[{name!r}]", value, STACK).shape)[:1] != (count,):
             raise ValueError(

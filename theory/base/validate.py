@@ -116,7 +116,7 @@ def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
         If it is anything else.
     """
     if not is_integer(value) or value < least:
-        raise FieldError(name, f"must be an integer of at least {least}, got {brief(value)}.")
+        raise FieldError(name, f"must be an integer of at least {least}, got {brief(value)}{_inside(value)}.")
     if most is not None and value > most:
         raise FieldError(name, f"must be an integer of at most {most:,}, got {brief(value)}.")
     return int(value)
@@ -186,8 +186,14 @@ def real(name: str, value: Any) -> float:
         If it is anything else.
     """
     if not is_real(value) or not _finite(value):
-        raise FieldError(name, f"must be a finite number, got {brief(value)}.")
+        raise FieldError(name, f"must be a finite number, got {brief(value)}{_inside(value)}.")
     return float(value)
+
+
+def _inside(value: Any) -> str:
+    """How to get the number out of an array without axes, as xarray and torch hand them out."""
+    alone = getattr(value, "ndim", None) == 0 and hasattr(value, "item") and not is_real(value)
+    return ": give its `.item()`" if alone else ""
 
 
 def _finite(value: Any) -> bool:
@@ -277,4 +283,5 @@ def brief(value: Any) -> str:
         text = repr(value)
     except ValueError:  # an integer of thousands of digits
         return "a huge integer"
+    text = " ".join(line.strip() for line in text.split("\n"))
     return text if len(text) <= 60 else f"{text[:57]}..."

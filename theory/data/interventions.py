@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..base.arrays import as_array
 from ..base.errors import FieldError
-from ..base.validate import integer
+from ..base.validate import integer, kind_of
 from .dataset import Dataset
 
 
@@ -36,6 +36,7 @@ def subset(data: Dataset, keep: npt.ArrayLike, shares: Mapping[str, float] | Non
         If the mask has the wrong shape, or a group is unknown, loses all its training rows or has a share that is not
         positive.
     """
+    kind_of("data", data, Dataset, "Dataset.from_csv(path) makes one")
     mask = as_array("keep", keep)
     if mask.shape != (len(data),) or mask.dtype != bool:
         raise FieldError("keep", f"must be {len(data)} booleans, got {mask.dtype} of shape {mask.shape}.")
@@ -65,6 +66,7 @@ def shuffle_labels(data: Dataset, group: str, seed: int = 0) -> Dataset:
     ValueError
         If the group has no training rows.
     """
+    kind_of("data", data, Dataset, "Dataset.from_csv(path) makes one")
     rows = np.flatnonzero((data.groups == group) & ~data.held_out)
     if not rows.size:
         raise FieldError("group", f"{group!r} has no training rows; there are {', '.join(data.group_names)}.")

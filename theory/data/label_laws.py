@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base.errors import FieldError
-from ..base.validate import integer
+from ..base.validate import integer, kind_of
 from .tasks import CompositeTask
 
 Law = npt.NDArray[np.float64]
@@ -87,6 +87,7 @@ def memory_label_law(task: CompositeTask) -> Law:
     -------
     ndarray, shape (d_vocab,)
     """
+    kind_of("task", task, CompositeTask, "such as CompositeTask()")
     law = np.zeros(task.d_vocab)
     law[list(task.keys)] = 1.0 / len(task.keys)
     return law
@@ -113,6 +114,7 @@ def reasoning_label_law(task: CompositeTask, anchor: int, *, training: bool = Fa
     ValueError
         If `anchor` is not a reasoning anchor, or occurs in masked tuples only.
     """
+    kind_of("task", task, CompositeTask, "such as CompositeTask()")
     if anchor not in task.reasoning_anchors:
         raise FieldError("anchor", f"must be one of the task's reasoning anchors, got {anchor!r}.")
     q, n = task.n_anchors, len(task.reasoning_anchors)
@@ -149,6 +151,7 @@ def key_label_law(task: CompositeTask, key: int, part: str = "reasoning", *, tra
     ValueError
         If `key` is not a key, `part` is unknown, or no training sequence is left.
     """
+    kind_of("task", task, CompositeTask, "such as CompositeTask()")
     if key not in task.keys:
         raise FieldError("key", f"must be one of the task's keys, got {key!r}.")
     if part not in ("reasoning", "memory", "all"):

@@ -20,7 +20,7 @@ from scipy.sparse.linalg import LinearOperator, svds
 from ..base.arrays import real_array
 from ..base.errors import FieldError
 from ..base.frozen import FrozenRecord
-from ..base.validate import choice, integer
+from ..base.validate import choice, integer, kind_of
 from ..exact.blow_up_forms import blow_up_bracket
 from .dataset import Dataset
 from .frequencies import paired
@@ -118,6 +118,7 @@ def signature_modes(
     ValueError
         If a group has no training rows, or a choice is unknown.
     """
+    kind_of("data", data, Dataset, "Dataset.from_csv(path) makes one")
     everything = tuple(str(g) for g in dict.fromkeys(data.groups[~data.held_out]))
     names = (groups,) if isinstance(groups, str) else everything if groups is None else tuple(groups)
     choice("centring", centring, CENTRINGS)

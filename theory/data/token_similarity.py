@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..base.arrays import cosine_matrix
-from ..base.validate import choice
+from ..base.validate import choice, kind_of
 from .dataset import Dataset
 from .frequencies import paired
 from .inputs import build_inputs
@@ -43,6 +43,7 @@ def signature_similarity(data: Dataset, statistic: str = "C") -> Float[np.ndarra
     ValueError
         If the statistic is unknown.
     """
+    kind_of("data", data, Dataset, "Dataset.from_csv(path) makes one")
     choice("statistic", statistic, STATISTICS)
     phi = build_inputs({statistic}, data.sequences, data.d_vocab)[statistic]
     pairs = paired(phi, data.training_weights, data.label_matrix).toarray()
@@ -71,6 +72,7 @@ def bigrams(data: Dataset) -> Dataset:
     Dataset
         Of `n_ctx` 1; equal pairs are one row.
     """
+    kind_of("data", data, Dataset, "Dataset.from_csv(path) makes one")
     rows = ~data.held_out
     following = np.column_stack([data.sequences[rows, 1:], data.labels[rows]])
     return Dataset(
@@ -92,5 +94,6 @@ def cooccurrence_similarity(data: Dataset) -> Float[np.ndarray, "d_vocab d_vocab
     -------
     ndarray, shape (d_vocab, d_vocab)
     """
+    kind_of("data", data, Dataset, "Dataset.from_csv(path) makes one")
     pairs = paired(data.counts, data.training_weights, data.counts).toarray()
     return cosine_matrix(pairs - np.diag(data.occurrences))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..base.arrays import tokens
 from ..base.disk.regular import read_regular
 from ..base.errors import FieldError
-from ..base.validate import choice, integer, path_of
+from ..base.validate import choice, integer, kind_of, path_of
 from .splitting import has_words, split_words
 
 UNKNOWN = "<unk>"
@@ -110,6 +110,7 @@ class Words:
             If the text has no words, or fewer distinct ones than `size` has room for: tokens that never occur would
             stay as they were initialised.
         """
+        kind_of("text", text, str, "read_text(path) reads a file")
         counts = Counter(split_words(text))
         if not counts:
             raise FieldError("text", "has no words in it: give a text that has some.")

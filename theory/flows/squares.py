@@ -21,6 +21,7 @@ from ..algebra.matrices import diagonal, hadamard, product, split, terms_of, tot
 from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
 from ..algebra.rebuild import Substitution
 from ..algebra.terms import CountSymbols
+from ..base.validate import kind_of
 from ..data.inputs import ROW_WEIGHTS, ROWS, dimension, one_hot
 
 if TYPE_CHECKING:
@@ -125,6 +126,9 @@ def squared_gradients(flow: Flow) -> dict[str, Matrix]:
     ValueError
         If a gradient is no sum of products over the rows of the logits.
     """
+    from .flow import Flow  # which prints what is here
+
+    kind_of("flow", flow, Flow, "`derive` makes one")
     pairs = flow.model.per_position
     return {
         w: _squared(sums, flow.right_hand_sides[w], pairs) for w, sums in sequence_gradients(flow).items()

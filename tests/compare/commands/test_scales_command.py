@@ -22,7 +22,7 @@ def test_a_file_with_a_convention_and_flags(capsys, tmp_path):
     out = capsys.readouterr().out
     assert "convention gpt2" in out
     found = json.loads(target.read_text())
-    assert found["optimizer"] == "AdamW, learning rate 0.001"
+    assert found["optimizer"] == "AdamW, learning rate 0.001, weight decay 0"
     stds = {row["name"]: row["size"] for row in found["rows"] if row["kind"] == "weight"}
     assert 0.01 < stds["W_E"] < 0.03
     assert 0.1 < stds["W_in"] < 0.4  # 6^-0.8 = 0.24

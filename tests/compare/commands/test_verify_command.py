@@ -82,3 +82,13 @@ def test_a_sweep(tmp_path, capsys):
 def test_no_such_path(tmp_path, capsys):
     assert run(["verify", str(tmp_path / "nothing")]) == 2
     assert "check the path" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["claims.txt", "notes"])
+def test_what_nobody_sealed_is_not_found_sound(what, tmp_path, capsys):
+    """Nothing was checked: a script that asks must not go on as if all were well."""
+    path = tmp_path / what
+    (path / "a.txt" if what == "notes" else path).parent.mkdir(exist_ok=True)
+    (path / "a.txt" if what == "notes" else path).write_text("dW_E = M")
+    assert run(["verify", str(path)]) == 2
+    assert "holds nothing that smallinit has sealed, so nothing was checked" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from smallinit.compare import (
     run_sweep,
 )
 from smallinit.compare.plots.marks.palette import group_colours
+from smallinit.theory.base.errors import FieldError
 
 SWEEP = """
 [axes]
@@ -202,3 +203,20 @@ def test_cells_of_a_map_have_names_that_differ(values, names):
         ground.isel({"init.gamma": 0}, drop=True), "other", "model.d_mlp", "init.seed", "softmax"
     )
     assert [text.get_text() for text in ax.get_xticklabels()] == names
+
+
+@pytest.mark.parametrize("dim", ["init.gamma", "init.seed", "run", "time"])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda sweep: plot_phases(sweep, "init.gamma", "init.seed"),
+        lambda sweep: plot_escapes(sweep, "init.gamma", "init.seed", "softmax"),
+        lambda sweep: plot_first(sweep, "init.gamma", "init.seed", "softmax"),
+        lambda sweep: plot_phase_map(sweep, "init.gamma", "model.d_mlp", "init.seed", "softmax"),
+        escape_times,
+    ],
+)
+def test_a_selection_that_leaves_nothing_is_refused(draw, dim):
+    sweep = made_up({"memory": [1.0, 0.5, 0.2, 0.1]}).isel({dim: slice(0, 0)})
+    with pytest.raises(FieldError, match=f"`sweep` has no values along '{dim}': select at least one"):
+        draw(sweep)

@@ -32,7 +32,5 @@ def test_an_overlay_says_the_batch():
     both = overlay(
         integrate(derive(model, "softmax"), data, start, **options), train(model, data, start, **options)
     )
-    assert (
-        "softmax, AdamW, learning rate 0.01, batches of 5 over AdamW, learning rate 0.01, batches of 5"
-        in str(both)
-    )
+    mover = "AdamW, learning rate 0.01, warm-up and cosine schedule, weight decay 0.1, batches of 5"
+    assert f"softmax, {mover} over {mover}" in str(both)

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import functools
+import json
 import pickle
 import sys
 
@@ -22,6 +23,7 @@ from smallinit.sim import (
     integrate,
 )
 from smallinit.sim.optimizers.multirate import MultirateStepper
+from smallinit.sim.optimizers.schedule import described
 from smallinit.sim.optimizers.specs import optimizer_of
 from smallinit.theory import EmbMLP, derive
 from smallinit.theory.base.errors import FieldError
@@ -381,3 +383,47 @@ def test_sign_descent_is_taken_step_by_step_unless_asked():
         integrate(EXACT, DATA, START, steps=20, optimizer=SignGD(1e-3, eps=e), save_at=2) for e in (0.0, 0.1)
     ]
     assert [path.provenance["method"] for path in paths] == ["steps", "multirate"]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "words"),
+    [
+        (GD(0.1), "GD, learning rate 0.1"),
+        (AdamW(1e-3, weight_decay=0.01), "AdamW, learning rate 0.001"),
+        (AdamW(1e-3, weight_decay=0.0), "AdamW, learning rate 0.001, weight decay 0"),
+        (GD(0.1, schedule=Linear(5)), "GD, learning rate 0.1, linear schedule"),
+        (
+            GD(0.1, schedule=WarmupCosine(2, 5), weight_decay=0.5),
+            "GD, learning rate 0.1, warm-up and cosine schedule, weight decay 0.5",
+        ),
+        (GD(0.1, schedule=lambda step: 0.5), "GD, learning rate 0.1, own schedule"),
+        (
+            GD(0.1, rates={"W_E": 2.0, "W_in": 3.0}, decays={"W_E": 0.1}),
+            "GD, learning rate 0.1, rates of W_E and W_in, decays of W_E",
+        ),
+    ],
+)
+def test_legends_name_all_that_an_optimizer_does_not_have_by_itself(optimizer, words):
+    """Two runs of other decays had one name."""
+    assert str(optimizer) == words
+
+
+@pytest.mark.parametrize(
+    ("numpys", "own"),
+    [
+        (Linear(np.int64(5), np.float32(0.5)), Linear(5, 0.5)),
+        (WarmupCosine(np.int32(2), np.uint8(5), np.float64(0.5)), WarmupCosine(2, 5, 0.5)),
+    ],
+)
+def test_numbers_of_numpy_in_a_schedule_are_plain_in_what_is_written(numpys, own):
+    """A training under one could not be recorded: int64 is no JSON."""
+    assert json.dumps(GD(0.1, schedule=numpys).spec()) == json.dumps(GD(0.1, schedule=own).spec())
+
+
+def test_what_a_schedule_computes_does_not_hang_on_how_numpy_shows_numbers():
+    half = np.float64(0.5)
+    with np.printoptions(legacy="1.25"):
+        before = described(lambda step: half / (step + 1))["code"]
+    plain = 0.5
+    assert before == described(lambda step: half / (step + 1))["code"]
+    assert before != described(lambda step: plain / (step + 2))["code"]

@@ -292,3 +292,15 @@ def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(trajectory, tmp_
     assert (done.returncode, done.stdout, done.stderr) == (0, "True File too large\n", "")
     assert os.listdir(tmp_path) == ["run.nc"]
     assert path.read_bytes() == before
+
+
+def test_weights_that_are_not_finite_are_kept_by_no_file(trajectory, tmp_path):
+    """A training of one's own that has diverged can be drawn; a file of it could not be read again."""
+    weights = {"W_E": np.array(trajectory.weights["W_E"])}
+    weights["W_E"][-1] = np.nan
+    lost = Trajectory(trajectory.t, weights, Outcome(Status.NON_FINITE, 2.0), "training")
+    with pytest.raises(
+        FieldError, match=r"`weights\['W_E'\]` must be finite, got 20 nan or inf: end .* to save it"
+    ):
+        lost.save(tmp_path / "lost.nc")
+    assert os.listdir(tmp_path) == []

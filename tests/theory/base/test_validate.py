@@ -3,6 +3,8 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
+import xarray
 
 from smallinit import compare, sim, theory
 from smallinit.theory import Dataset, Lexicon
@@ -133,3 +135,15 @@ def test_separators_are_found_and_not_asked_for(tmp_path):
         TypeError, match=r"`sep` is no option of Dataset\.from_csv: choose one of label, group, columns"
     ):
         Dataset.from_csv(path, sep=";")
+
+
+@pytest.mark.parametrize("value", [np.array(1), np.array(1.0), torch.tensor(1.0), xarray.DataArray(1.0)])
+def test_numbers_in_arrays_without_axes_are_told_how_to_get_out(value):
+    with pytest.raises(
+        FieldError, match=r"^`gamma` must be a finite number, got .*: give its `.item\(\)`\.$"
+    ):
+        real("gamma", value)
+    with pytest.raises(FieldError, match=r"at least 1, got .*: give its `.item\(\)`\.$"):
+        integer("n", value, 1)
+    with pytest.raises(FieldError, match=r"must be a finite number, got nan\.$"):
+        real("gamma", float("nan"))
