@@ -25,7 +25,7 @@ BLOCK = 256  # most members a task; results do not depend on it
 PAYS, LOOSEST = 20_000, 1e-4
 # Coefficients of a short run, and those more for each e-fold at the rate of the start; work of all of them up to which
 # lanes take less than what a member out of lanes takes beside its calls, 0.4 ms: tests/benchmarks/late_ensembles.py
-FEWEST, A_FOLD, SOON = 10.0, 130.0, 1.7e6
+FEWEST, A_FOLD, SOON = 10.0, 130.0, 1.6e6
 
 
 def choose(method: str | Method | None, rtol: float, problem: Problem, lanes: bool = True) -> Method:
