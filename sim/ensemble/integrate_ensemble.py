@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..integration.shrunk_rows import shrunk_rows
 from ..integration.step_plan import StepPlan, check_asked
 from ..integration.tolerances import RTOL
 from ..kernel.blas_threads import one_blas_thread
-from ..ode.methods import Method
+from ..ode.methods import TAYLOR, Method
 from ..ode.outcome import IntegrationError
 from ..ode.record import Limits
 from ..ode.solve import checked_tolerances, interval, save_times
@@ -25,7 +26,7 @@ from ..trajectory.observables import observable_names
 from ..trajectory.provenance import fingerprint, provenance
 from .crew import Crew
 from .ensemble import Ensemble, gather
-from .lane_ensemble import choose, in_lanes
+from .lane_ensemble import choose, in_lanes, over_soon
 from .member_batches import MemberBatches
 from .member_runs import MemberCount, MemberKeeper, MemberRuns, atols_of
 
@@ -76,8 +77,9 @@ def integrate_ensemble(
         Number of even times, the last at `t1` (1: the end alone), or times that all members save.
     rtol, atol, method, t0, max_steps
         As in `integrate`; `atol` None is chosen member by member. `method` None takes "taylor", with members in lanes,
-        for a small flow of smooth functions at ``rtol <= 1e-4``; a member that has become stiff leaves its lane to
-        "rkc" where that pays. Members out of lanes do what `integrate` does, as all do with `max_seconds`.
+        for a small flow of smooth functions at ``rtol <= 1e-4``, and for members of a larger one that are over soon; a
+        member that has become stiff leaves its lane to "rkc" where that pays. Members out of lanes do what `integrate`
+        does, as all do with `max_seconds`.
         ``statistics["methods"]`` says what each took. A method asked for by name stays.
     observables : sequence of str
         Observables to keep of every member, such as "norm/W_E" or "loss/memory"; see `Trajectory`.
@@ -165,17 +167,34 @@ def _followed(
     # a wall-clock limit of each member needs a clock of each, rows that shrink somebody who looks at them
     lanes = watched is None and settings["max_seconds"] is None
     table = plan.method() if plan else choose(method, settings["rtol"], problem, lanes)
-    if table.in_lanes and lanes:
-        states = np.stack([problem.pack(member) for member in members])
-        return in_lanes(problem, states, ends, atol, table, settings, crew, report, keep), table.name
-    own = np.full(len(members), 1.0 if atol is None else atol)
-    own = atols_of(problem, members, settings["rtol"]) if atol is None and plan is None else own
-    settings = settings | {"method": table if plan or method is not None else None, "progress": crew.go_on}
-    run = MemberRuns(problem, members, ends, own, settings, plan, drawn, watched, keep, report)
-    size = min(16, -(-len(members) // (8 * crew.workers)))
-    tasks = [range(i, min(i + size, len(members))) for i in range(0, len(members), size)]
+    series, inside = table, np.full(len(members), table.in_lanes and lanes)
+    if lanes and method is None and plan is None and not table.in_lanes:
+        series = replace(TAYLOR, switching=True)
+        inside = over_soon(problem, members, ends, settings["t0"], settings["rtol"])
+    found: list[dict[str, Any]] = [{}] * len(members)
+    some, others = np.flatnonzero(inside).tolist(), np.flatnonzero(~inside).tolist()
+    if some:
+        states = np.stack([problem.pack(members[i]) for i in some])
+        kept = in_lanes(problem, states, ends[some], atol, series, settings, crew, report, keep)
+        for i, member in zip(some, kept, strict=True):
+            found[i] = member
+    if others:
+        alone, method = [members[i] for i in others], table if plan or method is not None else None
+        own = np.full(len(alone), 1.0 if atol is None else atol)
+        own = atols_of(problem, alone, settings["rtol"]) if atol is None and plan is None else own
+        settings = settings | {"method": method, "progress": crew.go_on}
+        run = MemberRuns(problem, alone, ends[others], own, settings, plan, drawn, watched, keep, report)
+        for i, member in zip(others, _one_by_one(run, len(alone), crew), strict=True):
+            found[i] = member
+    return found, ", ".join([series.name] * bool(some) + [table.name] * bool(others))
+
+
+def _one_by_one(run: MemberRuns, members: int, crew: Crew) -> list[dict[str, Any]]:
+    """Integrate members on threads that each take one at a time."""
+    size = min(16, -(-members // (8 * crew.workers)))
+    tasks = [range(i, min(i + size, members)) for i in range(0, members, size)]
     with one_blas_thread():
-        return [member for part in crew.map(run.along, tasks) for member in part], table.name
+        return [member for part in crew.map(run.along, tasks) for member in part]
 
 
 def _planned(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,9 @@ BLOCK = 256  # most members a task; results do not depend on it
 # at equal error (their own is five to thirty times smaller at the same tolerance), and the loosest tolerance measured:
 # tests/benchmarks/taylor.py
 PAYS, LOOSEST = 20_000, 1e-4
+# Coefficients of a short run, and those more for each e-fold at the rate of the start; work of all of them up to which
+# lanes take less than what a member out of lanes takes beside its calls, 0.4 ms: tests/benchmarks/late_ensembles.py
+FEWEST, A_FOLD, SOON = 10.0, 130.0, 1.6e6
 
 
 def choose(method: str | Method | None, rtol: float, problem: Problem, lanes: bool = True) -> Method:
@@ -40,6 +43,31 @@ def choose(method: str | Method | None, rtol: float, problem: Problem, lanes: bo
     except ValueError:
         return table
     return replace(TAYLOR, switching=True) if small else table
+
+
+def over_soon(
+    problem: Problem, members: Sequence[Mapping[str, np.ndarray]], ends: np.ndarray, t0: float, rtol: float
+) -> np.ndarray:
+    """Which members (batch,) are over so soon that lanes take less even where a call has more to do than `PAYS`.
+
+    Each by its own start and end: what a member's numbers are depends on no other member.
+    """
+    from ..ode.taylor.series_program import series_program
+
+    none = np.zeros(len(members), bool)
+    try:
+        work = series_program(problem).work if rtol <= LOOSEST else np.inf
+    except ValueError:
+        return none
+    if FEWEST * work > SOON:
+        return none
+    rates, slope = np.empty(len(members)), np.empty(problem.n)
+    for i, member in enumerate(members):
+        state = problem.pack(member)
+        problem(t0, state, slope)
+        with np.errstate(all="ignore"):  # a start of zeros, or one that cannot be continued, is none
+            rates[i] = np.linalg.norm(slope) / np.linalg.norm(state)
+    return (FEWEST + A_FOLD * rates * (ends - t0)) * work <= SOON
 
 
 def in_lanes(

@@ -89,8 +89,9 @@ def integrate(
         accuracy.
     method : {"tsit5", "dop853", "rkc", "bdf", "euler", "taylor"}, Method or None
         None takes "dop853" for ``rtol <= 1e-6``, else "tsit5", and changes to "rkc", or "bdf" if a right-hand side is
-        dear, where stability holds the step down and that is cheaper; ``Trajectory.statistics["methods"]`` says what it
-        chose. "taylor" is for smooth flows of small states, and needs no first step.
+        dear or many are to come, where stability holds the step down and that is cheaper;
+        ``Trajectory.statistics["methods"]`` says what it chose. "taylor" is for smooth flows of small states, and needs
+        no first step.
     events : callable, Event or sequence of them
         Zeros of ``function(t, weights)`` to locate; their points are kept among the saved ones.
     max_steps : int

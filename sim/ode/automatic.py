@@ -11,6 +11,7 @@ import numpy as np
 
 from ..kernel.work import flops
 from .methods import BDF, RKC, default_method
+from .outlook import AFTER_RKC, Outlook
 from .relay import CHECK, Relay, Stay, StayTerms, in_words
 from .stepper import StepControl
 
@@ -26,20 +27,24 @@ BY_BDF = StayTerms(settling=20, trial=20, again=20, later=20, worth=2.0, doubt=1
 EASY = 0.3  # x order: step x spectral radius from which BDF is tried; it gains before stability holds the step down
 DEAR = 8000.0  # operations of a right-hand side for each unknown, from which the vector work of BDF pays
 MOST_HELD = 2**30  # bytes of vectors beyond which BDF, which holds many, is not taken
+# Of the tolerances, for BDF after RKC: its errors add up along directions that are slow, to 80 times rtol in some flows
+# where RKC makes 5
+STRICT = 0.1
 STIFF = 2.0  # step x spectral radius from which an explicit step is taken to be held down by stability
 
 
-def _worth_bdf(problem: Problem) -> bool:
-    """Whether a right-hand side is so dear that BDF has less to do, and not so large that it would hold too much."""
-    return flops(problem) >= DEAR * problem.n and 8 * problem.n * BDF.vectors <= MOST_HELD
+def _room_for_bdf(problem: Problem) -> bool:
+    """Whether a state is not so large that BDF would hold too much."""
+    return 8 * problem.n * BDF.vectors <= MOST_HELD
 
 
 class SwitchingStepper(Relay):
     """A stepper that changes its method where the problem has become stiff, and back if that does not pay.
 
     A gradient flow is fast and smooth while it leaves the plateau, and slow but stiff afterwards. It is then BDF that
-    needs the fewest right-hand sides, and RKC that has the least to do besides. The choice depends on the trajectory
-    and on counted work alone, so it is the same every time.
+    needs the fewest right-hand sides, and RKC that has the least to do besides. Where a flow stays stiff for so long
+    that RKC takes ever more calls, it is left for BDF later. The choice depends on the trajectory and on counted work
+    alone, so it is the same every time.
 
     Attributes
     ----------
@@ -63,20 +68,29 @@ class SwitchingStepper(Relay):
         self._problem, self._t1, self._control = problem, t1, control
         self.explicit, self.stabilised = where(default_method(control.rtol)), where(RKC)
         self._pause, self._stiff, self._terms = CHECK, STIFF, StayTerms()
-        if self.stabilised is RKC and _worth_bdf(problem):
-            self.stabilised, self._pause, self._terms = BDF, OFTEN, BY_BDF
-            self._stiff = EASY * default_method(control.rtol).order
+        self._outlook: Outlook | None = None
+        if self.stabilised is RKC and _room_for_bdf(problem):
+            if flops(problem) >= DEAR * problem.n:
+                self.stabilised, self._pause, self._terms = BDF, OFTEN, BY_BDF
+                self._stiff = EASY * default_method(control.rtol).order
+            else:
+                self._outlook = Outlook(problem, control.rtol, t0, t1)
         self.chosen: list[tuple[str, float]] = []
         self._counts = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
         self._history = np.zeros((0, 3))
+        self._later: Stay | None = None  # with BDF after RKC
         self._past: deque[tuple[float, np.ndarray]] = deque(maxlen=BDF.most_order + 1)
+        self._leaving = False  # RKC for BDF, as soon as its last states are kept
         self._stay: Stay | None = None
         self._wait = CHECK  # steps until another stay, after one that did not pay at all
+        self._patience = self._looks = 0  # looks at RKC until BDF is tried again, and how many are to come
         self._use(self.explicit, y0, t0, control.first_step)
         self._look_after(self._pause)
 
     def _use(self, method: Method, y: np.ndarray, t: float, first_step: float | None) -> None:
         control = self._control
+        if self._later is not None:
+            control = replace(control, rtol=STRICT * control.rtol, atol=STRICT * control.atol)
         if first_step != control.first_step:
             control = replace(control, first_step=first_step)
         self.name, self.at_work = method.name, method.begin(self._problem, y, t, self._t1, control)
@@ -110,7 +124,7 @@ class SwitchingStepper(Relay):
         used = self._counts["accepted"] + self._counts["rejected"]
         # Never past the next look: how many steps a call takes depends on the clock, the choice must not.
         budget = min(budget, self._look - self.at_work.accepted)
-        if self.stabilised is BDF and self.name != BDF.name:
+        if (self.stabilised is BDF or self._leaving) and self.name != BDF.name:
             return self._noting(stop, min(budget, 1), limit - used)
         return self.at_work.advance(stop, budget, limit - used)
 
@@ -124,19 +138,54 @@ class SwitchingStepper(Relay):
 
     def _consider(self) -> None:
         """Leave the explicit method where stability holds it down, and the other one where that does not pay."""
-        if self._stay is not None:
-            if self._stay.pays(self.at_work):
-                self._look = self._stay.look
-            else:
-                self._go_back(self._stay.paid)
-        elif (self.stabilised is BDF or self._t1 - self.t > LEFT * self.h) and self._held() > self._stiff:
-            (steps, calls), now = self._before, self.at_work.counts()
-            step = (now["rhs_calls"] - calls) / (now["accepted"] - steps)
-            self._stay = Stay(step / self.h, self._terms)
-            self._change(self.stabilised)
+        if self._stay is None:
+            self._consider_explicit()
+        elif self._later is not None:
+            self._consider_bdf(self._later)
+        elif self._leaving:
+            self._leaving, self._later = False, Stay(1.0, AFTER_RKC)
+            self._change(BDF)
+            self._look = self._later.look
+        elif self._stay.pays(self.at_work):
             self._look = self._stay.look
+            self._consider_rkc(self._stay)
         else:
+            self._go_back(self._stay.paid)
+
+    def _consider_explicit(self) -> None:
+        if not (self.stabilised is BDF or self._t1 - self.t > LEFT * self.h) or self._held() <= self._stiff:
             self._look_after(self._pause)
+            return
+        (steps, calls), now = self._before, self.at_work.counts()
+        step = (now["rhs_calls"] - calls) / (now["accepted"] - steps)
+        self._stay = Stay(step / self.h, self._terms)
+        self._use_stabilised(self._stay)
+
+    def _use_stabilised(self, stay: Stay) -> None:
+        self._change(self.stabilised)
+        self._look = stay.look
+        if self._outlook is not None:
+            self._outlook.begin(self.at_work)
+
+    def _consider_rkc(self, stay: Stay) -> None:
+        """Leave RKC that has paid for BDF, where that has less to do; not until it has states to go on from."""
+        if self._outlook is None or not self._outlook.prefers_bdf(self.at_work) or not stay.paid:
+            return
+        self._looks -= 1
+        if self._looks < 0:
+            self._leaving = True
+            self._look = self.at_work.accepted + BDF.most_order + 1
+
+    def _consider_bdf(self, later: Stay) -> None:
+        """Take RKC again where BDF does not pay, for the longer the more often it has not paid at all."""
+        if self._outlook is not None and not later.pays(self._outlook.seen(self.at_work)):
+            self._patience = 0 if later.paid else 4 * self._patience + 3
+            self._looks, self._later = self._patience, None
+            if self._stay is not None:
+                self._stay.resume()
+                self._use_stabilised(self._stay)
+        else:
+            self._look = later.look
 
     def _go_back(self, paid: bool) -> None:
         """Take the explicit method again, for the longer the more often the other one has not paid at all."""

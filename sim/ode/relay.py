@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -102,6 +103,29 @@ class StayTerms:
     doubt: float = 1.5
 
 
+class Judged(Protocol):
+    """What a stay asks of a stepper."""
+
+    @property
+    def accepted(self) -> int:
+        """Number of accepted steps."""
+        ...
+
+    @property
+    def radius(self) -> float:
+        """Largest |eigenvalue| of the Jacobian."""
+        ...
+
+    @property
+    def swept(self) -> float:
+        """Integral of `radius` over flow time."""
+        ...
+
+    def counts(self) -> Mapping[str, float]:
+        """Return "rhs_calls"."""
+        ...
+
+
 class Stay:
     """Judges the stabilised method at each look, by counted calls alone.
 
@@ -127,10 +151,15 @@ class Stay:
 
     def __init__(self, cost: float, terms: StayTerms) -> None:
         self._cost, self._terms = cost, terms
-        self._swept, self._calls, self._looks = 0.0, 0, 0
-        self.look, self.paid = terms.settling, False
+        self._known = self.paid = False  # whether the cost is that of what is swept
+        self.resume()
 
-    def pays(self, stepper: Stepper) -> bool:
+    def resume(self) -> None:
+        """Go on with a stepper begun anew."""
+        self._swept, self._calls, self._looks = 0.0, 0.0, 0
+        self.look = self._terms.settling
+
+    def pays(self, stepper: Judged) -> bool:
         """Whether to go on with a stepper that has come to the look; sets the next one."""
         terms, now, total = self._terms, stepper.swept, stepper.counts()["rhs_calls"]
         swept, calls = now - self._swept, total - self._calls
@@ -140,7 +169,9 @@ class Stay:
             self.look = stepper.accepted + terms.trial
             if not stepper.radius > 0.0:  # nothing is stiff
                 return False
-            self._cost *= terms.worth / stepper.radius
+            if not self._known:
+                self._cost *= terms.worth / stepper.radius
+                self._known = True
             return True
         expected = self._cost * swept
         self.paid |= calls <= expected

@@ -68,8 +68,9 @@ def solve(
         End and start in flow time, ``t1 >= t0``.
     method : {"tsit5", "dop853", "rkc", "bdf", "euler", "taylor"}, Method or None
         None takes "dop853" for ``rtol <= 1e-6``, else "tsit5", and changes to "rkc", or "bdf" if a right-hand side is
-        dear, where stability holds the step down and that is cheaper; ``Solution.statistics["methods"]`` says what it
-        chose. "taylor" is for smooth flows of small states, and needs no first step.
+        dear or many are to come, where stability holds the step down and that is cheaper;
+        ``Solution.statistics["methods"]`` says what it chose. "taylor" is for smooth flows of small states, and needs
+        no first step.
     rtol, atol : float
         Relative and absolute tolerance per entry of the state.
     save_at : None, int or array_like

@@ -310,7 +310,7 @@ def test_automatic_choice_says_what_it_chose():
     }
     large = EmbMLP(20, 16, 16)
     start = {name: value[None] for name, value in large.init(0.8, 0).items()}
-    runs = integrate_ensemble(derive(large, "leading"), random_data(d_vocab=20), start, t1=1.0)
+    runs = integrate_ensemble(derive(large, "leading"), random_data(d_vocab=20), start, t1=50.0)
     problem = compile_flow(derive(large, "leading"), random_data(d_vocab=20), large.init(0.8, 0), fold=False)
     assert series_program(problem).work > PAYS
     assert runs[0].statistics["methods"] == "dop853"
