@@ -29,6 +29,8 @@ from ...theory.base.package.version import package_version
 from .compile_clock import COMPILING
 
 LOCK = threading.RLock()
+# Settings of numba that say what code is made of a function; numba's own cache takes one's for another's.
+_SETTINGS = "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT"
 
 
 @functools.cache
@@ -142,7 +144,8 @@ def _checked_file_class() -> type:
 def _attach_cache(dispatcher: Any, signature: Any) -> None:
     """Give `dispatcher` a cache in `cache_dir`, leaving numba's global setting as it was.
 
-    Each signature has files of its own: in shared ones, two processes that save at once mistake each other's code.
+    Each signature has files of its own: in shared ones, two processes that save at once mistake each other's code. So
+    has each level of optimisation.
     """
     import numba
 
@@ -155,7 +158,8 @@ def _attach_cache(dispatcher: Any, signature: Any) -> None:
         settings.CACHE_DIR = previous
     file: Any = dispatcher._cache._cache_file
     file.__class__ = _checked_file_class()
-    mark = hashlib.sha256(str(signature).encode()).hexdigest()[:8]
+    what = [str(signature), *(repr(getattr(settings, name, None)) for name in _SETTINGS)]
+    mark = hashlib.sha256("\0".join(what).encode()).hexdigest()[:8]
     file._index_path = file._index_path.removesuffix(".nbi") + f"-{mark}.nbi"
     file._data_name_pattern = file._data_name_pattern.replace(".{number", f"-{mark}.{{number")
 

@@ -13,11 +13,13 @@ import operator
 from typing import Any
 
 from numba import types
+from numba.core import ir
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.ir_utils import build_definitions
+from numba.core.lowering import Lower
 from numba.core.ssa import reconstruct_ssa
-from numba.core.typed_passes import PreLowerStripPhis
+from numba.core.typed_passes import NativeLowering, PreLowerStripPhis
 from numba.core.untyped_passes import ReconstructSSA
 
 # By the names that numba gives them; one that a release of numba lacks is no loss.
@@ -69,7 +71,36 @@ class _WithoutPhis(PreLowerStripPhis):
         return True
 
 
-_SHORTER: dict[Any, Any] = {ReconstructSSA: _AssignedOnce, PreLowerStripPhis: _WithoutPhis}
+class _KernelLower(Lower):
+    """Writes code in which no function is a value: it would hold an address, and what holds one is not kept on disk.
+
+    Optimised code does not, for nothing reads it; that of NUMBA_OPT=0 does.
+    """
+
+    def lower_assign(self, ty: Any, inst: Any) -> Any:
+        """Value of a variable."""
+        if isinstance(ty, types.Dispatcher) and isinstance(inst.value, (ir.Global, ir.FreeVar)):
+            return self.context.get_dummy_value()
+        return super().lower_assign(ty, inst)
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _KernelLowering(NativeLowering):
+    """Has code written so."""
+
+    _name = "kernel_lowering"
+
+    @property
+    def lowering_class(self) -> type[Lower]:
+        """What writes it."""
+        return _KernelLower
+
+
+_OURS: dict[Any, Any] = {
+    ReconstructSSA: _AssignedOnce,
+    PreLowerStripPhis: _WithoutPhis,
+    NativeLowering: _KernelLowering,
+}
 
 
 class RememberedTypes:
@@ -113,9 +144,7 @@ class KernelCompiler(CompilerBase):
         """Stages, in order."""
         stages = DefaultPassBuilder.define_nopython_pipeline(self.state)
         stages.passes[:] = [
-            (_SHORTER.get(stage, stage), said)
-            for stage, said in stages.passes
-            if stage._name not in _NEEDLESS
+            (_OURS.get(stage, stage), said) for stage, said in stages.passes if stage._name not in _NEEDLESS
         ]
         stages.finalize()
         return [stages]

@@ -181,6 +181,39 @@ def test_each_signature_has_files_of_its_own(tmp_path, monkeypatch):
     assert sum(again.stats.cache_hits.values()) == 1
 
 
+WITH_A_PART = """
+from numba import float64
+from smallinit.sim.kernel.cache import compiled
+from smallinit.sim.kernel.inner import helper
+
+@helper()
+def half(x):
+    return 0.5 * x
+
+@compiled(float64(float64))
+def quarter(x):
+    return half(half(x))
+
+hits, misses = (sum(each.values()) for each in (quarter.stats.cache_hits, quarter.stats.cache_misses))
+print(quarter(4.0), hits, misses)
+"""
+
+
+def test_code_that_is_not_optimised_is_kept_too_and_taken_for_no_other(process, tmp_path):
+    (tmp_path / "parts.py").write_text(WITH_A_PART)
+    (tmp_path / "kept").mkdir(mode=0o700)
+
+    def start(**settings):
+        done = process(tmp_path / "kept", "import parts", **settings)
+        assert not done.stderr
+        return done.stdout.split()
+
+    assert start(NUMBA_OPT="0") == ["1.0", "0", "1"]
+    assert start(NUMBA_OPT="0") == ["1.0", "1", "0"]
+    assert start(NUMBA_OPT="3") == ["1.0", "0", "1"]
+    assert start(NUMBA_OPT="3") == ["1.0", "1", "0"]
+
+
 def test_numba_setting_of_the_user_is_left_alone():
     import numba
 

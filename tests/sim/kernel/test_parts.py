@@ -66,7 +66,9 @@ def test_a_subroutine_stays_one_where_a_part_calls_it_that_does_not():
         return x / 3.0
 
     @inlined()
-    def _both_thirds(x):  # the first to call it, and compiled with options that go over to those who have none
+    def _both_thirds(
+        x,
+    ):  # the first to call it, and compiled with options that go over to those who have none
         return _third_of(x) + _third_of(x + 1.0)
 
     @njit(float64(float64))
