@@ -48,7 +48,8 @@ def start_driver(file, out, batch_seconds, log=None):
 def _drive(file, out, batch_seconds, log):
     """Run a sweep, writing down in a file of this process, in the folder `log`, which points it computes."""
     from smallinit.compare import run_sweep
-    from smallinit.compare.sweep import engine, executors
+    from smallinit.compare.sweep import engine
+    from smallinit.compare.sweep.workers import executors
 
     original, engine.BATCH_SECONDS = executors.run_batch, batch_seconds
 

@@ -10,10 +10,10 @@ from copy import copy
 
 from .input_files import files_of
 from .plan import SweepPlan, SweepPoint
-from .point import WrongWorker
 from .point_claims import BEAT, PointClaims
 from .store import Store
-from .time_limit import too_slow
+from .workers.point import WrongWorker
+from .workers.time_limit import too_slow
 
 BATCH_SECONDS = 1.0  # what a batch should last: an engine's milliseconds per task then do not count
 LARGEST_BATCH = 256

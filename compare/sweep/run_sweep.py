@@ -13,13 +13,13 @@ from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, callback, flag, integer, is_integer, path_of, positive
 from .collect import collected
 from .engine import Engine, Progress
-from .executors import workers_of
 from .foresight import refuse_large_batches
 from .plan import SweepPlan as SweepPlan
 from .plan import SweepPoint as SweepPoint
 from .plan import read_sweep as read_sweep
 from .store import PLAN, Store
 from .surroundings import Surroundings
+from .workers.executors import workers_of
 
 if TYPE_CHECKING:
     import xarray

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...theory.base.errors import FieldError
-from ..ode.automatic import SwitchingStepper
+from ..ode.choice.automatic import SwitchingStepper
 from ..ode.methods import METHODS, Method, RungeKutta, find_method
 from ..ode.methods.rkc import Stabilised
 

@@ -11,7 +11,7 @@ from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, callback, is_integer, is_real, kind_of, positive, real
 from ..kernel.blas_threads import blas_threads
-from .automatic import SwitchingStepper
+from .choice.automatic import SwitchingStepper
 from .codes import DONE, OUT_OF_STEPS, RUNNING
 from .collapse import Collapse, Passage, Singularity
 from .endings import stuck, used_up

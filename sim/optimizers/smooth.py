@@ -12,10 +12,10 @@ import numpy as np
 
 from ...theory.base.errors import FieldError
 from ..kernel.problem import Problem
-from ..ode.automatic import SwitchingStepper
+from ..ode.choice.automatic import SwitchingStepper
+from ..ode.choice.relay import Relay
 from ..ode.codes import DONE, RUNNING
 from ..ode.methods.method import Method
-from ..ode.relay import Relay
 from ..ode.stepper import StepControl, Stepper
 from .optimizer import AdamW, Momentum, Optimizer, SignGD, Spectral
 from .recursion import RecursionStepper

@@ -15,9 +15,8 @@ from ..ode.outcome import Outcome, Status
 if TYPE_CHECKING:
     from .trajectory import Trajectory
 
-START = (
-    "start/"  # before the name of a weight: in a file, the full one that a reduced trajectory started from
-)
+# Before the name of a weight: in a file, the full one that a reduced trajectory started from.
+START = "start/"
 
 
 def check_parts(trajectory: Trajectory) -> None:
@@ -29,10 +28,10 @@ def check_parts(trajectory: Trajectory) -> None:
         For the first part that is of another kind, or does not go with the others.
     """
     kind_of("outcome", trajectory.outcome, Outcome, "such as Outcome(Status.REACHED_END, t[-1])")
-    for part in ("weights", "measured", "events", "statistics", "provenance"):
-        kind_of(
-            part, getattr(trajectory, part), Mapping, "names to arrays" if part[0] in "wme" else "a record"
-        )
+    for part in ("weights", "measured", "events"):
+        kind_of(part, getattr(trajectory, part), Mapping, "names to arrays")
+    for part in ("statistics", "provenance"):
+        kind_of(part, getattr(trajectory, part), Mapping, "a record")
     if trajectory.start is not None:
         kind_of("start", trajectory.start, Mapping, "names to arrays, or None")
     _check_names(trajectory)

@@ -16,7 +16,7 @@ from large_vocabulary import zipf_bigrams
 
 from smallinit.compare import run_sweep
 from smallinit.compare.sweep.plan import read_sweep
-from smallinit.compare.sweep.point import run_batch
+from smallinit.compare.sweep.workers.point import run_batch
 from smallinit.sim import integrate_ensemble
 from smallinit.sim.compile.compiler import compile_flow
 from smallinit.sim.kernel.alignment import aligned

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from smallinit.compare.experiment.layers import load
-from smallinit.compare.sweep.point import run_point
+from smallinit.compare.sweep.workers.point import run_point
 
 WARM = 20
 OBSERVABLES = ("loss", "loss/*", "norm/*")

@@ -12,9 +12,9 @@ import numpy as np
 
 from ...kernel.blas_threads import blas_threads
 from ...kernel.problem import Problem
+from ..choice.relay import CHECK, Stay, StayTerms, in_words
 from ..codes import DONE, OUT_OF_STEPS, RUNNING
 from ..methods.rkc import RKC
-from ..relay import CHECK, Stay, StayTerms, in_words
 from ..stepper import REMEDY, NotFiniteAtStart, StepControl, Stepper
 from . import series_steps as kernel
 from .series_lanes import SeriesLanes

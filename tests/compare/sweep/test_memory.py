@@ -4,7 +4,7 @@ import gc
 import tracemalloc
 
 from smallinit.compare.experiment.layers import load
-from smallinit.compare.sweep.point import run_point
+from smallinit.compare.sweep.workers.point import run_point
 
 POINTS, BYTES = 20, 20_000  # of one point; before, it was a megabyte
 

@@ -13,7 +13,7 @@ from sweeps import TINY, same, write
 from smallinit.cli import run as command
 from smallinit.compare import open_sweep, run_sweep
 from smallinit.compare.sweep.plan import read_sweep
-from smallinit.compare.sweep.point import run_point
+from smallinit.compare.sweep.workers.point import run_point
 from smallinit.theory.base.errors import FieldError, InputError
 
 

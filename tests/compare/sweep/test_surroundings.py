@@ -11,7 +11,7 @@ from smallinit.compare.commands.sweep_command import sweep as command
 from smallinit.compare.sweep import surroundings
 from smallinit.compare.sweep.input_files import digests
 from smallinit.compare.sweep.plan import read_sweep
-from smallinit.compare.sweep.point import WrongWorker, run_batch, run_point
+from smallinit.compare.sweep.workers.point import WrongWorker, run_batch, run_point
 from smallinit.theory.base.errors import InputError
 
 SMALL = TINY.replace("[0.6, 0.8]", "[0.6]").replace('keys = "5-9"', "")

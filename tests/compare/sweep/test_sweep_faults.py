@@ -17,8 +17,9 @@ from sweeps import TINY, same, start_driver, write
 
 from smallinit.compare import open_sweep, run_sweep
 from smallinit.compare.report.directory import page_of
-from smallinit.compare.sweep import engine, executors
+from smallinit.compare.sweep import engine
 from smallinit.compare.sweep.run_sweep import recorded_sweep
+from smallinit.compare.sweep.workers import executors
 from smallinit.theory.base.disk import files
 from smallinit.theory.base.errors import InputError
 
@@ -308,7 +309,7 @@ def test_a_point_that_is_too_slow_is_a_failed_point(tmp_path, executor):
 
 HANGER = """
 import time
-import smallinit.compare.sweep.point, smallinit.sim.integration.integrate, smallinit.sim.kernel.blas_threads
+import smallinit.compare.sweep.workers.point, smallinit.sim.integration.integrate, smallinit.sim.kernel.blas_threads
 from smallinit.theory import EmbMLP
 original = EmbMLP.init
 def init(self, gamma, seed, *more):

@@ -59,7 +59,7 @@ def test_a_point_loads_nothing_that_is_left_out(tmp_path):
     plan = read_sweep(write(tmp_path, text))
     (tmp_path / "config.json").write_text(json.dumps(plan.points[0].config))
     code = (
-        "import json, sys; from smallinit.compare.sweep.point import run_batch;"
+        "import json, sys; from smallinit.compare.sweep.workers.point import run_batch;"
         f"config = json.load(open({str(tmp_path / 'config.json')!r}));"
         "found, _ = run_batch([('a', config)], ['simulate', 'train'], ['loss']);"
         "assert 'leading|horizon' in found['a'], found;"

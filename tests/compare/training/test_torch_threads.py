@@ -7,7 +7,7 @@ import torch
 from helpers import small_case
 
 from smallinit.compare import train
-from smallinit.compare.sweep.point import single_threaded
+from smallinit.compare.sweep.workers.point import single_threaded
 from smallinit.compare.training.torch_threads import flushed_denormals, one_torch_thread
 
 DENORMAL = torch.tensor(1e-310, dtype=torch.float64)

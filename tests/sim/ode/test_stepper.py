@@ -17,8 +17,8 @@ from smallinit.sim import Event, Method, Status, integrate, solve
 from smallinit.sim.compile.compiler import compile_sides
 from smallinit.sim.device.on_device import OnDevice
 from smallinit.sim.kernel.problem import RHS_SIGNATURE, Problem
-from smallinit.sim.ode import automatic
-from smallinit.sim.ode.automatic import SwitchingStepper
+from smallinit.sim.ode.choice import automatic
+from smallinit.sim.ode.choice.automatic import SwitchingStepper
 from smallinit.sim.ode.codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
 from smallinit.sim.ode.methods import METHODS
 from smallinit.sim.ode.stepper import NotFiniteAtStart, StepControl

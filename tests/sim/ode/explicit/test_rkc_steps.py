@@ -7,8 +7,8 @@ from scipy.integrate import solve_ivp
 
 from smallinit.sim import Status, integrate, solve
 from smallinit.sim.kernel.problem import Problem
+from smallinit.sim.ode.choice.relay import CHECK
 from smallinit.sim.ode.explicit.rkc_steps import MOST_STAGES
-from smallinit.sim.ode.relay import CHECK
 from smallinit.theory import EmbMLP, derive
 
 N = 40

@@ -6,10 +6,10 @@ import pytest
 from smallinit.sim import integrate, solve
 from smallinit.sim.compile.compiler import compile_flow
 from smallinit.sim.kernel.problem import Problem
-from smallinit.sim.ode import automatic, outlook
+from smallinit.sim.ode.choice import automatic, outlook
+from smallinit.sim.ode.choice.outlook import Outlook, price
+from smallinit.sim.ode.choice.relay import CHECK
 from smallinit.sim.ode.methods import BDF
-from smallinit.sim.ode.outlook import Outlook, price
-from smallinit.sim.ode.relay import CHECK
 from smallinit.sim.ode.stepper import StepControl
 from smallinit.theory import Dataset, EmbMLP, OneLayerTransformer, derive
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..kernel.work import flops
-from .methods import BDF, RKC, default_method
+from ...kernel.work import flops
+from ..methods import BDF, RKC, default_method
+from ..stepper import StepControl
 from .outlook import AFTER_RKC, Outlook
 from .relay import CHECK, Relay, Stay, StayTerms, in_words
-from .stepper import StepControl
 
 if TYPE_CHECKING:
-    from ..kernel.problem import Problem
-    from .methods import Method
+    from ...kernel.problem import Problem
+    from ..methods import Method
 
 # Steps of the present size left to t1 from which RKC is tried: its first ones are short, and cost half as much as those
 LEFT = 40
@@ -202,12 +202,12 @@ class SwitchingStepper(Relay):
 
     def _held(self) -> float:
         """Step x spectral radius of the explicit method, without an evaluation where its stages tell."""
-        from .explicit.table_stepper import TableStepper
+        from ..explicit.table_stepper import TableStepper
 
         return self.at_work.stage_stiffness() if isinstance(self.at_work, TableStepper) else self.stiffness()
 
     def _change(self, method: Method) -> None:
-        from .bdf_stepper import BdfStepper
+        from ..bdf_stepper import BdfStepper
 
         self._counts = self.counts()
         self._history = self.history()

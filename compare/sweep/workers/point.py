@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ...theory.base.errors import FieldError
-from ..training.identity import differences, environment
-from .input_files import BatchFiles
+from ....theory.base.errors import FieldError
+from ...training.identity import differences, environment
+from ..input_files import BatchFiles
 from .time_limit import TimeLimit
 
 Arrays = dict[str, np.ndarray]
@@ -50,9 +50,9 @@ def run_point(
         "RUN|NAME" -> array, with RUN a closure or "training" and NAME an observable, "t", "outcome" or "t_end". A
         closure trained beside has a "horizon": flow time at which the first weight is ``output.tolerance`` off.
     """
-    from ..experiment.build import Built, initial_weights
-    from ..experiment.layers import Loaded
-    from ..experiment.schema import Experiment
+    from ...experiment.build import Built, initial_weights
+    from ...experiment.layers import Loaded
+    from ...experiment.schema import Experiment
 
     experiment = Experiment.model_validate(config)
     files = BatchFiles() if files is None else files
@@ -76,7 +76,7 @@ def run_point(
 
 
 def _horizons(theory: Mapping[str, Any], training: Any, tolerance: float) -> Arrays:
-    from ..overlays.overlay import overlay
+    from ...overlays.overlay import overlay
 
     return {
         f"{closure}|horizon": np.array(overlay(path, training).horizon(tolerance))
@@ -119,13 +119,13 @@ def run_batch(
 @contextmanager
 def single_threaded(torch: bool) -> Iterator[None]:
     """One thread for BLAS, and for torch where it trains: results do not depend on how many there are."""
-    from ...sim.kernel.blas_threads import one_blas_thread
+    from ....sim.kernel.blas_threads import one_blas_thread
 
     with one_blas_thread():
         if not torch:
             yield
             return
-        from ..training.torch_threads import one_torch_thread
+        from ...training.torch_threads import one_torch_thread
 
         with one_torch_thread():
             yield
@@ -143,9 +143,9 @@ def _shared(setup: str, content: str) -> tuple[Any, Any, Any]:
 
     `content` tells apart what `setup` only names: the files of data and model.
     """
-    from ..experiment.build import build_data, build_model, derive_flows
-    from ..experiment.layers import Loaded
-    from ..experiment.schema import Experiment
+    from ...experiment.build import build_data, build_model, derive_flows
+    from ...experiment.layers import Loaded
+    from ...experiment.schema import Experiment
 
     parts = {k: v for k, v in json.loads(setup).items() if v is not None}
     loaded = Loaded(Experiment.model_validate(parts), {})

@@ -2,7 +2,7 @@ import numpy as np
 from sweeps import TINY, write
 
 from smallinit.compare.sweep.plan import read_sweep
-from smallinit.compare.sweep.point import run_batch, run_point
+from smallinit.compare.sweep.workers.point import run_batch, run_point
 
 OWN = """
 [axes]
@@ -38,7 +38,7 @@ def test_a_batch_reads_its_data_file_once(tmp_path, monkeypatch):
     save(tmp_path / "own.npz", [0, 1])
     plan, met = read_sweep(write(tmp_path, OWN)), []
     monkeypatch.setattr(
-        "smallinit.compare.sweep.point.run_point",
+        "smallinit.compare.sweep.workers.point.run_point",
         lambda config, run, names, seconds, files: met.append(id(files)) or {},
     )
     run_batch([(point.id, point.config) for point in plan.points], plan.run, plan.observables)
@@ -47,7 +47,7 @@ def test_a_batch_reads_its_data_file_once(tmp_path, monkeypatch):
 
 
 def test_points_of_one_task_share_data_and_flows(tmp_path):
-    from smallinit.compare.sweep.point import _setup, _shared
+    from smallinit.compare.sweep.workers.point import _setup, _shared
 
     plan = read_sweep(write(tmp_path, TINY))
     first, last = (_shared(_setup(p.config), "") for p in (plan.points[0], plan.points[-1]))

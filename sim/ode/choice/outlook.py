@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..kernel.work import flops, operations_of
+from ...kernel.work import flops, operations_of
 from .relay import StayTerms
 
 if TYPE_CHECKING:
-    from ..kernel.problem import Problem
-    from .stepper import Stepper
+    from ...kernel.problem import Problem
+    from ..stepper import Stepper
 
 # Microseconds of a call of a small flow: at the least, for each operation, number it writes, unknown and operation of a
 # product; and of what BDF does besides an evaluation. Measured once, on 60 flows: a call is up to 1.6 times as dear.
@@ -66,7 +66,7 @@ class Outlook:
 
     def prefers_bdf(self, stepper: Stepper) -> bool:
         """Whether BDF would have had less to do since the last look at RKC, and clearly less to do from here."""
-        from .explicit.rkc_steps import MOST_STAGES  # compiled or loaded long since: RKC is at work
+        from ..explicit.rkc_steps import MOST_STAGES  # compiled or loaded long since: RKC is at work
 
         start, steps, calls = self._before
         self.begin(stepper)

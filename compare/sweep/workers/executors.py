@@ -11,7 +11,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnContext
 from typing import Any
 
-from ...theory.base.errors import FieldError
+from ....theory.base.errors import FieldError
 from .point import run_batch, single_threaded
 
 STARTUP_SECONDS = 60.0  # a process may take for its imports and the first compilation, besides its points

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .stepper import Stepper
+from ..stepper import Stepper
 
 CHECK = 40  # accepted steps between two looks at the stiffness
 

@@ -6,9 +6,9 @@ from helpers import pairs_data
 
 from smallinit.sim import Status, integrate, solve
 from smallinit.sim.kernel.problem import Problem
-from smallinit.sim.ode import automatic
+from smallinit.sim.ode.choice import automatic
+from smallinit.sim.ode.choice.relay import CHECK, Stay, StayTerms
 from smallinit.sim.ode.methods import RKC
-from smallinit.sim.ode.relay import CHECK, Stay, StayTerms
 from smallinit.sim.ode.stepper import StepControl
 from smallinit.theory import EmbMLP, derive
 
