@@ -1,5 +1,7 @@
 import gc
+import os
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,9 @@ def pytest_collection(session):
     try:
         return (yield)
     finally:
+        if "torch" in sys.modules and os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1") != "1":
+            # All cores have a worker: more threads in each wait for one another, at up to fifty times the work.
+            sys.modules["torch"].set_num_threads(1)
         gc.enable()
         gc.freeze()
         gc.set_threshold(10_000, 10, 10)

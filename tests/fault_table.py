@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from itertools import groupby
 from pathlib import Path
 
 import faults
@@ -16,15 +17,21 @@ from smallinit.theory.base.errors import InputError
 SEALED = ["a record", "a page", "arrays", "a checkpoint", "a trajectory", "a sweep", "new results"]
 
 
-def tried(writer, folder, kinds=faults.FAULTS):
+def tried(writer, folder, kinds=faults.FAULTS, chosen=lambda calls: range(len(calls))):
     """Call names with how often each was tried under each fault, and what was broken."""
     calls, broken, count = measured(writer, sub(folder, "clean")), [], Counter()
     for fault in kinds:
-        for at, (call, _) in enumerate(calls):
-            if fault != "EMFILE" or call == "open":
+        for at in chosen(calls):
+            if fault != "EMFILE" or calls[at][0] == "open":
                 count[fault] += 1
                 broken += filter(None, [faults.survive(writer, sub(folder, f"{fault} {at}"), at, fault)])
     return calls, count, broken
+
+
+def ends_of_runs(calls):
+    """The first, the middle and the last of each run of equal calls: a file is written to by dozens."""
+    runs = [[at for at, _ in run] for _, run in groupby(enumerate(calls), key=lambda each: each[1])]
+    return sorted({at for run in runs for at in (run[0], run[len(run) // 2], run[-1])})
 
 
 def killed(writer, folder, at):
