@@ -86,8 +86,11 @@ def _check_arrays(trajectory: Trajectory) -> None:
                 f"measured `{name}` must have one entry for each of the {count} times, got shape {shape}."
             )
     for name, value in (trajectory.start or {}).items():
-        if (shape := numbers(f"start[{name!r}]", value, LIST).shape)[1:] != shape[-1:]:
-            raise FieldError(f"start[{name!r}]", f"must have two axes, as a weight has, got shape {shape}.")
+        if (found := numbers(f"start[{name!r}]", value, LIST)).ndim != 2:
+            raise FieldError(
+                f"start[{name!r}]", f"must have two axes, as a weight has, got shape {found.shape}."
+            )
+        finite(f"start[{name!r}]", found, "a run starts from numbers")
     for name, value in trajectory.events.items():
         if numbers(f"events[{name!r}]", value, LIST).ndim != 1:
             raise FieldError(f"events[{name!r}]", f"must be a row of flow times, got shape {value.shape}.")
