@@ -42,12 +42,13 @@ def check_parts(trajectory: Trajectory) -> None:
 
 def _check_names(trajectory: Trajectory) -> None:
     """No name may be an axis, and none may stand for two arrays of a file."""
-    taken = {*trajectory.weights, *(f"{START}{name}" for name in trajectory.start or ())}
+    starts = {f"{START}{name}" for name in trajectory.start or ()}
+    taken = {"weights": starts, "measured": starts | trajectory.weights.keys(), "events": frozenset()}
     for part in ("weights", "measured", "events"):
         for name in getattr(trajectory, part):
             if name_of(part, name) in COORDINATES:
                 raise FieldError(part, f"have one called {name!r}, which is an axis: rename it.")
-            if part == "measured" and name in taken:
+            if name in taken[part]:
                 raise FieldError(part, f"have one called {name!r}, as a weight is: rename it.")
     if trajectory.label != "":
         name_of("label", trajectory.label)
