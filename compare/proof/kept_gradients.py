@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +28,15 @@ class _Kept:
         self, source: Callable[[Model, Dataset], Gradient], model: Model, data: Dataset, direction: Weights
     ) -> None:
         self.source, self.model, self.content = source, model, model.content
-        self.data, self.direction = data.fingerprint, {w: value.copy() for w, value in direction.items()}
-        self.at: dict[float, dict[str, np.ndarray]] = {}
         self.most = LARGEST // max(sum(value.size for value in direction.values()), 1)  # scales
+        self.data = data.fingerprint
+        self.direction = {w: value.copy() for w, value in direction.items()} if self.most else {}
+        self.at: dict[float, dict[str, np.ndarray]] = {}
+
+    def remember(self) -> None:
+        """Have this found before any other; one of a large network is kept by nobody."""
+        if self.most:
+            _LATEST.appendleft(self)
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -47,7 +52,7 @@ class _Kept:
     __hash__ = None  # type: ignore[assignment]
 
 
-_LATEST: deque[_Kept] = deque(maxlen=MOST)
+_LATEST: deque[_Kept] = deque(maxlen=MOST)  # newest first; never searched and changed in one go, for threads
 
 
 class KeptGradients:
@@ -75,7 +80,7 @@ class KeptGradients:
         self._new = _Kept(source, model, data, direction)
         self._old = next((kept for kept in tuple(_LATEST) if kept == self._new), None)
         if self._old is None:
-            _LATEST.append(self._new)
+            self._new.remember()
 
     def __call__(
         self, scale: float, weights: dict[str, Float[np.ndarray, "rows cols"]]
@@ -87,6 +92,8 @@ class KeptGradients:
         if self._old is not None and (known := self._old.at.get(scale)) is not None:
             self._replace(self._old, all(np.array_equal(found[w], value) for w, value in known.items()))
         if len(self._new.at) < self._new.most:
+            for value in found.values():
+                value.flags.writeable = False
             self._new.at[scale] = found
         return found
 
@@ -96,10 +103,8 @@ class KeptGradients:
         if same:
             old.at |= self._new.at
             self._new = old
-            return
-        with suppress(ValueError):  # another thread was first
-            _LATEST.remove(old)
-        _LATEST.append(self._new)
+        else:
+            self._new.remember()
 
 
 def _same(a: Model, b: Model) -> bool:

@@ -20,6 +20,9 @@ FLAT = 1e-15  # of the largest eigenvalue: what a smaller one says of the slope 
 def power_of(eps: Float[np.ndarray, " k"], errors: Float[np.ndarray, " k"]) -> tuple[float, float]:
     """Slope and width in decades; a flat error is a slope too (a frozen weight), rounding everywhere is infinite.
 
+    Scales at which there is no error, as where the gradient is zero, say nothing; if there is none at any, neither does
+    the slope, which is then nan.
+
     Parameters
     ----------
     eps, errors : ndarray, shape (k,)
@@ -30,6 +33,10 @@ def power_of(eps: Float[np.ndarray, " k"], errors: Float[np.ndarray, " k"]) -> t
     tuple of float
         Slope of log(error) against log(eps), and decades of eps that it was read off.
     """
+    known = np.isfinite(errors)
+    if not known.any():
+        return float("nan"), 0.0
+    eps, errors = eps[known], errors[known]
     flat = errors[errors < LARGEST_ROUNDING]
     rounding = max(float(np.median(flat)), ROUNDING) if flat.size > 4 else ROUNDING
     above = errors > 8 * rounding

@@ -61,9 +61,8 @@ def lower_flow(
     share = SharedRows(sides.values(), values, sizes)
     if share.found:
         shared = {name: merge(pick(share(pick(side)))) for name, side in sides.items()}
-        forms += [
-            (shared, how) for how in READINGS[1::-1]
-        ]  # joined first: only that tells whether there are sums
+        # joined first: only that tells whether there are sums
+        forms += [(shared, how) for how in READINGS[1::-1]]
     if tries > 1 and sum(map(CountTerms(), sides.values())) <= MOST_TERMS:
         forms.append((multiplied_out(sides, set(shapes)), READINGS[0]))
     for form, how in forms:

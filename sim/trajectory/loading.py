@@ -116,9 +116,7 @@ def _trajectory(read: Contents, recorded: dict[str, Any], model: Any, data: Any)
         closure=recorded["closure"],
         statistics=recorded["statistics"],
         provenance=recorded["provenance"],
-        steps=_steps(read.variables["step"].values, t, recorded["kind"])
-        if "step" in read.variables
-        else None,
+        steps=_steps(read, t, recorded["kind"]) if "step" in read.variables else None,
         model=model,
         data=data,
         events={str(name): _times(name, times) for name, times in recorded["events"].items()},
@@ -148,7 +146,8 @@ def _weight(name: str, value: np.ndarray, t: np.ndarray) -> np.ndarray:
     return value
 
 
-def _steps(steps: np.ndarray, t: np.ndarray, kind: str) -> np.ndarray:
+def _steps(read: Contents, t: np.ndarray, kind: str) -> np.ndarray:
+    steps = read.variables["step"].values
     known = "iu" if kind == "training" else "iuf"  # an event of a theory may lie between two
     if (
         steps.dtype.kind not in known
@@ -156,7 +155,7 @@ def _steps(steps: np.ndarray, t: np.ndarray, kind: str) -> np.ndarray:
         or not np.isfinite(steps).all()
         or np.any(np.diff(steps) <= 0)
     ):
-        raise ValueError("its steps are no increasing integers, one for each time")
+        raise ValueError("its steps do not increase, or are not one for each time, whole in a training")
     return steps
 
 

@@ -26,8 +26,10 @@ def patient_file(path: Path) -> Iterator[PatientFile]:
         file = PatientFile(raw)
         try:
             yield file
-        except Exception as error:
-            raise (file.fault or error) from None
+        except Exception:
+            if file.fault is None:
+                raise
+            raise file.fault from None  # what HDF5 made of it says less
     if file.fault is not None:
         raise file.fault
 

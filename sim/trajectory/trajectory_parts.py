@@ -42,12 +42,13 @@ def check_parts(trajectory: Trajectory) -> None:
 
 def _check_names(trajectory: Trajectory) -> None:
     """No name may be an axis, and none may stand for two arrays of a file."""
-    taken = {*trajectory.weights, *(f"{START}{name}" for name in trajectory.start or ())}
+    starts = {f"{START}{name}" for name in trajectory.start or ()}
+    taken = {"weights": starts, "measured": starts | trajectory.weights.keys(), "events": frozenset()}
     for part in ("weights", "measured", "events"):
         for name in getattr(trajectory, part):
             if name_of(part, name) in COORDINATES:
                 raise FieldError(part, f"have one called {name!r}, which is an axis: rename it.")
-            if part == "measured" and name in taken:
+            if name in taken[part]:
                 raise FieldError(part, f"have one called {name!r}, as a weight is: rename it.")
     if trajectory.label != "":
         name_of("label", trajectory.label)
@@ -86,8 +87,11 @@ def _check_arrays(trajectory: Trajectory) -> None:
                 f"measured `{name}` must have one entry for each of the {count} times, got shape {shape}."
             )
     for name, value in (trajectory.start or {}).items():
-        if (shape := numbers(f"start[{name!r}]", value, LIST).shape)[1:] != shape[-1:]:
-            raise FieldError(f"start[{name!r}]", f"must have two axes, as a weight has, got shape {shape}.")
+        if (found := numbers(f"start[{name!r}]", value, LIST)).ndim != 2:
+            raise FieldError(
+                f"start[{name!r}]", f"must have two axes, as a weight has, got shape {found.shape}."
+            )
+        finite(f"start[{name!r}]", found, "a run starts from numbers")
     for name, value in trajectory.events.items():
         if numbers(f"events[{name!r}]", value, LIST).ndim != 1:
             raise FieldError(f"events[{name!r}]", f"must be a row of flow times, got shape {value.shape}.")

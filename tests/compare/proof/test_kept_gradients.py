@@ -115,3 +115,16 @@ def test_closures_share_their_gradients_and_find_the_same(calls, model):
     for a, b in zip(alone, together, strict=True):
         assert a.measured == b.measured
         np.testing.assert_array_equal(a.eps, b.eps)
+
+
+def test_large_networks_are_not_held_themselves(calls, monkeypatch):
+    """Four copies of their weights were, though of their gradients none."""
+    monkeypatch.setattr(kept_gradients, "LARGEST", 10)
+    asked()
+    assert not kept_gradients._LATEST
+
+
+def test_what_is_kept_cannot_be_changed(calls):
+    first = asked()
+    with pytest.raises(ValueError, match="read-only"):
+        first[0]["W_in"] += 1.0

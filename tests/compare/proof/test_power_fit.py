@@ -58,3 +58,20 @@ def test_rounding_everywhere_is_of_no_power(largest):
     errors = np.full(EPS.size, min(largest, 2e-14))
     errors[3] = largest
     assert power_of(EPS, errors)[0] == np.inf
+
+
+@pytest.mark.parametrize("what", [np.nan, np.inf])
+def test_what_has_no_error_anywhere_is_not_exact(what):
+    """Nothing was measured: taken for rounding, it would be a proof of any equation."""
+    assert np.isnan(power_of(EPS, np.full(EPS.size, what))[0])
+
+
+@pytest.mark.parametrize("what", [np.nan, np.inf])
+@pytest.mark.parametrize("where", [slice(0, 6), slice(6, 9), slice(-6, None)])
+def test_scales_without_an_error_are_left_out(what, where):
+    errors = 1e-3 * EPS**2
+    known = np.delete(np.arange(EPS.size), np.arange(EPS.size)[where])
+    alone = power_of(EPS[known], errors[known])
+    errors[where] = what
+    assert power_of(EPS, errors) == alone
+    assert alone[0] == pytest.approx(2.0, abs=1e-6)

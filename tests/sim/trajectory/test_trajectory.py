@@ -164,6 +164,12 @@ def test_state_is_a_copy(trajectory):
         ({"model": 3}, r"`model` must be a Model, got int: such as EmbMLP"),
         ({"data": "d"}, r"`data` must be a Dataset, got str: Dataset.from_csv\(path\) makes one, or None"),
         ({"start": [1]}, "`start` must be a Mapping, got list: names to arrays, or None"),
+        (
+            {"weights": {"start/W": np.zeros((3, 2, 2))}, "start": {"W": np.zeros((2, 2))}},
+            "`weights` have one called 'start/W', as a weight is",
+        ),
+        ({"start": {"W_E": np.array(1.0)}}, r"`start\['W_E'\]` must have two axes"),
+        ({"start": {"W_E": np.full((2, 2), np.nan)}}, r"`start\['W_E'\]` must be finite, got 4 nan or inf"),
         ({"start": {"W_E": [[1.0]]}}, r"`start\['W_E'\]` must be an ndarray, got list"),
         (
             {"start": {"W_E": np.zeros(3)}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -44,6 +45,10 @@ def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
 
     def load(name: str) -> Any:
         with no_collections(stay=True):
-            return find(name)
+            found = find(name)
+        vars(sys.modules[package])[name] = (
+            found  # older releases of lazy_loader leave it to be asked for each time
+        )
+        return found
 
     return load, names, public

@@ -4,6 +4,7 @@ import gc
 import sys
 import weakref
 
+import lazy_loader
 import pytest
 
 from smallinit.theory.base.package.first_use import attach, no_collections
@@ -39,6 +40,16 @@ def test_a_name_that_is_none_leaves_collections_as_they_were(package):
     with pytest.raises(AttributeError):
         _ = package.nothing
     assert gc.isenabled()
+
+
+def test_a_name_is_asked_for_once(package, monkeypatch):
+    """Each time, objects that are young would be counted as old, and cycles among them be found late or never."""
+    asked = []
+    find = lambda name: asked.append(name) or name.upper()  # noqa: E731
+    monkeypatch.setattr(lazy_loader, "attach_stub", lambda *given: (find, list, []))
+    monkeypatch.setattr(package, "__getattr__", attach("one_name", package.__file__)[0])
+    assert [package.word for _ in range(3)] == ["WORD"] * 3
+    assert asked == ["word"]
 
 
 class Loop:
