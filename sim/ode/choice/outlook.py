@@ -73,10 +73,11 @@ class Outlook:
         now, steps, calls = self._before[0], self._before[1] - steps, self._before[2] - calls
         if steps < FEWEST or not start > 0.0:
             return False
+        if not (folds := math.log(now / start)) > 0.0:  # steps too short to be told from the time gone by
+            return False
         middle = math.sqrt(start * now)
         self._scale = calls / (now - start) * math.sqrt(middle)
         self._most = middle * max(1.0, MOST_STAGES * steps / calls) ** 2
-        folds = math.log(now / start)
         a_fold = max(FOLD, self._step * steps / folds)
         to_come = CHANGE + a_fold * math.log(self._span / now)
         left = self._taken(self._span) - self._taken(now)

@@ -179,3 +179,15 @@ def test_no_change_where_bdf_would_hold_too_much(monkeypatch):
     assert automatic.SwitchingStepper(*begun)._outlook is not None
     monkeypatch.setattr(automatic, "MOST_HELD", 8 * problem.n * BDF.vectors - 1)
     assert automatic.SwitchingStepper(*begun)._outlook is None
+
+
+def test_steps_too_short_to_be_told_from_the_time_gone_by():
+    """A rate that grows without bound near t = 0, far from the start: flow time has digits to spare there."""
+
+    def f(t, y, out):
+        near = abs(t) + 1e-30
+        out[0] = 1e3 / near * (np.sin(np.log(near)) - y[0])
+
+    found = solve(Problem.from_function(f, 1), [0.0], t0=-1.0, t1=1.0, save_at=1)
+    assert found.outcome.success
+    assert found.y[-1, 0] == pytest.approx(-1e-3, rel=1e-2)  # y lags by a thousandth of its slope in log t
