@@ -46,9 +46,8 @@ def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
     def load(name: str) -> Any:
         with no_collections(stay=True):
             found = find(name)
-        vars(sys.modules[package])[name] = (
-            found  # older releases of lazy_loader leave it to be asked for each time
-        )
+        # Older releases of lazy_loader leave it to be asked for each time.
+        vars(sys.modules[package])[name] = found
         return found
 
     return load, names, public
