@@ -212,6 +212,8 @@ class Trajectory(FrozenRecord):
         if name.partition("/")[0] in ("loss", "accuracy", "cosine") and (
             self.model is None or self.data is None
         ):
+            if self.start is not None:
+                return f"`{name}` is of full weights, and these are reduced: take that of `reduction.lift(trajectory)`."
             near = nearest(name, self.observable_names)
             return f"`{name}` needs the model and the data: load_trajectory(path, model=..., data=...)" + (
                 f"; or did you mean {near!r}?" if near else "."
