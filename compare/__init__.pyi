@@ -2,6 +2,7 @@
 
 from .literature.claims import claims as claims
 from .overlays.decomposition import Decomposition as Decomposition
+from .overlays.learning_times import learnt_at as learnt_at
 from .overlays.overlay import Overlay as Overlay
 from .overlays.overlay import overlay as overlay
 from .overlays.similarity_overlay import SimilarityOverlay as SimilarityOverlay

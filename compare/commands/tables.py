@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.columns import aligned
-from ..overlays.learning_times import BELOW, learning_order, learning_times
+from ..overlays.learning_times import BELOW, learning_order, learnt_at
 from ..overlays.loss_error import VANISHED, loss_error
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def overlay_table(overlays: Mapping[str, Overlay], training: Trajectory, toleran
 
 def _learnt(overlays: Mapping[str, Overlay], training: Trajectory) -> list[str]:
     """When each group is learnt in training and in the theories that reach its end, and in which order."""
-    theory = {name: learning_times(o.theory) for name, o in overlays.items() if not o.end_of_equations}
-    times = {"training": learning_times(training), **theory}
+    theory = {name: learnt_at(o.theory) for name, o in overlays.items() if not o.end_of_equations}
+    times = {"training": learnt_at(training), **theory}
     if not times["training"]:
         return []
     groups = list(times["training"])

@@ -19,7 +19,12 @@ ARRAYS = ("sequences", "labels")
 OPTIONAL_ARRAYS = ("weights", "groups", "held_out", "vocabulary")
 TABLES = (".csv", ".tsv", ".jsonl")
 # End of a file's name -> keys of [data] that say how it is read.
-DATA_KEYS = {".txt": ("n_ctx", "vocab_size", "held_out"), **dict.fromkeys(TABLES, ("label", "group"))}
+DATA_KEYS = {
+    ".txt": ("n_ctx", "vocab_size", "held_out", "max_sequences"),
+    **dict.fromkeys(TABLES, ("label", "group")),
+}
+
+ENDS = (*TABLES, ".txt", ".npz")
 
 
 def read_dataset(
@@ -48,6 +53,10 @@ def read_dataset(
     if not Path(file).exists():
         raise InputError(f"there is no file {file!r}: give the path of a table, a text or an .npz.")
     suffix = Path(file).suffix.lower()
+    if suffix not in ENDS:
+        raise InputError(
+            f"{file!r} ends in none of {', '.join(ENDS)}, by which data are read: rename the file."
+        )
     options: dict[str, Any] = {} if spec is None else spec.options
     if unfit := [key for key in options if key not in DATA_KEYS.get(suffix, ())]:
         fitting = [end for end, keys in DATA_KEYS.items() if unfit[0] in keys]

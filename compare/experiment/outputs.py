@@ -48,7 +48,7 @@ def summary(
 
 
 def _end(trajectory: Trajectory) -> dict[str, Any]:
-    from ..overlays.learning_times import learning_times
+    from ..overlays.learning_times import learnt_at
 
     losses = [name for name in trajectory.observable_names if name.partition("/")[0] == "loss"]
     last = {name: _number(trajectory[name][-1]) for name in losses} if len(trajectory.t) else {}
@@ -56,7 +56,7 @@ def _end(trajectory: Trajectory) -> dict[str, Any]:
         "seconds": trajectory.statistics.get("seconds"),
         "t": _number(trajectory.t[-1]) if len(trajectory.t) else None,
         "last": last,
-        "learnt": {group: _number(t) for group, t in learning_times(trajectory).items()},
+        "learnt": {group: _number(t) for group, t in learnt_at(trajectory).items()},
     }
 
 

@@ -94,6 +94,9 @@ class Data(Section):
     held_out: float | None = Field(
         default=None, ge=0, lt=1, description="Part at the end of a text that is held out; none if absent."
     )
+    max_sequences: int | None = Field(
+        default=None, ge=1, description="Most windows of a text, evenly spaced over it; all if absent."
+    )
 
     @property
     def options(self) -> dict[str, Any]:

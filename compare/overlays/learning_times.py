@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BELOW = 0.1  # part of the label entropy that a loss must lie below it
 
 
-def learning_times(run: Trajectory) -> dict[str, float]:
+def learnt_at(run: Trajectory) -> dict[str, float]:
     """First flow time at which each group's loss is 10 % below the entropy of its labels.
 
     Frequencies alone bring a loss down to that entropy: only an answer that depends on the input goes below. So a
@@ -54,7 +54,7 @@ def learning_order(training: Mapping[str, float], theory: Mapping[str, Mapping[s
     Parameters
     ----------
     training : dict
-        Group -> flow time, as of `learning_times`.
+        Group -> flow time, as of `learnt_at`.
     theory : dict
         The same by closure; one that blows up says nothing and belongs left out.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from math import inf, isfinite
 from pathlib import Path
@@ -22,6 +22,7 @@ from .loss_error import loss_error
 from .relative_errors import RelativeErrors
 
 if TYPE_CHECKING:
+    import pandas
     from matplotlib.figure import Figure
 
     from .decomposition import Decomposition
@@ -189,6 +190,29 @@ class Overlay(FrozenRecord):
         from ..plots.overlay_figure import plot_overlays
 
         return plot_overlays([self], path, **passed_on("Overlay.plot", plot_overlays, options))
+
+    def to_dataframe(self, names: Iterable[str] | None = None) -> pandas.DataFrame:
+        """What the figure shows, in numbers: a row per common flow time, indexed by ``t``.
+
+        Parameters
+        ----------
+        names : str or iterable of str, optional
+            Weights and observables of one number per time; weights, losses and norms if absent.
+
+        Returns
+        -------
+        DataFrame
+            Of every name the columns ``NAME/theory``, ``NAME/training`` and ``NAME/error``, the relative error; of a
+            weight the error alone, which is that of its displacement. A training with steps has the column ``step``.
+
+        Raises
+        ------
+        ValueError
+            If a name has no relative error.
+        """
+        from .overlay_frame import overlay_frame
+
+        return overlay_frame(self, names)
 
     def summary(self) -> dict[str, Any]:
         """Errors, horizons, blow-up and speed as JSON-able values.

@@ -6,9 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from matplotlib.lines import Line2D
+
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
 from .drawable import DrawableOverlay, drawable
+from .literal import literal
+from .marks.palette import GREY
 
 LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 
@@ -52,6 +56,23 @@ class Runs:
         """Whose values the limits and the labels follow: a training if there is one."""
         return (*self.trainings, *self.theories)[0]
 
+    def legend_lines(self) -> list[Line2D]:
+        """What lines and markers are, whatever their colours: an entry of a legend for every run."""
+        mover = (
+            self.trainings[0].label if self.trainings else ""
+        )  # of both sides: said once, with the training
+        entries = [
+            Line2D(
+                [], [], color=GREY, ls=line, label=f"theory: {literal(run.label.removesuffix(f', {mover}'))}"
+            )
+            for run, line in zip(self.theories, LINES, strict=False)
+        ]
+        marked: dict[str, Any] = {"marker": "o", "ls": "", "mfc": "none", "mec": GREY, "ms": 3.5, "mew": 0.8}
+        for run, line in zip(self.trainings, LINES, strict=False):
+            look = marked if self.theories else {"color": GREY, "ls": line}
+            entries.append(Line2D([], [], label=f"training: {literal(run.label)}", **look))
+        return entries
+
     def shared(self, names: Iterable[str]) -> list[str]:
         """Those names that all runs have."""
         known = [set(run.observable_names) for run in self.all]
@@ -81,3 +102,8 @@ def several(overlays: DrawableOverlay | Sequence[DrawableOverlay]) -> tuple[Draw
     """
     given = overlays if isinstance(overlays, list | tuple) else (overlays,)
     return tuple(drawable("overlays", overlay, DrawableOverlay) for overlay in given)
+
+
+def listed(names: str | Sequence[str]) -> list[str]:
+    """Names as a list; one alone is the list of it."""
+    return [names] if isinstance(names, str) else list(names)

@@ -30,8 +30,8 @@ def escape_times(sweep: xarray.Dataset, part: float = PART) -> xarray.DataArray:
     Returns
     -------
     xarray.DataArray
-        Dimensions of the sweep, ``run`` and ``group``; infinity where it is never reached, nan where a point is
-        missing.
+        "escape_time", with dimensions of the sweep, ``run`` and ``group``; infinity where it is never reached, nan
+        where a point is missing.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def escape_times(sweep: xarray.Dataset, part: float = PART) -> xarray.DataArray:
             _crossings, loss, sweep["t"], kwargs={"part": part}, input_core_dims=[["time"], ["time"]]
         )
         parts.append(times.expand_dims(group=[group], axis=-1))
-    return xarray.concat(parts, "group").transpose(..., "group")
+    return xarray.concat(parts, "group").transpose(..., "group").rename("escape_time")
 
 
 def swept(sweep: xarray.Dataset) -> xarray.Dataset:

@@ -9,16 +9,13 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import positive, real
 from . import cosine_panels, panels
 from .drawable import DrawableOverlay
 from .drawn_runs import LINES, Runs, several
-from .literal import literal
 from .marks.edge_labels import EdgeLabels
-from .marks.palette import GREY
 from .saving import METADATA, WIDTH, ShownFigure, figure_on, figure_path
 
 CURVES, MATRICES = 3.65, 1.5  # inches, heights of the rows
@@ -158,15 +155,7 @@ def _colour_bar(figure: Figure, last: Axes) -> None:
 
 def _style_legend(figure: Figure, overlays: Sequence[DrawableOverlay]) -> None:
     """Say once, above all panels, what lines and markers are."""
-    mover = overlays[0].training.label  # what moved both sides is said once, with the training
-    handles = [
-        Line2D(
-            [], [], color=GREY, ls=line, label=f"theory: {literal(o.theory.label.removesuffix(f', {mover}'))}"
-        )
-        for o, line in zip(overlays, LINES, strict=False)
-    ]
-    marker = {"marker": "o", "ls": "", "mfc": "none", "mec": GREY, "ms": 3.5, "mew": 0.8}
-    handles.append(Line2D([], [], label=f"training: {literal(mover)}", **marker))
+    handles = Runs.of(overlays).legend_lines()
     place: dict[str, Any] = {"loc": "upper center", "handlelength": 2.6, "borderaxespad": 0.2}
     legend = figure.legend(handles=handles, ncols=len(handles), **place)
     if (width := legend.get_window_extent().width / figure.bbox.width) > 1.0:

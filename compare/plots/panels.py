@@ -15,12 +15,12 @@ from ...theory.base.errors import FieldError
 from ...theory.base.validate import did_you_mean, positive
 from ...theory.data.frequencies import label_entropy
 from .drawable import DrawableOverlay
-from .drawn_runs import LINES, Run, Runs, several
+from .drawn_runs import LINES, Run, Runs, listed, several
 from .literal import literal
 from .marks.axis_words import weight_words
 from .marks.edge_labels import EdgeLabels
 from .marks.flow_axes import error_axis, flow_time_words, limits, steps_on_top
-from .marks.palette import GREY, group_colours, weight_colours
+from .marks.palette import GREY, group_colours, on_panel, weight_colours
 from .marks.placed_notes import put_note
 from .saving import axes_of
 
@@ -55,12 +55,13 @@ def plot_losses(*runs: Run | Sequence[Run], ax: Axes | None = None) -> Axes:
     given, ax = Runs.of(runs), axes_of(ax)
     names = loss_names(given)
     groups = [name.partition("/")[2] for name in names]
-    colours = group_colours(groups)
+    colours = on_panel(ax, group_colours(groups))
     for name, group in zip(names, groups, strict=True):
         _curves(ax, given, name, colours[group], MARKERS[names.index(name) % len(MARKERS)])
     _frame(ax, given, names, "loss (nats)", log_beyond=20.0)
     for group, height in _waiting(given.reference, groups).items():
         _plateau(ax, height, colours[group])
+    _enter(ax, given)
     _label_ends(ax, given, {n: (literal(g) or "all", colours[g]) for n, g in zip(names, groups, strict=True)})
     return ax
 
@@ -74,7 +75,7 @@ def plot_norms(
     ----------
     *runs : Trajectory or Overlay, or a list of them
         At most four theories and four trainings.
-    weights : sequence of str, optional
+    weights : str or sequence of str, optional
         Which weights.
     ax : Axes, optional
         Where to draw; pyplot's current axes if absent.
@@ -91,8 +92,8 @@ def plot_norms(
     """
     given, ax = Runs.of(runs), axes_of(ax)
     known = given.reference.weights
-    shown = moved_most(known) if weights is None else [_known(name, known) for name in weights]
-    colours = weight_colours(known)
+    shown = moved_most(known) if weights is None else [_known(name, known) for name in listed(weights)]
+    colours = on_panel(ax, weight_colours(known))
     names = given.shared(f"norm/{name}" for name in shown)
     for j, name in enumerate(names):
         _curves(ax, given, name, colours[name[5:]], MARKERS[j % len(MARKERS)])
@@ -101,13 +102,14 @@ def plot_norms(
         ax, given, names, f"Frobenius norm, {len(names)} of {len(known)}" if few else "Frobenius norm", 0.0
     )
     _name_blow_ups(ax, given)
+    _enter(ax, given)
     _label_ends(ax, given, {name: (weight_words(name[5:]), colours[name[5:]]) for name in names})
     return ax
 
 
 def plot_errors(
     overlays: DrawableOverlay | Sequence[DrawableOverlay],
-    names: Sequence[str],
+    names: str | Sequence[str] | None = None,
     ax: Axes | None = None,
     tolerance: float = 0.05,
     labels: bool = True,
@@ -118,8 +120,9 @@ def plot_errors(
     ----------
     overlays : Overlay or sequence of Overlay
         At most four.
-    names : sequence of str
-        Keys of `Overlay.relative_error`: weights, whose errors are those of their displacements, or "loss/GROUP".
+    names : str or sequence of str, optional
+        Keys of `Overlay.relative_error`: weights, whose errors are those of their displacements, or "loss/GROUP"; if
+        absent the weights, of deep networks the twelve that move most.
     ax : Axes, optional
         Where to draw; pyplot's current axes if absent.
     tolerance : float
@@ -141,10 +144,11 @@ def plot_errors(
     given, ax = Runs.of(some), axes_of(ax)
     positive("tolerance", tolerance)
     weights = given.reference.weights
-    colours = weight_colours(weights) | {
-        f"loss/{g}" if g else "loss": c
-        for g, c in group_colours(n.partition("/")[2] for n in names if n not in weights).items()
-    }
+    names = moved_most(weights) if names is None else listed(names)
+    groups = group_colours(n.partition("/")[2] for n in names if n not in weights)
+    colours = on_panel(
+        ax, weight_colours(weights) | {f"loss/{g}" if g else "loss": c for g, c in groups.items()}
+    )
     drawn = []
     for name in names:
         for overlay, line in zip(some, LINES, strict=False):
@@ -156,6 +160,7 @@ def plot_errors(
             drawn.append(np.where(error > 0, error, np.nan))  # no logarithm of the start's exact zero
             ax.plot(overlay.t, drawn[-1], ls=line, color=colours.get(name, GREY), lw=1.0, zorder=3)
     ax.axhline(tolerance, color=GREY, lw=0.8, ls=(0, (2, 2)), zorder=1)
+    _enter(ax, Runs(given.theories, ()))
     ends = [(tolerance, f"{tolerance:.3g}" if tolerance < 0.01 else f"{tolerance:.0%}", GREY)]
     for name in names if labels else ():
         known = some[0].relative_error[name]
@@ -205,6 +210,12 @@ def letter(ax: Axes, name: str) -> None:
 def blow_up_time(run: Trajectory) -> float | None:
     """Flow time at which a theory blows up, None if it does not."""
     return run.outcome.t if run.outcome.status is Status.BLOW_UP else None
+
+
+def _enter(ax: Axes, runs: Runs) -> None:
+    """Let `ax.legend()` say what lines and markers are; the colours are named at the edge."""
+    for line in runs.legend_lines():
+        ax.add_line(line)
 
 
 def _known(name: str, weights: Mapping[str, Any]) -> str:

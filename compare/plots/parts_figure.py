@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from .drawable import DrawableParts, drawable
 from .literal import literal
 from .marks.axis_words import SUMMED_TIME, weight_words
-from .marks.palette import GREY, OTHERS
+from .marks.palette import GREY, OTHERS, on_panel
 from .saving import WIDTH, ShownFigure, axes_of, figure_on
 
 LEAST = 1e-6  # of the largest distance: what is smaller is no part of it, but rounding
@@ -46,7 +46,7 @@ def plot_part_sizes(split: DrawableParts, name: str, ax: Axes | None = None) -> 
     t, whole = split.t, split.distance(name) / np.where(split.scale[name] > 0, split.scale[name], np.inf)
     floor = LEAST * np.max(whole, initial=0.0)
     ax.plot(t, np.where(whole > 0, whole, np.nan), color=GREY, lw=2.4, alpha=0.5, label="theory to training")
-    for part, colour in zip(split.parts, OTHERS, strict=False):
+    for part, colour in on_panel(ax, dict(zip(split.parts, OTHERS, strict=False))).items():
         size = split.size(part, name)
         if (size > floor).any():
             ax.plot(t, np.where(size > floor, size, np.nan), color=colour, label=part)

@@ -95,7 +95,7 @@ def plot_escapes(
         If the sweep has other dimensions than these, no losses of groups, or no such run.
     """
     from .marks.flow_axes import plain_ticks
-    from .marks.palette import GREY, group_colours
+    from .marks.palette import GREY, group_colours, ink, on_panel
     from .saving import axes_of
 
     times, ax = of_run(_escapes(sweep, axis, over, part), run), axes_of(ax)
@@ -103,13 +103,13 @@ def plot_escapes(
     missing = np.isnan(times.values).all(axis=-1)
     groups = [str(group) for group in times.group.values]
     ends = []
-    for group, colour in group_colours(groups).items():
+    for group, colour in on_panel(ax, group_colours(groups)).items():
         members = times.sel(group=group).values
         _quartiles(ax, values, members, colour)
         ends += _at_the_end(members, literal(group), colour)
     if missing.any():
         where = values[np.nonzero(missing)[0]]
-        ax.plot(where, np.full(where.size, end), "x", color="black", label="failed or missing")
+        ax.plot(where, np.full(where.size, end), "x", color=ink(ax), label="failed or missing")
     ax.axhline(end, color=GREY, lw=0.8, ls=":", label="end of the runs")
     ax.set(ylabel=f"{100 * part:g} % of the loss gone (flow time)", yscale="log", xlabel=axis_words(axis))
     plain_ticks(ax)
@@ -125,14 +125,15 @@ def plot_first(
     Of the members in which any group does; missing ones do not count. Parameters, result and errors are those of
     `plot_escapes`.
     """
-    from .marks.palette import GREY, group_colours
+    from .marks.palette import GREY, group_colours, on_panel
     from .saving import axes_of
 
     times, ax = of_run(_escapes(sweep, axis, over, part), run), axes_of(ax)
     values = np.asarray(sweep[axis].values, dtype=float)
     first, known = first_of(times.values)
     escaped = np.maximum((first >= 0).sum(axis=-1), 1)
-    for k, (group, colour) in enumerate(group_colours(map(str, times.group.values)).items()):
+    colours = on_panel(ax, group_colours(map(str, times.group.values)))
+    for k, (group, colour) in enumerate(colours.items()):
         share = (first == k).sum(axis=-1) / escaped
         ax.plot(values, share, "o-", ms=2.5, color=colour, label=f"{literal(group)} first")
     none = ((first < 0) & known).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)

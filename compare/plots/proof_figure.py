@@ -18,7 +18,7 @@ from ...theory.base.validate import brief
 from .drawable import DrawableProof, DrawableResidual, drawable
 from .literal import literal
 from .marks.axis_words import weight_words
-from .marks.palette import GREY, SERIES
+from .marks.palette import GREY, SERIES, on_panel
 from .panels import MARKERS
 from .saving import WIDTH, ShownFigure, axes_of, figure_on
 
@@ -148,9 +148,10 @@ def _measured(field: str, name: str, proof: Proof, weight: str) -> DrawableResid
 
 
 def _panel(ax: Axes, some: Mapping[str, DrawableResidual], weight: str) -> None:
+    colours = on_panel(ax, dict(zip(some, SERIES, strict=False)))
     for j, (name, found) in enumerate(some.items()):
         eps, error = found.eps, found.errors[weight]
-        colour, marker = SERIES[j], MARKERS[j % len(MARKERS)]
+        colour, marker = colours[name], MARKERS[j % len(MARKERS)]
         few = slice(j % EVERY, None, EVERY)
         label = f"{literal(name)}: {_power(found, weight)}"
         ax.plot(eps[few], error[few], marker, color=colour, mfc="none", ms=3.5, label=label)

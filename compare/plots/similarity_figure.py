@@ -15,7 +15,7 @@ from ...theory.base.validate import brief, choice
 from .drawable import DrawableSimilarity, drawable
 from .literal import literal
 from .marks.axis_words import SUMMED_TIME
-from .marks.palette import GREY, series_colours
+from .marks.palette import GREY, on_panel, series_colours
 from .saving import ShownFigure, axes_of, figure_on
 
 COLUMN, HEIGHT = 2.6, 4.6  # inches
@@ -110,7 +110,7 @@ def plot_correlations(members: Members, ax: Axes | None = None) -> Axes:
     """
     some, ax = _members("members", members), axes_of(ax)
     for k, overlay in enumerate(some):
-        colours = series_colours(overlay.correlation)
+        colours = on_panel(ax, series_colours(overlay.correlation))
         for name, values in overlay.correlation.items():
             line = "--" if name == overlay.baseline else "-"
             ax.plot(overlay.t, values, color=colours[name], ls=line, label=None if k else literal(name))

@@ -11,7 +11,17 @@ import numpy as np
 
 from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import brief, callback, flag, integer, is_integer, kind_of, names, real
+from ...theory.base.validate import (
+    brief,
+    callback,
+    did_you_mean,
+    flag,
+    integer,
+    is_integer,
+    kind_of,
+    names,
+    real,
+)
 from ...theory.flows.flow import Flow
 from ..integration.integrate import MAX_STEPS
 from ..integration.shrunk_rows import shrunk_rows
@@ -224,7 +234,8 @@ def _check_observables(
 ) -> None:
     known = observable_names({w: v[None] for w, v in member.items()}, flow.model, data)
     if unknown := [name for name in wanted if name not in known]:
-        raise ValueError(f"`observables` must be among {', '.join(known)}, got {unknown[0]!r}.")
+        hint = did_you_mean(unknown[0], known)
+        raise FieldError("observables", f"has no {unknown[0]!r} among them: {hint}")
 
 
 def _refuse_irregular(ensemble: Ensemble) -> None:

@@ -105,7 +105,13 @@ class Watch:
         ValueError
             If it is neither one finite real number nor a boolean.
         """
-        found = event.function(t, self._unpack(sealed(np.array(y))))
+        weights = self._unpack(sealed(np.array(y)))
+        try:
+            found = event.function(t, weights)
+        except Exception as error:
+            shapes = ", ".join(f"{name!r}: an array {w.shape}" for name, w in weights.items())
+            error.add_note(f"event `{event.name}` is called with t and the weights by name, {{{shapes}}}.")
+            raise
         value = np.asarray(found)
         if value.size == 1 and value.dtype.kind == "b":
             return 1.0 if value.item() else -1.0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...theory.base.errors import FieldError
+from ...theory.base.validate import did_you_mean
 from ...theory.base.validate import names as distinct
 from .observables import observable_names, observe
 
@@ -36,7 +37,8 @@ class LiveView:
         weights = {name: np.empty((0, *shape)) for name, shape in flow.model.weights.items()}
         known = observable_names(weights, flow.model, data)
         if unknown := [name for name in self.names if name not in known]:
-            raise ValueError(f"`observables` must be among {', '.join(known)}, got {unknown[0]!r}.")
+            hint = did_you_mean(unknown[0], known)
+            raise FieldError("observables", f"has no {unknown[0]!r} among them: {hint}")
 
     def __call__(self, y: Array) -> Array:
         """Observables (m, q) of states (m, n)."""

@@ -13,7 +13,7 @@ import numpy as np
 from ...theory.base.crossings import first_reached
 from ...theory.base.disk.files import check_file
 from ...theory.base.frozen import FrozenRecord, read_only, sealed
-from ...theory.base.validate import brief, did_you_mean, is_integer, kind_of, path_of
+from ...theory.base.validate import brief, did_you_mean, is_integer, kind_of, nearest, path_of
 from ..ode.outcome import Outcome
 from . import observables
 from .trajectory_parts import check_parts, finite
@@ -212,7 +212,12 @@ class Trajectory(FrozenRecord):
         if name.partition("/")[0] in ("loss", "accuracy", "cosine") and (
             self.model is None or self.data is None
         ):
-            return f"`{name}` needs the model and the data: load_trajectory(path, model=..., data=...)."
+            if self.start is not None:
+                return f"`{name}` is of full weights, and these are reduced: take that of `reduction.lift(trajectory)`."
+            near = nearest(name, self.observable_names)
+            return f"`{name}` needs the model and the data: load_trajectory(path, model=..., data=...)" + (
+                f"; or did you mean {near!r}?" if near else "."
+            )
         if name in self.weights:
             return f'{name!r} is a weight: use `.weights["{name}"]`, or an observable such as "norm/{name}".'
         return (

@@ -107,7 +107,9 @@ def tokens(name: str, value: Any, ndim: int, d_vocab: int) -> npt.NDArray[np.int
     """Return a fresh C-contiguous int64 array of `ndim` axes whose entries lie in ``[0, d_vocab)``."""
     array = as_array(name, value)
     if array.ndim != ndim:
-        raise FieldError(name, f"must have {ndim} axes, got shape {array.shape}.")
+        raise FieldError(
+            name, f"must have {ndim} {'axis' if ndim == 1 else 'axes'}, got shape {array.shape}."
+        )
     if array.size == 0:
         raise FieldError(name, f"must not be empty, got shape {array.shape}.")
     if array.dtype.kind not in "iu":

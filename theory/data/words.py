@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ def read_utf8_file(path: str | Path) -> str:
     if path.stat().st_size > _BYTE_LIMIT:
         raise ValueError(f"{path} has {path.stat().st_size:,} bytes: split it, the limit is {_BYTE_LIMIT:,}.")
     raw = read_regular(path, _BYTE_LIMIT)
+    if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise ValueError(f"{path} is UTF-16, as some spreadsheets write it: save it as UTF-8.")
     if (zero := raw.find(b"\0")) >= 0:
         raise ValueError(f"{path} is binary (a zero byte at offset {zero}): give a plain text file in UTF-8.")
     try:

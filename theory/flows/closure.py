@@ -178,7 +178,7 @@ def _read(name: str) -> Closure:
             return Closure(**kept, norm=norm)
     forms = [*CLOSURES, "order=9", "activation=3,attention=0", "softmax,norm=linear"]
     use = f"use {', '.join(CLOSURES)}, order=k or activation=j,attention=m, each also with ,norm=linear."
-    if isinstance(name, str) and re.fullmatch(r"(order|activation|attention|softmax)=.*", name):
+    if isinstance(name, str) and re.fullmatch(r"(order|activation|attention)(=.*)?|softmax=.*", name):
         # the name is known, and what is wrong is its number: the nearest of the forms would be a guess
         raise FieldError("closure", f"{brief(name)} is unknown: {use}")
     raise unknown("closure", name, forms, use)

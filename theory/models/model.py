@@ -13,8 +13,10 @@ import sympy as sp
 
 from ..algebra.nodes import Matrix, StochasticSymbol, matrix_symbols
 from ..algebra.scalars.activations import Activation
+from ..algebra.sizes import misfit
 from ..base.errors import FieldError
 from ..base.frozen_dict import FrozenDict
+from ..base.validate import brief
 from ..base.weight_names import size_name, weight_name
 from ..data.inputs import D_VOCAB, N_CTX, build_inputs, dimension
 from .content import Content
@@ -116,9 +118,11 @@ class Model(Spec):
     @cached_property
     def _shapes(self) -> dict[str, tuple[int, int]]:
         symbols = self.weight_symbols
-        check_symbols(symbols, {f.name for f in fields(self)}, self.logits)
         for size in self.sizes:
             size_name(str(size))
+        if not self._built_in:
+            check_logits(self.logits, self.sizes)
+        check_symbols(symbols, {f.name for f in fields(self)}, self.logits)
         sizes = self.sizes
         return FrozenDict({w.name: (_size(w.rows, sizes), _size(w.cols, sizes)) for w in symbols})
 
@@ -155,8 +159,11 @@ class Model(Spec):
         """Class name and fields as JSON-able values; of a class of the user's the logits too, which it may change."""
         from ..printing.text import text
 
-        built_in = type(self).__module__.partition(".")[0] == __name__.partition(".")[0]
-        return super().spec() | ({} if built_in else {"logits": text(self.logits)})
+        return super().spec() | ({} if self._built_in else {"logits": text(self.logits)})
+
+    @property
+    def _built_in(self) -> bool:
+        return type(self).__module__.partition(".")[0] == __name__.partition(".")[0]
 
     @property
     def sizes(self) -> dict[sp.Symbol, int]:
@@ -188,6 +195,28 @@ class Model(Spec):
             "Y": self.loss_function.targets(labels, self.outputs),
             "omega": weights.reshape(-1, 1),
         }
+
+
+def check_logits(logits: Any, sizes: Mapping[sp.Symbol, int]) -> None:
+    """Refuse logits that could not be evaluated.
+
+    Raises
+    ------
+    FieldError
+        If they are no matrix expression, have no row for each sequence, or hold matrices that do not fit.
+    """
+    if not isinstance(logits, sp.MatrixExpr):
+        raise FieldError(
+            "logits", f"must be a matrix expression in weights and data matrices, got {brief(logits)}."
+        )
+    if logits.rows in sizes or logits.rows.is_number:
+        raise FieldError(
+            "logits",
+            f"have {logits.rows} rows, and need one for each sequence: begin with a data matrix, as in "
+            "C_MEAN * W_E * W_U.",
+        )
+    if found := misfit(logits):
+        raise FieldError("logits", f"{found}, which do not fit: dimensions that meet have one name.")
 
 
 def check_symbols(symbols: tuple[sp.MatrixSymbol, ...], own: set[str], logits: Matrix) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist, allow_rasterization
 from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox, IdentityTransform
@@ -41,6 +42,8 @@ class EdgeLabels(Artist):
         self.entries = list(entries)
         size = fontsize if fontsize is not None else Text(fontsize=rcParams["legend.fontsize"]).get_fontsize()
         self._panel, self._size, self._page = ax, float(size), figure_of([ax])
+        # Settings of now, as with every other text of the panel: whoever draws the figure later may have others.
+        self._font, self._usetex = FontProperties(size=self._size), bool(rcParams["text.usetex"])
         self.set_clip_on(False)
         self.set_zorder(5)
         ax.add_artist(self)
@@ -99,7 +102,8 @@ class EdgeLabels(Artist):
         return np.clip(np.nan_to_num(shown, nan=box.y0), box.y0, box.y1)
 
     def _text(self, text: str, colour: Any) -> Text:
-        made = Text(0.0, 0.0, text, color=colour, fontsize=self._size, va="center_baseline", ha="left")
+        made = Text(0.0, 0.0, text, color=colour, va="center_baseline", ha="left", usetex=self._usetex,
+                    fontproperties=self._font.copy())  # fmt: skip
         made.set_transform(IdentityTransform())
         made.set_figure(self._page)
         return made

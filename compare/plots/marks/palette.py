@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import cycle
 
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb, to_rgba
 
 GREY = "#777777"
+WHITE, DARK = "#FFFFFF", 0.2  # the ink of panels whose ground has less light than that
 # Okabe and Ito's palette, told apart under every common colour blindness.
 BLACK, BLUE, SKY, GREEN = "#000000", "#0072B2", "#56B4E9", "#009E73"
 ORANGE, VERMILION, PURPLE = "#E69F00", "#D55E00", "#CC79A7"
@@ -49,6 +51,18 @@ def weight_colours(names: Iterable[str]) -> dict[str, str]:
 def series_colours(names: Iterable[str]) -> dict[str, str]:
     """Name of a curve -> colour, in the order of the names."""
     return _coloured(names, {}, SERIES)
+
+
+def on_panel(ax: Axes, colours: Mapping[str, str]) -> dict[str, str]:
+    """Name -> colour as it can be seen on a panel: what is black has the colour of its ink."""
+    return {name: ink(ax) if colour == BLACK else colour for name, colour in colours.items()}
+
+
+def ink(ax: Axes) -> str:
+    """Black, or white on a panel with a dark ground."""
+    red, green, blue, cover = to_rgba(ax.get_facecolor())  # what shines through is taken for white paper
+    light = cover * (0.2126 * red + 0.7152 * green + 0.0722 * blue) + 1.0 - cover
+    return WHITE if light < DARK else BLACK
 
 
 def _coloured(names: Iterable[str], known: Mapping[str, str], others: Iterable[str]) -> dict[str, str]:

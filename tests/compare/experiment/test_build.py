@@ -119,6 +119,29 @@ def test_tokens_mean_where_they_are_measured_what_they_mean_in_training(tmp_path
     assert read[found.labels].tolist() == ["slept", "<unk>"]
 
 
+def test_a_text_gives_as_many_windows_as_are_asked_for(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text(" ".join(f"word{i}" for i in range(100)))
+    options = SMALL | {"data.file": str(path), "data.n_ctx": 2}
+    assert len(build(load(None, "demo", options)).data) == 98
+    few = build(load(None, "demo", options | {"data.max_sequences": 7})).data
+    assert len(few) == 7
+    assert few.sequences[0].tolist() != few.sequences[1].tolist()
+    table = tmp_path / "a.csv"
+    table.write_text("a,label\n0,1\n1,0\n")
+    with pytest.raises(ValueError, match=r"max-sequences` goes with \.txt and the data are"):
+        build(load(None, "demo", SMALL | {"data.file": str(table), "data.max_sequences": 7}))
+
+
+def test_a_file_of_another_ending_is_refused(tmp_path):
+    path = tmp_path / "a.dat"
+    path.write_text("a,label\n0,1\n1,0\n")
+    with pytest.raises(
+        ValueError, match=r"a\.dat' ends in none of \.csv, \.tsv, \.jsonl, \.txt, \.npz, by which"
+    ):
+        build(load(None, "demo", SMALL | {"data.file": str(path)}))
+
+
 @pytest.mark.parametrize(
     ("other", "said"),
     [

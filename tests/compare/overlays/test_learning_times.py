@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from smallinit.compare import train
-from smallinit.compare.overlays.learning_times import learning_order, learning_times
+from smallinit.compare.overlays.learning_times import learning_order, learnt_at
 from smallinit.theory import Dataset, EmbMLP
 
 
@@ -27,7 +27,7 @@ def run():
 
 
 def test_a_fall_to_the_entropy_of_the_labels_is_not_learning(run):
-    times = learning_times(run)
+    times = learnt_at(run)
     assert set(times) == {"rule", "arbitrary"}
     for group, t in times.items():
         at = np.interp(t, run.t, run[f"loss/{group}"]) if t < inf else run[f"loss/{group}"].min()
@@ -40,9 +40,9 @@ def test_a_fall_to_the_entropy_of_the_labels_is_not_learning(run):
 def test_what_has_no_label_entropy_is_left_out(run):
     data = run.data
     one = Dataset(data.sequences, np.full(8, 8), d_vocab=10, groups=data.groups)
-    assert learning_times(replace(run, data=one)) == {}
+    assert learnt_at(replace(run, data=one)) == {}
     with pytest.raises(ValueError, match="lacks its model or data"):
-        learning_times(replace(run, data=None))
+        learnt_at(replace(run, data=None))
 
 
 def test_the_sentence_tells_who_says_so():

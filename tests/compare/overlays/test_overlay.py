@@ -180,3 +180,23 @@ def test_what_does_not_belong_together_is_refused(run, model, data, start, synth
         overlay(synthetic([0, 1], [0, 1]), synthetic([2, 3], [2, 3], kind="training"))
     with pytest.raises(ValueError, match="`theory` has no saved times"):
         overlay(synthetic([], [], Outcome(Status.NON_FINITE, 0.0, "nan")), synthetic(t, t, kind="training"))
+
+
+def test_a_table_has_what_the_figure_shows(model, data, start, run):
+    both = overlay(as_theory(train(model, data, start, steps=20, save_at=5, weight_decay=0.1)), run)
+    table = both.to_dataframe()
+    assert table.index.name == "t"
+    np.testing.assert_array_equal(table.index, both.t)
+    np.testing.assert_array_equal(table["step"], run.steps[both.alignment.rows])
+    assert len(both.t) < len(run.t)  # common times alone
+    for name in ("loss/memory", "norm/W_E"):
+        np.testing.assert_array_equal(table[f"{name}/theory"], both.theory[name])
+        np.testing.assert_array_equal(table[f"{name}/training"], run[name][both.alignment.rows])
+        np.testing.assert_array_equal(table[f"{name}/error"], both.relative_error[name])
+    assert "W_E/theory" not in table
+    np.testing.assert_array_equal(table["W_E/error"], both.relative_error["W_E"])
+    assert list(both.to_dataframe("loss")) == ["step", "loss/theory", "loss/training", "loss/error"]
+    with pytest.raises(ValueError, match="`names` 'los' has no relative error: did you mean 'loss'"):
+        both.to_dataframe(["los"])
+    with pytest.raises(ValueError, match="`names` must be"):
+        both.to_dataframe(3)

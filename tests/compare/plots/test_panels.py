@@ -18,7 +18,13 @@ from smallinit.compare import (
 )
 from smallinit.compare.plots.marks.axis_words import axis_words, weight_words
 from smallinit.compare.plots.marks.edge_labels import EdgeLabels, spread
-from smallinit.compare.plots.marks.palette import GROUP_COLOURS, WEIGHT_COLOURS, group_colours, weight_colours
+from smallinit.compare.plots.marks.palette import (
+    GROUP_COLOURS,
+    WEIGHT_COLOURS,
+    group_colours,
+    on_panel,
+    weight_colours,
+)
 from smallinit.compare.plots.panels import _plateau
 from smallinit.sim.ode.outcome import Outcome, Status
 from smallinit.sim.trajectory.trajectory import Trajectory
@@ -219,3 +225,52 @@ def test_a_label_entropy_that_no_loss_comes_near_is_not_shown(both):
     assert not ax.lines
     _plateau(ax, 0.5, "C0")
     assert len(ax.lines) == 1
+
+
+def test_a_legend_tells_theories_and_trainings_apart(both):
+    figure, axes = plt.subplots(1, 4)
+    plot_losses(both, ax=axes[0])
+    plot_norms(both.theory, both.training, ax=axes[1])
+    plot_errors(both, ["loss"], axes[2])
+    plot_norms(both.training, ax=axes[3])
+    figure.canvas.draw()
+    theory, training = f"theory: {both.theory.label}", f"training: {both.training.label}"
+    for ax, words in zip(axes, ([theory, training], [theory, training], [theory], [training]), strict=True):
+        assert [text.get_text() for text in ax.legend().get_texts()] == words
+    line, marker = axes[0].get_legend().legend_handles
+    assert (line.get_linestyle(), marker.get_linestyle(), marker.get_marker()) == ("-", "None", "o")
+
+
+def test_black_curves_are_white_on_a_dark_ground(both):
+    for style, expected in (("default", "#000000"), ("dark_background", "#FFFFFF")):
+        with plt.style.context(style):
+            for draw in (plot_norms, plot_errors):
+                ax = draw(both, ax=plt.subplots()[1])
+                inks = {text.get_text(): text.get_color() for text in labels(ax).texts()}
+                assert inks[weight_words("W_E")] == expected
+                assert expected in {line.get_color() for line in ax.get_lines()}
+    transparent = plt.subplots()[1]
+    transparent.set_facecolor((0.0, 0.0, 0.0, 0.0))
+    assert on_panel(transparent, {"W_E": "#000000"}) == {"W_E": "#000000"}
+
+
+def test_labels_keep_the_font_of_the_panel_that_they_stand_at(both):
+    with plt.rc_context({"font.family": "serif"}):
+        figure, ax = plt.subplots()
+        plot_losses(both, ax=ax)
+    figure.canvas.draw()
+    assert {text.get_fontfamily()[0] for text in labels(ax).texts()} == {ax.xaxis.label.get_fontfamily()[0]}
+    with plt.rc_context({"font.family": "serif"}):
+        assert {text.get_fontfamily()[0] for text in labels(both.plot().axes[0]).texts()} == {"sans-serif"}
+
+
+def test_errors_are_of_the_weights_unless_one_or_more_are_named(both):
+    alone, named, all_of_them = (plt.subplots()[1] for _ in range(3))
+    plot_errors(both, "W_E", alone)
+    plot_errors(both, ["W_E"], named)
+    plot_errors(both, ax=all_of_them)
+    assert [text.get_text() for text in labels(alone).texts()] == ["5%", weight_words("W_E")]
+    assert [text.get_text() for text in labels(named).texts()] == ["5%", weight_words("W_E")]
+    shown = {text.get_text() for text in labels(all_of_them).texts()}
+    assert shown == {"5%", *(weight_words(name) for name in both.training.weights)}
+    assert len(labels(plot_norms(both, weights="W_E", ax=plt.subplots()[1])).texts()) == 1

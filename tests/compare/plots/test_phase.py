@@ -65,6 +65,7 @@ def test_escape_times_by_hand():
     found = escape_times(data, part=0.5)[0, 0, 0].values
     np.testing.assert_allclose(found, [3.0, np.inf, nan, 2.0 / 3.0])
     assert escape_times(data).sel(group="b").item() == pytest.approx(2.0)
+    assert escape_times(data).name == "escape_time"  # of all groups, so that of none
 
 
 def test_reasoning_escapes_first_and_training_agrees(swept):

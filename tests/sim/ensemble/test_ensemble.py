@@ -112,7 +112,7 @@ def test_throw_and_limits():
         ({"t1": [1.0, 0.0]}, "`t1` must lie after the start"),
         ({"save_at": 0}, "`save_at` must be from 1 to"),
         ({"save_at": [0.5, 2.0]}, "`save_at` must lie within"),
-        ({"observables": ["los"]}, "`observables` must be among loss, .*, got 'los'"),
+        ({"observables": ["los"]}, "`observables` has no 'los' among them: did you mean 'loss'?"),
         ({"threads": 0}, "`threads` must be an integer of at least 1"),
         ({"method": "euler1"}, "`method`"),
         ({"rtol": 2.0}, "`rtol` must lie in"),

@@ -148,3 +148,13 @@ def test_what_is_neither_a_number_nor_a_boolean_is_refused(problem, value):
         solve(problem("oscillator", 2), [1.0, 0.0], t1=1.0, events=Event(lambda t, w: value, name="bad"))
     with pytest.raises(ValueError, match="`events` must be functions of t and the weights, got 3"):
         solve(problem("oscillator", 2), [1.0, 0.0], t1=1.0, events=3)
+
+
+def test_an_event_that_fails_says_what_it_is_called_with(problem):
+    def half(t, y):
+        return y[0] - 0.5  # as of SciPy's solve_ivp
+
+    with pytest.raises(KeyError) as caught:
+        solve(problem("square"), [1.0], t1=1.0, events=half)
+    expected = ["event `half` is called with t and the weights by name, {'y': an array (1, 1)}."]
+    assert caught.value.__notes__ == expected

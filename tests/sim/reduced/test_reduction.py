@@ -32,6 +32,10 @@ def test_the_reduced_flow_is_the_whole_one(model):
     inside = integrate(small, data, start, t1=2.0, save_at=5, rtol=1e-10)
     whole = integrate(flow, data, start, t1=2.0, save_at=5, rtol=1e-10)
     assert inside.weights["W_E"].shape == (5, small.modes, 5)
+    with pytest.raises(
+        KeyError, match=r"`loss` is of full weights, and these are reduced: take that of .*lift"
+    ):
+        inside["loss"]
     lifted = small.lift(inside)
     for w in model.weights:
         assert relative(lifted.weights[w], whole.weights[w]) < 1e-9

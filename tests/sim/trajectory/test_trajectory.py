@@ -97,6 +97,11 @@ def test_observables_that_need_the_data_say_so(trajectory):
     bare = Trajectory(trajectory.t, trajectory.weights, trajectory.outcome)
     with pytest.raises(KeyError, match="needs the model and the data"):
         bare["loss"]
+    measured = Trajectory(
+        trajectory.t, trajectory.weights, trajectory.outcome, measured={"loss/food": np.ones(3)}
+    )
+    with pytest.raises(KeyError, match=r"needs the model and the data: .*; or did you mean 'loss/food'\?"):
+        measured["loss/fod"]
     assert bare["norm/W_E"].shape == (3,)
 
 

@@ -183,7 +183,7 @@ BAD = [
     ({"sequences": [[0, -1], [1, 0]]}, "`sequences` must lie in .* got -1"),
     ({"labels": [0, 2]}, r"`labels` must lie in \[0, d_vocab\) = \[0, 2\), got 2"),
     ({"labels": [0]}, r"`labels` must have shape \(2,\).*got \(1,\)"),
-    ({"labels": [[0], [1]]}, r"`labels` must have 1 axes, got shape \(2, 1\)"),
+    ({"labels": [[0], [1]]}, r"`labels` must have 1 axis, got shape \(2, 1\)"),
     ({"sequences": [], "labels": []}, "`sequences` must have 2 axes, got shape"),
     ({"sequences": np.zeros((0, 2), int), "labels": []}, "`sequences` must not be empty"),
     ({"sequences": np.zeros((2, 0), int)}, "`sequences` must not be empty"),

@@ -159,6 +159,7 @@ def test_printing(activation, closure):
         ("order=x", "'order=x' is unknown: use drive, .*order=k"),
         ("activation=-1", "'activation=-1' is unknown: use drive, .*activation=j"),
         ("nonsense here", "use drive, leading, softmax, exact, order=k or activation=j,attention=m"),
+        ("order", "`closure` 'order' is unknown: use drive, .*, order=k or"),
     ],
 )
 def test_unknown_closures_are_refused(closure, message):

@@ -142,8 +142,9 @@ def _read(table: _Table, where: str, row: Mapping[str, Any]) -> None:
         )
     sequence = _sequence(table, where, row)
     if table.sequences and len(sequence) != (n := len(table.sequences[0])):
+        found = f"{len(sequence)} token{'s' * (len(sequence) != 1)}"
         raise ValueError(
-            f"{where}: `{SEQUENCE}` has {len(sequence)} tokens where {table.places[0].rpartition(', ')[2]} "
+            f"{where}: `{SEQUENCE}` has {found} where {table.places[0].rpartition(', ')[2]} "
             f"has {n}: give all the same number."
         )
     table.sequences.append(sequence)

@@ -24,10 +24,15 @@ def csv_rows(path: str | Path) -> Iterator[Row]:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no text in UTF-8, a column has no name or another one's, or a line has more or fewer cells.
+        If it is no text in UTF-8, has no rows, a column has no name or another one's, or a line has more or fewer
+        cells.
     """
     text = read_utf8_file(path)
-    first = text[:1] and text.splitlines()[0]
+    if not text.strip():
+        raise ValueError(
+            f"{path} is empty: give it a line that names the columns, and one for each sequence."
+        )
+    first, empty = text.splitlines()[0], True
     lines = io.StringIO(text, newline="")  # whatever ends them
     reader = csv.reader(lines, delimiter=max(SEPARATORS, key=first.count), strict=True)
     lines = _checked(reader, path)
@@ -41,10 +46,12 @@ def csv_rows(path: str | Path) -> Iterator[Row]:
             continue
         where = f"{path}, line {reader.line_num}"
         if len(cells) != len(names):
-            raise ValueError(
-                f"{where}: has {len(cells)} cells where line 1 names {len(names)}: give it as many."
-            )
+            found = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
+            raise ValueError(f"{where}: has {found} where line 1 names {len(names)}: give it as many.")
         yield where, dict(zip(names, (cell.strip() for cell in cells), strict=True))
+        empty = False
+    if empty:
+        raise ValueError(f"{path} {NO_ROWS}.")
 
 
 def _checked(reader: Any, path: str | Path) -> Iterator[list[str]]:
@@ -63,8 +70,9 @@ def jsonl_rows(path: str | Path) -> Iterator[Row]:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no text in UTF-8, or a line is no JSON object.
+        If it is no text in UTF-8 or has no rows, or a line is no JSON object.
     """
+    empty = True
     for number, line in enumerate(read_utf8_file(path).split("\n"), 1):
         if not line.strip():
             continue
@@ -78,6 +86,9 @@ def jsonl_rows(path: str | Path) -> Iterator[Row]:
                 f'{where}: must be an object such as {{"sequence": [3, 5], "label": 8}}, got {line.strip()[:40]!r}.'
             )
         yield where, row
+        empty = False
+    if empty:
+        raise ValueError(f"{path} {NO_ROWS}.")
 
 
 def frame_rows(frame: Any) -> Iterator[Row]:

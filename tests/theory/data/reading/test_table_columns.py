@@ -89,7 +89,7 @@ def test_an_npz_is_what_experiments_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a,label\n1,2\n3\n", r"line 3: has 1 cells where line 1 names 2: give it as many"),
+        ("a,label\n1,2\n3\n", r"line 3: has 1 cell where line 1 names 2: give it as many"),
         ("a,label\n1,\n", r"line 2: `label` is empty: give a token"),
         (
             "a,lable\n1,2\n",
@@ -101,11 +101,13 @@ def test_an_npz_is_what_experiments_read(tmp_path):
         ("a,a,label\n1,2,3\n", r"line 1: must name every column once"),
         ("a,label\n9999999,2\n", r"line 2: the token 9999999 is beyond the vocabulary of 1,048,576"),
         ("label\n1\n", r"line 2: has no tokens: give a column `sequence`"),
-        ("a,label\n", r"has no rows"),
+        ("a,label\n", r"a\.csv has no rows: give it a line for each sequence"),
+        ("", r"a\.csv is empty: give it a line that names the columns"),
+        ("\n\n", r"a\.csv is empty"),
         ('a,label\n"1,2\n', r"is no CSV"),
         (
             "sequence,label\n1 2,3\n1,3\n",
-            r"line 3: `sequence` has 1 tokens where line 2 has 2: give all the same",
+            r"line 3: `sequence` has 1 token where line 2 has 2: give all the same",
         ),
         ("sequence,label,more\n1 2,3,4\n", r"line 2: unknown column `more` beside `sequence`"),
         ("a,label\n1,2\n-1,2\n", r"line 3: must have whole numbers from 0 on .* got '-1': change it"),
