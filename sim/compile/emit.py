@@ -59,6 +59,7 @@ class Emitter:
         self.floats, self.indices = _Store(np.float64), _Store(np.int64)
         self.arrays: dict[int, Array] = {}
         self.sparse: dict[Ref, list[int]] = {}
+        self.columns: dict[Ref, Any] = {}  # sparse data, column by column
         self.places: dict[Hashable, Place] = {}
         self.passing: set[int] = set()  # nodes of which the rows at hand alone are kept
         self.rows: range | None = None  # these, within a block
@@ -123,7 +124,9 @@ class Emitter:
     def _csr_part(self, ref: Ref, rows: range, summed: bool) -> list[int]:
         """The same of some rows; or, for a sum over these, of as many columns."""
         if summed:
-            return self._stored(self.graph.value(ref).tocsc()[:, rows.start : rows.stop].tocsr())
+            if ref not in self.columns:
+                self.columns[ref] = self.graph.value(ref).tocsc()
+            return self._stored(self.columns[ref][:, rows.start : rows.stop].tocsr())
         values, indices, indptr, _, nnz = self._csr(ref)  # pointers count from the first value
         return [values, indices, indptr + rows.start, len(rows), nnz]
 
