@@ -101,6 +101,14 @@ def small_case(activation="tanh", seed=0, sizes=(7, 5, 6), **options):
     return random_data(seed, d_vocab=sizes[0], **options), model, random_weights(model, seed)
 
 
+def small_blocks(monkeypatch):
+    """Have arrays of a few numbers worked through in blocks of a few rows."""
+    from smallinit.sim.compile.rows import row_blocks
+
+    for name, value in {"LARGE": 40, "BLOCK": 30, "LINE": 1, "MOST": np.inf}.items():
+        monkeypatch.setattr(row_blocks, name, value)
+
+
 def sympy_value(expr, model, values, digits=30):
     """Sympy's own evaluation of a matrix expression at `digits` digits, rounded to float64; of each part once."""
     dense = {k: v.toarray() if hasattr(v, "toarray") else np.asarray(v) for k, v in values.items()}

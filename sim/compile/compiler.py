@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
     from ...theory.models.model import Model
 
-_PROBLEMS: WeakKeyDictionary[Flow, WeakKeyDictionary[Dataset, Problem]] = WeakKeyDictionary()
+_PROBLEMS: WeakKeyDictionary[Flow, WeakKeyDictionary[Dataset, dict[bool, Problem]]] = WeakKeyDictionary()
 # Flows come and go, and the next one often has the same equations: kernels are kept for these as long as the data,
 # the last few, unless they are large.
 _LATEST: WeakKeyDictionary[Dataset, dict[tuple[Any, ...], Problem]] = WeakKeyDictionary()
@@ -39,7 +39,9 @@ KEPT, LARGE_BYTES = 16, 2**22
 _OWN = __name__.partition(".")[0]
 
 
-def compile_flow(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], fold: bool = True) -> Problem:
+def compile_flow(
+    flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], fold: bool = True, blocks: bool = True
+) -> Problem:
     """Compile a flow on a dataset into one table of operations with its data folded.
 
     Parameters
@@ -53,6 +55,8 @@ def compile_flow(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], fol
     fold : bool, default True
         Whether weights that the flow freezes enter as constants, folded with the data; else they are part of the
         state, with derivative zero.
+    blocks : bool, default True
+        Whether many rows are worked through block by block (see `row_blocks`), as suits a cache and not a device.
 
     Returns
     -------
@@ -67,12 +71,12 @@ def compile_flow(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], fol
     flow.model.check_data(data)
     frozen = {w: start[w] for w in flow.model.weights if w not in flow.moving and fold}
     if frozen:
-        return _compile(flow, data, frozen)  # another start, other constants: nothing to share
+        return _compile(flow, data, frozen, blocks)  # another start, other constants: nothing to share
     with LOCK:
-        per_data = _PROBLEMS.setdefault(flow, WeakKeyDictionary())
-        if data not in per_data:
-            per_data[data] = _latest(flow, data)
-        return per_data[data].with_own_memory()
+        found = _PROBLEMS.setdefault(flow, WeakKeyDictionary()).setdefault(data, {})
+        if blocks not in found:
+            found[blocks] = _latest(flow, data, blocks)
+        return found[blocks].with_own_memory()
 
 
 def evaluate_flow(flow: Flow, data: Dataset, weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -108,14 +112,15 @@ def evaluate_flow(flow: Flow, data: Dataset, weights: Mapping[str, Any]) -> dict
     return {name: moved[name] for name in clean}
 
 
-def _latest(flow: Flow, data: Dataset) -> Problem:
+def _latest(flow: Flow, data: Dataset, blocks: bool) -> Problem:
     """The kernel of a flow: that of an equal one, if it was compiled on this dataset lately."""
     if not type(flow.model).__module__.startswith(_OWN):
-        return _compile(flow, data, {})  # what a model of the user's reads from data may change in a notebook
+        # what a model of the user's reads from data may change in a notebook
+        return _compile(flow, data, {}, blocks)
     latest = _LATEST.setdefault(data, {})
     # Fields such as `padding` are in no equation: they say what the data matrices hold.
-    key = flow.model, flow.model.content, *flow.right_hand_sides.items()
-    problem = latest.pop(key, None) or _compile(flow, data, {})
+    key = flow.model, flow.model.content, blocks, *flow.right_hand_sides.items()
+    problem = latest.pop(key, None) or _compile(flow, data, {}, blocks)
     if problem.floats.nbytes + problem.ints.nbytes <= LARGE_BYTES:
         latest[key] = problem
     while len(latest) > KEPT:
@@ -123,14 +128,14 @@ def _latest(flow: Flow, data: Dataset) -> Problem:
     return problem
 
 
-def _compile(flow: Flow, data: Dataset, frozen: dict[str, np.ndarray]) -> Problem:
+def _compile(flow: Flow, data: Dataset, frozen: dict[str, np.ndarray], blocks: bool) -> Problem:
     values = distinct_rows(flow.model, data)
     shapes = {w: s for w, s in flow.model.weights.items() if w not in frozen}
     sides = {w: flow.right_hand_sides[w] for w in shapes}
     sizes = flow.model.sizes | {ROWS: values["omega"].shape[0], N_CTX: data.n_ctx}
     for side in sides.values():
         sizes |= dimension_sizes(side, values)
-    return compile_sides(sides, values | frozen, shapes, sizes, frozen)
+    return compile_sides(sides, values | frozen, shapes, sizes, frozen, blocks)
 
 
 def compile_sides(
@@ -139,11 +144,12 @@ def compile_sides(
     shapes: Mapping[str, tuple[int, int]],
     sizes: Mapping[sp.Symbol, int],
     frozen: Mapping[str, np.ndarray],
+    blocks: bool = True,
 ) -> Problem:
-    """Compile right-hand sides in weights of these shapes and in data of these values."""
+    """Compile right-hand sides in weights of these shapes and data of these values; `blocks` as in `compile_flow`."""
     graph, outputs = lower_flow(sides, values, shapes, sizes)
     layout = _layout(shapes)
-    kernel = Emitter(graph, layout, outputs).run()
+    kernel = Emitter(graph, layout, outputs, blocks).run()
     problem = Problem(
         rhs, layout, kernel.floats, kernel.ints, aligned(kernel.work_size), frozen, compiled=True
     )

@@ -12,7 +12,9 @@ import scipy.sparse as sparse
 
 from ..kernel import operations
 from .graph import Graph, Node, Ref
-from .memory import Need, Place, Slot, last_uses, placed
+from .memory import LEAVES, Place, Slot, bag_scratch, needs, placed, wanted_nodes
+from .rows import row_blocks
+from .rows.row_blocks import Stretch, by_rows, in_stretches, lives, one_by_one
 
 Terms = Sequence[tuple[float, Ref]]
 Array = tuple[int, int, int, int, bool]  # buffer, start, rows and columns as stored, transposed
@@ -20,7 +22,6 @@ NEAR_AT_HAND, MANY_TO_ONE = (
     2**12,
     16,
 )  # numbers that the nearest cache holds; entries per row that make it worth while
-LEAVES = ("centering", "diag", "pattern")  # matrices that are never written out; operations read their parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,33 +44,45 @@ class Emitter:
         Weight -> (offset in the flat state, shape).
     outputs : dict
         Weight -> terms that sum to dW/dt.
+    blocks : bool, default True
+        Whether large arrays are worked through block by block of rows (see `row_blocks`), unless that takes more
+        memory.
     """
 
     def __init__(
-        self, graph: Graph, layout: Mapping[str, tuple[int, tuple[int, ...]]], outputs: Mapping[str, Terms]
-    ) -> None:
-        self.graph, self.layout, self.outputs = graph, layout, outputs
+        self, graph: Graph, layout: Mapping[str, tuple[int, tuple[int, ...]]], outputs: Mapping[str, Terms],
+        blocks: bool = True,
+    ) -> None:  # fmt: skip
+        self.graph, self.layout, self.outputs, self.blocks = graph, layout, outputs, blocks
         self.table: list[int] = []
         self.count = 0
         self.floats, self.indices = _Store(np.float64), _Store(np.int64)
         self.arrays: dict[int, Array] = {}
         self.sparse: dict[Ref, list[int]] = {}
+        self.columns: dict[Ref, Any] = {}  # sparse data, column by column
         self.places: dict[Hashable, Place] = {}
+        self.passing: set[int] = set()  # nodes of which the rows at hand alone are kept
+        self.rows: range | None = None  # these, within a block
+        self.total: int | None = None  # node that these rows are summed to
 
     def run(self) -> Kernel:
         """Emit all operations and return the kernel."""
-        direct, last = self._direct_outputs(), last_uses(self.graph, self.outputs)
-        self.places, work_size = placed(self._needs(direct, last), self._slots(direct))
-        for index, node in enumerate(self.graph.nodes):
-            if index not in last and index not in direct:
-                continue
-            if node.op == "weight":
-                self.arrays[index] = (operations.Y, self.layout[node.payload][0], *node.shape, False)
-            elif node.op == "data":
-                self._data(index)
-            elif node.op not in LEAVES:
-                self._place(index, node, direct)
-                getattr(self, f"_emit_{node.op}")(Ref(index), node)
+        direct = self._direct_outputs()
+        wanted = wanted_nodes(self.graph, self.outputs)
+        stretches = one_by_one(wanted)
+        self.places, work_size, self.passing = self._laid_out(stretches, direct)
+        if self.blocks:
+            tried = in_stretches(self.graph, wanted, self.outputs, direct)
+            places, size, passing = self._laid_out(tried, direct)
+            if size <= row_blocks.MOST * work_size:
+                stretches, self.places, work_size, self.passing = tried, places, size, passing
+        for stretch in stretches:
+            for index in stretch.nodes:
+                self._place(index, direct)
+            self.total = stretch.total
+            for self.rows in stretch.blocks:
+                for index in stretch.nodes:
+                    self._emit(index)
         for weight, terms in self.outputs.items():
             if not (len(terms) == 1 and terms[0][1].node in direct):
                 self._combine(self._output(weight), terms)
@@ -85,48 +98,71 @@ class Emitter:
         if not sparse.issparse(value):
             self.arrays[index] = (operations.FLOATS, self.floats.add(value), *value.shape, False)
 
+    def _emit(self, index: int) -> None:
+        """Write the operation of a node, or of the rows at hand by the same rows of what it reads row by row."""
+        node, whole = self.graph.nodes[index], self.arrays
+        if node.op in LEAVES:
+            return
+        if self.rows is not None:
+            met = (1,) if index == self.total else by_rows(self.graph, node)
+            parts = [node.args[k].node for k in met] + [index] * (index != self.total)
+            self.arrays = whole | {k: self._part(k, self.rows) for k in parts if k in whole}
+        getattr(self, f"_emit_{node.op}")(Ref(index), node)
+        self.arrays = whole
+
+    def _part(self, index: int, rows: range) -> Array:
+        """Some rows of an array; of one that is read in their block alone, there are no others."""
+        buffer, start, _, cols, flipped = self.arrays[index]
+        return buffer, start + (0 if index in self.passing else rows.start * cols), len(rows), cols, flipped
+
     def _csr(self, ref: Ref) -> list[int]:
         """Descriptor of sparse data, stored once for each orientation in which it is read."""
         if ref not in self.sparse:
-            array = self.graph.value(ref).tocsr()
-            array.sum_duplicates()
-            parts = [
-                self.floats.add(array.data),
-                self.indices.add(array.indices),
-                self.indices.add(array.indptr),
-            ]
-            self.sparse[ref] = [*parts, array.shape[0], array.nnz]
+            self.sparse[ref] = self._stored(self.graph.value(ref).tocsr())
         return self.sparse[ref]
 
-    def _place(self, index: int, node: Node, direct: Mapping[int, tuple[str, bool]]) -> None:
-        """Give an operation its buffer: its part of `out`, or where it was given a place."""
-        if index in direct:
+    def _csr_part(self, ref: Ref, rows: range, summed: bool) -> list[int]:
+        """The same of some rows; or, for a sum over these, of as many columns."""
+        if summed:
+            if ref not in self.columns:
+                self.columns[ref] = self.graph.value(ref).tocsc()
+            return self._stored(self.columns[ref][:, rows.start : rows.stop].tocsr())
+        values, indices, indptr, _, nnz = self._csr(ref)  # pointers count from the first value
+        return [values, indices, indptr + rows.start, len(rows), nnz]
+
+    def _stored(self, array: Any) -> list[int]:
+        array.sum_duplicates()
+        parts = [self.floats.add(array.data), self.indices.add(array.indices), self.indices.add(array.indptr)]
+        return [*parts, array.shape[0], array.nnz]
+
+    def _place(self, index: int, direct: Mapping[int, tuple[str, bool]]) -> None:
+        """Give a node its buffer: that of the state or of data, its part of `out`, or where it was given a place."""
+        node = self.graph.nodes[index]
+        if node.op == "weight":
+            self.arrays[index] = (operations.Y, self.layout[node.payload][0], *node.shape, False)
+        elif node.op == "data":
+            self._data(index)
+        elif node.op in LEAVES:
+            return  # operations read their parts
+        elif index in direct:
             weight, flipped = direct[index]
             self.arrays[index] = (*self._output(weight)[:4], flipped)
         else:
             self.arrays[index] = (*self.places[index], *node.shape, False)
 
-    def _needs(self, direct: Mapping[int, Any], last: Mapping[int, int]) -> dict[Hashable, Need]:
-        """What has to be kept, and from which node to which."""
-        needs: dict[Hashable, Need] = {}
-        for index, node in enumerate(self.graph.nodes):
-            if node.op in ("weight", "data", *LEAVES) or not (index in last or index in direct):
-                continue
-            if index not in direct:
-                needs[index] = Need(node.shape[0] * node.shape[1], index, last[index])
-            if node.op == "bag_softmax":
-                needs["scratch", index] = Need(_bag_scratch(node), index, index)
-        return needs
+    def _laid_out(
+        self, stretches: Sequence[Stretch], direct: Mapping[int, tuple[str, bool]]
+    ) -> tuple[dict[Hashable, Place], int, set[int]]:
+        """Places of all nodes, the scratch memory that they take, and the nodes that pass with their block."""
+        found, end = lives(stretches, self.graph, self.outputs)
+        slots = self._slots({weight: found[index].made for index, (weight, _) in direct.items()}, end)
+        places, size = placed(needs(self.graph, stretches, found, direct), slots)
+        return places, size, {index for index, life in found.items() if life.passing}
 
-    def _slots(self, direct: Mapping[int, tuple[str, bool]]) -> list[Slot]:
-        """Parts of the result, and which node writes each; the sums come after all nodes."""
-        written = {weight: index for index, (weight, _) in direct.items()}
-        end = len(self.graph.nodes)
-        slots = []
-        for weight in self.outputs:
-            start, shape = self.layout[weight]
-            slots.append(Slot(start, prod(shape), written.get(weight, end)))
-        return slots
+    def _slots(self, written: Mapping[str, int], end: int) -> list[Slot]:
+        """Parts of the result, and when each is written; sums come after all nodes, at the `end`."""
+        places = {weight: self.layout[weight] for weight in self.outputs}
+        return [Slot(start, prod(shape), written.get(w, end)) for w, (start, shape) in places.items()]
 
     def _output(self, weight: str) -> Array:
         offset, shape = self.layout[weight]
@@ -170,13 +206,22 @@ class Emitter:
     def _emit_matmul(self, target: Ref, node: Node) -> None:
         a, b = node.args
         if self.graph.operand(a).storage == "csr":
-            turned = self._meets_few_rows(node)
-            code = operations.CSR_TURNED if turned else operations.CSR_DOT
-            self._write(code, self._plain(target), self._plain(b), self._csr(a.T if turned else a))
+            self._sparse_product(target, a, b)
             return
         if self._array(target)[4]:
             target, a, b = target.T, b.T, a.T
         self._write(operations.DOT, self._plain(target), self._array(a), self._array(b))
+
+    def _sparse_product(self, target: Ref, a: Ref, b: Ref) -> None:
+        arrays = self._plain(target), self._plain(b)
+        if self.rows is not None:
+            summed = target.node == self.total
+            part = self._csr_part(a, self.rows, summed)
+            self._write(operations.CSR_DOT, *arrays, part, summed and self.rows.start > 0)
+        elif self._meets_few_rows(self.graph.nodes[target.node]):
+            self._write(operations.CSR_TURNED, *arrays, self._csr(a.T))
+        else:
+            self._write(operations.CSR_DOT, *arrays, self._csr(a), False)
 
     def _meets_few_rows(self, node: Node) -> bool:
         """Whether a result is so small that it had better be gone through for every row that is read."""
@@ -225,7 +270,7 @@ class Emitter:
 
     def _emit_bag_softmax(self, target: Ref, node: Node) -> None:
         x, counts, column = node.args
-        scratch = (*self.places["scratch", target.node], 1, _bag_scratch(node), False)
+        scratch = (*self.places["scratch", target.node], 1, bag_scratch(node), False)
         parts = self._plain(target), self._plain(x), self._csr(counts), self._plain(Ref(column.node)), scratch
         self._write(operations.BAG_SOFTMAX, *parts, self.floats.add([node.payload]))
 
@@ -254,11 +299,6 @@ class Emitter:
 
     def _emit_densify(self, target: Ref, node: Node) -> None:
         self._at_pattern(operations.DENSIFY, target, *node.args)
-
-
-def _bag_scratch(node: Node) -> int:
-    """Numbers that the softmax of bags takes besides its result."""
-    return (node.shape[0] + 1) * node.shape[1]
 
 
 @dataclass(eq=False)

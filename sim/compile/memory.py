@@ -6,14 +6,17 @@ memory arrays of the size of a weight.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..kernel.alignment import whole_lines
 from ..kernel.operations import OUT, WORK
-from .graph import Graph, Ref
+from .graph import Graph, Node, Ref
+from .rows.row_blocks import Life, Stretch
 
 Place = tuple[int, int]  # buffer, start
+# What takes no memory of its own: parts of the state, data, and matrices that are never written out
+LEAVES = ("weight", "data", "centering", "diag", "pattern")
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,33 @@ def _laid_out(pieces: Sequence[_Piece]) -> tuple[dict[Hashable, Place], int]:
     return places, size
 
 
-def last_uses(graph: Graph, outputs: Mapping[str, Sequence[tuple[float, Ref]]]) -> dict[int, int]:
-    """Node -> index of the last node that reads it; outputs read at the end."""
-    last = {ref.node: len(graph.nodes) for terms in outputs.values() for _, ref in terms}
+def needs(
+    graph: Graph, stretches: Sequence[Stretch], lives: Mapping[int, Life], apart: Container[int]
+) -> dict[Hashable, Need]:
+    """What has to be kept, and from when to when; nodes `apart` have a place of their own."""
+    found: dict[Hashable, Need] = {}
+    for stretch in stretches:
+        for index in stretch.nodes:
+            node, life = graph.nodes[index], lives[index]
+            if node.op in LEAVES:
+                continue
+            if index not in apart:
+                rows = stretch.height if life.passing else node.shape[0]
+                found[index] = Need(rows * node.shape[1], life.made, life.read)
+            if node.op == "bag_softmax":
+                found["scratch", index] = Need(bag_scratch(node), life.made, life.made)
+    return found
+
+
+def bag_scratch(node: Node) -> int:
+    """Numbers that the softmax of bags takes besides its result."""
+    return (node.shape[0] + 1) * node.shape[1]
+
+
+def wanted_nodes(graph: Graph, outputs: Mapping[str, Sequence[tuple[float, Ref]]]) -> set[int]:
+    """Nodes that outputs are made of."""
+    wanted = {ref.node for terms in outputs.values() for _, ref in terms}
     for index in range(len(graph.nodes) - 1, -1, -1):
-        if index in last:
-            for ref in graph.nodes[index].args:
-                last[ref.node] = max(last.get(ref.node, -1), index)
-    return last
+        if index in wanted:
+            wanted |= {ref.node for ref in graph.nodes[index].args}
+    return wanted

@@ -82,7 +82,7 @@ def apply(read: Cursor) -> Call:
 
 
 def csr_dot(read: Cursor) -> Call:
-    """A b with A sparse."""
+    """A b with A sparse, or what it adds to what is there."""
     return _sparse_product(read, turned=False)
 
 
@@ -95,6 +95,8 @@ def _sparse_product(read: Cursor, turned: bool) -> Call:
     rows, _ = read.shape()
     out, (inner, _), x, data = read.array(), read.shape(), read.array(), read.csr()
     matrix = read.sparse(data.array(rows).T.tocsr() if turned else data.array(inner))
+    if not turned and read.whole():
+        return lambda m: out(m).addmm_(matrix, x(m))
     return lambda m: torch.mm(matrix, x(m), out=out(m))
 
 

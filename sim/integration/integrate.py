@@ -190,7 +190,8 @@ def _by_time(
     settings = {"rtol": rtol, "closure": flow.closure, "start": fingerprint(weights), "dtype": dtype}
     settings |= described(where)
     settings |= {"modes": flow.modes, "mark": flow.mark} if reduced else {}
-    problem = flow.compile(data, weights) if reduced else compile_flow(flow, data, weights)
+    blocks = where is None  # those of the rows are for a cache
+    problem = flow.compile(data, weights) if reduced else compile_flow(flow, data, weights, blocks=blocks)
     held = [problem.pack(flow._project(weights) if reduced else weights)]
     view = _view(flow, data, problem, observables)
     full = weights if reduced else None

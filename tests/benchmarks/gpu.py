@@ -80,8 +80,9 @@ def seconds(call, most=9, budget=6.0):
 def one_call(flow, data, start, device):
     """Unknowns, seconds of a call on either, and how much the results differ, relative to the largest entry."""
     problem = compile_flow(flow, data, start)
+    whole = compile_flow(flow, data, start, blocks=False)
     y, out = problem.pack(start), np.empty(problem.n)
-    program, state = TensorProgram(problem, device), torch.tensor(problem.pack(start)).to(device)
+    program, state = TensorProgram(whole, device), torch.tensor(problem.pack(start)).to(device)
     slope = torch.empty_like(state)
 
     def on_device():

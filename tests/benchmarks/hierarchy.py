@@ -35,7 +35,7 @@ def nearby(matrix):
 def products(matrix, indices, x, out):
     """A sparse product as the kernel takes it."""
     pointers, columns = matrix.indptr.astype(np.int64), indices.astype(np.int64)
-    return lambda: rows_dot(matrix.data, columns, pointers, x, out)
+    return lambda: rows_dot(matrix.data, columns, pointers, x, False, out)
 
 
 def measured(d_vocab):

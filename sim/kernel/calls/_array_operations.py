@@ -37,7 +37,8 @@ REST = 2 * OPERAND  # result, then an operand, then what the operation needs; no
 @operation(CSR_DOT, fastmath={"contract"})
 def _csr_dot(buffers, ints, p):
     values, indices, indptr = csr(buffers[FLOATS], ints, p + REST)
-    rows_dot(values, indices, indptr, view(buffers, ints, p + OPERAND), view(buffers, ints, p))
+    b, added = view(buffers, ints, p + OPERAND), ints[p + REST + OPERAND] != 0
+    rows_dot(values, indices, indptr, b, added, view(buffers, ints, p))
 
 
 @operation(CSR_TURNED, fastmath={"contract"})

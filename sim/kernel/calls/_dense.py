@@ -25,27 +25,28 @@ def inner(x, y):
 
 
 # out (rows, cols) = A @ b for A in CSR form; rows in order, so that the bits do not depend on anything else. Four
-# places are met at once, which spares the result as many journeys.
+# places are met at once, which spares the result as many journeys. Where it is `added`, to what is there.
 @inlined(fastmath={"contract"})
-def rows_dot(values, indices, indptr, b, out):
+def rows_dot(values, indices, indptr, b, added, out):
     n, ahead = out.shape[1], rows_ahead(b)
     for i in range(out.shape[0]):
         row, p, stop = place(out, i * n), indptr[i], indptr[i + 1]
         if ahead and stop - p < 3:
             ask_for(b, indices, p + ahead, stop + ahead)
-        if stop - p == 1:
+        if stop - p == 1 and not added:
             v, source = values[p], place(b, indices[p] * n)
             for j in range(n):
                 row[j] = v * source[j]
             continue
-        if stop - p == 2:
+        if stop - p == 2 and not added:
             v, w = values[p], values[p + 1]
             r, s = place(b, indices[p] * n), place(b, indices[p + 1] * n)
             for j in range(n):
                 row[j] = v * r[j] + w * s[j]
             continue
-        for j in range(n):
-            row[j] = 0.0
+        if not added:
+            for j in range(n):
+                row[j] = 0.0
         while p + 4 <= stop:
             if ahead:
                 ask_for(b, indices, p + ahead, p + ahead + 4)

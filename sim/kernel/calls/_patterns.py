@@ -65,7 +65,7 @@ def segment_softmax(scores, base, indices, indptr, c, out):
 # out (rows, k) = A @ b for the matrix A with these values
 @inlined(fastmath={"contract"})
 def pattern_dot(values, indices, indptr, b, out):
-    rows_dot(part(values, 0, values.size), indices, indptr, b, out)
+    rows_dot(part(values, 0, values.size), indices, indptr, b, False, out)
 
 
 # out (cols, k) = A^T @ b

@@ -47,7 +47,10 @@ class _Unroller:
         ids, values = (kind[buffer][part].reshape(rows, cols) for kind in (self.ids, self.values))
         return (ids.T, values.T) if flip and flipped else (ids, values)
 
-    def _write(self, p: int, entries: Any) -> None:
+    def _write(self, p: int, entries: Any, added: int = 0) -> None:
+        """Take entries as the array at p, or add them to it."""
+        if added:
+            entries = self.writer.contract(_constant(np.ones(2)), _stack([self._view(p), entries]))
         ids, values = self._view(p)
         ids[:], values[:] = (e.reshape(ids.shape) for e in entries)
 
@@ -146,7 +149,7 @@ class _Unroller:
             self.writer.check(int(self.table[rest + 3]) * x[0].size)
             dense = np.zeros((int(self.table[rest + 3]), x[0].shape[0]))
             np.add.at(dense, (rows, cols), values)
-            self._write(p, self._matmul(_constant(dense), x))
+            self._write(p, self._matmul(_constant(dense), x), self.table[rest + OPERAND])
         elif code == op.CSR_TURNED:
             values, rows, cols = self._csr(rest)
             self.writer.check(int(self.table[p + 2]) * x[0].size)

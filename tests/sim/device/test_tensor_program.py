@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import MODELS, data_for, random_data, random_weights
+from helpers import MODELS, data_for, random_data, random_weights, small_blocks
 
 from smallinit.sim.compile.compiler import compile_flow
 from smallinit.sim.device import tensor_rules
@@ -60,6 +60,14 @@ def test_decoders(options, device):
     for closure in closures:
         flow = derive(model, closure)
         assert compared(flow, data, random_weights(model), device) < 1e-12, closure
+
+
+def test_a_table_in_blocks(device, monkeypatch):
+    """Not what a device is given, but the same equations."""
+    small_blocks(monkeypatch)
+    for name in ("emb-mlp", "transformer"):
+        flow = derive(MODELS[name][0], "exact")
+        assert compared(flow, data_for(name, n=40), random_weights(flow.model), device) < 1e-12
 
 
 def test_large_intermediates_are_made_block_by_block(device, monkeypatch):

@@ -35,8 +35,8 @@ def test_products_keep_their_bits(width, real):
     far, near, places = near_and_far(indices, width, real, rng)
     assert rows_ahead(far) > 0 == rows_ahead(near)
     wanted, out = np.full((2, 150, width), np.nan, real)
-    rows_dot(values, places, indptr, near, wanted)
-    rows_dot(values, indices, indptr, far, out)
+    rows_dot(values, places, indptr, near, False, wanted)
+    rows_dot(values, indices, indptr, far, False, out)
     np.testing.assert_array_equal(out, wanted)
     out[:] = np.nan
     pattern_dot(values[:, None], indices, indptr, far, out)
@@ -48,7 +48,7 @@ def test_matrices_with_few_entries_or_none(rows):
     far, rng = np.ones((FAR // 512 + 1, 64)), np.random.default_rng(0)
     indices, indptr = pattern(rows, len(far), rng, longest=1)
     out = np.full((rows, 64), np.nan)
-    rows_dot(np.ones(indices.size), indices, indptr, far, out)
+    rows_dot(np.ones(indices.size), indices, indptr, far, False, out)
     np.testing.assert_array_equal(out, np.repeat(np.diff(indptr)[:, None], 64, axis=1))
 
 

@@ -31,9 +31,11 @@ def test_sparse_products(rows_of_every_length, width):
     a, rng = rows_of_every_length, np.random.default_rng(width)
     b, c = rng.normal(size=(15, width)), rng.normal(size=(24, width))
     out, turned = np.full((24, width), np.nan), np.full((15, width), np.nan)
-    alone(_dense.rows_dot)(*parts(a), b, out)
+    alone(_dense.rows_dot)(*parts(a), b, False, out)
     alone(_dense.rows_dot_turned)(*parts(a), c, turned)
     np.testing.assert_allclose(out, a @ b, atol=1e-14)
+    alone(_dense.rows_dot)(*parts(a), b, True, out)
+    np.testing.assert_allclose(out, 2.0 * (a @ b), atol=1e-14)
     np.testing.assert_allclose(turned, a.T @ c, atol=1e-14)
 
 

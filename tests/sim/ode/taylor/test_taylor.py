@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sparse
 import sympy as sp
-from helpers import MODELS, data_for, random_data, random_weights
+from helpers import MODELS, data_for, random_data, random_weights, small_blocks
 from scipy.special import elliprf
 
 from smallinit.sim import Event, Status, integrate, integrate_ensemble, solve
@@ -83,6 +83,11 @@ def test_an_unrolled_table_is_the_right_hand_side(name, closure):
     np.testing.assert_allclose(
         carry_out(series_program(problem), y), out, rtol=0.0, atol=1e-14 * np.abs(out).max()
     )
+
+
+def test_an_unrolled_table_in_blocks_of_rows(monkeypatch):
+    small_blocks(monkeypatch)
+    test_an_unrolled_table_is_the_right_hand_side("emb-mlp", "exact")
 
 
 def test_an_unrolled_table_with_operations_of_wide_data():
