@@ -1,6 +1,7 @@
 """Array kernels of the step loop: combinations of stages, error norm, growth.
 
-Vectors are walked in blocks that stay in the first-level cache: each stage is read once per combination. All come as
+Vectors are walked in blocks that stay in the first-level cache: each stage is read once per combination. A sum begins
+with the state in the loop that adds its first stages, so that nothing in a far cache is written twice. All come as
 places in memory (see `_operands`), which compile faster than arrays: n numbers a vector, `k` one vector after another.
 """
 
@@ -11,36 +12,9 @@ import numpy as np
 from ...kernel.calls._operands import place
 from ...kernel.inner import inlined, subroutine
 
-BLOCK = 512
-
-
-@subroutine()
-def accumulate(out, m, k, n, rows, col, val, first, last, h):
-    """Add h * (row of the table) applied to the first m entries of the stages, four stages at a time."""
-    if m < 8:  # setting up vectors costs more than they save
-        for i in range(m):
-            total = 0.0
-            for j in range(first, last):
-                total += val[j] * k[rows[col[j]] * n + i]
-            out[i] += h * total
-        return
-    j = first
-    while j + 4 <= last:
-        k0, k1, k2, k3 = (
-            place(k, rows[col[j]] * n),
-            place(k, rows[col[j + 1]] * n),
-            place(k, rows[col[j + 2]] * n),
-            place(k, rows[col[j + 3]] * n),
-        )
-        c0, c1, c2, c3 = h * val[j], h * val[j + 1], h * val[j + 2], h * val[j + 3]
-        for i in range(m):
-            out[i] += (c0 * k0[i] + c1 * k1[i]) + (c2 * k2[i] + c3 * k3[i])
-        j += 4
-    while j < last:
-        k0, c0 = place(k, rows[col[j]] * n), h * val[j]
-        for i in range(m):
-            out[i] += c0 * k0[i]
-        j += 1
+BLOCK = 512  # lanes of sums over a vector
+SPAN = 128  # of BLOCK, in which sums of stages are formed: blocks of all stages lie in the first-level cache
+FEW = 8  # numbers of a vector for which setting up vector code costs more than it saves
 
 
 @inlined()
@@ -49,49 +23,176 @@ def block_from(lo, n):
     return BLOCK if lo + BLOCK < n else n - lo
 
 
+@inlined()
+def span_from(lo, n):
+    """The same of one of `SPAN` numbers."""
+    return SPAN if lo + SPAN < n else n - lo
+
+
+@inlined()
+def four_from(k, n, rows, col, j):
+    """Where the four stages begin whose columns stand from the j-th on."""
+    return (
+        place(k, rows[col[j]] * n),
+        place(k, rows[col[j + 1]] * n),
+        place(k, rows[col[j + 2]] * n),
+        place(k, rows[col[j + 3]] * n),
+    )
+
+
+@inlined()
+def times_four(h, val, j):
+    """The four numbers of a table from the j-th on, times h."""
+    return h * val[j], h * val[j + 1], h * val[j + 2], h * val[j + 3]
+
+
+@subroutine()
+def accumulate(out, m, k, n, rows, col, val, first, last, h):
+    """Add h * (row of the table) applied to the first m entries of the stages, four stages at a time."""
+    j = first
+    while j + 4 <= last:
+        k0, k1, k2, k3 = four_from(k, n, rows, col, j)
+        c0, c1, c2, c3 = times_four(h, val, j)
+        for i in range(m):
+            out[i] += (c0 * k0[i] + c1 * k1[i]) + (c2 * k2[i] + c3 * k3[i])
+        j += 4
+    if j + 2 <= last:
+        k0, k1, c0, c1 = (
+            place(k, rows[col[j]] * n),
+            place(k, rows[col[j + 1]] * n),
+            h * val[j],
+            h * val[j + 1],
+        )
+        for i in range(m):
+            out[i] = (out[i] + c0 * k0[i]) + c1 * k1[i]
+        j += 2
+    if j < last:
+        k0, c0 = place(k, rows[col[j]] * n), h * val[j]
+        for i in range(m):
+            out[i] += c0 * k0[i]
+
+
+@subroutine()
+def sum_up(out, y, lead, m, k, n, rows, col, val, first, last, h):
+    """Write lead * y + h * (row of the table) applied to the first m entries of the stages."""
+    if n < FEW:
+        for i in range(m):
+            total = 0.0
+            for j in range(first, last):
+                total += val[j] * k[rows[col[j]] * n + i]
+            out[i] = lead * y[i] + h * total
+        return
+    if first + 4 <= last:
+        k0, k1, k2, k3 = four_from(k, n, rows, col, first)
+        c0, c1, c2, c3 = times_four(h, val, first)
+        for i in range(m):
+            out[i] = lead * y[i] + ((c0 * k0[i] + c1 * k1[i]) + (c2 * k2[i] + c3 * k3[i]))
+        first += 4
+    elif first + 2 <= last:
+        k0, k1 = place(k, rows[col[first]] * n), place(k, rows[col[first + 1]] * n)
+        c0, c1 = h * val[first], h * val[first + 1]
+        for i in range(m):
+            out[i] = (lead * y[i] + c0 * k0[i]) + c1 * k1[i]
+        first += 2
+    elif first < last:
+        k0, c0 = place(k, rows[col[first]] * n), h * val[first]
+        for i in range(m):
+            out[i] = lead * y[i] + c0 * k0[i]
+        first += 1
+    else:
+        for i in range(m):
+            out[i] = lead * y[i]
+    accumulate(out, m, k, n, rows, col, val, first, last, h)
+
+
+@subroutine()
+def begin_three(one, two, three, y, leads, m, k, n, rows, col, val, p, q, r, h, g):
+    """As `sum_up` with the four stages from p, q and r on, which are the same; of the last two rows times g."""
+    k0, k1, k2, k3 = four_from(k, n, rows, col, p)
+    a0, a1, a2, a3 = times_four(h, val, p)
+    b0, b1, b2, b3 = times_four(g, val, q)
+    c0, c1, c2, c3 = times_four(g, val, r)
+    a, b, c = leads[0], leads[1], leads[2]
+    for i in range(m):
+        s, s0, s1, s2, s3 = y[i], k0[i], k1[i], k2[i], k3[i]
+        one[i] = a * s + ((a0 * s0 + a1 * s1) + (a2 * s2 + a3 * s3))
+        two[i] = b * s + ((b0 * s0 + b1 * s1) + (b2 * s2 + b3 * s3))
+        three[i] = c * s + ((c0 * s0 + c1 * s1) + (c2 * s2 + c3 * s3))
+
+
+@subroutine()
+def _add_to_three(one, two, three, m, k, n, rows, col, val, p, q, r, h, g):
+    """As `accumulate` with the four stages from p, q and r on, which are the same; of the last two rows times g."""
+    k0, k1, k2, k3 = four_from(k, n, rows, col, p)
+    a0, a1, a2, a3 = times_four(h, val, p)
+    b0, b1, b2, b3 = times_four(g, val, q)
+    c0, c1, c2, c3 = times_four(g, val, r)
+    for i in range(m):
+        s0, s1, s2, s3 = k0[i], k1[i], k2[i], k3[i]
+        one[i] += (a0 * s0 + a1 * s1) + (a2 * s2 + a3 * s3)
+        two[i] += (b0 * s0 + b1 * s1) + (b2 * s2 + b3 * s3)
+        three[i] += (c0 * s0 + c1 * s1) + (c2 * s2 + c3 * s3)
+
+
 @subroutine()
 def combine(out, y, k, n, rows, table, which, h):
     """Write the lead of a row x y + h * (row of the table) applied to the stages."""
     ptr, col, val, leads, _ = table
-    lead, first, last = leads[which], ptr[which], ptr[which + 1]
-    for lo in range(0, n, BLOCK):
-        m, o, base = block_from(lo, n), place(out, lo), place(y, lo)
-        for i in range(m):
-            o[i] = lead * base[i]
-        accumulate(o, m, place(k, lo), n, rows, col, val, first, last, h)
+    for lo in range(0, n, SPAN):
+        m, o, base, slopes = span_from(lo, n), place(out, lo), place(y, lo), place(k, lo)
+        sum_up(o, base, leads[which], m, slopes, n, rows, col, val, ptr[which], ptr[which + 1], h)
 
 
 @subroutine()
-def finish(out, y, k, n, rows, table, h, rtol, atol, stages, errors, solution, buf):
+def _last_sums(new, errors, old, m, k, n, rows, table, h, stages, count, solution, alike):
+    """Write a block of the new state (where `solution`) and of its errors, one after another; see `finish`."""
+    ptr, col, val, leads, _ = table
+    p, q, done = ptr[stages], ptr[stages + 1], 0
+    if alike:
+        two, three, r, lead = place(errors, 0), place(errors, BLOCK), ptr[stages + 2], place(leads, stages)
+        begin_three(new, two, three, old, lead, m, k, n, rows, col, val, p, q, r, h, 1.0)
+        done = 4
+        while p + done + 4 <= q:
+            _add_to_three(new, two, three, m, k, n, rows, col, val, p + done, q + done, r + done, h, 1.0)
+            done += 4
+        accumulate(new, m, k, n, rows, col, val, p + done, q, h)
+    elif solution:
+        sum_up(new, old, leads[stages], m, k, n, rows, col, val, p, q, h)
+    for e in range(count):
+        error, p, q = place(errors, e * BLOCK), ptr[stages + 1 + e] + done, ptr[stages + 2 + e]
+        if alike:
+            accumulate(error, m, k, n, rows, col, val, p, q, 1.0)
+        else:
+            sum_up(error, old, leads[stages + 1 + e], m, k, n, rows, col, val, p, q, 1.0)
+
+
+@subroutine()
+def _weigh(error, old, new, m, rtol, atol, total):
+    """Add the squares of an error relative to the tolerance to the lanes of a sum."""
+    for i in range(m):
+        a, b = abs(old[i]), abs(new[i])
+        scale = atol + rtol * (a if b < a else b)  # NaN in b survives this comparison
+        ratio = error[i] / scale
+        total[i] += ratio * ratio + 0.0 * scale  # an infinite state must not pass as exact
+
+
+@subroutine()
+def finish(out, y, k, n, rows, table, h, rtol, atol, stages, errors, solution, alike, buf):
     """Write the new state (where `solution`) and return the error norm; one pass over the stages.
 
-    The sums run over fixed lanes that are added up at the end: vectorised without reordering, same bits
-    every time.
+    Where rows are `alike`, the state and two errors, they take the same stages, four at least. The sums run over fixed
+    lanes that are added up at the end: vectorised without reordering, same bits every time.
     """
-    ptr, col, val, leads, _ = table
-    scale, error, sum5, sum3 = place(buf, 0), place(buf, BLOCK), place(buf, 2 * BLOCK), place(buf, 3 * BLOCK)
-    lanes = block_from(0, n)
+    sum5, sum3, lanes = place(buf, 2 * BLOCK), place(buf, 3 * BLOCK), block_from(0, n)
     for i in range(lanes):
         sum5[i] = 0.0
         sum3[i] = 0.0
-    for lo in range(0, n, BLOCK):
-        m, old, new, slopes = block_from(lo, n), place(y, lo), place(out, lo), place(k, lo)
-        if solution:
-            for i in range(m):
-                new[i] = leads[stages] * old[i]
-            accumulate(new, m, slopes, n, rows, col, val, ptr[stages], ptr[stages + 1], h)
-        for i in range(m):
-            a, b = abs(old[i]), abs(new[i])
-            scale[i] = atol + rtol * (a if b < a else b)  # NaN in b survives this comparison
+    for lo in range(0, n, SPAN):
+        m, old, new, slopes = span_from(lo, n), place(y, lo), place(out, lo), place(k, lo)
+        _last_sums(new, buf, old, m, slopes, n, rows, table, h, stages, errors, solution, alike)
         for e in range(errors):
-            p = stages + 1 + e
-            for i in range(m):
-                error[i] = leads[p] * old[i]
-            accumulate(error, m, slopes, n, rows, col, val, ptr[p], ptr[p + 1], 1.0)
-            total = sum5 if e == 0 else sum3
-            for i in range(m):
-                ratio = error[i] / scale[i]
-                total[i] += ratio * ratio + 0.0 * scale[i]  # an infinite state must not pass as exact
+            total = place(buf, (2 + e) * BLOCK + lo % BLOCK)
+            _weigh(place(buf, e * BLOCK), old, new, m, rtol, atol, total)
     s5 = s3 = 0.0
     for i in range(lanes):
         s5 += sum5[i]

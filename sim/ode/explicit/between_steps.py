@@ -6,7 +6,7 @@ from numba import float64, int64, types
 
 from ...kernel.cache import compiled
 from ...kernel.calls._operands import numbers, place, row
-from .arithmetic import BLOCK, accumulate, block_from
+from .arithmetic import SPAN, span_from, sum_up
 from .registers import F1, F2, I1
 
 
@@ -14,10 +14,8 @@ from .registers import F1, F2, I1
 def interpolate(out, y, k, order, columns, weights, h):
     """Write y + h * sum_j weights_ij k_{col_j} to out_i: points of the dense output, block by block."""
     n, rows, col, first = y.size, numbers(order), numbers(columns), int64(0)
-    for lo in range(0, n, BLOCK):
-        m, base = block_from(lo, n), place(y, lo)
+    for lo in range(0, n, SPAN):
+        m, base, slopes = span_from(lo, n), place(y, lo), place(k, lo)
         for i in range(out.shape[0]):
-            point = place(row(out, i), lo)
-            for j in range(m):
-                point[j] = base[j]
-            accumulate(point, m, place(k, lo), n, rows, col, numbers(row(weights, i)), first, columns.size, h)
+            point, val = place(row(out, i), lo), numbers(row(weights, i))
+            sum_up(point, base, 1.0, m, slopes, n, rows, col, val, first, columns.size, h)

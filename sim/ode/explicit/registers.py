@@ -48,11 +48,12 @@ RHS_ARGS = (int64, F1, I1, F1)
 TABLE = types.Tuple((I1, I1, F1, F1, F1))
 
 # Places in the list: length of the state; address of the right-hand side, its arrays and their sizes; what stands
-# above; from MORE on, what a loop has of its own: that of tables the rows of a step, room for those of a step towards a
-# pole and for the forms that they are made of, and `RungeKutta.whole`
+# above; from MORE on, what a loop has of its own: that of tables the rows of a step and `RungeKutta.sharing`, room for
+# those of a step towards a pole and for the forms that they are made of, and `RungeKutta.whole`
 (SIZE, RHS, FLOATS, INTS, WORK, N_FLOATS, N_INTS, N_WORK, STATES, SLOPES, ROWS, CONTROL, COUNTS, RECORD, SCRATCH,
  MORE) = range(16)  # fmt: skip
-PLAIN, FITTED, FORMS, ALL_ROWS = MORE, MORE + 5, MORE + 10, MORE + 12
+SHARING = 5  # after the five arrays of a table, what its rows share
+PLAIN, FITTED, FORMS, ALL_ROWS = MORE, MORE + 6, MORE + 12, MORE + 14
 PLACES = types.CPointer(int64)
 FIT_SIGNATURE = types.void(PLACES, float64, float64)  # of `pole_rows.fit`
 

@@ -35,7 +35,7 @@ class TableStepper(RegisterStepper):
 
     def _list(self) -> None:
         self._cnt[r.FIT] = 0  # room for it is made anew
-        self._places = self._listed(*self.method.step_table)
+        self._places = self._listed(*self.method.step_table, self.method.sharing)
 
     def _loop(self) -> int:
         code = advance(self._places)
@@ -49,8 +49,9 @@ class TableStepper(RegisterStepper):
         from .pole_rows import fit  # compiled for those who meet a pole
 
         method = self.method
-        table, *forms = self._room = method.full_table()
-        self._places = self._listed(*method.step_table, *table, *forms, *method.whole)
+        table, *forms = method.full_table()
+        self._room = *table, method.shared_in(table), *forms
+        self._places = self._listed(*method.step_table, method.sharing, *self._room, *method.whole)
         self._cnt[r.FIT] = address_of(fit, r.FIT_SIGNATURE)
 
     def stage_stiffness(self) -> float:

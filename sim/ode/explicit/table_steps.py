@@ -20,7 +20,7 @@ from ...kernel.inner import inlined
 from ..codes import RUNNING, UNDERFLOW
 from .acceptance import GO, HALTED, good, landing, pause, settle
 from .approach import NONE, believed, bend, distance
-from .arithmetic import combine, finish, growth
+from .arithmetic import FEW, finish, growth
 from .registers import (
     ATOL,
     BUDGET,
@@ -44,6 +44,7 @@ from .registers import (
     ROWS,
     RTOL,
     SCRATCH,
+    SHARING,
     SIZE,
     SLOPES,
     STAGES,
@@ -58,6 +59,7 @@ from .registers import (
     table_at,
     wholes,
 )
+from .shared_stages import sum_stage
 
 # of `advance`: the next step leads towards a pole, and nothing is there to write its rows
 UNFITTED = UNDERFLOW + 1
@@ -78,11 +80,12 @@ fit_at: Any = _fit  # type checkers see its first argument, which numba supplies
 
 
 @inlined()
-def _trial(places, old, new, k, rows, table, ctl, cnt, buf, t_new, h):
+def _trial(places, old, new, k, rows, table, sharing, ctl, cnt, buf, t_new, h):
     """One trial step into `new`; returns the error norm (tolerance = 1), or `HALTED`."""
     n, s, t, c = places[SIZE], cnt[STAGES], ctl[T], table[4]
+    begun, until = sharing, place(sharing, s + 1)
     for i in range(1, s):
-        combine(new, old, k, n, rows, table, i, h)
+        sum_stage(new, old, k, n, rows, table, begun[i], until[i], i, h)
         at = lesser(t + c[i] * h, t_new)  # never outside the interval
         evaluate(places, at, new, place(k, rows[i] * n))
         if cnt[HALT] == 1:
@@ -91,10 +94,13 @@ def _trial(places, old, new, k, rows, table, ctl, cnt, buf, t_new, h):
     cnt[CALLS] += s - 1
     needs_new = cnt[NEEDS_NEW] == 1
     if needs_new:
-        combine(new, old, k, n, rows, table, s, h)
+        sum_stage(new, old, k, n, rows, table, begun[s], s + 1, s, h)
         evaluate(places, t_new, new, place(k, rows[s] * n))
         cnt[CALLS] += 1
-    return finish(new, old, k, n, rows, table, h, ctl[RTOL], ctl[ATOL], s, cnt[ERRORS], not needs_new, buf)
+    alike = until[s] > s + 1 and n >= FEW
+    return finish(
+        new, old, k, n, rows, table, h, ctl[RTOL], ctl[ATOL], s, cnt[ERRORS], not needs_new, alike, buf
+    )
 
 
 @inlined()
@@ -138,9 +144,9 @@ def advance(listed):
         if ctl[TAU] != NONE:
             fit_at(cnt[FIT], places, h, ctl[TAU])
             first = FITTED
-        table = table_at(places, first)
+        table, sharing = table_at(places, first), wholes(places, first + SHARING)
         old, new = place(y, cnt[CUR] * n), place(y, (1 - cnt[CUR]) * n)
-        err = _trial(places, old, new, k, rows, table, ctl, cnt, buf, t_new, h)
+        err = _trial(places, old, new, k, rows, table, sharing, ctl, cnt, buf, t_new, h)
         if err == HALTED:
             return RUNNING
         yy = yf = 0.0

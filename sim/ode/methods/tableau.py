@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,6 +112,38 @@ class RungeKutta(FrozenRecord, Method):
         """The same as steps take it: with how much of y each row leads with, and the nodes."""
         lead = np.repeat([1.0, 0.0], [self.stages + 1, len(self.e)])
         return *self.step_rows, lead, np.array(self.c, np.float64)
+
+    @cached_property
+    def sharing(self) -> np.ndarray:
+        """What the rows of `step_table` share, see `shared_in`."""
+        return self.shared_in(self.step_table)
+
+    def shared_in(self, table: StepTable) -> np.ndarray:
+        """Which rows of a table take the same four slopes, so that one pass over these can serve all.
+
+        Returns
+        -------
+        ndarray of int64, shape (2, s + 1)
+            How many entries of each row earlier ones have added up, and up to which row all take its next four. Of the
+            new state, to the end of the table where its two errors take the same slopes throughout.
+        """
+        pointers, columns = table[:2]
+        s, rows = self.stages, [columns[p:q].tolist() for p, q in pairwise(pointers)]
+        begun, until = np.zeros(s + 1, np.int64), np.arange(1, s + 2)
+        for i in range(1, s):
+            four, row = slice(begun[i], begun[i] + 4), i + 1
+            while (
+                row < s + self.error_needs_new
+                and begun[row] == begun[i]
+                and len(rows[i][four]) == 4
+                and rows[row][four] == rows[i][four]
+            ):
+                begun[row] += 4
+                row += 1
+            until[i] = row
+        if len(rows) == s + 3 and len(rows[s]) >= 4 and rows[s] == rows[s + 1] == rows[s + 2]:
+            until[s] = s + 3
+        return np.stack([begun, until])
 
     @cached_property
     def extra_table(self) -> StepTable:

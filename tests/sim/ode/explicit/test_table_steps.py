@@ -52,6 +52,72 @@ def test_step_equals_plain_numpy(problem, method, n):
     assert run.h == pytest.approx(h, rel=1e-3 if error > 1e-9 else 1e-1)
 
 
+def sum_of(y, h, entries, k):
+    """Write y + h * sum_j a_j k_j, added up as compiled steps do: four stages at a time, then one at a time."""
+    total, fours = y, len(entries) // 4 * 4
+    for i in range(0, fours, 4):
+        (j0, a0), (j1, a1), (j2, a2), (j3, a3) = entries[i : i + 4]
+        total = total + ((h * a0 * k[j0] + h * a1 * k[j1]) + (h * a2 * k[j2] + h * a3 * k[j3]))
+    for j, a in entries[fours:]:
+        total = total + h * a * k[j]
+    return total
+
+
+def scattered(seed, errors):
+    """A table of nonsense of seven stages, whose rows have some of their first columns in common."""
+    rng, s = np.random.default_rng(seed), 7
+    pattern = np.tril(rng.random((s, s)) < 0.4, -1) | (np.tri(s, s, -1) * (np.arange(s) < 5) > 0)
+    c, b = np.linspace(0.0, 0.9, s), rng.normal(size=s)
+    none = np.zeros((0, s + 1)), np.zeros(0)
+    e = np.append(rng.normal(size=(errors, s)), np.zeros((errors, 1)), axis=1)
+    if errors == 1:
+        e[0, s] = 1.0
+    return RungeKutta(
+        "scattered", 1, 1, 1, rng.normal(size=(s, s)) * pattern, b, c, e, *none,
+        lambda theta: np.zeros((len(theta), s + 1)), "nowhere", approaches=False,
+    )  # fmt: skip
+
+
+TABLES = [TSIT5, DOP853, *(scattered(seed, errors) for seed in (0, 1) for errors in (1, 2))]
+
+
+@pytest.mark.parametrize("method", TABLES, ids=lambda m: m.name)
+@pytest.mark.parametrize("n", [8, 127, 128, 515])
+def test_rows_that_share_a_pass_keep_the_bits_of_sums_on_their_own(problem, method, n):
+    f = problem("spread", n)
+    y, k = np.random.default_rng(n).standard_normal(n), np.zeros((method.stages + 1, n))
+    run = method.begin(f, y, 0.0, 10.0, StepControl(1e-3, 1e-3, fixed_step=0.01))
+    run.advance(0.01, 1, 10)
+    h, point = run.t, y
+    for i, row in enumerate([*method.a, method.b]):
+        point = sum_of(y, h, [(j, row[j]) for j in np.flatnonzero(row)], k)
+        f(method.c[i] * h if i < method.stages else h, point, k[i])
+    np.testing.assert_array_equal(run.y, point)
+
+
+def test_which_rows_share_a_pass():
+    begun, until = TSIT5.sharing
+    assert begun.tolist() == [0, 0, 0, 0, 0, 4, 4]  # by the fifth stage, for the last one and the new state
+    assert until.tolist() == [1, 2, 3, 4, 7, 6, 7]
+    begun, until = DOP853.sharing
+    assert begun.tolist() == [0, 0, 0, 0, 0, 0, 0, 4, 4, 4, 4, 8, 0]
+    assert until.tolist() == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        12,
+        8,
+        9,
+        10,
+        12,
+        12,
+        15,
+    ]  # 15: both errors with the new state
+
+
 def observed_order(steps, errors):
     return -np.polyfit(np.log(steps), np.log(errors), 1)[0]
 
