@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from numba import types
-from numba.core import config, ir
+from numba.core import ir
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.interpreter import Interpreter
@@ -127,7 +127,7 @@ class _KernelLower(Lower):
 
     def lower_block(self, block: Any) -> None:
         """Write the code of a block."""
-        if (self.flags is not None and self.flags.debuginfo) or config.DEBUG_JIT:
+        if self.flags is None or self.flags.debuginfo:  # whose places come with each statement
             super().lower_block(block)
             return
         self.pre_block(block)
@@ -172,7 +172,7 @@ _OURS: dict[Any, Any] = {
 class _Stages(PassManager):
     """Stages one after another; numba tells listeners of each, and them what it is given in words."""
 
-    def _runPass(self, index: int, pss: Any, internal_state: Any) -> None:
+    def _runPass(self, index: int, pss: Any, internal_state: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]  numba's has a lock, which its callers hold
         pss.analysis = self._analysis
         for step in (pss.run_initialization, pss.run_pass, pss.run_finalizer):
             step(internal_state)
