@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -40,7 +40,12 @@ _OWN = __name__.partition(".")[0]
 
 
 def compile_flow(
-    flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], fold: bool = True, blocks: bool = True
+    flow: Flow,
+    data: Dataset,
+    start: Mapping[str, np.ndarray],
+    fold: bool = True,
+    blocks: bool = True,
+    ready: bool = True,
 ) -> Problem:
     """Compile a flow on a dataset into one table of operations with its data folded.
 
@@ -57,6 +62,8 @@ def compile_flow(
         state, with derivative zero.
     blocks : bool, default True
         Whether many rows are worked through block by block (see `row_blocks`), as suits a cache and not a device.
+    ready : bool, default True
+        Whether the operations are compiled, or loaded, now; else they are when the table is first carried out.
 
     Returns
     -------
@@ -71,12 +78,22 @@ def compile_flow(
     flow.model.check_data(data)
     frozen = {w: start[w] for w in flow.model.weights if w not in flow.moving and fold}
     if frozen:
-        return _compile(flow, data, frozen, blocks)  # another start, other constants: nothing to share
-    with LOCK:
-        found = _PROBLEMS.setdefault(flow, WeakKeyDictionary()).setdefault(data, {})
-        if blocks not in found:
-            found[blocks] = _latest(flow, data, blocks)
-        return found[blocks].with_own_memory()
+        problem = _compile(flow, data, frozen, blocks)  # another start, other constants: nothing to share
+    else:
+        with LOCK:
+            found = _PROBLEMS.setdefault(flow, WeakKeyDictionary()).setdefault(data, {})
+            if blocks not in found:
+                found[blocks] = _latest(flow, data, blocks)
+            problem = found[blocks].with_own_memory()
+    if ready:
+        _make_ready(problem)
+    return problem
+
+
+def _make_ready(problem: Problem) -> None:
+    if not problem.notes.get("ready"):  # members of an ensemble ask one by one
+        make_ready(functions_of(problem))
+        problem.notes["ready"] = True
 
 
 def evaluate_flow(flow: Flow, data: Dataset, weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -129,13 +146,21 @@ def _latest(flow: Flow, data: Dataset, blocks: bool) -> Problem:
 
 
 def _compile(flow: Flow, data: Dataset, frozen: dict[str, np.ndarray], blocks: bool) -> Problem:
-    values = distinct_rows(flow.model, data)
     shapes = {w: s for w, s in flow.model.weights.items() if w not in frozen}
-    sides = {w: flow.right_hand_sides[w] for w in shapes}
+    sides, values, sizes = flow_parts(flow, data, shapes)
+    return _problem_of(sides, values | frozen, shapes, sizes, frozen, blocks)
+
+
+def flow_parts(
+    flow: Flow, data: Dataset, moving: Iterable[str]
+) -> tuple[dict[str, Matrix], dict[str, Any], dict[sp.Symbol, int]]:
+    """What the derivatives of some weights are made of: right-hand sides, data matrices and sizes."""
+    values = distinct_rows(flow.model, data)
+    sides = {w: flow.right_hand_sides[w] for w in moving}
     sizes = flow.model.sizes | {ROWS: values["omega"].shape[0], N_CTX: data.n_ctx}
     for side in sides.values():
         sizes |= dimension_sizes(side, values)
-    return compile_sides(sides, values | frozen, shapes, sizes, frozen, blocks)
+    return sides, values, sizes
 
 
 def compile_sides(
@@ -147,14 +172,24 @@ def compile_sides(
     blocks: bool = True,
 ) -> Problem:
     """Compile right-hand sides in weights of these shapes and data of these values; `blocks` as in `compile_flow`."""
+    problem = _problem_of(sides, values, shapes, sizes, frozen, blocks)
+    _make_ready(problem)
+    return problem
+
+
+def _problem_of(
+    sides: Mapping[str, Matrix],
+    values: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, int]],
+    sizes: Mapping[sp.Symbol, int],
+    frozen: Mapping[str, np.ndarray],
+    blocks: bool,
+) -> Problem:
     graph, outputs = lower_flow(sides, values, shapes, sizes)
     layout = _layout(shapes)
     kernel = Emitter(graph, layout, outputs, blocks).run()
-    problem = Problem(
-        rhs, layout, kernel.floats, kernel.ints, aligned(kernel.work_size), frozen, compiled=True
-    )
-    make_ready(functions_of(problem))
-    return problem
+    work = aligned(kernel.work_size)
+    return Problem(rhs, layout, kernel.floats, kernel.ints, work, frozen, compiled=True)
 
 
 def distinct_rows(model: Model, data: Dataset, labels_apart: bool = False) -> dict[str, Any]:

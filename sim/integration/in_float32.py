@@ -60,8 +60,21 @@ def asked_precision(
     return SINGLE_RTOL if rtol is None else rtol
 
 
-def in_single(problem: Problem, y0: np.ndarray, rtol: float) -> tuple[Problem, float]:
+def in_single(
+    problem: Problem, y0: np.ndarray, rtol: float, exact: np.ndarray | None = None
+) -> tuple[Problem, float]:
     """The problem in float32, and the largest relative error of a derivative at the start `y0` (n,).
+
+    Parameters
+    ----------
+    problem : Problem
+        In float64.
+    y0 : ndarray, shape (n,)
+        The start.
+    rtol : float
+        The tolerance.
+    exact : ndarray, shape (n,), or None
+        The derivatives at the start in float64, where they are known.
 
     Raises
     ------
@@ -69,7 +82,7 @@ def in_single(problem: Problem, y0: np.ndarray, rtol: float) -> tuple[Problem, f
         If that exceeds `rtol`: numbers below 1e-38 or above 3e38, or what is left of a difference of like ones.
     """
     single = in_single_precision(problem)
-    found = rounding_errors(problem, single, y0)
+    found = rounding_errors(problem, single, y0, exact)
     worst = max(found, key=lambda name: found[name])
     if not found[worst] <= rtol:
         raise FieldError(

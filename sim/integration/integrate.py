@@ -180,6 +180,7 @@ def _by_time(
     atol: float | None, events: Any, observables: Sequence[str] | None, where: Any, dtype: str, **options: Any,
 ) -> Trajectory:  # fmt: skip
     """The part of `integrate` that follows gradient flow."""
+    from ..compile.by_numpy import derivatives
     from ..compile.compiler import compile_flow
     from ..reduced.reduction import Reduction
 
@@ -190,8 +191,15 @@ def _by_time(
     settings = {"rtol": rtol, "closure": flow.closure, "start": fingerprint(weights), "dtype": dtype}
     settings |= described(where)
     settings |= {"modes": flow.modes, "mark": flow.mark} if reduced else {}
-    blocks = where is None  # those of the rows are for a cache
-    problem = flow.compile(data, weights) if reduced else compile_flow(flow, data, weights, blocks=blocks)
+    single = dtype == "float32"
+    # Blocks of rows are for a cache; what float32 compiles is not what `slopes` are evaluated by, once.
+    blocks = where is None
+    problem = (
+        flow.compile(data, weights)
+        if reduced
+        else compile_flow(flow, data, weights, blocks=blocks, ready=not single)
+    )
+    slopes = derivatives(flow, data, weights, problem) if single else None
     held = [problem.pack(flow._project(weights) if reduced else weights)]
     view = _view(flow, data, problem, observables)
     full = weights if reduced else None
@@ -201,8 +209,8 @@ def _by_time(
     free = reduced and view is None and not watched
     solution = _in_closed_form(flow, problem, held[0], saves, span, options) if free else None
     noted = {}
-    if dtype == "float32":
-        problem, noted["rounding"] = in_single(problem, held[0], rtol)
+    if single:
+        problem, noted["rounding"] = in_single(problem, held[0], rtol, slopes)
     if solution is None and where is not None:
         options["method"] = _on_device(problem, where, options["method"])
     shrunk = shrunk_rows(flow, data)
@@ -213,7 +221,7 @@ def _by_time(
         fixed_step=options["fixed_step"], max_seconds=options["max_seconds"], progress=options["progress"],
         singular=shrunk and shrunk.along(problem),
     )  # fmt: skip
-    if dtype == "float32":
+    if single:
         solution = replace(solution, outcome=in_single_end(solution.outcome))
     settings |= {"method": solution.statistics.get("methods", ""), "atol": atol}
     trajectory = _trajectory(solution, problem, flow, data, settings, view, noted)

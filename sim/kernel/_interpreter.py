@@ -35,6 +35,6 @@ def carry_out(places, ints, first, out):
         p += ints[p + 1]
 
 
-@compiled(RHS_SIGNATURE)
+@compiled(RHS_SIGNATURE, _nrt=False)
 def rhs(t, y, out, floats, ints, work):
     carry_out(buffers(y, floats, work, out), numbers(ints), DOUBLE, out)

@@ -22,7 +22,7 @@ def _copy(source, target):
         target[i] = source[i]
 
 
-@compiled(RHS_SIGNATURE)
+@compiled(RHS_SIGNATURE, _nrt=False)
 def rhs(t, y, out, floats, ints, work):
     n, memory = y.size, work.view(np.float32)
     state, slope = memory[:n], memory[n : 2 * n]

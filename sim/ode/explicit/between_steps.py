@@ -10,7 +10,7 @@ from .arithmetic import SPAN, span_from, sum_up
 from .registers import F1, F2, I1
 
 
-@compiled(types.void(F2, F1, F2, I1, I1, F2, float64))
+@compiled(types.void(F2, F1, F2, I1, I1, F2, float64), _nrt=False)
 def interpolate(out, y, k, order, columns, weights, h):
     """Write y + h * sum_j weights_ij k_{col_j} to out_i: points of the dense output, block by block."""
     n, rows, col, first = y.size, numbers(order), numbers(columns), int64(0)

@@ -118,7 +118,7 @@ def _look_ahead(new, k, n, rows, part, ctl, cnt, h, yy, yf, buf):
     return tau if believed(tau, yy, yf) else NONE
 
 
-@compiled(int64(I1))
+@compiled(int64(I1), _nrt=False)
 def advance(listed):
     """Take steps until t reaches ``ctl[STOP]``, or ``cnt[BUDGET]`` steps were tried, or the solution ends."""
     places = numbers(listed)

@@ -69,13 +69,13 @@ def test_second_import_compiles_nothing(load, tmp_path):
 
 def test_step_loop_of_a_second_process_comes_from_the_cache(problem):
     """This process has compiled or loaded the step loop; another one must find it."""
-    from smallinit.sim.ode.explicit import between_steps, dense_stages, step_guess  # noqa: F401  importing compiles
+    from smallinit.sim.ode.explicit import between_steps, dense_stages  # noqa: F401  importing compiles
     from smallinit.sim.ode.explicit import table_steps as _step
 
     code = """
     from smallinit.sim.ode.explicit import table_steps as _step
-    from smallinit.sim.ode.explicit import between_steps, dense_stages, step_guess
-    for f in (_step.advance, step_guess.size_of, dense_stages.extra_stages, between_steps.interpolate):
+    from smallinit.sim.ode.explicit import between_steps, dense_stages
+    for f in (_step.advance, dense_stages.extra_stages, between_steps.interpolate):
         print(sum(f.stats.cache_hits.values()), sum(f.stats.cache_misses.values()))
     """
     assert _step.advance.stats.cache_path.startswith(str(_cache.cache_dir()))
@@ -83,7 +83,7 @@ def test_step_loop_of_a_second_process_comes_from_the_cache(problem):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], env=env, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == ["1", "0"] * 4
+    assert done.stdout.split() == ["1", "0"] * 3
 
 
 @pytest.mark.parametrize("suffix", [".nbc", ".nbi"])

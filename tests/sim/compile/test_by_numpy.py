@@ -1,0 +1,37 @@
+"""Derivatives by numpy are those of the compiled table, and so is what they say of float32."""
+
+import numpy as np
+import pytest
+from helpers import MODELS, data_for, random_weights
+
+from smallinit.sim.compile import by_numpy
+from smallinit.sim.compile.by_numpy import derivatives
+from smallinit.sim.compile.compiler import compile_flow
+from smallinit.sim.kernel.single_precision import in_single_precision, rounding_errors
+from smallinit.theory import EmbMLP, derive
+
+
+@pytest.mark.parametrize("closure", ["drive", "leading", "softmax", "order=4", "exact"])
+@pytest.mark.parametrize("name", MODELS)
+def test_derivatives_are_those_of_the_table(name, closure):
+    model, data = MODELS[name][0], data_for(name)
+    flow, start = derive(model, closure), random_weights(model, scale=0.5)
+    problem = compile_flow(flow, data, start)
+    y, out = problem.pack(start), np.empty(problem.n)
+    problem(0.0, y, out)
+    found = derivatives(flow, data, start, problem)
+    assert found is not None
+    np.testing.assert_allclose(found, out, rtol=1e-9, atol=1e-12 * np.abs(out).max())
+    single = in_single_precision(problem)
+    compiled, by_hand = (rounding_errors(problem, single, y, exact) for exact in (None, found))
+    assert by_hand == pytest.approx(compiled, rel=1e-5)  # of a rounding of 1e-7, what float64 leaves open
+
+
+def test_what_is_large_is_left_to_the_table(monkeypatch):
+    data = data_for("emb-mlp")
+    model = EmbMLP(data.d_vocab, 4, 4)
+    flow, start = derive(model, "exact"), random_weights(model)
+    problem = compile_flow(flow, data, start)
+    assert derivatives(flow, data, start, problem) is not None
+    monkeypatch.setattr(by_numpy, "SMALL", problem.work.size - 1)
+    assert derivatives(flow, data, start, problem) is None
