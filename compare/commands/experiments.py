@@ -70,7 +70,7 @@ def print_heading(built: runs.Built) -> None:
 
 
 def save(folder: Path, overwrite: bool, files: Mapping[str, Callable[[Path], Any]]) -> int:
-    """Write all result files, or none; a picture that is refused takes no other file with it. Returns the exit status."""
+    """Write all result files, or none; a picture that is refused takes none with it. Returns the exit status."""
     refused: dict[str, ValueError] = {}
     with waiting(f"writing {folder}"), staged(folder, overwrite) as staging:
         for name, write in files.items():

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ...theory.base.errors import Interrupted, interrupt_behind
 
-
 FAILED = 3  # exit status of a command whose results are not all there
 
 
