@@ -110,7 +110,8 @@ class DeviceRkcStepper(DeviceStepper):
         square = mean_square(slope, tolerated(old, new, self._ctl[r.RTOL], self._ctl[r.ATOL]))
         err, yy, yf = numbers(square, *growth_of(new, f1, float(self._ctl[r.NORM])))
         elapsed, before = t_new - float(self._ctl[r.T0]), self._before()
-        part = part_of_tolerance(h, elapsed, before, _ratio(yy, yf), float(self._ctl[r.RTOL]), SHARE)
+        rtol, rounding = float(self._ctl[r.RTOL]), float(self._ctl[r.ROUNDING])
+        part = part_of_tolerance(h, elapsed, before, _ratio(yy, yf), rtol, rounding, SHARE)
         return float(np.sqrt(err)) / part, yy, yf
 
     def _before(self) -> float:

@@ -227,7 +227,8 @@ class BdfStepper(Stepper):
         new, guess = self._point, self._made[0]
         row = growth_row(t, new, (new - self._made[1]) * weights[0])
         rtol, elapsed = self.control.rtol, t - self._t0
-        self._part = part_of_tolerance(h, elapsed, self._growth_time, row[1], rtol, SHARE)
+        rounding = self.problem.rounding
+        self._part = part_of_tolerance(h, elapsed, self._growth_time, row[1], rtol, rounding, SHARE)
         error = self._norm(new, guess, new) * self._constant(t, k, weights) / self._part
         self._bad = not np.isfinite(error)
         if self._bad or not ((solved and error <= 1.0) or fixed):

@@ -19,25 +19,26 @@ from ..kernel.cache import compiled
 RISE = 0.1
 # Where it falls faster than this, over flow time, a state hardly grows, or something fast relaxes.
 STEEP = -10.0
-ROUNDING = 1e-14  # of an error estimate, over the size of what it is of: to spare
+ROUNDING = 50.0  # of an error estimate over that of a slope: to spare
 
 
-@compiled(float64(*[float64] * 6))
-def part_of_tolerance(h, elapsed, before, now, rtol, share):
+@compiled(float64(*[float64] * 7))
+def part_of_tolerance(h, elapsed, before, now, rtol, rounding, share):
     """Part of the tolerance that the error estimate of a step of size h may use, by the growth times at its two ends.
 
     Of a solution that grows like an exponential it is the step's part of an e-fold, so that errors add up to the
     tolerance in each. Towards a pole an error moves t* by less the nearer that is: the root of what is left, over the
     time elapsed, leaves twice that in all and makes steps as long again as the tolerance has them. Of any other
-    solution it is all. A method whose errors are larger than its estimates has a `share` of less than 1 in this.
+    solution it is all. A method whose errors are larger than its estimates has a `share` of less than 1 in this;
+    below `rounding` of slopes no error can be told.
     """
     change = (now - before) / h
     if not (now > 0.0 and change <= RISE):
         return 1.0
-    part = max(h / now, math.sqrt(rtol), ROUNDING / rtol)
+    part = share * max(h / now, math.sqrt(rtol))
     if change < 0.0:
         part *= math.sqrt(max(1.0, -change * elapsed / now)) * max(1.0, change / STEEP) ** 2
-    return 1.0 if part >= 1.0 else share * part
+    return min(1.0, max(part, ROUNDING * rounding / rtol))
 
 
 def growth_row(t: float, y: np.ndarray, slope: np.ndarray) -> tuple[float, float, float]:

@@ -4,9 +4,9 @@
 
 Of `sim/ode/choice/outlook.py`: what a call by rkc takes, fitted over small flows drawn at random (`choice.drawn`) by
 what sizes say of it; what bdf does besides an evaluation; and evaluations of bdf against steps of rkc over the same
-stretches of flow time (FOLD: the least, which the code doubles). Of `sim/ensemble/lane_ensemble.py`: work of a short run in lanes that takes as long as a member
-out of lanes takes beside its calls. Processor time, least of rounds, one thread. Choices hang on ratios of these, which
-differ less from machine to machine than they do themselves.
+stretches of flow time (FOLD: the least, which the code doubles). Of `sim/ensemble/lane_ensemble.py`: work of a short
+run in lanes that takes as long as a member out of lanes takes beside its calls. Processor time, least of rounds, one
+thread. Choices hang on ratios of these, which differ less from machine to machine than they do themselves.
 """
 
 import argparse

@@ -224,7 +224,7 @@ def advance(listed):
                 before = square / product
             else:
                 before = log[cnt[LOGGED] % LOG, 1]
-            err /= part_of_tolerance(h, t_new - ctl[T0], before, yy / yf, ctl[RTOL], SHARE)
+            err /= part_of_tolerance(h, t_new - ctl[T0], before, yy / yf, ctl[RTOL], ctl[ROUNDING], SHARE)
         end = settle(ctl, cnt, log, t_new, h, err, yy, yf)
         if end == TAKEN:
             radius[AGE] -= 1.0

@@ -13,9 +13,9 @@ RTOL = 1e-6
 LEAST = np.sqrt(RTOL)
 
 
-def part(change, h=0.01, now=1.0, elapsed=0.5, rtol=RTOL, share=1.0):
+def part(change, h=0.01, now=1.0, elapsed=0.5, rtol=RTOL, rounding=2.2e-16, share=1.0):
     """Part that a step may use whose growth time changes so, over flow time."""
-    return part_of_tolerance(h, elapsed, now - change * h, now, rtol, share)
+    return part_of_tolerance(h, elapsed, now - change * h, now, rtol, rounding, share)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,7 @@ def part(change, h=0.01, now=1.0, elapsed=0.5, rtol=RTOL, share=1.0):
         (10 * STEEP, {"elapsed": 0.0}, 1.0),  # something that relaxes
         (0.0, {"h": 1e-9}, LEAST),  # never so little that rounding is taken for an error
         (0.0, {"h": 1e-9, "rtol": 1e-14}, 1.0),
+        (0.0, {"h": 1e-9, "rtol": 1e-4, "rounding": 1e-7}, 0.05),
     ],
 )
 def test_part_of_the_tolerance(change, given, expected):
