@@ -84,10 +84,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         With 2 for bad input, 3 for a run that failed, 130 for an interrupt, 143 for SIGTERM, 129 for SIGHUP.
     """
     if argv is None:
-        end_like_interrupts()
         fill_closed_streams()
         spell_out()
-    code = run(sys.argv[1:] if argv is None else list(argv))
+    code = run(sys.argv[1:] if argv is None else list(argv), process=argv is None)
     if code > INTERRUPTED and argv is None:
         # CPython ends the process by the signal if the interrupt fell into an `exec`, handled or not; imports do that.
         sys.stdout.flush()
@@ -115,19 +114,25 @@ def end_like_interrupts() -> None:
     """Let SIGTERM and SIGHUP end a command as Ctrl-C does, unless whoever started it has them ignored."""
     if threading.current_thread() is not threading.main_thread():
         return
-    for name in ("SIGTERM", "SIGHUP"):
+    answers = {"SIGINT": signal.default_int_handler, "SIGTERM": _interrupt, "SIGHUP": _interrupt}
+    for name, answer in answers.items():
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _interrupt)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, answer)
 
 
 def _interrupt(number: int, frame: object) -> None:
     raise Interrupted(signal=number)
 
 
-def run(argv: list[str]) -> int:
-    """Run the command line and return the exit status; errors and warnings go to stderr as one line each."""
+def run(argv: list[str], process: bool = False) -> int:
+    """Run the command line and return the exit status; errors and warnings go to stderr as one line each.
+
+    Where it is the whole of a `process` it answers signals, from within what catches them.
+    """
     try:
+        if process:
+            end_like_interrupts()
         with _warnings_as_lines():
             code = build_app()(argv, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()

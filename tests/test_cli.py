@@ -14,7 +14,7 @@ from smallinit.compare.experiment import build as runs
 from smallinit.compare.experiment.layers import load
 from smallinit.sim import AdamW, IntegrationError, load_trajectory
 from smallinit.theory import EmbMLP, derive
-from smallinit.theory.base.errors import Interrupted
+from smallinit.theory.base.errors import FieldError, Interrupted
 
 ALL = {
     "overlay.png", "summary.json", "theory-leading.nc", "theory-softmax.nc", "training.nc", "experiment.toml",
@@ -89,6 +89,31 @@ def test_overlay_table_names_closures_groups_and_cost(tiny, capsys):
         "wrote out",
     ):
         assert part in out
+
+
+def test_a_picture_of_many_closures_shows_some_and_says_which(tiny, capsys):
+    """More than a picture takes ended in a traceback after the training, and nothing was written."""
+    names = ["leading", "softmax", "exact", "order=4", "order=5"]
+    assert run(["overlay", str(tiny), "--out", "many", "--theory.closures", ",".join(names)]) == 0
+    assert "overlay.png shows leading, softmax, exact, order=4: more than 4 lines" in capsys.readouterr().out
+    folder = tiny.parent / "many"
+    assert {"overlay.png", "training.nc", *(f"theory-{n}.nc" for n in names)} <= {
+        p.name for p in folder.iterdir()
+    }
+    assert run(["report", "many"]) == 0
+
+
+def test_a_picture_that_is_refused_takes_no_result_with_it(tiny, capsys, monkeypatch):
+    def refuse(*given):
+        raise FieldError("overlays", "cannot be drawn here.")
+
+    monkeypatch.setattr("smallinit.compare.plots.overlay_figure.plot_overlays", refuse)
+    assert run(["overlay", str(tiny), "--out", "plain"]) == 3
+    out, err = capsys.readouterr()
+    assert "wrote plain: equations.tex, experiment.toml, summary.json" in out
+    assert err.endswith("smallinit: no overlay.png: `overlays` cannot be drawn here.\n")
+    assert load_trajectory(tiny.parent / "plain" / "training.nc").outcome.success
+    assert run(["verify", "plain"]) == 0
 
 
 def test_existing_results_need_overwrite(tiny, capsys):

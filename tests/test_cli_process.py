@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sweeps import TINY as SWEEP
 from sweeps import write
@@ -120,6 +121,52 @@ def test_a_signal_ends_a_command_without_a_traceback(tmp_path, number, status):
     assert code == status
     assert err == "smallinit: interrupted; no result was written.\n"
     assert os.listdir(tmp_path) == []
+
+
+def test_signals_are_answered_before_anything_loads():
+    """Whatever came while the command line was imported ended the process without a line, or with a traceback."""
+    probe = (
+        "import signal, sys; plain, heard = signal.signal, {};"
+        "signal.signal = lambda n, f: (heard.setdefault(n, len({'cyclopts', 'smallinit.cli'} & set(sys.modules))),"
+        " plain(n, f))[1];"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); heard.clear();"
+        "sys.argv = ['smallinit', 'completion', 'bash'];"
+        "import runpy; runpy.run_module('smallinit', run_name='__main__', alter_sys=True);"
+        "print(sorted((n.name, k) for n, k in heard.items()))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[('SIGHUP', 0), ('SIGINT', 0), ('SIGTERM', 0)]"
+
+
+def hears(process, number):
+    """Whether a process has set a handler of its own, as Linux knows it."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    caught = next(line for line in lines if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux when a handler is set")
+@pytest.mark.parametrize(("number", "status"), SIGNALS[1:])
+def test_a_signal_at_any_early_moment_ends_in_a_line(tmp_path, number, status):
+    """From the first handler on: while the command line loads, while it reads flags, while torch loads."""
+    listen = "import runpy, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
+    listen += "sys.argv = ['smallinit', *sys.argv[1:]];"
+    listen += "runpy.run_module('smallinit', run_name='__main__', alter_sys=True)"
+    for wait in (0.0, 0.01, *np.random.default_rng(number).uniform(0.02, 1.5, 6)):
+        process = subprocess.Popen(
+            [sys.executable, "-c", listen, "train", "--preset", "paper", "--training.steps", "1000000"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        )  # fmt: skip
+        try:
+            until = time.monotonic() + 60.0
+            while not hears(process, number) and time.monotonic() < until:
+                time.sleep(0.001)
+            time.sleep(wait)
+            process.send_signal(number)
+            _, err = process.communicate(timeout=100)
+        finally:
+            process.kill()
+        assert (process.returncode, err) == (status, "smallinit: interrupted; no result was written.\n")
 
 
 def test_an_interrupted_training_says_where_its_state_is(tmp_path):

@@ -16,11 +16,11 @@ from ...theory.printing.glossary import glossary
 from ..experiment import build as runs
 from ..experiment.layers import Loaded, load
 from ..experiment.moving import moved_flows
-from ..experiment.outputs import equations_tex, writers
+from ..experiment.outputs import equations_tex, most_drawn, writers
 from . import tables as report
 from .flags import AcceptChanges, Overwrite, flag_values, flagged
 from .implied import implied, implied_name, scales_line
-from .terminal import checkpoint_kept, interruptible
+from .terminal import checkpoint_kept, interruptible, no_picture
 
 if TYPE_CHECKING:
     from ...sim.trajectory.trajectory import Trajectory
@@ -69,12 +69,19 @@ def print_heading(built: runs.Built) -> None:
         print(scales_line(built))
 
 
-def save(folder: Path, overwrite: bool, files: Mapping[str, Callable[[Path], Any]]) -> None:
-    """Write all result files, or none."""
+def save(folder: Path, overwrite: bool, files: Mapping[str, Callable[[Path], Any]]) -> int:
+    """Write all result files, or none; a picture that is refused takes none with it. Returns the exit status."""
+    refused: dict[str, ValueError] = {}
     with waiting(f"writing {folder}"), staged(folder, overwrite) as staging:
         for name, write in files.items():
-            write(staging / name)
-    print(f"wrote {report.listed(folder, files)}")
+            try:
+                write(staging / name)
+            except ValueError as error:
+                if not name.endswith(".png"):
+                    raise
+                refused[name] = error
+    print(f"wrote {report.listed(folder, [name for name in files if name not in refused])}")
+    return max((no_picture(name, str(error)) for name, error in refused.items()), default=0)
 
 
 def derived(loaded: Loaded) -> tuple[runs.Built, dict[str, Any]]:
@@ -114,7 +121,7 @@ def overlay(
     overwrite: Overwrite = False,
     accept_changes: AcceptChanges = False,
     **flags: Any,
-) -> None:
+) -> int:
     """Derive, integrate, train, and lay theory over training: the whole path.
 
     Parameters
@@ -150,7 +157,12 @@ def overlay(
     with waiting("laying theory over training"):
         table = report.overlay_table(overlays, training, loaded.experiment.output.tolerance)
     print(f"\n{table}\n")
-    save(folder, overwrite, writers(loaded, flows, theory, training, overlays))
+    status = save(folder, overwrite, writers(loaded, flows, theory, training, overlays))
+    if len(theory) > (most := most_drawn()):
+        print(
+            f"overlay.png shows {', '.join([*theory][:most])}: more than {most} lines could not be told apart"
+        )
+    return status
 
 
 @flagged("task.length", "data", "model", "theory.closures", "theory.moved_by", *SAVED_TIMES, *MOVED[:-2])

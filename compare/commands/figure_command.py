@@ -44,7 +44,7 @@ def figure(
     out: Path | None = None,
     overwrite: Overwrite = False,
     accept_changes: AcceptChanges = False,
-) -> None:
+) -> int:
     """Compute a figure of the paper, and decide its claims by numbers.
 
     Interrupted, it keeps its trainings in OUT.state, and the same command takes them up.
@@ -77,7 +77,7 @@ def figure(
         with waiting(f"figure {name}") as wait:
             result = import_module(module).run(size, chosen, wait.say, state=state, **options)
         print(f"figure {result.name}: {result.title}\n\n{statistics_table(result)}\n")
-        save(folder, overwrite, figure_writers(result, size, chosen, changes_of(state)))
+        return save(folder, overwrite, figure_writers(result, size, chosen, changes_of(state)))
 
 
 @contextmanager

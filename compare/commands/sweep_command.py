@@ -12,7 +12,7 @@ from ...theory.base.disk.files import check_file
 from ...theory.base.errors import InputError
 from ...theory.base.waiting import waiting
 from .flags import AcceptChanges, Overwrite, flag_values, flagged
-from .terminal import interruptible
+from .terminal import FAILED, interruptible, no_picture
 
 
 @flagged()
@@ -77,22 +77,39 @@ def sweep(
                     plan, folder, engine, workers=workers, shard=_part(shard), max_seconds=max_seconds,
                     accept_changes=accept_changes, progress=lambda p: wait.say(str(p)),
                 )  # fmt: skip
+        print(done)
+        if not status:
+            print(f"results in {folder}; for a page of them, smallinit report {folder}")
+        for point, reason in list(done.failures.items())[:10]:
+            print(f"failed: {point}: {reason}", file=sys.stderr)
         if collect is not None:
             done.save(collect, overwrite)
-        if picture is not None:
-            from ..plots.phase import plot_phases
-
-            plot_phases(done.to_xarray(), axis, "init.seed", picture)
+            print(f"wrote {collect}")
     except (ValueError, FileExistsError) as error:
         raise InputError(str(error)) from error
-    print(done)
-    for path in filter(None, (collect, picture)):
-        print(f"wrote {path}")
-    if not status:
-        print(f"results in {folder}; for a page of them, smallinit report {folder}")
-    for point, reason in list(done.failures.items())[:10]:
-        print(f"failed: {point}: {reason}", file=sys.stderr)
-    return 3 if done.failures and not status else 0
+    drawn = 0 if picture is None else _draw(done, axis, picture)
+    return FAILED if done.failures and not status else drawn
+
+
+def _draw(done: Any, axis: str, picture: Path) -> int:
+    """Draw the phases, if there are any to draw; the exit status."""
+    from ..plots.escapes import PART, NothingEscapes
+    from ..plots.phase import plot_phases
+
+    try:
+        plot_phases(done.to_xarray(), axis, "init.seed", picture)
+    except NothingEscapes:
+        lost = f"{PART:.0%} of its loss at the start"
+        return no_picture(
+            str(picture),
+            f"in no point that is done does a group lose {lost}, whose time it shows; let the points run longer "
+            "(theory.t1 or training.steps), or draw what they lost by plot_phases with a smaller `part`, "
+            "see docs/sweeps.md.",
+        )
+    except ValueError as error:
+        return no_picture(str(picture), str(error))
+    print(f"wrote {picture}")
+    return 0
 
 
 def _kept(plan: Any, folder: Path) -> str:

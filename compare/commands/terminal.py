@@ -1,12 +1,15 @@
-"""What an interrupted command has kept."""
+"""What a command has kept that was interrupted, or could not do all it was asked for."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ...theory.base.errors import Interrupted, interrupt_behind
+
+FAILED = 3  # exit status of a command whose results are not all there
 
 
 @contextmanager
@@ -29,3 +32,9 @@ def checkpoint_kept(checkpoint: Path | str | None) -> str | None:
     return (
         f"the training's state is in {checkpoint}: the same command goes on from there; no result was written"
     )
+
+
+def no_picture(name: str, why: str) -> int:
+    """Say why there is no picture of results that are saved; returns the exit status."""
+    print(f"smallinit: no {name}: {' '.join(why.split())}", file=sys.stderr)
+    return FAILED

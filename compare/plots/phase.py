@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.errors import FieldError
-from .escapes import PART, escape_times, first_of, of_run, refuse_other_axes, swept
+from .escapes import PART, NothingEscapes, escape_times, first_of, of_run, refuse_other_axes, swept
 from .literal import literal
 from .marks.axis_words import axis_words
 
@@ -60,7 +60,7 @@ def plot_phases(
     times = _escapes(sweep, axis, over, part)
     rows = [run for run in times.run.values if np.isfinite(times.sel(run=run)).any()]
     if not rows:
-        raise FieldError(
+        raise NothingEscapes(
             "sweep", f"has no run in which a loss falls by the `part` {part:g}: make it smaller."
         )
     columns = 2 + ("horizon" in sweep)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...theory.base.disk.regular import inside
 from ...theory.base.errors import InputError
 from ...theory.printing.html import shown
+from ..experiment.outputs import most_drawn
 from ..experiment.own_model import class_of
 from ..plots.literal import literal
 from .blocks import (
@@ -92,8 +93,8 @@ def _setting(experiment: Mapping[str, Any]) -> str:
 
 def _figure(folder: Path, summary: Mapping[str, Any]) -> PictureBlock | None:
     picture = folder / "overlay.png"
-    names = ", ".join(summary["closures"])
     if picture.is_file():
+        names = ", ".join([*summary["closures"]][: most_drawn()])
         outcomes = "; ".join(f"{n} {r['outcome']}" for n, r in summary["closures"].items())
         alt = (
             f"Losses by group (left) and norms of the weights (right) over flow time: theory ({names}) as lines, "

@@ -19,6 +19,7 @@ from ..ode.explicit.rkc_steps import (
     LOOKS,
     N_ROWS,
     ONE,
+    SHARE,
     SLOPE,
     SPARE,
     START,
@@ -26,6 +27,7 @@ from ..ode.explicit.rkc_steps import (
     TWO,
     USUAL_STAGES,
 )
+from ..ode.growing import part_of_tolerance
 from ..ode.stepper import StepControl
 from .device_stepper import DeviceStepper
 from .single_steps import alone, landing, pause, settle
@@ -107,7 +109,16 @@ class DeviceRkcStepper(DeviceStepper):
         torch.sub(new, old, out=one).div_(h)  # what the dense output needs
         square = mean_square(slope, tolerated(old, new, self._ctl[r.RTOL], self._ctl[r.ATOL]))
         err, yy, yf = numbers(square, *growth_of(new, f1, float(self._ctl[r.NORM])))
-        return float(np.sqrt(err)), yy, yf
+        elapsed, before = t_new - float(self._ctl[r.T0]), self._before()
+        rtol, rounding = float(self._ctl[r.RTOL]), float(self._ctl[r.ROUNDING])
+        part = part_of_tolerance(h, elapsed, before, _ratio(yy, yf), rtol, rounding, SHARE)
+        return float(np.sqrt(err)) / part, yy, yf
+
+    def _before(self) -> float:
+        """Growth time at the start of a step."""
+        if self._cnt[r.ACCEPTED]:
+            return float(self._log[self._cnt[r.LOGGED] % r.LOG, 1])
+        return _ratio(*numbers(*growth_of(self._old, self._slope(START), float(self._ctl[r.NORM]))))
 
     def _look(self) -> bool:
         """Estimate the largest |eigenvalue| of the Jacobian as `rkc_steps` does; whether nothing broke that off."""
@@ -130,3 +141,9 @@ class DeviceRkcStepper(DeviceStepper):
                 break
         self._radius, self._life = SPARE * radius, 0 if self._cnt[r.HALT] else LIFE
         return self._life > 0
+
+
+def _ratio(yy: float, yf: float) -> float:
+    """Growth time; nan or infinite where nothing grows."""
+    with np.errstate(all="ignore"):
+        return float(np.divide(yy, yf))

@@ -24,7 +24,8 @@ BLOCK = 256  # most members a task; results do not depend on it
 # tests/benchmarks/taylor.py
 PAYS, LOOSEST = 20_000, 1e-4
 # Coefficients of a short run, and those more for each e-fold at the rate of the start; work of all of them up to which
-# lanes take less than what a member out of lanes takes beside its calls, 0.4 ms: tests/benchmarks/late_ensembles.py
+# lanes take less than what a member out of lanes takes beside its calls, 0.4 to 0.5 ms: the first two by
+# tests/benchmarks/late_ensembles.py, the last by tests/benchmarks/choice_constants.py
 FEWEST, A_FOLD, SOON = 10.0, 130.0, 1.6e6
 
 

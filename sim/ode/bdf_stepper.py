@@ -11,6 +11,7 @@ from ..kernel.cache import compiled
 from .codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
 from .explicit.arithmetic import BLOCK
 from .explicit.between_steps import interpolate
+from .growing import growth_row, part_of_tolerance
 from .secants import Secants
 from .stepper import NotFiniteAtStart, StepControl, Stepper
 
@@ -22,6 +23,7 @@ EPS = float(np.finfo(np.float64).eps)
 LEAST = float(np.finfo(np.float64).tiny)  # first step tried
 MOST_CALLS = 10  # of one trial step
 CLOSE = 0.2  # error of a solved equation, in units of the tolerance
+SHARE = 0.1  # of what a step may err while the state grows: estimates are of one step alone, errors of the equation too
 _KEPT = 256  # rows of the history of growth
 
 
@@ -89,6 +91,7 @@ class BdfStepper(Stepper):
         self._lanes, self._secants = np.empty(BLOCK), Secants(method.secants, n)
         self._counts = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
         self._order, self._since, self._rate, self._last_order = 1, 0, 1.0, 1
+        self._part = 1.0  # of the tolerance, that the last trial step might use
         self._bad = self._halted = False
         self._log: list[tuple[float, float, float]] = []
         self._h = self._begin()
@@ -100,6 +103,7 @@ class BdfStepper(Stepper):
         if not np.isfinite(first).all():
             raise NotFiniteAtStart(self.t)
         self._last, self._last_time = (y.copy(), first.copy()), self.t
+        self._growth_time = growth_row(self.t, y, first)[1]
         given = control.fixed_step or control.first_step
         if given is not None:
             return given
@@ -221,7 +225,11 @@ class BdfStepper(Stepper):
         if self._halted:
             return
         new, guess = self._point, self._made[0]
-        error = self._norm(new, guess, new) * self._constant(t, k, weights)
+        row = growth_row(t, new, (new - self._made[1]) * weights[0])
+        rtol, elapsed = self.control.rtol, t - self._t0
+        rounding = self.problem.rounding
+        self._part = part_of_tolerance(h, elapsed, self._growth_time, row[1], rtol, rounding, SHARE)
+        error = self._norm(new, guess, new) * self._constant(t, k, weights) / self._part
         self._bad = not np.isfinite(error)
         if self._bad or not ((solved and error <= 1.0) or fixed):
             self._counts["rejected"] += 1
@@ -229,7 +237,7 @@ class BdfStepper(Stepper):
             shorter = max(0.2, 0.9 * error ** (-1.0 / (k + 1))) if error > 1.0 else 0.5
             self._h = float(0.25 * h if self._bad else h * (shorter if solved else min(shorter, 0.5)))
             return
-        self._accept(t, weights)
+        self._accept(t, row)
         self._adapt(h, error)
 
     def _predict(self, t: float, k: int, weights: np.ndarray) -> None:
@@ -275,26 +283,17 @@ class BdfStepper(Stepper):
             return 0.5
         return 1.0 / (weights[0] * (t - self._times[k]))
 
-    def _accept(self, t: float, weights: np.ndarray) -> None:
+    def _accept(self, t: float, row: tuple[float, float, float]) -> None:
         self._counts["accepted"] += 1
         self._since += 1
         self._last_order = self._order
-        slope = (self._point - self._made[1]) * weights[0]
         self._rows = np.roll(self._rows, 1)
         self._states[self._rows[0]] = self._point
         self._times = np.r_[t, self._times][: len(self._states) - 1]
-        top = float(np.abs(self.y).max()) or 1.0
-        scaled = self.y / top
-        square, product = float(np.sum(scaled**2)), float(np.sum(scaled * (slope / top)))
-        row = (
-            float(t),
-            square / product if product else np.inf,
-            float(np.log(top) + 0.5 * np.log(square or 1.0)),
-        )
         # close rows are thinned, so that 256 span many decades of a blow-up
         if len(self._log) > 1 and 0.9 * self._log[-2][1] < self._log[-1][1] < 1.1 * self._log[-2][1]:
             self._log.pop()
-        self._log = [*self._log[-_KEPT + 1 :], row]
+        self._log, self._growth_time = [*self._log[-_KEPT + 1 :], row], row[1]
 
     def _adapt(self, h: float, error: float) -> None:
         """Choose order and step; a step is kept for some time, or the formulae would not be stable."""
@@ -323,7 +322,7 @@ class BdfStepper(Stepper):
         weights *= np.prod((times[0] - times[1 : q + 1]) / unit) / (slope_weights(times[: q + 1])[0] * unit)
         out, origin = self._made[:1], self._zero
         interpolate(out, origin, self._states, self._rows, np.arange(q + 2), weights[None], 1.0)
-        return self._norm(out[0], origin, self.y)
+        return self._norm(out[0], origin, self.y) / self._part
 
     def dense(self, times: np.ndarray, out: np.ndarray) -> None:
         """Write the states at `times` (m,), within the last accepted step, to `out` (m, n)."""

@@ -16,7 +16,7 @@ from ...theory.base.frozen import FrozenRecord, read_only, sealed
 from ...theory.base.validate import brief, did_you_mean, is_integer, kind_of, nearest, path_of
 from ..ode.outcome import Outcome
 from . import observables
-from .trajectory_parts import check_parts, finite
+from .trajectory_parts import check_parts, finite, with_arrays
 
 if TYPE_CHECKING:
     import pandas
@@ -35,7 +35,8 @@ SPECTRUM_ENTRIES = 10**6  # larger weights take seconds per saved time to decomp
 class Trajectory(FrozenRecord):
     """Weights over flow time (learning_rate x step), with the outcome of the run and where it came from.
 
-    ``trajectory["loss"]`` and the other `observable_names` are computed on first use and kept.
+    Lists of numbers do for `t`, `steps`, `events` and `measured`; observables of half precision, and truths, are kept
+    as float64. ``trajectory["loss"]`` and the other `observable_names` are computed on first use and kept.
 
     Attributes
     ----------
@@ -93,6 +94,8 @@ class Trajectory(FrozenRecord):
             If a part is of another kind or holds nan, times or steps do not increase, a length differs from that of
             `t`, `kind` or `closure` is unknown, or a name is no line of text, or another array's or an axis'.
         """
+        for name, value in with_arrays(self).items():
+            object.__setattr__(self, name, value)
         check_parts(self)
         super().__post_init__()
         self._known.update(self.measured)
@@ -232,6 +235,8 @@ class Trajectory(FrozenRecord):
         IndexError
             If there is no such time.
         """
+        if isinstance(index, np.ndarray) and index.ndim == 0:  # as of numpy's argmin with axes kept
+            index = index.item()
         if not is_integer(index) or not -len(self) <= index < len(self):
             raise IndexError(f"`index` must be that of one of {len(self)} saved times, got {brief(index)}.")
         return {name: np.array(value[index]) for name, value in self.weights.items()}

@@ -40,6 +40,34 @@ def check_parts(trajectory: Trajectory) -> None:
     _check_origin(trajectory)
 
 
+def with_arrays(trajectory: Trajectory) -> dict[str, Any]:
+    """Fields in which lists of numbers, and observables of half precision or truths, are arrays of what they say."""
+    found: dict[str, Any] = {part: _of_list(getattr(trajectory, part)) for part in ("t", "steps")}
+    for part in ("events", "measured"):
+        if isinstance(values := getattr(trajectory, part), Mapping):
+            found[part] = {name: _of_list(value) for name, value in values.items()}
+    if isinstance(values := found.get("measured"), Mapping):
+        found["measured"] = {name: _exact(value) for name, value in values.items()}
+    return found
+
+
+def _of_list(value: Any) -> Any:
+    """An array of a list of numbers; anything else as it is, to be refused."""
+    if not isinstance(value, list | tuple):
+        return value
+    try:
+        array = np.array(value, dtype=None if value else float)
+    except ValueError:  # ragged
+        return value
+    return array if array.dtype.kind in "biuf" else value
+
+
+def _exact(value: Any) -> Any:
+    """Numbers of half precision and truths as float64, which holds them exactly."""
+    short = isinstance(value, np.ndarray) and (value.dtype.kind == "b" or value.dtype.char == "e")
+    return value.astype(np.float64) if short else value
+
+
 def _check_names(trajectory: Trajectory) -> None:
     """No name may be an axis, and none may stand for two arrays of a file."""
     starts = {f"{START}{name}" for name in trajectory.start or ()}
@@ -110,7 +138,11 @@ def _check_origin(trajectory: Trajectory) -> None:
     if trajectory.model is not None and closure != "exact":
         from ...theory.flows.closure import Closure
 
-        Closure.of(closure, trajectory.model)
+        try:
+            Closure.of(closure, trajectory.model)
+        except FieldError as error:
+            remedy = "whose logits its losses are computed with; a theory of your own is named by `label`"
+            raise FieldError(error.field, f"{error.reason.rstrip('.')}. Here it says {remedy}.") from error
 
 
 def check_model(model: Any) -> None:

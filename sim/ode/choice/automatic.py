@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...kernel.work import flops
+from ..growing import RISE
 from ..methods import BDF, RKC, default_method
 from ..stepper import StepControl
 from .outlook import AFTER_RKC, Outlook
@@ -24,6 +25,8 @@ LEFT = 40
 OFTEN = 2  # steps between two looks of an explicit method where steps are dear
 # of BDF, whose first steps are of low order
 BY_BDF = StayTerms(settling=20, trial=20, again=20, later=20, worth=2.0, doubt=1.0)
+# of RKC where the state grows: it begins with steps that are far shorter than those that it comes to, see `growing`
+GROWING = StayTerms(settling=20)
 EASY = 0.3  # x order: step x spectral radius from which BDF is tried; it gains before stability holds the step down
 DEAR = 8000.0  # operations of a right-hand side for each unknown, from which the vector work of BDF pays
 MOST_HELD = 2**30  # bytes of vectors beyond which BDF, which holds many, is not taken
@@ -158,8 +161,17 @@ class SwitchingStepper(Relay):
             return
         (steps, calls), now = self._before, self.at_work.counts()
         step = (now["rhs_calls"] - calls) / (now["accepted"] - steps)
-        self._stay = Stay(step / self.h, self._terms)
+        terms = GROWING if self.stabilised is not BDF and self._growing() else self._terms
+        self._stay = Stay(step / self.h, terms)
         self._use_stabilised(self._stay)
+
+    def _growing(self) -> bool:
+        """Whether the state grows like an exponential or faster."""
+        rows = self.at_work.history()[-2:, :2]
+        if len(rows) < 2:
+            return False
+        (start, before), (end, now) = rows
+        return bool(0.0 < now <= before + RISE * (end - start))
 
     def _use_stabilised(self, stay: Stay) -> None:
         self._change(self.stabilised)

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from ..stepper import Stepper
 
 # Microseconds of a call of a small flow: at the least, for each operation, number it writes, unknown and operation of a
-# product; and of what BDF does besides an evaluation. Measured once, on 60 flows: a call is up to 1.6 times as dear.
+# product; and of what BDF does besides an evaluation. `python tests/benchmarks/choice_constants.py` measures them and
+# those below: a call is up to 1.6 times as dear.
 LEAST, OPERATION, NUMBER, UNKNOWN, PRODUCT = 0.4, 0.037, 0.0023, 0.002, 5e-5
 BESIDES, EACH = 177.0, 0.14
 # Evaluations of BDF, at the tolerances that it is given after RKC: of a change to it; while flow time grows by a factor
-# of e; and in place of a step of RKC at rtol 1, a number that falls with rtol as orders 2 and 5 have it
+# of e, twice as many as it needs at the least; and in place of a step of RKC at rtol 1, a number that falls with rtol
+# as orders 2 and 5 have it. The first is chosen, not measured.
 CHANGE, FOLD, STEP = 100.0, 150.0, 14.0
 WORTH = 1.5  # how much dearer than BDF to the end RKC is to be
 FEWEST = 20  # steps of RKC that say what it costs

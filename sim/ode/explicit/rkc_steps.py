@@ -15,9 +15,11 @@ from ...kernel.calls._operands import numbers, place, shaped
 from ...kernel.calls._operands import row as row_of
 from ...kernel.inner import helper, inlined
 from ..codes import RUNNING, UNDERFLOW
+from ..growing import part_of_tolerance
 from .acceptance import GO, HALTED, NOT_FINITE, TAKEN, landing, pause, settle
 from .arithmetic import growth, rms
 from .registers import (
+    ACCEPTED,
     ATOL,
     BUDGET,
     CALLS,
@@ -28,6 +30,7 @@ from .registers import (
     HALT,
     I1,
     LOG,
+    LOGGED,
     MORE,
     NORM,
     RECORD,
@@ -39,6 +42,7 @@ from .registers import (
     SLOPES,
     STATES,
     SWAP,
+    T0,
     H,
     T,
     evaluate,
@@ -57,6 +61,7 @@ SPARE = 1.2  # what an estimate is enlarged by
 LOOKS = 50  # most evaluations of such an estimate
 # fields of `radius`; SWEPT: the integral of the radius over flow time
 RADIUS, AGE, SWEPT, N_RADIUS = range(4)
+SHARE = 0.5  # of what a step may err while the state grows
 
 
 @inlined()
@@ -214,6 +219,12 @@ def advance(listed):
             if err == HALTED:
                 return RUNNING
             yy, yf = growth(new, place(k, rows[END] * n), n, ctl[NORM], buf)
+            if cnt[ACCEPTED] == 0:
+                square, product = growth(old, place(k, rows[START] * n), n, ctl[NORM], buf)
+                before = square / product
+            else:
+                before = log[cnt[LOGGED] % LOG, 1]
+            err /= part_of_tolerance(h, t_new - ctl[T0], before, yy / yf, ctl[RTOL], ctl[ROUNDING], SHARE)
         end = settle(ctl, cnt, log, t_new, h, err, yy, yf)
         if end == TAKEN:
             radius[AGE] -= 1.0

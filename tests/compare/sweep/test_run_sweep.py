@@ -296,7 +296,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert "3 of 6 points done" in done.stdout
     assert (tmp_path / "all.nc").is_file()
     assert (
-        "wrote all.nc\nresults in results/sweep; for a page of them, smallinit report results/sweep\n"
+        "results in results/sweep; for a page of them, smallinit report results/sweep\nwrote all.nc\n"
         in done.stdout
     )
     assert "must end in one of" in run(file, "--picture", "phase.bmp")[2]
@@ -312,6 +312,24 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert code == 3
     assert "2 of 2 failed" in out
     assert "failed: init.gamma = 0.6" in err
+
+
+def test_a_picture_of_nothing_is_said_after_the_results(tmp_path, monkeypatch, capsys):
+    """It ended as bad input, by the name of an argument of Python, and did not say where the results are."""
+    monkeypatch.chdir(tmp_path)
+    file = write(tmp_path, TINY.replace("t1 = 5.0", "t1 = 0.2"))
+    assert command(["sweep", str(file), "--picture", "phase.png", "--collect", "all.nc"]) == 3
+    out, err = capsys.readouterr()
+    assert "results in results/sweep; for a page" in out
+    assert "wrote all.nc" in out
+    assert "wrote phase.png" not in out
+    assert not (tmp_path / "phase.png").exists()
+    assert "no phase.png: in no point that is done does a group lose 25% of its loss" in err
+    assert "theory.t1" in err
+    assert "sweep`" not in err
+    longer = write(tmp_path, TINY.replace("t1 = 5.0", "t1 = 300.0"), "longer.toml")
+    assert command(["sweep", str(longer), "--picture", "phase.png"]) == 0
+    assert "wrote phase.png" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smallinit.sim import Trajectory
+from smallinit.sim import Trajectory, load_trajectory
 from smallinit.theory import EmbMLP
 
 
@@ -131,13 +131,16 @@ def test_state_is_a_copy(trajectory):
             r"`outcome` must be an Outcome, got NoneType: such as Outcome\(Status.REACHED_END",
         ),
         ({"outcome": "done"}, "`outcome` must be an Outcome, got str"),
-        ({"t": [0.0, 1.0, 2.0]}, "`t` must be an ndarray, got list"),
+        ({"t": [0.0, 1.0, [2.0]]}, "`t` must be an ndarray, got list"),
+        ({"t": [0.0, 2.0, 1.0]}, "`t` must be one-dimensional and increase strictly"),
+        ({"t": [True, False, True]}, "`t` must hold real numbers, got those of type bool"),
         (
             {"weights": {"W_E": [np.zeros((2, 2))] * 3}},
             r"`weights\['W_E'\]` must be an ndarray, got list: .*numpy.stack",
         ),
         ({"weights": [np.zeros((3, 2, 2))]}, "`weights` must be a Mapping, got list: names to arrays"),
-        ({"measured": {"loss": [1.0, 0.9, 0.8]}}, r"`measured\['loss'\]` must be an ndarray, got list"),
+        ({"measured": {"loss": [1.0, 0.9, "x"]}}, r"`measured\['loss'\]` must be an ndarray, got list"),
+        ({"measured": {"loss": [1.0, 0.9]}}, r"measured `loss` must have one entry .* got shape \(2,\)"),
         ({"measured": {"loss": np.array(1.0)}}, r"measured `loss` must have one entry .* got shape \(\)"),
         ({"t": np.array([0.0, 1.0, np.nan])}, "increase strictly, all of it finite, got"),
         ({"t": np.array([0.0, 1.0, np.inf])}, "increase strictly, all of it finite, got"),
@@ -152,17 +155,18 @@ def test_state_is_a_copy(trajectory):
             {"weights": {"W_E": np.broadcast_to([[np.inf, 1.0]], (3, 1, 2))}},
             "must be finite, got 1 nan or inf",
         ),
-        (
-            {"measured": {"right": np.zeros(3, bool)}},
-            r"`measured\['right'\]` must hold real numbers, got .* bool",
-        ),
         ({"measured": {"W_E": np.zeros(3)}}, "`measured` have one called 'W_E', as a weight is: rename it"),
         (
             {"measured": {"start/W": np.zeros(3)}, "start": {"W": np.zeros((2, 2))}},
             "`measured` have one called 'start/W', as a weight is",
         ),
         ({"steps": np.array(["0", "1", "2"])}, "`steps` must hold real numbers, got those of type <U1"),
-        ({"steps": [0, 1, 2]}, "`steps` must be an ndarray, got list: of a list of numbers numpy.array"),
+        (
+            {"steps": ["0", "1", "2"]},
+            "`steps` must be an ndarray, got list: of a list of numbers numpy.array",
+        ),
+        ({"steps": [0, 1]}, r"`steps` must have the shape \(3,\) of `t`, got \(2,\)"),
+        ({"events": {"half": [[1.0]]}}, r"`events\['half'\]` must be a row of flow times"),
         ({"steps": np.array([0, 2, 1])}, "`steps` must increase strictly, all of them finite"),
         ({"steps": np.array([0, 1, np.nan])}, "`steps` must increase strictly, all of them finite"),
         ({"steps": np.array([0, 1, 1.5]), "kind": "training"}, "`steps` of a training must be whole numbers"),
@@ -191,12 +195,42 @@ def test_state_is_a_copy(trajectory):
             {"model": EmbMLP(5, 4, 6), "closure": "sotfmax"},
             "`closure` 'sotfmax' is unknown: did you mean 'softmax'",
         ),
+        ({"model": EmbMLP(5, 4, 6), "closure": "mine"}, "a theory of your own is named by `label`"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(trajectory, change, message):
     parts = {"t": trajectory.t, "weights": trajectory.weights, "outcome": trajectory.outcome}
     with pytest.raises(ValueError, match=message):
         Trajectory(**(parts | change))
+
+
+def test_lists_of_numbers_and_short_types_are_kept_exactly(trajectory, tmp_path):
+    given = {
+        "measured": {"right": np.array([True, False, True]), "half": np.array([0.1, 2.0, 3.0], np.float16)},
+        "steps": [0, 1, 2],
+        "events": {"none": [], "half": [0.25, 0.5]},
+    }
+    given["measured"]["listed"] = [[1.0, 2.0]] * 3
+    kept = Trajectory([0.0, 1.0, 2.0], trajectory.weights, trajectory.outcome, **given)
+    kept.save(tmp_path / "run.nc")
+    for one in (kept, load_trajectory(tmp_path / "run.nc")):
+        assert one.t.tolist() == [0.0, 1.0, 2.0]
+        assert one.steps.tolist() == [0, 1, 2]
+        assert (one.events["none"].shape, one.events["half"].tolist()) == ((0,), [0.25, 0.5])
+        assert (one["right"].dtype, one["right"].tolist()) == (np.float64, [1.0, 0.0, 1.0])
+        assert one["half"].tolist() == [float(np.float16(0.1)), 2.0, 3.0]
+        assert one["listed"].shape == (3, 2)
+
+
+@pytest.mark.parametrize("index", [np.array(1), np.int8(1), 1, -2])
+def test_a_state_is_that_of_any_whole_number(trajectory, index):
+    np.testing.assert_array_equal(trajectory.state(index)["W_E"], trajectory.weights["W_E"][1])
+
+
+@pytest.mark.parametrize("index", [np.array([1]), np.array(True), np.array(1.0), True, 1.0, np.array(3)])
+def test_other_states_are_refused(trajectory, index):
+    with pytest.raises(IndexError, match="`index` must be that of one of 3 saved times"):
+        trajectory.state(index)
 
 
 def test_entries_whose_sum_is_beyond_all_numbers_are_finite(trajectory):
