@@ -1,4 +1,4 @@
-"""Arithmetic of the explicit steps on vectors that stay on a device: what `ode.explicit.arithmetic` is to arrays."""
+"""Arithmetic of the explicit steps on vectors that stay on a device: to these what `ode.explicit.sums` is to arrays."""
 
 from __future__ import annotations
 

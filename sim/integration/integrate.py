@@ -180,9 +180,9 @@ def _by_time(
     atol: float | None, events: Any, observables: Sequence[str] | None, where: Any, dtype: str, **options: Any,
 ) -> Trajectory:  # fmt: skip
     """The part of `integrate` that follows gradient flow."""
-    from ..compile.by_numpy import derivatives
     from ..compile.compiler import compile_flow
     from ..reduced.reduction import Reduction
+    from .by_numpy import derivatives
 
     saves = save_times(save_at, *interval(*span))
     watched = as_events(events)

@@ -190,7 +190,7 @@ def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
     """
     import numba
 
-    from .kernel_compiler import KernelCompiler
+    from .compiling.kernel_compiler import KernelCompiler
 
     _check_compiles(numba.config)
 

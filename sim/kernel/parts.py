@@ -12,7 +12,7 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_machinery import LoweringPass, register_pass
 from numba.core.typed_passes import AnnotateTypes
 
-from .kernel_compiler import KernelCompiler
+from .compiling.kernel_compiler import KernelCompiler
 
 
 class _Part(JITCodeLibrary):

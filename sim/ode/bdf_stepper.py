@@ -9,8 +9,8 @@ from numba import float64
 
 from ..kernel.cache import compiled
 from .codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
-from .explicit.arithmetic import BLOCK
 from .explicit.between_steps import interpolate
+from .explicit.sums.arithmetic import BLOCK
 from .growing import growth_row, part_of_tolerance
 from .secants import Secants
 from .stepper import NotFiniteAtStart, StepControl, Stepper

@@ -12,8 +12,8 @@ import numpy as np
 from numba import float64, int64, types
 
 from ..kernel.cache import compiled
-from .explicit.arithmetic import BLOCK
 from .explicit.between_steps import interpolate
+from .explicit.sums.arithmetic import BLOCK
 
 _LOST = 1e-14  # part of the largest pivot below which a direction is one that others span already
 

@@ -18,7 +18,7 @@ import math
 from ...kernel.calls._extremes import lesser
 from ...kernel.calls._operands import place
 from ...kernel.inner import helper, inlined, subroutine
-from .arithmetic import BLOCK, block_from
+from .sums.arithmetic import BLOCK, block_from
 
 NONE = math.inf  # distance of a pole where there is none
 # Logarithms of the fewest and of the most steps that a pole may be away. Hardly a step ends nearer; a pole farther away

@@ -10,8 +10,8 @@ from numba import types
 
 from ...kernel.cache import compiled
 from ...kernel.calls._operands import numbers, row
-from .arithmetic import combine
 from .registers import CALLS, CUR, F1, F2, H_LAST, I1, RHS_ARGS, STAGES, T_PREV, TABLE, call_rhs
+from .sums.arithmetic import combine
 
 
 @compiled(types.void(*RHS_ARGS, F2, F2, I1, TABLE, F1, I1))

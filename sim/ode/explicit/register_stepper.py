@@ -11,9 +11,9 @@ from ...kernel.alignment import aligned
 from ...kernel.problem import Problem
 from ..stepper import NotFiniteAtStart, StepControl, Stepper, stiff_remedy
 from . import registers as r
-from .arithmetic import BLOCK
 from .between_steps import interpolate
 from .step_guess import first_step
+from .sums.arithmetic import BLOCK
 
 if TYPE_CHECKING:
     from .pole_rows import LastStep

@@ -17,7 +17,6 @@ from ...kernel.inner import helper, inlined
 from ..codes import RUNNING, UNDERFLOW
 from ..growing import part_of_tolerance
 from .acceptance import GO, HALTED, NOT_FINITE, TAKEN, landing, pause, settle
-from .arithmetic import growth, rms
 from .registers import (
     ACCEPTED,
     ATOL,
@@ -49,6 +48,7 @@ from .registers import (
     reals,
     wholes,
 )
+from .sums.arithmetic import growth, rms
 
 START, ONE, TWO, SLOPE, END, STRETCHED = range(6)
 N_ROWS = 6

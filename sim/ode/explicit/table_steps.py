@@ -20,7 +20,6 @@ from ...kernel.inner import inlined
 from ..codes import RUNNING, UNDERFLOW
 from .acceptance import GO, HALTED, good, landing, pause, settle
 from .approach import NONE, believed, bend, distance
-from .arithmetic import FEW, finish, growth
 from .registers import (
     ATOL,
     BUDGET,
@@ -59,7 +58,8 @@ from .registers import (
     table_at,
     wholes,
 )
-from .shared_stages import sum_stage
+from .sums.arithmetic import FEW, finish, growth
+from .sums.shared_stages import sum_stage
 
 # of `advance`: the next step leads towards a pole, and nothing is there to write its rows
 UNFITTED = UNDERFLOW + 1

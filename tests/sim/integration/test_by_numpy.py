@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from helpers import MODELS, data_for, random_weights
 
-from smallinit.sim.compile import by_numpy
-from smallinit.sim.compile.by_numpy import derivatives
 from smallinit.sim.compile.compiler import compile_flow
+from smallinit.sim.integration import by_numpy
+from smallinit.sim.integration.by_numpy import derivatives
 from smallinit.sim.kernel.single_precision import in_single_precision, rounding_errors
 from smallinit.theory import EmbMLP, derive
 

@@ -9,8 +9,8 @@ from numba.core.errors import TypingError
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
-from smallinit.sim.kernel.kernel_compiler import KernelCompiler
-from smallinit.sim.kernel.remembered_types import RememberedTypes, contexts
+from smallinit.sim.kernel.compiling.kernel_compiler import KernelCompiler
+from smallinit.sim.kernel.compiling.remembered_types import RememberedTypes, contexts
 
 
 class Counting:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...theory.algebra.evaluate import evaluate_all
 from ...theory.base.arrays import full_array
-from .compiler import flow_parts
+from ..compile.compiler import flow_parts
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset

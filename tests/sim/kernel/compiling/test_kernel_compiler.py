@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numba import float32, float64, int64, njit
 
-from smallinit.sim.kernel.kernel_compiler import KernelCompiler
+from smallinit.sim.kernel.compiling.kernel_compiler import KernelCompiler
 
 
 def newton(x, steps):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...kernel.calls._operands import place
-from ...kernel.inner import inlined, subroutine
+from ....kernel.calls._operands import place
+from ....kernel.inner import inlined, subroutine
 
 BLOCK = 512  # lanes of sums over a vector
 SPAN = 128  # of BLOCK, in which sums of stages are formed: blocks of all stages lie in the first-level cache

@@ -8,8 +8,8 @@ share is in `RungeKutta.shared_in`.
 
 from __future__ import annotations
 
-from ...kernel.calls._operands import place
-from ...kernel.inner import subroutine
+from ....kernel.calls._operands import place
+from ....kernel.inner import subroutine
 from .arithmetic import FEW, SPAN, accumulate, begin_three, combine, span_from, sum_up
 
 
