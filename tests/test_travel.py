@@ -220,6 +220,7 @@ def test_errors_travel(travel):
         "FieldError": ("rtol", "is no number."),
         "CheckpointError": ("checkpoint", "is damaged."),
         "InputError": ("no such file.", ("a", "b")),
+        "NothingEscapes": ("part", "is too large."),
         "NotFiniteAtStart": (0.5,),
         "UnsoundFile": ("theory.nc", "ends early"),
     }
