@@ -16,11 +16,11 @@ from typing import Literal
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
-from .theory.base.errors import InputError, Interrupted, interrupt_behind
+from .theory.base.errors import FAILED, InputError, Interrupted, interrupt_behind, one_line
 from .theory.base.package.version import package_version
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 128  # and the number of the signal: 130 for Ctrl-C
+BAD_INPUT, INTERRUPTED = 2, 128  # and the number of the signal: 130 for Ctrl-C
 
 # Commands stand here by name only: what they need loads when they are called.
 COMMANDS = {
@@ -206,8 +206,3 @@ def _numerical(error: RuntimeError) -> bool:
 def _fail(message: str, code: int, picture: Sequence[str] = ()) -> int:
     print("\n".join([f"smallinit: {one_line(message)}", *picture]), file=sys.stderr)
     return code
-
-
-def one_line(text: str) -> str:
-    """Replace line breaks and control characters, whatever a file or a name had in it."""
-    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))

@@ -10,6 +10,7 @@ from smallinit.cli import COMMANDS, main, one_line, run
 from smallinit.compare.commands import experiments as commands
 from smallinit.compare.commands import flags
 from smallinit.compare.commands import tables as report
+from smallinit.compare.commands.terminal import no_picture
 from smallinit.compare.experiment import build as runs
 from smallinit.compare.experiment.layers import load
 from smallinit.sim import AdamW, IntegrationError, load_trajectory
@@ -108,8 +109,10 @@ def test_a_picture_that_is_refused_takes_no_result_with_it(tiny, capsys, monkeyp
         raise FieldError("overlays", "cannot be drawn here.")
 
     monkeypatch.setattr("smallinit.compare.plots.overlay_figure.plot_overlays", refuse)
-    assert run(["overlay", str(tiny), "--out", "plain"]) == 3
+    names = "leading,softmax,exact,order=4,order=5"  # more than a picture shows
+    assert run(["overlay", str(tiny), "--out", "plain", "--theory.closures", names]) == 3
     out, err = capsys.readouterr()
+    assert "overlay.png shows" not in out
     assert "wrote plain: equations.tex, experiment.toml, summary.json" in out
     assert err.endswith("smallinit: no overlay.png: `overlays` cannot be drawn here.\n")
     assert load_trajectory(tiny.parent / "plain" / "training.nc").outcome.success
@@ -315,8 +318,10 @@ def test_tables_align():
     assert report.aligned(["a", "bb"], [["ccc", "d"]]).splitlines() == ["a    bb", "ccc  d"]
 
 
-def test_one_line_is_one_printable_line():
+def test_one_line_is_one_printable_line(capsys):
     assert one_line("a\n\tb\x1b[31m\x00") == "a b [31m "
+    assert no_picture("a\x1b[31m.png", "too\nfew") == 3
+    assert capsys.readouterr().err == "smallinit: no a [31m.png: too few\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

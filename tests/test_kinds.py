@@ -78,8 +78,8 @@ def test_parts_of_a_trajectory_are_asked_for_by_names_and_indices(runs):
     theory, run = runs
     assert "loss" in theory.to_xarray("loss")
     assert list(theory.to_dataframe("loss")) == ["loss"]
-    for call in (theory.to_xarray, theory.to_dataframe):
-        with pytest.raises(FieldError, match=r'`names` must be an Iterable, got int: such as \["loss"\]'):
+    for field, call in (("observables", theory.to_xarray), ("names", theory.to_dataframe)):
+        with pytest.raises(FieldError, match=rf'`{field}` must be an Iterable, got int: such as \["loss"\]'):
             call(3)
     for index in ("a", 1.5, 11, -12, None):
         with pytest.raises(IndexError, match="`index` must be that of one of 11 saved times, got"):

@@ -71,7 +71,7 @@ def print_heading(built: runs.Built) -> None:
 
 def save(folder: Path, overwrite: bool, files: Mapping[str, Callable[[Path], Any]]) -> int:
     """Write all result files, or none; a picture that is refused takes none with it. Returns the exit status."""
-    refused: dict[str, ValueError] = {}
+    refused: dict[str, str] = {}
     with waiting(f"writing {folder}"), staged(folder, overwrite) as staging:
         for name, write in files.items():
             try:
@@ -79,9 +79,9 @@ def save(folder: Path, overwrite: bool, files: Mapping[str, Callable[[Path], Any
             except ValueError as error:
                 if not name.endswith(".png"):
                     raise
-                refused[name] = error
+                refused[name] = str(error)
     print(f"wrote {report.listed(folder, [name for name in files if name not in refused])}")
-    return max((no_picture(name, str(error)) for name, error in refused.items()), default=0)
+    return max((no_picture(name, why) for name, why in refused.items()), default=0)
 
 
 def derived(loaded: Loaded) -> tuple[runs.Built, dict[str, Any]]:
@@ -158,10 +158,9 @@ def overlay(
         table = report.overlay_table(overlays, training, loaded.experiment.output.tolerance)
     print(f"\n{table}\n")
     status = save(folder, overwrite, writers(loaded, flows, theory, training, overlays))
-    if len(theory) > (most := most_drawn()):
-        print(
-            f"overlay.png shows {', '.join([*theory][:most])}: more than {most} lines could not be told apart"
-        )
+    if not status and len(theory) > (most := most_drawn()):
+        drawn = ", ".join([*theory][:most])
+        print(f"overlay.png shows {drawn}: more than {most} lines could not be told apart")
     return status
 
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ...theory.base.disk.files import check_file
-from ...theory.base.errors import InputError
+from ...theory.base.errors import FAILED, InputError
 from ...theory.base.waiting import waiting
 from .flags import AcceptChanges, Overwrite, flag_values, flagged
-from .terminal import FAILED, interruptible, no_picture
+from .terminal import interruptible, no_picture
 
 
 @flagged()

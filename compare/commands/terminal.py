@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...theory.base.errors import Interrupted, interrupt_behind
-
-FAILED = 3  # exit status of a command whose results are not all there
+from ...theory.base.errors import FAILED, Interrupted, interrupt_behind, one_line
 
 
 @contextmanager
@@ -36,5 +34,5 @@ def checkpoint_kept(checkpoint: Path | str | None) -> str | None:
 
 def no_picture(name: str, why: str) -> int:
     """Say why there is no picture of results that are saved; returns the exit status."""
-    print(f"smallinit: no {name}: {' '.join(why.split())}", file=sys.stderr)
+    print(f"smallinit: {one_line(f'no {name}: {why}')}", file=sys.stderr)
     return FAILED

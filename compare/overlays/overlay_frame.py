@@ -9,7 +9,7 @@ import numpy as np
 
 from ...sim.trajectory.storage import whole_steps
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import did_you_mean, kind_of
+from ...theory.base.validate import did_you_mean, one_or_more
 
 if TYPE_CHECKING:
     import pandas
@@ -27,7 +27,7 @@ def overlay_frame(overlay: Overlay, names: Iterable[str] | None = None) -> panda
     columns: dict[str, np.ndarray] = {}
     if both.training.steps is not None:
         columns["step"] = whole_steps(both.training.steps[both.rows])
-    for name in _chosen(overlay) if names is None else _listed(names):
+    for name in _chosen(overlay) if names is None else one_or_more("names", names):
         if name not in errors:
             raise FieldError("names", f"{name!r} has no relative error: {did_you_mean(name, errors)}")
         if name not in both.theory.weights:
@@ -41,9 +41,3 @@ def _chosen(overlay: Overlay) -> list[str]:
     """What the figure draws: losses and norms with their errors, and those of displacements."""
     weights = overlay.theory.weights
     return [name for name in overlay.relative_error if name in weights or name.partition("/")[0] in SHOWN]
-
-
-def _listed(names: str | Iterable[str]) -> list[str]:
-    if isinstance(names, str):
-        return [names]
-    return list(kind_of("names", names, Iterable, 'such as ["loss"]'))

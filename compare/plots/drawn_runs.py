@@ -58,15 +58,12 @@ class Runs:
 
     def legend_lines(self) -> list[Line2D]:
         """What lines and markers are, whatever their colours: an entry of a legend for every run."""
-        mover = (
-            self.trainings[0].label if self.trainings else ""
-        )  # of both sides: said once, with the training
-        entries = [
-            Line2D(
-                [], [], color=GREY, ls=line, label=f"theory: {literal(run.label.removesuffix(f', {mover}'))}"
-            )
-            for run, line in zip(self.theories, LINES, strict=False)
-        ]
+        # What moved both sides is said once, with the training.
+        mover = f", {self.trainings[0].label}" if self.trainings else ""
+        entries = []
+        for run, line in zip(self.theories, LINES, strict=False):
+            words = f"theory: {literal(run.label.removesuffix(mover))}"
+            entries.append(Line2D([], [], color=GREY, ls=line, label=words))
         marked: dict[str, Any] = {"marker": "o", "ls": "", "mfc": "none", "mec": GREY, "ms": 3.5, "mew": 0.8}
         for run, line in zip(self.trainings, LINES, strict=False):
             look = marked if self.theories else {"color": GREY, "ls": line}
@@ -102,8 +99,3 @@ def several(overlays: DrawableOverlay | Sequence[DrawableOverlay]) -> tuple[Draw
     """
     given = overlays if isinstance(overlays, list | tuple) else (overlays,)
     return tuple(drawable("overlays", overlay, DrawableOverlay) for overlay in given)
-
-
-def listed(names: str | Sequence[str]) -> list[str]:
-    """Names as a list; one alone is the list of it."""
-    return [names] if isinstance(names, str) else list(names)

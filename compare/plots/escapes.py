@@ -14,12 +14,11 @@ from ...theory.base.validate import choice, did_you_mean, fraction, kind_of
 if TYPE_CHECKING:
     import xarray
 
+PART = 0.25  # of the loss at the start: beyond what the frequencies of labels give
+
 
 class NothingEscapes(FieldError):
     """No run of a sweep has a loss that falls far enough to say when."""
-
-
-PART = 0.25  # of the loss at the start: beyond what the frequencies of labels give
 
 
 def escape_times(sweep: xarray.Dataset, part: float = PART) -> xarray.DataArray:

@@ -12,10 +12,10 @@ from matplotlib.colors import to_rgba
 from ...sim.ode.outcome import Status
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import did_you_mean, positive
+from ...theory.base.validate import did_you_mean, one_or_more, positive
 from ...theory.data.frequencies import label_entropy
 from .drawable import DrawableOverlay
-from .drawn_runs import LINES, Run, Runs, listed, several
+from .drawn_runs import LINES, Run, Runs, several
 from .literal import literal
 from .marks.axis_words import weight_words
 from .marks.edge_labels import EdgeLabels
@@ -92,7 +92,8 @@ def plot_norms(
     """
     given, ax = Runs.of(runs), axes_of(ax)
     known = given.reference.weights
-    shown = moved_most(known) if weights is None else [_known(name, known) for name in listed(weights)]
+    given_names = moved_most(known) if weights is None else one_or_more("weights", weights)
+    shown = [_known(name, known) for name in given_names]
     colours = on_panel(ax, weight_colours(known))
     names = given.shared(f"norm/{name}" for name in shown)
     for j, name in enumerate(names):
@@ -144,7 +145,7 @@ def plot_errors(
     given, ax = Runs.of(some), axes_of(ax)
     positive("tolerance", tolerance)
     weights = given.reference.weights
-    names = moved_most(weights) if names is None else listed(names)
+    names = moved_most(weights) if names is None else one_or_more("names", names)
     groups = group_colours(n.partition("/")[2] for n in names if n not in weights)
     colours = on_panel(
         ax, weight_colours(weights) | {f"loss/{g}" if g else "loss": c for g, c in groups.items()}

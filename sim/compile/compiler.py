@@ -36,7 +36,6 @@ _PROBLEMS: WeakKeyDictionary[Flow, WeakKeyDictionary[Dataset, dict[bool, Problem
 # the last few, unless they are large.
 _LATEST: WeakKeyDictionary[Dataset, dict[tuple[Any, ...], Problem]] = WeakKeyDictionary()
 KEPT, LARGE_BYTES = 16, 2**22
-_OWN = __name__.partition(".")[0]
 
 
 def compile_flow(
@@ -131,7 +130,7 @@ def evaluate_flow(flow: Flow, data: Dataset, weights: Mapping[str, Any]) -> dict
 
 def _latest(flow: Flow, data: Dataset, blocks: bool) -> Problem:
     """The kernel of a flow: that of an equal one, if it was compiled on this dataset lately."""
-    if not type(flow.model).__module__.startswith(_OWN):
+    if not flow.model._built_in:
         # what a model of the user's reads from data may change in a notebook
         return _compile(flow, data, {}, blocks)
     latest = _LATEST.setdefault(data, {})

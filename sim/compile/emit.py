@@ -18,10 +18,8 @@ from .rows.row_blocks import Stretch, by_rows, in_stretches, lives, one_by_one
 
 Terms = Sequence[tuple[float, Ref]]
 Array = tuple[int, int, int, int, bool]  # buffer, start, rows and columns as stored, transposed
-NEAR_AT_HAND, MANY_TO_ONE = (
-    2**12,
-    16,
-)  # numbers that the nearest cache holds; entries per row that make it worth while
+NEAR_AT_HAND = 2**12  # numbers that the nearest cache holds
+MANY_TO_ONE = 16  # entries per row of such a result that make it worth while to go through it for each
 
 
 @dataclass(frozen=True, eq=False)

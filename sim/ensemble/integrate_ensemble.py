@@ -11,17 +11,7 @@ import numpy as np
 
 from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import (
-    brief,
-    callback,
-    did_you_mean,
-    flag,
-    integer,
-    is_integer,
-    kind_of,
-    names,
-    real,
-)
+from ...theory.base.validate import brief, callback, flag, integer, is_integer, kind_of, names, real
 from ...theory.flows.flow import Flow
 from ..integration.integrate import MAX_STEPS
 from ..integration.shrunk_rows import shrunk_rows
@@ -32,7 +22,7 @@ from ..ode.methods import TAYLOR, Method
 from ..ode.outcome import IntegrationError
 from ..ode.record import Limits
 from ..ode.solve import checked_tolerances, interval, save_times
-from ..trajectory.observables import observable_names
+from ..trajectory.observables import check_observables, observable_names
 from ..trajectory.provenance import fingerprint, provenance
 from .crew import Crew
 from .ensemble import Ensemble, gather
@@ -134,7 +124,8 @@ def integrate_ensemble(
     members, ends, identity = _members(flow, starts, t1)
     for end in set(ends.tolist()):
         save_times(save_at, *interval(t0, end, empty=False))
-    _check_observables(wanted, members[0], flow, data)
+    one = {name: weight[None] for name, weight in members[0].items()}
+    check_observables(wanted, observable_names(one, flow.model, data))
     keep, report = MemberKeeper(flow, data, wanted, keep_weights), MemberCount(progress, len(members))
     drawn = MemberBatches.of(flow, data, members, plan, seed) if plan and batch_size is not None else None
     settings = {
@@ -227,15 +218,6 @@ def _moved_by(plan: StepPlan | None, drawn: MemberBatches | None) -> dict[str, A
     if drawn:
         record |= {"batch_size": drawn.plan.batch_size, "seed": drawn.seeds if drawn.drawn else None}
     return record
-
-
-def _check_observables(
-    wanted: Sequence[str], member: Mapping[str, np.ndarray], flow: Flow, data: Dataset
-) -> None:
-    known = observable_names({w: v[None] for w, v in member.items()}, flow.model, data)
-    if unknown := [name for name in wanted if name not in known]:
-        hint = did_you_mean(unknown[0], known)
-        raise FieldError("observables", f"has no {unknown[0]!r} among them: {hint}")
 
 
 def _refuse_irregular(ensemble: Ensemble) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from ...theory.flows.flow import Flow
     from ..kernel.problem import Problem
 
-# Numbers of an array that numpy makes and a table need not, such as the logits of all rows, and of a table's memory:
-# one evaluation takes a few hundredths of a second then.
+# Numbers of an array that numpy makes and a table need not, and of a table's memory: one evaluation takes a few
+# hundredths of a second then. Such an array is as large as a data matrix with all its zeros: the logits of all rows, or
+# what every position could see of every other, of all sequences.
 SMALL = 2**20
 
 
@@ -38,7 +40,7 @@ def derivatives(
         The same flow on the same data, which says how a state is laid out.
     """
     sides, values, sizes = flow_parts(flow, data, problem.layout)
-    if max(problem.work.size, values["omega"].shape[0] * data.d_vocab) > SMALL:
+    if max(problem.work.size, *(prod(value.shape) for value in values.values())) > SMALL:
         return None
     with np.errstate(all="ignore"):  # what is no number stays none
         found = evaluate_all(sides, values | dict(weights), sizes)

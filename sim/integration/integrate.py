@@ -16,7 +16,7 @@ from ..device.on_device import OnDevice
 from ..device.placement import described, placed
 from ..ode.events import as_events
 from ..ode.methods import Method
-from ..ode.outcome import IntegrationError
+from ..ode.outcome import IntegrationError, Outcome
 from ..ode.record import Limits, Solution
 from ..ode.solve import checked_tolerances, interval, relative_tolerance, save_times, solve
 from ..trajectory.provenance import fingerprint, provenance
@@ -180,26 +180,15 @@ def _by_time(
     atol: float | None, events: Any, observables: Sequence[str] | None, where: Any, dtype: str, **options: Any,
 ) -> Trajectory:  # fmt: skip
     """The part of `integrate` that follows gradient flow."""
-    from ..compile.compiler import compile_flow
     from ..reduced.reduction import Reduction
-    from .by_numpy import derivatives
 
     saves = save_times(save_at, *interval(*span))
     watched = as_events(events)
-    reduced = isinstance(flow, Reduction)
+    reduced, single = isinstance(flow, Reduction), dtype == "float32"
     weights = flow.model.validate(start)
     settings = {"rtol": rtol, "closure": flow.closure, "start": fingerprint(weights), "dtype": dtype}
-    settings |= described(where)
-    settings |= {"modes": flow.modes, "mark": flow.mark} if reduced else {}
-    single = dtype == "float32"
-    # Blocks of rows are for a cache; what float32 compiles is not what `slopes` are evaluated by, once.
-    blocks = where is None
-    problem = (
-        flow.compile(data, weights)
-        if reduced
-        else compile_flow(flow, data, weights, blocks=blocks, ready=not single)
-    )
-    slopes = derivatives(flow, data, weights, problem) if single else None
+    settings |= described(where) | ({"modes": flow.modes, "mark": flow.mark} if reduced else {})
+    problem, slopes = _compiled(flow, data, weights, single, where)
     held = [problem.pack(flow._project(weights) if reduced else weights)]
     view = _view(flow, data, problem, observables)
     full = weights if reduced else None
@@ -224,13 +213,32 @@ def _by_time(
     if single:
         solution = replace(solution, outcome=in_single_end(solution.outcome))
     settings |= {"method": solution.statistics.get("methods", ""), "atol": atol}
-    trajectory = _trajectory(solution, problem, flow, data, settings, view, noted)
-    if full is not None:
-        start = {name: sealed(weight) for name, weight in full.items()}
-        trajectory = replace(trajectory, model=None, data=None, start=start)
-    if throw and not solution.outcome.success:
-        raise IntegrationError(str(solution.outcome), trajectory)
+    trajectory = _trajectory(solution, problem, flow, data, settings, view, noted, full)
+    return _ended(trajectory, solution.outcome, throw)
+
+
+def _ended(trajectory: Trajectory, outcome: Outcome, throw: bool) -> Trajectory:
+    """The trajectory of a run that ended so, if it need not be raised."""
+    if throw and not outcome.success:
+        raise IntegrationError(str(outcome), trajectory)
     return trajectory
+
+
+def _compiled(
+    flow: Flow | Reduction, data: Dataset, weights: dict[str, np.ndarray], single: bool, where: Any
+) -> tuple[Problem, np.ndarray | None]:
+    """The problem in float64, and the slopes at the start that float32 is held against, where numpy has them.
+
+    Such slopes are evaluated once, for which nothing is compiled; blocks of rows suit a cache, which no device has.
+    """
+    from ..compile.compiler import compile_flow
+    from ..reduced.reduction import Reduction
+    from .by_numpy import derivatives
+
+    if isinstance(flow, Reduction):
+        return flow.compile(data, weights), None
+    problem = compile_flow(flow, data, weights, blocks=where is None, ready=not single)
+    return problem, derivatives(flow, data, weights, problem) if single else None
 
 
 def _in_closed_form(
@@ -266,9 +274,7 @@ def _by_optimizer(
     settings = {"closure": flow.closure, "start": fingerprint(weights), "dtype": dtype}
     settings |= described(None)
     trajectory, outcome = integrate_steps(flow, data, weights, plan, settings=settings, **options)
-    if throw and not outcome.success:
-        raise IntegrationError(str(outcome), trajectory)
-    return trajectory
+    return _ended(trajectory, outcome, throw)
 
 
 def _view(flow: Any, data: Dataset, problem: Problem, names: Sequence[str] | None) -> LiveView | None:
@@ -293,7 +299,9 @@ def _trajectory(
     settings: dict,
     view: LiveView | None,
     noted: dict,
+    full: dict[str, np.ndarray] | None,
 ) -> Trajectory:
+    """What a run has found; that of a reduced flow begins at weights that are no part of it, the `full` ones."""
     sealed(solution.t)
     sealed(solution.y)
     named = problem.unpack(solution.y) if view is None else {}
@@ -307,7 +315,8 @@ def _trajectory(
         closure=flow.closure,
         statistics=solution.statistics | noted,
         provenance=provenance(**settings),
-        model=flow.model,
-        data=data,
+        model=flow.model if full is None else None,
+        data=data if full is None else None,
+        start=None if full is None else {name: sealed(weight) for name, weight in full.items()},
         events=solution.events,
     )

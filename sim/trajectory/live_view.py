@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import did_you_mean
 from ...theory.base.validate import names as distinct
-from .observables import observable_names, observe
+from .observables import check_observables, observable_names, observe
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
@@ -35,10 +34,7 @@ class LiveView:
             raise FieldError("observables", 'must be at least one, such as ["loss"], got none.')
         self.shapes: dict[str, tuple[int, ...]] = {}
         weights = {name: np.empty((0, *shape)) for name, shape in flow.model.weights.items()}
-        known = observable_names(weights, flow.model, data)
-        if unknown := [name for name in self.names if name not in known]:
-            hint = did_you_mean(unknown[0], known)
-            raise FieldError("observables", f"has no {unknown[0]!r} among them: {hint}")
+        check_observables(self.names, observable_names(weights, flow.model, data))
 
     def __call__(self, y: Array) -> Array:
         """Observables (m, q) of states (m, n)."""

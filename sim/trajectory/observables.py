@@ -21,13 +21,15 @@ name                            shape        meaning
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...theory.base.arrays import cosine_matrix
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import did_you_mean
 
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
@@ -50,6 +52,19 @@ def observable_names(
         names += [f"cosine/{group}" for group in data.token_groups]
     names += [f"invariant/{name}" for name in _invariant_names(weights)]
     return tuple(names)
+
+
+def check_observables(wanted: Iterable[str], known: Collection[str]) -> None:
+    """Refuse the first observable that cannot be computed.
+
+    Raises
+    ------
+    FieldError
+        If there is one, with the nearest of the `known` names.
+    """
+    if unknown := [name for name in wanted if name not in known]:
+        hint = did_you_mean(unknown[0], known)
+        raise FieldError("observables", f"has no {unknown[0]!r} among them: {hint}")
 
 
 def observe(

@@ -13,7 +13,7 @@ import numpy as np
 from ...theory.base.crossings import first_reached
 from ...theory.base.disk.files import check_file
 from ...theory.base.frozen import FrozenRecord, read_only, sealed
-from ...theory.base.validate import brief, did_you_mean, is_integer, kind_of, nearest, path_of
+from ...theory.base.validate import brief, did_you_mean, is_integer, nearest, one_or_more, path_of
 from ..ode.outcome import Outcome
 from . import observables
 from .trajectory_parts import check_parts, finite, with_arrays
@@ -255,9 +255,8 @@ class Trajectory(FrozenRecord):
         """
         from .storage import contents_of
 
-        return contents_of(
-            self, self._existing() if observables is None else _listed(observables)
-        ).to_xarray()
+        names = self._existing() if observables is None else one_or_more("observables", observables)
+        return contents_of(self, names).to_xarray()
 
     def to_dataframe(self, names: Iterable[str] | None = None) -> pandas.DataFrame:
         """Observables as a `pandas.DataFrame`: a row per saved time, indexed by ``t``, a column per number.
@@ -272,7 +271,7 @@ class Trajectory(FrozenRecord):
         """
         from .frame import to_dataframe
 
-        return to_dataframe(self, None if names is None else _listed(names))
+        return to_dataframe(self, None if names is None else one_or_more("names", names))
 
     def _existing(self) -> tuple[str, ...]:
         """Observables that exist: without saved times, those measured."""
@@ -312,10 +311,3 @@ class Trajectory(FrozenRecord):
         weight = self.weights.get(name.partition("/")[2])
         large = name.startswith(SPECTRA) and weight is not None and weight[0].size > SPECTRUM_ENTRIES
         return name in self._known or not large
-
-
-def _listed(names: Any) -> Iterable[str]:
-    """Names of observables; one is the list of it."""
-    if isinstance(names, str):
-        return (names,)
-    return kind_of("names", names, Iterable, 'such as ["loss"]')

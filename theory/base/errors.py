@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+FAILED = 3  # exit status of a command whose results are not all there
+
 
 class FieldError(ValueError):
     """An argument that was refused.
@@ -70,3 +72,8 @@ def interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
             seen.add(id(one))
             left += [e for e in (one.__cause__, one.__context__) if e is not None]
     return None
+
+
+def one_line(text: str) -> str:
+    """Replace line breaks and control characters, whatever a file or a name had in it."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))

@@ -162,6 +162,17 @@ def names(field: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def one_or_more(field: str, value: Any) -> list[str]:
+    """Return names as a list; one alone is the list of it.
+
+    Raises
+    ------
+    FieldError
+        If there is nothing to list.
+    """
+    return [value] if isinstance(value, str) else list(kind_of(field, value, Iterable, 'such as ["loss"]'))
+
+
 def kind_of(name: str, value: Any, kinds: type | tuple[type, ...], remedy: str) -> Any:
     """Return `value` if it is one of our own objects.
 

@@ -143,9 +143,9 @@ class _Plan:
         yield from ((weight, [ref for _, ref in terms]) for weight, terms in outputs.items())
 
     def whole(self, index: int) -> None:
-        """Evaluate a node next, with the blocks of the last stretch if it sums over their rows."""
+        """Evaluate a node next, with the blocks of the last stretch if it sums over their rows, as the first to."""
         last = self.stretches[-1]
-        if last.rows and self._sums(index, last):
+        if last.rows and last.total is None and self._sums(index, last):
             self.done.add(index)
             self.stretches[-1] = Stretch((*last.nodes, index), last.rows, last.height, index)
         else:

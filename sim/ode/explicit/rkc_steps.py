@@ -182,6 +182,15 @@ def _trial(places, old, new, k, rows, ctl, cnt, t_new, h, s):
     return rms(slope, two, n, ctl[RTOL], ctl[ATOL])
 
 
+@inlined()
+def _growth_time(old, slope, n, ctl, cnt, log, buf):
+    """Growth time at the start of a step: that of the last row of the log, which is empty before the first step."""
+    if cnt[ACCEPTED] > 0:
+        return log[cnt[LOGGED] % LOG, 1]
+    square, product = growth(old, slope, n, ctl[NORM], buf)
+    return square / product
+
+
 @compiled(int64(I1))
 def advance(listed):
     """Take steps until t reaches ``ctl[STOP]``, or ``cnt[BUDGET]`` steps were tried, or the solution ends."""
@@ -210,20 +219,15 @@ def advance(listed):
         h = t_new - ctl[T]
         cnt[BUDGET] -= 1
         err, yy, yf = np.nan, 0.0, 0.0
-        if (
-            cnt[FIXED] == 0 or h * radius[RADIUS] <= FIXED_LIMIT
-        ):  # else a step of fixed size would take for ever
+        # a step of fixed size would take for ever else
+        if cnt[FIXED] == 0 or h * radius[RADIUS] <= FIXED_LIMIT:
             s = number_of_stages(h, radius[RADIUS])
             cnt[BUDGET] -= s // USUAL_STAGES
             err = _trial(places, old, new, k, rows, ctl, cnt, t_new, h, s)
             if err == HALTED:
                 return RUNNING
             yy, yf = growth(new, place(k, rows[END] * n), n, ctl[NORM], buf)
-            if cnt[ACCEPTED] == 0:
-                square, product = growth(old, place(k, rows[START] * n), n, ctl[NORM], buf)
-                before = square / product
-            else:
-                before = log[cnt[LOGGED] % LOG, 1]
+            before = _growth_time(old, place(k, rows[START] * n), n, ctl, cnt, log, buf)
             err /= part_of_tolerance(h, t_new - ctl[T0], before, yy / yf, ctl[RTOL], ctl[ROUNDING], SHARE)
         end = settle(ctl, cnt, log, t_new, h, err, yy, yf)
         if end == TAKEN:

@@ -231,6 +231,14 @@ def test_flows_with_equal_equations_share_their_kernel(monkeypatch):
     assert compile_flow(derive(model, "order=6"), data, weights).floats is not kernel.floats
 
 
+def test_a_package_whose_name_begins_as_ours_is_not_ours(monkeypatch):
+    """What its models read from data may change in a notebook, so that they share no kernel."""
+    data, model, weights = small_case()
+    monkeypatch.setattr(type(model), "__module__", "smallinit_mine.models")
+    one, other = (compile_flow(derive(model, "order=6"), data, weights) for _ in range(2))
+    assert one.floats is not other.floats
+
+
 @pytest.mark.parametrize(("positions", "predict"), [("learned", "last"), (None, "all")])
 def test_models_that_read_data_otherwise_have_their_own_kernels(positions, predict):
     """Padding is seen in no equation, only in what the data matrices hold."""

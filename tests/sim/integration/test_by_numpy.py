@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from helpers import MODELS, data_for, random_weights
+from helpers import MODELS, data_for, random_data, random_weights
 
 from smallinit.sim.compile.compiler import compile_flow
 from smallinit.sim.integration import by_numpy
 from smallinit.sim.integration.by_numpy import derivatives
 from smallinit.sim.kernel.single_precision import in_single_precision, rounding_errors
-from smallinit.theory import EmbMLP, derive
+from smallinit.theory import Decoder, EmbMLP, derive
 
 
 @pytest.mark.parametrize("closure", ["drive", "leading", "softmax", "order=4", "exact"])
@@ -34,4 +34,18 @@ def test_what_is_large_is_left_to_the_table(monkeypatch):
     problem = compile_flow(flow, data, start)
     assert derivatives(flow, data, start, problem) is not None
     monkeypatch.setattr(by_numpy, "SMALL", problem.work.size - 1)
+    assert derivatives(flow, data, start, problem) is None
+
+
+def test_attention_among_the_positions_of_all_sequences_is_left_to_the_table(monkeypatch):
+    """By numpy it is a matrix without holes, which filled the memory where the table needs some rows."""
+    data = random_data(n=60, n_ctx=5)
+    model = Decoder(data.d_vocab, 6, 4, 8, data.n_ctx, n_layers=1, predict="all")
+    flow, start = derive(model, "exact"), random_weights(model)
+    problem = compile_flow(flow, data, start)
+    largest = (len(data.sequences) * data.n_ctx) ** 2
+    monkeypatch.setattr(by_numpy, "SMALL", largest)
+    assert derivatives(flow, data, start, problem) is not None
+    monkeypatch.setattr(by_numpy, "SMALL", largest - 1)
+    assert problem.work.size < by_numpy.SMALL
     assert derivatives(flow, data, start, problem) is None

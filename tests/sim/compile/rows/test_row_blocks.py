@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sparse
 from helpers import MODELS, data_for, random_data, random_weights, small_blocks
 
 from smallinit.sim.compile import compiler
@@ -124,15 +125,34 @@ def test_what_is_between_two_steps_is_as_large_as_a_block(monkeypatch):
     assert (found[0].read, found[3].made, found[3].read) == (4, 1, end)
 
 
+def carried_out(graph, outputs, layout, x, n):
+    """Numbers (n,) that a graph writes of a weight x."""
+    kernel = Emitter(graph, {"x": (0, x.shape), **layout}, outputs).run()
+    problem = Problem(rhs, {"x": (0, x.shape)}, kernel.floats, kernel.ints, np.full(kernel.work_size, np.nan))
+    make_ready(functions_of(problem))
+    out = np.full(n, np.nan)
+    rhs(0.0, x.ravel(), out, kernel.floats, kernel.ints, problem.work)
+    return out
+
+
 def test_a_chain_in_blocks_equals_numpy(small):
     graph, outputs = chain(23, 6)
-    layout = {"x": (0, (23, 6)), "y": (0, (23, 6)), "z": (138, (6, 6))}
-    kernel = Emitter(graph, layout, outputs).run()
-    problem = Problem(rhs, {"x": layout["x"]}, kernel.floats, kernel.ints, np.full(kernel.work_size, np.nan))
-    make_ready(functions_of(problem))
     x = np.random.default_rng(0).normal(size=(23, 6))
-    out = np.full(138 + 36, np.nan)
-    rhs(0.0, x.ravel(), out, kernel.floats, kernel.ints, problem.work)
+    out = carried_out(graph, outputs, {"y": (0, (23, 6)), "z": (138, (6, 6))}, x, 138 + 36)
     y = 2.0 * np.tanh(x) ** 2 - x
     np.testing.assert_allclose(out[:138].reshape(23, 6), y, rtol=1e-14, atol=1e-15)
     np.testing.assert_allclose(out[138:].reshape(6, 6), x.T @ y, rtol=1e-13)
+
+
+def test_two_sums_over_the_rows_of_the_same_blocks(small):
+    """When the second joined its blocks, the first was taken for what has a row of its own for each of theirs."""
+    rng, graph = np.random.default_rng(0), Graph()
+    x, a = rng.normal(size=(23, 6)), sparse.random_array((4, 23), density=0.5, rng=rng, format="csr")
+    y = graph.map(graph.add("weight", (), (23, 6), "x"), "tanh")
+    sums = [graph.matmul(graph.add_data(a, "a"), graph.hadamard([(y, power)])) for power in (2, 3)]
+    outputs = {name: [(1.0, found)] for name, found in zip("yz", sums, strict=True)}
+    stretches = in_stretches(graph, range(len(graph.nodes)), outputs, [])
+    assert [len(s.nodes) for s in stretches if s.rows] == [4]
+    out = carried_out(graph, outputs, {"y": (0, (4, 6)), "z": (24, (4, 6))}, x, 48)
+    expected = [a @ np.tanh(x) ** power for power in (2, 3)]
+    np.testing.assert_allclose(out.reshape(2, 4, 6), expected, rtol=1e-12, atol=1e-14)

@@ -101,21 +101,7 @@ def test_which_rows_share_a_pass():
     assert until.tolist() == [1, 2, 3, 4, 7, 6, 7]
     begun, until = DOP853.sharing
     assert begun.tolist() == [0, 0, 0, 0, 0, 0, 0, 4, 4, 4, 4, 8, 0]
-    assert until.tolist() == [
-        1,
-        2,
-        3,
-        4,
-        5,
-        6,
-        12,
-        8,
-        9,
-        10,
-        12,
-        12,
-        15,
-    ]  # 15: both errors with the new state
+    assert until.tolist() == [1, 2, 3, 4, 5, 6, 12, 8, 9, 10, 12, 12, 15]  # to the end: both errors
 
 
 def observed_order(steps, errors):
