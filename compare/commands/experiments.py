@@ -158,7 +158,7 @@ def overlay(
         table = report.overlay_table(overlays, training, loaded.experiment.output.tolerance)
     print(f"\n{table}\n")
     status = save(folder, overwrite, writers(loaded, flows, theory, training, overlays))
-    if len(theory) > (most := most_drawn()):
+    if not status and len(theory) > (most := most_drawn()):
         print(
             f"overlay.png shows {', '.join([*theory][:most])}: more than {most} lines could not be told apart"
         )
