@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
@@ -110,34 +110,47 @@ def spell_out() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def end_like_interrupts() -> None:
-    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, unless whoever started it has them ignored."""
+def end_like_interrupts() -> dict[int, Any]:
+    """Let signals end a command as Ctrl-C does, unless whoever started it has them ignored; returns what did before."""
     if threading.current_thread() is not threading.main_thread():
-        return
+        return {}
     answers = {"SIGINT": signal.default_int_handler, "SIGTERM": _interrupt, "SIGHUP": _interrupt}
+    before: dict[int, Any] = {}
     for name, answer in answers.items():
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, answer)
+            before[number] = signal.signal(number, answer)
+    return before
 
 
 def _interrupt(number: int, frame: object) -> None:
     raise Interrupted(signal=number)
 
 
+def _answer_as(before: dict[int, Any]) -> None:
+    """Put back what answered signals: an interrupt of what has ended would be a traceback of Python's own end."""
+    while before:
+        number, answer = before.popitem()
+        if answer is not None:  # not set from Python
+            signal.signal(number, answer)
+
+
 def run(argv: list[str], process: bool = False) -> int:
     """Run the command line and return the exit status; errors and warnings go to stderr as one line each.
 
-    Where it is the whole of a `process` it answers signals, from within what catches them.
+    Where it is the whole of a `process` it answers signals meanwhile, from within what catches them.
     """
+    before: dict[int, Any] = {}
     try:
         if process:
-            end_like_interrupts()
+            before |= end_like_interrupts()
         with _warnings_as_lines():
             code = build_app()(argv, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
+        _answer_as(before)
         return code if isinstance(code, int) else 0
     except BaseException as error:
+        _answer_as(before)
         if (interrupt := interrupt_behind(error)) is None:
             return _failed(error)
         end = interrupt if isinstance(interrupt, Interrupted) else Interrupted()

@@ -1,6 +1,8 @@
 import json
 import shutil
 import subprocess
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -117,6 +119,25 @@ def test_a_picture_that_is_refused_takes_no_result_with_it(tiny, capsys, monkeyp
     assert err.endswith("smallinit: no overlay.png: `overlays` cannot be drawn here.\n")
     assert load_trajectory(tiny.parent / "plain" / "training.nc").outcome.success
     assert run(["verify", "plain"]) == 0
+
+
+def test_nothing_is_said_of_a_picture_that_there_is_none_of(tiny, capsys, monkeypatch):
+    """Where matplotlib does not load, the command ended in a traceback after its results."""
+    for module in ("overlay_figure", "drawn_runs"):
+        monkeypatch.setitem(sys.modules, f"smallinit.compare.plots.{module}", Unloadable(module))
+    names = "leading,softmax,exact,order=4,order=5"
+    assert run(["overlay", str(tiny), "--out", "plain", "--theory.closures", names]) == 3
+    out, err = capsys.readouterr()
+    assert "wrote plain: " in out
+    assert "overlay.png" not in out
+    assert err.endswith("smallinit: no overlay.png: 'nosuch' is not a valid value for backend\n")
+
+
+class Unloadable(ModuleType):
+    """A module of which nothing can be had."""
+
+    def __getattr__(self, name):
+        raise ValueError("'nosuch' is not a valid value for backend")
 
 
 def test_existing_results_need_overwrite(tiny, capsys):

@@ -139,6 +139,46 @@ def test_signals_are_answered_before_anything_loads():
     assert done.stdout.splitlines()[-1] == "[('SIGHUP', 0), ('SIGINT', 0), ('SIGTERM', 0)]"
 
 
+LISTENING = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); number = int(sys.argv[1]);"
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_a_signal_after_a_command_is_no_traceback(number, status):
+    """Python's own end takes a while, in which an interrupt was shown as an error of whatever it fell into."""
+    probe = LISTENING + (
+        "import atexit, runpy; atexit.register(lambda: os.kill(os.getpid(), number));"
+        "sys.argv = ['smallinit', 'completion', 'bash'];"
+        "runpy.run_module('smallinit', run_name='__main__', alter_sys=True)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe, str(int(number))], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (status, "")
+    assert "smallinit" in done.stdout
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_an_early_signal_ends_a_command_whose_stderr_is_closed(number, status):
+    probe = LISTENING + (
+        "from smallinit import __main__ as program; program._answer(program._end); os.close(2);"
+        "os.kill(os.getpid(), number)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe, str(int(number))], capture_output=True, check=False)
+    assert done.returncode == status
+
+
+def test_a_program_that_calls_the_command_line_has_its_signals_back():
+    probe = (
+        "import signal, sys; from smallinit.cli import main;"
+        "names = [n for n in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, n)];"
+        "mine = lambda number, frame: None; [signal.signal(getattr(signal, n), mine) for n in names];"
+        "sys.argv = ['smallinit', 'completion', 'bash']; main();"
+        "print(all(signal.getsignal(getattr(signal, n)) is mine for n in names))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True"
+
+
 def hears(process, number):
     """Whether a process has set a handler of its own, as Linux knows it."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()

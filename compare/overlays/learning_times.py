@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
-from typing import TYPE_CHECKING
 
+from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.crossings import first_crossing
+from ...theory.base.validate import kind_of
 from ...theory.data.frequencies import label_entropy
-
-if TYPE_CHECKING:
-    from ...sim.trajectory.trajectory import Trajectory
 
 BELOW = 0.1  # part of the label entropy that a loss must lie below it
 
@@ -36,8 +34,9 @@ def learnt_at(run: Trajectory) -> dict[str, float]:
     Raises
     ------
     ValueError
-        If the trajectory lacks its model or data.
+        If it is no trajectory, or one that lacks its model or data.
     """
+    kind_of("run", run, Trajectory, "of an overlay its `theory` or `training`")
     model, data = run.model_and_data()
     if model.loss != "cross_entropy" or model.per_position:
         return {}

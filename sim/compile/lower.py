@@ -168,6 +168,11 @@ class Lowering(Dispatch):
         coefficient, ref = self._atom(node.arg)
         return coefficient, ref.T
 
+    @rule(sp.MatMul)
+    def mat_mul(self, node: sp.MatMul) -> Lowered:
+        """A product that stands in another one as a factor."""
+        return self.lower(node)
+
     @rule(sp.MatAdd)
     def mat_add(self, node: sp.MatAdd) -> Lowered:
         """Linear combination."""

@@ -9,6 +9,7 @@ import pytest
 from smallinit.compare import train
 from smallinit.compare.overlays.learning_times import learning_order, learnt_at
 from smallinit.theory import Dataset, EmbMLP
+from smallinit.theory.base.errors import FieldError
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,11 @@ def test_what_has_no_label_entropy_is_left_out(run):
     assert learnt_at(replace(run, data=one)) == {}
     with pytest.raises(ValueError, match="lacks its model or data"):
         learnt_at(replace(run, data=None))
+
+
+def test_what_is_no_trajectory_is_refused(run):
+    with pytest.raises(FieldError, match="must be a Trajectory, got list: of an overlay"):
+        learnt_at([run])
 
 
 def test_the_sentence_tells_who_says_so():

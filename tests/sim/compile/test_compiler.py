@@ -35,6 +35,7 @@ from smallinit.sim.kernel.cache import cache_dir
 from smallinit.theory import Dataset, Decoder, EmbMLP, derive
 from smallinit.theory.algebra.evaluate import evaluate
 from smallinit.theory.algebra.scalars.functions import X
+from smallinit.theory.base.arrays import full_array
 from smallinit.theory.data.inputs import ROWS
 
 TINY = {"sizes": (3, 2, 2), "n": 4}  # sympy writes every entry out
@@ -63,6 +64,22 @@ def test_kernel_equals_numpy_interpreter(activation, closure):
     kernel = flow.rhs(data, weights)
     for name in flow.moving:
         assert relative(kernel[name], evaluate(flow.right_hand_sides[name], values, sizes)) < 1e-12
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_products_that_stand_in_products_equal_numpy(norm):
+    """A transposed product of centred rows is a factor of its own in a decoder with LayerNorm and biases."""
+    model = Decoder(5, 4, 2, 4, 2, n_layers=1, norm=norm, biases=True)
+    flow, data, weights = (
+        derive(model, "order=4"),
+        random_data(d_vocab=5, n=12, n_ctx=2),
+        random_weights(model),
+    )
+    sides, values, sizes = compiler.flow_parts(flow, data, flow.moving)
+    found = flow.rhs(data, weights)
+    for name, side in sides.items():
+        expected = full_array(evaluate(side, values | weights, sizes))
+        np.testing.assert_allclose(found[name], expected, rtol=1e-10, atol=1e-13 * np.abs(expected).max())
 
 
 def test_sparse_counts_in_every_closure():
