@@ -123,6 +123,12 @@ def test_a_signal_ends_a_command_without_a_traceback(tmp_path, number, status):
     assert os.listdir(tmp_path) == []
 
 
+def last_line(code):
+    """What a process of its own prints at its end."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
 def test_signals_are_answered_before_anything_loads():
     """Whatever came while the command line was imported ended the process without a line, or with a traceback."""
     probe = (
@@ -135,8 +141,7 @@ def test_signals_are_answered_before_anything_loads():
         "import runpy; runpy.run_module('smallinit', run_name='__main__', alter_sys=True);"
         "print(sorted((n.name, k) for n, k in heard.items()))"
     )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[('SIGHUP', 0), ('SIGINT', 0), ('SIGTERM', 0)]"
+    assert last_line(probe) == "[('SIGHUP', 0), ('SIGINT', 0), ('SIGTERM', 0)]"
 
 
 LISTENING = (  # also where whoever runs the tests ignores some of these
@@ -178,8 +183,7 @@ def test_a_program_that_calls_the_command_line_has_its_signals_back():
         "sys.argv = ['smallinit', 'completion', 'bash']; main();"
         "print(all(signal.getsignal(getattr(signal, n)) is mine for n in names))"
     )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "True"
+    assert last_line(probe) == "True"
 
 
 def hears(process, number):

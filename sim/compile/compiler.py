@@ -147,7 +147,7 @@ def _latest(flow: Flow, data: Dataset, blocks: bool) -> Problem:
 def _compile(flow: Flow, data: Dataset, frozen: dict[str, np.ndarray], blocks: bool) -> Problem:
     shapes = {w: s for w, s in flow.model.weights.items() if w not in frozen}
     sides, values, sizes = flow_parts(flow, data, shapes)
-    return _problem_of(sides, values | frozen, shapes, sizes, frozen, blocks)
+    return compile_sides(sides, values | frozen, shapes, sizes, frozen, blocks, ready=False)
 
 
 def flow_parts(
@@ -169,26 +169,17 @@ def compile_sides(
     sizes: Mapping[sp.Symbol, int],
     frozen: Mapping[str, np.ndarray],
     blocks: bool = True,
+    ready: bool = True,
 ) -> Problem:
-    """Compile right-hand sides in weights of these shapes and data of these values; `blocks` as in `compile_flow`."""
-    problem = _problem_of(sides, values, shapes, sizes, frozen, blocks)
-    _make_ready(problem)
-    return problem
-
-
-def _problem_of(
-    sides: Mapping[str, Matrix],
-    values: Mapping[str, Any],
-    shapes: Mapping[str, tuple[int, int]],
-    sizes: Mapping[sp.Symbol, int],
-    frozen: Mapping[str, np.ndarray],
-    blocks: bool,
-) -> Problem:
+    """Compile right-hand sides in weights of these shapes and data of these values; the rest as in `compile_flow`."""
     graph, outputs = lower_flow(sides, values, shapes, sizes)
     layout = _layout(shapes)
     kernel = Emitter(graph, layout, outputs, blocks).run()
     work = aligned(kernel.work_size)
-    return Problem(rhs, layout, kernel.floats, kernel.ints, work, frozen, compiled=True)
+    problem = Problem(rhs, layout, kernel.floats, kernel.ints, work, frozen, compiled=True)
+    if ready:
+        _make_ready(problem)
+    return problem
 
 
 def distinct_rows(model: Model, data: Dataset, labels_apart: bool = False) -> dict[str, Any]:
