@@ -28,7 +28,8 @@ author = "The smallinit authors"
 project_copyright = "The smallinit authors"
 version = release = smallinit.__version__
 extensions = [
-    *("_pages", "_gallery", "_reference", "_links", "myst_nb", "sphinx_design", "sphinx_copybutton"),
+    *("_pages", "_gallery", "_reference", "_links", "_numbers"),
+    *("myst_nb", "sphinx_design", "sphinx_copybutton"),
     *("sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.viewcode", "numpydoc"),
 ]
 exclude_patterns = ["_build", "jupyter_execute", "results"]

@@ -196,3 +196,14 @@ def test_pages_that_run_code_are_dealt_evenly(pages, tmp_path):
     assert sorted(names) == [f"page-{i:02}" for i in range(12)]
     for start in range(0, 12, 4):  # what one process reads
         assert sum(name >= "page-06" for name in names[start : start + 4]) == 2
+
+
+@pytest.mark.parametrize(
+    ("cell", "kept"),
+    [
+        ("4.5e-04", True), ("1,368 (2e-07)", True), ("0.21 .. 0.34", True), ("-1.5 +- 0.2 %", True), ("3 to 5", True),
+        ("see 3", False), ("--", False), ("", False), ("1, 2, 3, 4, 5, 6, 7, 8, 9, 10", False),
+    ],
+)  # fmt: skip
+def test_numbers_in_tables_stay_in_one_piece(cell, kept):
+    assert (extension("_numbers").NUMBERS.fullmatch(cell) is not None) is kept
