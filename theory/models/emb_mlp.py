@@ -23,7 +23,7 @@ class EmbMLP(Model):
         Vocabulary size, embedding width, hidden width.
     activation : str or sympy.Expr
         A name (tanh, sin, arctan, softsign, gelu, silu, identity) or an expression in one symbol, with s(0) = 0 and
-        s'(0) = 1.
+        s'(0) = 1: "gelu" and "silu" are twice torch's, "softsign" is x / sqrt(1 + x^2).
     loss : str
         See `Model`.
 

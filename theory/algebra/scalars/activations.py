@@ -147,8 +147,14 @@ def _checked(name: str, expr: sp.Expr) -> sp.Expr:
     if not _equal(value, sp.S.Zero):
         raise ValueError(refusal + f"s(0) = {value}; subtract that constant.")
     if not _equal(slope, sp.S.One):
-        raise ValueError(refusal + f"s'(0) = {slope}; divide by it (or absorb it in the weights).")
+        raise ValueError(refusal + f"s'(0) = {slope}; {_remedy(slope)}")
     return joined(parts, X)
+
+
+def _remedy(slope: sp.Expr) -> str:
+    if _equal(slope, sp.S.Zero):
+        return f"of functions that start with a higher power, only {', '.join(map(repr, BEYOND))} is known."
+    return f"give s(x) / ({slope}), and in a model of your own multiply what `apply` returns by {slope}."
 
 
 Jet = tuple[sp.Expr, sp.Expr, sp.Expr]  # value, slope and curvature

@@ -1,15 +1,18 @@
 import math
 import time
+from dataclasses import dataclass
 
 import mpmath
 import numpy as np
 import pytest
 import sympy as sp
+import torch
 from helpers import ACTIVATIONS
 
 from smallinit.compare.proof.residuals import autodiff_gradient, measure_residual
-from smallinit.theory import Activation, Dataset, EmbMLP, derive
+from smallinit.theory import Activation, Dataset, EmbMLP, Model, apply, derive, weight
 from smallinit.theory.algebra.scalars.series_at_zero import taylor
+from smallinit.theory.data.inputs import C_MEAN
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -35,8 +38,14 @@ def test_user_expression_in_any_symbol():
         ("leaky_relu", "kink"),
         ("sigmoid", r"s\(0\) = 1/2"),
         (sp.Symbol("x") / (1 + sp.Abs(sp.Symbol("x"))), "kink"),
-        (sp.cos(sp.Symbol("x")) - 1, r"s'\(0\) = 0"),
-        (2 * sp.tanh(sp.Symbol("x")), r"s'\(0\) = 2"),
+        (
+            sp.cos(sp.Symbol("x")) - 1,
+            r"s'\(0\) = 0; of functions that start with a higher power, only 'square'",
+        ),
+        (
+            2 * sp.tanh(sp.Symbol("x")),
+            r"s'\(0\) = 2; give s\(x\) / \(2\), and .* multiply what `apply` returns by 2\.",
+        ),
         (sp.log(sp.Symbol("x")), "finite"),
         (sp.log(1 + sp.Symbol("x")), "not real and finite on -4"),
         (sp.Symbol("x") + sp.I * sp.Symbol("x") ** 2, "not real and finite"),
@@ -51,6 +60,32 @@ def test_user_expression_in_any_symbol():
 def test_what_breaks_assumption_1_is_refused_with_the_reason(bad, reason):
     with pytest.raises(ValueError, match=reason):
         EmbMLP(5, 3, 4, bad)
+
+
+@pytest.mark.parametrize("name", ["gelu", "silu"])
+def test_torchs_own_activation_is_half_of_what_has_slope_one(name):
+    @dataclass(frozen=True)
+    class Halved(Model):
+        d_model: int
+
+        @property
+        def weight_symbols(self):
+            return weight("W_E", "d_vocab", "d_model"), weight("W_U", "d_model", "d_vocab")
+
+        @property
+        def logits(self):
+            W_E, W_U = self.weight_symbols
+            return apply(name, C_MEAN * W_E) * sp.Rational(1, 2) * W_U
+
+    sequences, labels = np.array([[0, 1], [2, 2], [3, 1], [2, 0]]), np.array([1, 0, 3, 2])
+    model = Halved(4, d_model=3)
+    start = model.init(gamma=0.3, seed=0)
+    W_E, W_U = (torch.tensor(start[w], requires_grad=True) for w in ("W_E", "W_U"))
+    logits = getattr(torch.nn.functional, name)(W_E[sequences].mean(1)) @ W_U
+    torch.nn.functional.cross_entropy(logits, torch.tensor(labels)).backward()
+    slopes = derive(model, "exact").rhs(Dataset(sequences, labels, d_vocab=4), start)
+    np.testing.assert_allclose(slopes["W_E"], -W_E.grad.numpy(), atol=1e-15)
+    np.testing.assert_allclose(slopes["W_U"], -W_U.grad.numpy(), atol=1e-15)
 
 
 @pytest.mark.parametrize(
