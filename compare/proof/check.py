@@ -78,7 +78,7 @@ class Verdict(FrozenRecord):
         The leading term of the derived equation.
     predicted_order : float
         Power of eps with which the relative error against the true gradient vanishes, from the series; infinity where
-        nothing is missing.
+        nothing is missing, negative where the claim begins with a lower power than the gradient, so that it grows.
     proof : ResidualMeasurement
         That error measured against autodiff on the data, as the weights shrink; `plot_proof` draws it.
     row_factors : ndarray, shape (rows,)
@@ -133,7 +133,7 @@ class Verdict(FrozenRecord):
         """The verdict in words."""
         lines = [f"{self.claim}\n  {self.status}"]
         if self.factor is not None:
-            lines[0] += f": the claim's leading term is {self.factor:.6g} times the derived one"
+            lines[0] += f": the claim's leading term is {self.factor:.10g} times the derived one"
         lines += [f"  {remark}" for remark in self._remarks]
         lines.append(f"  derived leading term, {self.derived}")
         if self.first_missing is not None:
@@ -151,7 +151,7 @@ class Verdict(FrozenRecord):
 
         parts = [f"derived leading term, {shown(self.derived)}"]
         if self.factor is not None:
-            parts.insert(0, f"the claim's leading term is {self.factor:.6g} times the derived one")
+            parts.insert(0, f"the claim's leading term is {self.factor:.10g} times the derived one")
         parts = [*self._remarks, *parts]
         if self.first_missing is not None:
             parts.append(f"first difference (derived - claimed), relative power {shown(self.first_missing)}")
@@ -194,14 +194,14 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
     found = compared(model, weight, claimed, draws)
     rests = _rests(model, weight) if isinstance(claimed, sp.ZeroMatrix) and found.status != EXACT else ()
     status = REST if rests else found.status
-    order = float("inf") if found.gap is None else max(found.gap[0] - found.start, 0)
+    order = float("inf") if found.gap is None else found.gap[0] - found.start
     proof = draws.proof(claimed, weight.name, order, found.linear)
     if status in (EXACT, LEADING) and _doubtful(proof, weight.name):
         # Special data can make the first missing term vanish; on random data it cannot.
         general = draws.general_proof(claimed, weight.name, order, found.linear)
         status = UNDECIDED if _doubtful(general, weight.name) else status
     rows = draws.row_factors(found.first, found.leading)
-    on_data = status in (FACTOR, WRONG) and draws.equal_on_data(found.first, found.leading)
+    on_data = status in (FACTOR, WRONG) and order == 0 and draws.equal_on_data(found.first, found.leading)
     return Verdict(
         claim=written,
         weight=weight.name,

@@ -225,7 +225,7 @@ def _stride(octaves: np.ndarray, errors: Sequence[np.ndarray]) -> int:
     if len(errors) < FEWEST:
         return 1
     before, last = errors[-2:]
-    above = (last > LARGEST_ROUNDING) & np.isfinite(before + last)
+    above = (last > LARGEST_ROUNDING) & (before > 0) & np.isfinite(before + last)
     if not above.any():
         return WIDEST // 2  # the plateau, whose height is wanted
     fall = np.log10(before[above] / last[above]).max() / (octaves[-2] - octaves[-1])

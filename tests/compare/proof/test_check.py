@@ -27,6 +27,7 @@ CASES = [
     (EmbMLP(7, 5, 6), "dW_in = 3/2 * W_E.T @ M @ W_out.T", FACTOR, 0),
     (EmbMLP(7, 5, 6), "dW_out/dt = -W_in.T @ W_E.T @ M", FACTOR, 0),
     (EmbMLP(7, 5, 6), "dW_in = W_E.T @ M @ M.T @ W_out.T", WRONG, 0),
+    (EmbMLP(7, 5, 6), "dW_in = W_E.T @ M @ W_out.T + W_in", WRONG, -1),
     (
         EmbMLP(7, 5, 6),
         "dW_out = s(C @ W_E @ W_in).T @ diag(omega) @ (Y - softmax(s(C@W_E@W_in)@W_out))",
@@ -176,9 +177,11 @@ def test_a_weight_that_moves_under_every_closure_is_not_at_rest():
 
 
 @pytest.mark.parametrize(("model", "claim", "status", "order"), CASES)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_verdicts(model, claim, status, order):
     verdict = check(claim, model, random_data())
     assert verdict.status == status
+    assert not verdict.on_data
     assert verdict.predicted_order == order
     assert verdict.measured_order == pytest.approx(order, abs=0.1)
     assert (verdict.first_missing is None) == (status == EXACT)
@@ -321,3 +324,8 @@ def test_terms_of_a_verdict_evaluate_to_what_they_say(model, claim, claimed):
     gap = (true - claimed(values | small)) / eps ** (start + int(power))
     term = read_line(line, values | weights | sizes, shape)
     assert np.abs(gap - term).max() < 0.02 * np.abs(term).max()
+
+
+def test_a_factor_close_to_one_is_told_from_one():
+    verdict = check("dW_in = 1.0000001 * W_E.T @ M @ W_out.T", EmbMLP(7, 5, 6), random_data())
+    assert "is 1.0000001 times the derived one" in str(verdict)
