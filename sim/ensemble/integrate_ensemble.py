@@ -235,7 +235,11 @@ def _members(
 ) -> tuple[list[dict[str, np.ndarray]], np.ndarray, str]:
     """One validated start per member, their ends, and the fingerprint of all starts."""
     if not isinstance(starts, Mapping) or not starts:
-        raise FieldError("starts", f"must map weight names to arrays, got {brief(starts)}.")
+        raise FieldError(
+            "starts",
+            f"must map weight names to arrays, got {brief(starts)}; of several starts make one by "
+            "{name: np.stack([start[name] for start in starts]) for name in starts[0]}.",
+        )
     arrays = {str(name): real_array(f"starts[{name!r}]", v, finite=False) for name, v in starts.items()}
     sizes = {name: value.shape[:1] for name, value in arrays.items() if value.ndim == 3}
     if len(sizes) != len(arrays) or len(set(sizes.values())) != 1:
