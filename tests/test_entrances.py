@@ -224,7 +224,7 @@ def test_save_times_that_rounding_put_past_the_ends_are_taken():
 
 @pytest.mark.parametrize("starts", [None, [1.0], {}, "W_E"])
 def test_starts_of_an_ensemble_that_map_nothing(starts):
-    with pytest.raises(FieldError, match="`starts` must map weight names to arrays, got .*np.stack"):
+    with pytest.raises(FieldError, match=r"`starts` must map weight names to arrays, got .*np\.stack"):
         integrate_ensemble(FLOW, DATA, starts, 1.0)
 
 
