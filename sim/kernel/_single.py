@@ -5,12 +5,10 @@ The state and its derivative stay float64 outside. Memory is handed over as the 
 derivative. Importing compiles the loop or loads it.
 """
 
-import numpy as np
-
 from ._interpreter import carry_out
 from .cache import compiled
 from .calls._addresses import SINGLE
-from .calls._operands import buffers, numbers
+from .calls._operands import buffers, in_single, numbers, part
 from .inner import inlined
 from .problem import RHS_SIGNATURE
 
@@ -24,9 +22,9 @@ def _copy(source, target):
 
 @compiled(RHS_SIGNATURE, _nrt=False)
 def rhs(t, y, out, floats, ints, work):
-    n, memory = y.size, work.view(np.float32)
-    state, slope = memory[:n], memory[n : 2 * n]
+    n, memory = y.size, in_single(work)
+    state, slope, rest = part(memory, 0, n), part(memory, n, 2 * n), part(memory, 2 * n, 2 * work.size)
     _copy(y, state)
-    places = buffers(state, floats.view(np.float32), memory[2 * n :], slope)
+    places = buffers(state, part(in_single(floats), 0, 2 * floats.size), rest, slope)
     carry_out(places, numbers(ints), SINGLE, slope)
     _copy(slope, out)

@@ -190,13 +190,13 @@ def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
     """
     import numba
 
-    from .compiling.kernel_compiler import KernelCompiler
+    from .parts import WholeCompiler
 
     _check_compiles(numba.config)
 
     def build(function: Callable, cached: bool) -> Any:
         defaults = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-        dispatcher = numba.njit(pipeline_class=KernelCompiler, **(defaults | options))(function)
+        dispatcher = numba.njit(pipeline_class=WholeCompiler, **(defaults | options))(function)
         if cached:
             _attach_cache(dispatcher, signature)
         dispatcher.compile(signature)

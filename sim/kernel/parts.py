@@ -1,7 +1,8 @@
 """Functions that compiled code alone calls are compiled as parts of their callers.
 
 numba optimises every function that it compiles and makes machine code of it, even where nobody can call that. A part
-goes into its callers as it was lowered; they are optimised, and become machine code, with it.
+goes into its callers as it was lowered; they are optimised, and become machine code, with it. That is once: numba
+optimises each function as soon as it is lowered, and again with all that it calls.
 """
 
 from __future__ import annotations
@@ -15,7 +16,22 @@ from numba.core.typed_passes import AnnotateTypes
 from .compiling.kernel_compiler import KernelCompiler
 
 
-class _Part(JITCodeLibrary):
+class _Whole(JITCodeLibrary):
+    """Code that is optimised once, with all that is linked into it.
+
+    But for code that leaves LLVM a choice of how to add and multiply: it may choose otherwise.
+    """
+
+    chosen = False
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        """Say for what data is laid out, and no more unless there is a choice."""
+        if self.chosen:
+            super()._optimize_functions(ll_module)
+        ll_module.data_layout = self._codegen._data_layout
+
+
+class _Part(_Whole):
     """Code that is linked into others and never run where it stands."""
 
     @property
@@ -51,32 +67,42 @@ class _Subroutine(_Part):
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _AsPart(LoweringPass):
-    """Has the code of a function go into a `_Part`, before it is made."""
+class _AsWhole(LoweringPass):
+    """Has the code of a function go into a `_Whole`, before it is made."""
 
-    _name = "as_part"
-    kind = _Part
+    _name = "as_whole"
+    kind: type[_Whole] = _Whole
 
     def __init__(self) -> None:
         super().__init__()
 
     def run_pass(self, state: Any) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]  whether it changed anything
         state.library = self.kind(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library.chosen = bool(state.flags.fastmath)
+        state.library.enable_object_caching()
         return True
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _AsSubroutine(_AsPart):
+class _AsPart(_AsWhole):
+    """The same with a `_Part`."""
+
+    _name = "as_part"
+    kind = _Part
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _AsSubroutine(_AsWhole):
     """The same with a `_Subroutine`."""
 
     _name = "as_subroutine"
     kind = _Subroutine
 
 
-class PartCompiler(KernelCompiler):
-    """The stages of a kernel, and one more before code is made."""
+class WholeCompiler(KernelCompiler):
+    """The stages of a kernel, and one more before code is made: for a `_Whole`."""
 
-    stage: type[_AsPart] = _AsPart
+    stage: type[_AsWhole] = _AsWhole
 
     def define_pipelines(self) -> list[Any]:
         """Stages, in order."""
@@ -86,7 +112,13 @@ class PartCompiler(KernelCompiler):
         return [stages]
 
 
-class SubroutineCompiler(PartCompiler):
+class PartCompiler(WholeCompiler):
+    """The same for a `_Part`."""
+
+    stage = _AsPart
+
+
+class SubroutineCompiler(WholeCompiler):
     """The same for a `_Subroutine`."""
 
     stage = _AsSubroutine

@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import float64
 
-from ..kernel.cache import compiled
+from ..kernel.inner import helper
 
 # Most that the growth time |y|^2 / (y . f) rises, over flow time, in what grows like an exponential or faster: that of
 # t^m rises by 1/m, and of log(t) by more than 1; towards a pole of the power p it falls by 1/p.
@@ -22,7 +21,6 @@ STEEP = -10.0
 ROUNDING = 50.0  # of an error estimate over that of a slope: to spare
 
 
-@compiled(float64(*[float64] * 7))
 def part_of_tolerance(h, elapsed, before, now, rtol, rounding, share):
     """Part of the tolerance that the error estimate of a step of size h may use, by the growth times at its two ends.
 
@@ -35,10 +33,18 @@ def part_of_tolerance(h, elapsed, before, now, rtol, rounding, share):
     change = (now - before) / h
     if not (now > 0.0 and change <= RISE):
         return 1.0
-    part = share * max(h / now, math.sqrt(rtol))
+    step, least = h / now, math.sqrt(rtol)
+    part = share * (least if least > step else step)
     if change < 0.0:
-        part *= math.sqrt(max(1.0, -change * elapsed / now)) * max(1.0, change / STEEP) ** 2
-    return min(1.0, max(part, ROUNDING * rounding / rtol))
+        gone, steep = -change * elapsed / now, change / STEEP
+        part *= math.sqrt(gone if gone > 1.0 else 1.0) * (steep * steep if steep > 1.0 else 1.0)
+    told = ROUNDING * rounding / rtol
+    if told > part:
+        part = told
+    return part if part < 1.0 else 1.0
+
+
+part_in_loop = helper()(part_of_tolerance)  # the same, for what is compiled
 
 
 def growth_row(t: float, y: np.ndarray, slope: np.ndarray) -> tuple[float, float, float]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import int64, types
+from numba import float32, int64, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
@@ -187,6 +187,16 @@ def _numbers(typing_context, ints):
     return types.CPointer(ints.dtype)(ints), build
 
 
+@intrinsic
+def _in_single(typing_context, x):
+    def build(context, builder, signature, args):
+        return builder.bitcast(make_array(x)(context, builder, args[0]).data, context.get_value_type(places))
+
+    places = types.CPointer(float32)
+    return places(x), build
+
+
+in_single: Any = _in_single  # where an array's memory begins, taken for that of numbers in float32
 buffers: Any = _buffers  # where the buffers begin, in the order of `operations`
 numbers: Any = _numbers  # where an array's numbers begin
 

@@ -2,8 +2,8 @@
 
 At every operator numba asks dozens of templates, most of them for arrays, times, strings and sets, though ``a * b`` of
 two numbers is the same everywhere, and so is what one of our own intrinsics makes of the same types. It asks them when
-it looks for types, and once more when it writes code. And where it finds no code it looks through all its registries
-for what is new.
+it looks for types, and once more when it writes code. Where it finds no code it looks through all its registries
+for what is new, and of every variable it asks LLVM how large it is.
 """
 
 from __future__ import annotations
@@ -120,6 +120,8 @@ def contexts(typing: Any, target: Any) -> tuple[Any, Any]:
             seen[:] = _entered(typing, target)
 
     quiet.refresh, quiet.typing_context = refresh, remembered
+    # LLVM is asked by a text that it has to parse, for every variable
+    quiet.get_abi_sizeof = cache(target.get_abi_sizeof)
     return remembered, quiet
 
 

@@ -7,7 +7,8 @@ from numba import float64, int64, types
 from ...kernel.cache import compiled
 from ...kernel.calls._operands import numbers, place, row
 from .registers import F1, F2, I1
-from .sums.arithmetic import SPAN, span_from, sum_up
+from .sums.arithmetic import SPAN, span_from
+from .sums.one_row import sum_up
 
 
 @compiled(types.void(F2, F1, F2, I1, I1, F2, float64), _nrt=False)

@@ -15,7 +15,7 @@ from ...kernel.calls._operands import numbers, place, shaped
 from ...kernel.calls._operands import row as row_of
 from ...kernel.inner import helper, inlined
 from ..codes import RUNNING, UNDERFLOW
-from ..growing import part_of_tolerance
+from ..growing import part_in_loop
 from .acceptance import GO, HALTED, NOT_FINITE, TAKEN, landing, pause, settle
 from .registers import (
     ACCEPTED,
@@ -228,7 +228,7 @@ def advance(listed):
                 return RUNNING
             yy, yf = growth(new, place(k, rows[END] * n), n, ctl[NORM], buf)
             before = _growth_time(old, place(k, rows[START] * n), n, ctl, cnt, log, buf)
-            err /= part_of_tolerance(h, t_new - ctl[T0], before, yy / yf, ctl[RTOL], ctl[ROUNDING], SHARE)
+            err /= part_in_loop(h, t_new - ctl[T0], before, yy / yf, ctl[RTOL], ctl[ROUNDING], SHARE)
         end = settle(ctl, cnt, log, t_new, h, err, yy, yf)
         if end == TAKEN:
             radius[AGE] -= 1.0

@@ -58,7 +58,8 @@ from .registers import (
     table_at,
     wholes,
 )
-from .sums.arithmetic import FEW, finish, growth
+from .sums.arithmetic import finish, growth
+from .sums.one_row import FEW
 from .sums.shared_stages import sum_stage
 
 # of `advance`: the next step leads towards a pole, and nothing is there to write its rows

@@ -11,10 +11,10 @@ import numpy as np
 
 from ....kernel.calls._operands import place
 from ....kernel.inner import inlined, subroutine
+from .one_row import accumulate, four_from, sum_up, times_four
 
 BLOCK = 512  # lanes of sums over a vector
 SPAN = 128  # of BLOCK, in which sums of stages are formed: blocks of all stages lie in the first-level cache
-FEW = 8  # numbers of a vector for which setting up vector code costs more than it saves
 
 
 @inlined()
@@ -27,82 +27,6 @@ def block_from(lo, n):
 def span_from(lo, n):
     """The same of one of `SPAN` numbers."""
     return SPAN if lo + SPAN < n else n - lo
-
-
-@inlined()
-def four_from(k, n, rows, col, j):
-    """Where the four stages begin whose columns stand from the j-th on."""
-    return (
-        place(k, rows[col[j]] * n),
-        place(k, rows[col[j + 1]] * n),
-        place(k, rows[col[j + 2]] * n),
-        place(k, rows[col[j + 3]] * n),
-    )
-
-
-@inlined()
-def times_four(h, val, j):
-    """The four numbers of a table from the j-th on, times h."""
-    return h * val[j], h * val[j + 1], h * val[j + 2], h * val[j + 3]
-
-
-@subroutine()
-def accumulate(out, m, k, n, rows, col, val, first, last, h):
-    """Add h * (row of the table) applied to the first m entries of the stages, four stages at a time."""
-    j = first
-    while j + 4 <= last:
-        k0, k1, k2, k3 = four_from(k, n, rows, col, j)
-        c0, c1, c2, c3 = times_four(h, val, j)
-        for i in range(m):
-            out[i] += (c0 * k0[i] + c1 * k1[i]) + (c2 * k2[i] + c3 * k3[i])
-        j += 4
-    if j + 2 <= last:
-        k0, k1, c0, c1 = (
-            place(k, rows[col[j]] * n),
-            place(k, rows[col[j + 1]] * n),
-            h * val[j],
-            h * val[j + 1],
-        )
-        for i in range(m):
-            out[i] = (out[i] + c0 * k0[i]) + c1 * k1[i]
-        j += 2
-    if j < last:
-        k0, c0 = place(k, rows[col[j]] * n), h * val[j]
-        for i in range(m):
-            out[i] += c0 * k0[i]
-
-
-@subroutine()
-def sum_up(out, y, lead, m, k, n, rows, col, val, first, last, h):
-    """Write lead * y + h * (row of the table) applied to the first m entries of the stages."""
-    if n < FEW:
-        for i in range(m):
-            total = 0.0
-            for j in range(first, last):
-                total += val[j] * k[rows[col[j]] * n + i]
-            out[i] = lead * y[i] + h * total
-        return
-    if first + 4 <= last:
-        k0, k1, k2, k3 = four_from(k, n, rows, col, first)
-        c0, c1, c2, c3 = times_four(h, val, first)
-        for i in range(m):
-            out[i] = lead * y[i] + ((c0 * k0[i] + c1 * k1[i]) + (c2 * k2[i] + c3 * k3[i]))
-        first += 4
-    elif first + 2 <= last:
-        k0, k1 = place(k, rows[col[first]] * n), place(k, rows[col[first + 1]] * n)
-        c0, c1 = h * val[first], h * val[first + 1]
-        for i in range(m):
-            out[i] = (lead * y[i] + c0 * k0[i]) + c1 * k1[i]
-        first += 2
-    elif first < last:
-        k0, c0 = place(k, rows[col[first]] * n), h * val[first]
-        for i in range(m):
-            out[i] = lead * y[i] + c0 * k0[i]
-        first += 1
-    else:
-        for i in range(m):
-            out[i] = lead * y[i]
-    accumulate(out, m, k, n, rows, col, val, first, last, h)
 
 
 @subroutine()

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from ....kernel.calls._operands import place
 from ....kernel.inner import subroutine
-from .arithmetic import FEW, SPAN, accumulate, begin_three, combine, span_from, sum_up
+from .arithmetic import SPAN, begin_three, combine, span_from
+from .one_row import FEW, accumulate, sum_up
 
 
 @subroutine()

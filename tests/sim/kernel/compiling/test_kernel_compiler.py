@@ -8,6 +8,7 @@ import pytest
 from numba import float32, float64, int64, njit
 
 from smallinit.sim.kernel.compiling.kernel_compiler import KernelCompiler
+from smallinit.sim.kernel.parts import WholeCompiler
 
 
 def newton(x, steps):
@@ -60,6 +61,23 @@ def test_the_code_is_that_of_all_stages(function, signature, counts_arrays):
     plain = code_of(function, signature, **options)
     ours = code_of(function, signature, pipeline_class=KernelCompiler, **options)
     assert len(plain.splitlines()) > 50
+    assert plain == ours
+
+
+def total(x):
+    found = 0.0
+    for i in range(x.size):
+        found += x[i] * x[i]
+    return found
+
+
+def test_where_llvm_has_a_choice_of_order_it_is_led_as_numba_leads_it():
+    options = {"_nrt": False, "fastmath": {"reassoc", "contract"}}
+    plain, ours = (
+        code_of(total, float64(float64[::1]), **options, **more)
+        for more in ({}, {"pipeline_class": WholeCompiler})
+    )
+    assert "reassoc" in plain
     assert plain == ours
 
 
