@@ -55,7 +55,9 @@ def report(
     with waiting("making the page"):
         write_whole(target, html_with_seal(page.html()))
     _wrote(target)
-    for path in moving if motion is not None else ():
+    if motion is None:
+        return
+    for path in moving:
         with waiting(f"making {path.name}"):
             motion.save(path)
         _wrote(path)
