@@ -19,6 +19,7 @@ from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliToke
 from .theory.base.disk.promised import forget_promises, promised, so_far
 from .theory.base.errors import FAILED, InputError, Interrupted, interrupt_behind, one_line
 from .theory.base.package.version import package_version
+from .theory.base.waiting import as_command
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 BAD_INPUT, INTERRUPTED = 2, 128  # and the number of the signal: 130 for Ctrl-C
@@ -146,7 +147,7 @@ def run(argv: list[str], process: bool = False) -> int:
     try:
         if process:
             before |= end_like_interrupts()
-        with _warnings_as_lines():
+        with _warnings_as_lines(), as_command():
             code = build_app()(argv, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         _answer_as(before)

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from ...theory.base.errors import InputError
 from ...theory.base.folders import staged
-from ...theory.base.waiting import on_terminal, waiting
+from ...theory.base.waiting import waiting
 from ...theory.printing.glossary import glossary
 from ..experiment import build as runs
 from ..experiment.layers import Loaded, load
@@ -113,7 +113,7 @@ def train_watched(built: runs.Built, accept_changes: bool) -> Trajectory:
     with waiting("loading torch"):
         import_module("torch")
     with interruptible(lambda: checkpoint_kept(built.loaded.experiment.training.checkpoint)):
-        return built.train(progress=on_terminal(), accept_changes=accept_changes)
+        return built.train(progress=True, accept_changes=accept_changes)
 
 
 @flagged()
