@@ -16,8 +16,10 @@ from typing import Any, Literal
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
+from .theory.base.disk.promised import forget_promises, promised, so_far
 from .theory.base.errors import FAILED, InputError, Interrupted, interrupt_behind, one_line
 from .theory.base.package.version import package_version
+from .theory.base.waiting import as_command
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 BAD_INPUT, INTERRUPTED = 2, 128  # and the number of the signal: 130 for Ctrl-C
@@ -141,10 +143,11 @@ def run(argv: list[str], process: bool = False) -> int:
     Where it is the whole of a `process` it answers signals meanwhile, from within what catches them.
     """
     before: dict[int, Any] = {}
+    forget_promises()
     try:
         if process:
             before |= end_like_interrupts()
-        with _warnings_as_lines():
+        with _warnings_as_lines(), as_command():
             code = build_app()(argv, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         _answer_as(before)
@@ -154,7 +157,15 @@ def run(argv: list[str], process: bool = False) -> int:
         if (interrupt := interrupt_behind(error)) is None:
             return _failed(error)
         end = interrupt if isinstance(interrupt, Interrupted) else Interrupted()
-        return _fail(f"interrupted; {end.kept}.", INTERRUPTED + end.signal)
+        return _fail(f"interrupted; {_left_by(end)}.", INTERRUPTED + end.signal)
+
+
+def _left_by(end: Interrupted) -> str:
+    """Say what an interrupted command has kept, and which results are in place."""
+    written, (_, missing) = so_far(), promised()
+    if not written and end.kept and missing:
+        written = f"{' and '.join(missing)} {'was' if len(missing) == 1 else 'were'} not written"
+    return "; ".join(filter(None, (end.kept, written))) or "no result was written"
 
 
 def _failed(error: BaseException) -> int:

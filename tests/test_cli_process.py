@@ -230,8 +230,8 @@ def test_an_interrupted_training_says_where_its_state_is(tmp_path):
     long += ("--training.checkpoint", str(kept), "--training.checkpoint-every", "10")
     code, err = interrupted(tmp_path, signal.SIGTERM, ready, *long)
     assert code == 143
-    state = f"the training's state is in {kept}: the same command goes on from there; no result was written"
-    assert err == f"smallinit: interrupted; {state}.\n"
+    state = f"the training's state is in {kept}: the same command goes on from there"
+    assert err == f"smallinit: interrupted; {state}; {Path('results/demo')} was not written.\n"
 
 
 @pytest.mark.parametrize(

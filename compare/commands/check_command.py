@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...theory.base.disk.files import check_file
 from ...theory.base.errors import InputError
 from ...theory.base.waiting import waiting
 from ..experiment import build as runs
+from .destinations import output_file
 from .experiments import read
 from .flags import Overwrite, flagged
 from .implied import PRESET
@@ -51,9 +51,9 @@ def check(
     from ..proof.check import check as hold
 
     own = flags.get("data__file") is not None  # beside whose data it is said what stands for the rest
-    loaded = read(experiment, preset if experiment or preset or own else PRESET, flags, timed=False)
     if figure is not None:
         _check_figure(figure, overwrite)
+    loaded = read(experiment, preset if experiment or preset or own else PRESET, flags, timed=False)
     data = runs.build_data(loaded)
     model = runs.build_model(loaded, data.d_vocab, data.n_ctx)
     with runs.refused(loaded, "model"):
@@ -71,12 +71,9 @@ def check(
 
 
 def _check_figure(path: Path, overwrite: bool) -> None:
-    from ..plots.saving import figure_path
+    from ..plots.saving import METADATA
 
-    try:
-        check_file(figure_path(path), overwrite)
-    except (ValueError, FileExistsError) as error:
-        raise InputError(str(error)) from error
+    output_file("--figure", path, overwrite, tuple(METADATA))
 
 
 def _draw_proof(verdict: Verdict, model: Model, data: Dataset, path: Path) -> None:

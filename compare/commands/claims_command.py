@@ -12,27 +12,31 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ...theory.base.disk.destination import file_destination
 from ...theory.base.disk.files import write_whole
-from ...theory.base.errors import InputError
 from ...theory.base.waiting import waiting
+from .destinations import output_file
+from .flags import Overwrite
 
 HEADER = ("claim", "verdict", "statement, and what was found")
 WIDTHS = (14, 13, 69)  # with two blanks between columns, 100 in all
 
 
-def claims(*, json: Annotated[Path | None, Parameter(show_default=False)] = None) -> None:
+def claims(
+    *, json: Annotated[Path | None, Parameter(show_default=False)] = None, overwrite: Overwrite = False
+) -> None:
     """Put the statements of the papers to the test, one by one.
 
     Parameters
     ----------
     json
         Also write the findings, with their numbers, to this file.
+    overwrite
+        Replace a former file.
     """
     from ..literature.claims import claims as all_claims
 
-    if json is not None and not file_destination(json).parent.is_dir():
-        raise InputError(f"`--json` {str(json)!r} lies in a folder that does not exist: create it first.")
+    if json is not None:
+        output_file("--json", json, overwrite)
     print("\n".join([*_lines(HEADER), "  ".join("-" * width for width in WIDTHS)]), flush=True)
     rows, every = [], all_claims()
     with waiting("testing", len(every), "claims") as wait:
@@ -48,6 +52,7 @@ def claims(*, json: Annotated[Path | None, Parameter(show_default=False)] = None
     print(f"{len(rows)} statements: {', '.join(f'{count} {status}' for status, count in counted)}.")
     if json is not None:
         write_whole(json, dumps(rows, indent=2, allow_nan=True) + "\n")
+        print(f"wrote {json}")
 
 
 def laid_out(row: Mapping[str, Any]) -> str:

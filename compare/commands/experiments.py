@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from ...theory.base.errors import InputError
-from ...theory.base.folders import check_folder, staged
-from ...theory.base.waiting import on_terminal, waiting
+from ...theory.base.folders import staged
+from ...theory.base.waiting import waiting
 from ...theory.printing.glossary import glossary
 from ..experiment import build as runs
 from ..experiment.layers import Loaded, load
 from ..experiment.moving import moved_flows
 from ..experiment.outputs import equations_tex, most_drawn, writers
 from . import tables as report
+from .destinations import checkpoint_file, output_folder
 from .flags import AcceptChanges, Overwrite, flag_values, flagged
-from .implied import implied, implied_name, scales_line
+from .implied import clocked, implied, implied_name, scales_line
 from .terminal import checkpoint_kept, interruptible, no_picture
 
 if TYPE_CHECKING:
@@ -49,17 +50,21 @@ MOVED = tuple(
 def read(experiment: Path | None, preset: str | None, flags: Mapping[str, Any], timed: bool = True) -> Loaded:
     """Load the experiment that a command names by file or preset, or implies by data or a model, and its flags."""
     values = flag_values(flags)
-    return (
-        implied(values, timed) if experiment is None and preset is None else load(experiment, preset, values)
-    )
+    if experiment is None and preset is None:
+        return clocked(implied(values), values, timed)
+    return load(experiment, preset, values)
 
 
-def target(
-    out: Path | None, experiment: Path | None, preset: str | None, loaded: Loaded, overwrite: bool
-) -> Path:
-    """Choose the output directory, results/<name of the experiment> by default, and make sure of it."""
+def read_for(
+    out: Path | None, experiment: Path | None, preset: str | None, overwrite: bool, flags: Mapping[str, Any]
+) -> tuple[Loaded, Path]:
+    """Load the experiment, and choose its output directory, results/NAME by default, of which it makes sure."""
+    values = flag_values(flags)
+    bare = experiment is None and preset is None
+    loaded = implied(values) if bare else load(experiment, preset, values)
     name = experiment.stem if experiment is not None else preset or implied_name(loaded)
-    return check_folder(out if out is not None else Path("results") / name, overwrite)
+    folder = output_folder(out if out is not None else Path("results") / name, overwrite)
+    return clocked(loaded, values) if bare else loaded, folder
 
 
 def print_heading(built: runs.Built) -> None:
@@ -108,7 +113,7 @@ def train_watched(built: runs.Built, accept_changes: bool) -> Trajectory:
     with waiting("loading torch"):
         import_module("torch")
     with interruptible(lambda: checkpoint_kept(built.loaded.experiment.training.checkpoint)):
-        return built.train(progress=on_terminal(), accept_changes=accept_changes)
+        return built.train(progress=True, accept_changes=accept_changes)
 
 
 @flagged()
@@ -137,14 +142,15 @@ def overlay(
     accept_changes
         Go on with kept work although inputs, sources or versions are others; the provenance says so.
     """
-    loaded = read(experiment, preset, flags)
+    loaded, folder = read_for(out, experiment, preset, overwrite, flags)
     if loaded.experiment.training.keep != "weights":
         place = loaded.where("training", "keep")
         raise InputError(
             f"an overlay compares weights: leave `training.keep` at 'weights' ({place}), or use train."
         )
-    folder = target(out, experiment, preset, loaded, overwrite)
+    checkpoint_file(loaded.experiment.training.checkpoint)
     built, flows = derived(loaded)
+    built.training_options()  # to be refused before a theory is integrated
     with waiting("writing the equations out"):
         shown = [str(flow) for flow in moved_flows(loaded, built.model, flows).values()]
     print_heading(built)
@@ -225,8 +231,7 @@ def simulate(
     overwrite
         Replace a former result.
     """
-    loaded = read(experiment, preset, flags)
-    folder = target(out, experiment, preset, loaded, overwrite)
+    loaded, folder = read_for(out, experiment, preset, overwrite, flags)
     built, flows = derived(loaded)
     print_heading(built)
     theory = simulate_all(built, flows)
@@ -260,8 +265,8 @@ def train(
     accept_changes
         Go on with kept work although inputs, sources or versions are others; the provenance says so.
     """
-    loaded = read(experiment, preset, flags)
-    folder = target(out, experiment, preset, loaded, overwrite)
+    loaded, folder = read_for(out, experiment, preset, overwrite, flags)
+    checkpoint_file(loaded.experiment.training.checkpoint)
     with waiting("building the data"):
         built = runs.build(loaded)
     print(report.heading(built))

@@ -14,13 +14,14 @@ from ...theory.base.disk.destination import folder_destination
 from ...theory.base.disk.files import make_folder
 from ...theory.base.disk.npz import write_npz
 from ...theory.base.disk.owner import remove_leftovers
+from ...theory.base.disk.promised import promised
 from ...theory.base.errors import InputError
-from ...theory.base.folders import check_folder
 from ...theory.base.records import record_bytes
 from ...theory.base.validate import did_you_mean
 from ...theory.base.waiting import waiting
 from ..experiment.values import parse_tokens
 from . import tables as report
+from .destinations import output_folder
 from .experiments import save
 from .flags import AcceptChanges, Overwrite
 from .terminal import interruptible
@@ -70,9 +71,9 @@ def figure(
     """
     chosen = parse_seeds(seeds)
     module = figure_module(name)
+    folder = output_folder(out if out is not None else Path("results") / f"figure-{name}", overwrite)
     files = {"reasoning": reasoning, "narrative": narrative}
     options = {kind: corpus_file(name, kind, path) for kind, path in files.items() if path is not None}
-    folder = check_folder(out if out is not None else Path("results") / f"figure-{name}", overwrite)
     with kept_state(folder, accept_changes) as state:
         with waiting(f"figure {name}") as wait:
             result = import_module(module).run(size, chosen, wait.say, state=state, **options)
@@ -115,8 +116,9 @@ def kept_state(folder: Path, accept_changes: bool = False) -> Iterator[FigureSta
 
 def _said(state: FigureState) -> str | None:
     kept = any(path.suffix == ".npz" for path in state.folder.iterdir())
-    where = f"trainings are kept in {state.folder}: the same command takes them up"
-    return f"{where}; no result was written" if kept else None
+    if not kept or not promised()[1]:  # nothing is missing: they go
+        return None
+    return f"trainings are kept in {state.folder}: the same command takes them up"
 
 
 def changes_of(state: FigureState) -> list[str]:

@@ -24,18 +24,13 @@ LEAST_ESCAPES = 1.5  # even then
 STABLE = 0.5  # of the largest rate at which descent is stable, 2 / curvature: no more than this
 
 
-def implied(values: Mapping[str, Any], timed: bool) -> Loaded:
-    """Load the preset that stands where none is named, say so, and fit its clock to the data.
-
-    The preset's end and learning rate are of its own task: on other data, or with another model, the first escape may
-    come a hundred times as early. So they are taken from its prediction, unless the user has set one of them.
+def implied(values: Mapping[str, Any]) -> Loaded:
+    """Load the preset that stands where none is named, which takes no time.
 
     Parameters
     ----------
     values : dict
         "section.key" -> value of the flags.
-    timed : bool
-        Whether anything is to move, for which a clock matters.
 
     Raises
     ------
@@ -44,7 +39,24 @@ def implied(values: Mapping[str, Any], timed: bool) -> Loaded:
     """
     if not any(key in values for key in CALLS_FOR):
         raise InputError("no experiment given: name a TOML file, or use --preset demo or --data mine.csv.")
-    loaded = load(preset=PRESET, flags=values)
+    return load(preset=PRESET, flags=values)
+
+
+def clocked(loaded: Loaded, values: Mapping[str, Any], timed: bool = True) -> Loaded:
+    """Fit the clock of the preset that stands where none is named to the data, and say so.
+
+    The preset's end and learning rate are of its own task: on other data, or with another model, the first escape may
+    come a hundred times as early. So they are taken from its prediction, unless the user has set one of them.
+
+    Parameters
+    ----------
+    loaded : Loaded
+        Of `implied`.
+    values : dict
+        "section.key" -> value of the flags.
+    timed : bool
+        Whether anything is to move, for which a clock matters.
+    """
     fitted = _clock(loaded) if timed and not any(key in values for key in CLOCK) else {}
     said = f"No experiment named: preset {PRESET}"
     if fitted:

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ...theory.base.disk.destination import file_destination
 from ...theory.base.disk.files import write_whole
 from ...theory.base.disk.sealed import html_with_seal
 from ...theory.base.errors import InputError
 from ...theory.base.waiting import waiting
+from .destinations import output_file
 from .flags import Overwrite
 
 
@@ -32,7 +32,7 @@ def report(
     folder
         What overlay, simulate, train, sweep or figure wrote.
     out
-        File to write; DIR/report.html if absent.
+        File to write, a .html; DIR/report.html if absent.
     gif
         Also write the embeddings over flow time as an animated GIF.
     overwrite
@@ -43,24 +43,29 @@ def report(
     target = out if out is not None else folder / "report.html"
     moving = [target.with_name(f"{target.stem}-embeddings{end}") for end in (".html", ".gif")[: 1 + gif]]
     if folder.is_dir():  # else `page_of` says what is wrong
-        parent = file_destination(target).parent
-        if there := [path for path in (target, *moving) if path.exists() and not overwrite]:
-            raise InputError(f"{str(there[0])!r} exists: add --overwrite or name another file with --out.")
-        if not parent.is_dir():
-            raise InputError(
-                f"`--out` {str(target)!r} lies in a folder that does not exist: create it first."
-            )
-    with waiting("making the page"):
+        output_file("--out", target, overwrite, (".html", ".htm"))
+        for path in moving:
+            output_file("--out", path, overwrite)
+    with waiting("reading the results"):
         page, motion = page_of(folder), motion_in(folder)
-        if gif and motion is None:
-            raise InputError(f"{str(folder)!r} holds no training with an embedding: leave out --gif.")
-        if motion is not None:
-            page = with_motion(page, moving[0].name)
-        write_whole(target, content := html_with_seal(page.html()))
-        written = [] if motion is None else [motion.save(path) for path in moving]
-    print(f"wrote {target} ({_size(len(content))})")
-    for path in written:
-        print(f"wrote {path} ({_size(path.stat().st_size)})")
+    if gif and motion is None:
+        raise InputError(f"{str(folder)!r} holds no training with an embedding: leave out --gif.")
+    if motion is not None:
+        page = with_motion(page, moving[0].name)
+    with waiting("making the page"):
+        write_whole(target, html_with_seal(page.html()))
+    _wrote(target)
+    if motion is None:
+        return
+    for path in moving:
+        with waiting(f"making {path.name}"):
+            motion.save(path)
+        _wrote(path)
+
+
+def _wrote(path: Path) -> None:
+    """Name a file that is in place, before the next is made."""
+    print(f"wrote {path} ({_size(path.stat().st_size)})", flush=True)
 
 
 def _size(number: int) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from ...theory.base.disk.files import check_file
 from ...theory.base.errors import FAILED, InputError
 from ...theory.base.waiting import waiting
+from .destinations import output_file, sweep_folder
 from .flags import AcceptChanges, Overwrite, flag_values, flagged
 from .terminal import interruptible, no_picture
+
+if TYPE_CHECKING:
+    from ..sweep.run_sweep import Sweep
 
 
 @flagged()
@@ -49,7 +52,7 @@ def sweep(
     status
         Say what is done, and compute nothing.
     collect
-        Also write all points to this netCDF file.
+        Also write all points to this netCDF file, a .nc.
     picture
         Also draw medians over init.seed against the other axis, to this .png, .pdf or .svg.
     overwrite
@@ -62,33 +65,44 @@ def sweep(
     from ..sweep.plan import read_sweep
     from ..sweep.run_sweep import open_sweep, run_sweep
 
-    plan = read_sweep(file, flag_values(flags))
     folder = out if out is not None else Path("results") / file.stem
+    part = _part(shard)
+    if collect is not None:
+        output_file("--collect", collect, overwrite, (".nc",))
+    if picture is not None:
+        output_file("--picture", picture, overwrite, (".png", ".pdf", ".svg"))
+    plan = read_sweep(file, flag_values(flags))
+    axis = _picture_axis(plan) if picture is not None else ""
     try:
-        for path in filter(None, (collect, picture)):
-            check_file(path, overwrite)
-        axis = _picture_axis(plan, picture) if picture is not None else ""
         if status:
             done = open_sweep(plan, folder)
-        else:
-            engine = None if executor == "threads" else executor
-            with waiting("sweeping") as wait, interruptible(lambda: _kept(plan, folder)):
+            return _shown(done, collect, overwrite, axis, picture)[1]
+        sweep_folder(folder)
+        with interruptible(lambda: _kept(plan, folder)):
+            with waiting("sweeping") as wait:
                 done = run_sweep(
-                    plan, folder, engine, workers=workers, shard=_part(shard), max_seconds=max_seconds,
-                    accept_changes=accept_changes, progress=lambda p: wait.say(str(p)),
+                    plan, folder, None if executor == "threads" else executor, workers=workers, shard=part,
+                    max_seconds=max_seconds, accept_changes=accept_changes, progress=lambda p: wait.say(str(p)),
                 )  # fmt: skip
-        print(done)
-        if not status:
-            print(f"results in {folder}; for a page of them, smallinit report {folder}")
-        for point, reason in list(done.failures.items())[:10]:
-            print(f"failed: {point}: {reason}", file=sys.stderr)
-        if collect is not None:
-            done.save(collect, overwrite)
-            print(f"wrote {collect}")
+            said = f"results in {folder}; for a page of them, smallinit report {folder}"
+            failed, drawn = _shown(done, collect, overwrite, axis, picture, said)
     except (ValueError, FileExistsError) as error:
         raise InputError(str(error)) from error
-    drawn = 0 if picture is None else _draw(done, axis, picture)
-    return FAILED if done.failures and not status else drawn
+    return FAILED if failed else drawn
+
+
+def _shown(
+    done: Sweep, collect: Path | None, overwrite: bool, axis: str, picture: Path | None, said: str = ""
+) -> tuple[int, int]:
+    """Say what is done, and write what is asked for of it; the number of failures, and the picture's exit status."""
+    print("\n".join(filter(None, (str(done), said))))
+    failures = done.failures
+    for point, reason in list(failures.items())[:10]:
+        print(f"failed: {point}: {reason}", file=sys.stderr)
+    if collect is not None:
+        done.save(collect, overwrite)
+        print(f"wrote {collect}")
+    return len(failures), 0 if picture is None else _draw(done, axis, picture)
 
 
 def _draw(done: Any, axis: str, picture: Path) -> int:
@@ -125,10 +139,7 @@ def _kept(plan: Any, folder: Path) -> str:
     )
 
 
-def _picture_axis(plan: Any, picture: Path) -> str:
-    from ..plots.saving import figure_path
-
-    figure_path(picture)  # before the sweep, not after it
+def _picture_axis(plan: Any) -> str:
     others = [names[0] for names in plan.dimensions if names != ("init.seed",)]
     if len(others) != 1 or len(plan.dimensions) != 2 or any(len(names) > 1 for names in plan.dimensions):
         raise InputError(

@@ -27,9 +27,7 @@ def checkpoint_kept(checkpoint: Path | str | None) -> str | None:
     """Say what an interrupted training has kept."""
     if checkpoint is None or not Path(checkpoint).is_file():
         return None
-    return (
-        f"the training's state is in {checkpoint}: the same command goes on from there; no result was written"
-    )
+    return f"the training's state is in {checkpoint}: the same command goes on from there"
 
 
 def no_picture(name: str, why: str) -> int:

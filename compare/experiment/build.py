@@ -102,14 +102,8 @@ class Built:
         """Train the torch twin from the same start, going on from its checkpoint if it is there; see `train`."""
         from ..training.train import train
 
-        training = self.loaded.experiment.training
-        same = ("seed", "dtype", "clip", "device", "keep")
-        options: dict[str, Any] = {key: getattr(training, key) for key in same}
-        options["optimizer"] = self.optimizer()
-        options["batch_size"] = self.batch_size()
+        training, options = self.loaded.experiment.training, self.training_options()
         with refused(self.loaded, "training"):
-            if training.measure_on is not None:
-                options["measure_on"] = self._measured_on(training.measure_on)
             if training.checkpoint is not None:
                 options |= {
                     "checkpoint": training.checkpoint,
@@ -128,6 +122,21 @@ class Built:
                 throw=throw,
                 **options,
             )
+
+    def training_options(self) -> dict[str, Any]:
+        """Arguments of `train` that can be refused without it, so that nothing comes before that in vain."""
+        from ...sim.device.devices import chosen_device
+
+        training = self.loaded.experiment.training
+        same = ("seed", "dtype", "clip", "keep")
+        options: dict[str, Any] = {key: getattr(training, key) for key in same}
+        options["optimizer"] = self.optimizer()
+        options["batch_size"] = self.batch_size()
+        with refused(self.loaded, "training"):
+            options["device"] = chosen_device(training.device)
+            if training.measure_on is not None:
+                options["measure_on"] = self._measured_on(training.measure_on)
+        return options
 
     def _measured_on(self, file: str) -> Dataset:
         """The data of `measure_on`: tokens mean there what they mean in those of training."""

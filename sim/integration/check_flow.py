@@ -45,6 +45,7 @@ def check_flow(
     """
     problem, y = _prepared(flow, start, data)
     floats, ints, before = problem.floats.copy(), problem.ints.copy(), y.copy()
+    problem.try_out(t, y)
     if missed := problem.unwritten(t, y):
         raise ValueError(f"the right-hand side leaves {missed} of `out` unwritten: it must write every one.")
     first, second = np.full(problem.n, NO_SLOPE), np.zeros(problem.n)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from inspect import iscoroutinefunction, isfunction, isgeneratorfunction
 from math import prod
 from typing import Any
 
 import numpy as np
 from numba import float64, int64, njit, types
-from numba.core.dispatcher import Dispatcher
 from numba.core.errors import NumbaError
 
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, integer
 from .alignment import aligned
+from .own_function import inner_of, reason, trial_of
 
 # `rhs(t, y, out, floats, ints, work)`: every flow compiles to this one type, so that the step loops are compiled
 # once and cached on disk; a loop that took each jitted function as its own type would recompile in every process.
@@ -44,6 +43,8 @@ class Problem:
         Unit of rounding of the derivative; that of float32 for a table in float32 (see `single_precision`).
     compiled : bool
         Whether `rhs` carries out a table that we compiled; other code is looked at by `solve` before it is used.
+    trial : callable or None
+        ``trial(t, y, out)`` does the same as `rhs` and looks at every index, where there is such a function.
     notes : dict
         What methods have worked out about the table; shared by copies that differ in `work` alone.
     """
@@ -56,6 +57,7 @@ class Problem:
     frozen: Mapping[str, np.ndarray] = field(default_factory=dict)
     rounding: float = float(np.finfo(np.float64).eps)
     compiled: bool = False
+    trial: Callable[..., Any] | None = field(default=None, repr=False)
     notes: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -87,6 +89,26 @@ class Problem:
         replace(self, work=self.work.copy())(t, y, out)
         missed = np.flatnonzero(out == NO_SLOPE)
         return entries(missed) if missed.size else ""
+
+    def try_out(self, t: float, y: np.ndarray) -> None:
+        """Call the right-hand side once, where a fault is still an error: in a step loop it ends the process, or hides.
+
+        Raises
+        ------
+        FieldError
+            If it fails, or reads or writes beyond an array.
+        """
+        if self.trial is None:
+            return
+        try:
+            self.trial(t, y.copy(), np.full(self.n, NO_SLOPE))
+        except Exception as error:  # whatever a function of the user's raises
+            with_what = "an index beyond its array" if isinstance(error, IndexError) else type(error).__name__
+            raise FieldError(
+                "problem",
+                f"has a right-hand side that fails at the start, with {with_what} ({error}); `y` and `out` have the "
+                f"shape ({self.n},).",
+            ) from error
 
     def with_own_memory(self) -> Problem:
         """The same for another thread: with scratch memory of its own."""
@@ -120,18 +142,19 @@ class Problem:
         f : function
             ``f(t, y, out)`` writes dy/dt at time t and state y (n,) to `out` (n,), all of float64. Numba compiles it,
             once per process, unless it has. It is given a copy of the state: what it does to `y` changes no trajectory.
-            `solve` refuses one that leaves a part of `out` unwritten.
+            `solve` calls it at the start, with every index looked at, and refuses one that fails there or leaves a part
+            of `out` unwritten.
         n : int
-            Length of the state, which is one weight "y" of shape (n, 1). An index beyond it is an error only where
-            ``NUMBA_BOUNDSCHECK=1``.
+            Length of the state, which is one weight "y" of shape (n, 1). An index that leaves it later than at the
+            start is an error only where ``NUMBA_BOUNDSCHECK=1``.
 
         Raises
         ------
         ValueError
-            If `f` is no function or numba cannot compile it, or `n` is no integer of at least 1.
+            If `f` is no function of three arguments or numba cannot compile it, or `n` is no integer of at least 1.
         """
         integer("n", n, 1)
-        inner = _inner(f)
+        inner = inner_of(f)
         outer: dict[str, Any] = {"no_cfunc_wrapper": True}
 
         def rhs(t, y, out, floats, ints, work):
@@ -142,27 +165,13 @@ class Problem:
         except NumbaError as error:
             raise FieldError(
                 "f",
-                f"must be f(t, y, out) in numbers and arrays, which numba compiles: its {type(error).__name__} above "
-                "says what it cannot.",
+                f"must be f(t, y, out) in numbers and arrays, which numba compiles: {reason(error)}. Functions that it "
+                "calls need a `numba.njit` of their own.",
             ) from error
-        return cls(rhs=compiled, layout={"y": (0, (n, 1))})
+        return cls(rhs=compiled, layout={"y": (0, (n, 1))}, trial=trial_of(f))
 
 
 def entries(where: np.ndarray) -> str:
     """The first few indices in words."""
     shown = ", ".join(map(str, where[:3]))
     return f"entr{'y' if where.size == 1 else 'ies'} {shown}{' ...' if where.size > 3 else ''}"
-
-
-def _inner(f: Any) -> Any:
-    """What numba compiles, or has compiled, of a function f(t, y, out)."""
-    if isinstance(f, Dispatcher):
-        return f
-    if not isfunction(f) or isgeneratorfunction(f) or iscoroutinefunction(f):
-        raise FieldError(
-            "f",
-            f"must be a function f(t, y, out) that writes dy/dt to out, got {brief(f)}; methods and other objects that"
-            " can be called go into one.",
-        )
-    alone: Any = {"no_cfunc_wrapper": True, "no_cpython_wrapper": True}
-    return njit(**alone)(f)

@@ -120,11 +120,14 @@ def solve(
     counts: dict[str, Any] = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
     outcome = Outcome(Status.REACHED_END, t1)
     if t1 > t0:
-        if not problem.compiled and (missed := problem.unwritten(t0, y0.copy())):
-            raise FieldError(
-                "problem",
-                f"has a right-hand side that leaves {missed} of `out` as it was: write every one, by = and not by +=.",
-            )
+        if not problem.compiled:
+            problem.try_out(t0, y0)
+            if missed := problem.unwritten(t0, y0.copy()):
+                raise FieldError(
+                    "problem",
+                    f"has a right-hand side that leaves {missed} of `out` as it was: write every one, by = and not by "
+                    "+=; what it returns is not used.",
+                )
         control = StepControl(rtol, atol, first_step, fixed_step)
         _prepare(problem, method, rtol, fixed_step)
         collapse = None

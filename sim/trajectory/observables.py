@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -114,9 +114,12 @@ def units(name: str) -> str:
 def losses(
     model: Model, weights: Mapping[str, np.ndarray], data: Dataset, closure: str = "exact"
 ) -> dict[str, np.ndarray]:
-    """Loss and accuracy of the training sequences and of each group, from one pass of logits per time."""
+    """Loss and accuracy of the training sequences and of each group, from one pass of logits per time.
+
+    Sequences that are there with several labels, as the pairs of a large vocabulary are, have their logits once.
+    """
     from ...theory.flows.closure import Closure
-    from ..compile.logits import chunks, value
+    from ..compile.logits import value
 
     expr = Closure.of(closure, model).logits(model)
     names = ["", *(f"/{group}" for group in data.group_names)]
@@ -125,22 +128,50 @@ def losses(
     shares /= shares.sum(axis=1, keepdims=True)
     n_t = len(next(iter(weights.values())))
     loss, accuracy = np.zeros((n_t, len(names))), np.zeros((n_t, len(names)))
-    for part in chunks(model, len(data.labels)):
-        matrices = model.inputs(data.sequences[part])
-        labels = model.row_labels(data.sequences[part], data.labels[part])
-        targets = model.loss_function.targets(labels, model.outputs)
-        share = np.stack([model.row_weights(row, data.sequences[part]) for row in shares[:, part]])
+    at = [{name: w[i] for name, w in weights.items()} for i in range(n_t)]
+    for sequences, rows, each in _parts(model, data):
+        matrices = model.inputs(sequences)
+        labels = model.row_labels(data.sequences[rows], data.labels[rows])
+        share = np.stack([model.row_weights(row, data.sequences[rows]) for row in shares[:, rows]])
+        targets = model.loss_function.targets(labels, model.outputs) if each is None else None
         for i in range(n_t):
-            f = value(expr, model, {name: w[i] for name, w in weights.items()}, matrices)
-            loss[i] += share @ model.loss_function.values(f, targets)
-            accuracy[i] += share @ _right(f, labels)
+            f = value(expr, model, at[i], matrices)
+            if each is None:
+                loss[i] += share @ model.loss_function.values(f, targets)
+            else:
+                loss[i] += share @ model.loss_function.of_labels(f, each, labels)
+            accuracy[i] += share @ _right(f, labels, each)
     result = {f"loss{name}": loss[:, j].copy() for j, name in enumerate(names)}
     return result | {f"accuracy{name}": accuracy[:, j].copy() for j, name in enumerate(names)}
 
 
-def _right(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _parts(model: Model, data: Dataset) -> Iterator[tuple[np.ndarray, Any, np.ndarray | None]]:
+    """Yield sequences, the rows of the data that they stand for, and which of them each row has; None for its own."""
+    from ..compile.logits import chunks
+
+    n = len(data.labels)
+    distinct, which = (data.sequences, None) if model.per_position else _distinct(data.sequences)
+    if which is None or 2 * len(distinct) > n:
+        for part in chunks(model, n):
+            yield data.sequences[part], part, None
+        return
+    order = np.argsort(which, kind="stable")
+    ends = np.searchsorted(which[order], np.arange(len(distinct) + 1))
+    for part in chunks(model, len(distinct)):
+        rows = order[ends[part.start] : ends[part.stop]]
+        yield distinct[part], rows, which[rows] - part.start
+
+
+def _distinct(sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    distinct, which = np.unique(sequences, axis=0, return_inverse=True)
+    return distinct, which.reshape(-1)
+
+
+def _right(logits: np.ndarray, labels: np.ndarray, each: np.ndarray | None) -> np.ndarray:
     """Whether the label has the top logit (m,); for one output, whether its sign is the label's."""
-    return (logits[:, 0] > 0.0) == (labels > 0) if logits.shape[1] == 1 else logits.argmax(axis=1) == labels
+    one = logits.shape[1] == 1
+    best = logits[:, 0] > 0.0 if one else logits.argmax(axis=1)
+    return (best if each is None else best[each]) == (labels > 0 if one else labels)
 
 
 def singular_values(weight: np.ndarray) -> np.ndarray:

@@ -51,14 +51,14 @@ class Interrupted(KeyboardInterrupt):
     Parameters
     ----------
     kept : str
-        What is kept and how to go on, or that nothing is: "no result was written".
+        What is kept of the work and how to go on; "" if nothing is. Which results are there is known without it.
     signal : int
         Number of the signal; 2 is that of Ctrl-C.
     """
 
-    def __init__(self, kept: str = "no result was written", signal: int = 2) -> None:
+    def __init__(self, kept: str = "", signal: int = 2) -> None:
         self.kept, self.signal = kept, signal
-        super().__init__(kept)
+        super().__init__(kept or "interrupted")
 
 
 def interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:

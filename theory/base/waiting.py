@@ -1,4 +1,4 @@
-"""The one line that says what is going on, for how long it has, and how long it will: for eyes, never for pipes."""
+"""The line that says what is going on, for how long it has, and how long it will: renewed for eyes, seldom in a log."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import TextIO
 SILENT = 1.0  # seconds that pass without a word
 EVERY = 0.2  # seconds between two looks
 KEPT = 2.0  # seconds: what took longer leaves a line behind
+LINE = 30.0  # seconds until a command says so in a log, and between two lines at the least
+GROWTH = 0.1  # of the time gone by: between two lines, where that is more
 CLEAR = "\r\x1b[K"
 
 
@@ -30,11 +32,16 @@ class Wait:
         What is counted, such as "steps".
     stream : text file or None
         Where to write.
+    in_place : bool
+        Whether the line is written over the former one.
     """
 
-    def __init__(self, what: str, total: float | None, unit: str, stream: TextIO | None) -> None:
+    def __init__(
+        self, what: str, total: float | None, unit: str, stream: TextIO | None, in_place: bool = True
+    ) -> None:
         self.what, self.total, self.unit, self._stream = what, total, unit, stream
         self.done, self._detail = 0.0, ""
+        self._in_place = in_place
         self._begin = time.perf_counter()
         # The count when it first was told: of a run that goes on from there.
         self._counted: float | None = None
@@ -76,9 +83,12 @@ class Wait:
         return ", ".join(parts)
 
     def show(self) -> None:
-        """Write the line over the former one."""
+        """Write the line, in place of the former one."""
         with self._lock:
-            if self._stream is not None:
+            if self._stream is not None and not self._in_place:
+                self._stream.write(f"{self}\n")
+                self._stream.flush()
+            elif self._stream is not None:
                 self._shown = True
                 width = get_terminal_size().columns - 1  # a line that wraps cannot be written over
                 self._stream.write(f"{CLEAR}{str(self)[:width]}")
@@ -114,7 +124,8 @@ def waiting(
     """Say what is going on while the block runs, if it takes longer than a second and somebody watches.
 
     The line stands on stderr, is renewed in place, and goes when the block ends; of what took more than two seconds one
-    line stays, with the time it took.
+    line stays, with the time it took. What a command does where nobody watches, as in the log of a cluster, has a line
+    of its own after half a minute, and then ever more seldom.
 
     Parameters
     ----------
@@ -123,13 +134,14 @@ def waiting(
     shown : bool, optional
         Whether to show it: by default if stderr is a terminal. True shows it anywhere.
     """
-    stream = sys.stderr if (on_terminal() if shown is None else shown) else None
-    wait = Wait(what, total, unit, stream)
+    logged = _commands > 0 and shown is not False and not on_terminal()
+    stream = sys.stderr if logged or (on_terminal() if shown is None else shown) else None
+    wait = Wait(what, total, unit, stream, in_place=not logged)
     if stream is None:
         yield wait
         return
     over = threading.Event()
-    thread = threading.Thread(target=_renew, args=(wait, over), daemon=True)
+    thread = threading.Thread(target=_log if logged else _renew, args=(wait, over), daemon=True)
     thread.start()
     try:
         yield wait
@@ -137,7 +149,7 @@ def waiting(
         over.set()
         thread.join()
         wait.hide()
-    if shown or wait.seconds > KEPT:
+    if wait.seconds > (LINE if logged else KEPT) or (shown and not logged):
         count = f" {counted(wait.total)} {wait.unit}," if wait.total and wait.unit else ""
         print(f"{wait.what}:{count} {spoken(wait.seconds)}", file=stream)
 
@@ -147,6 +159,25 @@ def _renew(wait: Wait, over: threading.Event) -> None:
     while not over.wait(rest):
         wait.show()
         rest = EVERY
+
+
+def _log(wait: Wait, over: threading.Event) -> None:
+    while not over.wait(max(LINE, GROWTH * wait.seconds)):
+        wait.show()
+
+
+_commands = 0  # that are under way
+
+
+@contextmanager
+def as_command() -> Iterator[None]:
+    """What waits in the block is a command, which says how far it is in a log too."""
+    global _commands
+    _commands += 1
+    try:
+        yield
+    finally:
+        _commands -= 1
 
 
 def on_terminal() -> bool:

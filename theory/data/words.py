@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +22,8 @@ from .splitting import has_words, split_words
 UNKNOWN = "<unk>"
 # Stride of the windows when none is given: every word once as a label, or once at some position.
 TASKS = {"last-token": lambda n_ctx: 1, "next-token": lambda n_ctx: n_ctx}
+# Marks at the start of files; that of UTF-32 begins as that of UTF-16 does.
+WIDE = {"UTF-32": (BOM_UTF32_LE, BOM_UTF32_BE), "UTF-16": (BOM_UTF16_LE, BOM_UTF16_BE)}
 _BYTE_LIMIT, _WINDOW_LIMIT = 2**30, 5_000_000
 
 
@@ -58,8 +60,9 @@ def read_utf8_file(path: str | Path) -> str:
     if path.stat().st_size > _BYTE_LIMIT:
         raise ValueError(f"{path} has {path.stat().st_size:,} bytes: split it, the limit is {_BYTE_LIMIT:,}.")
     raw = read_regular(path, _BYTE_LIMIT)
-    if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        raise ValueError(f"{path} is UTF-16, as some spreadsheets write it: save it as UTF-8.")
+    for name, marks in WIDE.items():
+        if raw.startswith(marks):
+            raise ValueError(f"{path} is {name}, as some spreadsheets write it: save it as UTF-8.")
     if (zero := raw.find(b"\0")) >= 0:
         raise ValueError(f"{path} is binary (a zero byte at offset {zero}): give a plain text file in UTF-8.")
     try:

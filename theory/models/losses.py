@@ -25,6 +25,7 @@ from ..base.validate import choice
 from ..data.inputs import ROW_WEIGHTS, ROWS, dimension, one_hot
 
 OUTPUTS = dimension("outputs")
+BLOCK = 2**17  # numbers of logits that are worked on at a time
 
 
 class Loss(ABC):
@@ -78,6 +79,14 @@ class Loss(ABC):
         sizes = dict(zip((ROWS, OUTPUTS), logits.shape, strict=True))
         with np.errstate(over="ignore"):
             return evaluate(self.column, {"f": logits, "Y": targets}, sizes).ravel()
+
+    def of_labels(self, logits: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Losses (k,) of integer labels (k,), each on one of the `rows` (k,) of logits (m, outputs)."""
+        outputs = logits.shape[1]
+        size = max(1, BLOCK // outputs)
+        parts = [slice(i, i + size) for i in range(0, len(rows), size)]
+        found = [self.values(logits[rows[p]], self.targets(labels[p], outputs)) for p in parts]
+        return np.concatenate(found) if found else np.zeros(0)
 
     def labels(self, outputs: sp.Expr) -> sp.MatrixSymbol:
         """Symbol Y (n, outputs) of the targets."""
@@ -151,13 +160,34 @@ class CrossEntropy(Loss):
 
     def values(self, logits: np.ndarray, targets: Any) -> np.ndarray:
         """Log-sum-exp minus the targets' logits, both counted from the row's largest, so that nothing large cancels."""
-        rows = np.arange(len(logits))
-        top = logits.argmax(axis=1)
-        below = logits - logits[rows, top][:, None]
-        rest = np.exp(below)
+        top, rest = _over_top(logits)
+        if sparse.issparse(targets):
+            fit = sparse.csr_array(targets, copy=True)
+            row = np.repeat(np.arange(len(logits)), np.diff(fit.indptr))
+            fit.data *= logits[row, fit.indices] - top[row]
+        else:
+            fit = targets * (logits - top[:, None])
+        return rest - np.asarray(fit.sum(axis=1)).ravel()
+
+    def of_labels(self, logits: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """As of every loss; the exponentials of a row are the same for all its labels."""
+        top, rest = _over_top(logits)
+        return rest[rows] - (logits[rows, labels] - top[rows])
+
+
+def _over_top(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The largest logit (m,) of each row, and by how much log-sum-exp is larger; by blocks that stay in the cache."""
+    m, outputs = logits.shape
+    size = min(m, max(1, BLOCK // outputs))
+    most, over, space = np.empty(m), np.empty(m), np.empty((size, outputs))
+    for start in range(0, m, size):
+        part = logits[start : start + size]
+        rest, rows, top = space[: len(part)], np.arange(len(part)), part.argmax(axis=1)
+        most[start : start + size] = peak = part[rows, top]
+        np.exp(np.subtract(part, peak[:, None], out=rest), out=rest)
         rest[rows, top] = 0.0  # of the sum of exponentials this is the 1
-        fit = targets.multiply(below) if sparse.issparse(targets) else targets * below
-        return np.log1p(rest.sum(axis=1)) - np.asarray(fit.sum(axis=1)).ravel()
+        over[start : start + size] = rest.sum(axis=1)
+    return most, np.log1p(over)
 
 
 def _log_mean_exp(centred: Series, ones: sp.OneMatrix, order: int) -> Series:

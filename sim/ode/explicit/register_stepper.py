@@ -240,8 +240,12 @@ class RegisterStepper(Stepper):
         return rate
 
     def remedy(self) -> str:
-        """Name what fits: stiffness, the wrong order, or just a higher limit."""
-        if self.stiffness() > STIFF:
+        """Name what fits: stiffness, the wrong order, or just a higher limit.
+
+        At the border of stability steps are rejected, and the next one is short: the last accepted one counts as well.
+        """
+        longest = max(1.0, (self.t - self.t_before) / self.h) if self.h > 0.0 else 1.0
+        if self.stiffness() * longest > STIFF:
             return stiff_remedy(self.method.stiff_cure)
         if self.method.order < 8:
             return '; use method="dop853", a larger `rtol`, or a higher limit.'

@@ -39,7 +39,7 @@ class Stabilised(Method):
     safety: float = 0.9
     retry = 0.8
     least = 0.1
-    stiff_cure = "a higher limit"
+    stiff_cure = 'a higher limit, method="bdf" for few unknowns,'
 
     def prepare(self, problem: Problem) -> None:
         """Load the compiled loop."""

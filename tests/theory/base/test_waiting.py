@@ -100,3 +100,40 @@ def test_the_rest_is_foreseen_from_where_the_count_began(monkeypatch):
     wait.tell(75)
     assert wait.seconds_left == pytest.approx(12.0)
     assert [spoken(s) for s in (1.25, 42.4, 125, 4800)] == ["1.2 s", "42 s", "2 min 5 s", "1 h 20 min"]
+
+
+@pytest.fixture
+def log(monkeypatch):
+    monkeypatch.setattr(module, "LINE", 0.1)
+    monkeypatch.setattr(module, "sys", SimpleNamespace(stderr=(written := io.StringIO())))
+    return written
+
+
+def test_a_command_that_nobody_watches_says_how_far_it_is(log):
+    with module.as_command(), waiting("training", 10, "steps", shown=True) as wait:
+        for step in range(4):
+            wait.tell(step, "loss 2.5")
+            time.sleep(0.15)
+    first, *_, last = log.getvalue().splitlines()
+    assert re.fullmatch(
+        r"training, \d of 10 steps, loss 2\.5, [\d.]+ s so far(, about [\d.]+ s to go)?", first
+    )
+    assert re.fullmatch(r"training: 10 steps, [\d.]+ s", last)
+    assert "\x1b" not in log.getvalue()
+
+
+def test_lines_of_a_log_become_rarer(log, monkeypatch):
+    monkeypatch.setattr(module, "GROWTH", 2.0)
+    with module.as_command(), waiting("deriving"):
+        time.sleep(1.0)
+    assert 2 <= len(log.getvalue().splitlines()) <= 4  # at 0.1, 0.3 and 0.9 s; the end
+
+
+def test_a_short_command_and_whoever_calls_the_library_have_no_lines(log):
+    with module.as_command(), waiting("deriving", shown=True):
+        pass
+    with waiting("deriving"), waiting("training", shown=False):
+        time.sleep(0.3)
+    with module.as_command(), waiting("training", shown=False):
+        time.sleep(0.3)
+    assert log.getvalue() == ""

@@ -23,16 +23,35 @@ def check_file(path: Path, overwrite: bool) -> None:
         If the file exists and `overwrite` is False.
     FileNotFoundError
         If its folder does not exist.
+    PermissionError
+        If that cannot be written to.
     """
     target = file_destination(path)
     if target.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; pass overwrite=True or choose another name.")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"the folder {_shown(path, target).parent} does not exist; create it first.")
-    if not os.access(target.parent, os.W_OK):
+    try:
+        check_room(target.parent)
+    except OSError as error:
         raise PermissionError(
-            f"the folder {_shown(path, target).parent} cannot be written to; choose another."
-        )
+            f"the folder {_shown(path, target).parent} cannot be written to ({error.strerror}); choose another."
+        ) from error
+
+
+def check_room(folder: Path) -> None:
+    """Make and remove a file in a folder, or in the nearest one above it that is there: rights alone do not tell.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    folder = folder_destination(folder)
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    trial = temporary(there / "trial", "tmp")
+    trial.touch(exist_ok=False)
+    trial.unlink()
 
 
 def _shown(path: Path, target: Path) -> Path:

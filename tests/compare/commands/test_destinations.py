@@ -1,0 +1,143 @@
+"""Where commands write: refused before any work, named once in place, and told rightly when they are interrupted."""
+
+import builtins
+from pathlib import Path
+
+import pytest
+from helpers import TINY, refused
+from sweeps import TINY as SWEEP
+
+from smallinit.cli import run
+from smallinit.compare.commands import experiments, implied
+from smallinit.compare.experiment import build
+from smallinit.compare.literature import claims as literature
+from smallinit.compare.literature.claim import Claim, Finding
+from smallinit.compare.proof import check as proof
+from smallinit.compare.report import directory
+from smallinit.theory.base.errors import Interrupted
+
+NOWHERE = Path("/proc/none")  # a folder that takes no file, whoever asks
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A run with a training, for reports."""
+    folder = tmp_path_factory.mktemp("results")
+    (folder / "tiny.toml").write_text(TINY)
+    assert run(["overlay", str(folder / "tiny.toml"), "--out", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """The current folder, with an experiment and a sweep."""
+    (tmp_path / "tiny.toml").write_text(TINY)
+    (tmp_path / "sweep.toml").write_text(SWEEP)
+    monkeypatch.chdir(tmp_path)
+    claim = Claim("A7", "x", "x", "x", "x", lambda: Finding("holds", "found", {"p": 0.5}))
+    monkeypatch.setattr(literature, "claims", lambda: (claim,))
+    return tmp_path
+
+
+WRITES = {  # command -> what it has written when it first says so, and what it has not
+    "simulate tiny.toml --out out": ("out was written", ""),
+    "train tiny.toml --out out": ("out was written", ""),
+    "overlay tiny.toml --out out": ("out was written", ""),
+    "report RESULTS --out a.html --overwrite --gif": (
+        "a.html was written", ", a-embeddings.html and a-embeddings.gif not"
+    ),
+    "sweep sweep.toml --out out --collect all.nc --picture p.png": (
+        "6 of 6 points are kept in out: the same command computes the rest; all.nc was written", ", p.png not"
+    ),
+    "claims --json c.json": ("c.json was written", ""),
+    "scales tiny.toml --json s.json": ("s.json was written", ""),
+    "check dW_E=M@W_out.T@W_in.T --figure f.png": ("f.png was written", ""),
+}  # fmt: skip
+
+
+def words(command, results):
+    return [str(results) if word == "RESULTS" else word for word in command.split()]
+
+
+@pytest.mark.parametrize("command", WRITES)
+def test_an_interrupt_after_a_result_says_that_it_is_there(command, files, results, monkeypatch, capsys):
+    plain = builtins.print
+
+    def interrupted(*what, **how):
+        if what and str(what[0]).startswith("wrote"):
+            raise Interrupted(signal=15)
+        plain(*what, **how)
+
+    monkeypatch.setattr(builtins, "print", interrupted)
+    assert run(words(command, results)) == 143
+    there, missing = WRITES[command]
+    assert capsys.readouterr().err == f"smallinit: interrupted; {there}{missing}.\n"
+    for name in there.partition(" was written")[0].rpartition("; ")[2].split():
+        assert Path(name).exists()
+
+
+def test_each_file_is_named_before_the_next_is_made(files, results, monkeypatch, capsys):
+    from smallinit.compare.report.embedding_motion import EmbeddingMotion
+
+    plain, said = EmbeddingMotion.save, []
+    monkeypatch.setattr(
+        EmbeddingMotion, "save", lambda self, path: (said.append(capsys.readouterr().out), plain(self, path))
+    )
+    assert run(["report", str(results), "--out", "a.html", "--gif"]) == 0
+    first, second = said
+    assert first.startswith("wrote a.html (")
+    assert second.startswith("wrote a-embeddings.html (")
+
+
+def never(*_, **__):
+    raise AssertionError("work began")
+
+
+REFUSED = {  # command and a flag with a name that cannot be written -> what is said of it
+    "overlay --data mine.csv --out FILE": "is a file",
+    "overlay --data mine.csv --out NOWHERE": "cannot write to the output directory",
+    "simulate tiny.toml --out NOWHERE": "cannot write to the output directory",
+    "train tiny.toml --out NOWHERE": "cannot write to the output directory",
+    "overlay tiny.toml --training.checkpoint none/run.npz": "a folder that does not exist",
+    "train tiny.toml --training.checkpoint /proc/run.npz": "cannot be written to",
+    "overlay tiny.toml --training.device cuda": "torch finds no such device",
+    "figure 3b --out NOWHERE": "cannot write to the output directory",
+    "sweep sweep.toml --out NOWHERE": "cannot write to the output directory",
+    "sweep sweep.toml --collect none/all.nc": "a folder that does not exist",
+    "sweep sweep.toml --collect all.csv": "must end in .nc",
+    "sweep sweep.toml --collect /proc/all.nc": "cannot be written to",
+    "sweep sweep.toml --picture phase.gif": "must end in one of .png, .pdf, .svg",
+    "sweep sweep.toml --picture FILE.png": "exists: add --overwrite",
+    "report RESULTS --out none/a.html": "a folder that does not exist",
+    "report RESULTS --out /proc/a.html": "cannot be written to",
+    "report RESULTS --out a.pdf": "must end in one of .html, .htm",
+    "claims --json none/c.json": "a folder that does not exist",
+    "claims --json /proc/c.json": "cannot be written to",
+    "claims --json FILE.png": "exists: add --overwrite",
+    "scales --data mine.csv --json /proc/c.json": "cannot be written to",
+    "scales --data mine.csv --json FILE.png": "exists: add --overwrite",
+    "check dW_E=M --figure /proc/f.png": "cannot be written to",
+    "check dW_E=M --figure none/f.png": "a folder that does not exist",
+    "check dW_E=M --figure f.gif": "must end in one of .png, .pdf, .svg",
+}
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that takes no file from anybody")
+@pytest.mark.parametrize("command", REFUSED)
+def test_a_name_that_cannot_be_written_is_refused_before_any_work(
+    command, files, results, monkeypatch, capsys
+):
+    (files / "mine.csv").write_text("a,b,label\nx,y,z\ny,x,x\n")
+    for name in ("FILE", "FILE.png"):
+        (files / name).write_text("mine")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(experiments, "simulate_all", never)
+    monkeypatch.setattr(implied, "_clock", never)
+    monkeypatch.setattr(build.Built, "train", never)
+    monkeypatch.setattr(proof, "check", never)
+    monkeypatch.setattr(literature, "claims", never)
+    monkeypatch.setattr(directory, "page_of", never)
+    before = sorted(p.name for p in files.iterdir())
+    line = refused(capsys, *(str(NOWHERE) if word == "NOWHERE" else word for word in words(command, results)))
+    assert REFUSED[command] in line
+    assert sorted(p.name for p in files.iterdir()) == before
