@@ -197,7 +197,7 @@ def collect(pool):
 def main(quick):
     """Measure, then print the tables of one run (`quick`) or write the record and the page's tables."""
     if quick:
-        rows = summary([measure(0.8, 0, (0.2,), 1.5)])
+        rows = summary([measure(0.8, 0, (0.4,), 0.75)])
         return print("\n".join(table(section, {"0.8": row}) for section, row in rows.items()))
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         record = collect(pool)

@@ -1,7 +1,6 @@
 import gc
 import os
 import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,16 @@ from helpers import TINY
 from shares import compile_share
 
 FETCH = Path(__file__).parents[1] / "docs" / "fetch_novel.py"
+
+
+def pytest_configure(config):
+    """Give BLAS and torch one thread in workers, and in the processes that tests start there.
+
+    All cores have a worker: more threads in each wait for one another, at up to fifty times the work. Set where workers
+    are started, as numpy reads it when it is loaded, which a plugin does.
+    """
+    if (config.getoption("numprocesses", None) or 0) > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -22,9 +31,6 @@ def pytest_collection(session):
     try:
         return (yield)
     finally:
-        if "torch" in sys.modules and os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1") != "1":
-            # All cores have a worker: more threads in each wait for one another, at up to fifty times the work.
-            sys.modules["torch"].set_num_threads(1)
         gc.enable()
         gc.freeze()
         gc.set_threshold(10_000, 10, 10)

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import sympy as sp
@@ -152,8 +153,9 @@ def as_theory(run):
     return replace(run, kind="theory")
 
 
+@cache
 def alone(part):
-    """What is compiled as a part of other functions, as one that Python can call."""
+    """What is compiled as a part of other functions, as one that Python can call; each is compiled once."""
     from numba import njit
 
     return njit(error_model="numpy", fastmath=part.targetoptions.get("fastmath", False))(part.py_func)

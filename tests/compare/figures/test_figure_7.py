@@ -151,9 +151,11 @@ def proofs(tmp_path):
 
 
 def test_files_take_the_place_of_the_generated_corpora(proofs, tmp_path, monkeypatch):
+    monkeypatch.setitem(figure_7.SIZES, "small", replace(TINY, epochs=1, saved=2))
+    monkeypatch.setattr(figure_7, "GAMMAS", figure_7.GAMMAS[:: len(figure_7.GAMMAS) - 1])
+    monkeypatch.setattr(figure_7, "SMALLEST", 1)
     story = tmp_path / "story.txt"
     story.write_text("\n\n".join(f"Once there was\na cat {i} and a dog {i % 7} ." * 2 for i in range(90)))
-    monkeypatch.setitem(figure_7.SIZES, "small", replace(TINY, epochs=1, saved=2))
     result = figure_7.run("small", (0,), reasoning=proofs, narrative=story)
     told = result.settings["corpora"]["reasoning"]
     digest = hashlib.sha256(proofs.read_bytes()).hexdigest()
@@ -161,9 +163,6 @@ def test_files_take_the_place_of_the_generated_corpora(proofs, tmp_path, monkeyp
     assert result.settings["corpora"]["narrative"]["documents"] == 90
     assert str(tmp_path) not in json.dumps(result.settings)
     assert result.settings["windows"]["narrative-train"] == pytest.approx(60, abs=3)
-    figure = Figure()
-    result.draw(figure)
-    figure.draw_without_rendering()
     one = figure_7.run("small", (0,), reasoning=proofs)
     assert one.settings["corpora"]["narrative"] == "story_corpus"
 

@@ -220,7 +220,7 @@ def test_another_configuration_is_refused(tmp_path):
         run_sweep(changed, out)
 
 
-DRIVERS = 4
+DRIVERS = 3
 
 
 def test_drivers_in_one_directory_share_the_work(tmp_path):

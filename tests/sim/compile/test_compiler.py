@@ -316,7 +316,7 @@ def test_second_process_loads_the_interpreter_from_the_cache():
 
 
 def test_small_products_run_on_one_blas_thread():
-    from threadpoolctl import threadpool_info
+    from threadpoolctl import threadpool_info, threadpool_limits
 
     from smallinit.sim.kernel.blas_threads import blas_threads, largest_product
 
@@ -327,14 +327,15 @@ def test_small_products_run_on_one_blas_thread():
     def threads():
         return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
-    before = threads()
-    with blas_threads(small):
+    with threadpool_limits(2, user_api="blas"):
+        before = threads()
+        with blas_threads(small):
+            assert threads() == {1}
+        assert threads() == before
+        first, second = blas_threads(small), blas_threads(small)
+        first.__enter__()
+        second.__enter__()  # as from another thread: neither the first to leave nor the last may leave it wrong
+        first.__exit__(None, None, None)
         assert threads() == {1}
-    assert threads() == before
-    first, second = blas_threads(small), blas_threads(small)
-    first.__enter__()
-    second.__enter__()  # as from another thread: neither the first to leave nor the last may leave it wrong
-    first.__exit__(None, None, None)
-    assert threads() == {1}
-    second.__exit__(None, None, None)
-    assert threads() == before
+        second.__exit__(None, None, None)
+        assert threads() == before

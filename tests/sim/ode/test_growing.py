@@ -1,5 +1,7 @@
 """Steps of rkc and bdf while a state grows: their errors add up to the tolerance, and with them that of t*."""
 
+from functools import cache
+
 import numba
 import numpy as np
 import pytest
@@ -47,6 +49,7 @@ def test_growth_time_and_size_of_a_state():
     assert growth_row(0.0, np.zeros(2), np.ones(2))[1] == np.inf
 
 
+@cache
 def beside(f, rate):
     """``y' = f(y)`` beside something that follows y within 1 / rate."""
     f = numba.njit(f)
@@ -78,6 +81,18 @@ def test_blow_up_after_a_stiff_stay(name, method):
     assert method is not None or "rkc" in found.statistics["methods"]
 
 
+@cache
+def squares(n):
+    """``W' = W W`` beside stiff decay."""
+
+    def f(t, y, out):
+        w = y[: n * n].reshape(n, n)
+        out[: n * n] = (w @ w).ravel()
+        out[n * n] = -2e3 * y[n * n]
+
+    return Problem.from_function(f, n * n + 1)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_blow_up_of_a_matrix_beside_stiff_decay(method):
     """W' = W^2 from a symmetric start blows up at one over its largest eigenvalue."""
@@ -85,25 +100,17 @@ def test_blow_up_of_a_matrix_beside_stiff_decay(method):
     q = np.linalg.qr(np.random.default_rng(0).normal(size=(n, n)))[0]
     start = q @ np.diag([-0.5, 0.2, 1.0]) @ q.T / star
 
-    def f(t, y, out):
-        w = y[: n * n].reshape(n, n)
-        out[: n * n] = (w @ w).ravel()
-        out[n * n] = -2e3 * y[n * n]
-
-    found = solve(
-        Problem.from_function(f, n * n + 1),
-        [*start.ravel(), 1.0],
-        t1=9.0,
-        atol=1e-12,
-        method=method,
-        save_at=1,
-    )
+    found = solve(squares(n), [*start.ravel(), 1.0], t1=9.0, atol=1e-12, method=method, save_at=1)
     assert found.outcome.status is Status.BLOW_UP
     assert found.outcome.t == pytest.approx(star, rel=3e-6)
+
+
+def as_it_is(y):
+    return y
 
 
 @pytest.mark.parametrize("method", ["rkc", "bdf"])
 def test_exponential_growth_is_kept_to_the_tolerance(method):
     """Of y' = y over ten e-folds, beside a fast follower."""
-    found = solve(beside(lambda y: y, 1e3), [1.0, 1.0], t1=10.0, atol=1e-12, method=method, save_at=1)
+    found = solve(beside(as_it_is, 1e3), [1.0, 1.0], t1=10.0, atol=1e-12, method=method, save_at=1)
     assert found.y[-1, 0] == pytest.approx(np.exp(10.0), rel=1e-5)

@@ -1,6 +1,6 @@
 """Saved times, events, limits, restart and refused input of `solve`."""
 
-from functools import partial
+from functools import cache, partial
 
 import numba
 import numpy as np
@@ -308,13 +308,18 @@ def added_up(t, y, out):
         out[i] += -y[i]
 
 
+@cache
+def of_three(function):
+    return Problem.from_function(function, 3)
+
+
 @pytest.mark.parametrize(
     ("function", "which"), [(half_written, "entries 1, 2"), (added_up, "entries 0, 1, 2")]
 )
 @pytest.mark.parametrize("method", [None, "tsit5", "rkc", "bdf"])
 def test_a_right_hand_side_that_leaves_slopes_as_they_were_is_refused(function, which, method):
     """What lay in memory would be taken for slopes."""
-    problem = Problem.from_function(function, 3)
+    problem = of_three(function)
     with pytest.raises(
         FieldError, match=f"`problem` has a right-hand side that leaves {which} of `out` as it was"
     ):

@@ -429,15 +429,19 @@ def test_a_start_that_may_not_be_written_to():
     assert solve(case.regular[0], y0, t1=1.0, method="taylor", save_at=1).outcome.success
 
 
+@cache
+def beside_a_pole():
+    def f(t, y, out):
+        out[0], out[1] = -300.0 * (y[0] - np.cos(t)), y[1] * y[1]
+
+    return Problem.from_function(f, 2)
+
+
 @pytest.mark.parametrize("way", ["pickle", "deepcopy"])
 @pytest.mark.parametrize("method", ["tsit5", "dop853", "rkc", "bdf", "automatic"])
 def test_a_copy_goes_on_by_itself(way, method):
     """In memory of its own, through steps towards a pole too, and where the first one is gone."""
-
-    def f(t, y, out):
-        out[0], out[1] = -300.0 * (y[0] - np.cos(t)), y[1] * y[1]
-
-    chosen, problem = ALL[method], Problem.from_function(f, 2)
+    chosen, problem = ALL[method], beside_a_pole()
     first, straight = (chosen.begin(problem, np.array([0.3, 0.5]), 0.0, 5.0, CONTROL) for _ in range(2))
     for stepper in (first, straight):
         while stepper.t < 1.999:
