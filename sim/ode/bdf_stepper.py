@@ -235,7 +235,10 @@ class BdfStepper(Stepper):
             self._counts["rejected"] += 1
             self._since = 0
             shorter = max(0.2, 0.9 * error ** (-1.0 / (k + 1))) if error > 1.0 else 0.5
-            self._h = float(0.25 * h if self._bad else h * (shorter if solved else min(shorter, 0.5)))
+            if self._bad:
+                self._h = 0.0 if fixed else 0.25 * h  # steps of a fixed size end here
+            else:
+                self._h = float(h * (shorter if solved else min(shorter, 0.5)))
             return
         self._accept(t, row)
         self._adapt(h, error)

@@ -139,7 +139,7 @@ def settle(ctl, cnt, log, t_new, h, err, yy, yf):
         cnt[REJECTED] += 1
         cnt[BAD] += 1
         cnt[RETRIED] = 1
-        ctl[H] = 0.25 * h
+        ctl[H] = 0.0 if cnt[FIXED] == 1 else 0.25 * h  # steps of a fixed size end here
         return NOT_FINITE
     cnt[BAD] = 0
     if good(cnt, err):

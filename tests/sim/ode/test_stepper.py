@@ -472,3 +472,26 @@ def test_a_dear_flow_at_rest_is_not_stiff(monkeypatch, rtol, start):
     found = solve(Problem.from_function(f, 2), np.full(2, start), t1=500.0, rtol=rtol, atol=1e-180)
     assert found.outcome.status == Status.REACHED_END
     assert found.statistics["methods"] == ("dop853" if rtol < 1e-6 else "tsit5")
+
+
+@pytest.mark.parametrize("method", ["euler", "tsit5", "dop853"])
+def test_steps_of_a_fixed_size_that_overflow_end_and_do_not_shrink(method):
+    stiff = Problem.from_function(relaxes_fast, 1)
+    found = solve(stiff, [1.5], t1=50.0, method=method, fixed_step=0.05)
+    assert found.outcome.status is Status.NON_FINITE
+    assert found.statistics["rejected"] == 1
+    assert found.outcome.t == pytest.approx(0.05 * found.statistics["accepted"])
+
+
+def test_fixed_steps_of_bdf_that_meet_no_number_end():
+    found = solve(Problem.from_function(squares, 1), [1.0], t1=2.0, method="bdf", fixed_step=0.05)
+    assert found.outcome.status is Status.NON_FINITE
+    assert found.statistics["rejected"] == 1
+
+
+def relaxes_fast(t, y, out):
+    out[0] = -1e4 * (y[0] - np.cos(t))
+
+
+def squares(t, y, out):
+    out[0] = y[0] * y[0]
