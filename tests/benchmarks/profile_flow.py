@@ -55,7 +55,9 @@ def alone(problem, operation):
     if heads:
         begin = operations.TEAM_HEAD + 1 + 2
         part = [operations.PART, 3 + count, 1]
-        operation = np.concatenate([[operations.TEAM, begin + 3 + count], heads[0], [1, begin], part, operation])
+        operation = np.concatenate(
+            [[operations.TEAM, begin + 3 + count], heads[0], [1, begin], part, operation]
+        )
     return np.concatenate([[1, 2 + len(operation)], operation, indices])
 
 
@@ -117,7 +119,8 @@ def main():
         by_kind[kind].append(took)
         by_label[text].append((took, flops))
     products = sum(by_kind["DOT"] + by_kind["DOT_ADDED"])
-    print(f"one call {1e3 * whole:.2f} ms, {1e3 * clock:.2f} ms of the wall clock; operations alone {1e3 * taken.sum():.2f} ms")
+    print(f"one call {1e3 * whole:.2f} ms, {1e3 * clock:.2f} ms of the wall clock;", end=" ")
+    print(f"operations alone {1e3 * taken.sum():.2f} ms")
     if products:
         print(f"call over its products {whole / products:.2f}")
     print(f"scratch memory {problem.work.nbytes / 1e6:.1f} MB\n")

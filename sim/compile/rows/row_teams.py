@@ -14,7 +14,7 @@ from ..graph import Graph
 from . import row_blocks
 from .row_blocks import Outputs, Stretch, by_rows, sums_rows
 
-WHOLE = 0.05  # of the flops of all products, that may be left to one thread
+WHOLE = 0.1  # of the flops of all products, that may be left to one thread
 LEAST_HEIGHT = 64  # rows of a block for which a product with the same matrix is as fast as of all of them
 
 
@@ -90,15 +90,15 @@ class _Teams:
 
     def _worth_it(self, found: list[Stretch]) -> bool:
         """Whether stretches have nearly all products, and blocks that suit these."""
-        shared = whole = 0.0
+        every = whole = 0.0
         for stretch in found:
             flops = sum(self._flops(k) for k in stretch.nodes)
             if not stretch.parts:
                 whole += flops
             elif flops and stretch.height < LEAST_HEIGHT:
                 return False
-            shared += flops
-        return any(stretch.parts for stretch in found) and whole <= WHOLE * shared
+            every += flops
+        return any(stretch.parts for stretch in found) and whole <= WHOLE * every
 
     def _flops(self, k: int) -> float:
         node = self.graph.nodes[k]
