@@ -18,7 +18,6 @@ from ...theory.flows.flow import Flow
 from ...theory.flows.powers import model_logits
 from ..kernel._interpreter import rhs
 from ..kernel.alignment import aligned
-from ..kernel.blas_threads import blas_threads
 from ..kernel.cache import LOCK
 from ..kernel.calls._addresses import make_ready
 from ..kernel.problem import Problem
@@ -122,8 +121,7 @@ def evaluate_flow(flow: Flow, data: Dataset, weights: Mapping[str, Any]) -> dict
     clean = flow.model.validate(weights)
     problem = compile_flow(flow, data, clean, fold=False)
     out = aligned(problem.n, zero=True)
-    with blas_threads(problem):
-        problem(0.0, problem.pack(clean), out)
+    problem(0.0, problem.pack(clean), out)
     for name, slope in (moved := problem.unpack(out)).items():
         if not np.isfinite(slope).all():
             raise ValueError(f"d{name}/dt is not finite at these weights: make them smaller.")

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from smallinit.sim import integrate, integrate_ensemble
 from smallinit.sim.compile import compiler
 from smallinit.sim.kernel import operations, team
-from smallinit.sim.kernel.blas_threads import blas_threads, one_blas_thread
+from smallinit.sim.kernel.blas_threads import blas_threads, one_blas_thread, threads_given
 from smallinit.sim.kernel.calls import _addresses
 from smallinit.sim.kernel.single_precision import in_single_precision
 from smallinit.sim.kernel.work import in_parts
@@ -87,6 +87,15 @@ def test_slopes_of_a_large_flow_are_those_of_its_arrays_as_a_whole(large):
     for name, slope in problem.unpack(slopes(whole, y)).items():
         size = np.abs(slope).max()
         np.testing.assert_allclose(problem.unpack(expected)[name], slope, rtol=1e-11, atol=1e-14 * size)
+
+
+def test_a_call_by_itself_gives_the_same_bits_whatever_blas_is_given(large):
+    problem = compiled(*large)
+    y = problem.pack(large[2])
+    expected = of_threads(1, problem, y)
+    with threadpool_limits(2, user_api="blas"):
+        np.testing.assert_array_equal(slopes(problem, y), expected)
+        assert threads_given() == 2
 
 
 def test_every_thread_helps(large):
