@@ -102,10 +102,12 @@ def small_case(activation="tanh", seed=0, sizes=(7, 5, 6), **options):
     return random_data(seed, d_vocab=sizes[0], **options), model, random_weights(model, seed)
 
 
-def small_blocks(monkeypatch):
-    """Have arrays of a few numbers worked through in blocks of a few rows."""
-    from smallinit.sim.compile.rows import row_blocks
+def small_blocks(monkeypatch, parts=True):
+    """Have arrays of a few numbers worked through in blocks of a few rows, in parts or all by one thread."""
+    from smallinit.sim.compile.rows import row_blocks, row_teams
 
+    monkeypatch.setattr(row_teams, "LEAST_HEIGHT", 1)
+    monkeypatch.setattr(row_teams, "WHOLE", 1.0 if parts else -1.0)
     for name, value in {"LARGE": 40, "BLOCK": 30, "LINE": 1, "MOST": np.inf}.items():
         monkeypatch.setattr(row_blocks, name, value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from math import prod
 from typing import Any
 
@@ -11,10 +12,12 @@ import numpy as np
 import scipy.sparse as sparse
 
 from ..kernel import operations
+from ..kernel.alignment import whole_lines
 from .graph import Graph, Node, Ref
-from .memory import LEAVES, Place, Slot, bag_scratch, needs, placed, wanted_nodes
+from .memory import LEAVES, Place, Slot, bag_scratch, needs, own_places, partial_sums, placed, wanted_nodes
 from .rows import row_blocks
 from .rows.row_blocks import Stretch, by_rows, in_stretches, lives, one_by_one
+from .rows.row_teams import in_teams
 
 Terms = Sequence[tuple[float, Ref]]
 Array = tuple[int, int, int, int, bool]  # buffer, start, rows and columns as stored, transposed
@@ -61,26 +64,23 @@ class Emitter:
         self.places: dict[Hashable, Place] = {}
         self.passing: set[int] = set()  # nodes of which the rows at hand alone are kept
         self.rows: range | None = None  # these, within a block
-        self.total: int | None = None  # node that these rows are summed to
+        self.totals: tuple[int, ...] = ()  # nodes that these rows are summed to
+        self.begun = False  # whether there is a sum of rows before these
+        self.own = (0, 0)  # where scratch memory of one thread begins, and its size
 
     def run(self) -> Kernel:
         """Emit all operations and return the kernel."""
         direct = self._direct_outputs()
-        wanted = wanted_nodes(self.graph, self.outputs)
-        stretches = one_by_one(wanted)
-        self.places, work_size, self.passing = self._laid_out(stretches, direct)
-        if self.blocks:
-            tried = in_stretches(self.graph, wanted, self.outputs, direct)
-            places, size, passing = self._laid_out(tried, direct)
-            if size <= row_blocks.MOST * work_size:
-                stretches, self.places, work_size, self.passing = tried, places, size, passing
+        stretches, work_size = self._planned(direct)
         for stretch in stretches:
             for index in stretch.nodes:
                 self._place(index, direct)
-            self.total = stretch.total
-            for self.rows in stretch.blocks:
-                for index in stretch.nodes:
-                    self._emit(index)
+            self.totals = stretch.totals
+            if stretch.parts:
+                self._emit_parts(stretch)
+            else:
+                self._emit_blocks(stretch.nodes, stretch.blocks)
+            self.rows = None
         for weight, terms in self.outputs.items():
             if not (len(terms) == 1 and terms[0][1].node in direct):
                 self._combine(self._output(weight), terms)
@@ -90,6 +90,52 @@ class Emitter:
             np.concatenate([np.array(ints, dtype=np.int64), self.indices.joined()]),
             max(work_size, 1),
         )
+
+    def _planned(self, direct: Mapping[int, tuple[str, bool]]) -> tuple[list[Stretch], int]:
+        """Stretches of nodes in order, and the scratch memory that they take, in which all have been given places."""
+        wanted = wanted_nodes(self.graph, self.outputs)
+        stretches = one_by_one(wanted)
+        self.places, work_size, self.passing, self.own = self._laid_out(stretches, direct)
+        for plan in (in_teams, in_stretches) if self.blocks else ():
+            tried = plan(self.graph, wanted, self.outputs, direct)
+            if tried is None:
+                continue
+            places, size, passing, own = self._laid_out(tried, direct)
+            if size <= row_blocks.MOST * work_size:
+                self.places, self.passing, self.own = places, passing, own
+                return tried, size
+        return stretches, work_size
+
+    def _emit_blocks(self, nodes: Sequence[int], blocks: Sequence[range | None]) -> None:
+        self.begun = False
+        for self.rows in blocks:
+            for index in nodes:
+                self._emit(index)
+            self.begun = True
+
+    def _emit_parts(self, stretch: Stretch) -> None:
+        """Write parts that threads share, each with sums over its own rows, and add these up."""
+        before, kept, parts = self.arrays, (self.table, self.count), list[list[int]]()
+        sums: dict[int, list[Array]] = {t: [] for t in stretch.totals}
+        for k, blocks in enumerate(stretch.shares):
+            self.table, self.count = [], 0
+            for t, found in sums.items():
+                buffer, start = self.places["sums", t]
+                shape = self.graph.nodes[t].shape
+                found.append((buffer, start + k * whole_lines(prod(shape)), *shape, False))
+            self.arrays = before | {t: found[-1] for t, found in sums.items()}
+            self._emit_blocks(stretch.nodes, blocks)
+            parts.append([operations.PART, len(self.table) + 3, self.count, *self.table])
+        (self.table, self.count), self.arrays = kept, before
+        # code and length of a part come before its numbers
+        first = operations.TEAM_HEAD + len(parts) + 2
+        begins = accumulate([first, *(len(each) for each in parts[:-1])])
+        self._write(operations.TEAM, 0, self.own, len(parts), tuple(begins), *parts)
+        for t, found in sums.items():
+            buffer, start, rows, cols, flipped = self.arrays[t]
+            operands: list[Array] = [(*each[:4], flipped) for each in found]
+            ones = self.floats.add([0.0, *(1.0 for _ in found)])
+            self._sum((buffer, start, rows, cols, False), ones, operands)
 
     def _data(self, index: int) -> None:
         value = self.graph.data[index]
@@ -102,8 +148,9 @@ class Emitter:
         if node.op in LEAVES:
             return
         if self.rows is not None:
-            met = (1,) if index == self.total else by_rows(self.graph, node)
-            parts = [node.args[k].node for k in met] + [index] * (index != self.total)
+            summed = index in self.totals
+            met = range(len(node.args)) if summed else by_rows(self.graph, node)
+            parts = [node.args[k].node for k in met] + [index] * (not summed)
             self.arrays = whole | {k: self._part(k, self.rows) for k in parts if k in whole}
         getattr(self, f"_emit_{node.op}")(Ref(index), node)
         self.arrays = whole
@@ -150,12 +197,18 @@ class Emitter:
 
     def _laid_out(
         self, stretches: Sequence[Stretch], direct: Mapping[int, tuple[str, bool]]
-    ) -> tuple[dict[Hashable, Place], int, set[int]]:
-        """Places of all nodes, the scratch memory that they take, and the nodes that pass with their block."""
+    ) -> tuple[dict[Hashable, Place], int, set[int], tuple[int, int]]:
+        """Places of all nodes, the scratch memory that they take, the nodes that pass with their block.
+
+        And what scratch memory a thread needs for itself: where it begins for the first, and its size.
+        """
         found, end = lives(stretches, self.graph, self.outputs)
         slots = self._slots({weight: found[index].made for index, (weight, _) in direct.items()}, end)
-        places, size = placed(needs(self.graph, stretches, found, direct), slots)
-        return places, size, {index for index, life in found.items() if life.passing}
+        wanted = needs(self.graph, stretches, found, direct) | partial_sums(self.graph, stretches, found)
+        own, own_size = own_places(stretches, found, wanted)
+        places, size = placed({key: need for key, need in wanted.items() if key not in own}, slots)
+        passing = {index for index, life in found.items() if life.passing}
+        return places | own, size + own_size, passing, (size, own_size)
 
     def _slots(self, written: Mapping[str, int], end: int) -> list[Slot]:
         """Parts of the result, and when each is written; sums come after all nodes, at the `end`."""
@@ -198,8 +251,10 @@ class Emitter:
 
     def _combine(self, target: Array, terms: Terms, constant: float = 0.0) -> None:
         numbers = self.floats.add([constant, *(c for c, _ in terms)])
-        operands = [self._array(r) for _, r in terms]
-        self._write(operations.SUM, len(terms), numbers, target, *operands)
+        self._sum(target, numbers, [self._array(r) for _, r in terms])
+
+    def _sum(self, target: Array, numbers: int, operands: Sequence[Array]) -> None:
+        self._write(operations.SUM, len(operands), numbers, target, *operands)
 
     def _emit_matmul(self, target: Ref, node: Node) -> None:
         a, b = node.args
@@ -208,14 +263,16 @@ class Emitter:
             return
         if self._array(target)[4]:
             target, a, b = target.T, b.T, a.T
-        self._write(operations.DOT, self._plain(target), self._array(a), self._array(b))
+        added = target.node in self.totals and self.begun
+        code = operations.DOT_ADDED if added else operations.DOT
+        self._write(code, self._plain(target), self._array(a), self._array(b))
 
     def _sparse_product(self, target: Ref, a: Ref, b: Ref) -> None:
         arrays = self._plain(target), self._plain(b)
         if self.rows is not None:
-            summed = target.node == self.total
+            summed = target.node in self.totals
             part = self._csr_part(a, self.rows, summed)
-            self._write(operations.CSR_DOT, *arrays, part, summed and self.rows.start > 0)
+            self._write(operations.CSR_DOT, *arrays, part, summed and self.begun)
         elif self._meets_few_rows(self.graph.nodes[target.node]):
             self._write(operations.CSR_TURNED, *arrays, self._csr(a.T))
         else:

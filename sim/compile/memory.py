@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 from ..kernel.alignment import whole_lines
-from ..kernel.operations import OUT, WORK
+from ..kernel.operations import OUT, OWN, WORK
 from .graph import Graph, Node, Ref
 from .rows.row_blocks import Life, Stretch
 
@@ -95,6 +96,37 @@ def needs(
             if node.op == "bag_softmax":
                 found["scratch", index] = Need(bag_scratch(node), life.made, life.made)
     return found
+
+
+def partial_sums(
+    graph: Graph, stretches: Sequence[Stretch], lives: Mapping[int, Life]
+) -> dict[Hashable, Need]:
+    """The same of sums over the rows of each part, which are there until they have been added up."""
+    found: dict[Hashable, Need] = {}
+    for stretch in stretches:
+        if stretch.parts:
+            end = lives[stretch.nodes[0]].made + len(stretch.nodes) - 1
+            for t in stretch.totals:
+                size = stretch.parts * whole_lines(prod(graph.nodes[t].shape))
+                found["sums", t] = Need(size, lives[t].made, end)
+    return found
+
+
+def own_places(
+    stretches: Sequence[Stretch], lives: Mapping[int, Life], needs: Mapping[Hashable, Need]
+) -> tuple[dict[Hashable, Place], int]:
+    """Places of what passes with the blocks of a thread, among memory of the thread's own, and the size of that."""
+    places: dict[Hashable, Place] = {}
+    most = 0
+    for stretch in stretches:
+        if stretch.parts:
+            passing: dict[Hashable, Need] = {
+                k: needs[k] for k in stretch.nodes if k in needs and lives[k].passing
+            }
+            found, size = placed(passing, [])
+            places |= {k: (OWN, start) for k, (_, start) in found.items()}
+            most = max(most, size)
+    return places, most
 
 
 def bag_scratch(node: Node) -> int:

@@ -17,7 +17,7 @@ from ..integration.integrate import MAX_STEPS
 from ..integration.shrunk_rows import shrunk_rows
 from ..integration.step_plan import StepPlan, check_asked
 from ..integration.tolerances import RTOL
-from ..kernel.blas_threads import one_blas_thread
+from ..kernel.threads.blas_threads import one_blas_thread
 from ..ode.methods import TAYLOR, Method
 from ..ode.outcome import IntegrationError
 from ..ode.record import Limits

@@ -22,7 +22,7 @@ from ..compile.companions import compile_tangent
 from ..compile.compiler import compile_flow
 from ..integration.integrate import integrate
 from ..integration.save_steps import save_steps
-from ..kernel.blas_threads import one_blas_thread
+from ..kernel.threads.blas_threads import one_blas_thread
 from ..optimizers.minibatches import checked_batch_size
 from ..optimizers.optimizer import GD
 from ..optimizers.schedule import Clock

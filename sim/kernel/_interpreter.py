@@ -11,11 +11,12 @@ Operations are called by address, see `_addresses`: a process compiles, or loads
 import numpy as np
 
 from .cache import compiled
-from .calls import _array_operations, _elementwise, _products  # noqa: F401  operations, by their registration
-from .calls._addresses import DOUBLE, FIRST_FUNCTION, address, call
+from .calls import _array_operations, _elementwise, _products, _team  # noqa: F401  operations, by their registration
+from .calls._addresses import DOUBLE, carried_out
 from .calls._operands import buffers, numbers
+from .calls._words import is_set
 from .inner import inlined
-from .operations import MAP
+from .operations import OWN
 from .problem import RHS_SIGNATURE
 
 
@@ -23,16 +24,9 @@ from .problem import RHS_SIGNATURE
 # addresses begin at `first`. If an operation has no code, the result is no number.
 @inlined()
 def carry_out(places, ints, first, out):
-    p = 2
-    for _ in range(ints[0]):
-        code, q = ints[p], p + 2
-        found = address(first + (FIRST_FUNCTION + ints[q] if code == MAP else code))
-        if found == 0:
-            for i in range(out.size):
-                out[i] = np.nan
-            break
-        call(found, places, ints, q)
-        p += ints[p + 1]
+    if not carried_out(places, ints, 2, ints[0], first) or is_set(places, OWN):
+        for i in range(out.size):
+            out[i] = np.nan
 
 
 @compiled(RHS_SIGNATURE, _nrt=False)

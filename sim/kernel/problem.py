@@ -16,6 +16,8 @@ from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, integer
 from .alignment import aligned
 from .own_function import inner_of, reason, trial_of
+from .threads.blas_threads import blas_threads
+from .work import in_parts
 
 # `rhs(t, y, out, floats, ints, work)`: every flow compiles to this one type, so that the step loops are compiled
 # once and cached on disk; a loop that took each jitted function as its own type would recompile in every process.
@@ -81,7 +83,11 @@ class Problem:
 
     def __call__(self, t: float, y: np.ndarray, out: np.ndarray) -> None:
         """Write dy/dt at flow time `t` and state `y` (n,) to `out` (n,)."""
-        self.rhs(t, y, out, self.floats, self.ints, self.work)
+        if not in_parts(self):
+            self.rhs(t, y, out, self.floats, self.ints, self.work)
+            return
+        with blas_threads(self):  # products of parts are no work for several
+            self.rhs(t, y, out, self.floats, self.ints, self.work)
 
     def unwritten(self, t: float, y: np.ndarray) -> str:
         """Name the entries of dy/dt that `rhs` does not write; "" if it writes all."""

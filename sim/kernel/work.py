@@ -6,18 +6,34 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .calls._operands import OPERAND
-from .operations import DOT
+from .operations import DOT, DOT_ADDED, PART, TEAM, TEAM_HEAD
 
 if TYPE_CHECKING:
     from .problem import Problem
 
 
 def operations_of(problem: Problem) -> Iterator[tuple[int, int]]:
-    """Code of each operation, and where its numbers begin; see `_interpreter`. A function of its own has none."""
+    """Code of each operation, and where its numbers begin; see `_interpreter`. A function of its own has none.
+
+    After one in parts come those parts, and after a part its operations.
+    """
     ints, p = problem.ints, 2
-    for _ in range(int(ints[0]) if len(ints) > p else 0):
-        yield int(ints[p]), p + 2
-        p += int(ints[p + 1])
+    while len(ints) > 2 and p < ints[1]:
+        code = int(ints[p])
+        yield code, p + 2
+        if code == TEAM:
+            p += 2 + TEAM_HEAD + int(ints[p + 2 + TEAM_HEAD - 1])
+        elif code == PART:
+            p += 3
+        else:
+            p += int(ints[p + 1])
+
+
+def in_parts(problem: Problem) -> bool:
+    """Whether a table has operations in parts, which threads share."""
+    if "parts" not in problem.notes:
+        problem.notes["parts"] = any(code == TEAM for code, _ in operations_of(problem))
+    return problem.notes["parts"]
 
 
 def functions_of(problem: Problem) -> Iterator[tuple[int, int]]:
@@ -42,7 +58,7 @@ def flops(problem: Problem) -> float:
 
 def _products(problem: Problem) -> Iterator[float]:
     for code, p in operations_of(problem):
-        if code == DOT:
+        if code in (DOT, DOT_ADDED):
             out, left = problem.ints[p : p + OPERAND], problem.ints[p + OPERAND : p + 2 * OPERAND]
             inner = left[2] if left[4] else left[3]
             yield 2.0 * float(out[2]) * float(out[3]) * float(inner)

@@ -10,7 +10,8 @@ import numpy as np
 from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, callback, is_integer, is_real, kind_of, positive, real
-from ..kernel.blas_threads import blas_threads
+from ..kernel.threads.blas_threads import blas_threads
+from ..kernel.threads.team import teamed
 from .choice.automatic import SwitchingStepper
 from .codes import DONE, OUT_OF_STEPS, RUNNING
 from .collapse import Collapse, Passage, Singularity
@@ -132,13 +133,14 @@ def solve(
         _prepare(problem, method, rtol, fixed_step)
         collapse = None
         limits.start()  # the clock does not run while the step loop is compiled
-        stepper = _begin(problem, y0, t0, t1, method, control)
-        del y0  # the stepper has its own; a state of a large vocabulary is not kept twice
-        with blas_threads(problem), limits.watching(stepper):
-            if singular is not None:
-                across = across or fixed_step is not None
-                collapse = Passage(t0, singular, stepper.y) if across else Collapse(t0, singular)
-            outcome = _drive(stepper, record, watch, limits, (t0, t1), collapse)
+        with teamed(problem) as shared, blas_threads(problem):
+            stepper = _begin(shared, y0, t0, t1, method, control)
+            del y0  # the stepper has its own; a state of a large vocabulary is not kept twice
+            with limits.watching(stepper):
+                if singular is not None:
+                    across = across or fixed_step is not None
+                    collapse = Passage(t0, singular, stepper.y) if across else Collapse(t0, singular)
+                outcome = _drive(stepper, record, watch, limits, (t0, t1), collapse)
         counts = stepper.counts() | {"methods": stepper.methods}
     return record.solution(outcome, counts | {"seconds": limits.seconds}, watch)
 

@@ -14,12 +14,15 @@ import numpy as np
 from smallinit.sim.compile.compiler import compile_flow
 from smallinit.sim.kernel import operations
 from smallinit.sim.kernel.calls._operands import OPERAND
+from smallinit.sim.kernel.threads.blas_threads import blas_threads
+from smallinit.sim.kernel.threads.team import teamed
+from smallinit.sim.kernel.work import operations_of as table_operations
 from smallinit.theory import CompositeTask, Dataset, Decoder, EmbMLP, derive
 
 NAMES = {
     code: name
     for name, code in vars(operations).items()
-    if isinstance(code, int) and name not in ("Y", "FLOATS", "WORK", "OUT")
+    if isinstance(code, int) and name not in ("Y", "FLOATS", "WORK", "OUT", "OWN", "TEAM_HEAD")
 }
 FIRST_ARRAY = {"SUM": 2, "HADAMARD": 1, "MAP": 2}  # numbers before the result's five; none else
 
@@ -38,16 +41,23 @@ def cases(name, norm, predict, n=600):
 
 
 def operations_of(problem):
-    """(kind, numbers of the operation) for each entry of the table."""
-    ints, p = problem.ints, 2
-    for _ in range(int(ints[0])):
-        yield NAMES[int(ints[p])], ints[p : p + int(ints[p + 1])]
-        p += int(ints[p + 1])
+    """(kind, numbers of the operation) for each entry of the table, those of parts among them."""
+    ints = problem.ints
+    for code, p in table_operations(problem):
+        if code not in (operations.TEAM, operations.PART):
+            yield NAMES[code], ints[p - 2 : p - 2 + int(ints[p - 1])]
 
 
 def alone(problem, operation):
-    """The integers of a table that holds one operation."""
-    indices = problem.ints[problem.ints[1] :]
+    """The integers of a table that holds one operation, as the one part of one in parts if others are."""
+    indices, count = problem.ints[problem.ints[1] :], len(operation)
+    heads = [problem.ints[p : p + 3] for code, p in table_operations(problem) if code == operations.TEAM]
+    if heads:
+        begin = operations.TEAM_HEAD + 1 + 2
+        part = [operations.PART, 3 + count, 1]
+        operation = np.concatenate(
+            [[operations.TEAM, begin + 3 + count], heads[0], [1, begin], part, operation]
+        )
     return np.concatenate([[1, 2 + len(operation)], operation, indices])
 
 
@@ -68,7 +78,7 @@ def label(kind, numbers):
     at = 2 + FIRST_ARRAY.get(kind, 0)
     rows, cols = (int(n) for n in numbers[at + 2 : at + 4])
     text = f"{kind.lower()} ({rows}, {cols})"
-    if kind == "DOT":
+    if kind.startswith("DOT"):
         left = numbers[2 + OPERAND : 2 + 2 * OPERAND]
         inner = int(left[2] if left[4] else left[3])
         turned = "".join("T" if numbers[2 + k * OPERAND + 4] else "N" for k in (1, 2))
@@ -98,15 +108,19 @@ def main():
     problem = compile_flow(derive(model, given.closure), data, start)
     y, out = problem.pack(start), np.zeros(problem.n)
     problem(0.0, y, out)
-    whole = min(call_seconds(problem, y, out) for _ in range(9))
-    taken = seconds(problem, y, out, 7)
+    with teamed(problem) as shared, blas_threads(problem):
+        calls = [call_seconds(shared, y, out) for _ in range(25)]
+    whole, clock = (min(each) for each in zip(*calls, strict=True))
+    with blas_threads(problem):
+        taken = seconds(problem, y, out, 7)
     by_kind, by_label = defaultdict(list), defaultdict(list)
     for (kind, numbers), took in zip(operations_of(problem), taken, strict=True):
         text, flops = label(kind, numbers)
         by_kind[kind].append(took)
         by_label[text].append((took, flops))
-    products = sum(by_kind["DOT"])
-    print(f"one call {1e3 * whole:.2f} ms; operations alone {1e3 * taken.sum():.2f} ms")
+    products = sum(by_kind["DOT"] + by_kind["DOT_ADDED"])
+    print(f"one call {1e3 * whole:.2f} ms, {1e3 * clock:.2f} ms of the wall clock;", end=" ")
+    print(f"operations alone {1e3 * taken.sum():.2f} ms")
     if products:
         print(f"call over its products {whole / products:.2f}")
     print(f"scratch memory {problem.work.nbytes / 1e6:.1f} MB\n")
@@ -121,10 +135,10 @@ def main():
 
 
 def call_seconds(problem, y, out):
-    """Seconds of the processor for one right-hand side."""
-    began = time.process_time()
+    """Seconds of the processor for one right-hand side, and of the wall clock."""
+    began, clock = time.process_time(), time.perf_counter()
     problem(0.0, y, out)
-    return time.process_time() - began
+    return time.process_time() - began, time.perf_counter() - clock
 
 
 if __name__ == "__main__":

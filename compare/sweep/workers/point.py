@@ -119,7 +119,7 @@ def run_batch(
 @contextmanager
 def single_threaded(torch: bool) -> Iterator[None]:
     """One thread for BLAS, and for torch where it trains: results do not depend on how many there are."""
-    from ....sim.kernel.blas_threads import one_blas_thread
+    from ....sim.kernel.threads.blas_threads import one_blas_thread
 
     with one_blas_thread():
         if not torch:

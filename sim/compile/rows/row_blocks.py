@@ -4,13 +4,15 @@ What does the same to every row of an array and looks at no other row (a functio
 takes as long as the array takes to come from memory and to go back. Several of these, one after the other, are carried
 out for some rows at a time: what they alone read is as large as a block, and a row comes and goes once. A sparse
 product that sums over the rows takes them as they come; that sum alone is in another order, and all other numbers are
-the same to the last bit. Products of dense matrices stay whole: their threads wait for one another in each.
+the same to the last bit. Products of dense matrices stay whole: their threads wait for one another in each. Where
+nearly all of the work is done row by row, threads share it otherwise: see `row_teams`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ..graph import Graph, Node, Ref
 
@@ -21,6 +23,7 @@ BLOCK = 2**16  # and of one of a block of rows, which that cache holds
 LINE = 8  # rows that a block is a multiple of, so that each begins with a line of the cache
 MOST = 1.0  # of the scratch memory that is taken without blocks: what waits for its block keeps alive what it reads
 FEW = 4  # most rows of a sum over rows, for each of a block: it is gone through once a block
+PARTS = 8  # that the blocks of a stretch are shared out in
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,17 @@ class Stretch:
         In order of evaluation.
     rows, height : int
         How many rows they have, and how many are in a block; 0 where each is evaluated whole.
-    total : int or None
-        The last of them, if that sums over these rows.
+    totals : tuple of int
+        Those that sum over these rows.
+    parts : int
+        How many parts the blocks make that threads share, see `row_teams`; 0 where one carries out all.
     """
 
     nodes: tuple[int, ...]
     rows: int = 0
     height: int = 0
-    total: int | None = None
+    totals: tuple[int, ...] = ()
+    parts: int = 0
 
     @property
     def blocks(self) -> list[range | None]:
@@ -48,6 +54,13 @@ class Stretch:
         if not self.rows:
             return [None]
         return [range(k, min(k + self.height, self.rows)) for k in range(0, self.rows, self.height)]
+
+    @property
+    def shares(self) -> list[list[range | None]]:
+        """Blocks of each part, as even as can be."""
+        blocks = self.blocks
+        ends = [k * len(blocks) // self.parts for k in range(self.parts + 1)]
+        return [blocks[first:last] for first, last in pairwise(ends)]
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,7 @@ def lives(stretches: Sequence[Stretch], graph: Graph, outputs: Outputs) -> tuple
         first = len(place)
         place |= {index: first + k for k, index in enumerate(stretch.nodes)}
         home |= dict.fromkeys(stretch.nodes, range(first, len(place)))
-    totals = {stretch.total for stretch in stretches}
+    totals = {index for stretch in stretches for index in stretch.totals}
     read = {ref.node: len(place) for terms in outputs.values() for _, ref in terms}
     for index, k in place.items():
         for ref in graph.nodes[index].args:
@@ -127,6 +140,7 @@ class _Plan:
     ) -> None:
         self.graph, self.stretches, self.done = graph, list[Stretch](), set[int]()
         found = {k: by_rows(graph, graph.nodes[k]) for k in sorted(wanted) if k not in apart}
+        found = {k: places for k, places in found.items() if not _dense_product(graph, graph.nodes[k])}
         shapes = {k: graph.nodes[k].shape for k, places in found.items() if places}
         large = {rows for rows, cols in shapes.values() if rows * cols >= LARGE}
         self.sliced = {k: found[k] for k, (rows, _) in shapes.items() if rows in large}
@@ -145,9 +159,9 @@ class _Plan:
     def whole(self, index: int) -> None:
         """Evaluate a node next, with the blocks of the last stretch if it sums over their rows, as the first to."""
         last = self.stretches[-1]
-        if last.rows and last.total is None and self._sums(index, last):
+        if last.rows and not last.totals and self._sums(index, last):
             self.done.add(index)
-            self.stretches[-1] = Stretch((*last.nodes, index), last.rows, last.height, index)
+            self.stretches[-1] = Stretch((*last.nodes, index), last.rows, last.height, (index,))
         else:
             self._take([index])
 
@@ -197,8 +211,7 @@ class _Plan:
     def _take(self, nodes: Sequence[int]) -> None:
         """Evaluate nodes with equal numbers of rows next: in blocks of them, if they are several."""
         self.done |= set(nodes)
-        rows, height = self._shape(nodes[0])[0], BLOCK // max(self._shape(k)[1] for k in nodes)
-        height = max(height // LINE, 1) * LINE
+        rows, height = self._shape(nodes[0])[0], block_height(max(self._shape(k)[1] for k in nodes))
         if len(nodes) == 1 or height >= rows:
             self.stretches += [Stretch((k,)) for k in nodes]
         else:
@@ -208,9 +221,32 @@ class _Plan:
         return self.graph.nodes[index].shape
 
 
+def block_height(width: int) -> int:
+    """Rows of a block of arrays that are at most so wide."""
+    return max(BLOCK // width // LINE, 1) * LINE
+
+
+def sums_rows(graph: Graph, index: int) -> int:
+    """Over how many rows a product sums, of which each gives a part of all its numbers; 0 if it does no such thing."""
+    node = graph.nodes[index]
+    if node.op != "matmul":
+        return 0
+    a, b = node.args
+    rows = graph.shape(a)[1]
+    if not _lies_by_rows(graph, b, rows):
+        return 0
+    if graph.operand(a).storage == "csr":
+        return rows
+    dense = graph.operand(a).storage == "dense"
+    return rows if dense and a.flipped and min(node.shape) > 1 else 0
+
+
 def by_rows(graph: Graph, node: Node) -> tuple[int, ...]:
     """Which operands a node reads row by row, each row for the same one of the result; () if it looks at others too."""
     places = _row_wise(graph, node)
+    read = [ref.node for ref in node.args]
+    if {read[k] for k in places} & {m for k, m in enumerate(read) if k not in places}:
+        return ()  # by rows and as a whole at once
     return places if all(_lies_by_rows(graph, node.args[k], node.shape[0]) for k in places) else ()
 
 
@@ -218,10 +254,14 @@ def _row_wise(graph: Graph, node: Node) -> tuple[int, ...]:
     if node.op in ("sum", "hadamard", "map", "softmax", "row_dot"):
         return tuple(range(len(node.args)))
     if node.op == "matmul":
-        return (0,) if graph.operand(node.args[0]).storage == "csr" else ()
+        return (0,) if graph.operand(node.args[0]).storage == "csr" or min(node.shape) > 1 else ()
     if node.op == "scaled":
         return (0,) if node.payload else (0, 1)  # by columns, by rows
     return (0,) if node.op == "centred" and node.payload else ()
+
+
+def _dense_product(graph: Graph, node: Node) -> bool:
+    return node.op == "matmul" and graph.operand(node.args[0]).storage != "csr"
 
 
 def _lies_by_rows(graph: Graph, ref: Ref, rows: int) -> bool:

@@ -18,7 +18,7 @@ from numba import float32, float64, int64, types
 from numba.extending import intrinsic
 
 from ..cache import LOCK, compiled, source_hash
-from ..inner import INNER
+from ..inner import INNER, inlined
 from ..operations import FUNCTIONS, MAP
 from ._operands import TABLE, address_of, buffers_of, call_at
 
@@ -142,3 +142,17 @@ def _call(typing_context, address, buffers, ints, p):
 
 address: Any = _address
 call: Any = _call
+
+
+# So many operations of a table, one after another, from place p on; the addresses of their precision begin at `first`.
+# Returns whether all had code.
+@inlined()
+def carried_out(buffers, ints, p, count, first):
+    for _ in range(count):
+        code, q = ints[p], p + 2
+        found = address(first + (FIRST_FUNCTION + ints[q] if code == MAP else code))
+        if found == 0:
+            return False
+        call(found, buffers, ints, q)
+        p += ints[p + 1]
+    return True

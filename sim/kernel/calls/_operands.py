@@ -15,7 +15,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
+from ..operations import OWN
+
 OPERAND = 5  # numbers that name an array
+BUFFERS = OWN + 1
 TABLE = types.CPointer(int64)
 
 
@@ -170,7 +173,8 @@ def _buffers(typing_context, y, floats, work, out):
 
     def build(context, builder, signature, args):
         pointer = context.get_value_type(kind.dtype)
-        places = cgutils.alloca_once(builder, pointer, size=4)
+        places = cgutils.alloca_once(builder, pointer, size=BUFFERS)
+        builder.store(pointer(None), builder.gep(places, [ir.IntType(64)(OWN)]))
         for k, array in enumerate(args):
             data = make_array(signature.args[k])(context, builder, array).data
             builder.store(data, builder.gep(places, [ir.IntType(64)(k)]))

@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..operations import DOT
+from ..operations import DOT, DOT_ADDED
 from ._addresses import operation
 from ._operands import OPERAND, flat, numbers
 
@@ -54,6 +54,7 @@ def _blas(name: str, order: str) -> Any:
 
 _dot, _vector = _blas("numba_xxdot", "cwppp"), _blas("numba_xxgemv", "cwwapwpbp")
 _matrix = _blas("numba_xxgemm", "ccwwwapwpwbpw")
+_matrix_added = _blas("numba_xxgemm", "ccwwwapwpwapw")  # to what was there
 _REAL, _PLAIN, _TURNED = 0, ord("n"), ord("t")
 
 
@@ -80,5 +81,18 @@ def product(buffers, ints, p):
         turn, turn_x = _TURNED if turned_y else _PLAIN, _TURNED if turned_x else _PLAIN
         failed = _matrix((turn, turn_x, n, m, k, y, wide_y, x, wide_x, numbers(out), n))
     if failed != 0:
+        for i in range(out.size):
+            out[i] = np.nan
+
+
+# The same added to what is there, of several rows and columns.
+@operation(DOT_ADDED)
+def product_added(buffers, ints, p):
+    a, b = p + OPERAND, p + 2 * OPERAND
+    out, x, y = flat(buffers, ints, p), numbers(flat(buffers, ints, a)), numbers(flat(buffers, ints, b))
+    m, n, turned_x, turned_y = ints[p + 2], ints[p + 3], ints[a + 4] != 0, ints[b + 4] != 0
+    k, wide_x, wide_y = ints[a + 2] if turned_x else ints[a + 3], ints[a + 3], ints[b + 3]
+    turn, turn_x = _TURNED if turned_y else _PLAIN, _TURNED if turned_x else _PLAIN
+    if _matrix_added((turn, turn_x, n, m, k, y, wide_y, x, wide_x, numbers(out), n)) != 0:
         for i in range(out.size):
             out[i] = np.nan

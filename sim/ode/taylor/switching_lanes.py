@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ...kernel.blas_threads import blas_threads
 from ...kernel.problem import Problem
+from ...kernel.threads.blas_threads import blas_threads
 from ..choice.relay import CHECK, Stay, StayTerms, in_words
 from ..codes import DONE, OUT_OF_STEPS, RUNNING
 from ..methods.rkc import RKC

@@ -77,6 +77,10 @@ class _Unroller:
             self._write(p, self._softmax(x, self._number(p + 2 * OPERAND)))
         elif code == op.BAG_SOFTMAX:
             self._bag_softmax(p)
+        elif code == op.TEAM:  # arrays with more numbers than a series may have terms
+            raise ValueError(
+                '`method` "taylor" is for small states, not for arrays that threads share: use method="dop853".'
+            )
         elif code >= op.SDDMM:
             self._at_pattern(code, p)
         else:

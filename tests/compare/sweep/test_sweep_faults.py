@@ -309,7 +309,8 @@ def test_a_point_that_is_too_slow_is_a_failed_point(tmp_path, executor):
 
 HANGER = """
 import time
-import smallinit.compare.sweep.workers.point, smallinit.sim.integration.integrate, smallinit.sim.kernel.blas_threads
+import smallinit.compare.sweep.workers.point, smallinit.sim.integration.integrate
+import smallinit.sim.kernel.threads.blas_threads
 from smallinit.theory import EmbMLP
 original = EmbMLP.init
 def init(self, gamma, seed, *more):

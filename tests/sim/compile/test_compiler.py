@@ -318,7 +318,7 @@ def test_second_process_loads_the_interpreter_from_the_cache():
 def test_small_products_run_on_one_blas_thread():
     from threadpoolctl import threadpool_info, threadpool_limits
 
-    from smallinit.sim.kernel.blas_threads import blas_threads, largest_product
+    from smallinit.sim.kernel.threads.blas_threads import blas_threads, largest_product
 
     model, data = EmbMLP(7, 5, 4), random_data()
     small = compile_flow(derive(model, "leading"), data, random_weights(model))

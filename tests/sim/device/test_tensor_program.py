@@ -64,7 +64,7 @@ def test_decoders(options, device):
 
 def test_a_table_in_blocks(device, monkeypatch):
     """Not what a device is given, but the same equations."""
-    small_blocks(monkeypatch)
+    small_blocks(monkeypatch, parts=False)
     for name in ("emb-mlp", "transformer"):
         flow = derive(MODELS[name][0], "exact")
         assert compared(flow, data_for(name, n=40), random_weights(flow.model), device) < 1e-12
@@ -82,7 +82,8 @@ def test_large_intermediates_are_made_block_by_block(device, monkeypatch):
 
 def test_every_operation_has_a_rule_and_every_function_its_form():
     known = {c for name, c in vars(operations).items() if isinstance(c, int) and name not in BUFFERS}
-    assert set(tensor_rules.RULES) == known
+    shared = {operations.TEAM, operations.PART, operations.DOT_ADDED}  # by threads of the processor
+    assert set(tensor_rules.RULES) == known - shared
     assert (*PARAMETRIC, *UNARY) == operations.FUNCTIONS
 
 

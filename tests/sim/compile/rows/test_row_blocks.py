@@ -13,7 +13,7 @@ from smallinit.sim.compile.rows.row_blocks import in_stretches, lives
 from smallinit.sim.kernel._interpreter import rhs
 from smallinit.sim.kernel.calls._addresses import make_ready
 from smallinit.sim.kernel.problem import Problem
-from smallinit.sim.kernel.work import functions_of
+from smallinit.sim.kernel.work import functions_of, in_parts, operations_of
 from smallinit.theory import CompositeTask, Dataset, Decoder, EmbMLP, derive
 
 FEW = ("drive", "leading", "softmax", "order=6", "exact")  # higher orders only repeat operations
@@ -24,10 +24,10 @@ DECODERS = {
 }
 
 
-@pytest.fixture
-def small(monkeypatch):
+@pytest.fixture(params=[False, True], ids=["blocks", "parts"])
+def small(request, monkeypatch):
     """Arrays are large, and blocks full, at a few numbers."""
-    small_blocks(monkeypatch)
+    small_blocks(monkeypatch, request.param)
 
 
 def slopes(problem, start):
@@ -52,7 +52,8 @@ def compared(flow, data, start):
     np.testing.assert_allclose(
         slopes(blocks, start), expected, rtol=1e-11, atol=1e-13 * np.abs(expected).max()
     )
-    return int(blocks.ints[0] - whole.ints[0])
+    assert not in_parts(whole)
+    return sum(1 for _ in operations_of(blocks)) - sum(1 for _ in operations_of(whole))
 
 
 @pytest.mark.parametrize("closure", FEW)
@@ -78,7 +79,7 @@ def test_decoders_in_blocks(options, small):
     compared(derive(model, "exact"), random_data(n=12, n_ctx=5), random_weights(model))
 
 
-def test_the_exact_flow_of_many_sequences_takes_less_memory_and_gives_the_same_bits():
+def test_the_exact_flow_of_many_sequences_takes_less_memory():
     task = CompositeTask(range(11, 111), range(1, 6), range(6, 11), masked=())
     model, data = EmbMLP(131, 30, 400), task.dataset()
     flow, start = derive(model, "exact"), model.init(0.8, 0)
@@ -89,7 +90,6 @@ def test_the_exact_flow_of_many_sequences_takes_less_memory_and_gives_the_same_b
         whole.work.size - blocks.work.size > 0.9 * n * 400
     )  # slopes of the hidden layer are never all there
     found, expected = (problem.unpack(slopes(problem, start)) for problem in (blocks, whole))
-    np.testing.assert_array_equal(found["W_out"], expected["W_out"])  # no sum in another order
     for name, slope in expected.items():
         np.testing.assert_allclose(found[name], slope, rtol=1e-11, atol=1e-14 * np.abs(slope).max())
 
@@ -99,7 +99,7 @@ def test_a_flow_that_is_carried_out_elsewhere_has_no_blocks(small):
     flow, start = derive(model, "exact"), random_weights(model)
     many, few = (compiler.compile_flow(flow, data, start, blocks=b) for b in (True, False))
     again = compiler.compile_flow(flow, data, start)
-    assert many.ints[0] > few.ints[0]
+    assert len(many.ints) > len(few.ints)
     assert again.ints is many.ints
 
 
@@ -117,7 +117,7 @@ def test_what_is_between_two_steps_is_as_large_as_a_block(monkeypatch):
     monkeypatch.setattr(row_blocks, "LARGE", 20)
     monkeypatch.setattr(row_blocks, "BLOCK", 8)
     graph, outputs = chain()
-    (weight, stretch, product) = in_stretches(graph, range(len(graph.nodes)), outputs, {4})
+    weight, stretch, product = in_stretches(graph, range(len(graph.nodes)), outputs, {4})
     assert [weight.nodes, stretch.nodes, product.nodes] == [(0,), (1, 2, 3), (4,)]
     assert stretch.blocks == [range(2), range(2, 4), range(4, 5)]
     found, end = lives([weight, stretch, product], graph, outputs)

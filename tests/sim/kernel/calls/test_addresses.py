@@ -18,7 +18,7 @@ from smallinit.sim.kernel.problem import Problem
 from smallinit.sim.kernel.single_precision import in_single_precision
 from smallinit.theory import derive
 
-CODES = [c for c in range(operations.DENSIFY + 1) if c != operations.MAP]
+CODES = [c for c in range(operations.DOT_ADDED + 1) if c != operations.MAP]
 FIRST = {False: _addresses.DOUBLE, True: _addresses.SINGLE}
 
 

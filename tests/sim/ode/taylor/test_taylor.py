@@ -86,8 +86,16 @@ def test_an_unrolled_table_is_the_right_hand_side(name, closure):
 
 
 def test_an_unrolled_table_in_blocks_of_rows(monkeypatch):
-    small_blocks(monkeypatch)
+    small_blocks(monkeypatch, parts=False)
     test_an_unrolled_table_is_the_right_hand_side("emb-mlp", "exact")
+
+
+def test_a_table_that_threads_share_is_too_large(monkeypatch):
+    small_blocks(monkeypatch)
+    model = MODELS["emb-mlp"][0]
+    problem = compile_flow(derive(model, "exact"), data_for("emb-mlp"), random_weights(model))
+    with pytest.raises(ValueError, match="is for small states"):
+        series_program(problem)
 
 
 def test_an_unrolled_table_with_operations_of_wide_data():

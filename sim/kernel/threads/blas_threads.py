@@ -8,10 +8,10 @@ from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from .work import largest_product
+from ..work import in_parts, largest_product
 
 if TYPE_CHECKING:
-    from .problem import Problem
+    from ..problem import Problem
 
 # Below, a second thread saves at most a third on an idle machine, and costs up to thirty times the work where other
 # processes keep the cores busy: the threads of each product wait for one that is not running.
@@ -20,12 +20,20 @@ SINGLE_THREAD_FLOPS = 9e6
 
 @contextmanager
 def blas_threads(problem: Problem) -> Iterator[None]:
-    """Run with one BLAS thread if all products of a right-hand side are small; the former number is put back."""
-    if largest_product(problem) >= SINGLE_THREAD_FLOPS:
+    """Run with one BLAS thread if all products of a right-hand side are small, or in parts that threads share.
+
+    The former number is put back.
+    """
+    if largest_product(problem) >= SINGLE_THREAD_FLOPS and not in_parts(problem):
         yield
         return
     with _LIMIT.held(_libraries()):
         yield
+
+
+def threads_given() -> int:
+    """How many threads BLAS is given now, in all libraries that are loaded; 1 where none of them says."""
+    return min((each.get_num_threads() for each in _libraries()), default=1)
 
 
 @contextmanager

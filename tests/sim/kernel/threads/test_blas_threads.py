@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from smallinit.compare.sweep.workers.point import single_threaded
 from smallinit.sim import integrate_ensemble
-from smallinit.sim.kernel.blas_threads import one_blas_thread
+from smallinit.sim.kernel.threads.blas_threads import one_blas_thread
 from smallinit.theory import derive
 
 
