@@ -23,8 +23,8 @@ def check_file(path: Path, overwrite: bool) -> None:
         If the file exists and `overwrite` is False.
     FileNotFoundError
         If its folder does not exist.
-    PermissionError
-        If that cannot be written to.
+    OSError
+        If that cannot be written to; its `errno` says why.
     """
     target = file_destination(path)
     if target.exists() and not overwrite:
@@ -34,9 +34,11 @@ def check_file(path: Path, overwrite: bool) -> None:
     try:
         check_room(target.parent)
     except OSError as error:
-        raise PermissionError(
+        refusal = OSError(
             f"the folder {_shown(path, target).parent} cannot be written to ({error.strerror}); choose another."
-        ) from error
+        )
+        refusal.errno = error.errno
+        raise refusal from error
 
 
 def check_room(folder: Path) -> None:
