@@ -51,6 +51,7 @@ def check_room(folder: Path) -> None:
     """
     folder = folder_destination(folder)
     there = next(p for p in (folder, *folder.parents) if p.exists())
+    remove_leftovers(there)  # of a trial that could not be removed too
     trial = temporary(there / "trial", "tmp")
     trial.touch(exist_ok=False)
     trial.unlink()
