@@ -50,7 +50,7 @@ EVERYTHING = """
 from smallinit.sim.kernel import _interpreter, _single, operations
 from smallinit.sim.kernel.calls import _addresses
 functions = [(operations.MAP, k) for k in range(len(operations.FUNCTIONS))]
-codes = [(code, 0) for code in range(operations.DENSIFY + 1) if code != operations.MAP]
+codes = [(code, 0) for code in range(operations.DOT_ADDED + 1) if code != operations.MAP]
 for single in (False, True):
     _addresses.make_ready(functions + codes, single)
 """
