@@ -55,13 +55,15 @@ for single in (False, True):
     _addresses.make_ready(functions + codes, single)
 """
 RHS = 'derive(model, "{}").rhs(data, start)'
-RUN = 'from smallinit.sim import integrate\nintegrate(derive(model, "{}"), data, start, t1=1.0, rtol=1e-5{})'
+TRAJECTORY = (
+    'from smallinit.sim import integrate\nintegrate(derive(model, "{}"), data, start, t1=1.0, rtol=1e-5{})'
+)
 KERNELS = {
     "leading flow, one right-hand side": SETTING + RHS.format("leading"),
     "exact flow, one right-hand side": SETTING + RHS.format("exact"),
-    "leading flow, a trajectory": SETTING + RUN.format("leading", ""),
-    "exact flow, a trajectory": SETTING + RUN.format("exact", ""),
-    "exact flow, the same in float32": SETTING + RUN.format("exact", ", dtype='float32'"),
+    "leading flow, a trajectory": SETTING + TRAJECTORY.format("leading", ""),
+    "exact flow, a trajectory": SETTING + TRAJECTORY.format("exact", ""),
+    "exact flow, the same in float32": SETTING + TRAJECTORY.format("exact", ", dtype='float32'"),
     "all operations, both precisions": EVERYTHING,
 }
 
