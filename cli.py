@@ -16,7 +16,7 @@ from typing import Any, Literal
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
-from .theory.base.disk.promised import forget_promises, promised, so_far
+from .theory.base.disk.promised import forget_promises, so_far
 from .theory.base.errors import FAILED, InputError, Interrupted, interrupt_behind, one_line
 from .theory.base.package.version import package_version
 from .theory.base.waiting import as_command
@@ -157,15 +157,7 @@ def run(argv: list[str], process: bool = False) -> int:
         if (interrupt := interrupt_behind(error)) is None:
             return _failed(error)
         end = interrupt if isinstance(interrupt, Interrupted) else Interrupted()
-        return _fail(f"interrupted; {_left_by(end)}.", INTERRUPTED + end.signal)
-
-
-def _left_by(end: Interrupted) -> str:
-    """Say what an interrupted command has kept, and which results are in place."""
-    written, (_, missing) = so_far(), promised()
-    if not written and end.kept and missing:
-        written = f"{' and '.join(missing)} {'was' if len(missing) == 1 else 'were'} not written"
-    return "; ".join(filter(None, (end.kept, written))) or "no result was written"
+        return _fail(f"interrupted; {so_far(end.kept)}.", INTERRUPTED + end.signal)
 
 
 def _failed(error: BaseException) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...theory.base.errors import InputError
 from ...theory.base.waiting import waiting
 from ..experiment import build as runs
-from .destinations import output_file
+from .destinations import output_picture
 from .experiments import read
 from .flags import Overwrite, flagged
 from .implied import PRESET
@@ -52,7 +52,7 @@ def check(
 
     own = flags.get("data__file") is not None  # beside whose data it is said what stands for the rest
     if figure is not None:
-        _check_figure(figure, overwrite)
+        output_picture("--figure", figure, overwrite)
     loaded = read(experiment, preset if experiment or preset or own else PRESET, flags, timed=False)
     data = runs.build_data(loaded)
     model = runs.build_model(loaded, data.d_vocab, data.n_ctx)
@@ -68,12 +68,6 @@ def check(
     print(verdict)
     if figure is not None:
         _draw_proof(verdict, model, data, figure)
-
-
-def _check_figure(path: Path, overwrite: bool) -> None:
-    from ..plots.saving import METADATA
-
-    output_file("--figure", path, overwrite, tuple(METADATA))
 
 
 def _draw_proof(verdict: Verdict, model: Model, data: Dataset, path: Path) -> None:

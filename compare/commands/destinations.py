@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from ...theory.base.disk.destination import file_destination
@@ -24,8 +25,8 @@ def output_folder(path: Path, overwrite: bool) -> Path:
     return folder
 
 
-def output_file(flag: str, path: Path, overwrite: bool, ends: tuple[str, ...] = ()) -> Path:
-    """Return the path of a file that a flag asks for.
+def output_file(flag: str, path: Path, overwrite: bool, ends: Collection[str] = ()) -> None:
+    """Make sure that a file can be written that a flag asks for.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ def output_file(flag: str, path: Path, overwrite: bool, ends: tuple[str, ...] = 
         The file.
     overwrite : bool
         Whether one that is there may be replaced.
-    ends : tuple of str
+    ends : collection of str
         What its name may end in; anything if empty.
 
     Raises
@@ -55,11 +56,17 @@ def output_file(flag: str, path: Path, overwrite: bool, ends: tuple[str, ...] = 
     except OSError as error:
         raise InputError(_refused(flag, path, error)) from error
     promise(path)
-    return path
+
+
+def output_picture(flag: str, path: Path, overwrite: bool) -> None:
+    """The same of a picture, whose name says its format."""
+    from ..plots.saving import METADATA
+
+    output_file(flag, path, overwrite, METADATA)
 
 
 def checkpoint_file(path: Path | str | None) -> None:
-    """Make sure that a training can keep its state in a file, before what comes before the training.
+    """Make sure that a training can keep its state in a file, which may be there already.
 
     Raises
     ------

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ...theory.base.disk.files import write_whole
+from ...theory.base.disk.promised import withdraw
 from ...theory.base.disk.sealed import html_with_seal
 from ...theory.base.errors import InputError
 from ...theory.base.waiting import waiting
@@ -52,6 +53,8 @@ def report(
         raise InputError(f"{str(folder)!r} holds no training with an embedding: leave out --gif.")
     if motion is not None:
         page = with_motion(page, moving[0].name)
+    else:
+        withdraw(moving[0])
     with waiting("making the page"):
         write_whole(target, html_with_seal(page.html()))
     _wrote(target)

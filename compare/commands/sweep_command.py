@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from ...theory.base.errors import FAILED, InputError
 from ...theory.base.waiting import waiting
-from .destinations import output_file, sweep_folder
+from .destinations import output_file, output_picture, sweep_folder
 from .flags import AcceptChanges, Overwrite, flag_values, flagged
 from .terminal import interruptible, no_picture
 
@@ -70,7 +70,7 @@ def sweep(
     if collect is not None:
         output_file("--collect", collect, overwrite, (".nc",))
     if picture is not None:
-        output_file("--picture", picture, overwrite, (".png", ".pdf", ".svg"))
+        output_picture("--picture", picture, overwrite)
     plan = read_sweep(file, flag_values(flags))
     axis = _picture_axis(plan) if picture is not None else ""
     try:
@@ -134,6 +134,8 @@ def _kept(plan: Any, folder: Path) -> str:
         found = open_sweep(plan, folder)
     except (OSError, ValueError):
         return "no point was computed yet"
+    if found.done == len(plan.points):
+        return f"all {found.done} points are kept in {folder}"
     return (
         f"{found.done} of {len(plan.points)} points are kept in {folder}: the same command computes the rest"
     )

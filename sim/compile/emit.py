@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import prod
@@ -14,7 +14,7 @@ import scipy.sparse as sparse
 from ..kernel import operations
 from ..kernel.alignment import whole_lines
 from .graph import Graph, Node, Ref
-from .memory import LEAVES, Place, Slot, bag_scratch, needs, own_places, partial_sums, placed, wanted_nodes
+from .memory import LEAVES, Memory, Slot, bag_scratch, memory_for, wanted_nodes
 from .rows import row_blocks
 from .rows.row_blocks import Stretch, by_rows, in_stretches, lives, one_by_one
 from .rows.row_teams import in_teams
@@ -46,8 +46,8 @@ class Emitter:
     outputs : dict
         Weight -> terms that sum to dW/dt.
     blocks : bool, default True
-        Whether large arrays are worked through block by block of rows (see `row_blocks`), unless that takes more
-        memory.
+        Whether large arrays are worked through block by block of rows, in parts that threads share where that suits
+        (see `row_blocks` and `row_teams`), unless it takes more memory.
     """
 
     def __init__(
@@ -61,18 +61,15 @@ class Emitter:
         self.arrays: dict[int, Array] = {}
         self.sparse: dict[Ref, list[int]] = {}
         self.columns: dict[Ref, Any] = {}  # sparse data, column by column
-        self.places: dict[Hashable, Place] = {}
-        self.passing: set[int] = set()  # nodes of which the rows at hand alone are kept
+        self.memory = Memory()
         self.rows: range | None = None  # these, within a block
         self.totals: tuple[int, ...] = ()  # nodes that these rows are summed to
         self.begun = False  # whether there is a sum of rows before these
-        self.own = (0, 0)  # where scratch memory of one thread begins, and its size
 
     def run(self) -> Kernel:
         """Emit all operations and return the kernel."""
         direct = self._direct_outputs()
-        stretches, work_size = self._planned(direct)
-        for stretch in stretches:
+        for stretch in self._planned(direct):
             for index in stretch.nodes:
                 self._place(index, direct)
             self.totals = stretch.totals
@@ -88,23 +85,23 @@ class Emitter:
         return Kernel(
             np.append(self.floats.joined(), 0.0),
             np.concatenate([np.array(ints, dtype=np.int64), self.indices.joined()]),
-            max(work_size, 1),
+            max(self.memory.size, 1),
         )
 
-    def _planned(self, direct: Mapping[int, tuple[str, bool]]) -> tuple[list[Stretch], int]:
-        """Stretches of nodes in order, and the scratch memory that they take, in which all have been given places."""
+    def _planned(self, direct: Mapping[int, tuple[str, bool]]) -> list[Stretch]:
+        """Stretches of nodes in order; all are given places in memory."""
         wanted = wanted_nodes(self.graph, self.outputs)
-        stretches = one_by_one(wanted)
-        self.places, work_size, self.passing, self.own = self._laid_out(stretches, direct)
+        whole = one_by_one(wanted)
+        self.memory = self._memory_of(whole, direct)
         for plan in (in_teams, in_stretches) if self.blocks else ():
-            tried = plan(self.graph, wanted, self.outputs, direct)
-            if tried is None:
+            stretches = plan(self.graph, wanted, self.outputs, direct)
+            if stretches is None:
                 continue
-            places, size, passing, own = self._laid_out(tried, direct)
-            if size <= row_blocks.MOST * work_size:
-                self.places, self.passing, self.own = places, passing, own
-                return tried, size
-        return stretches, work_size
+            tried = self._memory_of(stretches, direct)
+            if tried.size <= row_blocks.MOST * self.memory.size:
+                self.memory = tried
+                return stretches
+        return whole
 
     def _emit_blocks(self, nodes: Sequence[int], blocks: Sequence[range | None]) -> None:
         self.begun = False
@@ -120,7 +117,7 @@ class Emitter:
         for k, blocks in enumerate(stretch.shares):
             self.table, self.count = [], 0
             for t, found in sums.items():
-                buffer, start = self.places["sums", t]
+                buffer, start = self.memory.places["sums", t]
                 shape = self.graph.nodes[t].shape
                 found.append((buffer, start + k * whole_lines(prod(shape)), *shape, False))
             self.arrays = before | {t: found[-1] for t, found in sums.items()}
@@ -130,7 +127,7 @@ class Emitter:
         # code and length of a part come before its numbers
         first = operations.TEAM_HEAD + len(parts) + 2
         begins = accumulate([first, *(len(each) for each in parts[:-1])])
-        self._write(operations.TEAM, 0, self.own, len(parts), tuple(begins), *parts)
+        self._write(operations.TEAM, 0, self.memory.own, len(parts), tuple(begins), *parts)
         for t, found in sums.items():
             buffer, start, rows, cols, flipped = self.arrays[t]
             operands: list[Array] = [(*each[:4], flipped) for each in found]
@@ -158,7 +155,8 @@ class Emitter:
     def _part(self, index: int, rows: range) -> Array:
         """Some rows of an array; of one that is read in their block alone, there are no others."""
         buffer, start, _, cols, flipped = self.arrays[index]
-        return buffer, start + (0 if index in self.passing else rows.start * cols), len(rows), cols, flipped
+        before = 0 if index in self.memory.passing else rows.start * cols
+        return buffer, start + before, len(rows), cols, flipped
 
     def _csr(self, ref: Ref) -> list[int]:
         """Descriptor of sparse data, stored once for each orientation in which it is read."""
@@ -193,27 +191,15 @@ class Emitter:
             weight, flipped = direct[index]
             self.arrays[index] = (*self._output(weight)[:4], flipped)
         else:
-            self.arrays[index] = (*self.places[index], *node.shape, False)
+            self.arrays[index] = (*self.memory.places[index], *node.shape, False)
 
-    def _laid_out(
-        self, stretches: Sequence[Stretch], direct: Mapping[int, tuple[str, bool]]
-    ) -> tuple[dict[Hashable, Place], int, set[int], tuple[int, int]]:
-        """Places of all nodes, the scratch memory that they take, the nodes that pass with their block.
-
-        And what scratch memory a thread needs for itself: where it begins for the first, and its size.
-        """
+    def _memory_of(self, stretches: Sequence[Stretch], direct: Mapping[int, tuple[str, bool]]) -> Memory:
+        """Where all nodes lie; parts of the result are written by their products, or at the end as sums of others."""
         found, end = lives(stretches, self.graph, self.outputs)
-        slots = self._slots({weight: found[index].made for index, (weight, _) in direct.items()}, end)
-        wanted = needs(self.graph, stretches, found, direct) | partial_sums(self.graph, stretches, found)
-        own, own_size = own_places(stretches, found, wanted)
-        places, size = placed({key: need for key, need in wanted.items() if key not in own}, slots)
-        passing = {index for index, life in found.items() if life.passing}
-        return places | own, size + own_size, passing, (size, own_size)
-
-    def _slots(self, written: Mapping[str, int], end: int) -> list[Slot]:
-        """Parts of the result, and when each is written; sums come after all nodes, at the `end`."""
+        written = {weight: found[index].made for index, (weight, _) in direct.items()}
         places = {weight: self.layout[weight] for weight in self.outputs}
-        return [Slot(start, prod(shape), written.get(w, end)) for w, (start, shape) in places.items()]
+        slots = [Slot(start, prod(shape), written.get(w, end)) for w, (start, shape) in places.items()]
+        return memory_for(self.graph, stretches, found, slots, direct)
 
     def _output(self, weight: str) -> Array:
         offset, shape = self.layout[weight]
@@ -325,7 +311,7 @@ class Emitter:
 
     def _emit_bag_softmax(self, target: Ref, node: Node) -> None:
         x, counts, column = node.args
-        scratch = (*self.places["scratch", target.node], 1, bag_scratch(node), False)
+        scratch = (*self.memory.places["scratch", target.node], 1, bag_scratch(node), False)
         parts = self._plain(target), self._plain(x), self._csr(counts), self._plain(Ref(column.node)), scratch
         self._write(operations.BAG_SOFTMAX, *parts, self.floats.add([node.payload]))
 

@@ -38,6 +38,28 @@ class Slot:
     until: int
 
 
+@dataclass(frozen=True)
+class Memory:
+    """Where everything lies.
+
+    Attributes
+    ----------
+    places : dict
+        Node, or what it needs besides -> buffer and start.
+    size : int
+        Numbers of scratch memory, that of a thread's own included.
+    own : tuple of int
+        Where the scratch memory of the first thread's own begins, and its size.
+    passing : frozenset of int
+        Nodes of which the rows at hand alone are kept.
+    """
+
+    places: Mapping[Hashable, Place] = field(default_factory=dict)
+    size: int = 0
+    own: tuple[int, int] = (0, 0)
+    passing: frozenset[int] = frozenset()
+
+
 @dataclass
 class _Piece:
     """A stretch of memory, free before the node `busy`; a slot of the result has a start, and cannot grow."""
@@ -62,7 +84,7 @@ def placed(needs: Mapping[Hashable, Need], slots: Sequence[Slot]) -> tuple[dict[
             pieces.append(piece)
         piece.size, piece.busy = max(piece.size, need.size), need.made
         piece.owners.append(key)
-    return _laid_out(pieces)
+    return _end_to_end(pieces)
 
 
 def _cost(piece: _Piece, need: Need) -> tuple[int, int]:
@@ -70,7 +92,7 @@ def _cost(piece: _Piece, need: Need) -> tuple[int, int]:
     return max(need.size - piece.size, 0), max(piece.size - need.size, 0)
 
 
-def _laid_out(pieces: Sequence[_Piece]) -> tuple[dict[Hashable, Place], int]:
+def _end_to_end(pieces: Sequence[_Piece]) -> tuple[dict[Hashable, Place], int]:
     places: dict[Hashable, Place] = {}
     size = 0
     for piece in pieces:
@@ -80,10 +102,25 @@ def _laid_out(pieces: Sequence[_Piece]) -> tuple[dict[Hashable, Place], int]:
     return places, size
 
 
-def needs(
+def memory_for(
+    graph: Graph,
+    stretches: Sequence[Stretch],
+    lives: Mapping[int, Life],
+    slots: Sequence[Slot],
+    apart: Container[int],
+) -> Memory:
+    """Places of all that has to be kept; nodes `apart` have a place of their own."""
+    wanted = _needs(graph, stretches, lives, apart) | _partial_sums(graph, stretches, lives)
+    own, own_size = _own_places(stretches, lives, wanted)
+    places, size = placed({key: need for key, need in wanted.items() if key not in own}, slots)
+    passing = frozenset(index for index, life in lives.items() if life.passing)
+    return Memory(places | own, size + own_size, (size, own_size), passing)
+
+
+def _needs(
     graph: Graph, stretches: Sequence[Stretch], lives: Mapping[int, Life], apart: Container[int]
 ) -> dict[Hashable, Need]:
-    """What has to be kept, and from when to when; nodes `apart` have a place of their own."""
+    """What has to be kept, and from when to when."""
     found: dict[Hashable, Need] = {}
     for stretch in stretches:
         for index in stretch.nodes:
@@ -98,10 +135,10 @@ def needs(
     return found
 
 
-def partial_sums(
+def _partial_sums(
     graph: Graph, stretches: Sequence[Stretch], lives: Mapping[int, Life]
 ) -> dict[Hashable, Need]:
-    """The same of sums over the rows of each part, which are there until they have been added up."""
+    """What sums over the rows of each part take, until they have been added up."""
     found: dict[Hashable, Need] = {}
     for stretch in stretches:
         if stretch.parts:
@@ -112,10 +149,10 @@ def partial_sums(
     return found
 
 
-def own_places(
+def _own_places(
     stretches: Sequence[Stretch], lives: Mapping[int, Life], needs: Mapping[Hashable, Need]
 ) -> tuple[dict[Hashable, Place], int]:
-    """Places of what passes with the blocks of a thread, among memory of the thread's own, and the size of that."""
+    """Places of what passes with the blocks of a thread, within memory of the thread's own, and the size of that."""
     places: dict[Hashable, Place] = {}
     most = 0
     for stretch in stretches:

@@ -8,27 +8,13 @@ of its row pointers (counted from the first index array), rows, nonzeros. `emit`
 Operations are called by address, see `_addresses`: a process compiles, or loads, those that its tables have.
 """
 
-import numpy as np
-
 from .cache import compiled
 from .calls import _array_operations, _elementwise, _products, _team  # noqa: F401  operations, by their registration
-from .calls._addresses import DOUBLE, carried_out
+from .calls._addresses import DOUBLE, carry_out
 from .calls._operands import buffers, numbers
-from .calls._words import is_set
-from .inner import inlined
-from .operations import OWN
 from .problem import RHS_SIGNATURE
-
-
-# All operations, one after another; `places` are the buffers as `operations` numbers them, all of one precision, whose
-# addresses begin at `first`. If an operation has no code, the result is no number.
-@inlined()
-def carry_out(places, ints, first, out):
-    if not carried_out(places, ints, 2, ints[0], first) or is_set(places, OWN):
-        for i in range(out.size):
-            out[i] = np.nan
 
 
 @compiled(RHS_SIGNATURE, _nrt=False)
 def rhs(t, y, out, floats, ints, work):
-    carry_out(buffers(y, floats, work, out), numbers(ints), DOUBLE, out)
+    carry_out(buffers(y, floats, work, out), numbers(ints), 2, ints[0], DOUBLE, out.size)

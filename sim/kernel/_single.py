@@ -5,9 +5,9 @@ The state and its derivative stay float64 outside. Memory is handed over as the 
 derivative. Importing compiles the loop or loads it.
 """
 
-from ._interpreter import carry_out
+from . import _interpreter  # noqa: F401  operations, by their registration
 from .cache import compiled
-from .calls._addresses import SINGLE
+from .calls._addresses import SINGLE, carry_out
 from .calls._operands import buffers, in_single, numbers, part
 from .inner import inlined
 from .problem import RHS_SIGNATURE
@@ -26,5 +26,5 @@ def rhs(t, y, out, floats, ints, work):
     state, slope, rest = part(memory, 0, n), part(memory, n, 2 * n), part(memory, 2 * n, 2 * work.size)
     _copy(y, state)
     places = buffers(state, part(in_single(floats), 0, 2 * floats.size), rest, slope)
-    carry_out(places, numbers(ints), SINGLE, slope)
+    carry_out(places, numbers(ints), 2, ints[0], SINGLE, slope.size)
     _copy(slope, out)

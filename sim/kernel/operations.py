@@ -11,7 +11,8 @@ TEAM, PART, DOT_ADDED = range(17, 20)
 TEAM_HEAD = 4
 
 # Buffers: state, folded data, scratch memory, result; within a PART, scratch memory of the thread that carries it out.
-Y, FLOATS, WORK, OUT, OWN = range(5)
+# LOST is none: it has a place once an operation had no code.
+Y, FLOATS, WORK, OUT, OWN, LOST = range(6)
 
 # Scalar functions, f(scale * x). Some have a parameter p: "power" is the p-th, "above" 1 where more than p and else 0,
 # "at_least" and "at_most" the nearest number on that side of p.

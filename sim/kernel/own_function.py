@@ -50,7 +50,7 @@ def _check_arguments(f: Any) -> None:
         remedy = (
             "give it a third argument `out`, and `out[:] = ...` in place of `return ...`"
             if len(taken) < ARGUMENTS
-            else "parameters of its own are names outside it, of numbers and arrays"
+            else "what it needs besides it can read from names outside it, of numbers and arrays"
         )
         name = _plain(f).__name__
         raise FieldError(

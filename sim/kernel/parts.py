@@ -19,14 +19,15 @@ from .compiling.kernel_compiler import KernelCompiler
 class _Whole(JITCodeLibrary):
     """Code that is optimised once, with all that is linked into it.
 
-    But for code that leaves LLVM a choice of how to add and multiply: it may choose otherwise.
+    But where LLVM may choose in what order to add and multiply, it is optimised twice as by numba: LLVM could choose
+    otherwise.
     """
 
-    chosen = False
+    may_choose = False
 
     def _optimize_functions(self, ll_module: Any) -> None:
-        """Say for what data is laid out, and no more unless there is a choice."""
-        if self.chosen:
+        """Say for what machine data is laid out, and no more unless there is a choice."""
+        if self.may_choose:
             super()._optimize_functions(ll_module)
         ll_module.data_layout = self._codegen._data_layout
 
@@ -78,7 +79,7 @@ class _AsWhole(LoweringPass):
 
     def run_pass(self, state: Any) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]  whether it changed anything
         state.library = self.kind(state.targetctx.codegen(), state.func_id.func_qualname)
-        state.library.chosen = bool(state.flags.fastmath)
+        state.library.may_choose = bool(state.flags.fastmath)
         state.library.enable_object_caching()
         return True
 

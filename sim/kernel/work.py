@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def operations_of(problem: Problem) -> Iterator[tuple[int, int]]:
     """Code of each operation, and where its numbers begin; see `_interpreter`. A function of its own has none.
 
-    After one in parts come those parts, and after a part its operations.
+    After a TEAM come its parts, and after each PART its operations.
     """
     ints, p = problem.ints, 2
     while len(ints) > 2 and p < ints[1]:

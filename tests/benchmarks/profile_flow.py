@@ -22,7 +22,7 @@ from smallinit.theory import CompositeTask, Dataset, Decoder, EmbMLP, derive
 NAMES = {
     code: name
     for name, code in vars(operations).items()
-    if isinstance(code, int) and name not in ("Y", "FLOATS", "WORK", "OUT", "OWN", "TEAM_HEAD")
+    if isinstance(code, int) and name not in ("Y", "FLOATS", "WORK", "OUT", "OWN", "LOST", "TEAM_HEAD")
 }
 FIRST_ARRAY = {"SUM": 2, "HADAMARD": 1, "MAP": 2}  # numbers before the result's five; none else
 

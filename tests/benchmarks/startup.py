@@ -50,18 +50,20 @@ EVERYTHING = """
 from smallinit.sim.kernel import _interpreter, _single, operations
 from smallinit.sim.kernel.calls import _addresses
 functions = [(operations.MAP, k) for k in range(len(operations.FUNCTIONS))]
-codes = [(code, 0) for code in range(operations.DENSIFY + 1) if code != operations.MAP]
+codes = [(code, 0) for code in range(operations.DOT_ADDED + 1) if code != operations.MAP]
 for single in (False, True):
     _addresses.make_ready(functions + codes, single)
 """
 RHS = 'derive(model, "{}").rhs(data, start)'
-RUN = 'from smallinit.sim import integrate\nintegrate(derive(model, "{}"), data, start, t1=1.0, rtol=1e-5{})'
+TRAJECTORY = (
+    'from smallinit.sim import integrate\nintegrate(derive(model, "{}"), data, start, t1=1.0, rtol=1e-5{})'
+)
 KERNELS = {
     "leading flow, one right-hand side": SETTING + RHS.format("leading"),
     "exact flow, one right-hand side": SETTING + RHS.format("exact"),
-    "leading flow, a trajectory": SETTING + RUN.format("leading", ""),
-    "exact flow, a trajectory": SETTING + RUN.format("exact", ""),
-    "exact flow, the same in float32": SETTING + RUN.format("exact", ", dtype='float32'"),
+    "leading flow, a trajectory": SETTING + TRAJECTORY.format("leading", ""),
+    "exact flow, a trajectory": SETTING + TRAJECTORY.format("exact", ""),
+    "exact flow, the same in float32": SETTING + TRAJECTORY.format("exact", ", dtype='float32'"),
     "all operations, both precisions": EVERYTHING,
 }
 

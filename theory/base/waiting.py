@@ -132,7 +132,7 @@ def waiting(
     what, total, unit
         See `Wait`.
     shown : bool, optional
-        Whether to show it: by default if stderr is a terminal. True shows it anywhere.
+        Whether to show it: by default if stderr is a terminal or a command is under way. True shows it anywhere.
     """
     logged = _commands > 0 and shown is not False and not on_terminal()
     stream = sys.stderr if logged or (on_terminal() if shown is None else shown) else None

@@ -62,7 +62,7 @@ def read_utf8_file(path: str | Path) -> str:
     raw = read_regular(path, _BYTE_LIMIT)
     for name, marks in WIDE.items():
         if raw.startswith(marks):
-            raise ValueError(f"{path} is {name}, as some spreadsheets write it: save it as UTF-8.")
+            raise ValueError(f"{path} is {name}, as some programs write it: save it as UTF-8.")
     if (zero := raw.find(b"\0")) >= 0:
         raise ValueError(f"{path} is binary (a zero byte at offset {zero}): give a plain text file in UTF-8.")
     try:

@@ -178,7 +178,7 @@ class CrossEntropy(Loss):
 def _over_top(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The largest logit (m,) of each row, and by how much log-sum-exp is larger; by blocks that stay in the cache."""
     m, outputs = logits.shape
-    size = min(m, max(1, BLOCK // outputs))
+    size = max(1, min(m, BLOCK // outputs))
     most, over, space = np.empty(m), np.empty(m), np.empty((size, outputs))
     for start in range(0, m, size):
         part = logits[start : start + size]

@@ -23,7 +23,7 @@ BLOCK = 2**16  # and of one of a block of rows, which that cache holds
 LINE = 8  # rows that a block is a multiple of, so that each begins with a line of the cache
 MOST = 1.0  # of the scratch memory that is taken without blocks: what waits for its block keeps alive what it reads
 FEW = 4  # most rows of a sum over rows, for each of a block: it is gone through once a block
-PARTS = 8  # that the blocks of a stretch are shared out in
+PARTS = 8  # of a stretch, at most: what threads take, whose sums are added up
 
 
 @dataclass(frozen=True)
@@ -139,11 +139,8 @@ class _Plan:
         self, graph: Graph, wanted: Collection[int], outputs: Outputs, apart: Collection[int]
     ) -> None:
         self.graph, self.stretches, self.done = graph, list[Stretch](), set[int]()
-        found = {k: by_rows(graph, graph.nodes[k]) for k in sorted(wanted) if k not in apart}
-        found = {k: places for k, places in found.items() if not _dense_product(graph, graph.nodes[k])}
-        shapes = {k: graph.nodes[k].shape for k, places in found.items() if places}
-        large = {rows for rows, cols in shapes.values() if rows * cols >= LARGE}
-        self.sliced = {k: found[k] for k, (rows, _) in shapes.items() if rows in large}
+        whole = {*apart, *(k for k in wanted if _dense_product(graph, graph.nodes[k]))}
+        self.sliced = long_arrays(graph, wanted, whole)
         self.readers: dict[int, set[int | str]] = {k: set() for k in wanted}
         for reader, refs in self._reads(wanted, outputs):
             for ref in refs:
@@ -167,11 +164,10 @@ class _Plan:
 
     def _sums(self, index: int, last: Stretch) -> bool:
         node = self.graph.nodes[index]
-        if node.op != "matmul" or self.graph.operand(node.args[0]).storage != "csr":
+        if sums_rows(self.graph, index) != last.rows or _dense_product(self.graph, node):
             return False
-        x, cols = node.args[1].node, self.graph.shape(node.args[0])[1]
-        alone = x in last.nodes and self.readers[x] == {index}
-        return alone and cols == last.rows and node.shape[0] <= FEW * last.height
+        x = node.args[1].node
+        return x in last.nodes and self.readers[x] == {index} and node.shape[0] <= FEW * last.height
 
     def fetch(self, nodes: Iterable[int]) -> None:
         """Evaluate what waits of these nodes, and all that it waits for."""
@@ -221,13 +217,21 @@ class _Plan:
         return self.graph.nodes[index].shape
 
 
+def long_arrays(graph: Graph, wanted: Collection[int], apart: Collection[int]) -> dict[int, tuple[int, ...]]:
+    """Nodes that are evaluated by rows, and the operands that they read so, where arrays of as many rows are large."""
+    found = {k: by_rows(graph, graph.nodes[k]) for k in sorted(wanted) if k not in apart}
+    shapes = {k: graph.nodes[k].shape for k, places in found.items() if places}
+    large = {rows for rows, cols in shapes.values() if rows * cols >= LARGE}
+    return {k: found[k] for k, (rows, _) in shapes.items() if rows in large}
+
+
 def block_height(width: int) -> int:
-    """Rows of a block of arrays that are at most so wide."""
+    """How many rows a block of arrays has that are at most so wide."""
     return max(BLOCK // width // LINE, 1) * LINE
 
 
 def sums_rows(graph: Graph, index: int) -> int:
-    """Over how many rows a product sums, of which each gives a part of all its numbers; 0 if it does no such thing."""
+    """Over how many rows a product sums, each of which adds to all its numbers; 0 if it does not."""
     node = graph.nodes[index]
     if node.op != "matmul":
         return 0

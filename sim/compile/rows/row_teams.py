@@ -1,9 +1,9 @@
 """Stretches of which threads take parts: whatever is done row by row, products and sums over rows among it.
 
 All that does the same to every row is carried out for some rows at a time, see `row_blocks`; here products with the
-rows of a dense matrix on the left are among it, and sums over the rows, sparse and dense, which end a stretch. A fixed
-number of blocks make a part, and parts are shared out to threads. Each part has the sums over its own rows, and these
-are added up in order, so that no bit depends on how many threads there are, or on which was the first.
+rows of a dense matrix on the left are among it, and sums over the rows, sparse and dense, which end a stretch. The
+blocks make a fixed number of parts, which threads take. Each part has the sums over its own rows, and these are added
+up in order, so that no bit depends on how many threads there are, or on which was the first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 from ..graph import Graph
 from . import row_blocks
-from .row_blocks import Outputs, Stretch, by_rows, sums_rows
+from .row_blocks import Outputs, Stretch, long_arrays, sums_rows
 
 WHOLE = 0.1  # of the flops of all products, that may be left to one thread
 LEAST_HEIGHT = 64  # rows of a block for which a product with the same matrix is as fast as of all of them
@@ -23,7 +23,7 @@ def in_teams(
 ) -> list[Stretch] | None:
     """Nodes that are wanted, in stretches; None where too little of the work would be shared.
 
-    Parameters are those of `row_blocks.in_stretches`.
+    Parameters are those of `row_blocks.in_stretches`; `outputs` are not looked at.
     """
     return _Teams(graph, wanted, apart).stretches()
 
@@ -33,13 +33,7 @@ class _Teams:
 
     def __init__(self, graph: Graph, wanted: Collection[int], apart: Collection[int]) -> None:
         self.graph, self.wanted = graph, sorted(wanted)
-        found = {k: by_rows(graph, graph.nodes[k]) for k in self.wanted if k not in apart}
-        large = {
-            graph.nodes[k].shape[0]
-            for k, places in found.items()
-            if places and graph.nodes[k].shape[0] * graph.nodes[k].shape[1] >= row_blocks.LARGE
-        }
-        self.sliced = {k: places for k, places in found.items() if places and self._rows(k) in large}
+        self.sliced = long_arrays(graph, wanted, apart)
         self.home: dict[int, int] = {}  # of a sum over rows: how many these are
         self.stage: dict[int, int] = {}
         for k in self.wanted:

@@ -19,8 +19,8 @@ from numba.extending import intrinsic
 
 from ..cache import LOCK, compiled, source_hash
 from ..inner import INNER, inlined
-from ..operations import FUNCTIONS, MAP
-from ._operands import TABLE, address_of, buffers_of, call_at
+from ..operations import FUNCTIONS, MAP, OUT
+from ._operands import TABLE, address_of, buffers_of, call_at, is_lost, lose
 
 SYMBOL = f"smallinit_addresses_{source_hash()}"
 FIRST_FUNCTION = 32  # functions stand behind the operations, which are fewer
@@ -145,14 +145,17 @@ call: Any = _call
 
 
 # So many operations of a table, one after another, from place p on; the addresses of their precision begin at `first`.
-# Returns whether all had code.
+# If one has no code, the result is no number; `size` says how many of its numbers are written here (none by a part).
 @inlined()
-def carried_out(buffers, ints, p, count, first):
+def carry_out(buffers, ints, p, count, first, size):
     for _ in range(count):
         code, q = ints[p], p + 2
         found = address(first + (FIRST_FUNCTION + ints[q] if code == MAP else code))
         if found == 0:
-            return False
+            lose(buffers)
+            break
         call(found, buffers, ints, q)
         p += ints[p + 1]
-    return True
+    if is_lost(buffers):
+        for i in range(size):
+            buffers[OUT][i] = np.nan

@@ -1,6 +1,6 @@
 """Arrays as the table of a kernel names them; see `_interpreter`.
 
-Operations get bare pointers: to the places of the four buffers, and to the table. What stands here makes arrays of
+Operations get bare pointers: to the places of the buffers, and to the table. What stands here makes arrays of
 them without a call, a reference count or the care that slices take of places counted from the end, all of which is
 slow to compile.
 """
@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import float32, int64, types
+from numba import boolean, float32, int64, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
-from ..operations import OWN
+from ..operations import LOST, OUT
 
 OPERAND = 5  # numbers that name an array
-BUFFERS = OWN + 1
+BUFFERS = LOST + 1
 TABLE = types.CPointer(int64)
 
 
@@ -174,13 +174,33 @@ def _buffers(typing_context, y, floats, work, out):
     def build(context, builder, signature, args):
         pointer = context.get_value_type(kind.dtype)
         places = cgutils.alloca_once(builder, pointer, size=BUFFERS)
-        builder.store(pointer(None), builder.gep(places, [ir.IntType(64)(OWN)]))
+        for k in range(OUT + 1, BUFFERS):
+            builder.store(pointer(None), builder.gep(places, [ir.IntType(64)(k)]))
         for k, array in enumerate(args):
             data = make_array(signature.args[k])(context, builder, array).data
             builder.store(data, builder.gep(places, [ir.IntType(64)(k)]))
         return places
 
     return kind(y, floats, work, out), build
+
+
+@intrinsic
+def _lose(typing_context, places):
+    def build(context, builder, signature, args):
+        place = builder.gep(args[0], [ir.IntType(64)(LOST)])
+        builder.store(args[0], builder.bitcast(place, args[0].type.as_pointer()))  # any place that is one
+        return context.get_dummy_value()
+
+    return types.none(places), build
+
+
+@intrinsic
+def _is_lost(typing_context, places):
+    def build(context, builder, signature, args):
+        found = builder.load(builder.gep(args[0], [ir.IntType(64)(LOST)]))
+        return builder.icmp_unsigned("!=", found, found.type(None))
+
+    return boolean(places), build
 
 
 @intrinsic
@@ -201,7 +221,9 @@ def _in_single(typing_context, x):
 
 
 in_single: Any = _in_single  # where an array's memory begins, taken for that of numbers in float32
-buffers: Any = _buffers  # where the buffers begin, in the order of `operations`
+buffers: Any = _buffers  # where the buffers begin, in the order of `operations`; the others have no place yet
+lose: Any = _lose  # note in the buffers that an operation had no code
+is_lost: Any = _is_lost  # whether that is so
 numbers: Any = _numbers  # where an array's numbers begin
 
 

@@ -9,27 +9,17 @@ wakes late, or never, costs nothing but its help; and who finds the team at work
 from __future__ import annotations
 
 from ..inner import inlined, subroutine
-from ..operations import OWN, PART, TEAM, TEAM_HEAD, WORK
-from ._addresses import DOUBLE, SINGLE, address, call, carried_out, operation
-from ._operands import part, place
-from ._words import (
-    acquire,
-    added,
-    begin_of,
-    exchanged,
-    is_set,
-    now,
-    release,
-    room,
-    set_place,
-    with_own,
-    words_at,
-)
+from ..operations import PART, TEAM, TEAM_HEAD, WORK
+from ._addresses import DOUBLE, SINGLE, address, call, carry_out, operation
+from ._operands import is_lost, lose, part, place
+from ._words import acquire, added, begin_of, exchanged, now, release, room, with_own, words_at
 
-# Words of a team, those that many write apart from others by a line of the cache. LEFT: parts that nobody has taken;
-# DONE: parts that are carried out; LOST: whether one had no code; WAITING: whether who asked sleeps; then what is asked
-# for; functions of locks; threads besides the one that asks.
-LEFT, DONE, BUSY, OVER, WAITING, LOST = range(0, 48, 8)
+# Words of a team. Those that many write are apart from others by a line of the cache. LEFT: parts that nobody has
+# taken; DONE: parts that are carried out; BUSY: whether somebody has asked; OVER: whether the threads are to end;
+# WAITING: whether who asked sleeps; FAILED: whether an operation of a part had no code. Then what is asked for: the
+# buffers, the table, where TEAM stands in it, the number of parts, the code of PART. Then functions of locks, the
+# number of threads besides the one that asks, and the lock by which that one sleeps.
+LEFT, DONE, BUSY, OVER, WAITING, FAILED = range(0, 48, 8)
 ASKED, NUMBERS, OPERATION, PARTS, CODE, ACQUIRE, RELEASE, HELPERS, OWN_LOCK = range(48, 57)
 ALONE = 57  # words of a team of one
 FIRST, ASLEEP, LOCK, EACH = 64, 0, 1, 8  # of every thread: whether it sleeps, and the lock by which it does
@@ -44,8 +34,7 @@ def _first(buffers):
 # How many operations, then these
 @operation(PART)
 def _part(buffers, ints, p):
-    if not carried_out(buffers, ints, p + 1, ints[p], _first(buffers)):
-        set_place(buffers, OWN, 0)
+    carry_out(buffers, ints, p + 1, ints[p], _first(buffers), 0)
 
 
 # Take parts until none is left
@@ -58,8 +47,8 @@ def take(team, own):
         places, ints, p = with_own(team[ASKED], own), words_at(team[NUMBERS]), team[OPERATION]
         count = team[PARTS]
         call(team[CODE], places, ints, p + ints[p + TEAM_HEAD + count - left])
-        if not is_set(places, OWN):
-            exchanged(team, LOST, 1)
+        if is_lost(places):
+            exchanged(team, FAILED, 1)
         if added(team, DONE, 1) == count - 1 and exchanged(team, WAITING, 0) == 1:
             release(team[RELEASE], team[OWN_LOCK])
 
@@ -77,7 +66,7 @@ def _wait(team):
 def _begin(team, asked, ints, p, count, code):
     team[ASKED], team[NUMBERS], team[OPERATION], team[PARTS], team[CODE] = asked, ints, p, count, code
     exchanged(team, DONE, 0)
-    exchanged(team, LOST, 0)
+    exchanged(team, FAILED, 0)
     exchanged(team, LEFT, count)
     for k in range(team[HELPERS]):
         each = FIRST + k * EACH
@@ -101,12 +90,12 @@ def _team(buffers, ints, p):
     if ints[p] != 0 and exchanged(words_at(ints[p]), BUSY, 1) == 0:
         team = words_at(ints[p])
     if code == 0:
-        set_place(buffers, OWN, own)
+        lose(buffers)
     else:
         _begin(team, begin_of(buffers), begin_of(ints), p, count, code)
         take(team, own)
         _wait(team)
-        if now(team, LOST) == 1:
-            set_place(buffers, OWN, own)
+        if now(team, FAILED) == 1:
+            lose(buffers)
     if begin_of(team) != begin_of(alone):
         exchanged(team, BUSY, 0)

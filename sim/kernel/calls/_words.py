@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import boolean, float64, int64, types
+from numba import float64, int64, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..operations import OUT, OWN
 from ._operands import BUFFERS, TABLE, buffers_of
 
 _ORDER, _ALIGNED = "seq_cst", 8
@@ -74,37 +75,18 @@ def _begin_of(typing_context, pointer):
 
 @intrinsic
 def _with_own(typing_context, place, own):
-    """The buffers whose places begin at an address, with one of the thread's own in a copy of them."""
+    """A copy of the buffers whose places begin at an address, with one of the thread's own; nothing is lost yet."""
 
     def build(context, builder, signature, args):
         word = _WORD.as_pointer()
         source, copy = builder.inttoptr(args[0], word), cgutils.alloca_once(builder, _WORD, size=BUFFERS)
-        for k in range(BUFFERS - 1):
+        for k in range(BUFFERS):
             at = [_WORD(k)]
-            builder.store(builder.load(builder.gep(source, at)), builder.gep(copy, at))
-        builder.store(args[1], builder.gep(copy, [_WORD(BUFFERS - 1)]))
+            place = builder.load(builder.gep(source, at)) if k <= OUT else args[1] if k == OWN else _WORD(0)
+            builder.store(place, builder.gep(copy, at))
         return builder.bitcast(copy, context.get_value_type(PLACES))
 
     return PLACES(int64, int64), build
-
-
-@intrinsic
-def _set(typing_context, places, k, value):
-    def build(context, builder, signature, args):
-        words = builder.bitcast(args[0], _WORD.as_pointer())
-        builder.store(args[2], builder.gep(words, [args[1]]))
-        return context.get_dummy_value()
-
-    return types.none(places, int64, int64), build
-
-
-@intrinsic
-def _is_set(typing_context, places, k):
-    def build(context, builder, signature, args):
-        words = builder.bitcast(args[0], _WORD.as_pointer())
-        return builder.icmp_unsigned("!=", builder.load(builder.gep(words, [args[1]])), _WORD(0))
-
-    return boolean(places, int64), build
 
 
 @intrinsic
@@ -136,7 +118,5 @@ room: Any = _room
 words_at: Any = _words_at  # words that begin at an address
 begin_of: Any = _begin_of  # the address of a place
 with_own: Any = _with_own
-set_place: Any = _set  # put a number in the place of buffer k
-is_set: Any = _is_set  # whether buffer k has a place
 acquire: Any = _acquire
 release: Any = _release

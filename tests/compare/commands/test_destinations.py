@@ -8,7 +8,7 @@ from helpers import TINY, refused
 from sweeps import TINY as SWEEP
 
 from smallinit.cli import run
-from smallinit.compare.commands import experiments, implied
+from smallinit.compare.commands import experiments, implied, report_command
 from smallinit.compare.experiment import build
 from smallinit.compare.literature import claims as literature
 from smallinit.compare.literature.claim import Claim, Finding
@@ -47,7 +47,7 @@ WRITES = {  # command -> what it has written when it first says so, and what it 
         "a.html was written", ", a-embeddings.html and a-embeddings.gif not"
     ),
     "sweep sweep.toml --out out --collect all.nc --picture p.png": (
-        "6 of 6 points are kept in out: the same command computes the rest; all.nc was written", ", p.png not"
+        "all 6 points are kept in out; all.nc was written", ", p.png not"
     ),
     "claims --json c.json": ("c.json was written", ""),
     "scales tiny.toml --json s.json": ("s.json was written", ""),
@@ -76,6 +76,14 @@ def test_an_interrupt_after_a_result_says_that_it_is_there(command, files, resul
         assert Path(name).exists()
 
 
+def test_a_page_that_has_no_second_one_is_told_by_itself(files, monkeypatch, capsys):
+    assert run(["simulate", "tiny.toml", "--out", "out"]) == 0
+    plain = report_command._wrote
+    monkeypatch.setattr(report_command, "_wrote", lambda path: (plain(path), interrupt())[0])
+    assert run(["report", "out", "--out", "b.html"]) == 143
+    assert capsys.readouterr().err == "smallinit: interrupted; b.html was written.\n"
+
+
 def test_each_file_is_named_before_the_next_is_made(files, results, monkeypatch, capsys):
     from smallinit.compare.report.embedding_motion import EmbeddingMotion
 
@@ -87,6 +95,10 @@ def test_each_file_is_named_before_the_next_is_made(files, results, monkeypatch,
     first, second = said
     assert first.startswith("wrote a.html (")
     assert second.startswith("wrote a-embeddings.html (")
+
+
+def interrupt():
+    raise Interrupted(signal=15)
 
 
 def never(*_, **__):

@@ -132,7 +132,7 @@ def returns(t, y, slope):
     [
         (
             with_parameters,
-            r"got with_parameters\(t, y, out, rate, other\): parameters of its own are names outside",
+            r"got with_parameters\(t, y, out, rate, other\): what it needs besides it can read",
         ),
         (
             calls_plain,

@@ -40,6 +40,14 @@ def test_every_label_of_a_sequence_has_its_loss(pairs, loss, monkeypatch):
             np.testing.assert_allclose(found[f"accuracy{name}"][i], share @ right, rtol=1e-14)
 
 
+def test_no_rows_have_no_losses():
+    from smallinit.theory.models.losses import CrossEntropy
+
+    rule, none = CrossEntropy(), np.zeros(0, int)
+    assert rule.values(np.zeros((0, 5)), rule.targets(none, 5)).shape == (0,)
+    assert rule.of_labels(np.zeros((0, 5)), none, none).shape == (0,)
+
+
 def test_blocks_of_rows_change_no_bit(monkeypatch):
     from smallinit.theory.models import losses
 

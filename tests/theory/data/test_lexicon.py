@@ -136,11 +136,11 @@ def test_a_mixture_gives_every_text_the_same_weight_and_its_own_tokens():
     [
         ("", "has no words in it: give a text file that has some."),
         (" \n\t", "has no words in it"),
-        ("a word\n".encode("utf-16"), "is UTF-16, as some spreadsheets write it: save it as UTF-8."),
-        ("a word\n".encode("utf-32"), "is UTF-32, as some spreadsheets write it: save it as UTF-8."),
+        ("a word\n".encode("utf-16"), "is UTF-16, as some programs write it: save it as UTF-8."),
+        ("a word\n".encode("utf-32"), "is UTF-32, as some programs write it: save it as UTF-8."),
         (
             b"\0\0\xfe\xff" + "a".encode("utf-32-be"),
-            "is UTF-32, as some spreadsheets write it: save it as UTF-8.",
+            "is UTF-32, as some programs write it: save it as UTF-8.",
         ),
         (b"\x7fELF\x00\x01", "is binary (a zero byte at offset 4): give a plain text file in UTF-8."),
         ("caf\u00e9".encode("latin-1"), "is not UTF-8 (byte 0xe9 at offset 3): convert it to UTF-8 first."),

@@ -39,6 +39,11 @@ def promise(path: Path) -> None:
     _promises[found] = Promise(found, _shown(path), _identity(found))
 
 
+def withdraw(path: Path) -> None:
+    """Promise no more what turns out to have nothing in it."""
+    _promises.pop(folder_destination(path), None)
+
+
 def forget_promises() -> None:
     """Begin anew, with nothing promised."""
     _promises.clear()
@@ -52,13 +57,19 @@ def promised() -> tuple[list[str], list[str]]:
     return there, missing
 
 
-def so_far() -> str:
-    """Say in a clause what was written and what was not; "" if that is nothing."""
+def so_far(kept: str = "") -> str:
+    """Say in a clause what was written and what was not, after what is kept of the work, if anything is."""
     there, missing = promised()
-    if not there:
-        return ""
-    rest = f", {_listed(missing)} not" if missing else ""
-    return f"{_listed(there)} {'was' if len(there) == 1 else 'were'} written{rest}"
+    written = ""
+    if there:
+        written = f"{_were(there)} written" + (f", {_listed(missing)} not" if missing else "")
+    elif kept and missing:
+        written = f"{_were(missing)} not written"
+    return "; ".join(filter(None, (kept, written))) or "no result was written"
+
+
+def _were(names: list[str]) -> str:
+    return f"{_listed(names)} {'was' if len(names) == 1 else 'were'}"
 
 
 def _listed(names: list[str]) -> str:

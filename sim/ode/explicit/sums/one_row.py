@@ -114,16 +114,16 @@ def _call(typing_context, anew, out, y, lead, m, k, n, rows, col, val, first, la
     return types.none(*_KINDS), build
 
 
-_carry_out: Any = _call  # type checkers see its first argument, which numba supplies
+_by_name: Any = _call  # type checkers see its first argument, which numba supplies
 
 
 @inlined()
 def sum_up(out, y, lead, m, k, n, rows, col, val, first, last, h):
     """Write lead * y + h * (row of the table) applied to the first m entries of the stages."""
-    _carry_out(True, out, y, lead, m, k, n, rows, col, val, first, last, h)
+    _by_name(True, out, y, lead, m, k, n, rows, col, val, first, last, h)
 
 
 @inlined()
 def accumulate(out, m, k, n, rows, col, val, first, last, h):
     """Add h * (row of the table) applied to the first m entries of the stages, four stages at a time."""
-    _carry_out(False, out, out, 1.0, m, k, n, rows, col, val, first, last, h)
+    _by_name(False, out, out, 1.0, m, k, n, rows, col, val, first, last, h)

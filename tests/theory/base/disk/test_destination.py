@@ -8,8 +8,8 @@ import pytest
 from helpers import random_data, random_weights
 
 from smallinit.compare import overlay, train
-from smallinit.compare.commands.check_command import _check_figure
 from smallinit.compare.commands.claims_command import claims
+from smallinit.compare.commands.destinations import output_picture
 from smallinit.compare.commands.report_command import report
 from smallinit.compare.plots.saving import figure_path
 from smallinit.compare.sweep.store import Store
@@ -140,7 +140,7 @@ ENTRANCES = {  # what takes the name of something to be written, before any work
     "sweep": lambda p: Store(p),
     "checkpoint": lambda p: train(EmbedUnembed(7, 4), random_data(), {}, checkpoint=p),
     "claims --json": lambda p: claims(json=p),
-    "check --figure": lambda p: _check_figure(p.with_name(f"{p.name}.png"), overwrite=True),
+    "check --figure": lambda p: output_picture("--figure", p.with_name(f"{p.name}.png"), True),
     "report --out": lambda p: report(p.parent.parent, out=p),
 }
 

@@ -21,9 +21,11 @@ def test_files_and_folders_count_from_the_moment_they_are_in_place(tmp_path, mon
     page, folder, picture = (tmp_path / name for name in ("a.html", "out", "b.png"))
     for path in (page, folder, picture):
         promise(path)
-    assert so_far() == ""
+    assert so_far() == "no result was written"
+    assert so_far("x is kept") == "x is kept; a.html, out and b.png were not written"
     write_whole(page, "x")
     assert so_far() == "a.html was written, out and b.png not"
+    assert so_far("x is kept") == "x is kept; a.html was written, out and b.png not"
     with staged(folder) as staging:
         (staging / "summary.json").write_text("{}")
         assert promised() == (["a.html"], ["out", "b.png"])
