@@ -34,7 +34,7 @@ class TensorProgram:
     """
 
     def __init__(self, problem: Problem, device: Any) -> None:
-        if problem.rhs is not _interpreter.rhs:
+        if problem.rhs is not _interpreter.rhs or not problem.compiled:
             raise FieldError(
                 "device", "is for derived flows; a right-hand side of your own runs on the CPU: leave it out."
             )

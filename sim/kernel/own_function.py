@@ -74,6 +74,8 @@ def reason(error: NumbaError) -> str:
 def trial_of(f: Any) -> Callable[[float, np.ndarray, np.ndarray], Any]:
     """The same function with every index looked at, which compiled code does not: one outside an array ends a process.
 
-    It is compiled when it is first called. Functions that it calls are compiled as they are.
+    It divides as right-hand sides do, where 1 / 0 is infinite, unless it was compiled to do otherwise. It is compiled
+    when it is first called. Functions that it calls are compiled as they are.
     """
-    return njit(boundscheck=True)(_plain(f))
+    options = f.targetoptions if isinstance(f, Dispatcher) else {}
+    return njit(boundscheck=True, error_model=options.get("error_model", "numpy"))(_plain(f))

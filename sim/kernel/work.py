@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 
 def operations_of(problem: Problem) -> Iterator[tuple[int, int]]:
-    """Code of each operation, and where its numbers begin; see `_interpreter`. A function of its own has none.
+    """Code of each operation, and where its numbers begin; see `_interpreter`.
 
-    After a TEAM come its parts, and after each PART its operations.
+    After a TEAM come its parts, and after each PART its operations. A function of its own has none, whatever its `ints`
+    are.
     """
     ints, p = problem.ints, 2
-    while len(ints) > 2 and p < ints[1]:
+    while problem.compiled and p < ints[1]:
         code = int(ints[p])
         yield code, p + 2
         if code == TEAM:

@@ -85,22 +85,35 @@ class Wait:
     def show(self) -> None:
         """Write the line, in place of the former one."""
         with self._lock:
-            if self._stream is not None and not self._in_place:
-                self._stream.write(f"{self}\n")
-                self._stream.flush()
-            elif self._stream is not None:
+            if not self._in_place:
+                self._write(f"{self}\n")
+            else:
                 self._shown = True
                 width = get_terminal_size().columns - 1  # a line that wraps cannot be written over
-                self._stream.write(f"{CLEAR}{str(self)[:width]}")
-                self._stream.flush()
+                self._write(f"{CLEAR}{str(self)[:width]}")
 
     def hide(self) -> None:
         """Take the line away, before something else is printed."""
         with self._lock:
-            if self._stream is not None and self._shown:
+            if self._shown:
                 self._shown = False
-                self._stream.write(CLEAR)
-                self._stream.flush()
+                self._write(CLEAR)
+
+    def leave(self) -> None:
+        """Leave a line behind that says how long it took."""
+        count = f" {counted(self.total)} {self.unit}," if self.total and self.unit else ""
+        with self._lock:
+            self._write(f"{self.what}:{count} {spoken(self.seconds)}\n")
+
+    def _write(self, text: str) -> None:
+        """Write, as long as it can be read: that the reader of a log is gone, or its disk full, ends no work."""
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):  # closed from either side
+            self._stream = None
 
 
 def counted(number: float) -> str:
@@ -150,8 +163,7 @@ def waiting(
         thread.join()
         wait.hide()
     if wait.seconds > (LINE if logged else KEPT) or (shown and not logged):
-        count = f" {counted(wait.total)} {wait.unit}," if wait.total and wait.unit else ""
-        print(f"{wait.what}:{count} {spoken(wait.seconds)}", file=stream)
+        wait.leave()
 
 
 def _renew(wait: Wait, over: threading.Event) -> None:

@@ -44,6 +44,16 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
+def one_here() -> None:
+    """Have the thread that calls use one BLAS thread until it ends, by libraries that count per thread.
+
+    A limit that is held elsewhere is none for it.
+    """
+    if found := [each for each in _libraries() if _per_thread(each)]:
+        with _LIMIT.lock:
+            _limited(found)
+
+
 class _Limit:
     """The limits of all threads are one: the first that is set notes the numbers before, the last puts them back.
 

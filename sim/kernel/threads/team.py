@@ -18,7 +18,7 @@ import numpy as np
 from ..alignment import aligned
 from ..operations import TEAM, TEAM_HEAD
 from ..work import in_parts, operations_of
-from .blas_threads import threads_given
+from .blas_threads import one_here, threads_given
 
 if TYPE_CHECKING:
     from ..problem import Problem
@@ -88,6 +88,7 @@ class Team:
     def _help(self, number: int) -> None:
         from ..calls._team_help import help_team
 
+        one_here()
         help_team(self.address, number, self.own[number].ctypes.data)
 
     def start(self) -> None:

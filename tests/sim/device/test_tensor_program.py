@@ -93,7 +93,7 @@ def of_function(name, n):
     numbers = [operations.FUNCTIONS.index(name), 0, operations.OUT, 0, *array, operations.Y, 0, *array]
     table = [operations.MAP, len(numbers) + 2, *numbers]
     ints = np.array([1, len(table) + 2, *table])
-    return Problem(_interpreter.rhs, {"y": (0, (n, 1))}, np.array([0.7, 0.4, 0.0]), ints)
+    return Problem(_interpreter.rhs, {"y": (0, (n, 1))}, np.array([0.7, 0.4, 0.0]), ints, compiled=True)
 
 
 @pytest.mark.parametrize("name", operations.FUNCTIONS)

@@ -6,6 +6,7 @@ import sys
 import numba
 import numpy as np
 import pytest
+from scipy.special import exp1
 
 from smallinit.sim import Problem, check_flow, solve
 from smallinit.theory.base.errors import FieldError
@@ -77,6 +78,24 @@ def test_what_a_function_does_to_its_state_changes_nothing():
     found = solve(Problem.from_function(grows, 3), start, t1=0.1)
     np.testing.assert_array_equal(start, -np.ones(3))
     np.testing.assert_allclose(found.y[-1], -np.exp(-0.1), rtol=1e-5)  # its slope is |y|, of a copy
+
+
+def bump(t, y, out):
+    out[:] = np.exp(-1.0 / t) * y
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_division_by_zero_at_the_start_is_infinite_as_it_is_later(compiled):
+    """exp(-1/t), which is 0 at 0; log y(1) = 1/e - E1(1)."""
+    problem = Problem.from_function(numba.njit(bump) if compiled else bump, 1)
+    found = solve(problem, [1.0], t1=1.0)
+    np.testing.assert_allclose(np.log(found.y[-1]), np.exp(-1.0) - exp1(1.0), rtol=1e-5)
+
+
+def test_a_division_by_zero_is_a_fault_where_a_function_is_compiled_so():
+    problem = Problem.from_function(numba.njit(error_model="python")(bump), 1)
+    with pytest.raises(FieldError, match="fails at the start, with ZeroDivisionError"):
+        solve(problem, [1.0], t1=1.0)
 
 
 def scipy_like(t, y):

@@ -1,5 +1,6 @@
 """The line of those who wait: what, how far, how long; never in a pipe."""
 
+import errno
 import io
 import re
 import time
@@ -137,3 +138,33 @@ def test_a_short_command_and_whoever_calls_the_library_have_no_lines(log):
     with module.as_command(), waiting("training", shown=False):
         time.sleep(0.3)
     assert log.getvalue() == ""
+
+
+class Gone(io.StringIO):
+    """A log that takes one line: then its reader has gone, or its disk is full."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error, self.taken = error, 0
+
+    def write(self, text):
+        if self.taken:
+            raise self.error
+        self.taken += 1
+        return super().write(text)
+
+
+@pytest.mark.parametrize(
+    "error", [BrokenPipeError(), OSError(errno.ENOSPC, "full"), ValueError("I/O operation on closed file")]
+)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_work_goes_on_in_silence_where_a_log_cannot_be_written_any_more(log, error, terminal, monkeypatch):
+    monkeypatch.setattr(module, "KEPT", 0.1)
+    monkeypatch.setattr(module, "SILENT", 0.0)
+    monkeypatch.setattr(module, "on_terminal", lambda: terminal)
+    module.sys.stderr = gone = Gone(error)
+    with module.as_command():
+        for _ in range(2):
+            with waiting("training"):
+                time.sleep(0.4)
+    assert gone.getvalue().count("training") == 1

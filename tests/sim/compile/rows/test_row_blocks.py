@@ -128,7 +128,9 @@ def test_what_is_between_two_steps_is_as_large_as_a_block(monkeypatch):
 def carried_out(graph, outputs, layout, x, n):
     """Numbers (n,) that a graph writes of a weight x."""
     kernel = Emitter(graph, {"x": (0, x.shape), **layout}, outputs).run()
-    problem = Problem(rhs, {"x": (0, x.shape)}, kernel.floats, kernel.ints, np.full(kernel.work_size, np.nan))
+    problem = Problem(
+        rhs, {"x": (0, x.shape)}, kernel.floats, kernel.ints, np.full(kernel.work_size, np.nan), compiled=True
+    )
     make_ready(functions_of(problem))
     out = np.full(n, np.nan)
     rhs(0.0, x.ravel(), out, kernel.floats, kernel.ints, problem.work)

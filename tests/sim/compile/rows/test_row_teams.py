@@ -71,7 +71,9 @@ def test_a_network_in_parts_equals_numpy():
     x, u = rng.normal(size=(ROWS, WIDTH)), rng.normal(size=(WIDTH, OUT))
     sizes = {"x": (0, x.shape), "u": (x.size, u.shape), "y": (0, u.shape), "z": (u.size, (3, WIDTH))}
     kernel = Emitter(graph, sizes, outputs).run()
-    problem = Problem(rhs, sizes, kernel.floats, kernel.ints, np.full(kernel.work_size, np.nan))
+    problem = Problem(
+        rhs, sizes, kernel.floats, kernel.ints, np.full(kernel.work_size, np.nan), compiled=True
+    )
     assert in_parts(problem)
     make_ready(functions_of(problem))
     out = np.full(u.size + 3 * WIDTH, np.nan)
@@ -88,7 +90,9 @@ def test_a_matrix_that_is_read_by_rows_and_as_a_whole():
     outputs = {"y": [(1.0, graph.map(graph.matmul(x, x.T), "exp"))]}
     assert planned(graph, outputs) is None  # its one product is left to one thread
     kernel = Emitter(graph, {"x": (0, (ROWS, WIDTH)), "y": (0, (ROWS, ROWS))}, outputs).run()
-    problem = Problem(rhs, {"x": (0, (ROWS, WIDTH))}, kernel.floats, kernel.ints, np.zeros(kernel.work_size))
+    problem = Problem(
+        rhs, {"x": (0, (ROWS, WIDTH))}, kernel.floats, kernel.ints, np.zeros(kernel.work_size), compiled=True
+    )
     make_ready(functions_of(problem))
     values, out = np.random.default_rng(0).normal(size=(ROWS, WIDTH)), np.empty(ROWS * ROWS)
     rhs(0.0, values.ravel(), out, kernel.floats, kernel.ints, problem.work)

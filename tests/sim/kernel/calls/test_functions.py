@@ -25,7 +25,9 @@ def applied(name, x, scale=1.0, single=False):
     layout = {"x": (0, (1, x.size)), "f": (0, (1, x.size))}
     kernel = Emitter(graph, layout, {"f": [(1.0, ref)]}).run()
     out = np.empty(x.size)
-    problem = Problem(rhs, {"x": (0, (1, x.size))}, kernel.floats, kernel.ints, np.empty(kernel.work_size))
+    problem = Problem(
+        rhs, {"x": (0, (1, x.size))}, kernel.floats, kernel.ints, np.empty(kernel.work_size), compiled=True
+    )
     (in_single_precision(problem) if single else problem)(0.0, x, out)
     return out
 

@@ -19,6 +19,7 @@ from smallinit.sim.compile import compiler
 from smallinit.sim.kernel import operations
 from smallinit.sim.kernel.calls import _addresses
 from smallinit.sim.kernel.single_precision import in_single_precision
+from smallinit.sim.kernel.threads import blas_threads as blas_threads_module
 from smallinit.sim.kernel.threads import team
 from smallinit.sim.kernel.threads.blas_threads import blas_threads, one_blas_thread, threads_given
 from smallinit.sim.kernel.work import in_parts
@@ -135,6 +136,33 @@ def test_there_is_no_team_where_one_thread_is_asked_for(small):
         assert shared is problem
 
 
+class PerThread:
+    """A BLAS that counts its threads in each thread that calls it, as OpenBLAS does upon OpenMP."""
+
+    internal_api, threading_layer, user_api = "openblas", "openmp", "blas"
+
+    def __init__(self, number):
+        self.number, self.of = number, {}
+
+    def get_num_threads(self):
+        return self.of.get(threading.current_thread(), self.number)
+
+    def set_num_threads(self, number):
+        self.of[threading.current_thread()] = number
+
+
+def test_each_thread_has_one_of_blas_that_counts_per_thread(small, monkeypatch):
+    problem = compiled(*small)
+    blas = PerThread(3)
+    monkeypatch.setattr(blas_threads_module, "_libraries", lambda: (blas,))
+    with team.teamed(problem) as shared, blas_threads(problem):
+        slopes(shared, problem.pack(small[2]))
+        helpers = ours()
+    assert len(helpers) == 2
+    assert [blas.of[thread] for thread in helpers] == [1, 1]
+    assert blas.get_num_threads() == 3
+
+
 def test_members_of_an_ensemble_have_no_teams(small, monkeypatch):
     flow, data, start = small
     monkeypatch.setattr(team, "Team", None)
@@ -241,6 +269,7 @@ def _by(number, problem, y):
 BEGINNING = """
 import os, signal, sys, threading, time
 from smallinit.sim import integrate
+from smallinit.sim.kernel.threads import blas_threads as blas_threads_module
 from smallinit.sim.kernel.threads import team
 from smallinit.theory import CompositeTask, EmbMLP, derive
 task = CompositeTask(range(11, 111), range(1, 6), range(6, 11), masked=())
