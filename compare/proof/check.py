@@ -82,8 +82,8 @@ class Verdict(FrozenRecord):
     proof : ResidualMeasurement
         That error measured against autodiff on the data, as the weights shrink; `plot_proof` draws it.
     row_factors : ndarray, shape (rows,)
-        What each row of the claim's leading term must be divided by to come closest to the derived one, on the data;
-        nan where it vanishes. It tells a wrong prefactor per token from a wrong form.
+        What each row of the claim's term of the derived leading power must be divided by to come closest to the derived
+        one, on the data; nan where it vanishes. It tells a wrong prefactor per token from a wrong form.
     row_misfit : ndarray, shape (rows,)
         What is left of each row after that factor, relative to the row.
     on_data : bool
