@@ -101,8 +101,8 @@ def test_what_only_a_type_checker_reads_does_not_count(copy):
 def test_planted_circles_are_found(copy):
     ring = plant(copy, "sim/trajectory/storage.py", "def f():\n    from .loading import load_trajectory\n")
     assert {"sim.trajectory.storage", "sim.trajectory.loading"} <= set().union(*layers.circles(ring))
-    plant(copy, "sim/ode/outcome.py", "def f():\n    from ..compile.memory import Piece\n")
-    rooms = plant(copy, "sim/compile/memory.py", "def f():\n    from ..ode.outcome import Outcome\n")
+    plant(copy, "sim/ode/outcome.py", "def f():\n    from ..compile.ordering import Piece\n")
+    rooms = plant(copy, "sim/compile/ordering.py", "def f():\n    from ..ode.outcome import Outcome\n")
     assert {"sim.ode", "sim.compile"} in layers.room_circles(rooms)
 
 

@@ -22,9 +22,9 @@ from ..kernel.cache import LOCK
 from ..kernel.calls._addresses import make_ready
 from ..kernel.problem import Problem
 from ..kernel.work import functions_of
-from .emit import Emitter
 from .ordering import lower_flow
 from .rows.shared_rows import equal_rows
+from .table.emit import Emitter
 
 if TYPE_CHECKING:
     from ...theory.algebra.nodes import Matrix

@@ -26,10 +26,10 @@ from hypothesis import strategies as st
 
 from smallinit.sim.compile import compiler
 from smallinit.sim.compile.compiler import compile_flow, distinct_rows
-from smallinit.sim.compile.emit import Emitter
 from smallinit.sim.compile.graph import Graph, Ref
 from smallinit.sim.compile.lower import Lowering
 from smallinit.sim.compile.scalar import apply_function
+from smallinit.sim.compile.table.emit import Emitter
 from smallinit.sim.kernel._interpreter import rhs
 from smallinit.sim.kernel.cache import cache_dir
 from smallinit.theory import Dataset, Decoder, EmbMLP, derive

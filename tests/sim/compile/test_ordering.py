@@ -9,10 +9,10 @@ import pytest
 from helpers import MODELS, data_for, random_data, random_weights, relative, small_case
 
 from smallinit.sim.compile.compiler import distinct_rows
-from smallinit.sim.compile.emit import Emitter
 from smallinit.sim.compile.lower import Lowering
 from smallinit.sim.compile.multiply import READINGS
 from smallinit.sim.compile.ordering import Tries, lower_flow
+from smallinit.sim.compile.table.emit import Emitter
 from smallinit.sim.kernel import operations
 from smallinit.theory import CompositeTask, Dataset, EmbMLP, Model, OneLayerTransformer, derive
 from smallinit.theory.algebra.evaluate import evaluate

@@ -5,13 +5,13 @@ import pytest
 import sympy as sp
 
 from smallinit.sim.compile import compiler
-from smallinit.sim.compile.emit import Emitter
 from smallinit.sim.compile.lower import Lowering
 from smallinit.sim.compile.multiply import READINGS
 from smallinit.sim.compile.ordering import lower_flow
 from smallinit.sim.compile.rewriting import Merged
 from smallinit.sim.compile.rows.picked_rows import PickedRows
 from smallinit.sim.compile.rows.shared_rows import SharedRows
+from smallinit.sim.compile.table.emit import Emitter
 from smallinit.sim.kernel._interpreter import rhs
 from smallinit.theory import Dataset, Decoder, derive
 from smallinit.theory.algebra.evaluate import evaluate, evaluate_all

@@ -6,10 +6,10 @@ import scipy.sparse as sparse
 from helpers import MODELS, data_for, random_data, random_weights, small_blocks
 
 from smallinit.sim.compile import compiler
-from smallinit.sim.compile.emit import Emitter
 from smallinit.sim.compile.graph import Graph
 from smallinit.sim.compile.rows import row_blocks
 from smallinit.sim.compile.rows.row_blocks import in_stretches, lives
+from smallinit.sim.compile.table.emit import Emitter
 from smallinit.sim.kernel._interpreter import rhs
 from smallinit.sim.kernel.calls._addresses import make_ready
 from smallinit.sim.kernel.problem import Problem

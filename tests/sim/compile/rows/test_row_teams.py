@@ -5,10 +5,10 @@ import pytest
 import scipy.sparse as sparse
 from helpers import small_blocks
 
-from smallinit.sim.compile.emit import Emitter
 from smallinit.sim.compile.graph import Graph
 from smallinit.sim.compile.rows import row_teams
 from smallinit.sim.compile.rows.row_teams import in_teams
+from smallinit.sim.compile.table.emit import Emitter
 from smallinit.sim.kernel._interpreter import rhs
 from smallinit.sim.kernel.calls._addresses import make_ready
 from smallinit.sim.kernel.problem import Problem

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from smallinit.sim.compile.emit import Emitter
 from smallinit.sim.compile.graph import Graph
+from smallinit.sim.compile.table.emit import Emitter
 from smallinit.sim.kernel._interpreter import rhs
 from smallinit.sim.kernel.calls import _functions
 from smallinit.sim.kernel.problem import Problem

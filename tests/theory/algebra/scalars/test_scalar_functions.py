@@ -7,9 +7,9 @@ import sympy as sp
 import torch
 
 from smallinit.compare.training.torch_function import UNARY, torch_function
-from smallinit.sim.compile.emit import Emitter
 from smallinit.sim.compile.graph import Graph
 from smallinit.sim.compile.scalar import apply_function
+from smallinit.sim.compile.table.emit import Emitter
 from smallinit.sim.kernel._interpreter import rhs
 from smallinit.sim.kernel.operations import FUNCTIONS, PARAMETRIC
 from smallinit.theory.algebra.scalars.functions import KNOWN, RECIPROCAL, X, expit, softplus

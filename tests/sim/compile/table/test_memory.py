@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smallinit.sim.compile.compiler import compile_flow
-from smallinit.sim.compile.memory import Need, Slot, placed
+from smallinit.sim.compile.table.memory import Need, Slot, placed
 from smallinit.sim.kernel.operations import OUT
 from smallinit.theory import Dataset, EmbMLP, derive
 

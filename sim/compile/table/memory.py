@@ -10,10 +10,10 @@ from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-from ..kernel.alignment import whole_lines
-from ..kernel.operations import OUT, OWN, WORK
-from .graph import Graph, Node, Ref
-from .rows.row_blocks import Life, Stretch
+from ...kernel.alignment import whole_lines
+from ...kernel.operations import OUT, OWN, WORK
+from ..graph import Graph, Node, Ref
+from ..rows.row_blocks import Life, Stretch
 
 Place = tuple[int, int]  # buffer, start
 # What takes no memory of its own: parts of the state, data, and matrices that are never written out
