@@ -2,6 +2,7 @@
 
     pip install -e .[bench]
     python tests/benchmarks/run.py [--only peers]      # half an hour on an otherwise idle machine
+    python tests/benchmarks/run.py --quick             # a quarter of an hour; prints, and writes nothing
 
 Each part stands on the page between marks of its own: one that is run alone replaces its own figures only.
 """
@@ -38,6 +39,25 @@ PARTS = {
     "derivation": ("derivation.py",),
     "startup": ("startup.py",),
 }
+# The same in fewer rounds, and at smaller sizes where these take long; "choice" and "large" have no quick form.
+QUICK = {
+    "peers": ("peers.py", "--rounds", "3"),
+    "reduced": ("reduced.py", "--rounds", "3"),
+    "taylor": ("taylor.py", "--members", "50", "--rounds", "1"),
+    "late_ensembles": ("late_ensembles.py",),
+    "theory_vs_training": ("theory_vs_training.py", "--steps", "20", "--repeats", "1"),
+    "exact_vs_training": (
+        *("theory_vs_training.py", "--closure", "exact", "--steps", "10", "--repeats", "1"),
+        *("--dtypes", "float64", "float32"),
+    ),
+    "exact_precision": ("exact_precision.py", "--quick"),
+    "small": ("large_vocabulary.py", "small"),
+    "costs": ("costs.py",),
+    "hierarchy": ("hierarchy.py", "--rounds", "5", "--most", "40000"),
+    "decoder": ("decoder.py", "--turns", "5"),
+    "derivation": ("derivation.py",),
+    "startup": ("startup.py",),
+}
 AS_PRINTED = (
     "theory_vs_training",
     "exact_vs_training",
@@ -47,9 +67,8 @@ AS_PRINTED = (
 )  # the others print markdown
 
 
-def measured(name):
+def measured(name, script, *arguments):
     """What a benchmark prints, as it runs and as text."""
-    script, *arguments = PARTS[name]
     lines = []
     with subprocess.Popen(
         [sys.executable, str(HERE / script), *arguments], stdout=subprocess.PIPE, text=True, cwd=HERE
@@ -76,10 +95,19 @@ def main():
     """Run the parts asked for."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
-    page = DOCS / "benchmarks.md"
-    for name in parser.parse_args().only:
-        text = measured(name)
-        page.write_text(replace(page.read_text(), name, text))
+    parser.add_argument(
+        "--quick", action="store_true", help="print figures of fewer rounds and smaller sizes"
+    )
+    given, page = parser.parse_args(), DOCS / "benchmarks.md"
+    parts = QUICK if given.quick else PARTS
+    for name in given.only:
+        if name not in parts:
+            print(f"\n{name}: no quick form, left out.", flush=True)
+            continue
+        print(f"\n{name}: {' '.join(parts[name])}", flush=True)
+        text = measured(name, *parts[name])
+        if not given.quick:
+            page.write_text(replace(page.read_text(), name, text))
 
 
 if __name__ == "__main__":
