@@ -45,7 +45,7 @@ def run_page(page):
 def test_the_check_page(capsys):
     text, _ = run_page("check.md")
     shown = re.findall(r"```text\n(.*?)```", text, flags=re.S)
-    assert len(shown) == 2
+    assert len(shown) == 3
     assert capsys.readouterr().out == "".join(shown)
 
 

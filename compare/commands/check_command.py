@@ -37,7 +37,8 @@ def check(
     Parameters
     ----------
     claim
-        For example "dW_E = M @ W_out.T @ W_in.T"; docs/check.md has the grammar.
+        For example "dW_E = M @ W_out.T @ W_in.T" or "d(W_E.T @ W_E - W_in @ W_in.T) = 0"; docs/check.md has the
+        grammar.
     experiment
         A TOML file with the model and the data; without one, and without a preset, the demo's stand.
     preset
@@ -73,10 +74,11 @@ def check(
 def _draw_proof(verdict: Verdict, model: Model, data: Dataset, path: Path) -> None:
     from ...theory.flows.flow import derive
     from ..plots.proof_figure import plot_proof
+    from ..proof.check import measured_motion
     from ..proof.residuals import measure_residual
 
-    direction = verdict.proof.direction
+    direction, motion = verdict.proof.direction, measured_motion(verdict, model, data)
     with waiting("measuring the derived closures"):
-        derived = {name: measure_residual(derive(model, name), data, direction) for name in DERIVED}
+        derived = {name: measure_residual(derive(model, name), data, direction, motion) for name in DERIVED}
     plot_proof({verdict.claim: {"claim": verdict} | derived}, verdict.weight, path)
     print(f"wrote {path}")

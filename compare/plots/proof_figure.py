@@ -47,7 +47,7 @@ def plot_proof(
     panels : mapping
         Title -> (name -> `Verdict` of `check`, or `ResidualMeasurement` of `measure_residual`); at most seven names.
     weight : str
-        Whose equation, such as "W_E".
+        Whose equation, such as "W_E"; of anything else that moves, the `weight` of its verdict.
     path : path, optional
         File to write, .png, .pdf or .svg; replaced if there.
     dpi : int
@@ -105,7 +105,7 @@ def plot_proof_panel(
     proofs : mapping
         Name -> `Verdict` of `check`, or `ResidualMeasurement` of `measure_residual`; at most seven.
     weight : str
-        Whose equation, such as "W_E".
+        Whose equation, such as "W_E"; of anything else that moves, the `weight` of its verdict.
     ax : Axes, optional
         Where to draw; pyplot's current axes if absent.
     legend : bool
@@ -123,7 +123,8 @@ def plot_proof_panel(
     """
     found, ax = _found("proofs", proofs, weight), axes_of(ax)
     _panel(ax, found, weight)
-    ax.set_ylabel(rf"relative error of d{weight_words(weight)}/d$t$ against autodiff")
+    moving = "(..)" if weight.startswith("(") else weight_words(weight)  # the claim in the title says of what
+    ax.set_ylabel(rf"relative error of d{moving}/d$t$ against autodiff")
     if legend:
         ax.legend()
     return ax

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import sympy as sp
 
-from ...theory.algebra.nodes import Matrix, free_symbols, matrix_symbols
-from ...theory.algebra.rebuild import canonical, distribute
+from ...theory.algebra.matrices import terms_of
+from ...theory.algebra.nodes import Matrix, matrix_symbols
+from ...theory.algebra.rebuild import distribute
 from ...theory.algebra.terms import CountTerms
-from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
 from ...theory.data.dataset import Dataset
 from ...theory.flows.closure import Closure
 from ...theory.flows.statistics import statistics
-from ...theory.language.grammar import parse
 from ...theory.language.vocabulary import Vocabulary
 from ...theory.models.model import Model
 from ...theory.printing.latex import latex
@@ -25,6 +24,8 @@ from ...theory.printing.substitution import substitute_runs
 from ...theory.printing.text import text
 from .comparison import EXACT, FACTOR, LEADING, WRONG, Comparison, compared
 from .draws import Draws
+from .motion import MeasuredMotion, Motion
+from .read_claim import read_claim
 
 if TYPE_CHECKING:
     from .residuals import ResidualMeasurement
@@ -56,18 +57,18 @@ class ClaimTerm:
 
 @dataclass(frozen=True, eq=False)
 class Verdict(FrozenRecord):
-    """What a check found about a claim dW/dt = ...
+    """What a check found about a claim dW/dt = ..., or d(..)/dt = ... of a polynomial in weights.
 
     Attributes
     ----------
     claim : str
         The claim as text.
     weight : str
-        The weight whose equation is claimed.
+        The weight whose equation is claimed, or in brackets what else it is of.
     status : str
         "exact", "leading order" (true, with terms missing at a higher power), "wrong by a constant factor", "wrong",
-        "at rest" (dW/dt = 0 of a weight that moves, but not under the closures of `rests_under`), or "undecided": the
-        measured power contradicts the algebra, on random data too.
+        "at rest" (zero for a weight or a product that moves, but not under the closures of `rests_under`), or
+        "undecided": the measured power contradicts the algebra, on random data too.
     first_missing : ClaimTerm or None
         Derived minus claimed at the lowest power at which they differ.
     factor : float or None
@@ -93,6 +94,9 @@ class Verdict(FrozenRecord):
     norm : {"exact", "linear"}
         Where powers are counted: with normalisations far above their eps, or near zero, where they are linear; a claim
         is held against the second where the first refutes it, and counts where it is nearer.
+    of_parts : bool
+        Whether powers and errors are relative to the motion of the parts as it would be if nothing of it cancelled: for
+        what is no weight and is claimed to rest, or rests.
     """
 
     claim: str
@@ -109,6 +113,7 @@ class Verdict(FrozenRecord):
     on_data: bool = False
     rests_under: tuple[str, ...] = ()
     norm: str = "exact"
+    of_parts: bool = False
 
     @property
     def measured_order(self) -> float:
@@ -116,9 +121,10 @@ class Verdict(FrozenRecord):
         return self.proof.measured[self.weight]
 
     @property
-    def _powers(self) -> str:
+    def _errors(self) -> str:
         measured = round(self.measured_order, 3) + 0.0  # a power that vanishes is no -8.98e-06
-        return f"eps^{self.predicted_order:g} (predicted), eps^{measured:.3g} (measured)"
+        error = "error relative to the motion of its parts" if self.of_parts else "relative error"
+        return f"{error} ~ eps^{self.predicted_order:g} (predicted), eps^{measured:.3g} (measured)"
 
     @property
     def _remarks(self) -> list[str]:
@@ -139,7 +145,7 @@ class Verdict(FrozenRecord):
         if self.first_missing is not None:
             lines.append(f"  first difference (derived - claimed), relative power {self.first_missing}")
         lines += [f"  beyond that order, relative power {term}" for term in self.beyond]
-        lines.append(f"  relative error ~ {self._powers}")
+        lines.append(f"  {self._errors}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -156,18 +162,21 @@ class Verdict(FrozenRecord):
         if self.first_missing is not None:
             parts.append(f"first difference (derived - claimed), relative power {shown(self.first_missing)}")
         parts += [f"beyond that order, relative power {shown(term)}" for term in self.beyond]
-        return markup.card(self.claim, *parts, f"relative error ~ {self._powers}", status=self.status)
+        return markup.card(self.claim, *parts, self._errors, status=self.status)
 
 
 def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, seed: int = 0) -> Verdict:
     """Check a claimed equation against the one derived from the model's logits.
 
+    It may be that of a weight, or of a polynomial in weights, whose motion is derived by the product rule: a conserved
+    quantity, the product of two layers, a squared norm.
+
     Parameters
     ----------
     claim : str or mapping
-        Text such as "dW_E = M_last @ (W_in @ W_out + I).T" (docs/check.md has the grammar), or an equation as a flow
-        prints it with the lines "with ..." that define its names, or one weight name -> sympy matrix expression in the
-        symbols of the model.
+        Text such as "dW_E = M_last @ (W_in @ W_out + I).T" or "d(W_E.T @ W_E - W_in @ W_in.T) = 0" (docs/check.md has
+        the grammar), or an equation as a flow prints it with the lines "with ..." that define its names, or one weight
+        name, or expression that moves, -> sympy matrix expression in the symbols of the model.
     model : Model
         The network; the equation is that of gradient flow on its loss, in flow time.
     data : Dataset
@@ -188,28 +197,28 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
     """
     model.check_data(data)
     words = Vocabulary.of(model)
-    written, weight, expression = _read(claim, model, words)
-    claimed = words.define(expression)
+    written, motion, claimed = read_claim(claim, model, words)
     draws = Draws(model, words, data, seed)
-    found = compared(model, weight, claimed, draws)
-    rests = _rests(model, weight) if isinstance(claimed, sp.ZeroMatrix) and found.status != EXACT else ()
+    found = compared(motion, claimed, draws)
+    refuted = found.status in (FACTOR, WRONG)
+    rests = _rests(motion) if isinstance(claimed, sp.ZeroMatrix) and refuted else ()
     status = REST if rests else found.status
     order = float("inf") if found.gap is None else found.gap[0] - found.start
-    proof = draws.proof(claimed, weight.name, order, found.linear)
-    if status in (EXACT, LEADING) and _doubtful(proof, weight.name):
+    proof = draws.proof(motion, claimed, order, found.linear, found.still)
+    if status in (EXACT, LEADING) and _doubtful(proof, motion.name):
         # Special data can make the first missing term vanish; on random data it cannot.
-        general = draws.general_proof(claimed, weight.name, order, found.linear)
-        status = UNDECIDED if _doubtful(general, weight.name) else status
+        general = draws.general_proof(motion, claimed, order, found.linear, found.still)
+        status = UNDECIDED if _doubtful(general, motion.name) else status
     rows = draws.row_factors(found.first, found.leading)
     on_data = status in (FACTOR, WRONG) and order == 0 and draws.equal_on_data(found.first, found.leading)
     return Verdict(
         claim=written,
-        weight=weight.name,
+        weight=motion.name,
         status=status,
         first_missing=None if found.gap is None else _term(found, *found.gap, model),
         factor=found.factor,
         beyond=tuple(_term(found, power, term, model) for power, term in found.beyond),
-        derived=_term(found, found.start, found.leading, model),
+        derived=_term(found, found.lead, found.leading, model),
         predicted_order=order,
         proof=proof,
         row_factors=rows[0],
@@ -217,7 +226,15 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
         on_data=on_data,
         rests_under=rests,
         norm=LINEAR_NORM if found.linear else "exact",
+        of_parts=found.still,
     )
+
+
+def measured_motion(verdict: Verdict, model: Model, data: Dataset) -> MeasuredMotion | None:
+    """What the errors of a verdict are of, in numbers, for other equations beside it; none for a weight."""
+    words = Vocabulary.of(model)
+    motion = read_claim(verdict.claim, model, words)[1]
+    return Draws(model, words, data, 0).measured(motion, verdict.of_parts)
 
 
 def _term(found: Comparison, power: int, term: Matrix, model: Model) -> ClaimTerm:
@@ -226,12 +243,15 @@ def _term(found: Comparison, power: int, term: Matrix, model: Model) -> ClaimTer
     return ClaimTerm(power - found.start, substitute_runs(shown, statistics(model)))
 
 
-def _rests(model: Model, weight: sp.MatrixSymbol) -> tuple[str, ...]:
-    """The named closures under which a weight does not move."""
+def _rests(motion: Motion) -> tuple[str, ...]:
+    """The named closures under which a weight, or every weight of a product, does not move; a sum is to cancel."""
+    if len(terms_of(motion.moving)) > 1:
+        return ()
 
     def moves(name: str) -> bool:
-        closure = Closure.of(name, model)
-        return closure.moves(weight, model) and weight in matrix_symbols(closure.logits(model))
+        closure = Closure.of(name, motion.model)
+        inside = matrix_symbols(closure.logits(motion.model))
+        return any(closure.moves(w, motion.model) and w in inside for w in motion.weights)
 
     return tuple(name for name in ("drive", "softmax") if not moves(name))
 
@@ -242,32 +262,3 @@ def _doubtful(proof: ResidualMeasurement, weight: str) -> bool:
     if np.isinf(measured) or np.isnan(measured):
         return False
     return bool(abs(predicted - measured) > LARGEST_DOUBT)
-
-
-def _read(claim: Any, model: Model, words: Vocabulary) -> tuple[str, sp.MatrixSymbol, Matrix]:
-    weights = {w.name: w for w in model.weight_symbols}
-    if isinstance(claim, str):
-        read = parse(claim, words.names, targets=weights, functions=words.functions)
-        return claim.strip(), weights[read.target], read.expression
-    if not isinstance(claim, Mapping) or len(claim) != 1 or next(iter(claim)) not in weights:
-        raise FieldError(
-            "claim",
-            f"must be text such as 'dW_E = ...' or one of {', '.join(weights)} -> expression, got {claim!r}.",
-        )
-    ((name, expression),) = claim.items()
-    if getattr(expression, "shape", None) != weights[name].shape:
-        raise FieldError(
-            "claim",
-            f"for {name} must be a matrix expression of shape {weights[name].shape}, got {expression!r}.",
-        )
-    scalars = {s for s in free_symbols(expression) if isinstance(s, sp.Symbol)}
-    strange = [str(s) for s in scalars if words.names.get(s.name) != s]
-    strange += [str(v) for v in (sp.I, sp.oo, -sp.oo, sp.zoo, sp.nan) if expression.has(v)]
-    if strange:
-        raise ValueError(
-            f"`claim` for {name} holds the scalar {sorted(strange)[0]}: use real numbers and the model's dimensions."
-        )
-    unknown = {s for s in matrix_symbols(expression) if words.names.get(s.name) != s}
-    if unknown:
-        raise FieldError("claim", f"uses the unknown symbol {unknown.pop()}: use {', '.join(words.names)}.")
-    return f"d{name} = {text(canonical(expression))}", weights[name], canonical(expression)

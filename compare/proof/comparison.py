@@ -7,21 +7,12 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from ...theory.algebra.adjoint import gradients
-from ...theory.algebra.matrices import product, total
 from ...theory.algebra.nodes import Matrix, RowNorm, nodes_within
 from ...theory.algebra.scale.expansion import expand
 from ...theory.algebra.scale.series import Series, subtract
-from ...theory.flows.powers import (
-    derived_exactly,
-    leading_order,
-    loss_series,
-    model_logits,
-    never_linear,
-    start_powers,
-)
-from ...theory.models.model import Model
+from ...theory.flows.powers import leading_order, model_logits, never_linear
 from .draws import FUNCTIONS, Draws
+from .motion import Motion
 
 EXACT, LEADING, FACTOR, WRONG = "exact", "leading order", "wrong by a constant factor", "wrong"
 BETTER_FIRST = (EXACT, LEADING, FACTOR, WRONG)
@@ -38,9 +29,14 @@ class Comparison:
     linear : bool
         Whether normalisations are near zero, and linear; else far above their eps.
     start : int
-        The derived equation's first power of eps.
+        What powers are relative to: the derived equation's first power of eps; where something that is no weight rests,
+        or is claimed to, that of its parts.
+    lead : int
+        The derived equation's first power of eps; `start` if it is zero.
     leading : Matrix
         Its term.
+    still : bool
+        Whether `start` is that of the parts.
     stated : dict
         The claim's terms by power.
     gap : tuple or None
@@ -53,7 +49,9 @@ class Comparison:
 
     linear: bool
     start: int
+    lead: int
     leading: Matrix
+    still: bool
     stated: Series
     gap: Gap | None
     status: str
@@ -62,7 +60,7 @@ class Comparison:
     @property
     def first(self) -> Matrix | None:
         """The claim's term at the derived equation's first power."""
-        return self.stated.get(self.start)
+        return self.stated.get(self.lead)
 
     @property
     def beyond(self) -> Iterator[Gap]:
@@ -72,20 +70,22 @@ class Comparison:
                 yield power, term
 
 
-def compared(model: Model, weight: sp.MatrixSymbol, claimed: Matrix, draws: Draws) -> Comparison:
-    """Compare a claim for a weight with the derived equation, of normalisations far above their eps or else near zero.
+def compared(motion: Motion, claimed: Matrix, draws: Draws) -> Comparison:
+    """Compare a claim with the derived equation, of normalisations far above their eps or else near zero.
 
     Raises
     ------
     ValueError
         If no difference is found up to the highest power that is searched.
     """
-    exact = draws.equal(derived_exactly(model, weight), claimed)
-    found = _Sides(model, weight, claimed, draws, exact, linear=False).compared()
-    norms = nodes_within(model_logits(model), RowNorm)
-    if found.status not in (FACTOR, WRONG) or not norms or never_linear(model):
+    derived = motion.exactly
+    exact = draws.equal(derived, claimed)
+    still = not motion.of_weight and (isinstance(claimed, sp.ZeroMatrix) or draws.equal(derived, None))
+    found = _Sides(motion, claimed, draws, exact, still, linear=False).compared()
+    norms = nodes_within(model_logits(motion.model), RowNorm)
+    if found.status not in (FACTOR, WRONG) or not norms or never_linear(motion.model):
         return found
-    near = _Sides(model, weight, claimed, draws, exact, linear=True).compared()
+    near = _Sides(motion, claimed, draws, exact, still, linear=True).compared()
     return min(found, near, key=lambda side: BETTER_FIRST.index(side.status))
 
 
@@ -93,30 +93,52 @@ def compared(model: Model, weight: sp.MatrixSymbol, claimed: Matrix, draws: Draw
 class _Sides:
     """The derived equation and the claim, about to be expanded."""
 
-    model: Model
-    weight: sp.MatrixSymbol
+    motion: Motion
     claimed: Matrix
     draws: Draws
     exact: bool  # whether the claim is the whole derived equation
+    still: bool
     linear: bool
 
     def compared(self) -> Comparison:
-        start = start_powers(self.model, self.linear)[self.weight.name] - self._own
+        first = self.motion.start(self.linear)
+        start = first if self.still or self.motion.of_weight else self._first_power(first)
         derived, stated, gap = self._first_gap(start)
-        status, factor = self._status(gap, start, stated.get(start), derived[start])
-        return Comparison(self.linear, start, derived[start], stated, gap, status, factor)
+        lead = self._lead(start, derived, gap)
+        leading = derived.get(lead, sp.ZeroMatrix(*self.claimed.shape))
+        status, factor = self._status(gap, start, stated.get(start), derived.get(start))
+        return Comparison(self.linear, start, lead, leading, self.still, stated, gap, status, factor)
 
-    @property
-    def _own(self) -> int:
-        """The power that the gradient loses."""
-        return int(self.weight in self.model.small_weights)
+    def _first_power(self, first: int) -> int:
+        """The derived equation's first power, where those of its parts may cancel."""
+        for power in range(first, first + SEARCH + 1):
+            if self._stands(self.motion.series(power, self.linear).get(power)):
+                return power
+        raise ValueError(
+            f"what moves by the claim rests up to relative power {SEARCH}, but not for ever: no motion beyond is "
+            "searched for."
+        )
+
+    def _lead(self, start: int, derived: Series, gap: Gap | None) -> int:
+        """The derived equation's first power: if its parts cancel at the start, that of the gap, or it has none."""
+        if not self.still:
+            return start
+        powers = range(start, start if gap is None else gap[0] + 1)
+        return next((p for p in powers if self._stands(derived.get(p))), start)
+
+    def _stands(self, term: Matrix | None) -> bool:
+        """Whether a term of the derived equation does not cancel."""
+        return term is not None and not self.draws.equal(term, None)
 
     def _first_gap(self, start: int) -> tuple[Series, Series, Gap | None]:
         """Both series, and the first power at which they differ, with the term."""
         closed = not self.claimed.has(*FUNCTIONS)  # a polynomial: all its terms, whatever their power
         for order in range(start, start + SEARCH + 1):
-            derived, stated = self._derived(order), self._stated(start + SEARCH if closed else order)
-            if self.exact and order >= start + leading_order(self.model, self.linear):
+            if self.exact and self.still:
+                return {}, {}, None
+            derived = self.motion.series(order, self.linear)
+            stated = self._stated(start + SEARCH if closed else order)
+            if self.exact and order >= start + leading_order(self.motion.model, self.linear):
                 return derived, stated, None
             gap = subtract(derived, stated)
             for power in (p for p in sorted(gap) if p <= order):
@@ -127,23 +149,18 @@ class _Sides:
             "no term beyond is searched for."
         )
 
-    def _derived(self, order: int) -> Series:
-        series = loss_series(self.model, order + self._own, self.linear)
-        sides = {
-            d - self._own: gradients(total(product(-1, t)), [self.weight])[self.weight]
-            for d, t in series.items()
-        }
-        return {d: t for d, t in sides.items() if not isinstance(t, sp.ZeroMatrix)}
-
     def _stated(self, order: int) -> Series:
-        return expand(self.claimed, self.model.small_weights, order, self.linear, self.draws.norms)
+        return expand(self.claimed, self.motion.model.small_weights, order, self.linear, self.draws.norms)
 
     def _status(
-        self, gap: Gap | None, start: int, stated: Matrix | None, leading: Matrix
+        self, gap: Gap | None, start: int, stated: Matrix | None, leading: Matrix | None
     ) -> tuple[str, float | None]:
         if gap is None:
             return EXACT, None
+        if self.still and not isinstance(self.claimed, sp.ZeroMatrix):
+            return WRONG, None  # it rests
         if gap[0] > start:
             return LEADING, None
-        factor = self.draws.factor(stated, leading) if gap[0] == start and stated is not None else None
+        both = gap[0] == start and stated is not None and leading is not None
+        factor = self.draws.factor(stated, leading) if both else None
         return (WRONG, None) if factor is None else (FACTOR, factor)

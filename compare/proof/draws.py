@@ -27,6 +27,7 @@ from ...theory.flows.powers import model_logits
 from ...theory.language.vocabulary import Vocabulary
 from ...theory.models.model import Model
 from .far_norms import eps_of_norms, far_above, model_mirrored
+from .motion import MeasuredMotion, Motion
 from .residuals import ResidualMeasurement, measure_equation
 
 CANCELLED = 1e-11  # what may be left of a sum that vanishes, relative to its terms: nothing but rounding
@@ -135,32 +136,44 @@ class Draws:
             misfit = np.linalg.norm(y - x / c[:, None], axis=1) / np.linalg.norm(y, axis=1)
         return c, misfit
 
-    def proof(self, claimed: Matrix, weight: str, predicted: float, linear: bool) -> ResidualMeasurement:
+    def proof(
+        self, motion: Motion, claimed: Matrix, predicted: float, linear: bool, still: bool
+    ) -> ResidualMeasurement:
         """The claim's relative error against autodiff on the data of the check, as the weights shrink.
 
         Unless normalisations are linear, they stay far above their eps, which is put zero.
         """
-        return self._proof(claimed, weight, predicted, self.data, self.given, linear)
+        return self._proof(motion, claimed, predicted, linear, still, self.data, self.given)
 
     def general_proof(
-        self, claimed: Matrix, weight: str, predicted: float, linear: bool
+        self, motion: Motion, claimed: Matrix, predicted: float, linear: bool, still: bool
     ) -> ResidualMeasurement:
         """The same on random data, on which no term vanishes by accident."""
-        return self._proof(claimed, weight, predicted, self.random_data[0], self.random[0], linear)
+        return self._proof(motion, claimed, predicted, linear, still, self.random_data[0], self.random[0])
 
     def _proof(
-        self, claimed: Matrix, weight: str, predicted: float, data: Dataset, draw: Draw, linear: bool
+        self,
+        motion: Motion,
+        claimed: Matrix,
+        predicted: float,
+        linear: bool,
+        still: bool,
+        data: Dataset,
+        draw: Draw,
     ) -> ResidualMeasurement:
         direction = {name: draw.values[name] for name in self.model.weights}
         values = self.words.values(self.model, data)
+        measured = self._measured(motion, still, values, draw)
 
         def equation(expr: Matrix) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
             sizes = self._sizes(expr, draw)
-            problem = compile_sides({weight: expr}, values, self.model.weights, sizes, {})
+            if measured is not None:
+                return lambda weights: full_array(evaluate(expr, values | weights, sizes))
+            problem = compile_sides({motion.name: expr}, values, self.model.weights, sizes, {})
 
             def slope(weights: dict[str, np.ndarray]) -> np.ndarray:
                 problem(0.0, problem.pack(weights), out := np.zeros(problem.n))
-                return problem.unpack(out)[weight]
+                return problem.unpack(out)[motion.name]
 
             return slope
 
@@ -168,7 +181,19 @@ class Draws:
         if self.norms and not linear and np.isfinite(predicted):
             model, claimed = far_above(model), without_eps(claimed, self.norms)
             mirror = model_mirrored(model), equation(mirrored(claimed, model.small_weights))
-        return measure_equation(model, data, direction, weight, equation(claimed), predicted, mirror)
+        side = equation(claimed)
+        return measure_equation(model, data, direction, motion.name, side, predicted, mirror, measured)
+
+    def measured(self, motion: Motion, still: bool) -> MeasuredMotion | None:
+        """A motion in numbers on the data of the check; none for a weight's, which autodiff gives."""
+        return self._measured(motion, still, self.words.values(self.model, self.data), self.given)
+
+    def _measured(
+        self, motion: Motion, still: bool, values: dict[str, Any], draw: Draw
+    ) -> MeasuredMotion | None:
+        if motion.of_weight:
+            return None
+        return MeasuredMotion.of(motion, values, self._sizes(motion.moving, draw), still)
 
     @cached_property
     def norms(self) -> frozenset[sp.Expr]:

@@ -21,6 +21,7 @@ from ..training.torch_threads import torch_threads
 from ..training.twin import Network
 from .far_norms import flow_far_above, flow_mirrored
 from .kept_gradients import KeptGradients
+from .motion import MeasuredMotion
 from .power_fit import FEWEST, LARGEST_ROUNDING, ROUNDING, power_of
 
 if TYPE_CHECKING:
@@ -113,7 +114,10 @@ def autodiff_gradient(
 
 
 def measure_residual(
-    flow: Flow, data: Dataset, direction: Mapping[str, Float[np.ndarray, "rows cols"]]
+    flow: Flow,
+    data: Dataset,
+    direction: Mapping[str, Float[np.ndarray, "rows cols"]],
+    motion: MeasuredMotion | None = None,
 ) -> ResidualMeasurement:
     """Measure the power of eps with which a flow's residual vanishes at weights eps * direction.
 
@@ -136,14 +140,19 @@ def measure_residual(
         Training data.
     direction : dict
         Weight name -> array with entries of order one; of gains and the like, which do not scale, their values.
+    motion : MeasuredMotion, optional
+        Something of the weights whose error is measured instead of theirs.
 
     Returns
     -------
     ResidualMeasurement
-        Predicted and measured exponents per weight.
+        Predicted and measured exponents per weight; of a motion none is predicted.
     """
     far = flow_far_above(flow)
     sides = [(f.model, partial(f.rhs, data)) for f in (far, flow_mirrored(far))]
+    if motion is not None:
+        moved = [(model, partial(motion.moved, rhs)) for model, rhs in sides]
+        return _measure(moved, data, direction, (motion.name,), {}, far.closure, motion)
     return _measure(sides, data, direction, far.moving, flow.residual_order, far.closure)
 
 
@@ -155,6 +164,7 @@ def measure_equation(
     equation: Callable[[dict[str, np.ndarray]], np.ndarray],
     predicted: float = float("nan"),
     mirror: tuple[Model, Callable[[dict[str, np.ndarray]], np.ndarray]] | None = None,
+    motion: MeasuredMotion | None = None,
 ) -> ResidualMeasurement:
     """Measure the power of eps with which the relative error of one weight's equation vanishes against autodiff.
 
@@ -163,24 +173,26 @@ def measure_equation(
     model, data, direction
         As in `measure_residual`.
     weight : str
-        The weight whose dW/dt is given.
+        The weight whose dW/dt is given, or the name of the motion.
     equation : callable
         Weights -> claimed dW/dt.
     predicted : float
         The exponent that was predicted, to be kept beside the measured one.
     mirror : tuple, optional
         Model and equation at negative scales, by default the same; with normalisations see `far_norms`.
+    motion : MeasuredMotion, optional
+        What the equation is of, unless it is a weight; it turns gradients into the truth.
 
     Returns
     -------
     ResidualMeasurement
-        Of that weight alone.
+        Of that weight, or of that motion, alone.
     """
     sides = [
         (side, lambda w, claimed=claimed: {weight: claimed(w)})
         for side, claimed in ((model, equation), mirror or (model, equation))
     ]
-    return _measure(sides, data, direction, (weight,), {weight: predicted})
+    return _measure(sides, data, direction, (weight,), {weight: predicted}, motion=motion)
 
 
 def _measure(
@@ -190,6 +202,7 @@ def _measure(
     moving: Collection[str],
     predicted: Mapping[str, float],
     closure: str = "exact",
+    motion: MeasuredMotion | None = None,
 ) -> ResidualMeasurement:
     """Go down the scales until the residuals of the moving weights are rounding, and read the slopes off."""
     models = {id(model): model for model, _ in sides}
@@ -202,7 +215,8 @@ def _measure(
         if (wait := wait - 1) > 0:
             continue
         scales.append(scale)
-        rows.append(_parity_errors([(m, truths[id(m)], rhs) for m, rhs in sides], direction, scale))
+        held = [(m, truths[id(m)], rhs) for m, rhs in sides]
+        rows.append(_parity_errors(held, direction, scale, motion))
         if len(rows) > ONE_DECADE and max(rows[-1][w].max() for w in moving) < ROUNDING:
             break
         latest = [np.stack([row[w] for w in moving]) for row in rows[-FEWEST:]]
@@ -244,14 +258,22 @@ def _largest_logit(
 
 
 def _parity_errors(
-    sides: Sequence[tuple[Model, KeptGradients, Equations]], direction: Mapping[str, np.ndarray], eps: float
+    sides: Sequence[tuple[Model, KeptGradients, Equations]],
+    direction: Mapping[str, np.ndarray],
+    eps: float,
+    motion: MeasuredMotion | None = None,
 ) -> dict[str, np.ndarray]:
     """Relative size of the part of the residual that is even in eps, and of the odd part (2,), per weight."""
-    residuals, truth = [], {}
+    residuals, truth, weights, slopes = [], {}, {}, {}
     for (model, gradient, rhs), scale in zip(sides, (eps, -eps), strict=True):
         weights = model.scaled(direction, scale)
-        truth = gradient(scale, weights)
+        truth = slopes = gradient(scale, weights)
+        if motion is not None:
+            truth = {motion.name: motion.slope(weights, slopes)}
         residuals.append({w: slope + truth[w] for w, slope in rhs(weights).items()})
     plus, minus = residuals
     norm = np.linalg.norm
-    return {w: np.array([norm(plus[w] + s * minus[w]) for s in (1, -1)]) / (2 * norm(truth[w])) for w in plus}
+    found = {w: np.array([norm(plus[w] + s * minus[w]) for s in (1, -1)]) / 2 for w in plus}
+    if motion is None:
+        return {w: sizes / norm(truth[w]) for w, sizes in found.items()}
+    return {w: motion.relative(sizes, weights, slopes) for w, sizes in found.items()}

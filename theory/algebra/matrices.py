@@ -49,6 +49,8 @@ def product(*factors: sp.Expr) -> Matrix:
             scalar = _times(scalar, _append(chain, last))
     if not chain:  # nothing but identities
         size = sp.S.One if last is None else last.cols
+        if scalar == 0:
+            return sp.ZeroMatrix(size, size)
         return sp.Identity(size) if scalar == 1 else shared(sp.MatMul, scalar, sp.Identity(size))
     if scalar is sp.S.One:
         return chain[0] if len(chain) == 1 else shared(sp.MatMul, *chain)

@@ -17,12 +17,14 @@ SIZELESS: dict[str, Callable[[sp.Expr], Matrix]] = {"I": sp.Identity, "Pi": Cent
 
 @dataclass(frozen=True)
 class ParsedClaim:
-    """A claim dNAME = expression.
+    """A claim dNAME = expression, or d(what moves) = expression.
 
     Attributes
     ----------
     target : str
-        The weight whose motion is claimed.
+        The weight whose motion is claimed, or in brackets what else it is of, as it was written.
+    moving : Matrix
+        The same as an expression.
     expression : Matrix
         The right-hand side.
     text : str
@@ -30,6 +32,7 @@ class ParsedClaim:
     """
 
     target: str
+    moving: Matrix
     expression: Matrix
     text: str
 

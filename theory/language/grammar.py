@@ -1,8 +1,7 @@
-"""The grammar of claims and of printed equations: text to matrix expressions by a whitelist, never by evaluation.
+"""The grammar of expressions in claims and printed equations: text to matrices by a whitelist, never by evaluation.
 
 ::
 
-    claim      = "d" NAME ["/dt"] "=" sum ("with" NAME "=" sum)*
     sum        = ["-"] product (("+" | "-") product)*
     product    = power (("@" | "*" | ".*" | "o" | "/") power)*
     power      = atom (".T" | "^T" | "^" integer | "**" integer | ".^" integer | "^o" integer)*
@@ -11,12 +10,13 @@
 ``@`` and ``*`` are the product of matrices, or with a scalar; ``.*`` and ``.^``, printed ``o`` and ``^o``, act entry by
 entry; ``/`` divides by a scalar. ``I`` and ``Pi`` take their size from what they meet; a scalar added to a matrix is
 added to every entry. As a factor, ``1`` is a column of ones and ``1.T`` a row of them. Square brackets hold a function
-of entries, see `claim_entries`. ``tr`` gives a matrix of one entry, which multiplies and adds like a scalar.
+of entries, see `claim_entries`. ``tr`` gives a matrix of one entry, which multiplies and adds like a scalar. What
+stands around the expressions, `claimed_motion` reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sympy as sp
@@ -38,59 +38,17 @@ from .claim_arithmetic import (
     times,
 )
 from .claim_entries import EntryReader
-from .claim_text import ClaimCursor, statements
+from .claim_text import ClaimCursor
 from .claim_text import ClaimError as ClaimError
-from .claim_values import COLUMN, MINUS, ROW, SIZELESS, ParsedClaim, Value
+from .claim_values import COLUMN, MINUS, ROW, SIZELESS, Value
 
 LARGEST_POWER = 12
-
-
-def parse(
-    text: str,
-    names: Mapping[str, sp.Expr],
-    targets: Mapping[str, sp.MatrixSymbol],
-    functions: Mapping[str, sp.Lambda] | None = None,
-) -> ParsedClaim:
-    """Read a claim such as "dW_E = M_last @ (W_in @ W_out + I).T".
-
-    Parameters
-    ----------
-    text : str
-        The claim, after it lines "with NAME = ..." as a flow prints them, each in terms of those before it.
-    names : dict
-        Every name that may stand on the right -> matrix or scalar.
-    targets : dict
-        Every weight that may stand on the left -> its symbol.
-    functions : dict, optional
-        Name -> scalar function that may be applied entry by entry.
-
-    Raises
-    ------
-    ClaimError
-        For anything outside the grammar, an unknown name or shapes that do not fit.
-    """
-    first, *definitions = statements(text)
-    words: dict[str, Any] = dict(names)
-    for line in definitions:
-        name, value = Reader(line, words, functions or {}).definition(targets)
-        words[name] = value
-    reader = Reader(first, words, functions or {})
-    weight = reader.target(targets)
-    value = reader.whole(targets[weight].shape)
-    if value.shape != targets[weight].shape:
-        rows, cols = targets[weight].shape
-        raise ClaimError(
-            f"`claim` gives d{weight} the shape {value.shape}, it must be ({rows}, {cols}).",
-            first,
-            first.index("=") + 1,
-        )
-    return ParsedClaim(weight, value, text)
 
 
 def parse_expression(
     text: str, names: Mapping[str, sp.Expr], functions: Mapping[str, sp.Lambda] | None = None
 ) -> Matrix:
-    """Read a bare matrix expression; see `parse`."""
+    """Read a bare matrix expression, in the names and functions of `claimed_motion.parse`."""
     return Reader(text, names, functions or {}).whole(None)
 
 
@@ -101,45 +59,25 @@ class Reader(ClaimCursor):
         super().__init__(text)
         self.names, self.functions = names, functions
 
-    def target(self, targets: Mapping[str, sp.MatrixSymbol]) -> str:
-        """Read the left-hand side up to the equals sign."""
-        kind, word, position = self.peek()
-        if kind != "name" or word[:1] != "d" or word[1:] not in targets:
-            motions = [f"d{t}" for t in targets]
-            hint = did_you_mean(word, motions, f"it starts with one of {', '.join(motions)}.")
-            if kind == "end":
-                raise self.error(f"`claim` is empty: {hint}", position)
-            raise self.error(f"`claim` starts with {word!r}, which is no weight's motion: {hint}", position)
-        self.next += 1
-        if self.take("/"):
-            kind, after, position = self.peek()
-            if after != "dt":
-                raise self.error(f"`claim` needs 'dt' here, not {after!r}.", position)
-            self.next += 1
-        self.expect("=")
-        return word[1:]
-
-    def definition(self, weights: Collection[str]) -> tuple[str, Value]:
-        """Read a name, which must not be a weight's, and what it stands for."""
-        kind, word, position = self.peek()
-        if kind != "name" or word in weights:
-            what = "a weight" if word in weights else "no name"
-            raise self.error(f"`claim` defines {word!r}, which is {what}.", position)
-        self.next += 1
-        self.expect("=")
-        return word, self._all()
-
     def whole(self, shape: tuple[sp.Expr, sp.Expr] | None) -> Matrix:
         """Read everything that is left as one matrix."""
         start = self.peek()[2]
-        value = self._all()
+        value = self.all()
         if shape is not None and (
             (value.kind == "open" and shape[0] == shape[1]) or value.tall or value.wide or value.content == 0
         ):
             return value.sized(*shape)
         return self._at(start, matrix, value)
 
-    def _all(self) -> Value:
+    def bracket(self) -> Matrix:
+        """Read a matrix in round brackets, up to the closing one."""
+        start = self.expect("(")
+        value = self._at(start, matrix, self._sum())
+        self.expect(")")
+        return value
+
+    def all(self) -> Value:
+        """Read everything that is left."""
         value = self._sum()
         if self.peek()[0] != "end":
             raise self._stuck()

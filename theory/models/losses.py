@@ -58,7 +58,7 @@ class Loss(ABC):
         Without its constant; of logits that vanish with the weights.
         """
         f = sp.MatrixSymbol("f", ROWS, next(iter(logits.values())).cols)
-        column = expand_in(self.rows(f), f, logits, order)
+        column = expand_in(self.rows(f), {f: logits}, order)
         return {d: _mean(rows) for d, rows in column.items() if d}
 
     def whole(self, logits: Matrix) -> Matrix:

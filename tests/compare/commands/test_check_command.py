@@ -23,6 +23,15 @@ def test_check_draws_the_proof(capsys, tmp_path):
     assert run([*command, "--overwrite"]) == 0
 
 
+def test_check_draws_the_proof_of_a_conserved_quantity(capsys, tmp_path):
+    path = tmp_path / "proof.svg"
+    assert run(["check", "d(W_E.T @ W_E - W_in @ W_in.T) = 0", *SMALL, "--figure", str(path)]) == 0
+    assert "  exact\n" in capsys.readouterr().out
+    drawn = path.read_text()
+    for words in ("claim: nothing but rounding", "leading: nothing but rounding", "error of d(..)/d"):
+        assert f"<!-- {words}" in drawn or words in drawn, words
+
+
 def test_check_refuses_a_figure_it_cannot_write(capsys, tmp_path):
     assert run(["check", "dW_E = M", *SMALL, "--figure", str(tmp_path / "proof.doc")]) == 2
     out, err = capsys.readouterr()

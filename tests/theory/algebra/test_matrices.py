@@ -53,6 +53,11 @@ def test_products_keep_their_value(chain):
     assert np.allclose(got, expected, atol=1e-14)
 
 
+@pytest.mark.parametrize("matrix", [A, sp.Identity(n), sp.OneMatrix(1, 1), PI])
+def test_nothing_of_a_matrix_is_zero(matrix):
+    assert mx.product(0, matrix) == sp.ZeroMatrix(*matrix.shape)
+
+
 @pytest.mark.parametrize(
     "factors",
     [

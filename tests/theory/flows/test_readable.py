@@ -19,7 +19,7 @@ from smallinit.theory.data.inputs import C_MEAN, COUNTS, P_LAST, ROWS, X_LAST
 from smallinit.theory.flows import readable as readable_module
 from smallinit.theory.flows.flow import Flow
 from smallinit.theory.flows.powers import last_start, leading_order, start_powers
-from smallinit.theory.language.grammar import parse
+from smallinit.theory.language.claimed_motion import parse
 from smallinit.theory.language.vocabulary import Vocabulary
 from smallinit.theory.printing.intermediates import WrittenOut
 from smallinit.theory.printing.latex import latex

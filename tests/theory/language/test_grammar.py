@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from smallinit.theory.algebra.evaluate import evaluate
 from smallinit.theory.algebra.matrices import diagonal, hadamard, product, total, transpose
-from smallinit.theory.algebra.nodes import Centering
+from smallinit.theory.algebra.nodes import Centering, RowSoftmax
 from smallinit.theory.algebra.rebuild import canonical
 from smallinit.theory.data.inputs import weight
-from smallinit.theory.language.grammar import ClaimError, parse, parse_expression
+from smallinit.theory.language.claimed_motion import parse
+from smallinit.theory.language.grammar import ClaimError, parse_expression
 
 A, B, S = weight("A", "p", "q"), weight("B", "q", "p"), weight("S", "p", "p")
 u, c = weight("u", "p", 1), sp.Symbol("c", positive=True)
@@ -122,6 +123,28 @@ REFUSED = {
     "dS = (I - 2*Pi)^12^12^12^12*S": ("more than 400 matrices", "*S"),
     "dA = A" + "@B@A" * 8_000: ("more than 400 matrices", "@"),
     "dA = A" + " + A" * 40_000: ("characters", ""),
+    "d(A @ B = A": ("needs ')' here", "= A"),
+    "d(A @ B) @ A = A": ("needs '=' here", "@ A ="),
+    "d(A @ B)/dx = A": ("needs 'dt' here", "dx"),
+    "d() = A": ("needs a name", ") ="),
+    "d(A @ Bx) = A": ("did you mean 'B'", "Bx"),
+    "d(A @ A) = A": ("multiplies shapes", "@"),
+    "d(I) = S": ("unknown size", "(I"),
+    "d(2) = S": ("a number", "(2"),
+    "d(B) = B": ("moves what holds no weight", "(B"),
+    "d(A - A) = A": ("or none that does not cancel", "(A"),
+    "d(tanh(A)) = A": ("holds a function of weights", "(tanh"),
+    "d(s(A)) = A": ("holds a function of weights", "(s"),
+    "d(S + softmax(A @ B)) = S": ("holds a function of weights", "(S"),
+    "d((S + S.T + A@B + B.T@A.T)^12) = S": ("more than 100 terms", "((S"),
+    "d((A + B.T - 2*A.^2).^12) = A": ("more than 100 terms", "((A"),
+    "d((A + B.T).*(A - B.T).*(A + 2*B.T).*(A - 3*B.T).*(A + 4*B.T).*(A - 5*B.T).*(A - 6*B.T)) = A": (
+        "more than 100 terms",
+        "((A",
+    ),
+    "d(A @ B) = A": ("gives d(A @ B) the shape (p, q), it must be (p, p)", " A"),
+    "d = A": ("or with d(..) of an expression", "d"),
+    "d A = A": ("no weight's motion", "d"),
 }
 
 
@@ -209,8 +232,9 @@ def test_definitions_stand_for_what_they_say():
 
 @given(st.text(alphabet="dA=BSIPu(+-*@/.^T, 12)cxtro[];", max_size=40))
 def test_any_text_is_read_or_refused(text):
-    with suppress(ClaimError):
-        parse("dA = " + text, NAMES, {"A": A}, FUNCTIONS)
+    for claim in (f"dA = {text}", f"d({text}) = 0", f"d{text}"):
+        with suppress(ClaimError):
+            parse(claim, NAMES, {"A": A}, FUNCTIONS)
 
 
 TERMS = st.recursive(
@@ -250,6 +274,23 @@ def test_traces_and_powers_of_open_size_are_what_they_say(text, expected):
     sizes = {d: k + 3 for k, d in enumerate(sorted({d for m in (A, B, S) for d in m.shape}, key=str))}
     values = {m.name: rng.normal(size=[sizes[d] for d in m.shape]) for m in (A, B, S)}
     assert evaluate(expr, values, sizes) == pytest.approx(expected(values), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "moving"),
+    [
+        ("d(A @ B) = 0", "(A @ B)", product(A, B)),
+        ("d(A @ B  -\tS)/dt = 2*S", "(A @ B - S)", total(product(A, B), product(-1, S))),
+        ("d((A.T)) = B", "((A.T))", transpose(A)),
+        ("d(A) = A", "A", A),
+        ("d(D) = S\nwith D = 2*A@B", "(D)", product(2, A, B)),
+        ("d(softmax(B) @ A) = 0", "(softmax(B) @ A)", product(RowSoftmax(B), A)),
+    ],
+)
+def test_what_moves_may_be_made_of_weights(text, target, moving):
+    read = parse(text, NAMES, {"A": A, "S": S}, FUNCTIONS)
+    assert (read.target, read.moving) == (target, moving)
+    assert read.expression.shape == moving.shape
 
 
 def test_names_of_weights_of_blocks_hold_dots():

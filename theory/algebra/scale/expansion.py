@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 
 import sympy as sp
@@ -57,10 +57,27 @@ def expand(
     return _Expansion(weights, order, linear, norms)(expr)
 
 
-def expand_in(expr: Matrix, symbol: sp.MatrixSymbol, series: Series, order: int) -> Series:
-    """Series of an expression in a symbol whose own series is known, up to and including eps^order."""
-    expansion = _Expansion((symbol,), order, linear=False, norms=())
-    expansion.given[symbol] = series
+def expand_in(
+    expr: Matrix,
+    known: Mapping[sp.MatrixSymbol, Series],
+    order: int,
+    weights: Collection[sp.MatrixSymbol] = (),
+) -> Series:
+    """Series of an expression in symbols whose own series are known, up to and including eps^order.
+
+    Parameters
+    ----------
+    expr : Matrix
+        In the symbols, in `weights`, which are of power 1, and in what rests.
+    known : dict
+        Symbol -> its series.
+    order : int
+        Highest power.
+    weights : collection of MatrixSymbol
+        Other symbols that are of power 1.
+    """
+    expansion = _Expansion((*weights, *known), order, linear=False, norms=())
+    expansion.given |= known
     return expansion(expr)
 
 
