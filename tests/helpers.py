@@ -11,6 +11,7 @@ import sympy as sp
 from smallinit.theory import (
     AttentionOnly,
     Dataset,
+    Decoder,
     EmbedUnembed,
     EmbMLP,
     OneLayerTransformer,
@@ -81,6 +82,16 @@ def random_data(seed=0, d_vocab=7, n=30, n_ctx=3, held_out=False):
         weights=rng.uniform(0.1, 1.1, n),
         held_out=mask,
     )
+
+
+def padded_case(seed=0):
+    """A decoder that predicts at every position, and sequences of unequal length for it."""
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(0, 5, (14, 4))
+    tokens[:, 1] = np.maximum(tokens[:, 1], 1)  # none is all padding
+    weights, held_out = rng.uniform(0.1, 1.1, 14), np.arange(14) == 3
+    data = Dataset(tokens, rng.integers(1, 5, 14), 5, weights=weights, held_out=held_out)
+    return Decoder(5, 3, 2, 4, 4, n_layers=1, norm=None, predict="all", padding=0), data
 
 
 def pairs_data(labels):

@@ -30,8 +30,16 @@ class Own(Model):
         return self.formula
 
 
-def own(formula, **options):
+class EveryPosition(Own):
+    """One that predicts the next token at every position."""
+
+    @property
+    def per_position(self):
+        return True
+
+
+def own(formula, cls=Own, **options):
     """A model of five tokens with these logits, and data for it: repeated tokens, unequal weights."""
     rng = np.random.default_rng(0)
     tokens, labels = rng.integers(0, 5, (20, 3)), rng.integers(0, 5, 20)
-    return Own(5, formula=formula, **options), Dataset(tokens, labels, 5, weights=rng.uniform(0.1, 1, 20))
+    return cls(5, formula=formula, **options), Dataset(tokens, labels, 5, weights=rng.uniform(0.1, 1, 20))

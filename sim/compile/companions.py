@@ -49,7 +49,8 @@ def compile_squares(flow: Flow, data: Dataset, start: Weights) -> Problem:
     flow.model.check_data(data)
     values = distinct_rows(flow.model, data, labels_apart=True)
     if flow.model.per_position:
-        values |= row_pairs(data.weights[~data.held_out], data.n_ctx)
+        train = ~data.held_out
+        values |= row_pairs(data.weights[train], flow.model.row_counts(data.sequences[train]))
     squares = squared_gradients(flow)
     return _bound(flow, data, start, values, {w: squares[w] for w in flow.moving}, {})
 

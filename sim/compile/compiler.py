@@ -185,11 +185,12 @@ def compile_sides(
 def distinct_rows(model: Model, data: Dataset, labels_apart: bool = False) -> dict[str, Any]:
     """Data matrices of the training rows, with those merged that the loss cannot tell apart.
 
-    A square of gradients tells labels apart: with `labels_apart`, rows merge only where these are the same.
+    A square of gradients tells labels apart: with `labels_apart`, rows merge only where these are the same; and several
+    rows of one sequence stay where they are, since their gradients are summed before they are squared.
     """
     values = model.data_matrices(data)
     symbols = matrix_symbols(model_logits(model))
-    if any(s.cols == ROWS for s in symbols):
+    if any(s.cols == ROWS for s in symbols) or (labels_apart and model.per_position):
         return values  # rows that look at each other stay as they are
     told_apart = {s.name for s in symbols if s.rows == ROWS and s.name in values}
     labels_apart = labels_apart or not model.loss_function.linear_in_labels

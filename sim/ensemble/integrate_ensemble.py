@@ -136,7 +136,7 @@ def integrate_ensemble(
         "max_seconds": max_seconds,
     }
     found, taken = _followed(
-        flow, data, members, ends, atol, method, plan, drawn, settings, crew, keep, report
+        flow, data, members, ends, atol, method, _at_rest(plan, flow), drawn, settings, crew, keep, report
     )
     record = {"method": taken, "rtol": rtol, "atol": atol, "closure": flow.closure, "starts": identity}
     record |= _moved_by(plan, drawn)
@@ -210,6 +210,14 @@ def _planned(
     integer("steps", steps, 1)  # as `t1` must lie after `t0`
     plan.optimizer.of_weights(flow.model.weights)
     return plan
+
+
+def _at_rest(plan: StepPlan | None, flow: Flow) -> StepPlan | None:
+    """The plan with no decay of weights that the flow lets rest: of members they are part of the state."""
+    rest = dict.fromkeys(set(flow.model.weights) - set(flow.moving), 0.0)
+    if plan is None or not rest:
+        return plan
+    return replace(plan, optimizer=replace(plan.optimizer, decays={**plan.optimizer.decays, **rest}))
 
 
 def _moved_by(plan: StepPlan | None, drawn: MemberBatches | None) -> dict[str, Any]:

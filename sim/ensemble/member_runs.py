@@ -124,7 +124,7 @@ class MemberKeeper:
         """Compute the observables, and let go of the rest."""
         weights = {name: sealed(member["weights"][name]) for name in self.flow.model.weights}
         found = {}
-        if member["n"] and self.observables:
+        if self.observables:  # of a member that reached no time too, for the shape of what others reach
             path = Trajectory(
                 member["t"][: member["n"]], weights, member["outcome"], closure=self.flow.closure,
                 model=self.flow.model, data=self.data,

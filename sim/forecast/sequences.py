@@ -38,9 +38,13 @@ class SequenceGradients:
         self._values = distinct_rows(model, data, labels_apart=True)
         self._sums = {w: s for w, s in sequence_gradients(flow).items() if w in flow.moving}
         self._shapes = {w: model.weights[w] for w in self._sums}
-        self.rows = data.n_ctx if model.per_position else 1  # of the logits, per sequence
-        self.weights = self._values["omega"].reshape(-1, self.rows).sum(axis=1)
-        self._sizes = model.sizes | {ROWS: self._values["omega"].shape[0], N_CTX: data.n_ctx}
+        omega = self._values["omega"].ravel()
+        train = data.sequences[~data.held_out]
+        # Rows of the logits that each sequence has, and where they begin; a merged one has a row.
+        self._counts = model.row_counts(train) if model.per_position else np.ones(omega.size, dtype=np.int64)
+        self._starts = np.cumsum(self._counts) - self._counts
+        self.weights = np.add.reduceat(omega, self._starts)
+        self._sizes = model.sizes | {ROWS: omega.size, N_CTX: data.n_ctx}
         self._exprs: dict[str, Any] = {}
         for w, sums in self._sums.items():
             self._sizes |= dimension_sizes(flow.right_hand_sides[w], self._values)
@@ -64,7 +68,7 @@ class SequenceGradients:
 
     def combined(self, z: np.ndarray) -> np.ndarray:
         """sum_i z_i g_i (n,) for numbers z (sequences,), in the order of the moving weights."""
-        each = np.repeat(z / self.rows, self.rows)[:, None]
+        each = np.repeat(z / self._counts, self._counts)[:, None]
         parts = []
         for w, factors in self._factors.items():
             parts.append(np.zeros(self._shapes[w]))
@@ -81,4 +85,4 @@ class SequenceGradients:
             offset += size
             for a, b, m in factors:
                 rows += np.einsum("ij,ij->i", a @ (m * part), b)
-        return rows.reshape(-1, self.rows).sum(axis=1) / self.rows
+        return np.add.reduceat(rows, self._starts) / self._counts

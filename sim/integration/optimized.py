@@ -149,7 +149,8 @@ def gradient_rows(
     size = checked_batch_size(plan.batch_size, int(train.sum()))
     if plan.seed is None:
         return MeanBatches(compile_squares(flow, data, weights), size, plan.optimizer)
-    return DrawnBatches(compile_weighted(flow, data, weights), data.weights[train], size, plan.seed)
+    counts = flow.model.row_counts(data.sequences[train])
+    return DrawnBatches(compile_weighted(flow, data, weights), data.weights[train], counts, size, plan.seed)
 
 
 def _in_flow_time(event: Event, time: Callable[[float], Any]) -> Event:

@@ -110,10 +110,23 @@ class ShrunkAlong:
         self._last: list[np.ndarray] | None = None
         self._first: list[np.ndarray] = []
 
+    def begin(self, y: np.ndarray) -> None:
+        """Note how long the rows are at the start."""
+        self._first = self._squares(y)
+
+    def _squares(self, y: np.ndarray) -> list[np.ndarray]:
+        return [_mean_squares(x) for x in self.shrunk.rows(self.problem.unpack(y))]
+
     def at(self, y: np.ndarray) -> str:
         """Which row has shrunk at a state."""
-        squares = [_mean_squares(x) for x in self.shrunk.rows(self.problem.unpack(y))]
+        squares = self._squares(y)
         return self.shrunk.explain(squares, self.shrunk.levels(squares))
+
+    def approached(self, y: np.ndarray) -> str:
+        """Which row has shrunk at a state, and to a part of what it was at the start."""
+        squares = self._squares(y)
+        levels = zip(self.shrunk.levels(squares), self._first, strict=True)
+        return self.shrunk.explain(squares, [np.minimum(level, SHRUNK * first) for level, first in levels])
 
     def passed(self, before: np.ndarray, y: np.ndarray) -> str:
         """Which row has shrunk on the straight line between two states, or passes zero there; see `_levels`."""

@@ -24,6 +24,14 @@ class Singularity(Protocol):
         """What is singular at a state (n,)."""
         ...
 
+    def begin(self, y: np.ndarray) -> None:
+        """Note the state (n,) that a run starts from."""
+        ...
+
+    def approached(self, y: np.ndarray) -> str:
+        """What is singular at a state, and was far from it at the start."""
+        ...
+
     def passed(self, before: np.ndarray, y: np.ndarray) -> str:
         """What is singular on the straight line from one state to another."""
         ...
@@ -38,25 +46,35 @@ class Collapse:
         Flow time of the start.
     singular : Singularity
         Whom to ask.
+    y0 : ndarray, shape (n,), or None
+        The start; None if no steps are asked about but by `at`.
     """
 
-    def __init__(self, t0: float, singular: Singularity) -> None:
+    def __init__(self, t0: float, singular: Singularity, y0: np.ndarray | None) -> None:
         self._t0, self._singular, self._held = t0, singular, 0
+        if y0 is not None:
+            singular.begin(y0)
 
     def outcome(self, stepper: Stepper) -> Outcome | None:
         """How the run ends after the step just accepted, if it does."""
         longest = max(stepper.t - stepper.t_before, stepper.h)
-        held = stepper.for_stiff or longest <= SHORT * (stepper.t - self._t0)
-        self._held = self._held + 1 if held else 0
+        short = longest <= SHORT * (stepper.t - self._t0)
+        self._held = self._held + 1 if short or stepper.for_stiff else 0
         if self._held < IN_A_ROW:
             return None
         self._held = 0  # held for another reason, steps are asked about from time to time
-        return self.at(stepper)
+        if short:
+            return self.at(stepper)
+        # A method for stiff equations says nothing by itself: it may have been asked for from the start.
+        return _end(stepper, self._singular.approached(stepper.y))
 
     def at(self, stepper: Stepper) -> Outcome | None:
         """The end at the state reached, if the equations are singular there."""
-        detail = self._singular.at(stepper.y)
-        return Outcome(Status.SINGULAR, stepper.t, detail) if detail else None
+        return _end(stepper, self._singular.at(stepper.y))
+
+
+def _end(stepper: Stepper, detail: str) -> Outcome | None:
+    return Outcome(Status.SINGULAR, stepper.t, detail) if detail else None
 
 
 class Passage(Collapse):
@@ -71,7 +89,7 @@ class Passage(Collapse):
     """
 
     def __init__(self, t0: float, singular: Singularity, y0: np.ndarray) -> None:
-        super().__init__(t0, singular)
+        super().__init__(t0, singular, None)
         self._before = y0.copy()
 
     def outcome(self, stepper: Stepper) -> Outcome | None:

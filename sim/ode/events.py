@@ -130,7 +130,7 @@ class Watch:
     def zeros(
         self, t0: float, t1: float, y1: np.ndarray, dense: Callable[[np.ndarray, np.ndarray], None]
     ) -> list[tuple[float, Event, np.ndarray]]:
-        """Locate the zeros in the step (t0, t1], in order of time, up to the first terminal one."""
+        """Locate the zeros in the step (t0, t1], in order of time, up to that of the first terminal one."""
         found = []
         for i, event in enumerate(self.events):
             before, after = self._last[i], self.value(event, t1, y1)
@@ -138,8 +138,8 @@ class Watch:
             if event.crosses(before, after):
                 found.append(self._locate(event, t0, t1, before, after, dense))
         found.sort(key=lambda item: item[0])
-        terminal = next((i for i, (_, event, _) in enumerate(found) if event.terminal), len(found) - 1)
-        return found[: terminal + 1]
+        end = next((t for t, event, _ in found if event.terminal), math.inf)
+        return [zero for zero in found if zero[0] <= end]
 
     def _locate(self, event, t0, t1, before, after, dense) -> tuple[float, Event, np.ndarray]:
         y = np.empty((1, self._size))

@@ -139,7 +139,7 @@ def solve(
             with limits.watching(stepper):
                 if singular is not None:
                     across = across or fixed_step is not None
-                    collapse = Passage(t0, singular, stepper.y) if across else Collapse(t0, singular)
+                    collapse = (Passage if across else Collapse)(t0, singular, stepper.y)
                 outcome = _drive(stepper, record, watch, limits, (t0, t1), collapse)
         counts = stepper.counts() | {"methods": stepper.methods}
     return record.solution(outcome, counts | {"seconds": limits.seconds}, watch)

@@ -121,29 +121,34 @@ class DrawnBatches(GradientRows):
     ----------
     weighted : Problem
         Minus the gradient, its state followed by the weights of the rows of the logits.
-    weights : ndarray, shape (m,)
-        Of the training sequences, summing to 1.
+    weights, counts : ndarray, shape (m,)
+        Of the training sequences, summing to 1; how many rows of the logits each of them has.
     size, seed : int
         Sequences per batch; seed of the generator.
     """
 
-    def __init__(self, weighted: Problem, weights: np.ndarray, size: int, seed: int) -> None:
-        self.weighted, self.weights, self.size, self.seed = weighted, weights, size, seed
+    def __init__(
+        self, weighted: Problem, weights: np.ndarray, counts: np.ndarray, size: int, seed: int
+    ) -> None:
+        self.weighted, self.weights, self.counts = weighted, weights, counts
+        self.size, self.seed = size, seed
         self.rng = np.random.default_rng(np.random.SeedSequence(seed))
         self._out = np.empty(weighted.n)
 
     def begun(self) -> DrawnBatches:
         """The same batches from the first."""
-        return DrawnBatches(self.weighted.with_own_memory(), self.weights, self.size, self.seed)
+        return DrawnBatches(self.weighted.with_own_memory(), self.weights, self.counts, self.size, self.seed)
 
     def seeded(self, seed: int | None) -> DrawnBatches:
         """The batches of another seed."""
-        return self if seed is None else DrawnBatches(self.weighted, self.weights, self.size, seed)
+        if seed is None:
+            return self
+        return DrawnBatches(self.weighted, self.weights, self.counts, self.size, seed)
 
     def slope(self, problem: Problem, y: np.ndarray, out: np.ndarray) -> None:
         """Minus the gradient of the next batch."""
         drawn = drawn_rows(np.cumsum(self.weights), self.size, self.rng)
         shares = np.bincount(drawn, minlength=len(self.weights)) / self.size
-        rows = (self.weighted.n - len(y)) // len(shares)  # of the logits, per sequence
-        self.weighted(0.0, np.concatenate([y, np.repeat(shares / rows, rows)]), self._out)
+        rows = np.repeat(shares / self.counts, self.counts)
+        self.weighted(0.0, np.concatenate([y, rows]), self._out)
         out[:] = self._out[: len(y)]

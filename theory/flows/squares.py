@@ -135,16 +135,17 @@ def squared_gradients(flow: Flow) -> dict[str, Matrix]:
     }
 
 
-def row_pairs(weights: np.ndarray, rows: int) -> dict[str, sparse.csr_array | np.ndarray]:
-    """Values of the data matrices of pairs of rows, of sequences with `weights` (m,) and `rows` rows each."""
-    first, second = np.triu_indices(rows)
-    starts = rows * np.arange(len(weights))[:, None]
-    count = np.where(first == second, 1.0, 2.0)  # each pair stands for both orders
-    width = rows * len(weights)
+def row_pairs(weights: np.ndarray, counts: np.ndarray) -> dict[str, sparse.csr_array | np.ndarray]:
+    """Values of the data matrices of pairs of rows, of sequences with `weights` (m,) and `counts` (m,) of rows."""
+    first, second = np.triu_indices(counts.max(initial=0))
+    own = second < counts[:, None]  # a sequence that is shorter has fewer pairs
+    starts = (np.cumsum(counts) - counts)[:, None]
+    both = np.where(first == second, 1.0, 2.0)  # each pair stands for both orders
+    width = int(counts.sum())
     return {
-        FIRST.name: one_hot(starts + first, width),
-        SECOND.name: one_hot(starts + second, width),
-        PAIR_WEIGHTS.name: (weights[:, None] * count / rows**2).reshape(-1, 1),
+        FIRST.name: one_hot((starts + first)[own], width),
+        SECOND.name: one_hot((starts + second)[own], width),
+        PAIR_WEIGHTS.name: (weights[:, None] * both / counts[:, None] ** 2)[own].reshape(-1, 1),
     }
 
 

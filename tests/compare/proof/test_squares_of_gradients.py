@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import sympy as sp
 import torch
-from helpers import MODELS, data_for, random_data, random_weights
-from own_models import A, E, U, own
+from helpers import MODELS, data_for, padded_case, random_data, random_weights
+from own_models import A, E, EveryPosition, U, own
 
 from smallinit.compare.training.batches import Batches, loss
 from smallinit.compare.training.networks import network
@@ -14,7 +14,7 @@ from smallinit.theory import AttentionOnly, Dataset, EmbMLP, apply, derive, hada
 from smallinit.theory.algebra.evaluate import evaluate
 from smallinit.theory.algebra.sizes import dimension_sizes
 from smallinit.theory.base.arrays import full_array
-from smallinit.theory.data.inputs import COUNTS, D_MODEL, N_CTX, ROWS
+from smallinit.theory.data.inputs import COUNTS, D_MODEL, N_CTX, ROWS, X_ALL
 
 CLOSURES = ("drive", "leading", "softmax", "activation=3,attention=1", "order=4")
 OWN = {
@@ -107,6 +107,16 @@ def test_every_closure_against_its_flow_on_single_sequences(name, closure):
     against_single_sequences(derive(model, closure), data)
 
 
+def test_sequences_with_padding():
+    model, data = padded_case()
+    against_single_sequences(derive(model, "exact"), data)
+
+
+def test_rows_of_one_sequence_are_not_merged_with_those_of_another():
+    model, data = own(X_ALL * E * U, cls=EveryPosition)
+    against_single_sequences(derive(model, "exact"), data)
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_models_of_ones_own(name):
     model, data = own(OWN[name])
@@ -116,10 +126,10 @@ def test_models_of_ones_own(name):
 def against_single_sequences(flow, data):
     """Single sequences are evaluated as the equations stand: nothing is compiled for each of them."""
     weights, wanted = random_weights(flow.model, 4, 0.6), {}
-    for i, omega in enumerate(data.weights):
+    for i in np.flatnonzero(~data.held_out):
         single = Dataset(data.sequences[[i]], data.labels[[i]], data.d_vocab)
         for name, g in slopes(flow, single, weights).items():
-            wanted[name] = wanted.get(name, 0.0) + omega * g**2
+            wanted[name] = wanted.get(name, 0.0) + data.weights[i] * g**2
     close(squares(flow, data, weights), wanted)
 
 

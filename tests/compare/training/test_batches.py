@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers import MODELS, data_for, random_weights
+from helpers import MODELS, data_for, padded_case, random_weights
 
 from smallinit.compare import overlay, train
-from smallinit.sim import AdamW, SignGD, WarmupCosine, integrate
+from smallinit.sim import GD, AdamW, SignGD, WarmupCosine, integrate
 from smallinit.theory import derive
 
 ADAM = AdamW(0.01, weight_decay=0.1, schedule=WarmupCosine(5, 30))
@@ -23,6 +23,16 @@ def test_the_exact_flow_on_the_batches_of_a_seed_is_the_run(name, optimizer):
     )
     for w in start:
         np.testing.assert_allclose(theory.weights[w], run.weights[w], rtol=1e-9, atol=1e-12)
+
+
+def test_padding_has_no_row_in_a_batch_either():
+    model, data = padded_case()
+    start = random_weights(model, 4, 0.6)
+    options = {"steps": 10, "optimizer": GD(0.1), "batch_size": 4, "seed": 3, "save_at": [0, 4, 10]}
+    theory = integrate(derive(model, "exact"), data, start, **options)
+    run = train(model, data, start, **options)
+    for w in start:
+        np.testing.assert_allclose(theory.weights[w], run.weights[w], rtol=1e-10, atol=1e-13)
 
 
 def test_an_overlay_says_the_batch():

@@ -37,6 +37,18 @@ def test_members_are_what_integrate_makes_of_them():
         assert found[i]["accuracy"] == pytest.approx(alone["accuracy"])
 
 
+@pytest.mark.parametrize("method", ["taylor", "dop853"])
+def test_observables_of_members_that_reach_no_time_are_there(method):
+    batch = {name: 8.0 * value for name, value in starts(2).items()}
+    names = ("loss", "singular_values/W_in")
+    found = integrate_ensemble(
+        derive(MODEL, "leading"), DATA, batch, t1=1e3, method=method, observables=names
+    )
+    assert not found.reached.any()
+    assert (found["loss"].shape, found["singular_values/W_in"].shape) == ((2, 1), (2, 1, 4))
+    assert np.isnan(found["loss"]).all()
+
+
 def test_one_failing_member_changes_no_bits_of_the_others():
     flow, batch = derive(MODEL, "leading"), starts(6)
     good = integrate_ensemble(flow, DATA, batch, t1=2.0, save_at=3)

@@ -47,6 +47,21 @@ def test_members_are_what_they_are_alone(method):
     assert optimizer_of(found.provenance["optimizer"]) == adam
 
 
+@pytest.mark.parametrize("method", ["steps", "multirate", "flow"])
+@pytest.mark.parametrize(
+    "optimizer", [AdamW(1e-2), GD(0.1, weight_decay=0.5), GD(0.1, decays={"W_in": 0.5})], ids=str
+)
+def test_no_decay_moves_a_weight_that_rests(optimizer, method):
+    flow, options = derive(MODEL, "drive"), {"steps": 20, "save_at": [0, 20], "method": method}
+    found = integrate_ensemble(flow, DATA, STARTS, optimizer=optimizer, **options)
+    start = {n: w[1] for n, w in STARTS.items()}
+    alone = integrate(flow, DATA, start, optimizer=optimizer, **options)
+    for name in ("W_in", "W_out"):
+        np.testing.assert_array_equal(found.weights[name][1], alone.weights[name])
+    np.testing.assert_allclose(found.weights["W_E"][1], alone.weights["W_E"], rtol=1e-6)
+    assert optimizer_of(found.provenance["optimizer"]) == optimizer
+
+
 @pytest.mark.parametrize("closure", ["softmax", "drive"])  # of which the latter lets weights rest
 @pytest.mark.parametrize("seed", [None, 3, [4, 0, 9]])
 def test_minibatches_are_those_of_integrate(closure, seed):

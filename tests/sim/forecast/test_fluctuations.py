@@ -4,10 +4,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers import random_data
+from helpers import padded_case, random_data, random_weights
+from own_models import E, EveryPosition, U, own
 
 from smallinit.sim import GD, AdamW, Linear, fluctuations, integrate
+from smallinit.sim.forecast.sequences import SequenceGradients
 from smallinit.theory import Dataset, EmbMLP, derive
+from smallinit.theory.data.inputs import X_ALL
 
 MODEL, DATA = EmbMLP(6, 3, 4), random_data(d_vocab=6, n=25)
 START, EXACT = MODEL.init(0.5, 0), derive(MODEL, "exact")
@@ -75,6 +78,25 @@ def test_few_directions_hold_the_leading_ones_and_the_sum(dense):
     leading = np.linalg.eigh(dense)[1][:, -1]
     assert leading @ found @ leading == pytest.approx(leading @ dense @ leading, rel=0.05)
     assert np.trace(found) == pytest.approx(np.trace(dense), rel=0.15)
+
+
+def every_position():
+    return own(X_ALL * E * U, cls=EveryPosition)
+
+
+@pytest.mark.parametrize("case", [padded_case, every_position])
+def test_gradients_of_sequences_with_several_rows(case):
+    model, data = case()
+    flow, weights = derive(model, "exact"), random_weights(model, 1)
+    found, rng = SequenceGradients(flow, data), np.random.default_rng(2)
+    found.move_to(weights)
+    rows = np.flatnonzero(~data.held_out)
+    single = [Dataset(data.sequences[[i]], data.labels[[i]], 5) for i in rows]
+    wanted = np.stack([np.concatenate([g.ravel() for g in flow.rhs(d, weights).values()]) for d in single])
+    z, direction = rng.normal(size=len(rows)), rng.normal(size=wanted.shape[1])
+    np.testing.assert_allclose(found.weights, data.weights[rows], rtol=1e-14)
+    np.testing.assert_allclose(found.combined(z), z @ wanted, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(found.along(direction), wanted @ direction, rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("rank", [1, 3])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sympy as sp
+from helpers import random_data, random_weights
 from own_models import A, E, U, own
 
 from smallinit.compare import overlay, train
@@ -182,3 +183,16 @@ def test_a_model_of_ones_own_is_watched_too():
     assert "which is normalised for " in explain(start)
     assert "has shrunk" in explain(start)
     assert f"{token}] of " in explain(start)
+
+
+@pytest.mark.parametrize("method", ["rkc", "bdf", "dop853"])
+def test_rows_that_are_short_from_the_start_end_no_run(method):
+    model = Decoder(5, 3, 4, 2, 4, n_layers=1, norm_kind="rms", norm_eps=1.0, gains=False)
+    flow, data, start = (
+        derive(model, "leading"),
+        random_data(d_vocab=5, n_ctx=4),
+        random_weights(model, 1, 0.3),
+    )
+    found = integrate(flow, data, start, 0.5, 1, method=method, rtol=1e-7)
+    assert found.outcome.status is Status.REACHED_END
+    assert found.statistics["accepted"] > 16 or method == "dop853"

@@ -6,12 +6,20 @@ import pytest
 from smallinit.sim import Status
 from smallinit.sim.ode.solve import solve
 
+TIGHT = {"rtol": 1e-7, "atol": 1e-15}
+
 
 class Near:
     """Says that y is zero within 1e-3, or that a line passes there."""
 
     def at(self, y):
         return "y is zero." if abs(y[0]) < 1e-3 else ""
+
+    def begin(self, y):
+        self.start = y[0]
+
+    def approached(self, y):
+        return self.at(y) if abs(y[0]) < 0.1 * abs(self.start) else ""
 
     def passed(self, before, y):
         return self.at(y) or ("y passes zero." if before[0] * y[0] < 0.0 else "")
@@ -36,6 +44,12 @@ def test_collapsed_steps_at_a_singular_place_end_the_run(problem):
         assert (
             solve(problem, np.array([1.0]), **options, singular=singular).outcome.status is Status.MAX_STEPS
         )
+
+
+@pytest.mark.parametrize("method", ["rkc", "bdf", "dop853"])
+def test_a_method_for_stiff_equations_is_no_sign_of_a_singular_place(problem, method):
+    found = solve(problem("grow"), np.array([5e-4]), t1=0.01, method=method, **TIGHT, singular=Near())
+    assert found.outcome.status is Status.REACHED_END
 
 
 def test_a_question_changes_no_bit(problem):

@@ -36,6 +36,16 @@ def test_a_condition_is_located_where_it_changes(problem, method, terminal):
         np.testing.assert_array_equal(result.events["up"], result.events["both"][1:])
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_events_at_the_time_of_a_terminal_one_are_found_in_any_order(problem, first):
+    stop = Event(lambda t, w: t - 1.25, terminal=True, name="stop")
+    mark, late = Event(lambda t, w: t - 1.25, name="mark"), Event(lambda t, w: t - 1.26, name="late")
+    events = [stop, mark][:: 1 - 2 * first]
+    result = solve(problem("oscillator", 2), [1.0, 0.0], events=[*events, late], **TIGHT)
+    np.testing.assert_array_equal(result.events["mark"], result.events["stop"])
+    assert (result.outcome.t, result.events["late"].size) == (1.25, 0)
+
+
 def test_where_a_condition_changes_it_has_changed(problem):
     """The time found is the first float at which the condition is otherwise, on the dense output."""
     stop = Event(lambda t, w: bool(t >= 1.2345), terminal=True, name="time")

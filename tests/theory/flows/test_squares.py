@@ -34,9 +34,17 @@ def test_several_rows_are_summed_before_they_are_squared():
 
 def test_pairs_of_rows_make_the_square_of_a_sum():
     weights, x = np.array([0.2, 0.3, 0.5]), np.random.default_rng(0).normal(size=12)
-    first, second, counts = row_pairs(weights, 4).values()
+    first, second, counts = row_pairs(weights, np.array([4, 4, 4])).values()
     found = ((first @ x) * (second @ x)) @ counts.ravel()
     assert found == pytest.approx(weights @ x.reshape(3, 4).mean(axis=1) ** 2, rel=1e-14)
+
+
+def test_sequences_of_unequal_length_have_pairs_of_their_own():
+    weights, x = np.array([0.2, 0.3, 0.5]), np.random.default_rng(0).normal(size=7)
+    first, second, counts = row_pairs(weights, np.array([1, 4, 2])).values()
+    found = ((first @ x) * (second @ x)) @ counts.ravel()
+    means = np.array([x[0], x[1:5].mean(), x[5:].mean()])
+    assert found == pytest.approx(weights @ means**2, rel=1e-14)
 
 
 def test_a_gradient_that_is_no_sum_of_products_is_refused():
