@@ -108,6 +108,14 @@ def simulate_all(built: runs.Built, flows: Mapping[str, Any]) -> dict[str, Any]:
     return done
 
 
+def check_training(built: runs.Built, accept_changes: bool) -> None:
+    """Refuse what training would refuse, such as a checkpoint of other settings, before theories take their time."""
+    built.training_options()  # these need no torch
+    with waiting("loading torch"):
+        import_module("torch")
+    built.check_training(accept_changes)
+
+
 def train_watched(built: runs.Built, accept_changes: bool) -> Trajectory:
     """Train the torch twin, and say what is kept if that is interrupted."""
     with waiting("loading torch"):
@@ -150,7 +158,7 @@ def overlay(
         )
     checkpoint_file(loaded.experiment.training.checkpoint)
     built, flows = derived(loaded)
-    built.training_options()  # to be refused before a theory is integrated
+    check_training(built, accept_changes)
     with waiting("writing the equations out"):
         shown = [str(flow) for flow in moved_flows(loaded, built.model, flows).values()]
     print_heading(built)

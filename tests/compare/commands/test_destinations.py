@@ -3,6 +3,7 @@
 import builtins
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import TINY, refused
 from sweeps import TINY as SWEEP
@@ -14,6 +15,7 @@ from smallinit.compare.literature import claims as literature
 from smallinit.compare.literature.claim import Claim, Finding
 from smallinit.compare.proof import check as proof
 from smallinit.compare.report import directory
+from smallinit.sim import load_trajectory
 from smallinit.theory.base.errors import Interrupted
 
 NOWHERE = Path("/proc/none")  # a folder that takes no file, whoever asks
@@ -153,3 +155,46 @@ def test_a_name_that_cannot_be_written_is_refused_before_any_work(
     line = refused(capsys, *(str(NOWHERE) if word == "NOWHERE" else word for word in words(command, results)))
     assert REFUSED[command] in line
     assert sorted(p.name for p in files.iterdir()) == before
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The checkpoint of a finished training, which a run of the same settings goes on from."""
+    folder = tmp_path_factory.mktemp("kept")
+    (folder / "tiny.toml").write_text(TINY)
+    kept = folder / "run.npz"
+    train = ["train", str(folder / "tiny.toml"), "--out", str(folder / "run")]
+    assert run([*train, "--training.checkpoint", str(kept)]) == 0
+    return kept
+
+
+OF_ANOTHER_RUN = {  # flags of an overlay -> what is said of the checkpoint of a training without them
+    "--training.clip 1.0": "belongs to a run with other settings (clip was None and is 1.0)",
+    "--seed 9": "was begun with other inputs, sources or versions (start was",
+    "--training.steps 4": "--training.steps` is 4 but the checkpoint is at step 8",
+    "--overwrite": "is not a whole checkpoint",
+}
+
+
+@pytest.mark.parametrize("flags", OF_ANOTHER_RUN)
+def test_a_checkpoint_of_another_run_is_refused_before_theories_are_integrated(
+    flags, files, kept, monkeypatch, capsys
+):
+    mine = files / "run.npz"
+    content = kept.read_bytes()
+    mine.write_bytes(content[:-100] if "overwrite" in flags else content)
+    monkeypatch.setattr(experiments, "simulate_all", never)
+    capsys.readouterr()
+    line = refused(capsys, "overlay", "tiny.toml", "--training.checkpoint", "run.npz", *flags.split())
+    assert OF_ANOTHER_RUN[flags] in line
+    assert not Path("results").exists()
+
+
+def test_an_overlay_goes_on_from_a_checkpoint_of_its_own_settings(files, kept):
+    (files / "run.npz").write_bytes(kept.read_bytes())
+    assert run(["overlay", "tiny.toml", "--training.checkpoint", "run.npz", "--out", "out"]) == 0
+    found, first = (
+        load_trajectory(path) for path in ("out/training.nc", kept.parent / "run" / "training.nc")
+    )
+    np.testing.assert_array_equal(found.weights["W_E"], first.weights["W_E"])
+    assert found.statistics["steps"] == 0
