@@ -156,7 +156,7 @@ def overlay(
         raise InputError(
             f"an overlay compares weights: leave `training.keep` at 'weights' ({place}), or use train."
         )
-    checkpoint_file(loaded.experiment.training.checkpoint)
+    checkpoint_file(loaded.experiment.training.checkpoint, folder)
     built, flows = derived(loaded)
     check_training(built, accept_changes)
     with waiting("writing the equations out"):
@@ -274,7 +274,7 @@ def train(
         Go on with kept work although inputs, sources or versions are others; the provenance says so.
     """
     loaded, folder = read_for(out, experiment, preset, overwrite, flags)
-    checkpoint_file(loaded.experiment.training.checkpoint)
+    checkpoint_file(loaded.experiment.training.checkpoint, folder)
     with waiting("building the data"):
         built = runs.build(loaded)
     print(report.heading(built))

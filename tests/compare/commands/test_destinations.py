@@ -15,6 +15,7 @@ from smallinit.compare.literature import claims as literature
 from smallinit.compare.literature.claim import Claim, Finding
 from smallinit.compare.proof import check as proof
 from smallinit.compare.report import directory
+from smallinit.compare.sweep import run_sweep
 from smallinit.sim import load_trajectory
 from smallinit.theory.base.errors import Interrupted
 
@@ -114,12 +115,18 @@ REFUSED = {  # command and a flag with a name that cannot be written -> what is 
     "train tiny.toml --out NOWHERE": "cannot write to the output directory",
     "overlay tiny.toml --training.checkpoint none/run.npz": "a folder that does not exist",
     "train tiny.toml --training.checkpoint /proc/run.npz": "cannot be written to",
+    "train tiny.toml --training.checkpoint out --out out": "lies in the output directory",
+    "train tiny.toml --training.checkpoint out/run.npz --out out": "lies in the output directory",
+    "overlay tiny.toml --training.checkpoint old/data.npz --out old --overwrite": "lies in the output directory",
+    "train tiny.toml --training.checkpoint new --out new/out": "cannot be a file and hold",
     "overlay tiny.toml --training.device cuda": "torch finds no such device",
     "figure 3b --out NOWHERE": "cannot write to the output directory",
     "sweep sweep.toml --out NOWHERE": "cannot write to the output directory",
     "sweep sweep.toml --collect none/all.nc": "a folder that does not exist",
     "sweep sweep.toml --collect all.csv": "must end in .nc",
     "sweep sweep.toml --collect /proc/all.nc": "cannot be written to",
+    "sweep sweep.toml --collect all.nc --out all.nc": "cannot be a file and hold",
+    "sweep sweep.toml --collect all.nc --out all.nc/in/it": "cannot be a file and hold",
     "sweep sweep.toml --picture phase.gif": "must end in one of .png, .pdf, .svg",
     "sweep sweep.toml --picture FILE.png": "exists: add --overwrite",
     "report RESULTS --out none/a.html": "a folder that does not exist",
@@ -144,10 +151,13 @@ def test_a_name_that_cannot_be_written_is_refused_before_any_work(
     (files / "mine.csv").write_text("a,b,label\nx,y,z\ny,x,x\n")
     for name in ("FILE", "FILE.png"):
         (files / name).write_text("mine")
+    (files / "old").mkdir()
+    (files / "old" / "data.npz").write_text("a result")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(experiments, "simulate_all", never)
     monkeypatch.setattr(implied, "_clock", never)
     monkeypatch.setattr(build.Built, "train", never)
+    monkeypatch.setattr(run_sweep, "run_sweep", never)
     monkeypatch.setattr(proof, "check", never)
     monkeypatch.setattr(literature, "claims", never)
     monkeypatch.setattr(directory, "page_of", never)
