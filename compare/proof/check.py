@@ -14,6 +14,7 @@ from ...theory.algebra.rebuild import canonical, distribute
 from ...theory.algebra.terms import CountTerms
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
+from ...theory.base.validate import integer, kind_of
 from ...theory.data.dataset import Dataset
 from ...theory.flows.closure import Closure
 from ...theory.flows.statistics import statistics
@@ -186,7 +187,8 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
     ValueError
         If model and data do not fit or the mapping is malformed.
     """
-    model.check_data(data)
+    kind_of("model", model, Model, "such as EmbMLP(...)").check_data(data)
+    integer("seed", seed, 0)
     words = Vocabulary.of(model)
     written, weight, expression = _read(claim, model, words)
     claimed = words.define(expression)
