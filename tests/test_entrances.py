@@ -6,25 +6,40 @@ import scipy.sparse as sparse
 import torch
 from helpers import random_data, random_weights
 
-from smallinit.compare import overlay, train
+from smallinit.compare import check, embedding_motion, overlay, similarity_overlay, train
 from smallinit.compare.proof.residuals import autodiff_gradient
 from smallinit.compare.training.networks import network
 from smallinit.sim import (
     GD,
+    alignment,
     balanced_start,
     certificate,
     check_flow,
+    fluctuations,
     integrate,
     integrate_ensemble,
     integrate_modes,
+    learning_times,
+    measure_escape,
     mode_blow_ups,
+    onset,
     predict_stages,
     reduce,
     scales,
     solve,
 )
 from smallinit.sim.kernel.problem import Problem
-from smallinit.theory import Dataset, EmbedUnembed, EmbMLP, OneLayerTransformer, derive, signature_modes
+from smallinit.theory import (
+    Dataset,
+    EmbedUnembed,
+    EmbMLP,
+    OneLayerTransformer,
+    derive,
+    shuffle_labels,
+    signature_modes,
+    subset,
+    sum_law,
+)
 from smallinit.theory.base.arrays import real_array
 from smallinit.theory.base.errors import FieldError, InputError
 from smallinit.theory.exact import linear_mode
@@ -233,6 +248,8 @@ SOFTMAX = derive(PAIR, "softmax")
 THEORY = integrate(SOFTMAX, DATA, random_weights(PAIR), 1.0, save_at=6)
 RUN = train(PAIR, DATA, random_weights(PAIR), steps=5, learning_rate=0.2)
 PROBLEM = Problem.from_function(still, 3)
+MODES = signature_modes(DATA)
+ATTENDING = integrate(derive(STAGED), DATA, random_weights(STAGED), 0.1, save_at=2)
 NUMBERS = {  # every public function that takes numbers, and which of its arguments are
     "integrate": (
         lambda **k: integrate(FLOW, DATA, START, **({"t1": 0.1} | k)),
@@ -269,10 +286,34 @@ NUMBERS = {  # every public function that takes numbers, and which of its argume
         "t1 t0 rtol atol max_steps first_step fixed_step max_seconds method progress view",
     ),
     "init": (lambda **k: MODEL.init(**({"gamma": 0.8, "seed": 0} | k)), "gamma seed"),
+    "predict_stages": (
+        lambda **k: predict_stages(STAGED, DATA, random_weights(STAGED), **({"t1": 1e-3, "factor": 2.0} | k)),
+        "t1 factor",
+    ),
+    "onset": (lambda **k: onset(ATTENDING, **k), "factor"),
+    "mode_blow_ups": (lambda **k: mode_blow_ups(MODES, START, **k), "t1"),
+    "learning_times": (lambda **k: learning_times(THEORY, MODES, **k), "share"),
+    "measure_escape": (
+        lambda **k: measure_escape(MODEL, DATA, START, ["W_E"], **({"scales": [0.1, 0.2]} | k)),
+        "scales growth",
+    ),
+    "check_flow": (lambda **k: check_flow(FLOW, START, DATA, **k), "t"),
+    "balanced_start": (lambda **k: balanced_start(REDUCTION, [0.1, 0.1], **k), "seed"),
+    "check": (lambda **k: check("dW_E = M", MODEL, DATA, **k), "seed"),
+    "fluctuations": (
+        lambda **k: fluctuations(SOFTMAX, DATA, random_weights(PAIR), optimizer=GD(0.1), batch_size=2, **k),
+        "steps",
+    ),
+    "signature_modes": (lambda **k: signature_modes(DATA, **k), "groups n_modes"),
+    "shuffle_labels": (lambda **k: shuffle_labels(DATA, **({"group": "all"} | k)), "group seed"),
+    "subset": (lambda **k: subset(DATA, np.ones(len(DATA), bool), **k), "shares"),
+    "sum_law": (lambda **k: sum_law(**k), "sizes"),
 }
 TAKEN = {  # what means something there
     *{("integrate", name, -1.5) for name in ("t0",)}, ("integrate_ensemble", "t0", -1.5), ("solve", "t0", -1.5),
     ("init", "gamma", -1.5), ("train", "checkpoint", "5"),
+    ("check_flow", "t", -1.5), ("subset", "shares", "{}"), ("sum_law", "sizes", "b'1'"),
+    ("learning_times", "share", -1.5), ("signature_modes", "n_modes", repr(10**400)),
     *{(f, "observables", "()") for f in ("integrate_ensemble",)},
 }  # fmt: skip
 
@@ -313,7 +354,37 @@ OBJECTS = {  # every public function that takes objects of ours: called with the
     "overlay": (overlay, (THEORY, RUN)),
     "derive": (derive, (MODEL, "leading")),
     "check_flow": (check_flow, (FLOW, START, DATA)),
+    "check": (lambda model, data: check("dW_E = M", model, data), (MODEL, DATA)),
+    "fluctuations": (
+        lambda flow, data: fluctuations(
+            flow, data, random_weights(PAIR), steps=1, optimizer=GD(0.1), batch_size=2
+        ),
+        (SOFTMAX, DATA),
+    ),
+    "balanced_start": (lambda reduction: balanced_start(reduction, [0.1, 0.1]), (REDUCTION,)),
+    "mode_blow_ups": (lambda modes, start: mode_blow_ups(modes, start, 1.0), (MODES, START)),
+    "learning_times": (learning_times, (THEORY, MODES)),
+    "measure_escape": (
+        lambda direction: measure_escape(MODEL, DATA, direction, ["W_E"], [0.1, 0.2]),
+        (START,),
+    ),
+    "alignment": (alignment, (ATTENDING,)),
+    "onset": (onset, (ATTENDING,)),
+    "similarity_overlay": (similarity_overlay, (RUN, {"leading": THEORY})),
+    "embedding_motion": (embedding_motion, ([THEORY], RUN)),
 }
+
+
+@pytest.mark.parametrize("alone", [np.array(0.5), torch.tensor(0.5)])
+@pytest.mark.parametrize("field", ["t1", "t0", "rtol", "atol", "first_step"])
+def test_an_array_without_axes_is_told_how_to_become_a_number(field, alone):
+    with pytest.raises(FieldError, match=rf"^`{field}` must .*: give its `\.item\(\)`\.$"):
+        integrate(FLOW, DATA, START, **({"t1": 1.0} | {field: alone}))
+
+
+def test_no_groups_at_all_have_no_modes():
+    with pytest.raises(FieldError, match="`groups` must not be empty: leave it out"):
+        signature_modes(DATA, [])
 
 
 @pytest.mark.parametrize("entrance", OBJECTS)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from ...theory.base.disk.destination import file_destination
+from ...theory.base.disk.destination import file_destination, folder_destination
 from ...theory.base.disk.files import check_file, check_room
 from ...theory.base.disk.promised import promise
 from ...theory.base.errors import InputError
@@ -65,34 +65,57 @@ def output_picture(flag: str, path: Path, overwrite: bool) -> None:
     output_file(flag, path, overwrite, METADATA)
 
 
-def checkpoint_file(path: Path | str | None) -> None:
+def checkpoint_file(path: Path | str | None, folder: Path) -> None:
     """Make sure that a training can keep its state in a file, which may be there already.
 
     Raises
     ------
     InputError
-        If it cannot.
+        If it cannot, or if the file would be in the way of the results, which take the place of all of `folder`.
     """
     if path is None:
         return
+    flag, found = "training.checkpoint", folder_destination(path)
+    if found == folder or folder in found.parents:
+        raise InputError(
+            f"`{flag}` {str(path)!r} lies in the output directory, which results replace as a whole: "
+            "keep it beside that one."
+        )
+    if found in folder.parents:
+        raise InputError(_both(flag, path, folder))
     try:
         check_file(Path(path), overwrite=True)
     except OSError as error:
-        raise InputError(_refused("training.checkpoint", path, error)) from error
+        raise InputError(_refused(flag, path, error)) from error
 
 
-def sweep_folder(path: Path) -> None:
+def sweep_folder(path: Path, files: Mapping[str, Path | None]) -> None:
     """Make sure that points can be kept in a directory, which may be there already.
+
+    Parameters
+    ----------
+    path : Path
+        The directory.
+    files : mapping
+        Flag -> file that is to be written too.
 
     Raises
     ------
     InputError
-        If they cannot.
+        If they cannot, or if a file is to have the name of the directory, or of one that it lies in.
     """
+    folder = folder_destination(path)
+    for flag, file in files.items():
+        if file is not None and folder_destination(file) in (folder, *folder.parents):
+            raise InputError(_both(flag, file, folder))
     try:
         check_room(path)
     except OSError as error:
         raise InputError(f"cannot write to the output directory {str(path)!r}: {error.strerror}.") from error
+
+
+def _both(flag: str, path: Path | str, folder: Path) -> str:
+    return f"`{flag}` {str(path)!r} cannot be a file and hold {str(folder)!r}: name another one, or another --out."
 
 
 def _refused(flag: str, path: Path | str, error: OSError) -> str:

@@ -108,6 +108,14 @@ def simulate_all(built: runs.Built, flows: Mapping[str, Any]) -> dict[str, Any]:
     return done
 
 
+def check_training(built: runs.Built, accept_changes: bool) -> None:
+    """Refuse what training would refuse, such as a checkpoint of other settings, before theories take their time."""
+    built.training_options()  # these need no torch
+    with waiting("loading torch"):
+        import_module("torch")
+    built.check_training(accept_changes)
+
+
 def train_watched(built: runs.Built, accept_changes: bool) -> Trajectory:
     """Train the torch twin, and say what is kept if that is interrupted."""
     with waiting("loading torch"):
@@ -148,9 +156,9 @@ def overlay(
         raise InputError(
             f"an overlay compares weights: leave `training.keep` at 'weights' ({place}), or use train."
         )
-    checkpoint_file(loaded.experiment.training.checkpoint)
+    checkpoint_file(loaded.experiment.training.checkpoint, folder)
     built, flows = derived(loaded)
-    built.training_options()  # to be refused before a theory is integrated
+    check_training(built, accept_changes)
     with waiting("writing the equations out"):
         shown = [str(flow) for flow in moved_flows(loaded, built.model, flows).values()]
     print_heading(built)
@@ -266,7 +274,7 @@ def train(
         Go on with kept work although inputs, sources or versions are others; the provenance says so.
     """
     loaded, folder = read_for(out, experiment, preset, overwrite, flags)
-    checkpoint_file(loaded.experiment.training.checkpoint)
+    checkpoint_file(loaded.experiment.training.checkpoint, folder)
     with waiting("building the data"):
         built = runs.build(loaded)
     print(report.heading(built))

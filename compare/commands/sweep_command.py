@@ -77,7 +77,7 @@ def sweep(
         if status:
             done = open_sweep(plan, folder)
             return _shown(done, collect, overwrite, axis, picture)[1]
-        sweep_folder(folder)
+        sweep_folder(folder, {"--collect": collect, "--picture": picture})
         with interruptible(lambda: _kept(plan, folder)):
             with waiting("sweeping") as wait:
                 done = run_sweep(

@@ -102,26 +102,36 @@ class Built:
         """Train the torch twin from the same start, going on from its checkpoint if it is there; see `train`."""
         from ..training.train import train
 
-        training, options = self.loaded.experiment.training, self.training_options()
+        options = self._kept_options(accept_changes)
         with refused(self.loaded, "training"):
-            if training.checkpoint is not None:
-                options |= {
-                    "checkpoint": training.checkpoint,
-                    "resume": True,
-                    "accept_changes": accept_changes,
-                }
-                options["checkpoint_every"] = training.checkpoint_every
             return train(
                 self.model,
                 self.data,
                 self.start,
-                steps=self.loaded.experiment.steps,
-                save_at=self.loaded.experiment.theory.points,  # a number, so that a checkpoint's run can be prolonged
                 max_seconds=max_seconds,
                 progress=progress,
                 throw=throw,
                 **options,
             )
+
+    def check_training(self, accept_changes: bool = False) -> None:
+        """Refuse what `train` would refuse, such as a checkpoint of other settings; no step is taken."""
+        from ..training.train import begun
+
+        options = self._kept_options(accept_changes)
+        with refused(self.loaded, "training"), begun(self.model, self.data, self.start, **options):
+            pass
+
+    def _kept_options(self, accept_changes: bool) -> dict[str, Any]:
+        """Arguments of `train`, with where its state is kept."""
+        training, experiment = self.loaded.experiment.training, self.loaded.experiment
+        options = self.training_options()
+        # A number of points and no list, so that a checkpoint's run can be prolonged.
+        options |= {"steps": experiment.steps, "save_at": experiment.theory.points}
+        if training.checkpoint is not None:
+            options |= {"checkpoint": training.checkpoint, "resume": True, "accept_changes": accept_changes}
+            options["checkpoint_every"] = training.checkpoint_every
+        return options
 
     def training_options(self) -> dict[str, Any]:
         """Arguments of `train` that can be refused without it, so that nothing comes before that in vain."""

@@ -179,8 +179,10 @@ def read_preset(name: str) -> dict[str, Any]:
 
 def read_toml(path: Path, what: str = "experiment", remedy: str = "or use --preset demo") -> dict[str, Any]:
     """Read a TOML file that a command takes for `what`, refusing what is none."""
+    text = ""
     try:
-        return tomllib.loads(read_regular(path, FILE_BYTES).decode("utf-8-sig"))
+        text = read_regular(path, FILE_BYTES).decode("utf-8-sig")
+        return tomllib.loads(text)
     except InputError:
         raise
     except FileNotFoundError:
@@ -188,12 +190,18 @@ def read_toml(path: Path, what: str = "experiment", remedy: str = "or use --pres
     except OSError as error:
         raise InputError(f"cannot read the {what} file {str(path)!r}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{str(path)!r} is not a text file in UTF-8: give a {what} in TOML.") from error
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # TOMLDecodeError is a ValueError; so are numbers and paths too long
-        raise InputError(f"{str(path)!r} is not valid TOML: {str(error).rstrip('.')}.") from error
+        raise InputError(f"{str(path)!r} is not a text file in UTF-8: give the {what} in TOML.") from error
+    except (ValueError, RecursionError) as error:  # the parser's own is a ValueError; so are numbers too long
+        raise InputError(f"{str(path)!r} is not valid TOML: {_said_of(text, str(error))}.") from error
+
+
+def _said_of(text: str, message: str) -> str:
+    """What the parser says of a text; of what is set twice, which."""
+    found = re.fullmatch(r"Cannot (?:overwrite a value|declare .* twice) \(at line (\d+), .*", message)
+    line = text.splitlines()[int(found[1]) - 1].partition("=")[0].strip() if found else ""
+    return (
+        f"line {found[1]} sets `{line}` a second time; keep one of the two" if found else message.rstrip(".")
+    )
 
 
 def anchored(layer: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -32,6 +32,8 @@ def sentence(error: ValidationError, sources: Mapping[str, str]) -> str:
         return f"`{name}` is missing; set it{tail}"
     if kind in ("model_type", "model_attributes_type"):
         return f"`{name}` must be a table, written [{name}], got {brief(first['input'])}{tail}"
+    if kind in ("tuple_type", "list_type"):
+        return f"`{name}` must be a list in square brackets, got {brief(first['input'])}{tail}"
     message = first["msg"].rstrip(".").replace("Input should", "should").replace("Tuple should", "should")
     return f"`{name}` {message[:1].lower()}{message[1:]}, got {brief(first['input'])}{tail}"
 

@@ -13,6 +13,7 @@ import numpy as np
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord, sealed
+from ...theory.base.validate import kind_of
 
 # float32 training starts from rounded weights; learning_rate * step is not the float of a typed-in time.
 SAME_START = 1e-6
@@ -121,6 +122,7 @@ def align(theory: Trajectory, training: Trajectory) -> Alignment:
 
 def check_role(name: str, trajectory: Trajectory) -> None:
     """Refuse a trajectory in the place of another kind: `name` is "theory" or "training"."""
+    kind_of(name, trajectory, Trajectory, "see `integrate` and `train`")
     if trajectory.kind != name:
         maker, other = ("integrate", "a training run") if name == "theory" else ("train", "a theory")
         raise FieldError(

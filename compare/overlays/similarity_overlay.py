@@ -13,7 +13,7 @@ from ...theory.base.arrays import cosine_matrix, off_diagonal
 from ...theory.base.crossings import first_reached
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
-from ...theory.base.validate import fraction, real
+from ...theory.base.validate import fraction, kind_of, real
 from ...theory.data.dataset import Dataset
 from ...theory.data.frequencies import entropy
 from ...theory.data.token_similarity import cooccurrence_similarity, signature_similarity
@@ -158,7 +158,9 @@ def similarity_overlay(
     """
     check_role("training", training)
     _, data = training.model_and_data()
+    kind_of("theories", theories, Mapping, 'give a dict, such as {"leading": trajectory}')
     for name, trajectory in {"training": training, **theories}.items():
+        kind_of(name, trajectory, Trajectory, "see `integrate` and `train`")
         if "W_E" not in trajectory.weights:
             raise ValueError(f"{name!r} has no embedding W_E: take a model that has one.")
     if taken := sorted({SIGNATURE, BASELINE} & set(theories)):

@@ -14,6 +14,7 @@ from ...theory.algebra.nodes import Matrix, matrix_symbols
 from ...theory.algebra.rebuild import distribute
 from ...theory.algebra.terms import CountTerms
 from ...theory.base.frozen import FrozenRecord
+from ...theory.base.validate import integer, kind_of
 from ...theory.data.dataset import Dataset
 from ...theory.flows.closure import Closure
 from ...theory.flows.statistics import statistics
@@ -195,7 +196,8 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
     ValueError
         If model and data do not fit or the mapping is malformed.
     """
-    model.check_data(data)
+    kind_of("model", model, Model, "such as EmbMLP(...)").check_data(data)
+    integer("seed", seed, 0)
     words = Vocabulary.of(model)
     written, motion, claimed = read_claim(claim, model, words)
     draws = Draws(model, words, data, seed)

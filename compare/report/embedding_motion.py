@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.arrays import cosine_matrix
 from ...theory.base.disk.files import write_whole
 from ...theory.base.disk.sealed import html_with_seal
@@ -21,7 +22,6 @@ from ..plots.cosine_panels import MOST_TOKENS, named_tokens, token_blocks
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from ...sim.trajectory.trajectory import Trajectory
     from ...theory.data.dataset import Dataset
 
 FRAMES = 80
@@ -125,7 +125,10 @@ def embedding_motion(
     ValueError
         If there is no embedding, or there are fewer than two tokens.
     """
+    kind_of("training", training, Trajectory, "`train` makes one")
     given = dict(theories) if isinstance(theories, Mapping) else _by_label(theories)
+    for run in given.values():
+        kind_of("theories", run, Trajectory, "`integrate` makes one")
     if "training" in given:
         raise FieldError(
             "theories", "must not be named 'training', which is the other side: rename that one."
@@ -159,7 +162,7 @@ def embedding_motion(
 def _by_label(theories: Sequence[Trajectory]) -> dict[str, Trajectory]:
     """Theories by their labels."""
     kind_of("theories", theories, (list, tuple), "give [theory], or names to theories")
-    found = {run.label: run for run in theories}
+    found = {kind_of("theories", run, Trajectory, "`integrate` makes one").label: run for run in theories}
     if len(found) < len(theories):
         raise FieldError("theories", "has two of one label: give a mapping from names to them.")
     return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -126,47 +127,60 @@ def train(
     IntegrationError
         If the loss stops being finite, or the time is used up; its ``trajectory`` holds everything before.
     """
-    kind_of("model", model, Model, "such as EmbMLP(...)")
-    model.check_data(data)
-    for name, value in (("throw", throw), ("resume", resume), ("accept_changes", accept_changes)):
-        flag(name, value)
+    flag("throw", throw)
     flag("progress", progress is not None and progress)
-    settings = TrainingSettings.of(
-        optimizer=optimizer, learning_rate=learning_rate, steps=steps, save_at=save_at, batch_size=batch_size,
-        rows=int((~data.held_out).sum()), seed=seed, dtype="float64" if dtype is None else dtype,
-        weight_decay=weight_decay, schedule=schedule, clip=clip, betas=betas, device=device, keep=keep,
-    )  # fmt: skip
-    path, every = _checkpoint_arguments(checkpoint, checkpoint_every, resume)
     if max_seconds is not None:
         positive("max_seconds", max_seconds)
-    settings.rule.of_weights(model.weights)
-    if measure_on is not None:
-        kind_of("measure_on", measure_on, Dataset, "leave it out to measure on all of `data`")
-        model.check_data(measure_on)
-    trajectory = _trained(
-        model, data, start, settings, path, every, measure_on, accept_changes, bool(progress), max_seconds
-    )
+    with begun(
+        model, data, start, optimizer=optimizer, learning_rate=learning_rate, steps=steps, save_at=save_at,
+        batch_size=batch_size, seed=seed, dtype="float64" if dtype is None else dtype, weight_decay=weight_decay,
+        schedule=schedule, clip=clip, betas=betas, device=device, keep=keep, measure_on=measure_on,
+        checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume, accept_changes=accept_changes,
+    ) as run:  # fmt: skip
+        outcome = run.advance(bool(progress), max_seconds)
+        trajectory = run.trajectory(outcome)  # in here, where its provenance sees the threads that were used
     if throw and not trajectory.outcome.success:
         raise IntegrationError(str(trajectory.outcome), trajectory)
     return trajectory
 
 
-def _trained(
-    model: Model, data: Dataset, start: Mapping[str, Any], settings: TrainingSettings, path: Path | None,
-    every: int | None, measure_on: Dataset | None, accept_changes: bool, progress: bool, max_seconds: float | None,
-) -> Trajectory:  # fmt: skip
-    """The run, with the modes and threads of torch that it needs; the caller's are put back on leaving."""
-    rows = min(CHUNK, settings.batch_size or len(data.labels)) * model.positions_read
+@contextmanager
+def begun(
+    model: Model,
+    data: Dataset,
+    start: Mapping[str, Any],
+    *,
+    measure_on: Dataset | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+    accept_changes: bool = False,
+    **settings: Any,
+) -> Iterator[TrainingRun]:
+    """A run that is at its first step or where its checkpoint left off; whatever `train` refuses is refused here.
+
+    In the block are the modes and threads of torch that it needs; the caller's are put back on leaving.
+    """
+    kind_of("model", model, Model, "such as EmbMLP(...)")
+    model.check_data(data)
+    for name, value in (("resume", resume), ("accept_changes", accept_changes)):
+        flag(name, value)
+    asked = TrainingSettings.of(rows=int((~data.held_out).sum()), **settings)
+    path, every = _checkpoint_arguments(checkpoint, checkpoint_every, resume)
+    asked.rule.of_weights(model.weights)
+    if measure_on is not None:
+        kind_of("measure_on", measure_on, Dataset, "leave it out to measure on all of `data`")
+        model.check_data(measure_on)
+    rows = min(CHUNK, asked.batch_size or len(data.labels)) * model.positions_read
     # The caller may be inside `torch.no_grad()` or inference mode.
-    modes = (torch.inference_mode(False), torch.enable_grad(), flushed_denormals(settings.dtype))
+    modes = (torch.inference_mode(False), torch.enable_grad(), flushed_denormals(asked.dtype))
     with modes[0], modes[1], modes[2], torch_threads(model, rows):
         weights = model.validate(start)
-        _check_range(weights, settings.dtype)
-        run = TrainingRun(model, data, weights, settings, path, every, measure_on)
+        _check_range(weights, asked.dtype)
+        run = TrainingRun(model, data, weights, asked, path, every, measure_on)
         if path is not None and path.exists():
             run.restore(load_checkpoint(path, run.config, accept_changes))
-        outcome = run.advance(progress, max_seconds)
-        return run.trajectory(outcome)  # in here, where its provenance sees the threads that were used
+        yield run
 
 
 def _check_range(start: Mapping[str, np.ndarray], dtype: str) -> None:

@@ -227,5 +227,5 @@ def _warn_of_denormals(start: dict[str, np.ndarray], dtype: str) -> None:
         warnings.warn(
             f"The product of the initial scales is {scale:.0e}: in float32 denormal numbers, those below 1e-38, "
             'are taken for zero; use dtype="float64".',
-            stacklevel=4,
+            stacklevel=6,  # whoever called `train`
         )

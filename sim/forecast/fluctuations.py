@@ -17,11 +17,11 @@ import numpy as np
 
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenDict, FrozenRecord, sealed
-from ...theory.base.validate import choice, integer
+from ...theory.base.validate import choice, integer, kind_of
 from ..compile.companions import compile_tangent
 from ..compile.compiler import compile_flow
 from ..integration.integrate import integrate
-from ..integration.save_steps import save_steps
+from ..integration.save_steps import MOST_STEPS, save_steps
 from ..kernel.threads.blas_threads import one_blas_thread
 from ..optimizers.minibatches import checked_batch_size
 from ..optimizers.optimizer import GD
@@ -121,11 +121,14 @@ def fluctuations(
     ValueError
         For malformed input, an optimizer other than `GD`, or a closure whose gradient is no sum over sequences.
     """
+    from ...theory.flows.flow import Flow
+
+    kind_of("flow", flow, Flow, "`derive` makes one").model.check_data(data)
     if not isinstance(optimizer, GD):
         raise FieldError(
             "optimizer", f"must be GD(...), whose noise is that of the gradient, got {optimizer!r}."
         )
-    steps, pieces = integer("steps", steps, 1), integer("intervals", intervals, 1)
+    steps, pieces = integer("steps", steps, 1, MOST_STEPS), integer("intervals", intervals, 1)
     directions = integer("rank", rank, 1), integer("draws", draws, 1), integer("seed", seed, 0)
     size = checked_batch_size(batch_size, int((~data.held_out).sum()))
     saves = save_steps(save_at, steps)

@@ -13,7 +13,8 @@ from scipy.special import softmax
 from ...theory.algebra.matrices import product
 from ...theory.base.arrays import real_array
 from ...theory.base.crossings import first_crossing
-from ...theory.base.validate import kind_of
+from ...theory.base.errors import FieldError
+from ...theory.base.validate import kind_of, positive, real
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import COUNTS, build_inputs, weight
 from ...theory.data.signature_modes import Modes
@@ -23,6 +24,8 @@ from ..compile.logits import chunks, logits
 from ..integration.integrate import integrate
 from ..ode.outcome import Status
 from ..trajectory.trajectory import Trajectory
+
+NAMES = ("W_E", "W_in", "W_out")
 
 
 def mode_residuals(trajectory: Trajectory, modes: Modes) -> np.ndarray:
@@ -66,7 +69,8 @@ def mode_residuals(trajectory: Trajectory, modes: Modes) -> np.ndarray:
 
 def learning_times(trajectory: Trajectory, modes: Modes, share: float = 0.5) -> np.ndarray:
     """Flow time at which the residual of each mode first falls to a share of its strength; infinite if never."""
-    return first_crossing(trajectory.t, mode_residuals(trajectory, modes).T, share)
+    share, residuals = real("share", share), mode_residuals(trajectory, modes)
+    return first_crossing(trajectory.t, residuals.T, share)
 
 
 def mode_blow_ups(modes: Modes, weights: Mapping[str, Any], t1: float) -> np.ndarray:
@@ -86,7 +90,11 @@ def mode_blow_ups(modes: Modes, weights: Mapping[str, Any], t1: float) -> np.nda
     ndarray, shape (k,)
         Infinite where it lies beyond `t1`.
     """
-    outer = {name: real_array(f"weights[{name!r}]", weights[name]) for name in ("W_E", "W_in", "W_out")}
+    kind_of("modes", modes, Modes, "`signature_modes` makes one")
+    kind_of("weights", weights, Mapping, "give a dict of weight names to arrays")
+    if missing := [name for name in NAMES if name not in weights]:
+        raise FieldError("weights", f"lacks {missing[0]}: modes need those of a network with one layer.")
+    outer, t1 = {name: real_array(f"weights[{name!r}]", weights[name]) for name in NAMES}, positive("t1", t1)
     w_in = outer["W_in"]
     model = _Mode(2, *w_in.shape, loss="exponential")
     flow, one = derive(model, "leading"), Dataset([[0]], [1], 2)

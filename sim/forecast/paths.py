@@ -11,7 +11,7 @@ import numpy as np
 from ...theory.base.arrays import joint_norm
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
-from ...theory.base.validate import brief, names, real
+from ...theory.base.validate import brief, kind_of, names, real
 from ...theory.data.dataset import Dataset
 from ...theory.flows.flow import Flow, derive
 from ...theory.flows.powers import escape_exponents
@@ -90,6 +90,7 @@ def measure_escape(
         moves from this start, or one of the times is not reached.
     """
     moving, scales = names("moving", moving), _checked(scales)
+    kind_of("direction", direction, Mapping, "give a dict of weight names to arrays")
     if (growth := real("growth", growth)) <= 0.0:
         raise FieldError("growth", f"must be above zero, got {growth:g}.")
     exponents = escape_exponents(model, norm)
@@ -130,7 +131,7 @@ def _time(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], growth: fl
 
 def _checked(scales: Sequence[float]) -> list[float]:
     """Two or more different positive numbers."""
-    listed = isinstance(scales, Sequence | np.ndarray) and not isinstance(scales, str)
+    listed = isinstance(scales, Sequence | np.ndarray) and np.ndim(scales) == 1
     found = [real("scales", eps) for eps in scales] if listed else []
     if len(set(found)) < 2 or min(found) <= 0.0:
         raise FieldError("scales", f"must be two or more different positive numbers, got {brief(scales)}.")

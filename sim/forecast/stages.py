@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.crossings import first_crossing
+from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
-from ...theory.base.validate import kind_of
+from ...theory.base.validate import brief, kind_of, real
 from ...theory.data.dataset import Dataset
 from ...theory.data.inputs import build_inputs
 from ...theory.exact.keys_and_queries import key_query
@@ -86,10 +87,8 @@ def onset(trajectory: Trajectory, factor: float = 2.0) -> float:
     ValueError
         If the trajectory has no keys and queries, or `factor` is not above 1.
     """
-    kind_of("trajectory", trajectory, Trajectory, "`integrate` and `train` make one")
     _check(trajectory, INNER)
-    if not factor > 1.0:
-        raise ValueError(f"`factor` must be above 1, got {factor!r}.")
+    factor = _factor(factor)
     size = np.log(np.sqrt(sum(np.sum(trajectory.weights[name] ** 2, axis=(1, 2)) for name in INNER)))
     grown = size - size[0] - np.log(factor)
     return float(first_crossing(trajectory.t, grown, 0.0, rising=True))
@@ -151,7 +150,7 @@ def predict_stages(
     kind_of("model", model, Model, "such as OneLayerTransformer(...)")
     if missing := [name for name in INNER if name not in model.weights]:
         raise ValueError(f"`model` {model.name} has no {' and '.join(missing)}: it has no second stage.")
-    start = model.validate(start)
+    start, factor = model.validate(start), _factor(factor)
     first = integrate(derive(model, "leading"), data, start, t1=t1, save_at=2, throw=False)
     if first.outcome.status is not Status.BLOW_UP:
         raise ValueError(f"`t1` {t1:g}: no blow-up of the leading flow up to there; make it larger.")
@@ -195,6 +194,13 @@ def _growth_time(F: np.ndarray, start: Mapping[str, Any], factor: float) -> floa
     return float(brentq(lambda t: grown(t) - factor, 0.0, reach, rtol=1e-10))
 
 
+def _factor(value: Any) -> float:
+    if (factor := real("factor", value)) <= 1.0:
+        raise FieldError("factor", f"must be above 1, got {brief(value)}.")
+    return factor
+
+
 def _check(trajectory: Trajectory, names: tuple[str, ...]) -> None:
+    kind_of("trajectory", trajectory, Trajectory, "`integrate` and `train` make one")
     if missing := [name for name in names if name not in trajectory.weights]:
         raise ValueError(f"`trajectory` has no {' and '.join(missing)}: its model has no attention.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.arrays import real_array
-from ...theory.base.validate import kind_of
+from ...theory.base.validate import kind_of, real
 from ...theory.flows.flow import Flow
 from ..kernel.problem import NO_SLOPE, Problem, entries
 
@@ -43,7 +43,7 @@ def check_flow(
     ValueError
         Naming the first rule that is broken, and where.
     """
-    problem, y = _prepared(flow, start, data)
+    problem, y, t = *_prepared(flow, start, data), real("t", t)
     floats, ints, before = problem.floats.copy(), problem.ints.copy(), y.copy()
     problem.try_out(t, y)
     if missed := problem.unwritten(t, y):

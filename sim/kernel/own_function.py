@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import Parameter, iscoroutinefunction, isfunction, isgeneratorfunction, signature
+from inspect import Signature, iscoroutinefunction, isfunction, isgeneratorfunction, signature
 from typing import Any
 
 import numpy as np
 from numba import njit
 from numba.core.dispatcher import Dispatcher
-from numba.core.errors import NumbaError
 
 from ...theory.base.errors import FieldError, one_line
 from ...theory.base.validate import brief
 
-ARGUMENTS = 3  # t, y, out
+ARGUMENTS = ("t", "y", "out")
 
 
 def inner_of(f: Any) -> Any:
@@ -41,28 +40,35 @@ def inner_of(f: Any) -> Any:
 
 
 def _check_arguments(f: Any) -> None:
-    """Refuse SciPy's f(t, y), and whatever else cannot be called with three arguments, and say what to change."""
-    own = signature(_plain(f))
-    try:
-        own.bind(*[None] * ARGUMENTS)
-    except TypeError:
-        taken = [p for p in own.parameters.values() if p.kind is not Parameter.KEYWORD_ONLY]
-        remedy = (
-            "give it a third argument `out`, and `out[:] = ...` in place of `return ...`"
-            if len(taken) < ARGUMENTS
-            else "what it needs besides it can read from names outside it, of numbers and arrays"
-        )
-        name = _plain(f).__name__
+    """Refuse what does not take t, y and out, in this order and by place alone, and say what to change."""
+    plain = _plain(f)
+    own = signature(plain)
+    if remedy := _remedy(own):
         raise FieldError(
-            "f", f"must be f(t, y, out), which writes dy/dt to `out`, got {name}{own}: {remedy}."
-        ) from None
+            "f", f"must be f(t, y, out), which writes dy/dt to `out`, got {plain.__name__}{own}: {remedy}."
+        )
+
+
+def _remedy(own: Signature) -> str:
+    """What to change in the arguments of a function; "" if nothing."""
+    placed = [p for p in own.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = [p for p in placed if p.default is p.empty]
+    several = any(p.kind is p.VAR_POSITIONAL for p in own.parameters.values())
+    by_name = any(p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in own.parameters.values())
+    if by_name or len(needed) > len(ARGUMENTS):  # numba compiles no argument that is given by name alone
+        return "what it needs besides it can read from names outside it, of numbers and arrays"
+    if len(placed) < len(ARGUMENTS) and not several:  # SciPy's f(t, y)
+        return "give it a third argument `out`, and `out[:] = ...` in place of `return ...`"
+    if any(p.name in ARGUMENTS and p.name != name for p, name in zip(placed, ARGUMENTS, strict=False)):
+        return "put its arguments in this order"
+    return ""
 
 
 def _plain(f: Any) -> Callable[..., Any]:
     return f.py_func if isinstance(f, Dispatcher) else f
 
 
-def reason(error: NumbaError) -> str:
+def reason(error: Exception) -> str:
     """The first sentence of a message of numba that says what it cannot; others say where it was when it found out."""
     lines = (one_line(line) for line in str(error).splitlines())
     said = (line for line in lines if line and not line.startswith(("Failed in ", "During: ")))

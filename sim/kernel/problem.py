@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numba import float64, int64, njit, types
-from numba.core.errors import NumbaError
 
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, integer
@@ -168,7 +167,7 @@ class Problem:
 
         try:
             compiled = njit(RHS_SIGNATURE, error_model="numpy", nogil=True, **outer)(rhs)  # pyright: ignore[reportCallIssue]
-        except NumbaError as error:
+        except Exception as error:  # numba has others than its own, of what it did not foresee
             raise FieldError(
                 "f",
                 f"must be f(t, y, out) in numbers and arrays, which numba compiles: {reason(error)}. Functions that it "

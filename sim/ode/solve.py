@@ -9,7 +9,7 @@ import numpy as np
 
 from ...theory.base.arrays import real_array
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import brief, callback, is_integer, is_real, kind_of, positive, real
+from ...theory.base.validate import brief, callback, got, is_integer, is_real, kind_of, positive, real
 from ..kernel.threads.blas_threads import blas_threads
 from ..kernel.threads.team import teamed
 from .choice.automatic import SwitchingStepper
@@ -217,7 +217,7 @@ def _time(name: str, value: Any) -> float:
     try:
         return real(name, value)
     except FieldError:
-        raise FieldError(name, f"must be a finite flow time, got {brief(value)}.") from None
+        raise FieldError(name, f"must be a finite flow time, {got(value)}.") from None
 
 
 def _step(name: str, value: Any) -> float | None:
@@ -226,13 +226,13 @@ def _step(name: str, value: Any) -> float | None:
     try:
         return positive(name, value)
     except FieldError:
-        raise FieldError(name, f"must be a positive flow time or None, got {brief(value)}.") from None
+        raise FieldError(name, f"must be a positive flow time or None, {got(value)}.") from None
 
 
 def relative_tolerance(rtol: Any) -> float:
     """`rtol` as a number that float64 arithmetic can keep to."""
     if not is_real(rtol) or not 0.0 < rtol < 1.0:
-        raise FieldError("rtol", f"must lie in (0, 1), got {brief(rtol)}.")
+        raise FieldError("rtol", f"must lie in (0, 1), {got(rtol)}.")
     if float(rtol) < LEAST_RTOL:
         raise FieldError(
             "rtol",
@@ -244,7 +244,7 @@ def relative_tolerance(rtol: Any) -> float:
 def checked_tolerances(rtol: Any, atol: Any) -> tuple[float, float]:
     """Tolerances as numbers."""
     if not is_real(atol) or not 0.0 < atol <= MOST:
-        raise FieldError("atol", f"must be positive and finite, got {brief(atol)}.")
+        raise FieldError("atol", f"must be positive and finite, {got(atol)}.")
     if float(atol) < LEAST_ATOL:
         raise FieldError(
             "atol", f"must be at least {LEAST_ATOL:.3g}, the least normal number, got {brief(atol)}."

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...theory.base.arrays import real_array
+from ...theory.base.validate import integer, kind_of
 from ...theory.exact.closed_forms import ascent_blow_up, ascent_mode
 from ..ode.outcome import Outcome, Status
 from ..ode.record import Solution
@@ -47,6 +48,9 @@ def balanced_start(reduction: Reduction, sizes: npt.ArrayLike, seed: int = 0) ->
     ValueError
         If the sizes do not fit, a layer is too narrow to hold them, or the flow is no chain.
     """
+    from .reduction import Reduction
+
+    kind_of("reduction", reduction, Reduction, "`reduce` makes one")
     a, chain = real_array("sizes", sizes, finite=False), reduction.projection.chain
     if a.shape != (reduction.modes,) or not np.all((a >= 0.0) & np.isfinite(a)):
         raise ValueError(f"`sizes` must be {reduction.modes} numbers >= 0, one for each mode, got {sizes!r}.")
@@ -60,7 +64,7 @@ def balanced_start(reduction: Reduction, sizes: npt.ArrayLike, seed: int = 0) ->
             f"`reduction` has {reduction.modes} modes, more than the narrowest layer of {min(widths)} can hold "
             "orthogonally: reduce to fewer."
         )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(integer("seed", seed, 0))
     turns = [np.linalg.qr(rng.normal(size=(width, reduction.modes)))[0] for width in widths]
     factors = [reduction.U, *turns, reduction.V]
     return {name: (factors[j] * a) @ factors[j + 1].T for j, name in enumerate(chain)}

@@ -116,7 +116,7 @@ def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
         If it is anything else.
     """
     if not is_integer(value) or value < least:
-        raise FieldError(name, f"must be an integer of at least {least}, got {brief(value)}{_inside(value)}.")
+        raise FieldError(name, f"must be an integer of at least {least}, {got(value)}.")
     if most is not None and value > most:
         raise FieldError(name, f"must be an integer of at most {most:,}, got {brief(value)}.")
     return int(value)
@@ -197,14 +197,14 @@ def real(name: str, value: Any) -> float:
         If it is anything else.
     """
     if not is_real(value) or not _finite(value):
-        raise FieldError(name, f"must be a finite number, got {brief(value)}{_inside(value)}.")
+        raise FieldError(name, f"must be a finite number, {got(value)}.")
     return float(value)
 
 
-def _inside(value: Any) -> str:
-    """How to get the number out of an array without axes, as xarray and torch hand them out."""
+def got(value: Any) -> str:
+    """Show what is no number, and how to get one out of an array without axes, as xarray and torch hand them out."""
     alone = getattr(value, "ndim", None) == 0 and hasattr(value, "item") and not is_real(value)
-    return ": give its `.item()`" if alone else ""
+    return f"got {brief(value)}{': give its `.item()`' if alone else ''}"
 
 
 def _finite(value: Any) -> bool:

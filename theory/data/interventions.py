@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..base.arrays import as_array
 from ..base.errors import FieldError
-from ..base.validate import integer, kind_of
+from ..base.validate import integer, is_real, kind_of, name_of
 from .dataset import Dataset
 
 
@@ -42,8 +42,9 @@ def subset(data: Dataset, keep: npt.ArrayLike, shares: Mapping[str, float] | Non
         raise FieldError("keep", f"must be {len(data)} booleans, got {mask.dtype} of shape {mask.shape}.")
     training = {g: (data.groups == g) & ~data.held_out for g in data.group_names}
     wanted = {g: float(data.weights[rows].sum()) for g, rows in training.items() if rows.any()}
-    for group, share in (shares or {}).items():
-        if group not in wanted or not share > 0.0:
+    given = {} if shares is None else kind_of("shares", shares, Mapping, "give a dict of groups to numbers")
+    for group, share in given.items():
+        if group not in wanted or not is_real(share) or not 0.0 < share < np.inf:
             raise FieldError(
                 "shares",
                 f"must give positive numbers to groups of {', '.join(wanted)}, got {share!r} for {group!r}.",
@@ -67,6 +68,7 @@ def shuffle_labels(data: Dataset, group: str, seed: int = 0) -> Dataset:
         If the group has no training rows.
     """
     kind_of("data", data, Dataset, "Dataset.from_csv(path) makes one")
+    name_of("group", group)
     rows = np.flatnonzero((data.groups == group) & ~data.held_out)
     if not rows.size:
         raise FieldError("group", f"{group!r} has no training rows; there are {', '.join(data.group_names)}.")

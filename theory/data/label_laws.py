@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from math import comb, prod
 
@@ -208,7 +208,7 @@ def _without(law: Law, count: int, keys: tuple[int, ...], removed: list[tuple[in
 
 def _sizes(sizes: Sequence[int]) -> list[int]:
     """Return the sizes as positive ints, at least one."""
-    clean = [integer("sizes", size, 1) for size in sizes]
+    clean = [integer("sizes", size, 1) for size in kind_of("sizes", sizes, Iterable, "such as [2, 3]")]
     if not clean:
         raise FieldError("sizes", "must not be empty, got [].")
     return clean

@@ -20,7 +20,7 @@ from scipy.sparse.linalg import LinearOperator, svds
 from ..base.arrays import real_array
 from ..base.errors import FieldError
 from ..base.frozen import FrozenRecord
-from ..base.validate import choice, integer, kind_of
+from ..base.validate import choice, integer, kind_of, one_or_more
 from ..exact.blow_up_forms import blow_up_bracket
 from .dataset import Dataset
 from .frequencies import paired
@@ -120,7 +120,9 @@ def signature_modes(
     """
     kind_of("data", data, Dataset, "Dataset.from_csv(path) makes one")
     everything = tuple(str(g) for g in dict.fromkeys(data.groups[~data.held_out]))
-    names = (groups,) if isinstance(groups, str) else everything if groups is None else tuple(groups)
+    names = everything if groups is None else tuple(one_or_more("groups", groups))
+    if not names:
+        raise FieldError("groups", "must not be empty: leave it out for all groups.")
     choice("centring", centring, CENTRINGS)
     choice("statistic", statistic, STATISTICS)
     n_modes = min(integer("n_modes", n_modes, 1), data.d_vocab)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...kernel.problem import Problem
-from ..stepper import StepControl
-from .register_stepper import RegisterStepper
-from .rkc_steps import N_RADIUS, N_ROWS, RADIUS, SPARE, SWEPT, advance
+from ..stepper import REMEDY, StepControl, stiff_remedy
+from .register_stepper import STIFF, RegisterStepper
+from .rkc_steps import MOST_STAGES, N_RADIUS, N_ROWS, RADIUS, SPARE, SWEPT, advance
 
 if TYPE_CHECKING:
     from ..methods.rkc import Stabilised
+
+HELD = 0.5  # of the longest stable step: the radius is estimated anew on the way
 
 
 class RkcStepper(RegisterStepper):
@@ -39,6 +41,15 @@ class RkcStepper(RegisterStepper):
     def swept(self) -> float:
         """Integral of `radius` over flow time."""
         return float(self._radius[SWEPT]) / SPARE
+
+    def remedy(self) -> str:
+        """Name what fits: stability holds a step down only where it has the most stages; else it is accuracy."""
+        along = self.h * float(self._radius[RADIUS])
+        if 1.54 * along >= HELD * (MOST_STAGES - 1) ** 2:
+            return stiff_remedy(self.method.stiff_cure)
+        if along > STIFF:
+            return REMEDY
+        return '; use a larger `rtol`, a higher limit, or method="dop853" if the problem is not stiff.'
 
     def _loop(self) -> int:
         return advance(self._places)

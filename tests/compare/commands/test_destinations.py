@@ -3,6 +3,7 @@
 import builtins
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import TINY, refused
 from sweeps import TINY as SWEEP
@@ -14,6 +15,8 @@ from smallinit.compare.literature import claims as literature
 from smallinit.compare.literature.claim import Claim, Finding
 from smallinit.compare.proof import check as proof
 from smallinit.compare.report import directory
+from smallinit.compare.sweep import run_sweep
+from smallinit.sim import load_trajectory
 from smallinit.theory.base.errors import Interrupted
 
 NOWHERE = Path("/proc/none")  # a folder that takes no file, whoever asks
@@ -112,12 +115,18 @@ REFUSED = {  # command and a flag with a name that cannot be written -> what is 
     "train tiny.toml --out NOWHERE": "cannot write to the output directory",
     "overlay tiny.toml --training.checkpoint none/run.npz": "a folder that does not exist",
     "train tiny.toml --training.checkpoint /proc/run.npz": "cannot be written to",
+    "train tiny.toml --training.checkpoint out --out out": "lies in the output directory",
+    "train tiny.toml --training.checkpoint out/run.npz --out out": "lies in the output directory",
+    "overlay tiny.toml --training.checkpoint old/data.npz --out old --overwrite": "lies in the output directory",
+    "train tiny.toml --training.checkpoint new --out new/out": "cannot be a file and hold",
     "overlay tiny.toml --training.device cuda": "torch finds no such device",
     "figure 3b --out NOWHERE": "cannot write to the output directory",
     "sweep sweep.toml --out NOWHERE": "cannot write to the output directory",
     "sweep sweep.toml --collect none/all.nc": "a folder that does not exist",
     "sweep sweep.toml --collect all.csv": "must end in .nc",
     "sweep sweep.toml --collect /proc/all.nc": "cannot be written to",
+    "sweep sweep.toml --collect all.nc --out all.nc": "cannot be a file and hold",
+    "sweep sweep.toml --collect all.nc --out all.nc/in/it": "cannot be a file and hold",
     "sweep sweep.toml --picture phase.gif": "must end in one of .png, .pdf, .svg",
     "sweep sweep.toml --picture FILE.png": "exists: add --overwrite",
     "report RESULTS --out none/a.html": "a folder that does not exist",
@@ -142,10 +151,13 @@ def test_a_name_that_cannot_be_written_is_refused_before_any_work(
     (files / "mine.csv").write_text("a,b,label\nx,y,z\ny,x,x\n")
     for name in ("FILE", "FILE.png"):
         (files / name).write_text("mine")
+    (files / "old").mkdir()
+    (files / "old" / "data.npz").write_text("a result")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(experiments, "simulate_all", never)
     monkeypatch.setattr(implied, "_clock", never)
     monkeypatch.setattr(build.Built, "train", never)
+    monkeypatch.setattr(run_sweep, "run_sweep", never)
     monkeypatch.setattr(proof, "check", never)
     monkeypatch.setattr(literature, "claims", never)
     monkeypatch.setattr(directory, "page_of", never)
@@ -153,3 +165,46 @@ def test_a_name_that_cannot_be_written_is_refused_before_any_work(
     line = refused(capsys, *(str(NOWHERE) if word == "NOWHERE" else word for word in words(command, results)))
     assert REFUSED[command] in line
     assert sorted(p.name for p in files.iterdir()) == before
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The checkpoint of a finished training, which a run of the same settings goes on from."""
+    folder = tmp_path_factory.mktemp("kept")
+    (folder / "tiny.toml").write_text(TINY)
+    kept = folder / "run.npz"
+    train = ["train", str(folder / "tiny.toml"), "--out", str(folder / "run")]
+    assert run([*train, "--training.checkpoint", str(kept)]) == 0
+    return kept
+
+
+OF_ANOTHER_RUN = {  # flags of an overlay -> what is said of the checkpoint of a training without them
+    "--training.clip 1.0": "belongs to a run with other settings (clip was None and is 1.0)",
+    "--seed 9": "was begun with other inputs, sources or versions (start was",
+    "--training.steps 4": "--training.steps` is 4 but the checkpoint is at step 8",
+    "--overwrite": "is not a whole checkpoint",
+}
+
+
+@pytest.mark.parametrize("flags", OF_ANOTHER_RUN)
+def test_a_checkpoint_of_another_run_is_refused_before_theories_are_integrated(
+    flags, files, kept, monkeypatch, capsys
+):
+    mine = files / "run.npz"
+    content = kept.read_bytes()
+    mine.write_bytes(content[:-100] if "overwrite" in flags else content)
+    monkeypatch.setattr(experiments, "simulate_all", never)
+    capsys.readouterr()
+    line = refused(capsys, "overlay", "tiny.toml", "--training.checkpoint", "run.npz", *flags.split())
+    assert OF_ANOTHER_RUN[flags] in line
+    assert not Path("results").exists()
+
+
+def test_an_overlay_goes_on_from_a_checkpoint_of_its_own_settings(files, kept):
+    (files / "run.npz").write_bytes(kept.read_bytes())
+    assert run(["overlay", "tiny.toml", "--training.checkpoint", "run.npz", "--out", "out"]) == 0
+    found, first = (
+        load_trajectory(path) for path in ("out/training.nc", kept.parent / "run" / "training.nc")
+    )
+    np.testing.assert_array_equal(found.weights["W_E"], first.weights["W_E"])
+    assert found.statistics["steps"] == 0

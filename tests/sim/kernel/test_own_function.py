@@ -110,6 +110,14 @@ def as_list(t, y, out):
     out[:] = [-y[0], -y[1]]
 
 
+def defaulted(t, y, out, rate=1.0):
+    out[:] = -rate * y
+
+
+def any_number(t, *state_and_slope):
+    state_and_slope[1][:] = -state_and_slope[0]
+
+
 @pytest.mark.parametrize("f", [scipy_like, numba.njit(scipy_like)])
 def test_a_function_of_scipy_s_form_is_told_what_to_change(f):
     with pytest.raises(FieldError) as refusal:
@@ -120,7 +128,7 @@ def test_a_function_of_scipy_s_form_is_told_what_to_change(f):
     )
 
 
-@pytest.mark.parametrize("f", [remedied, as_list])
+@pytest.mark.parametrize("f", [remedied, as_list, defaulted, any_number])
 def test_the_remedy_works(f):
     found = solve(Problem.from_function(f, 2), [1.0, 2.0], t1=1.0)
     np.testing.assert_allclose(found.y[-1], np.exp(-1.0) * np.array([1.0, 2.0]), rtol=1e-5)
@@ -128,6 +136,32 @@ def test_the_remedy_works(f):
 
 def with_parameters(t, y, out, rate, other):
     out[:] = -rate * y
+
+
+def by_name(t, y, out, *, rate):
+    out[:] = -rate * y
+
+
+def by_name_or_default(t, y, out, *, rate=2.0):
+    out[:] = -rate * y
+
+
+def any_names(t, y, out, **others):
+    out[:] = -y
+
+
+def of_odeint(y, t, out):
+    out[:] = -y
+
+
+def of_state(y):
+    return -y
+
+
+def imports(t, y, out):
+    import math
+
+    out[:] = -y * math.exp(t)
 
 
 def helper(x):
@@ -153,6 +187,15 @@ def returns(t, y, slope):
             with_parameters,
             r"got with_parameters\(t, y, out, rate, other\): what it needs besides it can read",
         ),
+        (
+            by_name,
+            r"got by_name\(t, y, out, \*, rate\): what it needs besides it can read from names outside",
+        ),
+        (by_name_or_default, r"got by_name_or_default\(.*\): what it needs besides it can read from names"),
+        (any_names, r"got any_names\(t, y, out, \*\*others\): what it needs besides it can read from names"),
+        (of_odeint, r"got of_odeint\(y, t, out\): put its arguments in this order\."),
+        (of_state, r"got of_state\(y\): give it a third argument `out`"),
+        (imports, r"in numbers and arrays, which numba compiles: Use of unsupported opcode \(IMPORT_NAME\)"),
         (
             calls_plain,
             r"Untyped global name 'helper'.*\. Functions that it calls need a `numba\.njit` of their own\.",

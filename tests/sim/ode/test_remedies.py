@@ -52,9 +52,31 @@ def test_a_problem_that_is_not_stiff_is_not_called_so():
     assert calls[1] < calls[0]
 
 
-def test_rkc_that_runs_out_of_steps_names_bdf_which_needs_fewer():
-    problem = Problem.from_function(relaxes, 2)
-    options = {"t1": 1e3, "rtol": 1e-6, "save_at": 2, "max_steps": 1200}
-    said = str(solve(problem, [1.0, 0.0], method="rkc", **options).outcome)
+def relaxes_at_once(t, y, out):
+    out[0] = -y[0]
+    out[1] = -1e10 * (y[1] - y[0] ** 2)
+
+
+def test_rkc_that_has_no_more_stages_names_bdf_which_needs_fewer_steps():
+    problem = Problem.from_function(relaxes_at_once, 2)
+    options = {"t1": 10.0, "rtol": 1e-4, "save_at": 2, "max_steps": 1200}
+    said = str(solve(problem, [1.0, 1.0], method="rkc", **options).outcome)
+    assert "held down by stability (the problem is stiff)" in said
     assert 'use a higher limit, method="bdf" for few unknowns, or shorten t1.' in said
-    assert solve(problem, [1.0, 0.0], method="bdf", **options).outcome.success
+    assert solve(problem, [1.0, 1.0], method="bdf", **options).outcome.success
+
+
+@pytest.mark.parametrize("name", STIFF)
+def test_rkc_that_has_stages_left_names_what_helps(name):
+    """Its steps are then held down by accuracy, and `bdf` may need more of them than it does."""
+    f, start, t1 = STIFF[name]
+    problem, options = Problem.from_function(f, len(start)), {"t1": t1, "rtol": 1e-6, "save_at": 2}
+    for most in range(50, 400, 50):
+        said = str(solve(problem, start, method="rkc", max_steps=most, **options).outcome)
+        assert "use a larger `rtol`" in said
+        assert "higher limit" in said
+        assert "stability" not in said
+    tolerances = (options, options | {"rtol": 1e-3})
+    close, loose = (solve(problem, start, method="rkc", max_steps=4000, **some) for some in tolerances)
+    assert close.outcome.success
+    assert loose.statistics["accepted"] < close.statistics["accepted"]
