@@ -94,6 +94,31 @@ def test_overlay_table_names_closures_groups_and_cost(tiny, capsys):
         assert part in out
 
 
+NAMED = ("leading", "softmax")
+STEPS = ["--theory.moved-by", "optimizer", "--learning-rate", "0.5", "--t1", "100", "--theory.points", "101"]
+
+
+@pytest.mark.parametrize("command", ["overlay", "simulate"])
+def test_a_closure_whose_steps_diverge_leaves_the_others(tiny, capsys, command):
+    """Leading's flow blows up, which is a regular end; where an optimizer's steps diverge nothing was written."""
+    assert run([command, str(tiny), "--out", "steps", *STEPS]) == 0
+    said = capsys.readouterr().out.splitlines()
+    leading, softmax = (next(row for row in said if row.startswith(name + "  ")) for name in NAMED)
+    assert "diverged at step" in leading
+    assert "lower `learning_rate`" not in leading  # a column is no place for it
+    assert "reached t = 100.0000" in softmax
+    theory = load_trajectory(tiny.parent / "steps" / "theory-leading.nc")
+    assert np.isfinite(theory.weights["W_E"]).all()
+    assert "or take the closure softmax" in str(theory.outcome)
+    assert run(["report", "steps"]) == 0
+
+
+def test_closures_whose_steps_all_diverge_are_an_error(tiny, capsys):
+    assert run(["overlay", str(tiny), "--out", "steps", *STEPS, "--theory.closures", "leading"]) != 0
+    assert "diverged at step" in capsys.readouterr().err
+    assert not (tiny.parent / "steps").exists()
+
+
 def test_a_picture_of_many_closures_shows_some_and_says_which(tiny, capsys):
     """More than a picture takes ended in a traceback after the training, and nothing was written."""
     names = ["leading", "softmax", "exact", "order=4", "order=5"]

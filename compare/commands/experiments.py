@@ -98,22 +98,45 @@ def derived(loaded: Loaded) -> tuple[runs.Built, dict[str, Any]]:
 
 
 def simulate_all(built: runs.Built, flows: Mapping[str, Any]) -> dict[str, Any]:
-    """Integrate every closure."""
-    experiment, done = built.loaded.experiment, {}
+    """Integrate every closure; one whose steps diverge has its end in that, unless all do.
+
+    Where a flow would blow up, which is a regular end, the steps of an optimizer on it diverge: that says nothing
+    against the other closures.
+    """
+    from ...sim.ode.outcome import IntegrationError
+
+    experiment, done, diverged = built.loaded.experiment, {}, []
     steps = f"step {experiment.steps} of {built.optimizer()}"
     end = steps if experiment.moved_by == "optimizer" else f"t = {experiment.theory.t1:g}"
     for name, flow in flows.items():
         with waiting(f"integrating {name} to {end}", float(built.times()[-1]), "in flow time") as wait:
-            done[name] = built.integrate(flow, progress=wait.tell)
+            try:
+                done[name] = built.integrate(flow, progress=wait.tell)
+            except IntegrationError as error:
+                if not _diverged_by_steps(experiment, error.trajectory):
+                    raise
+                diverged.append(error)
+                done[name] = error.trajectory
+    if len(diverged) == len(flows):
+        raise diverged[0]
     return done
 
 
+<<<<<<< HEAD
 def check_training(built: runs.Built, accept_changes: bool) -> None:
     """Refuse what training would refuse, such as a checkpoint of other settings, before theories take their time."""
     built.training_options()  # these need no torch
     with waiting("loading torch"):
         import_module("torch")
     built.check_training(accept_changes)
+=======
+def _diverged_by_steps(experiment: Any, theory: Trajectory) -> bool:
+    """Whether these are steps of an optimizer that diverged, with something kept before."""
+    from ...sim.ode.outcome import Status
+
+    by_steps = experiment.moved_by == "optimizer"
+    return by_steps and theory.outcome.status is Status.NON_FINITE and len(theory.t) > 1
+>>>>>>> newuser
 
 
 def train_watched(built: runs.Built, accept_changes: bool) -> Trajectory:

@@ -83,7 +83,7 @@ def _overlay_row(name: str, result: Overlay, groups: Sequence[str], tolerance: f
     faster = speed["theory_is_faster_by"]
     return [
         name,
-        str(result.theory.outcome),
+        _ended(result.theory),
         str(horizon) if isinf(horizon) else f"t = {horizon}",
         *("-" if result.end_of_equations else str(loss_error(result.alignment, g)) for g in groups),
         _figure(speed["theory_seconds"], ".2f"),
@@ -97,13 +97,18 @@ def run_table(trajectories: Mapping[str, Trajectory]) -> str:
     rows = [
         [
             label,
-            str(t.outcome),
+            _ended(t),
             *(f"{t[n][-1]:.4f}" for n in names),
             _figure(t.statistics.get("seconds"), ".2f"),
         ]
         for label, t in trajectories.items()
     ]
     return aligned(["run", "outcome", *(f"last {n}" for n in names), "seconds"], rows)
+
+
+def _ended(run: Trajectory) -> str:
+    """How a run ended, without the remedy, which is too long for a column."""
+    return str(run.outcome).partition(";")[0]
 
 
 def _training(training: Trajectory) -> str:

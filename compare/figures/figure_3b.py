@@ -16,6 +16,7 @@ from ...theory.flows.flow import derive
 from ...theory.models.emb_mlp import EmbMLP
 from ..plots.escapes import PART
 from ..plots.marks.palette import GROUP_COLOURS
+from ..plots.panels import MARKERS
 from ..training.train import train
 from .arguments import Asked, figure
 from .parts.anchors import GROUPS, escape, half_of_drop, paper_task, ratio
@@ -220,25 +221,28 @@ def _draw(pairs: Mapping[float, Sequence[Pair]], figure: Figure) -> None:
     axes: Any = figure.subplots(2, len(pairs), sharex=True, sharey="row")
     for column, (gamma, some) in zip(axes.T, pairs.items(), strict=True):
         for ax, kind in zip(column, ("loss", "accuracy"), strict=True):
-            for group in GROUPS:
-                _curves(ax, some, f"{kind}/{group}", GROUP_COLOURS[group], theory=kind == "loss")
+            for group, marker in zip(GROUPS, MARKERS, strict=False):  # told apart without colour too
+                _curves(ax, some, f"{kind}/{group}", GROUP_COLOURS[group], marker, theory=kind == "loss")
         column[0].set_title(rf"$\gamma$ = {gamma:g}")
         column[1].set_xlabel(r"flow time $t$ = learning rate $\times$ step")
     axes[0, 0].set_ylabel("loss (nats)")
     axes[1, 0].set_ylabel("accuracy")
-    marks = [axes[0, 0].plot([], [], "o", color=GROUP_COLOURS[g], mfc="none", ms=3)[0] for g in GROUPS]
+    marks = [
+        axes[0, 0].plot([], [], marker, color=GROUP_COLOURS[g], mfc="none", ms=3)[0]
+        for g, marker in zip(GROUPS, MARKERS, strict=False)
+    ]
     line = axes[0, 0].plot([], [], color="grey")[0]
     labels = [f"{group}, training" for group in GROUPS]
     figure.legend([*marks, line], [*labels, "softmax closure"], loc="outside upper center", ncols=4)
 
 
-def _curves(ax: Any, some: Sequence[Pair], name: str, colour: str, *, theory: bool) -> None:
+def _curves(ax: Any, some: Sequence[Pair], name: str, colour: str, marker: str, *, theory: bool) -> None:
     """Medians over seeds within their ranges: training as markers, theory as a line with a lighter band."""
     t = some[0].t
     few = slice(None, None, max(len(t) // MARKS, 1))
     trained = np.array([pair.training[name] for pair in some])  # (n_seeds, n_t)
     ax.fill_between(t, trained.min(axis=0), trained.max(axis=0), color=colour, alpha=0.25, lw=0)
-    ax.plot(t[few], np.median(trained, axis=0)[few], "o", color=colour, mfc="none", ms=3, mew=0.8)
+    ax.plot(t[few], np.median(trained, axis=0)[few], marker, color=colour, mfc="none", ms=3, mew=0.8)
     if theory:
         predicted = np.array([pair.theory[name] for pair in some])
         ax.fill_between(t, predicted.min(axis=0), predicted.max(axis=0), color=colour, alpha=0.12, lw=0)

@@ -257,4 +257,5 @@ def _components(ax: Any, rows: np.ndarray, tokens: np.ndarray, title: str) -> No
     every = -(-len(tokens) // 10)  # more names than ten cover each other
     for place, token in zip(places[::every], tokens[::every], strict=True):
         ax.annotate(str(token), place, (3, 3), textcoords="offset points", fontsize=6)
+    ax.margins(0.12)  # room for the names at the edge
     ax.set(xlabel=f"component 1 ({shares[0]:.0%})", ylabel=f"component 2 ({shares[1]:.0%})", title=title)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-BLOW_UP, SINGULAR = "blow-up", "end of the equations"
+BLOW_UP, SINGULAR, DIVERGENCE = "blow-up", "end of the equations", "divergence"
 
 
 class Horizon(float):
@@ -15,8 +15,8 @@ class Horizon(float):
     Attributes
     ----------
     cause : str
-        The weight or observable that left first, "blow-up" or "end of the equations" where the theory
-        ended before any did, "" for never.
+        The weight or observable that left first, "blow-up", "divergence" or "end of the equations" where the
+        theory ended before any did, "" for never.
     """
 
     cause: str

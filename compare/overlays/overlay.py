@@ -17,7 +17,7 @@ from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
 from ...theory.base.validate import did_you_mean, flag, passed_on, positive
 from .align import Alignment, align
-from .horizon import BLOW_UP, SINGULAR, Horizon
+from .horizon import BLOW_UP, DIVERGENCE, SINGULAR, Horizon
 from .loss_error import loss_error
 from .relative_errors import RelativeErrors
 
@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from .decomposition import Decomposition
 
 TOLERANCES = (0.01, 0.05, 0.1)
-ENDS = {Status.BLOW_UP: BLOW_UP, Status.SINGULAR: SINGULAR}  # of equations, while a training goes on
+# Of equations, while a training goes on; steps of an optimizer diverge where their flow blows up.
+ENDS = {Status.BLOW_UP: BLOW_UP, Status.SINGULAR: SINGULAR, Status.NON_FINITE: DIVERGENCE}
+WHERE = {
+    Status.BLOW_UP: "in a blow-up",
+    Status.SINGULAR: "with its equations",
+    Status.NON_FINITE: "in a divergence",
+}
 
 
 def overlay(theory: Trajectory, training: Trajectory, decompose: bool = False) -> Overlay:
@@ -141,15 +147,15 @@ class Overlay(FrozenRecord):
 
     @property
     def end_of_equations(self) -> float | None:
-        """Flow time at which the theory ends by itself, in a blow-up or where it is singular; None if it does not."""
+        """Flow time at which the theory ends by itself: it blows up, is singular or diverges; None if it does not."""
         return self.theory.outcome.t if self.theory.outcome.status in ENDS else None
 
     def horizon(self, tol: float, name: str | None = None) -> Horizon:
         """First flow time at which a relative error exceeds `tol`: that of the first weight to leave, or of `name`.
 
         Between saved times the error is taken as linear in time, so the horizon is as fine as the saved times
-        are close. A theory that blows up, or whose equations are singular, while the training goes on has passed
-        every tolerance by then: its horizon is that time at the latest.
+        are close. A theory that blows up or diverges, or whose equations are singular, while the training goes on
+        has passed every tolerance by then: its horizon is that time at the latest.
 
         Parameters
         ----------
@@ -254,7 +260,7 @@ class Overlay(FrozenRecord):
     def _note(self) -> str:
         last = f"t = {self.t[-1]:g}"
         if self._end_of_theory < inf:
-            what = "in a blow-up" if self.blow_up_time is not None else "with its equations"
+            what = WHERE[self.theory.outcome.status]
             return f"the theory ends {what} at t = {self._end_of_theory:g}; compared up to {last}, before it"
         if self.training.t[-1] > self.theory.t[-1]:
             return f"the theory ends first; compared up to {last}"

@@ -19,6 +19,7 @@ from .drawn_runs import LINES, Run, Runs, several
 from .literal import literal
 from .marks.axis_words import weight_words
 from .marks.edge_labels import EdgeLabels
+from .marks.evenly import evenly
 from .marks.flow_axes import error_axis, flow_time_words, limits, steps_on_top
 from .marks.palette import GREY, group_colours, on_panel, weight_colours
 from .marks.placed_notes import put_note
@@ -60,7 +61,7 @@ def plot_losses(*runs: Run | Sequence[Run], ax: Axes | None = None) -> Axes:
         _curves(ax, given, name, colours[group], MARKERS[names.index(name) % len(MARKERS)])
     _frame(ax, given, names, "loss (nats)", log_beyond=20.0)
     for group, height in _waiting(given.reference, groups).items():
-        _plateau(ax, height, colours[group])
+        _plateau(ax, height, colours.get(group, GREY))
     _enter(ax, given)
     _label_ends(ax, given, {n: (literal(g) or "all", colours[g]) for n, g in zip(names, groups, strict=True)})
     return ax
@@ -230,7 +231,7 @@ def _curves(ax: Axes, runs: Runs, name: str, colour: str, marker: str) -> None:
         ax.plot(run.t, run[name], ls=line, color=colour, zorder=3)
     hollow = {"marker": marker, "mfc": "none", "mec": to_rgba(colour, 0.8), "ms": 3.2, "mew": 0.7}
     for run, line in zip(runs.trainings, LINES, strict=False):
-        few = np.unique(np.linspace(0, len(run.t) - 1, MOST_MARKERS).round().astype(int))
+        few = evenly(len(run.t), MOST_MARKERS)
         if runs.theories:
             ax.plot(run.t[few], run[name][few], ls="", zorder=2.5, **hollow)
         else:
@@ -287,15 +288,20 @@ def _label_ends(ax: Axes, runs: Runs, labels: Mapping[str, tuple[str, str]]) -> 
 
 
 def _waiting(run: Trajectory, groups: Sequence[str]) -> dict[str, float]:
-    """Label entropy of the groups that wait there: those named memory, or else the one whose loss ends highest."""
+    """Label entropy of the groups that wait there: those named memory, or else the one whose loss ends highest.
+
+    One that all groups share is nobody's: its name is "".
+    """
     model, data = run.model, run.data
     if data is None or (model is not None and (model.loss != "cross_entropy" or model.per_position)):
         return {}
     known = [g for g in groups if g in data.group_names]
     memory = [g for g in known if g.startswith("memory")]
-    return {
-        g: label_entropy(data, g) for g in memory or sorted(known, key=lambda g: run[f"loss/{g}"][-1])[-1:]
-    }
+    waiting = memory or sorted(known, key=lambda g: run[f"loss/{g}"][-1])[-1:]
+    heights = {g: label_entropy(data, g) for g in known}
+    if len(known) > 1 and np.ptp(list(heights.values())) < 1e-9 * max(heights.values()):
+        return {"": heights[known[0]]}
+    return {g: heights[g] for g in waiting}
 
 
 def _plateau(ax: Axes, height: float, colour: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.base.arrays import real_array
+from ...theory.base.cores import usable_cores
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, callback, flag, integer, is_integer, kind_of, names, real
 from ...theory.flows.flow import Flow
@@ -114,7 +114,7 @@ def integrate_ensemble(
     callback("progress", progress)
     for name, value in (("throw", throw), ("keep_weights", keep_weights)):
         flag(name, value)
-    crew = Crew(os.cpu_count() or 1 if threads is None else integer("threads", threads, 1))
+    crew = Crew(usable_cores() if threads is None else integer("threads", threads, 1))
     given = {"t1": t1, "t0": real("t0", t0) or None, "atol": atol}
     given["max_steps"] = None if max_steps == MAX_STEPS or method == "flow" else max_steps
     plan = _planned(flow, optimizer, steps, save_at, method, rtol, given, batch_size, seed)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
+from ...theory.flows.closure import Closure
 from ...theory.flows.flow import Flow
 from ..compile.companions import compile_squares, compile_weighted
 from ..compile.compiler import compile_flow
@@ -68,9 +69,9 @@ def integrate_steps(
         singular=shrunk and shrunk.along(problem), across=True,
         **plan.limits(problem, y0, max_steps),
     )  # fmt: skip
-    solution = replace(
-        solution, statistics=solution.statistics | noted, outcome=plan.in_time(solution.outcome)
-    )
+    series = not Closure.of(flow.closure, flow.model).whole_loss
+    outcome = plan.in_time(solution.outcome, series)
+    solution = replace(solution, statistics=solution.statistics | noted, outcome=outcome)
     record = {**settings, "method": method.name, **_planned_steps(plan)}
     return _in_steps(flow, data, weights, plan, problem, solution, view, record), solution.outcome
 

@@ -139,8 +139,11 @@ class StepPlan:
             "max_steps": 32 * (self.steps + 1)
         }  # a block is at worst halved from 2^31, and takes a step then
 
-    def in_time(self, outcome: Outcome) -> Outcome:
-        """Where the run ended, in flow time; a recursion does not blow up, it diverges at a step."""
+    def in_time(self, outcome: Outcome, series: bool = False) -> Outcome:
+        """Where the run ended, in flow time; a recursion does not blow up, it diverges at a step.
+
+        The flow of a loss in `series` may blow up at any rate, so that no lower one helps there.
+        """
         t = float(self.time(outcome.t))
         if outcome.status in LIMITS:
             return Outcome(
@@ -149,7 +152,12 @@ class StepPlan:
         irregular = (Status.NON_FINITE, Status.STEP_UNDERFLOW, Status.BLOW_UP)
         if outcome.status in irregular and self.name != "flow":
             rate = f"lower `learning_rate` (it is {self.optimizer.learning_rate:g})"
-            return Outcome(Status.NON_FINITE, t, f"diverged at step {int(outcome.t)}; {rate}")
+            other = (
+                ", or take the closure softmax: a series of the loss may blow up at any rate"
+                if series
+                else ""
+            )
+            return Outcome(Status.NON_FINITE, t, f"diverged at step {int(outcome.t)}; {rate}{other}")
         return replace(outcome, t=t)
 
     @property

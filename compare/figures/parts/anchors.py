@@ -114,13 +114,19 @@ def principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def show_cosines(ax: Axes, matrix: np.ndarray, title: str, split: int | None = None) -> None:
-    """Draw a cosine matrix between -1 and 1, a line after the first `split` rows."""
+    """Draw a cosine matrix between -1 and 1; a line after the first `split` rows parts memory from reasoning."""
     ax.imshow(matrix, vmin=-1.0, vmax=1.0, cmap="RdBu_r")
     ax.set_title(title)
     ax.set(xticks=[], yticks=[])
     if split is not None:
         ax.axhline(split - 0.5, color="black", lw=0.6)
         ax.axvline(split - 0.5, color="black", lw=0.6)
+        middles = ((split - 1) / 2, (split + len(matrix) - 1) / 2)
+        for axis, turned in ((ax.xaxis, 0), (ax.yaxis, 90)):
+            axis.set_ticks(
+                middles, ("memory", "reasoning"), size=6, rotation=turned, ha="center", va="center"
+            )
+            axis.set_tick_params(length=0, pad=6)
 
 
 def cosine_bar(figure: Figure, axes: list[Axes]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnContext
 from typing import Any
 
+from ....theory.base.cores import usable_cores
 from ....theory.base.errors import FieldError
 from .point import run_batch, single_threaded
 
@@ -26,7 +26,7 @@ def workers_of(executor: Executor | str | None, workers: int | None, train: bool
     ValueError
         If it is none of these.
     """
-    number = workers or os.cpu_count() or 1
+    number = workers or usable_cores()
     if executor is None:
         # The limits around all batches: a batch that ends must not lift those of another that still runs.
         with single_threaded(train), _thread_pool(number) as pool:
@@ -35,7 +35,7 @@ def workers_of(executor: Executor | str | None, workers: int | None, train: bool
         with _process_pool(number) as pool:
             yield (lambda *args: _schedule(pool, args)), number
     elif isinstance(executor, Executor):
-        own = getattr(executor, "_max_workers", None) or workers or os.cpu_count() or 1
+        own = getattr(executor, "_max_workers", None) or workers or usable_cores()
         yield (lambda *args: executor.submit(run_batch, *args)), int(own)
     else:
         raise FieldError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ....theory.base.arrays import real_array
+from ....theory.base.cores import usable_cores
 from ....theory.base.errors import FieldError
 from ....theory.base.frozen import FrozenRecord, sealed
 from ....theory.base.validate import brief, integer, real
@@ -131,7 +131,7 @@ def integrate_modes(
     if batch <= size:  # a pool of threads takes longer to start than a few trajectories to run
         work(0)
     else:
-        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        with ThreadPoolExecutor(threads or usable_cores()) as pool:
             list(pool.map(work, range(0, batch, size)))
     return ModeEnsemble(sealed(times), sealed(states), sealed(ends), sealed(steps), order)
 

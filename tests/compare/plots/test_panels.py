@@ -18,7 +18,9 @@ from smallinit.compare import (
 )
 from smallinit.compare.plots.marks.axis_words import axis_words, weight_words
 from smallinit.compare.plots.marks.edge_labels import EdgeLabels, spread
+from smallinit.compare.plots.marks.evenly import evenly
 from smallinit.compare.plots.marks.palette import (
+    GREY,
     GROUP_COLOURS,
     WEIGHT_COLOURS,
     group_colours,
@@ -28,7 +30,7 @@ from smallinit.compare.plots.marks.palette import (
 from smallinit.compare.plots.panels import _plateau
 from smallinit.sim.ode.outcome import Outcome, Status
 from smallinit.sim.trajectory.trajectory import Trajectory
-from smallinit.theory import Dataset
+from smallinit.theory import Dataset, EmbMLP
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +227,30 @@ def test_a_label_entropy_that_no_loss_comes_near_is_not_shown(both):
     assert not ax.lines
     _plateau(ax, 0.5, "C0")
     assert len(ax.lines) == 1
+
+
+def test_a_label_entropy_that_all_groups_share_has_the_colour_of_none():
+    data = Dataset([[1, 2], [3, 2], [4, 5], [6, 5]], [0, 1, 2, 3], 7, groups=["a", "a", "b", "b"])
+    pairs = EmbMLP(7, 6, 6)
+    run = train(pairs, data, pairs.init(0.5, 0), learning_rate=0.3, steps=60)
+    ax = plot_losses(run)
+    (line,) = [
+        line for line in ax.lines if line.get_transform() != ax.transData and len(line.get_xdata()) == 2
+    ]
+    assert line.get_color() == GREY
+    assert line.get_ydata()[0] == pytest.approx(np.log(2.0))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 31, 32, 41, 61, 62, 98, 101, 102, 503, 1001])
+def test_markers_of_a_training_leave_no_gap(n):
+    few = evenly(n, 30)
+    assert few[0] == 0
+    assert few[-1] == n - 1
+    assert len(few) <= 32
+    steps = np.diff(few)
+    assert (steps[:-1] == steps[:1]).all()
+    assert (steps[-1:] <= steps[:1]).all()
+    assert n < 31 or len(few) > 15
 
 
 def test_a_legend_tells_theories_and_trainings_apart(both):
