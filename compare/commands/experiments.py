@@ -122,21 +122,20 @@ def simulate_all(built: runs.Built, flows: Mapping[str, Any]) -> dict[str, Any]:
     return done
 
 
-<<<<<<< HEAD
-def check_training(built: runs.Built, accept_changes: bool) -> None:
-    """Refuse what training would refuse, such as a checkpoint of other settings, before theories take their time."""
-    built.training_options()  # these need no torch
-    with waiting("loading torch"):
-        import_module("torch")
-    built.check_training(accept_changes)
-=======
 def _diverged_by_steps(experiment: Any, theory: Trajectory) -> bool:
     """Whether these are steps of an optimizer that diverged, with something kept before."""
     from ...sim.ode.outcome import Status
 
     by_steps = experiment.moved_by == "optimizer"
     return by_steps and theory.outcome.status is Status.NON_FINITE and len(theory.t) > 1
->>>>>>> newuser
+
+
+def check_training(built: runs.Built, accept_changes: bool) -> None:
+    """Refuse what training would refuse, such as a checkpoint of other settings, before theories take their time."""
+    built.training_options()  # these need no torch
+    with waiting("loading torch"):
+        import_module("torch")
+    built.check_training(accept_changes)
 
 
 def train_watched(built: runs.Built, accept_changes: bool) -> Trajectory:
