@@ -35,7 +35,8 @@ def read_claim(claim: Any, model: Model, words: Vocabulary) -> tuple[str, Motion
     if not isinstance(claim, Mapping) or len(claim) != 1 or not _moves(next(iter(claim)), weights):
         raise FieldError(
             "claim",
-            f"must be text such as 'dW_E = ...' or one of {', '.join(weights)} -> expression, got {claim!r}.",
+            f"must be text such as 'dW_E = ...' or one of {', '.join(weights)}, or a matrix of them, -> expression, "
+            f"got {claim!r}.",
         )
     ((key, side),) = claim.items()
     name, moving = _moving(key, weights, words)

@@ -151,6 +151,8 @@ def test_expressions_that_cannot_move_are_refused():
     for claim in ("d(W_E.T @ M @ 1) = 0", "d(W_E.T @ M @ 1) = W_in @ W_out @ M.T @ M @ 1"):  # M @ 1 vanishes
         with pytest.raises(ValueError, match="`claim` moves what holds no weight"):
             check(claim, TANH, data)
+    with pytest.raises(ValueError, match="or one of W_E, W_in, W_out, or a matrix of them, -> expression"):
+        check({sp.Trace(W_E * W_E.T): W_E}, TANH, data)
     with pytest.raises(ValueError, match="uses the unknown symbol Q"):
         check({sp.MatrixSymbol("Q", *W_E.shape) + W_E: W_E}, TANH, data)
     with pytest.raises(ValueError, match=r"`claim` for \(W_in\*W_out\) must be a matrix expression of shape"):
