@@ -247,7 +247,8 @@ def _term(found: Comparison, power: int, term: Matrix, model: Model) -> ClaimTer
 
 def _rests(motion: Motion) -> tuple[str, ...]:
     """The named closures under which a weight, or every weight of a product, does not move; a sum is to cancel."""
-    if len(terms_of(motion.moving)) > 1:
+    weights = set(motion.weights)
+    if sum(not weights.isdisjoint(matrix_symbols(t)) for t in terms_of(distribute(motion.moving))) > 1:
         return ()
 
     def moves(name: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from ...theory.algebra.nodes import Matrix, RowNorm, nodes_within
+from ...theory.algebra.norms import without_eps
 from ...theory.algebra.scale.expansion import expand
 from ...theory.algebra.scale.series import Series, subtract
 from ...theory.flows.powers import leading_order, model_logits, never_linear
@@ -128,7 +129,13 @@ class _Sides:
 
     def _stands(self, term: Matrix | None) -> bool:
         """Whether a term of the derived equation does not cancel."""
-        return term is not None and not self.draws.equal(term, None)
+        return term is not None and not self._equal(term, None)
+
+    def _equal(self, a: Matrix | None, b: Matrix | None) -> bool:
+        """Whether two terms are the same, far above the eps of norms: an invariance to scale is one up to that eps."""
+        if self.linear or not self.draws.norms:
+            return self.draws.equal(a, b)
+        return self.draws.equal(*(t and without_eps(t, self.draws.norms) for t in (a, b)))
 
     def _first_gap(self, start: int) -> tuple[Series, Series, Gap | None]:
         """Both series, and the first power at which they differ, with the term."""
@@ -142,7 +149,7 @@ class _Sides:
                 return derived, stated, None
             gap = subtract(derived, stated)
             for power in (p for p in sorted(gap) if p <= order):
-                if not self.exact and not self.draws.equal(derived.get(power), stated.get(power)):
+                if not self.exact and not self._equal(derived.get(power), stated.get(power)):
                     return derived, stated, (power, gap[power])
         raise ValueError(
             f"the claim agrees with the derived equation up to relative power {SEARCH}, but is not the exact one: "

@@ -130,11 +130,10 @@ class MeasuredMotion:
         What is rounding of the parts is no error of a motion in which they cancel.
         """
         parts = self.parts(weights, slopes)
-        if self.still:
-            return sizes / parts
-        return np.where(sizes > LARGEST_ROUNDING * parts, sizes, 0.0) / np.linalg.norm(
-            self.slope(weights, slopes)
-        )
+        whole = parts if self.still else np.linalg.norm(self.slope(weights, slopes))
+        above = sizes if self.still else np.where(sizes > LARGEST_ROUNDING * parts, sizes, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):  # high powers of small weights underflow
+            return above / whole
 
     @classmethod
     def of(

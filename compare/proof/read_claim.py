@@ -30,12 +30,13 @@ def read_claim(claim: Any, model: Model, words: Vocabulary) -> tuple[str, Motion
     weights = {w.name: w for w in model.weight_symbols}
     if isinstance(claim, str):
         read = parse(claim, words.names, targets=weights, functions=words.functions)
-        moving, side = read.moving, read.expression
-        return claim.strip(), Motion(model, read.target, words.define(moving)), words.define(side)
+        motion = Motion(model, read.target, _in_raw_data(read.moving, weights, words))
+        return claim.strip(), motion, words.define(read.expression)
     if not isinstance(claim, Mapping) or len(claim) != 1 or not _moves(next(iter(claim)), weights):
         raise FieldError(
             "claim",
-            f"must be text such as 'dW_E = ...' or one of {', '.join(weights)} -> expression, got {claim!r}.",
+            f"must be text such as 'dW_E = ...' or one of {', '.join(weights)}, or a matrix of them, -> expression, "
+            f"got {claim!r}.",
         )
     ((key, side),) = claim.items()
     name, moving = _moving(key, weights, words)
@@ -45,7 +46,7 @@ def read_claim(claim: Any, model: Model, words: Vocabulary) -> tuple[str, Motion
         )
     _check_symbols(name, side, words)
     written = f"d{name} = {text(canonical(side))}"
-    return written, Motion(model, name, words.define(moving)), words.define(side)
+    return written, Motion(model, name, _in_raw_data(moving, weights, words)), words.define(side)
 
 
 def _moves(key: Any, weights: Mapping[str, sp.MatrixSymbol]) -> bool:
@@ -60,9 +61,15 @@ def _moving(
         return str(key), weights[str(key)]
     name = f"({text(canonical(key))})"
     _check_symbols(name, key, words)
-    if reason := unfit_to_move(canonical(key), weights.values()):
-        raise FieldError("claim", f"moves what {reason}")
     return name, canonical(key)
+
+
+def _in_raw_data(moving: Matrix, weights: Mapping[str, sp.MatrixSymbol], words: Vocabulary) -> Matrix:
+    """What moves without the names of statistics, some of which vanish in it, as M*1 does."""
+    raw = words.define(moving)
+    if reason := unfit_to_move(raw, weights.values()):
+        raise FieldError("claim", f"moves what {reason}")
+    return raw
 
 
 def _check_symbols(name: str, expr: Matrix, words: Vocabulary) -> None:

@@ -217,6 +217,10 @@ def callable_names(functions: Mapping[str, sp.Lambda]) -> tuple[str, ...]:
 def called(name: str, arguments: Sequence[Value], functions: Mapping[str, sp.Lambda]) -> Value:
     """A function by name: of entries, those of a model first, or of matrices."""
     known = callable_names(functions)
+    if name == "d" and name not in known:
+        raise MisfitError(
+            "`claim` has d(..) in an expression: it stands alone on the left, so write the motion out."
+        )
     if name not in known:
         hint = did_you_mean(name, known, cutoff=CLOSE)
         raise MisfitError(f"`claim` calls the unknown function {name!r}: {hint}")

@@ -21,13 +21,14 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from ..algebra.nodes import Centering, Matrix, MatrixFunction, matrix_symbols, nodes_within
 from ..algebra.rebuild import canonical, distribute
 from ..algebra.terms import CountTerms
-from ..algebra.traversal import rule
+from ..algebra.traversal import BUILT, LEAVES, Traversal, parts, rule
 from ..base.validate import did_you_mean
 from .claim_text import ClaimError, statements
 from .claim_values import ParsedClaim, Value
 from .grammar import Reader
 
 MOST_TERMS = 100  # of what moves, multiplied out
+MOST_WEIGHTS = 24  # in a term of it: each of them in turn makes a term of the motion
 
 
 def parse(
@@ -77,6 +78,8 @@ def unfit_to_move(moving: Matrix, weights: Collection[sp.MatrixSymbol]) -> str:
     """Why an expression in canonical form is none whose motion can be claimed; nothing if it can."""
     if _CountProducts()(moving) > MOST_TERMS:
         return f"has more than {MOST_TERMS} terms when it is multiplied out: claim the motion of parts of it."
+    if _CountWeights(weights)(moving) > MOST_WEIGHTS:
+        return f"has a product of more than {MOST_WEIGHTS} weights: claim the motion of parts of it."
     functions = [f for kind in (MatrixFunction, ElementwiseApplyFunction) for f in nodes_within(moving, kind)]
     if any(matrix_symbols(f) & set(weights) for f in functions):
         return (
@@ -101,6 +104,32 @@ class _CountProducts(CountTerms):
     @rule(sp.HadamardPower)
     def power(self, node: sp.HadamardPower) -> int:
         return self(node.base) ** int(node.exp)
+
+
+class _CountWeights(Traversal):
+    """Counts the weights that are multiplied in a term, of that with the most of them."""
+
+    purpose = "counting weights"
+
+    def __init__(self, weights: Collection[sp.MatrixSymbol]) -> None:
+        super().__init__()
+        self.weights = set(weights)
+
+    @rule(*LEAVES)
+    def one(self, node: Matrix) -> int:
+        return int(node in self.weights)
+
+    @rule(*BUILT, MatrixFunction)
+    def largest(self, node: Matrix) -> int:
+        return max(map(self, parts(node)), default=0)
+
+    @rule(sp.MatMul, sp.HadamardProduct)
+    def multiplied(self, node: Matrix) -> int:
+        return sum(map(self, parts(node)))
+
+    @rule(sp.HadamardPower)
+    def power(self, node: sp.HadamardPower) -> int:
+        return self(node.base) * int(node.exp)
 
 
 class _ClaimReader(Reader):

@@ -228,7 +228,10 @@ def test_bad_claims_are_refused():
     model = EmbMLP(7, 5, 6)
     with pytest.raises(ClaimError, match="did you mean 'W_in'"):
         check("dW_E = M @ W_out.T @ W_im.T", model, random_data())
-    with pytest.raises(ValueError, match=r"`claim` must be text .* or one of W_E, W_in, W_out -> expression"):
+    with pytest.raises(
+        ValueError,
+        match=r"`claim` must be text .* or one of W_E, W_in, W_out, or a matrix of them, -> expression",
+    ):
         check({"W_Q": sp.MatrixSymbol("A", 2, 2)}, model, random_data())
     with pytest.raises(ValueError, match="`claim` for W_E must be a matrix expression of shape"):
         check({"W_E": model.weight_symbols[1]}, model, random_data())

@@ -68,6 +68,9 @@ CASES = [
         1,
     ),
     (TRANSFORMER, "d(W_Q @ W_K.T) = 0", REST, 0),
+    (TRANSFORMER, "d(W_Q @ W_K.T + I) = 0", REST, 0),
+    (TRANSFORMER, "d((W_Q - W_K).T @ (W_Q + W_K)) = 0", WRONG, 0),
+    (TANH, "d(W_E.^12 .* W_E.^12) = 0", WRONG, 0),  # it underflows where weights are small
 ]
 
 
@@ -87,6 +90,8 @@ DECODERS = [
     ({"norm": "pre"}, f"{Q}W_Q.T @ {Q}W_Q - {Q}W_K.T @ {Q}W_K", EXACT, np.inf),
     ({"norm": "pre"}, f"{Q}W_V.T @ {Q}W_V - {Q}W_O @ {Q}W_O.T", EXACT, np.inf),
     ({"norm": "pre"}, f"{Q}W_in.T @ {Q}W_in - {Q}W_out @ {Q}W_out.T", LEADING, 2),
+    ({"norm": "post"}, "tr(W_E.T @ W_E) + tr(W_pos.T @ W_pos)", LEADING, 6),
+    ({"norm": "post"}, "tr(W_E.T @ W_E) - tr(W_pos.T @ W_pos)", WRONG, 0),
     ({"norm": "post", "norm_kind": "rms"}, f"{Q}W_in.T @ {Q}W_in - {Q}W_out @ {Q}W_out.T", LEADING, 2),
     ({"biases": True, "activation": "identity"}, f"{BIASED} - {Q}W_out @ {Q}W_out.T", EXACT, np.inf),
     ({"biases": True}, f"{BIASED} + {Q}W_out @ {Q}W_out.T", WRONG, 0),
@@ -143,6 +148,11 @@ def test_expressions_that_cannot_move_are_refused():
     data = random_data()
     with pytest.raises(ValueError, match="`claim` moves what holds no weight"):
         check({W_E - W_E: W_E}, TANH, data)
+    for claim in ("d(W_E.T @ M @ 1) = 0", "d(W_E.T @ M @ 1) = W_in @ W_out @ M.T @ M @ 1"):  # M @ 1 vanishes
+        with pytest.raises(ValueError, match="`claim` moves what holds no weight"):
+            check(claim, TANH, data)
+    with pytest.raises(ValueError, match="or one of W_E, W_in, W_out, or a matrix of them, -> expression"):
+        check({sp.Trace(W_E * W_E.T): W_E}, TANH, data)
     with pytest.raises(ValueError, match="uses the unknown symbol Q"):
         check({sp.MatrixSymbol("Q", *W_E.shape) + W_E: W_E}, TANH, data)
     with pytest.raises(ValueError, match=r"`claim` for \(W_in\*W_out\) must be a matrix expression of shape"):
