@@ -17,7 +17,15 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from .theory.base.disk.promised import forget_promises, so_far
-from .theory.base.errors import FAILED, InputError, Interrupted, interrupt_behind, one_line
+from .theory.base.errors import (
+    FAILED,
+    InputError,
+    Interrupted,
+    forget_interrupts,
+    interrupt,
+    interrupt_behind,
+    one_line,
+)
 from .theory.base.package.version import package_version
 from .theory.base.waiting import as_command
 
@@ -116,17 +124,13 @@ def end_like_interrupts() -> dict[int, Any]:
     """Let signals end a command as Ctrl-C does, unless whoever started it has them ignored; returns what did before."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    answers = {"SIGINT": signal.default_int_handler, "SIGTERM": _interrupt, "SIGHUP": _interrupt}
+    forget_interrupts()
     before: dict[int, Any] = {}
-    for name, answer in answers.items():
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-            before[number] = signal.signal(number, answer)
+            before[number] = signal.signal(number, interrupt)
     return before
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise Interrupted(signal=number)
 
 
 def _answer_as(before: dict[int, Any]) -> None:
@@ -154,9 +158,9 @@ def run(argv: list[str], process: bool = False) -> int:
         return code if isinstance(code, int) else 0
     except BaseException as error:
         _answer_as(before)
-        if (interrupt := interrupt_behind(error)) is None:
+        if (found := interrupt_behind(error)) is None:
             return _failed(error)
-        end = interrupt if isinstance(interrupt, Interrupted) else Interrupted()
+        end = found if isinstance(found, Interrupted) else Interrupted()
         return _fail(f"interrupted; {so_far(end.kept)}.", INTERRUPTED + end.signal)
 
 

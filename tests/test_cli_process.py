@@ -220,6 +220,30 @@ def test_a_signal_at_any_early_moment_ends_in_a_line(tmp_path, number, status):
         assert (process.returncode, err) == (status, "smallinit: interrupted; no result was written.\n")
 
 
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_a_signal_whose_error_a_library_drops_ends_the_command_all_the_same(tmp_path, number, status):
+    """Where the error is dropped in a callback, or by a library, the training would go on for hours."""
+    listen = (
+        "import signal, sys; import smallinit.compare.training.training_run as t; before = t.TrainingRun.advance\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        "def advance(self, *given):\n"
+        "    try:\n"
+        f"        signal.raise_signal({int(number)})\n"
+        "    except KeyboardInterrupt:\n"
+        "        pass\n"
+        "    return before(self, *given)\n"
+        "t.TrainingRun.advance = advance\n"
+        "from smallinit.cli import main; sys.argv = ['smallinit', *sys.argv[1:]]; main()"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", listen, "train", "--preset", "demo", "--training.steps", "1000000"],
+        capture_output=True, text=True, cwd=tmp_path, timeout=100,
+    )  # fmt: skip
+    said = "smallinit: interrupted; no result was written.\n"
+    assert (process.returncode, process.stderr) == (status, said)
+
+
 def test_an_interrupted_training_says_where_its_state_is(tmp_path):
     kept = tmp_path / "run.npz"
 

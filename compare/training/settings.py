@@ -14,7 +14,7 @@ from ...sim.device.devices import chosen_device
 from ...sim.integration.save_steps import MOST_STEPS, save_steps
 from ...sim.optimizers.minibatches import checked_batch_size
 from ...sim.optimizers.optimizer import AdamW, Optimizer
-from ...sim.optimizers.schedule import Clock, warn_of_end
+from ...sim.optimizers.schedule import Clock
 from ...sim.optimizers.specs import RULES
 from ...sim.trajectory.provenance import fingerprint
 from ...theory.base.errors import FieldError
@@ -73,7 +73,6 @@ class TrainingSettings:
         rule = rule_of(optimizer, of_rule)
         name = rule.label if isinstance(optimizer, Optimizer) else optimizer
         count = integer("steps", steps, 0, MOST_STEPS)
-        warn_of_end(rule.learning_rate, rule.schedule, count)
         return cls(
             optimizer=name,
             rule=rule,

@@ -12,7 +12,7 @@ import torch
 
 from ...sim.ode.outcome import IntegrationError
 from ...sim.optimizers.optimizer import Optimizer
-from ...sim.optimizers.schedule import Schedule
+from ...sim.optimizers.schedule import Schedule, warn_of_end
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.disk.destination import file_destination
 from ...theory.base.errors import FieldError
@@ -137,6 +137,8 @@ def train(
         schedule=schedule, clip=clip, betas=betas, device=device, keep=keep, measure_on=measure_on,
         checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume, accept_changes=accept_changes,
     ) as run:  # fmt: skip
+        rule = run.settings.rule
+        warn_of_end(rule.learning_rate, rule.schedule, run.settings.steps, stacklevel=4)
         outcome = run.advance(bool(progress), max_seconds)
         trajectory = run.trajectory(outcome)  # in here, where its provenance sees the threads that were used
     if throw and not trajectory.outcome.success:

@@ -167,13 +167,13 @@ def described(schedule: Schedule) -> dict[str, Any]:
     return {"function": getattr(schedule, "__qualname__", type(schedule).__name__), "code": digest}
 
 
-def warn_of_end(learning_rate: float, schedule: Schedule | None, steps: int) -> None:
+def warn_of_end(learning_rate: float, schedule: Schedule | None, steps: int, stacklevel: int = 5) -> None:
     """Say what happens when a run goes on after the end of its schedule."""
     if isinstance(schedule, WarmupCosine | Linear) and schedule.total < steps:
         rate = learning_rate * schedule.final
         warnings.warn(
             f"`schedule` ends at step {schedule.total} of {steps}: the rate stays at {rate:g} from there.",
-            stacklevel=5,
+            stacklevel=stacklevel,
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 FAILED = 3  # exit status of a command whose results are not all there
 
 
@@ -59,6 +61,29 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, kept: str = "", signal: int = 2) -> None:
         self.kept, self.signal = kept, signal
         super().__init__(kept or "interrupted")
+
+
+_heard: list[int] = []  # numbers of the signals that a command was sent
+
+
+def interrupt(number: int, frame: object = None) -> None:
+    """Answer a signal to a command, by an error, and by one at each later `look_for_interrupt`.
+
+    Libraries drop an error now and then that is raised in a function of theirs, and the command would go on.
+    """
+    _heard.append(number)
+    raise Interrupted(signal=number)
+
+
+def look_for_interrupt() -> None:
+    """Raise what a signal was answered by, where that was lost: nothing that ends because of it comes here."""
+    if _heard and threading.current_thread() is threading.main_thread():
+        raise Interrupted(signal=_heard[0])
+
+
+def forget_interrupts() -> None:
+    """Begin a command, to which no signal has been sent."""
+    _heard.clear()
 
 
 def interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from shutil import get_terminal_size
 from typing import TextIO
 
+from .errors import look_for_interrupt
+
 SILENT = 1.0  # seconds that pass without a word
 EVERY = 0.2  # seconds between two looks
 KEPT = 2.0  # seconds: what took longer leaves a line behind
@@ -60,7 +62,8 @@ class Wait:
         return self.seconds * max(self.total - self.done, 0.0) / (self.done - self._counted)
 
     def tell(self, done: float | None = None, detail: str = "") -> None:
-        """Say how far it is, and a detail; cheap enough for every step of a loop."""
+        """Say how far it is, and a detail; cheap enough for every step of a loop, which ends here if it is to."""
+        look_for_interrupt()
         if done is not None:
             self._counted = done if self._counted is None else self._counted
             self.done = done
