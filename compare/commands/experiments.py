@@ -30,21 +30,8 @@ if TYPE_CHECKING:
 SAVED_TIMES = tuple(
     f"training.{key}" for key in ("learning_rate", "steps", "schedule", "warmup", "schedule_end", "final")
 )
-MOVED = tuple(
-    f"training.{key}"
-    for key in (
-        "optimizer",
-        "weight_decay",
-        "betas",
-        "eps",
-        "momentum",
-        "nesterov",
-        "rates",
-        "decays",
-        "batch_size",
-        "seed",
-    )
-)
+OF_OPTIMIZER = ("optimizer", "weight_decay", "betas", "eps", "momentum", "nesterov", "rates", "decays")
+MOVED = tuple(f"training.{key}" for key in (*OF_OPTIMIZER, "batch_size", "seed"))
 
 
 def read(experiment: Path | None, preset: str | None, flags: Mapping[str, Any], timed: bool = True) -> Loaded:

@@ -197,11 +197,13 @@ def read_toml(path: Path, what: str = "experiment", remedy: str = "or use --pres
 
 def _said_of(text: str, message: str) -> str:
     """What the parser says of a text; of what is set twice, which."""
-    found = re.fullmatch(r"Cannot (?:overwrite a value|declare .* twice) \(at line (\d+), .*", message)
-    line = text.splitlines()[int(found[1]) - 1].partition("=")[0].strip() if found else ""
-    return (
-        f"line {found[1]} sets `{line}` a second time; keep one of the two" if found else message.rstrip(".")
-    )
+    twice = r"Cannot (?:overwrite a value|declare .* twice) \(at (?:line (\d+), .*|end of document\))"
+    if not (found := re.fullmatch(twice, message)):
+        return message.rstrip(".")
+    lines = text.rstrip().split("\n")  # as the parser counts them: other separators may stand in strings
+    number = int(found[1] or len(lines))
+    key = lines[number - 1].partition("=")[0].strip()
+    return f"line {number} sets `{key}` a second time; keep one of the two"
 
 
 def anchored(layer: dict[str, Any], folder: Path) -> dict[str, Any]:

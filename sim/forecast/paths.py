@@ -131,7 +131,8 @@ def _time(flow: Flow, data: Dataset, start: Mapping[str, np.ndarray], growth: fl
 
 def _checked(scales: Sequence[float]) -> list[float]:
     """Two or more different positive numbers."""
-    listed = isinstance(scales, Sequence | np.ndarray) and np.ndim(scales) == 1
+    several = not isinstance(scales, str) and getattr(scales, "ndim", 1) == 1
+    listed = isinstance(scales, Sequence | np.ndarray) and several
     found = [real("scales", eps) for eps in scales] if listed else []
     if len(set(found)) < 2 or min(found) <= 0.0:
         raise FieldError("scales", f"must be two or more different positive numbers, got {brief(scales)}.")

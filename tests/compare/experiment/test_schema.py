@@ -169,6 +169,8 @@ def test_refusals_name_key_value_file_and_remedy(tmp_path, text):
         (b"[init\n", "not valid TOML"),
         (b"\xff\xfe\x00", "not a text file"),
         (b"a = 1\na = 2\n", "not valid TOML: line 2 sets `a` a second time; keep one of the two"),
+        (b"a = 1\na = 2", "not valid TOML: line 2 sets `a` a second time"),
+        ("# of\u2028mine\na = 1\na = 2\n".encode(), "not valid TOML: line 3 sets `a` a second time"),
         (b"[init]\n[init]\n", r"not valid TOML: line 2 sets `\[init\]` a second time"),
         (b"[init]\rseed = 1", "not valid TOML: Expected newline"),
         (b"[training]\nbetas = 0.9", "`training.betas` must be a list in square brackets, got 0.9"),

@@ -27,6 +27,7 @@ def test_a_path_waits_as_its_factors_say(moving, exponent):
         ({"moving": "W_U"}, "`moving` must be distinct names"),
         ({"closure": "drive"}, "`moving` has no weight that moves under the closure 'drive'"),
         ({"scales": 0.1}, "`scales` must be two or more different"),
+        ({"scales": [0.1, [0.2]]}, r"`scales` must be a finite number, got \[0.2\]"),
         ({"scales": "ab"}, "`scales` must be two or more different"),
         ({"scales": (0.1, 0.1)}, "`scales` must be two or more different"),
         ({"scales": (0.1, float("nan"))}, "`scales` must be a finite number"),
