@@ -244,6 +244,27 @@ def test_a_signal_whose_error_a_library_drops_ends_the_command_all_the_same(tmp_
     assert (process.returncode, process.stderr) == (status, said)
 
 
+def test_a_signal_while_torch_loads_is_answered_when_it_has(tmp_path):
+    """An error that is raised within the imports of torch can end the process by its abort."""
+    listen = (
+        "import signal, sys; import smallinit.compare.commands.terminal as t; before = t.import_module\n"
+        "def load(name):\n"
+        "    signal.raise_signal(signal.SIGTERM)\n"
+        "    module = before(name)\n"
+        "    print('loaded', name)\n"
+        "    return module\n"
+        "t.import_module = load\n"
+        "from smallinit.cli import main; sys.argv = ['smallinit', *sys.argv[1:]]; main()"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", listen, "train", "--preset", "demo"],
+        capture_output=True, text=True, cwd=tmp_path, timeout=100,
+    )  # fmt: skip
+    said = "smallinit: interrupted; no result was written.\n"
+    assert (process.returncode, process.stderr) == (143, said)
+    assert process.stdout.endswith("loaded torch\n")
+
+
 def test_an_interrupted_training_says_where_its_state_is(tmp_path):
     kept = tmp_path / "run.npz"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +20,7 @@ from . import tables as report
 from .destinations import checkpoint_file, output_folder
 from .flags import AcceptChanges, Overwrite, flag_values, flagged
 from .implied import clocked, implied, implied_name, scales_line
-from .terminal import checkpoint_kept, interruptible, no_picture
+from .terminal import checkpoint_kept, interruptible, load_torch, no_picture
 
 if TYPE_CHECKING:
     from ...sim.trajectory.trajectory import Trajectory
@@ -120,15 +119,13 @@ def _diverged_by_steps(experiment: Any, theory: Trajectory) -> bool:
 def check_training(built: runs.Built, accept_changes: bool) -> None:
     """Refuse what training would refuse, such as a checkpoint of other settings, before theories take their time."""
     built.training_options()  # these need no torch
-    with waiting("loading torch"):
-        import_module("torch")
+    load_torch()
     built.check_training(accept_changes)
 
 
 def train_watched(built: runs.Built, accept_changes: bool) -> Trajectory:
     """Train the torch twin, and say what is kept if that is interrupted."""
-    with waiting("loading torch"):
-        import_module("torch")
+    load_torch()
     with interruptible(lambda: checkpoint_kept(built.loaded.experiment.training.checkpoint)):
         return built.train(progress=True, accept_changes=accept_changes)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
-from ...theory.base.errors import FAILED, Interrupted, interrupt_behind, one_line
+from ...theory.base.errors import FAILED, Interrupted, interrupt_behind, interrupts_held, one_line
+from ...theory.base.waiting import waiting
 
 
 @contextmanager
@@ -21,6 +23,12 @@ def interruptible(kept: Callable[[], str | None]) -> Iterator[None]:
         signal = getattr(interrupt, "signal", 2)
         said = kept()
         raise Interrupted(signal=signal) if said is None else Interrupted(said, signal) from None
+
+
+def load_torch() -> None:
+    """Load torch, during which nothing else is done and nothing is to be kept."""
+    with waiting("loading torch"), interrupts_held():
+        import_module("torch")
 
 
 def checkpoint_kept(checkpoint: Path | str | None) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 FAILED = 3  # exit status of a command whose results are not all there
 
@@ -64,6 +66,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 _heard: list[int] = []  # numbers of the signals that a command was sent
+_holding: list[bool] = []  # something while the first is not answered yet
 
 
 def interrupt(number: int, frame: object = None) -> None:
@@ -72,7 +75,19 @@ def interrupt(number: int, frame: object = None) -> None:
     Libraries drop an error now and then that is raised in a function of theirs, and the command would go on.
     """
     _heard.append(number)
-    raise Interrupted(signal=number)
+    if not _holding or len(_heard) > 1:
+        raise Interrupted(signal=number)
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Answer a first signal when the block has ended: an error within the imports of a library can end the process."""
+    _holding.append(True)
+    try:
+        yield
+    finally:
+        _holding.pop()
+    look_for_interrupt()
 
 
 def look_for_interrupt() -> None:
