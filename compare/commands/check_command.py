@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...theory.base.errors import InputError
+from ...theory.base.errors import InputError, interrupts_held
 from ...theory.base.waiting import waiting
 from ..experiment import build as runs
 from .destinations import output_picture
@@ -49,8 +49,9 @@ def check(
         Replace a former figure.
     """
     from ...theory.language.claim_text import ClaimError
-    from ..proof.check import check as hold
 
+    with interrupts_held():  # torch comes with it
+        from ..proof.check import check as hold
     own = flags.get("data__file") is not None  # beside whose data it is said what stands for the rest
     if figure is not None:
         output_picture("--figure", figure, overwrite)

@@ -16,6 +16,7 @@ from ...theory.base.disk.files import write_whole
 from ...theory.base.waiting import waiting
 from .destinations import output_file
 from .flags import Overwrite
+from .terminal import load_torch
 
 HEADER = ("claim", "verdict", "statement, and what was found")
 WIDTHS = (14, 13, 69)  # with two blanks between columns, 100 in all
@@ -39,6 +40,7 @@ def claims(
         output_file("--json", json, overwrite)
     print("\n".join([*_lines(HEADER), "  ".join("-" * width for width in WIDTHS)]), flush=True)
     rows, every = [], all_claims()
+    load_torch()
     with waiting("testing", len(every), "claims") as wait:
         wait.tell(0)
         for claim in every:

@@ -24,7 +24,7 @@ from . import tables as report
 from .destinations import output_folder
 from .experiments import save
 from .flags import AcceptChanges, Overwrite
-from .terminal import interruptible
+from .terminal import interruptible, load_torch
 
 if TYPE_CHECKING:
     from ..figures.arguments import FigureState
@@ -75,6 +75,7 @@ def figure(
     files = {"reasoning": reasoning, "narrative": narrative}
     options = {kind: corpus_file(name, kind, path) for kind, path in files.items() if path is not None}
     with kept_state(folder, accept_changes) as state:
+        load_torch()
         with waiting(f"figure {name}") as wait:
             result = import_module(module).run(size, chosen, wait.say, state=state, **options)
         print(f"figure {result.name}: {result.title}\n\n{statistics_table(result)}\n")

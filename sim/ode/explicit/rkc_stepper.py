@@ -9,12 +9,15 @@ import numpy as np
 from ...kernel.problem import Problem
 from ..stepper import StepControl, stiff_remedy
 from .register_stepper import STIFF, RegisterStepper
-from .rkc_steps import MOST_STAGES, N_RADIUS, N_ROWS, RADIUS, SPARE, SWEPT, advance
+from .rkc_steps import N_RADIUS, N_ROWS, RADIUS, SPARE, SWEPT, advance, longest
 
 if TYPE_CHECKING:
     from ..methods.rkc import Stabilised
 
-FEW = '; use a larger `rtol`, a higher limit, or method="bdf" if the stiff problem has few unknowns.'
+# accuracy holds the steps of a stiff problem down: a higher order takes fewer, which cost more the more unknowns
+OF_HIGHER_ORDER = (
+    '; use a larger `rtol`, a higher limit, or method="bdf" if the stiff problem has few unknowns.'
+)
 HELD = 0.5  # of the longest stable step: the radius is estimated anew on the way
 
 
@@ -45,13 +48,11 @@ class RkcStepper(RegisterStepper):
 
     def remedy(self) -> str:
         """Name what fits: stability holds a step down only where it has the most stages; else it is accuracy."""
-        along = self.h * float(self._radius[RADIUS])
-        if 1.54 * along >= HELD * (MOST_STAGES - 1) ** 2:
+        radius = float(self._radius[RADIUS])
+        if self.h >= HELD * longest.py_func(radius):
             return stiff_remedy(self.method.stiff_cure)
-        if (
-            along > STIFF
-        ):  # accuracy: stiff all the same, where a higher order takes fewer steps while n is small
-            return FEW
+        if self.h * radius > STIFF:
+            return OF_HIGHER_ORDER
         return '; use a larger `rtol`, a higher limit, or method="dop853" if the problem is not stiff.'
 
     def _loop(self) -> int:
