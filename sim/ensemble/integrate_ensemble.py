@@ -18,10 +18,10 @@ from ..integration.shrunk_rows import shrunk_rows
 from ..integration.step_plan import StepPlan, check_asked
 from ..integration.tolerances import RTOL
 from ..kernel.threads.blas_threads import one_blas_thread
+from ..ode.asked import checked_tolerances, interval, save_times
 from ..ode.methods import TAYLOR, Method
 from ..ode.outcome import IntegrationError
 from ..ode.record import Limits
-from ..ode.solve import checked_tolerances, interval, save_times
 from ..trajectory.observables import check_observables, observable_names
 from ..trajectory.provenance import fingerprint, provenance
 from .crew import Crew

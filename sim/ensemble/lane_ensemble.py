@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..integration.tolerances import default_atols
+from ..ode.asked import checked_tolerances, save_times
 from ..ode.methods import TAYLOR, Method, find_method
 from ..ode.record import Limits
-from ..ode.solve import checked_tolerances, save_times
 
 if TYPE_CHECKING:
     from ..kernel.problem import Problem

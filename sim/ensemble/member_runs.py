@@ -11,9 +11,10 @@ import numpy as np
 
 from ...theory.base.frozen import sealed
 from ..integration.tolerances import default_atols
+from ..ode.asked import save_times
 from ..ode.methods import find_method
 from ..ode.outcome import Outcome, Status
-from ..ode.solve import save_times, solve
+from ..ode.solve import solve
 from ..ode.stepper import NotFiniteAtStart
 from ..trajectory.trajectory import Trajectory
 

@@ -17,8 +17,8 @@ from ...theory.base.validate import choice, fraction, integer, kind_of, nonnegat
 from ...theory.flows.flow import Flow
 from ..integration.integrate import integrate
 from ..integration.step_plan import StepPlan, check_asked
+from ..ode.asked import interval
 from ..ode.outcome import IntegrationError, Status
-from ..ode.solve import interval
 from ..optimizers.optimizer import Optimizer
 from ..trajectory.trajectory import Trajectory
 from .closure_errors import Lack, StepPaths, errors_at

@@ -14,11 +14,12 @@ from ...theory.base.validate import flag, kind_of, real
 from ...theory.flows.flow import Flow
 from ..device.on_device import OnDevice
 from ..device.placement import described, placed
+from ..ode.asked import checked_tolerances, interval, relative_tolerance, save_times
 from ..ode.events import as_events
 from ..ode.methods import Method
 from ..ode.outcome import IntegrationError, Outcome
 from ..ode.record import Limits, Solution
-from ..ode.solve import checked_tolerances, interval, relative_tolerance, save_times, solve
+from ..ode.solve import solve
 from ..trajectory.provenance import fingerprint, provenance
 from ..trajectory.trajectory import Trajectory
 from .in_float32 import asked_precision, in_single, in_single_end

@@ -11,9 +11,9 @@ import numpy as np
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, choice, integer
 from ..kernel.problem import Problem
+from ..ode.asked import relative_tolerance
 from ..ode.methods import Method
 from ..ode.outcome import Outcome, Status
-from ..ode.solve import relative_tolerance
 from ..optimizers.minibatches import GradientRows
 from ..optimizers.multirate import Multirate
 from ..optimizers.optimizer import Optimizer, SignGD

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...theory.base.errors import FieldError
 from ..kernel.problem import Problem
-from ..ode.solve import LEAST_ATOL
+from ..ode.asked import LEAST_ATOL
 
 RTOL = 1e-6
 
