@@ -115,21 +115,25 @@ class Verdict(FrozenRecord):
     rests_under: tuple[str, ...] = ()
     norm: str = "exact"
     of_parts: bool = False
+    general: ResidualMeasurement | None = field(default=None, repr=False)
 
     @property
     def measured_order(self) -> float:
-        """Power of eps with which the error was measured to vanish."""
-        return self.proof.measured[self.weight]
+        """Power of eps with which the error was measured to vanish; on random data, where there is `general`."""
+        return (self.general or self.proof).measured[self.weight]
 
     @property
     def _errors(self) -> str:
         measured = round(self.measured_order, 3) + 0.0  # a power that vanishes is no -8.98e-06
         error = "error relative to the motion of its parts" if self.of_parts else "relative error"
-        return f"{error} ~ eps^{self.predicted_order:g} (predicted), eps^{measured:.3g} (measured)"
+        where = "measured on random data" if self.general else "measured"
+        return f"{error} ~ eps^{self.predicted_order:g} (predicted), eps^{measured:.3g} ({where})"
 
     @property
     def _remarks(self) -> list[str]:
         remarks = ["on this data the leading term agrees all the same"] if self.on_data else []
+        if self.general:
+            remarks.append("on this data the leading term of the gradient vanishes")
         if self.rests_under:
             remarks.append(f"it moves, but not under the closure {' or '.join(self.rests_under)}")
         if self.norm == LINEAR_NORM:
@@ -207,10 +211,13 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
     status = REST if rests else found.status
     order = float("inf") if found.gap is None else found.gap[0] - found.start
     proof = draws.proof(motion, claimed, order, found.linear, found.still)
-    if status in (EXACT, LEADING) and _doubtful(proof, motion.name):
-        # Special data can make the first missing term vanish; on random data it cannot.
+    gone = draws.vanish_on_data(motion.first_gradients(found.linear) if found.still else [found.leading])
+    general = None
+    if gone or (status in (EXACT, LEADING) and _doubtful(proof, motion.name)):
+        # Special data can make the first missing term vanish, or the first of all; random data cannot.
         general = draws.general_proof(motion, claimed, order, found.linear, found.still)
-        status = UNDECIDED if _doubtful(general, motion.name) else status
+    if status in (EXACT, LEADING) and general is not None and _doubtful(general, motion.name):
+        status = UNDECIDED
     rows = draws.row_factors(found.first, found.leading)
     on_data = status in (FACTOR, WRONG) and order == 0 and draws.equal_on_data(found.first, found.leading)
     return Verdict(
@@ -229,6 +236,7 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
         rests_under=rests,
         norm=LINEAR_NORM if found.linear else "exact",
         of_parts=found.still,
+        general=general if gone else None,
     )
 
 

@@ -73,6 +73,13 @@ class Motion:
         known = {self._slopes[w]: self._gradient(w, order - self._before(w), linear) for w in self.weights}
         return expand_in(tangent(self.moving, self._slopes), known, order, self.model.small_weights)
 
+    def first_gradients(self, linear: bool) -> list[Matrix]:
+        """The first term of minus the gradient with respect to each weight."""
+        starts = start_powers(self.model, linear)
+        powers = [(w, starts[w.name] - self._own(w)) for w in self.weights]
+        found = [self._gradient(w, power, linear).get(power) for w, power in powers]
+        return [term for term in found if term is not None]
+
     def _gradient(self, weight: sp.MatrixSymbol, order: int, linear: bool) -> Series:
         """Minus the gradient with respect to a weight."""
         own = self._own(weight)

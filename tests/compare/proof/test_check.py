@@ -217,6 +217,31 @@ def test_agreement_on_this_data_alone_is_said():
     assert not check(claim, TRANSFORMER, random_data()).on_data
 
 
+@pytest.mark.parametrize(
+    ("claim", "status", "order"),
+    [
+        ("dW_E = M @ W_out.T @ W_in.T", LEADING, 3),
+        ("dW_E = 2 * M @ W_out.T @ W_in.T", FACTOR, 0),
+        ("dW_E = 0", WRONG, 0),
+        ("d(W_E.T @ W_E - W_in @ W_in.T) = 0", EXACT, np.inf),
+        ("d(W_in.T @ W_in - W_out @ W_out.T) = 0", LEADING, 4),
+        ("d(W_in @ W_out) = W_E.T @ M @ W_out.T @ W_out + W_in @ W_in.T @ W_E.T @ M", LEADING, 3),
+    ],
+)
+def test_powers_are_those_of_random_data_where_the_gradient_has_no_leading_term(claim, status, order):
+    """What was measured was the rounding of a gradient that vanishes: eps^-3.09 for eps^3, of a true claim too."""
+    pairs = np.divmod(np.arange(25), 5)
+    even = Dataset(pairs[0][:, None], pairs[1], 5)  # every label equally often after every token: M = 0
+    verdict = check(claim, EmbMLP(5, 4, 6, activation="tanh"), even)
+    assert (verdict.status, verdict.predicted_order) == (status, order)
+    assert verdict.measured_order == pytest.approx(order, abs=0.1)
+    assert "on this data the leading term of the gradient vanishes" in str(verdict)
+    assert str(verdict).endswith("(measured on random data)")
+    other = check(claim, EmbMLP(5, 4, 6, activation="tanh"), random_data(d_vocab=5))
+    assert other.general is None
+    assert str(other).endswith("(measured)")
+
+
 def test_sympy_claims():
     model = EmbMLP(7, 5, 6)
     W_E, W_in, W_out = model.weight_symbols
