@@ -21,6 +21,7 @@ from ..training.torch_threads import torch_threads
 from ..training.twin import Network
 from .far_norms import flow_far_above, flow_mirrored
 from .kept_gradients import KeptGradients
+from .lost_digits import mixed, rounding
 from .motion import MeasuredMotion
 from .power_fit import FEWEST, LARGEST_ROUNDING, ROUNDING, power_of
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 LARGEST_LOGIT = 3.0  # beyond it the loss saturates, and what is left of its gradient has lost digits
+GROWING = (
+    -0.5
+)  # power of an error that grows where weights shrink: of no closure, unless a gradient is rounding
 GRID = 2.0 ** np.arange(2.0, -26.0, -0.25)
 ONE_DECADE = 14  # scales that are computed at least
 # Points of the grid are passed over where errors fall slowly: at most an octave, and by half of a decade of the error.
@@ -223,7 +227,10 @@ def _measure(
         wait = _stride(np.log2(scales[-FEWEST:]), latest)
     eps = np.array(scales)
     table = {w: np.array([row[w] for row in rows]) for w in rows[0]}  # (k, parity)
-    fits = {w: min(power_of(eps, errors[:, parity]) for parity in (0, 1)) for w, errors in table.items()}
+    fits = _fits(eps, table)
+    if any(slope < GROWING for slope, _ in fits.values()):
+        table = _above_rounding(table, sides[0][0], data, direction, scales, truths[id(sides[0][0])], motion)
+        fits = _fits(eps, table)
     return ResidualMeasurement(
         predicted=dict(predicted),
         measured={w: slope for w, (slope, _) in fits.items()},
@@ -232,6 +239,27 @@ def _measure(
         errors={w: np.linalg.norm(errors, axis=1) for w, errors in table.items()},
         direction=direction,
     )
+
+
+def _fits(eps: np.ndarray, table: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+    """Slope and decades of each error, by the part that vanishes more slowly."""
+    return {w: min(power_of(eps, errors[:, parity]) for parity in (0, 1)) for w, errors in table.items()}
+
+
+def _above_rounding(
+    table: Mapping[str, np.ndarray],
+    model: Model,
+    data: Dataset,
+    direction: Mapping[str, np.ndarray],
+    scales: Sequence[float],
+    truth: KeptGradients,
+    motion: MeasuredMotion | None,
+) -> dict[str, np.ndarray]:
+    """The errors that are more than the rounding of a gradient; 0 for those that are not."""
+    general = KeptGradients(Autodiff, model, mixed(data), direction)
+    points = [(scale, model.scaled(direction, scale)) for scale in scales]
+    lost = rounding(list(table), points, truth, general, motion)
+    return {w: np.where(errors <= lost[w][:, None], 0.0, errors) for w, errors in table.items()}
 
 
 def _stride(octaves: np.ndarray, errors: Sequence[np.ndarray]) -> int:

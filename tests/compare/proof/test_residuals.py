@@ -7,7 +7,7 @@ import pytest
 from helpers import ACTIVATIONS, CLOSURES, relative, small_case
 
 from smallinit.compare.proof.residuals import autodiff_gradient, measure_residual
-from smallinit.theory import derive
+from smallinit.theory import Dataset, EmbMLP, derive
 from smallinit.theory.algebra.matrices import product
 
 CASES = [
@@ -66,3 +66,13 @@ def test_softmax_of_the_linear_network_is_autodiff():
     data, model, weights = small_case("identity", seed=6)
     derived, truth = derive(model, "softmax").rhs(data, weights), autodiff_gradient(model, data, weights)
     assert max(relative(derived[w], -truth[w]) for w in derived) < 1e-12
+
+
+@pytest.mark.parametrize(("closure", "expected"), [("leading", 0.0), ("softmax", 4.0), ("exact", np.inf)])
+def test_rounding_of_a_gradient_that_cancels_is_no_error(closure, expected):
+    """Its rounding was taken for the error of every closure, which grew as eps^-3, the exact one's too."""
+    pairs = np.divmod(np.arange(25), 5)
+    even = Dataset(pairs[0][:, None], pairs[1], 5)  # every label equally often after every token: M = 0
+    model = EmbMLP(5, 4, 6, activation="tanh")
+    found = measure_residual(derive(model, closure), even, model.init(0.5, 0))
+    assert list(found.measured.values()) == pytest.approx([expected] * 3, abs=0.05)
