@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ...sim.compile.logits import logits
 from ...theory.base.frozen import FrozenRecord
 from ...theory.data.dataset import Dataset
 from ...theory.flows.flow import Flow
@@ -23,19 +22,13 @@ from .far_norms import flow_far_above, flow_mirrored
 from .kept_gradients import KeptGradients
 from .lost_digits import mixed, rounding
 from .motion import MeasuredMotion
-from .power_fit import FEWEST, LARGEST_ROUNDING, ROUNDING, power_of
+from .power_fit import FEWEST, ROUNDING, power_of
+from .weight_scales import GRID, LARGEST_LOGIT, ONE_DECADE, largest_logit, stride
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-LARGEST_LOGIT = 3.0  # beyond it the loss saturates, and what is left of its gradient has lost digits
-GROWING = (
-    -0.5
-)  # power of an error that grows where weights shrink: of no closure, unless a gradient is rounding
-GRID = 2.0 ** np.arange(2.0, -26.0, -0.25)
-ONE_DECADE = 14  # scales that are computed at least
-# Points of the grid are passed over where errors fall slowly: at most an octave, and by half of a decade of the error.
-WIDEST, FARTHEST_FALL = 4, 0.5
+GROWING = -0.5  # power of an error that grows as weights shrink: of no closure, unless a gradient is rounding
 Equations = Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]]  # weights -> dW/dt
 Side = tuple[
     Model, Equations
@@ -214,7 +207,7 @@ def _measure(
     scales, rows = list[float](), list[dict[str, np.ndarray]]()
     wait = 0  # points of the grid to pass over
     for scale in GRID:  # from the first scale on whose logits are small, those of all smaller ones are
-        if not scales and _largest_logit(sides[0][0], data, direction, scale, closure) >= LARGEST_LOGIT:
+        if not scales and largest_logit(sides[0][0], data, direction, scale, closure) >= LARGEST_LOGIT:
             continue
         if (wait := wait - 1) > 0:
             continue
@@ -224,7 +217,7 @@ def _measure(
         if len(rows) > ONE_DECADE and max(rows[-1][w].max() for w in moving) < ROUNDING:
             break
         latest = [np.stack([row[w] for w in moving]) for row in rows[-FEWEST:]]
-        wait = _stride(np.log2(scales[-FEWEST:]), latest)
+        wait = stride(np.log2(scales[-FEWEST:]), latest)
     eps = np.array(scales)
     table = {w: np.array([row[w] for row in rows]) for w in rows[0]}  # (k, parity)
     fits = _fits(eps, table)
@@ -260,29 +253,6 @@ def _above_rounding(
     points = [(scale, model.scaled(direction, scale)) for scale in scales]
     lost = rounding(list(table), points, truth, general, motion)
     return {w: np.where(errors <= lost[w][:, None], 0.0, errors) for w, errors in table.items()}
-
-
-def _stride(octaves: np.ndarray, errors: Sequence[np.ndarray]) -> int:
-    """Points of the grid to the next scale, by how fast the error falls that falls fastest and is no rounding yet."""
-    if len(errors) < FEWEST:
-        return 1
-    before, last = errors[-2:]
-    above = (last > LARGEST_ROUNDING) & (before > 0) & np.isfinite(before + last)
-    if not above.any():
-        return WIDEST // 2  # the plateau, whose height is wanted
-    fall = np.log10(before[above] / last[above]).max() / (octaves[-2] - octaves[-1])
-    return int(np.clip(FARTHEST_FALL * WIDEST / max(fall, 0.1), 1, WIDEST))
-
-
-def _largest_logit(
-    model: Model, data: Dataset, direction: Mapping[str, np.ndarray], eps: float, closure: str = "exact"
-) -> float:
-    """Largest logit of the network and of the closure's own."""
-    weights = model.scaled(direction, eps)
-    with np.errstate(over="ignore", invalid="ignore"):
-        found = [logits(model, weights, data.sequences, kind) for kind in dict.fromkeys(("exact", closure))]
-    largest = max(float(np.abs(f).max()) for f in found)
-    return largest if np.isfinite(largest) else np.inf
 
 
 def _parity_errors(
