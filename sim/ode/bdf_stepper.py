@@ -1,4 +1,4 @@
-"""One integration by backward differentiation formulae, their equations solved by secants in place of a Jacobian."""
+"""One integration by backward differentiation formulae, their equations solved by secants, or by a Jacobian."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from .codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
 from .explicit.between_steps import interpolate
 from .explicit.sums.arithmetic import BLOCK
 from .growing import growth_row, part_of_tolerance
+from .jacobian import Jacobian
 from .secants import Secants
-from .stepper import NotFiniteAtStart, StepControl, Stepper
+from .stepper import NotFiniteAtStart, StepControl, Stepper, stiff_remedy
 
 if TYPE_CHECKING:
     from ..kernel.problem import Problem
@@ -71,7 +72,7 @@ class BdfStepper(Stepper):
     """Variable order and step; parameters as in `Method.begin`.
 
     The polynomial through the last ``order`` states and the new one has the slope f there. What is carried from step
-    to step: `most_order` + 3 states, and the pairs of `Secants`.
+    to step: `most_order` + 3 states, and the pairs of `Secants`; the `Jacobian`, where these do not do.
     """
 
     for_stiff = True
@@ -89,6 +90,7 @@ class BdfStepper(Stepper):
         self._point, self._slope, self._step, self._residual = (np.zeros(n) for _ in range(4))
         self._zero = np.zeros(n)
         self._lanes, self._secants = np.empty(BLOCK), Secants(method.secants, n)
+        self._jacobian = Jacobian(n, method.most_unknowns)
         self._counts = {"accepted": 0, "rejected": 0, "rhs_calls": 0}
         self._order, self._since, self._rate, self._last_order = 1, 0, 1.0, 1
         self._part = 1.0  # of the tolerance, that the last trial step might use
@@ -184,6 +186,12 @@ class BdfStepper(Stepper):
         """Growth of accepted steps, the newest."""
         return np.array(self._log).reshape(-1, 3)
 
+    def remedy(self) -> str:
+        """Name what fits: another method where equations fail for more fast directions than secants tell."""
+        if not self._jacobian.missed:
+            return super().remedy()
+        return stiff_remedy('method="rkc", a higher limit,' if self._jacobian.allowed else 'method="rkc"')
+
     def halt(self) -> None:
         """Have `advance` return after the evaluation that it is in."""
         self._halted = True
@@ -221,7 +229,7 @@ class BdfStepper(Stepper):
         k = self._order
         weights = slope_weights(np.r_[t, self._times[:k]])
         self._predict(t, k, weights)
-        solved = self._solve(t, 1.0 / weights[0])
+        solved = self._solved(t, 1.0 / weights[0])
         if self._halted:
             return
         new, guess = self._point, self._made[0]
@@ -254,6 +262,23 @@ class BdfStepper(Stepper):
         if m == 1:
             self._made[0] += (t - self.t) * self._last[1]
 
+    def _solved(self, t: float, share: float) -> bool:
+        """Solve by what is known of the Jacobian; where that does not do and it is due, learn all of it first."""
+        before, point = self._counts["rhs_calls"], self._point
+        solved = self._solve(t, share)
+        due = self._jacobian.due(self._counts["rhs_calls"] - before)
+        if solved or self._halted or not due:
+            return solved
+        point[:] = self._made[0]
+        rounding, least = self.problem.rounding, self.control.atol
+        learnt = self._jacobian.learn(
+            lambda y: self._call(t, y), point, rounding, least, lambda: self._halted
+        )
+        if learnt:
+            self._secants.forget()
+            self._last_time = np.nan  # the evaluation before went astray
+        return learnt and self._solve(t, share)
+
     def _solve(self, t: float, share: float) -> bool:
         """Solve y = past + share f(t, y) from the prediction; whether it is solved well enough."""
         point, past, before = self._point, self._made[1], np.inf
@@ -265,7 +290,7 @@ class BdfStepper(Stepper):
             np.multiply(slope, share, out=self._residual)
             self._residual += past
             self._residual -= point
-            self._secants.newton(self._residual, share, self._step)
+            self._secants.newton(self._residual, share, self._step, self._jacobian)
             size = self._norm(self._step, self._zero, point)
             point += self._step
             if not np.isfinite(size):

@@ -8,12 +8,17 @@ bits for any number of threads.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numba import float64, int64, types
 
 from ..kernel.cache import compiled
 from .explicit.between_steps import interpolate
 from .explicit.sums.arithmetic import BLOCK
+
+if TYPE_CHECKING:
+    from .jacobian import Jacobian
 
 _LOST = 1e-14  # part of the largest pivot below which a direction is one that others span already
 
@@ -64,16 +69,27 @@ class Secants:
         self._st[k, :m] = self._products(self._t, m, self._s[k])
         self._st[:m, k] = self._products(self._s, m, self._t[k])
 
-    def newton(self, residual: np.ndarray, h: float, out: np.ndarray) -> None:
-        """Write the step d with ``d - h J d = residual`` to `out` (n,), J as far as the pairs tell, else 0."""
-        m = self._count
+    def forget(self) -> None:
+        """Keep no pair."""
+        self._count = self._next = 0
+
+    def newton(self, residual: np.ndarray, h: float, out: np.ndarray, base: Jacobian | None = None) -> None:
+        """Write the step d with ``d - h J d = residual`` to `out` (n,): J by pairs, else by `base` or 0."""
+        m, base = self._count, base if base is not None and base.known else None
         if m == 0:
-            out[:] = residual
+            out[:] = residual if base is None else base.newton(residual, h)
             return
         gram = self._ss - h * (self._st + self._st.T) + h * h * self._tt
         right = self._products(self._s, m, residual) - h * self._products(self._t, m, residual)
         weights = _least(gram[:m, :m], right)
-        interpolate(out[None], residual, self._t, self._columns, self._columns[:m], weights[None], h)
+        columns = self._columns[:m]
+        interpolate(out[None], residual, self._t, self._columns, columns, weights[None], h)
+        if base is not None:  # what the pairs leave of the residual is left to it
+            rest = np.empty((1, out.size))
+            interpolate(rest, out, self._s, self._columns, columns, weights[None], -1.0)
+            interpolate(
+                out[None], base.newton(rest[0], h), self._s, self._columns, columns, weights[None], 1.0
+            )
 
     def _products(self, rows: np.ndarray, m: int, x: np.ndarray) -> np.ndarray:
         out = np.empty(m)

@@ -2,7 +2,8 @@
 
 C. W. Gear, Numerical Initial Value Problems in Ordinary Differential Equations (1971); Hairer, Norsett, Wanner, Solving
 Ordinary Differential Equations I, III.5. Two or three evaluations a step, whether stiff or not: what an implicit
-formula needs of the Jacobian is learnt from the evaluations themselves, see `smallinit.sim.ode.secants`.
+formula needs of the Jacobian is learnt from the evaluations themselves, see `smallinit.sim.ode.secants`. Where more
+directions are fast than these tell, up to 2,048 unknowns get a Jacobian, see `smallinit.sim.ode.jacobian`.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 class Bdf(Method):
     """Formulae of orders 1 to `most_order`.
 
-    It holds `vectors` of the size of the state; its vector work is worth it where a right-hand side costs some thousand
-    operations for each unknown.
+    It holds `vectors` of the size of the state, and twice the Jacobian where it forms that. Its vector work is worth it
+    where a right-hand side costs some thousand operations for each unknown.
 
     Attributes
     ----------
@@ -34,27 +35,32 @@ class Bdf(Method):
         Highest order, up to 5.
     secants : int
         How many pairs of steps and slopes stand for the Jacobian.
+    most_unknowns : int
+        Up to how many unknowns the Jacobian is formed, an evaluation for each, once the pairs have failed for as many
+        evaluations; 0 for never.
 
     Raises
     ------
     ValueError
-        If `most_order` is not within [1, 5] or `secants` not within [1, 100].
+        If `most_order` is not within [1, 5], `secants` not within [1, 100] or `most_unknowns` not within [0, 10000].
     """
 
     name: str = "bdf"
     reference: str = "Gear, Numerical Initial Value Problems in Ordinary Differential Equations (1971)"
     most_order: int = 5
     secants: int = 20
+    most_unknowns: int = 2048
 
     def __post_init__(self) -> None:
         """Refuse orders that are not stable, and no secants at all."""
-        for field, value, most in (("most_order", self.most_order, 5), ("secants", self.secants, 100)):
-            if not (isinstance(value, int) and 1 <= value <= most):
-                raise ValueError(f"`{field}` must be an integer from 1 to {most}, got {value!r}.")
+        for field, least, most in (("most_order", 1, 5), ("secants", 1, 100), ("most_unknowns", 0, 10_000)):
+            value = getattr(self, field)
+            if not (isinstance(value, int) and least <= value <= most):
+                raise ValueError(f"`{field}` must be an integer from {least} to {most}, got {value!r}.")
 
     @property
     def vectors(self) -> int:
-        """How many vectors of the size of the state it holds."""
+        """How many vectors of the size of the state it holds, a Jacobian apart."""
         return self.most_order + 12 + 2 * self.secants
 
     def prepare(self, problem: Problem) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .bdf import BDF
 from .method import Method
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Stabilised(Method):
     safety: float = 0.9
     retry = 0.8
     least = 0.1
-    stiff_cure = 'a higher limit, method="bdf" for few unknowns,'
+    stiff_cure = f'a higher limit, method="bdf" for up to {BDF.most_unknowns:,} unknowns,'
 
     def prepare(self, problem: Problem) -> None:
         """Load the compiled loop."""

@@ -111,6 +111,8 @@ def test_orders_and_secants_that_are_none_are_refused():
         Bdf(most_order=6)
     with pytest.raises(ValueError, match=r"`secants` must be an integer from 1 to 100, got 0"):
         Bdf(secants=0)
+    with pytest.raises(ValueError, match=r"`most_unknowns` must be an integer from 0 to 10000, got -1"):
+        Bdf(most_unknowns=-1)
 
 
 def test_stiffness_of_a_table_costs_no_call_and_is_the_spectral_radius(stiff):
@@ -185,3 +187,91 @@ def test_a_large_start_may_end_long_before_the_time_asked_for():
     ]
     assert ends[0].status == ends[1].status == Status.BLOW_UP
     assert ends[0].t == pytest.approx(ends[1].t, rel=1e-4)
+
+
+def diffusion(n, power=1):
+    """Heat, or gas in a porous medium (power 2), on n points between walls at 0; all n directions are fast in turn."""
+    width = float((n + 1) ** 2)
+
+    def f(t, y, out):
+        for i in range(n):
+            left = y[i - 1] if i > 0 else 0.0
+            right = y[i + 1] if i < n - 1 else 0.0
+            out[i] = width * (left**power - 2.0 * y[i] ** power + right**power)
+
+    x = np.arange(1, n + 1) / (n + 1)
+    return Problem.from_function(f, n), x * (1.0 - x) + 0.3 * np.sin(7.0 * np.pi * x) ** 2
+
+
+def modes(n):
+    """As many rates from 1 to 1e6, along directions drawn at random, and what becomes of all of them together."""
+    q = np.linalg.qr(np.random.default_rng(0).normal(size=(n, n)))[0]
+    rates = np.geomspace(1.0, 1e6, n)
+    matrix = np.ascontiguousarray(-(q * rates) @ q.T)
+
+    def f(t, y, out):
+        for i in range(n):
+            out[i] = np.sum(matrix[i] * y)
+
+    return Problem.from_function(f, n), q.sum(axis=1), lambda t: q @ np.exp(-rates * t)
+
+
+@pytest.mark.parametrize("n", [100, 400, 800])
+def test_steps_of_a_heat_equation_are_those_of_accuracy(n):
+    """All directions were learnt one by one and lost again: 800 unknowns took 20,029 steps."""
+    problem, start = diffusion(n)
+    found = solve(problem, start, t1=0.5, method="bdf", save_at=1, rtol=1e-6)
+    x = np.arange(1, n + 1)
+    waves = np.sin(np.pi * np.outer(x, x) / (n + 1))
+    rates = (2.0 * (n + 1) * np.sin(0.5 * np.pi * x / (n + 1))) ** 2
+    truth = waves @ (np.exp(-0.5 * rates) * (waves @ start)) * 2.0 / (n + 1)
+    np.testing.assert_allclose(found.y[-1], truth, rtol=0, atol=3e-5 * np.abs(truth).max())
+    assert found.statistics["rhs_calls"] < 600 + 3.2 * n
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6])
+def test_many_rates_along_any_directions(rtol):
+    problem, start, truth = modes(200)
+    found = solve(problem, start, t1=3.0, method="bdf", save_at=1, rtol=rtol, atol=1e-3 * rtol)
+    assert np.sqrt(np.mean((found.y[-1] - truth(3.0)) ** 2)) < 10 * rtol * np.abs(truth(3.0)).max()
+    assert found.statistics["rhs_calls"] < 2000
+
+
+def test_a_jacobian_that_changes_is_kept_up_by_secants():
+    """One serves for long: all calls are fewer than a third of those without any."""
+    problem, start = diffusion(120, power=2)
+    known = {"t1": 0.5, "save_at": 1, "rtol": 1e-6}
+    found = solve(problem, start, method="bdf", **known)
+    without = solve(problem, start, method=Bdf(most_unknowns=0), **known)
+    truth = solve(problem, start, method="rkc", **(known | {"rtol": 1e-9}))
+    np.testing.assert_allclose(found.y, truth.y, rtol=1e-4, atol=1e-7)
+    assert found.statistics["rhs_calls"] < 0.33 * without.statistics["rhs_calls"]
+
+
+def test_flows_with_few_fast_directions_form_none():
+    """Their calls are those of secants alone."""
+    known = {"t1": 250.0, "save_at": 3, "rtol": 1e-6}
+    found, without = (integrate(*slow_and_stiff(), method=m, **known) for m in ("bdf", Bdf(most_unknowns=0)))
+    assert found.statistics["rhs_calls"] == without.statistics["rhs_calls"]
+    for name, w in found.weights.items():
+        np.testing.assert_array_equal(w, without.weights[name])
+
+
+def test_out_of_steps_for_too_many_fast_directions_names_what_works():
+    problem, start = diffusion(150)
+    known = {"t1": 0.5, "save_at": 1, "rtol": 1e-4, "max_steps": 60}
+    said = str(solve(problem, start, method="bdf", **known).outcome)
+    assert (
+        'held down by stability (the problem is stiff), not accuracy: use method="rkc", a higher limit,'
+        in said
+    )
+    assert solve(problem, start, method="bdf", **(known | {"max_steps": 500})).outcome.success
+    known["max_steps"] = 500
+    said = str(solve(problem, start, method=Bdf(most_unknowns=149), **known).outcome)
+    assert 'not accuracy: use method="rkc" or shorten t1.' in said
+    assert solve(problem, start, method="rkc", **known).outcome.success
+
+
+def test_out_of_steps_for_accuracy_does_not_speak_of_stability(stiff):
+    said = str(solve(stiff, np.full(N, 1.001), t1=10.0, method="bdf", rtol=1e-6, max_steps=30).outcome)
+    assert "use a larger `rtol` or a higher limit" in said

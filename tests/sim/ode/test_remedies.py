@@ -62,7 +62,7 @@ def test_rkc_that_has_no_more_stages_names_bdf_which_needs_fewer_steps():
     options = {"t1": 10.0, "rtol": 1e-4, "save_at": 2, "max_steps": 1200}
     said = str(solve(problem, [1.0, 1.0], method="rkc", **options).outcome)
     assert "held down by stability (the problem is stiff)" in said
-    assert 'use a higher limit, method="bdf" for few unknowns, or shorten t1.' in said
+    assert 'use a higher limit, method="bdf" for up to 2,048 unknowns, or shorten t1.' in said
     assert solve(problem, [1.0, 1.0], method="bdf", **options).outcome.success
 
 

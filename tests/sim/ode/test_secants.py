@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from smallinit.sim.ode.jacobian import Jacobian
 from smallinit.sim.ode.secants import Secants
 
 N = 700  # more than one block of sums
@@ -62,3 +63,24 @@ def test_what_tells_nothing_is_left_out(jacobian):
     np.testing.assert_allclose(
         newton(secants, residual, 0.2), newton(plain, residual, 0.2), rtol=1e-6, atol=1e-9
     )
+
+
+def test_pairs_mend_a_jacobian_that_is_old(jacobian):
+    """What they tell of a residual they solve as the Jacobian of now would, the rest is left to that of old."""
+    rng, secants, base, h = np.random.default_rng(5), Secants(8, N), Jacobian(N, N), 0.3
+    old = -np.geomspace(1.0, 1e4, N)
+    assert base.learn(lambda y: old * y, rng.normal(size=N), 2e-16, 1e-12, lambda: False)
+    steps, out = rng.normal(size=(6, N)), np.empty(N)
+    equations = steps - h * (old * steps + steps @ jacobian)
+    told, residual = rng.normal(size=6), rng.normal(size=N)
+    other = residual - np.linalg.lstsq(equations.T, residual)[0] @ equations  # orthogonal to what they tell
+    secants.newton(told @ equations + other, h, out, base)
+    expected = told @ steps + other / (1.0 - h * old)
+    assert np.abs(out - expected).max() > 0.1
+    for s in steps:
+        secants.add(s, old * s + jacobian @ s)
+    secants.newton(told @ equations + other, h, out, base)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-4)
+    secants.forget()
+    secants.newton(other, h, out, base)
+    np.testing.assert_allclose(out, other / (1.0 - h * old), rtol=0, atol=1e-4)
