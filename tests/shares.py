@@ -13,8 +13,8 @@ KERNELS = (
     "kernel._single",
     "device.single_steps",
     "optimizers._updates",
-    "ode.secants",
-    "ode.bdf_stepper",
+    "ode.implicit.secants",
+    "ode.implicit.bdf_stepper",
 )
 
 

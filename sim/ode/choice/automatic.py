@@ -219,7 +219,7 @@ class SwitchingStepper(Relay):
         return self.at_work.stage_stiffness() if isinstance(self.at_work, TableStepper) else self.stiffness()
 
     def _change(self, method: Method) -> None:
-        from ..bdf_stepper import BdfStepper
+        from ..implicit.bdf_stepper import BdfStepper
 
         self._counts = self.counts()
         self._history = self.history()

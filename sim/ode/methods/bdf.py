@@ -2,8 +2,8 @@
 
 C. W. Gear, Numerical Initial Value Problems in Ordinary Differential Equations (1971); Hairer, Norsett, Wanner, Solving
 Ordinary Differential Equations I, III.5. Two or three evaluations a step, whether stiff or not: what an implicit
-formula needs of the Jacobian is learnt from the evaluations themselves, see `smallinit.sim.ode.secants`. Where more
-directions are fast than these tell, up to 2,048 unknowns get a Jacobian, see `smallinit.sim.ode.jacobian`.
+formula needs of the Jacobian is learnt from the evaluations themselves, see `sim.ode.implicit.secants`. Where more
+directions are fast than these tell, up to 2,048 unknowns get a Jacobian, see `sim.ode.implicit.jacobian`.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ class Bdf(Method):
 
     def prepare(self, problem: Problem) -> None:
         """Load the compiled parts."""
-        from .. import bdf_stepper
+        from ..implicit import bdf_stepper
 
         del problem, bdf_stepper
 
     def begin(self, problem: Problem, y0: np.ndarray, t0: float, t1: float, control: StepControl) -> Stepper:
         """Start one integration; see `Method`."""
-        from ..bdf_stepper import BdfStepper
+        from ..implicit.bdf_stepper import BdfStepper
 
         return BdfStepper(problem, y0, t0, t1, self, control)
 

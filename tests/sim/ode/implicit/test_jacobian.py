@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from smallinit.sim.ode.jacobian import MANY, USUAL, Jacobian
+from smallinit.sim.ode.implicit.jacobian import MANY, USUAL, Jacobian
 
 EPS = float(np.finfo(float).eps)
 

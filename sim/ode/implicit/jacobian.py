@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernel.threads.blas_threads import one_blas_thread, threads_given
+from ...kernel.threads.blas_threads import one_blas_thread, threads_given
 
 USUAL = 3  # evaluations of one step; more of them are in vain. Flows with few fast directions take 1.5 to 2
 MANY = 40  # evaluations in vain that are no accident

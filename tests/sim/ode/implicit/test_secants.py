@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from smallinit.sim.ode.jacobian import Jacobian
-from smallinit.sim.ode.secants import Secants
+from smallinit.sim.ode.implicit.jacobian import Jacobian
+from smallinit.sim.ode.implicit.secants import Secants
 
 N = 700  # more than one block of sums
 

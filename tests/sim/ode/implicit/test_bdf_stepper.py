@@ -9,8 +9,8 @@ from smallinit.sim import Event, Status, integrate, solve
 from smallinit.sim.compile.compiler import compile_flow
 from smallinit.sim.kernel.problem import Problem
 from smallinit.sim.kernel.work import flops
-from smallinit.sim.ode.bdf_stepper import lagrange, slope_weights
 from smallinit.sim.ode.choice import automatic
+from smallinit.sim.ode.implicit.polynomials import lagrange, slope_weights
 from smallinit.sim.ode.methods.bdf import BDF, Bdf
 from smallinit.sim.ode.methods.rkc import RKC
 from smallinit.sim.ode.methods.tsit5 import TSIT5

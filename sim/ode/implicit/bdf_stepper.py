@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import float64
 
-from ..kernel.cache import compiled
-from .codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
-from .explicit.between_steps import interpolate
-from .explicit.sums.arithmetic import BLOCK
-from .growing import growth_row, part_of_tolerance
+from ...kernel.cache import compiled
+from ..codes import DONE, OUT_OF_STEPS, RUNNING, UNDERFLOW
+from ..explicit.between_steps import interpolate
+from ..explicit.sums.arithmetic import BLOCK
+from ..growing import growth_row, part_of_tolerance
+from ..stepper import NotFiniteAtStart, StepControl, Stepper, stiff_remedy
 from .jacobian import Jacobian
+from .polynomials import lagrange, slope_weights
 from .secants import Secants
-from .stepper import NotFiniteAtStart, StepControl, Stepper, stiff_remedy
 
 if TYPE_CHECKING:
-    from ..kernel.problem import Problem
-    from .methods.bdf import Bdf
+    from ...kernel.problem import Problem
+    from ..methods.bdf import Bdf
 
 EPS = float(np.finfo(np.float64).eps)
 LEAST = float(np.finfo(np.float64).tiny)  # first step tried
@@ -45,27 +46,6 @@ def relative_norm(x, y, old, new, rtol, atol, lanes):
     for i in range(min(n, BLOCK)):
         total += lanes[i]
     return np.sqrt(total / n)
-
-
-def lagrange(times: np.ndarray, t: float) -> np.ndarray:
-    """Weights of values at `times` (m,) in their polynomial at t."""
-    apart = times[:, None] - times
-    np.fill_diagonal(apart, 1.0)
-    far = np.repeat((t - times)[None], len(times), axis=0)
-    np.fill_diagonal(far, 1.0)
-    return np.prod(far / apart, axis=1)
-
-
-def slope_weights(times: np.ndarray) -> np.ndarray:
-    """Weights of values at `times` (m,) in the slope of their polynomial at the first."""
-    apart = times[:, None] - times
-    np.fill_diagonal(apart, 1.0)
-    weights = np.zeros(len(times))
-    for j in range(1, len(times)):
-        others = np.delete(np.arange(1, len(times)), j - 1)
-        weights[j] = np.prod((times[0] - times[others]) / apart[j, others]) / apart[j, 0]
-    weights[0] = -weights.sum()
-    return weights
 
 
 class BdfStepper(Stepper):

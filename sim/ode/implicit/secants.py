@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import float64, int64, types
 
-from ..kernel.cache import compiled
-from .explicit.between_steps import interpolate
-from .explicit.sums.arithmetic import BLOCK
+from ...kernel.cache import compiled
+from ..explicit.between_steps import interpolate
+from ..explicit.sums.arithmetic import BLOCK
 
 if TYPE_CHECKING:
     from .jacobian import Jacobian

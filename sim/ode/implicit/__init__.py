@@ -1,0 +1,1 @@
+"""Steps that solve for the state that they end in: backward differentiation, by secants and by a Jacobian."""
