@@ -29,8 +29,10 @@ PROBE = """<script>addEventListener("load", () => setTimeout(() => {
 }, 50));
 window.problems = []; addEventListener("error", e => problems.push(String(e.message)), true);</script>"""
 FRAME = """<!DOCTYPE html><title>waiting</title>
-<iframe src="{name}" width="{width}" height="900" style="border:0"></iframe>
-<script>addEventListener("message", e => document.title = e.data)</script>"""
+<script>const seen = []; addEventListener("message", e => {{
+  if (seen.push(e.data) == {count}) document.title = "[" + seen.join() + "]"; }})</script>
+{frames}"""
+WINDOW = '<iframe src="{name}" width="{width}" height="900" style="border:0"></iframe>'
 
 
 def chromium():
@@ -54,19 +56,20 @@ def console(page: Path, folder: Path) -> list[str]:
     return [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
-def measure(page: Path, folder: Path, width: int) -> dict:
-    """What a window of this width makes of the page."""
+def measure(page: Path, folder: Path, *widths: int) -> list[dict]:
+    """What windows of these widths make of the page, the narrowest first."""
     text = page.read_text(encoding="utf-8")
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)  # it would refuse the probe
     # Beside the page: its relative links must work.
     probed, frame = (page.with_name(f"{kind}-{page.name}") for kind in ("probed", "frame"))
     try:
         probed.write_text(text.replace("<head>", "<head>" + PROBE, 1), encoding="utf-8")
-        frame.write_text(FRAME.format(name=probed.name, width=width), encoding="utf-8")
+        frames = "\n".join(WINDOW.format(name=probed.name, width=width) for width in widths)
+        frame.write_text(FRAME.format(count=len(widths), frames=frames), encoding="utf-8")
         done = _start(folder, frame.resolve().as_uri(), 1600, "--dump-dom", "--virtual-time-budget=5000")
     finally:
         probed.unlink(missing_ok=True)
         frame.unlink(missing_ok=True)
-    title = re.search(r"<title>(\{.*?\})</title>", done.stdout, re.S)
+    title = re.search(r"<title>(\[.*?\])</title>", done.stdout, re.S)
     assert title, done.stderr
-    return json.loads(unescape(title[1]))
+    return sorted(json.loads(unescape(title[1])), key=lambda seen: seen["width"])

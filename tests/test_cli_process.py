@@ -6,7 +6,10 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +17,11 @@ import pytest
 from sweeps import TINY as SWEEP
 from sweeps import write
 
-from smallinit.cli import COMMANDS, run
+from smallinit.cli import COMMANDS, main, run
 from smallinit.compare import open_sweep
 from smallinit.compare.commands import experiments as commands
+from smallinit.compare.commands import terminal
+from smallinit.compare.training.training_run import TrainingRun
 
 
 def start(*argv: str, **options) -> subprocess.CompletedProcess:
@@ -114,13 +119,65 @@ def heading(process):
     process.stdout.readline()  # everything is imported and built, training comes next
 
 
-@pytest.mark.parametrize(("number", "status"), SIGNALS)
-def test_a_signal_ends_a_command_without_a_traceback(tmp_path, number, status):
+def test_a_signal_ends_a_command_without_a_traceback(tmp_path):
+    """A process as a user's, in training; the other signals take the same way, as the tests of a call do."""
+    number, status = SIGNALS[0]
     long = ("train", "--preset", "paper", "--training.steps", "1000000")
     code, err = interrupted(tmp_path, number, heading, *long)
     assert code == status
-    assert err == "smallinit: interrupted; no result was written.\n"
+    assert err == NOTHING_WRITTEN
     assert os.listdir(tmp_path) == []
+
+
+NOTHING_WRITTEN = "smallinit: interrupted; no result was written.\n"
+TRAINING = ("train", "--preset", "demo", "--training.steps", "1000000")
+
+
+@pytest.fixture
+def called(monkeypatch, tmp_path, capsys):
+    """``called(*argv)``: status, output and error of a command called here, which listens as if it were the process."""
+
+    def unheard(number, frame):
+        raise AssertionError(f"signal {number} was not answered by the command")
+
+    def call(*argv):
+        code = run(list(argv), process=True)
+        return code, *capsys.readouterr()
+
+    monkeypatch.chdir(tmp_path)
+    before = {number: signal.signal(number, unheard) for number, _ in SIGNALS}
+    yield call
+    for number, answer in before.items():
+        signal.signal(number, answer)
+
+
+@pytest.fixture
+def each_step(monkeypatch):
+    """``each_step(do)``: have training do something before each of its steps."""
+
+    def patch(do):
+        def advance(self, *given):
+            do()
+            return before(self, *given)
+
+        before = TrainingRun.advance
+        monkeypatch.setattr(TrainingRun, "advance", advance)
+
+    return patch
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_a_signal_in_training_ends_a_called_command_too(called, each_step, tmp_path, number, status):
+    sent = []
+
+    def send():
+        sent.append(threading.Timer(0.05, os.kill, (os.getpid(), number)))
+        sent[-1].start()
+
+    each_step(lambda: sent or send())
+    code, _, err = called(*TRAINING)
+    sent[0].join()
+    assert (code, err, os.listdir(tmp_path)) == (status, NOTHING_WRITTEN, [])
 
 
 def last_line(code):
@@ -197,13 +254,16 @@ def hears(process, number):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux when a handler is set")
-@pytest.mark.parametrize(("number", "status"), SIGNALS[1:])
-def test_a_signal_at_any_early_moment_ends_in_a_line(tmp_path, number, status):
-    """From the first handler on: while the command line loads, while it reads flags, while torch loads."""
+def test_a_signal_at_any_early_moment_ends_in_a_line(tmp_path):
+    """From the first handler on: while the command line loads, while it reads flags, while torch loads.
+
+    One function answers all signals, so two of them take turns.
+    """
     listen = "import runpy, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
     listen += "sys.argv = ['smallinit', *sys.argv[1:]];"
     listen += "runpy.run_module('smallinit', run_name='__main__', alter_sys=True)"
-    for wait in (0.0, 0.01, *np.random.default_rng(number).uniform(0.02, 1.5, 6)):
+    moments = (0.0, 0.01, *np.random.default_rng(1).uniform(0.02, 1.5, 7))
+    for wait, (number, status) in zip(moments, cycle(SIGNALS[1:]), strict=False):
         process = subprocess.Popen(
             [sys.executable, "-c", listen, "train", "--preset", "paper", "--training.steps", "1000000"],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
@@ -217,66 +277,57 @@ def test_a_signal_at_any_early_moment_ends_in_a_line(tmp_path, number, status):
             _, err = process.communicate(timeout=100)
         finally:
             process.kill()
-        assert (process.returncode, err) == (status, "smallinit: interrupted; no result was written.\n")
+        assert (process.returncode, err) == (status, NOTHING_WRITTEN)
 
 
 @pytest.mark.parametrize(("number", "status"), SIGNALS)
-def test_a_signal_whose_error_a_library_drops_ends_the_command_all_the_same(tmp_path, number, status):
+def test_a_signal_whose_error_a_library_drops_ends_the_command_all_the_same(
+    called, each_step, number, status
+):
     """Where the error is dropped in a callback, or by a library, the training would go on for hours."""
-    listen = (
-        "import signal, sys; import smallinit.compare.training.training_run as t; before = t.TrainingRun.advance\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
-        "def advance(self, *given):\n"
-        "    try:\n"
-        f"        signal.raise_signal({int(number)})\n"
-        "    except KeyboardInterrupt:\n"
-        "        pass\n"
-        "    return before(self, *given)\n"
-        "t.TrainingRun.advance = advance\n"
-        "from smallinit.cli import main; sys.argv = ['smallinit', *sys.argv[1:]]; main()"
-    )
-    process = subprocess.run(
-        [sys.executable, "-c", listen, "train", "--preset", "demo", "--training.steps", "1000000"],
-        capture_output=True, text=True, cwd=tmp_path, timeout=100,
-    )  # fmt: skip
-    said = "smallinit: interrupted; no result was written.\n"
-    assert (process.returncode, process.stderr) == (status, said)
+
+    def dropped():
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(number)
+
+    each_step(dropped)
+    code, _, err = called(*TRAINING)
+    assert (code, err) == (status, NOTHING_WRITTEN)
 
 
-def test_a_signal_while_torch_loads_is_answered_when_it_has(tmp_path):
+def test_a_signal_while_torch_loads_is_answered_when_it_has(called, monkeypatch):
     """An error that is raised within the imports of torch can end the process by its abort."""
-    listen = (
-        "import signal, sys; import smallinit.compare.commands.terminal as t; before = t.import_module\n"
-        "def load(name):\n"
-        "    signal.raise_signal(signal.SIGTERM)\n"
-        "    module = before(name)\n"
-        "    print('loaded', name)\n"
-        "    return module\n"
-        "t.import_module = load\n"
-        "from smallinit.cli import main; sys.argv = ['smallinit', *sys.argv[1:]]; main()"
-    )
-    process = subprocess.run(
-        [sys.executable, "-c", listen, "train", "--preset", "demo"],
-        capture_output=True, text=True, cwd=tmp_path, timeout=100,
-    )  # fmt: skip
-    said = "smallinit: interrupted; no result was written.\n"
-    assert (process.returncode, process.stderr) == (143, said)
-    assert process.stdout.endswith("loaded torch\n")
+    loaded, load = [], terminal.import_module
+
+    def signalled(name):
+        signal.raise_signal(signal.SIGTERM)
+        module = load(name)
+        loaded.append(name)
+        return module
+
+    monkeypatch.setattr(terminal, "import_module", signalled)
+    code, _, err = called("train", "--preset", "demo")
+    assert (code, err, loaded) == (143, NOTHING_WRITTEN, ["torch"])
 
 
-def test_an_interrupted_training_says_where_its_state_is(tmp_path):
-    kept = tmp_path / "run.npz"
+def test_an_interrupted_training_says_where_its_state_is(called, tmp_path):
+    kept, done = tmp_path / "run.npz", threading.Event()
 
-    def ready(process):
-        heading(process)
-        until = time.monotonic() + 100.0
-        while not kept.exists() and time.monotonic() < until:
-            time.sleep(0.05)
+    def send():
+        while not kept.exists() and not done.wait(0.02):
+            pass
+        time.sleep(0.3)
+        if not done.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    long = ("train", "--preset", "demo", "--training.steps", "1000000")
-    long += ("--training.checkpoint", str(kept), "--training.checkpoint-every", "10")
-    code, err = interrupted(tmp_path, signal.SIGTERM, ready, *long)
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        more = ("--training.checkpoint", str(kept), "--training.checkpoint-every", "10")
+        code, _, err = called(*TRAINING, *more)
+    finally:
+        done.set()
+        sender.join()
     assert code == 143
     state = f"the training's state is in {kept}: the same command goes on from there"
     assert err == f"smallinit: interrupted; {state}; {Path('results/demo')} was not written.\n"
@@ -334,22 +385,18 @@ def test_closed_streams_are_no_failure(closed, status):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
-def test_names_that_an_encoding_lacks_are_spelt_out(tmp_path, encoding):
+def test_names_that_an_encoding_lacks_are_spelt_out(tmp_path, monkeypatch, encoding):
     """A folder's name in Latin-1 is no text here: what is done is said all the same, and a page is made of it."""
     folder = os.fsdecode(os.fsencode(tmp_path / "r") + b"\xfc")
     small = ("--model.d-model", "2", "--model.d-mlp", "2", "--theory.t1", "1")
-    probe = (
-        "import sys; from smallinit.cli import main; folder, *small = sys.argv[1:];"
-        "one = ['simulate', '--preset', 'demo', *small, '--out', folder];"
-        "commands = [one, ['report', folder], ['verify', folder]];"
-        "[(setattr(sys, 'argv', ['smallinit', *command]), main(), print('done')) for command in commands]"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", probe, folder, *small],
-        capture_output=True,
-        env=os.environ | {"PYTHONIOENCODING": encoding},
-        check=False,
-    )
-    assert (done.returncode, done.stderr, done.stdout.count(b"done\n")) == (0, b"", 3)
-    assert b"r\\udcfc" in done.stdout
+    one = ["simulate", "--preset", "demo", *small, "--out", folder]
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    for command in (one, ["report", folder], ["verify", folder]):
+        monkeypatch.setattr(sys, "argv", ["smallinit", *command])
+        main()
+    err.flush()
+    assert err.buffer.getvalue() == b""
+    assert b"r\\udcfc" in out.buffer.getvalue()
     assert b"r\\udcfc" in Path(folder, "report.html").read_bytes()

@@ -97,8 +97,8 @@ def test_a_page_is_one_file_that_loads_and_runs_nothing(results, kind):
 def test_in_chromium(results, kind, tmp_path):
     page = results / kind / "report.html"
     assert browser.console(page, tmp_path) == []
-    for width in (400, 1400):
-        seen = browser.measure(page, tmp_path, width)
+    widths = (400, 1400)
+    for width, seen in zip(widths, browser.measure(page, tmp_path, *widths), strict=True):
         assert seen["width"] == width
         assert seen["content"] <= width
         assert seen["requests"] == []
