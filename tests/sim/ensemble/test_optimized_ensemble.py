@@ -94,7 +94,9 @@ def test_a_member_of_a_series_that_diverges_is_told_of_softmax():
     how = {"optimizer": GD(0.5), "steps": 30, "method": "steps"}
     found = integrate_ensemble(derive(MODEL, "leading"), DATA, starts, threads=1, **how).outcomes
     assert "or take the closure softmax" in str(found[1])
-    alone = integrate(derive(MODEL, "leading"), DATA, {n: w[1] for n, w in starts.items()}, throw=False, **how)
+    alone = integrate(
+        derive(MODEL, "leading"), DATA, {n: w[1] for n, w in starts.items()}, throw=False, **how
+    )
     assert found[1] == alone.outcome
 
 
