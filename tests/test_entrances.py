@@ -6,7 +6,15 @@ import scipy.sparse as sparse
 import torch
 from helpers import random_data, random_weights
 
-from smallinit.compare import check, embedding_motion, overlay, similarity_overlay, train
+from smallinit.compare import (
+    check,
+    embedding_motion,
+    overlay,
+    plot_errors,
+    plot_overlays,
+    similarity_overlay,
+    train,
+)
 from smallinit.compare.proof.residuals import autodiff_gradient
 from smallinit.compare.training.networks import network
 from smallinit.sim import (
@@ -321,6 +329,10 @@ NUMBERS = {  # every public function that takes numbers, and which of its argume
         "steps",
     ),
     "save": (lambda **k: THEORY.save("theory.nc", **k), "overwrite"),
+    "plot_errors": (lambda **k: plot_errors(overlay(THEORY, RUN), **k), "tolerance labels"),
+    "plot_overlays": (lambda **k: plot_overlays(overlay(THEORY, RUN), **k), "times tolerance"),
+    "horizon": (lambda **k: overlay(THEORY, RUN).horizon(**({"tol": 0.05} | k)), "tol name"),
+    "embedding_motion": (lambda **k: embedding_motion([THEORY], RUN, **k), "frames"),
     "key_label_law": (
         lambda **k: key_label_law(CompositeTask(), **({"key": 21} | k)),
         "key part training",

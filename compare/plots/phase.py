@@ -99,6 +99,7 @@ def plot_escapes(
     from .saving import axes_of
 
     times, ax = of_run(_escapes(sweep, axis, over, part), run), axes_of(ax)
+    part = float(part)
     values, end = np.asarray(sweep[axis].values, dtype=float), float(np.nanmax(sweep["t"]))
     missing = np.isnan(times.values).all(axis=-1)
     groups = [str(group) for group in times.group.values]
