@@ -52,7 +52,7 @@ def weight(name: str, rows: str | sp.Symbol, cols: str | sp.Expr | int) -> sp.Ma
 def _size(name: str, value: Any) -> sp.Expr:
     if isinstance(value, str) and value.isidentifier():
         return dimension(value)
-    if not (isinstance(value, sp.Expr) or (is_integer(value) and value > 0)):
+    if not (isinstance(value, sp.Expr) or (is_integer(value) and int(value) > 0)):
         raise FieldError(name, f'must name a dimension, such as "d_vocab", or be one, got {brief(value)}.')
     return sp.sympify(value)
 
