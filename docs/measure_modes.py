@@ -17,6 +17,7 @@ import numpy as np
 from _marked import fill
 
 from smallinit.compare import train
+from smallinit.compare.plots.marks.palette import BLACK, GROUP_COLOURS
 from smallinit.sim import Trajectory, integrate, learning_times, mode_blow_ups
 from smallinit.theory import CompositeTask, Dataset, EmbMLP, derive, shuffle_labels, signature_modes, subset
 from smallinit.theory.data.frequencies import label_entropy
@@ -138,9 +139,9 @@ def draw(rows: list[dict], path: Path) -> None:
     """Half time against strength, for both groups, theory and training."""
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.2), sharey=True, layout="constrained")
     looks = {
-        "memory": ("o", "tab:blue"),
-        "reasoning-train": ("^", "tab:orange"),
-        "shuffled": ("s", "tab:green"),
+        "memory": ("o", GROUP_COLOURS["memory"]),
+        "reasoning-train": ("^", GROUP_COLOURS["reasoning-train"]),
+        "shuffled": ("s", BLACK),
     }
     for axis, kind in zip(axes, ("theory", "training"), strict=True):
         for group, (marker, colour) in looks.items():

@@ -16,6 +16,7 @@ import numpy as np
 from _marked import fill
 
 from smallinit.compare import train
+from smallinit.compare.plots.marks.palette import weight_colours
 from smallinit.sim import Trajectory, alignment, integrate, onset, predict_stages
 from smallinit.theory import CompositeTask, Dataset, Model, OneLayerTransformer, ScalarClassifier, derive
 
@@ -84,7 +85,7 @@ def table(rows: list[dict]) -> str:
 def draw(shown: dict[str, tuple[dict, Trajectory, Trajectory]], path: Path) -> None:
     """A row a model: condensation of the values, growth of keys and queries, effective ranks."""
     figure, axes = plt.subplots(len(shown), 3, figsize=(12, 3.5 * len(shown)), layout="constrained")
-    colours = {"W_V": "tab:blue", "W_Q": "tab:orange", "W_K": "tab:green"}
+    colours = weight_colours(("W_V", "W_Q", "W_K"))
     for line, (name, (row, theory, trained)) in zip(axes, shown.items(), strict=True):
         curves = [
             ("share of W_V along v", {"W_V": alignment}),

@@ -113,6 +113,18 @@ def test_a_closure_whose_steps_diverge_leaves_the_others(tiny, capsys, command):
     assert run(["report", "steps"]) == 0
 
 
+def test_a_closure_whose_steps_diverge_before_the_second_point_leaves_the_others_too(tiny, capsys):
+    """The command ended in the divergence, whatever the other closures did."""
+    few = [*STEPS[:-1], "2"]
+    assert run(["overlay", str(tiny), "--out", "steps", *few]) == 0
+    said = capsys.readouterr().out.splitlines()
+    leading, softmax = (next(row for row in said if row.startswith(name + "  ")) for name in NAMED)
+    assert "diverged at step" in leading
+    assert "reached t = 100.0000" in softmax
+    assert load_trajectory(tiny.parent / "steps" / "theory-leading.nc").t.tolist() == [0.0]
+    assert run(["report", "steps"]) == 0
+
+
 def test_closures_whose_steps_all_diverge_are_an_error(tiny, capsys):
     assert run(["overlay", str(tiny), "--out", "steps", *STEPS, "--theory.closures", "leading"]) != 0
     assert "diverged at step" in capsys.readouterr().err

@@ -6,11 +6,20 @@ import scipy.sparse as sparse
 import torch
 from helpers import random_data, random_weights
 
-from smallinit.compare import check, embedding_motion, overlay, similarity_overlay, train
+from smallinit.compare import (
+    check,
+    embedding_motion,
+    overlay,
+    plot_errors,
+    plot_overlays,
+    similarity_overlay,
+    train,
+)
 from smallinit.compare.proof.residuals import autodiff_gradient
 from smallinit.compare.training.networks import network
 from smallinit.sim import (
     GD,
+    StepEquations,
     alignment,
     balanced_start,
     certificate,
@@ -30,15 +39,23 @@ from smallinit.sim import (
 )
 from smallinit.sim.kernel.problem import Problem
 from smallinit.theory import (
+    CompositeTask,
     Dataset,
     EmbedUnembed,
     EmbMLP,
     OneLayerTransformer,
+    RowNorm,
+    RowSoftmax,
+    apply,
     derive,
+    hadamard,
+    key_label_law,
     shuffle_labels,
     signature_modes,
     subset,
     sum_law,
+    uniform_sum_law,
+    weight,
 )
 from smallinit.theory.base.arrays import real_array
 from smallinit.theory.base.errors import FieldError, InputError
@@ -301,9 +318,29 @@ NUMBERS = {  # every public function that takes numbers, and which of its argume
     "balanced_start": (lambda **k: balanced_start(REDUCTION, [0.1, 0.1], **k), "seed"),
     "check": (lambda **k: check("dW_E = M", MODEL, DATA, **k), "seed"),
     "fluctuations": (
-        lambda **k: fluctuations(SOFTMAX, DATA, random_weights(PAIR), optimizer=GD(0.1), batch_size=2, **k),
+        lambda **k: fluctuations(
+            SOFTMAX, DATA, random_weights(PAIR), optimizer=GD(0.1), batch_size=2, **({"steps": 1} | k)
+        ),
+        "steps rank draws intervals seed",
+    ),
+    "scales": (lambda **k: scales(MODEL, START, DATA, GD(0.1), **k), "steps"),
+    "certificate, optimizer": (
+        lambda **k: certificate(SOFTMAX, DATA, random_weights(PAIR), optimizer=GD(0.1), **k),
         "steps",
     ),
+    "save": (lambda **k: THEORY.save("theory.nc", **k), "overwrite"),
+    "plot_errors": (lambda **k: plot_errors(overlay(THEORY, RUN), **k), "tolerance labels"),
+    "plot_overlays": (lambda **k: plot_overlays(overlay(THEORY, RUN), **k), "times tolerance"),
+    "horizon": (lambda **k: overlay(THEORY, RUN).horizon(**({"tol": 0.05} | k)), "tol name"),
+    "embedding_motion": (lambda **k: embedding_motion([THEORY], RUN, **k), "frames"),
+    "key_label_law": (
+        lambda **k: key_label_law(CompositeTask(), **({"key": 21} | k)),
+        "key part training",
+    ),
+    "uniform_sum_law": (lambda **k: uniform_sum_law(**({"n_terms": 2, "size": 3} | k)), "n_terms size"),
+    "CompositeTask": (CompositeTask, "length n_anchors seed d_vocab"),
+    "weight": (lambda **k: weight("W_X", **({"rows": "d_vocab", "cols": "d_model"} | k)), "rows cols"),
+    "RowNorm": (lambda **k: RowNorm(MODEL.weight_symbols[0], **k), "eps"),
     "signature_modes": (lambda **k: signature_modes(DATA, **k), "groups n_modes"),
     "shuffle_labels": (lambda **k: shuffle_labels(DATA, **({"group": "all"} | k)), "group seed"),
     "subset": (lambda **k: subset(DATA, np.ones(len(DATA), bool), **k), "shares"),
@@ -314,6 +351,7 @@ TAKEN = {  # what means something there
     ("init", "gamma", -1.5), ("train", "checkpoint", "5"),
     ("check_flow", "t", -1.5), ("subset", "shares", "{}"), ("sum_law", "sizes", "b'1'"),
     ("learning_times", "share", -1.5), ("signature_modes", "n_modes", repr(10**400)),
+    ("RowNorm", "eps", repr(10**400)), ("weight", "rows", repr(10**400)), ("weight", "cols", repr(10**400)),
     *{(f, "observables", "()") for f in ("integrate_ensemble",)},
 }  # fmt: skip
 
@@ -372,6 +410,10 @@ OBJECTS = {  # every public function that takes objects of ours: called with the
     "onset": (onset, (ATTENDING,)),
     "similarity_overlay": (similarity_overlay, (RUN, {"leading": THEORY})),
     "embedding_motion": (embedding_motion, ([THEORY], RUN)),
+    "StepEquations": (StepEquations, (FLOW, GD(0.1))),
+    "apply": (lambda x: apply("tanh", x), MODEL.weight_symbols[:1]),
+    "hadamard": (hadamard, (MODEL.weight_symbols[0], MODEL.weight_symbols[0])),
+    "RowSoftmax": (RowSoftmax, MODEL.weight_symbols[:1]),
 }
 
 
@@ -392,6 +434,8 @@ def test_one_sentence_for_objects_of_other_kinds(entrance):
     call, right = OBJECTS[entrance]
     for place in range(len(right)):
         for wrong in ("leading", None, 5, DATA, MODEL, START, [1.0]):
+            if entrance == "hadamard" and isinstance(wrong, int):
+                continue  # a number is a factor
             same = wrong is right[place] or (isinstance(wrong, str) and wrong == right[place])
             if same or (entrance, place) == ("integrate_ensemble", 2):
                 continue

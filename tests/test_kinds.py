@@ -79,7 +79,7 @@ def test_parts_of_a_trajectory_are_asked_for_by_names_and_indices(runs):
     assert "loss" in theory.to_xarray("loss")
     assert list(theory.to_dataframe("loss")) == ["loss"]
     for field, call in (("observables", theory.to_xarray), ("names", theory.to_dataframe)):
-        with pytest.raises(FieldError, match=rf'`{field}` must be an Iterable, got int: such as \["loss"\]'):
+        with pytest.raises(FieldError, match=rf'`{field}` must be names, such as \["loss"\], got 3'):
             call(3)
     for index in ("a", 1.5, 11, -12, None):
         with pytest.raises(IndexError, match="`index` must be that of one of 11 saved times, got"):

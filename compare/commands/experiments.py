@@ -109,11 +109,11 @@ def simulate_all(built: runs.Built, flows: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _diverged_by_steps(experiment: Any, theory: Trajectory) -> bool:
-    """Whether these are steps of an optimizer that diverged, with something kept before."""
+    """Whether these are steps of an optimizer that diverged, with something kept before: the start alone will do."""
     from ...sim.ode.outcome import Status
 
     by_steps = experiment.moved_by == "optimizer"
-    return by_steps and theory.outcome.status is Status.NON_FINITE and len(theory.t) > 1
+    return by_steps and theory.outcome.status is Status.NON_FINITE and len(theory.t) > 0
 
 
 def check_training(built: runs.Built, accept_changes: bool) -> None:

@@ -31,6 +31,7 @@ from ...theory.base.names import (
     PREDICT,
     SCHEDULES,
     STEP_METHODS,
+    known_elsewhere,
 )
 from ...theory.base.validate import brief, did_you_mean
 from .own_model import OWN
@@ -159,6 +160,13 @@ def check_activation(name: str) -> str:
     return name if name in BAD_ACTIVATIONS else _known(name, ACTIVATIONS)
 
 
+def check_method(name: str) -> str:
+    """Refuse unknown methods; one of another package with the one of ours that does the same."""
+    if ours := known_elsewhere(name):
+        raise ValueError(f"{brief(name)} is unknown; {ours}")
+    return _known(name, (*METHODS, *STEP_METHODS))
+
+
 def check_positions(value: Any) -> Any:
     """Refuse what is neither a flag nor the name of a kind of positions."""
     if not isinstance(value, bool | str):
@@ -221,7 +229,7 @@ OwnFields = Annotated[
 ]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Loss = Annotated[str, _one_of(LOSSES)]
-Method = Annotated[str, _one_of((*METHODS, *STEP_METHODS))]
+Method = Annotated[str, AfterValidator(check_method)]
 MovedBy = Annotated[str, _one_of(MOVED_BY)]
 Optimizer = Annotated[str, _one_of(tuple(OPTIMIZERS))]
 Schedule = Annotated[str, _one_of(SCHEDULES)]

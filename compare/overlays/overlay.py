@@ -15,7 +15,7 @@ from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.crossings import first_crossing
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
-from ...theory.base.validate import did_you_mean, flag, passed_on, positive
+from ...theory.base.validate import brief, did_you_mean, flag, passed_on, positive
 from .align import Alignment, align
 from .horizon import BLOW_UP, DIVERGENCE, SINGULAR, Horizon
 from .loss_error import loss_error
@@ -176,9 +176,9 @@ class Overlay(FrozenRecord):
             If `tol` is not positive or `name` is unknown.
         """
         positive("tol", tol)
-        if name is not None and name not in self.relative_error:
+        if name is not None and not (isinstance(name, str) and name in self.relative_error):
             hint = did_you_mean(name, self.relative_error)
-            raise FieldError("name", f"{name!r} has no relative error here: {hint}")
+            raise FieldError("name", f"{brief(name)} has no relative error here: {hint}")
         names = self.theory.weights if name is None else [name]
         found = {n: float(first_crossing(self.t, self.relative_error[n], tol, rising=True)) for n in names}
         cause = min(found, key=found.__getitem__)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...theory.base.crossings import first_crossing
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import choice, did_you_mean, fraction, kind_of
+from ...theory.base.validate import brief, choice, did_you_mean, fraction, kind_of
 
 if TYPE_CHECKING:
     import xarray
@@ -85,8 +85,8 @@ def refuse_other_axes(sweep: xarray.Dataset, dims: Iterable[str], **chosen: str)
     """
     dims = [str(dim) for dim in dims if dim not in ("run", "group")]
     for field, name in chosen.items():
-        if name not in dims:
-            raise FieldError(field, f"{name!r} is no axis of the sweep: {did_you_mean(name, dims)}")
+        if not isinstance(name, str) or name not in dims:
+            raise FieldError(field, f"{brief(name)} is no axis of the sweep: {did_you_mean(name, dims)}")
     names = list(chosen.values())
     if twice := [field for field, name in chosen.items() if names.count(name) > 1]:
         raise FieldError(

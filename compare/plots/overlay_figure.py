@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import positive, real
+from ...theory.base.validate import kind_of, positive, real
 from . import cosine_panels, panels
 from .drawable import DrawableOverlay
 from .drawn_runs import LINES, Runs, several
@@ -188,7 +188,8 @@ def _same_training(overlays: DrawableOverlay | Sequence[DrawableOverlay]) -> tup
 def _times(times: Sequence[float] | None) -> Sequence[float] | None:
     if times is None:
         return None
-    clean = [real("times", t) for t in times]
+    listed = kind_of("times", times, Iterable, f"give {N_TIMES} flow times")
+    clean = [real("times", t) for t in listed]
     if len(clean) != N_TIMES:
         raise FieldError("times", f"must be {N_TIMES} flow times, got {len(clean)}.")
     return clean

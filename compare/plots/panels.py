@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba
 from ...sim.ode.outcome import Status
 from ...sim.trajectory.trajectory import Trajectory
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import did_you_mean, one_or_more, positive
+from ...theory.base.validate import did_you_mean, flag, one_or_more, positive
 from ...theory.data.frequencies import label_entropy
 from .drawable import DrawableOverlay
 from .drawn_runs import LINES, Run, Runs, several
@@ -144,7 +144,7 @@ def plot_errors(
     """
     some = several(overlays)
     given, ax = Runs.of(some), axes_of(ax)
-    positive("tolerance", tolerance)
+    tolerance, labels = positive("tolerance", tolerance), flag("labels", labels)
     weights = given.reference.weights
     names = moved_most(weights) if names is None else one_or_more("names", names)
     groups = group_colours(n.partition("/")[2] for n in names if n not in weights)

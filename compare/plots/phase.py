@@ -99,6 +99,7 @@ def plot_escapes(
     from .saving import axes_of
 
     times, ax = of_run(_escapes(sweep, axis, over, part), run), axes_of(ax)
+    part = float(part)
     values, end = np.asarray(sweep[axis].values, dtype=float), float(np.nanmax(sweep["t"]))
     missing = np.isnan(times.values).all(axis=-1)
     groups = [str(group) for group in times.group.values]
@@ -150,6 +151,8 @@ def plot_first(
 def plot_horizons(sweep: xarray.Dataset, axis: str, over: str, run: str, ax: Axes | None = None) -> Axes:
     """Draw up to which flow time a theory stays within tolerance of training, medians and quartiles over `over`.
 
+    It ends where the first weight is ``output.tolerance`` of the experiment off, which the axis states.
+
     Parameters, result and errors are those of `plot_escapes`; the axes of a run without horizons, as training itself,
     are made invisible.
     """
@@ -165,7 +168,9 @@ def plot_horizons(sweep: xarray.Dataset, axis: str, over: str, run: str, ax: Axe
         ax.set_visible(False)
         return ax
     _quartiles(ax, np.asarray(sweep[axis].values, dtype=float), horizons, SERIES[1])
-    ax.set(ylabel="theory holds up to (flow time)", ylim=(0.0, None), xlabel=axis_words(axis))
+    tolerance = sweep["horizon"].attrs.get("tolerance")  # a dataset of one's own need not say it
+    within = "" if tolerance is None else f" to {100 * tolerance:g} %"
+    ax.set(ylabel=f"theory holds{within} up to (flow time)", ylim=(0.0, None), xlabel=axis_words(axis))
     return ax
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ...theory.data.dataset import Dataset
 
-FRAMES = 80
+FRAMES, MOST_FRAMES = 80, 100_000
 SAME_TIME = 1e-9  # relative
 EMBEDDING = "W_E"
 
@@ -140,7 +140,7 @@ def embedding_motion(
     rows = np.concatenate([*blocks.values()]) if blocks else np.empty(0, dtype=np.int64)
     if rows.size < 2:
         raise FieldError("tokens", "must be two or more: name some in `tokens`.")
-    kept = _shown_times(training, integer("frames", frames, 2))
+    kept = _shown_times(training, integer("frames", frames, 2, MOST_FRAMES))
     t, trained = training.t[kept], training.weights[EMBEDDING][kept][:, rows]
     plane, share = _plane(trained[-1])
     states = {name: _states_at(run, t, rows) for name, run in named.items()}

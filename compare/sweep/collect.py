@@ -70,8 +70,16 @@ def collected(plan: SweepPlan, store: Store) -> xarray.Dataset:
             coordinates[name] = (dim, list(values) if plain else [str(v) for v in values])
     attributes = {"run": " ".join(plan.run), "points": len(points), "done": len(found)}
     dataset = xarray.Dataset(variables, coordinates, attributes)
+    if "horizon" in dataset:
+        dataset["horizon"].attrs = {"units": "flow time", **_tolerance(plan)}
     dataset["t"].attrs = {"units": "flow time", "long_name": "learning rate x step"}
     return dataset
+
+
+def _tolerance(plan: SweepPlan) -> dict[str, float]:
+    """How far a weight is off at the horizons, if that is the same for all of them."""
+    found = {point.config["output"]["tolerance"] for point in plan.points}
+    return {"tolerance": found.pop()} if len(found) == 1 else {}
 
 
 def _variables(found: dict[str, dict[str, np.ndarray]]) -> Iterator[tuple[str, tuple[int, ...], bool]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...theory.base.disk.files import check_file
 from ...theory.base.errors import FieldError
-from ...theory.base.validate import brief, callback, flag, integer, is_integer, path_of, positive
+from ...theory.base.validate import brief, callback, flag, integer, is_integer, kind_of, path_of, positive
 from .collect import collected
 from .engine import Engine, Progress
 from .foresight import refuse_large_batches
@@ -201,6 +201,7 @@ def open_sweep(
     InputError
         If the directory holds another sweep, or none.
     """
+    _check_flags(flags)
     if out is None:
         if isinstance(file, SweepPlan) or path_of("file", file).is_file():
             raise FieldError("out", "is missing: give the directory of the sweep beside its file.")
@@ -227,6 +228,7 @@ def recorded_sweep(out: str | Path) -> Sweep:
 
 def _plan_of(file: Any, flags: Any) -> SweepPlan:
     """The plan in a file, or as it was read before: flags change what a file says."""
+    _check_flags(flags)
     if not isinstance(file, SweepPlan):
         return read_sweep(file, flags)
     if flags:
@@ -241,3 +243,8 @@ def _part(shard: Any) -> tuple[int, int]:
     if not pair or not 1 <= shard[0] <= shard[1]:
         raise FieldError("shard", f"must be (i, n), whole numbers with 1 <= i <= n, got {brief(shard)}.")
     return int(shard[0]), int(shard[1])
+
+
+def _check_flags(flags: Any) -> None:
+    if flags is not None:
+        kind_of("flags", flags, Mapping, 'such as {"init.gamma": 0.8}')

@@ -109,7 +109,9 @@ def integrate_ensemble(
     IntegrationError
         After an irregular end if `throw`; its ``trajectory`` is the ensemble.
     """
-    wanted = _checked(flow, data, observables, rtol, atol, max_steps=max_steps, max_seconds=max_seconds)
+    wanted = _checked(
+        flow, data, observables, rtol, atol, method, max_steps=max_steps, max_seconds=max_seconds
+    )
     check_asked(optimizer, batch_size, seed)
     callback("progress", progress)
     for name, value in (("throw", throw), ("keep_weights", keep_weights)):
@@ -147,11 +149,13 @@ def integrate_ensemble(
 
 
 def _checked(
-    flow: Flow, data: Dataset, observables: Any, rtol: Any, atol: Any, **limits: Any
+    flow: Flow, data: Dataset, observables: Any, rtol: Any, atol: Any, method: Any, **limits: Any
 ) -> tuple[str, ...]:
     """Refuse what can be refused before any work; returns the names of the observables."""
     kind_of("flow", flow, Flow, "`derive` makes one")
     flow.model.check_data(data)
+    if method is not None:
+        kind_of("method", method, (str, Method), 'give the name of one, such as "tsit5"')
     Limits(**limits, progress=None)
     checked_tolerances(RTOL if rtol is None else rtol, 1.0 if atol is None else atol)
     return names("observables", observables)

@@ -84,7 +84,10 @@ class MemberRuns:
         limits |= {"singular": self.watched and self.watched.along(here), "across": plan is not None}
         member = _run(here, start, float(self.ends[i]), {**self.settings, **more, **limits})
         if plan:
-            member |= {"t": plan.time(member["t"]), "outcome": plan.in_time(member["outcome"])}
+            member |= {
+                "t": plan.time(member["t"]),
+                "outcome": plan.in_time(member["outcome"], self.keep.flow),
+            }
         kept = self.keep(member)
         self.report()
         return kept

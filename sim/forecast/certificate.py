@@ -16,6 +16,7 @@ from ...theory.base.frozen import FrozenRecord
 from ...theory.base.validate import choice, fraction, integer, kind_of, nonnegative
 from ...theory.flows.flow import Flow
 from ..integration.integrate import integrate
+from ..integration.save_steps import MOST_STEPS
 from ..integration.step_plan import StepPlan, check_asked
 from ..ode.asked import interval
 from ..ode.outcome import IntegrationError, Status
@@ -162,7 +163,7 @@ def certificate(
         given = {"t1": t1, "learning_rate": learning_rate or None}
         plan = StepPlan.of(optimizer, steps, None, method, None, given, batch_size=batch_size)
         paths = StepPaths(flow, data, flow.model.validate(start), plan.optimizer, method, batch_size)
-        return _in_steps(paths, integer("steps", steps, 1), tol, weight, points)
+        return _in_steps(paths, integer("steps", steps, 1, MOST_STEPS), tol, weight, points)
     check_asked(optimizer, batch_size, None)
     if method is not None or t1 is None:
         name, why = (

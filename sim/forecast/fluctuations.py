@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
     from ...theory.flows.flow import Flow
 
+MOST = 2**20  # directions, and draws
 OVERSAMPLED = 8  # random directions beyond the rank, in which the leading ones of a covariance are looked for
 # Flow time x fastest rate over which steps are taken together, and how many of them pay; iterations that estimate it.
 TOGETHER, FEWEST, LOOKS = 0.5, 8, 6
@@ -128,8 +129,8 @@ def fluctuations(
         raise FieldError(
             "optimizer", f"must be GD(...), whose noise is that of the gradient, got {optimizer!r}."
         )
-    steps, pieces = integer("steps", steps, 1, MOST_STEPS), integer("intervals", intervals, 1)
-    directions = integer("rank", rank, 1), integer("draws", draws, 1), integer("seed", seed, 0)
+    steps, pieces = integer("steps", steps, 1, MOST_STEPS), integer("intervals", intervals, 1, MOST_STEPS)
+    directions = integer("rank", rank, 1, MOST), integer("draws", draws, 1, MOST), integer("seed", seed, 0)
     size = checked_batch_size(batch_size, int((~data.held_out).sum()))
     saves = save_steps(save_at, steps)
     nodes = np.union1d(np.rint(np.linspace(0, steps, pieces + 1)).astype(np.int64), saves)

@@ -99,6 +99,7 @@ def measure_escape(
         raise FieldError(
             "moving", f"has no weight that moves under the closure {closure!r}: name one that does."
         )
+    direction = model.validate(direction)
     times = [_time(flow, data, model.scaled(direction, eps), growth) for eps in scales]
     slope = -float(np.polyfit(np.log(scales), np.log(times), 1)[0])
     predicted = float(min(exponents[w] for w in flow.moving))

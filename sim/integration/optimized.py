@@ -10,7 +10,6 @@ import numpy as np
 
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import sealed
-from ...theory.flows.closure import Closure
 from ...theory.flows.flow import Flow
 from ..compile.companions import compile_squares, compile_weighted
 from ..compile.compiler import compile_flow
@@ -69,8 +68,7 @@ def integrate_steps(
         singular=shrunk and shrunk.along(problem), across=True,
         **plan.limits(problem, y0, max_steps),
     )  # fmt: skip
-    series = not Closure.of(flow.closure, flow.model).whole_loss
-    outcome = plan.in_time(solution.outcome, series)
+    outcome = plan.in_time(solution.outcome, flow)
     solution = replace(solution, statistics=solution.statistics | noted, outcome=outcome)
     record = {**settings, "method": method.name, **_planned_steps(plan)}
     return _in_steps(flow, data, weights, plan, problem, solution, view, record), solution.outcome

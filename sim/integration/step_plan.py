@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, choice, integer
+from ...theory.flows.closure import Closure
 from ..kernel.problem import Problem
 from ..ode.asked import relative_tolerance
 from ..ode.methods import Method
@@ -22,6 +23,10 @@ from ..optimizers.schedule import Clock, warn_of_end
 from ..optimizers.smooth import DISCRETE, Smooth
 from .save_steps import MOST_STEPS, save_steps
 from .tolerances import default_atol
+
+if TYPE_CHECKING:
+    from ...theory.flows.flow import Flow
+    from ..reduced.reduction import Reduction
 
 # What `rtol` is unless said: of extrapolated gradients, and of the ODE.
 TOLERANCES = {"multirate": 0.012, "steps": 0.0, "flow": 1e-5}
@@ -139,10 +144,10 @@ class StepPlan:
             "max_steps": 32 * (self.steps + 1)
         }  # a block is at worst halved from 2^31, and takes a step then
 
-    def in_time(self, outcome: Outcome, series: bool = False) -> Outcome:
-        """Where the run ended, in flow time; a recursion does not blow up, it diverges at a step.
+    def in_time(self, outcome: Outcome, flow: Flow | Reduction) -> Outcome:
+        """Where a run of a flow ended, in flow time; a recursion does not blow up, it diverges at a step.
 
-        The flow of a loss in `series` may blow up at any rate, so that no lower one helps there.
+        The flow of a loss that is a series may blow up at any rate, so that no lower one helps there.
         """
         t = float(self.time(outcome.t))
         if outcome.status in LIMITS:
@@ -154,7 +159,7 @@ class StepPlan:
             rate = f"lower `learning_rate` (it is {self.optimizer.learning_rate:g})"
             other = (
                 ", or take the closure softmax: a series of the loss may blow up at any rate"
-                if series
+                if not Closure.of(flow.closure, flow.model).whole_loss
                 else ""
             )
             return Outcome(Status.NON_FINITE, t, f"diverged at step {int(outcome.t)}; {rate}{other}")
@@ -180,7 +185,9 @@ def _of_method(name: str, rtol: Any, discrete_start: int | None) -> tuple[float,
         )
     if discrete_start is not None and name != "flow":
         raise FieldError("discrete_start", f'belongs to the method "flow", not to {name!r}: leave it out.')
-    return tolerance, DISCRETE if discrete_start is None else integer("discrete_start", discrete_start, 0)
+    return tolerance, DISCRETE if discrete_start is None else integer(
+        "discrete_start", discrete_start, 0, MOST_STEPS
+    )
 
 
 def check_asked(optimizer: Any, batch_size: Any, seed: Any) -> None:

@@ -57,7 +57,7 @@ class Event:
             raise FieldError("terminal", f"of an event must be True or False, got {brief(self.terminal)}.")
         if not is_integer(self.direction) or self.direction not in (-1, 0, 1):
             raise FieldError("direction", f"of an event must be -1, 0 or 1, got {brief(self.direction)}.")
-        if self.name == "":
+        if isinstance(self.name, str) and not self.name:
             object.__setattr__(self, "name", str(getattr(self.function, "__name__", "event")))
         name_of("name", self.name)
 

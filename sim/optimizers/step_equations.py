@@ -14,6 +14,8 @@ from ...theory.algebra.matrices import apply, hadamard, hadamard_power, product,
 from ...theory.algebra.nodes import free_symbols
 from ...theory.base.errors import FieldError
 from ...theory.base.frozen import FrozenRecord
+from ...theory.base.validate import brief, kind_of
+from ...theory.flows.flow import Flow
 from ...theory.flows.readable import names_in_use
 from ...theory.printing import html as markup
 from ...theory.printing.latex import latex
@@ -23,7 +25,6 @@ from .optimizer import GD, AdamW, Momentum, Optimizer, SignGD, Spectral
 
 if TYPE_CHECKING:
     from ...theory.algebra.nodes import Matrix
-    from ...theory.flows.flow import Flow
     from ...theory.flows.symmetry.invariants import Invariant
 
 X = sp.Symbol("x", real=True)
@@ -51,9 +52,10 @@ class StepEquations(FrozenRecord):
 
     def __post_init__(self) -> None:
         """Refuse what is no optimizer, and rates and decays of weights that there are not."""
+        kind_of("flow", self.flow, Flow, "`derive` makes one")
         if not isinstance(self.optimizer, Optimizer):
             raise FieldError(
-                "optimizer", f"must be one such as AdamW(learning_rate=1e-3), got {self.optimizer!r}."
+                "optimizer", f"must be one such as AdamW(learning_rate=1e-3), got {brief(self.optimizer)}."
             )
         self.optimizer.of_weights(self.flow.model.weights)
 

@@ -28,6 +28,7 @@ def check_parts(trajectory: Trajectory) -> None:
         For the first part that is of another kind, or does not go with the others.
     """
     kind_of("outcome", trajectory.outcome, Outcome, "such as Outcome(Status.REACHED_END, t[-1])")
+    kind_of("kind", trajectory.kind, str, '"theory" or "training"')
     for part in ("weights", "measured", "events"):
         kind_of(part, getattr(trajectory, part), Mapping, "names to arrays")
     for part in ("statistics", "provenance"):
@@ -78,7 +79,7 @@ def _check_names(trajectory: Trajectory) -> None:
                 raise FieldError(part, f"have one called {name!r}, which is an axis: rename it.")
             if name in taken[part]:
                 raise FieldError(part, f"have one called {name!r}, as a weight is: rename it.")
-    if trajectory.label != "":
+    if not isinstance(trajectory.label, str) or trajectory.label:
         name_of("label", trajectory.label)
 
 

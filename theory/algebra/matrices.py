@@ -15,6 +15,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
 
+from ..base.validate import is_real
 from .nodes import (
     Centering,
     HeadSymbol,
@@ -22,6 +23,7 @@ from .nodes import (
     MatrixFunction,
     RowSoftmax,
     StochasticSymbol,
+    check_matrix,
     shared,
 )
 from .scalars.activations import Activation
@@ -253,9 +255,16 @@ def transpose(expr: Matrix) -> Matrix:
     return _transpose(expr)
 
 
-@_latest(maxsize=2**14)
 def hadamard(*factors: Matrix) -> Matrix:
     """Element-wise product; broadcasts (u 1^T and diag(u) X) become diagonal factors, equal factors powers."""
+    for factor in factors:
+        if not (isinstance(factor, sp.Basic) or is_real(factor)):  # sympy would read a text
+            check_matrix("factors", factor)
+    return _hadamard(*factors)
+
+
+@_latest(maxsize=2**14)
+def _hadamard(*factors: Matrix) -> Matrix:
     scalar, left, right, powers = sp.S.One, [], [], {}
     shape = factors[0].shape
     for factor in _flat_factors(factors):
@@ -377,4 +386,5 @@ def apply(function: Any, x: Matrix) -> Matrix:
     """A scalar function of every entry: a sympy Lambda, an `Activation`, its name, or an expression in one symbol."""
     function = function if isinstance(function, sp.Lambda) else Activation.of(function).lambda_()
     (symbol,) = function.variables
+    check_matrix("x", x)
     return x if function.expr == symbol else shared(ElementwiseApplyFunction, function, x)

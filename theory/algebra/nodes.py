@@ -11,6 +11,9 @@ from weakref import WeakValueDictionary
 
 import sympy as sp
 
+from ..base.errors import FieldError
+from ..base.validate import brief, nonnegative
+
 Matrix = sp.MatrixExpr
 _SHARED: WeakValueDictionary[tuple[Any, ...], Matrix] = WeakValueDictionary()
 # Nodes that die after Python's modules would hash their keys, for which sympy imports what is gone by then.
@@ -65,6 +68,12 @@ def _is_long(node: Matrix) -> bool:
     return _LONG[kind]
 
 
+def check_matrix(name: str, value: Any) -> None:
+    """Refuse what is no matrix, before sympy does in words of its own."""
+    if not isinstance(value, sp.MatrixExpr | sp.MatrixBase):
+        raise FieldError(name, f"must be a matrix of weights and data, such as C * W_E, got {brief(value)}.")
+
+
 class Centering(sp.MatrixExpr):
     """The projector Pi = I - 1 1^T / size, which takes the mean away."""
 
@@ -107,6 +116,7 @@ class MatrixFunction(sp.MatrixExpr):
 
     def __new__(cls, *args: Any) -> Any:
         """Build the node, or find it."""
+        check_matrix("x", args[0])
         return shared(cls, *args, build=lambda *given: sp.MatrixExpr.__new__(cls, *given))
 
     @cached_property  # sympy asks for it often, and again for that of every part below
@@ -204,6 +214,8 @@ class RowNorm(MatrixFunction):
 
     def __new__(cls, x: Matrix, eps: sp.Expr) -> RowNorm:
         """Build the normalisation of the rows of `x`; eps is a number, zero or more."""
+        if not isinstance(eps, sp.Expr):
+            nonnegative("eps", eps)
         return super().__new__(cls, x, sp.sympify(eps))
 
     eps = property(lambda self: self.args[1])

@@ -168,9 +168,15 @@ def one_or_more(field: str, value: Any) -> list[str]:
     Raises
     ------
     FieldError
-        If there is nothing to list.
+        If it is anything else.
     """
-    return [value] if isinstance(value, str) else list(kind_of(field, value, Iterable, 'such as ["loss"]'))
+    try:
+        listed = [value] if isinstance(value, str) else list(value)
+    except TypeError:  # also of an array without axes, which passes for one that can be listed
+        listed = [value]
+    if not all(isinstance(name, str) for name in listed):
+        raise FieldError(field, f'must be names, such as ["loss"], got {brief(value)}.')
+    return listed
 
 
 def kind_of(name: str, value: Any, kinds: type | tuple[type, ...], remedy: str) -> Any:

@@ -25,6 +25,8 @@ outputs) and ``omega`` (n, 1) are the labels and the weights of these rows.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sparse
 import sympy as sp
@@ -32,6 +34,7 @@ import sympy as sp
 from ..algebra.matrices import product, transpose
 from ..algebra.nodes import Matrix, StochasticSymbol
 from ..base.errors import FieldError
+from ..base.validate import brief, is_integer
 from ..base.weight_names import weight_name
 from .frequencies import count_tokens
 
@@ -43,8 +46,15 @@ def dimension(name: str) -> sp.Symbol:
 
 def weight(name: str, rows: str | sp.Symbol, cols: str | sp.Expr | int) -> sp.MatrixSymbol:
     """Symbol of a weight; its dimensions are named like the model's fields, such as "d_vocab"."""
-    shape = (dimension(d) if isinstance(d, str) else sp.sympify(d) for d in (rows, cols))
-    return sp.MatrixSymbol(weight_name(name), *shape)
+    return sp.MatrixSymbol(weight_name(name), _size("rows", rows), _size("cols", cols))
+
+
+def _size(name: str, value: Any) -> sp.Expr:
+    if isinstance(value, str) and value.isidentifier():
+        return dimension(value)
+    if not (isinstance(value, sp.Expr) or (is_integer(value) and int(value) > 0)):
+        raise FieldError(name, f'must name a dimension, such as "d_vocab", or be one, got {brief(value)}.')
+    return sp.sympify(value)
 
 
 ROWS, D_VOCAB, D_MODEL = dimension("n"), dimension("d_vocab"), dimension("d_model")

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base.errors import FieldError
-from ..base.validate import integer, kind_of
+from ..base.validate import brief, choice, flag, integer, kind_of
 from .tasks import CompositeTask
 
 Law = npt.NDArray[np.float64]
+MOST = 1_000_000  # values of a term, and terms
 
 
 def uniform_sum_law(n_terms: int, size: int) -> Law:
@@ -37,7 +38,7 @@ def uniform_sum_law(n_terms: int, size: int) -> Law:
     ndarray, shape (n_terms * (size - 1) + 1,)
         Entry ``m`` is the probability of the sum ``m``.
     """
-    k, size = integer("n_terms", n_terms, 1), integer("size", size, 1)
+    k, size = integer("n_terms", n_terms, 1, MOST), integer("size", size, 1, MOST)
     return sum_law([size] * k)
 
 
@@ -58,7 +59,8 @@ def sum_law(sizes: Sequence[int]) -> Law:
     ndarray, shape (sum(sizes) - len(sizes) + 1,)
         Entry ``m`` is the probability of the sum ``m``.
     """
-    clean, k = _sizes(sizes), len(sizes)
+    clean = _sizes(sizes)
+    k = len(clean)
     overflow = {0: 1}
     for size in clean:
         shifted = {shift + size: -sign for shift, sign in overflow.items()}
@@ -115,8 +117,9 @@ def reasoning_label_law(task: CompositeTask, anchor: int, *, training: bool = Fa
         If `anchor` is not a reasoning anchor, or occurs in masked tuples only.
     """
     kind_of("task", task, CompositeTask, "such as CompositeTask()")
-    if anchor not in task.reasoning_anchors:
-        raise FieldError("anchor", f"must be one of the task's reasoning anchors, got {anchor!r}.")
+    if integer("anchor", anchor, 0) not in task.reasoning_anchors:
+        raise FieldError("anchor", f"must be one of the task's reasoning anchors, got {brief(anchor)}.")
+    training = flag("training", training)
     q, n = task.n_anchors, len(task.reasoning_anchors)
     law = _law_of_sum(task, [(anchor,), task.keys, *[task.reasoning_anchors] * (q - 1)])
     if not training:
@@ -152,10 +155,10 @@ def key_label_law(task: CompositeTask, key: int, part: str = "reasoning", *, tra
         If `key` is not a key, `part` is unknown, or no training sequence is left.
     """
     kind_of("task", task, CompositeTask, "such as CompositeTask()")
-    if key not in task.keys:
-        raise FieldError("key", f"must be one of the task's keys, got {key!r}.")
-    if part not in ("reasoning", "memory", "all"):
-        raise FieldError("part", f'must be "reasoning", "memory" or "all", got {part!r}.')
+    if integer("key", key, 0) not in task.keys:
+        raise FieldError("key", f"must be one of the task's keys, got {brief(key)}.")
+    choice("part", part, ("reasoning", "memory", "all"))
+    training = flag("training", training)
     memory = memory_label_law(task)
     n_memory = len(task.memory_anchors) ** task.n_anchors
     n_reasoning = len(task.reasoning_anchors) ** task.n_anchors - (len(task.masked) if training else 0)
@@ -208,7 +211,7 @@ def _without(law: Law, count: int, keys: tuple[int, ...], removed: list[tuple[in
 
 def _sizes(sizes: Sequence[int]) -> list[int]:
     """Return the sizes as positive ints, at least one."""
-    clean = [integer("sizes", size, 1) for size in kind_of("sizes", sizes, Iterable, "such as [2, 3]")]
+    clean = [integer("sizes", size, 1, MOST) for size in kind_of("sizes", sizes, Iterable, "such as [2, 3]")]
     if not clean:
         raise FieldError("sizes", "must not be empty, got [].")
     return clean

@@ -11,13 +11,15 @@ from ..base.arrays import weights
 from ..base.errors import FieldError
 from ..base.validate import integer
 
+MOST_TOKENS, LARGEST = 2**20, 2**31  # in a sequence; token, and size of a vocabulary
+
 
 def token_set(name: str, members: Any) -> tuple[int, ...]:
     """Return distinct tokens in increasing order."""
     try:
         if isinstance(members, str):  # an experiment file says "21-40"; its letters are no tokens
             raise TypeError
-        clean = sorted(integer(name, member, 0) for member in members)
+        clean = sorted(integer(name, member, 0, LARGEST) for member in members)
     except TypeError:
         raise FieldError(
             name, f"must be a range or a list of integers, such as range(21, 41), got {members!r}."
@@ -48,7 +50,7 @@ def check_disjoint(sets: dict[str, tuple[int, ...]]) -> None:
 
 def sequence_length(value: Any, n_anchors: int) -> int:
     """Return the length, long enough for the anchors and the key before them."""
-    length = integer("length", value, 1)
+    length = integer("length", value, 1, MOST_TOKENS)
     if length <= n_anchors:
         raise FieldError("length", f"must be at least `n_anchors` + 1 = {n_anchors + 1}, got {length}.")
     return length
@@ -88,6 +90,6 @@ def vocabulary_size(value: Any, clean: dict[str, Any]) -> int:
     needed = 1 + max(largest_label, clean["memory_anchors"][-1])
     if value is None:
         return needed
-    if integer("d_vocab", value, 1) < needed:
+    if integer("d_vocab", value, 1, LARGEST) < needed:
         raise FieldError("d_vocab", f"must be at least {needed} to hold every token and label, got {value}.")
     return int(value)

@@ -14,6 +14,7 @@ from ..base.errors import FieldError
 from ..base.validate import integer
 from .dataset import Dataset
 from .task_fields import (
+    MOST_TOKENS,
     check_disjoint,
     in_short,
     masked_tuples,
@@ -90,7 +91,7 @@ class CompositeTask:
         sets = {"keys": keys, "memory_anchors": memory_anchors, "reasoning_anchors": reasoning_anchors}
         clean: dict[str, Any] = {name: token_set(name, members) for name, members in sets.items()}
         check_disjoint(clean)
-        clean["n_anchors"] = integer("n_anchors", n_anchors, 1)
+        clean["n_anchors"] = integer("n_anchors", n_anchors, 1, MOST_TOKENS)
         clean["length"] = sequence_length(length, clean["n_anchors"])
         clean["masked"] = masked_tuples(masked, clean["reasoning_anchors"], clean["n_anchors"])
         clean["positions"] = position_law(positions, clean["length"] - clean["n_anchors"])

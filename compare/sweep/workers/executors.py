@@ -12,6 +12,7 @@ from typing import Any
 
 from ....theory.base.cores import usable_cores
 from ....theory.base.errors import FieldError
+from ....theory.base.validate import brief
 from .point import run_batch, single_threaded
 
 STARTUP_SECONDS = 60.0  # a process may take for its imports and the first compilation, besides its points
@@ -31,7 +32,7 @@ def workers_of(executor: Executor | str | None, workers: int | None, train: bool
         # The limits around all batches: a batch that ends must not lift those of another that still runs.
         with single_threaded(train), _thread_pool(number) as pool:
             yield (lambda *args: pool.submit(run_batch, *args)), number
-    elif executor == "process":
+    elif isinstance(executor, str) and executor == "process":
         with _process_pool(number) as pool:
             yield (lambda *args: _schedule(pool, args)), number
     elif isinstance(executor, Executor):
@@ -40,7 +41,7 @@ def workers_of(executor: Executor | str | None, workers: int | None, train: bool
     else:
         raise FieldError(
             "executor",
-            f'must be None (threads), "process" or a concurrent.futures.Executor, got {executor!r}.',
+            f'must be None (threads), "process" or a concurrent.futures.Executor, got {brief(executor)}.',
         )
 
 

@@ -18,6 +18,7 @@ from ....theory.flows.flow import derive
 from ....theory.models.model import Model
 from ....theory.printing import html as markup
 from ...compile.compiler import evaluate_flow
+from ...integration.save_steps import MOST_STEPS
 from ...optimizers.optimizer import GD, Momentum, Optimizer
 from ..escape import CLOSURE, Escape, predict_escape
 from .bindings import FEW, Binding, find_bindings, strongest_decay
@@ -177,7 +178,7 @@ def scales(
         raise FieldError("model", f"must be a network such as EmbMLP(...), got {type(model).__name__}.")
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise FieldError("optimizer", f"must be an Optimizer such as AdamW(1e-3), got {optimizer!r}.")
-    steps = None if steps is None else integer("steps", steps, 1)
+    steps = None if steps is None else integer("steps", steps, 1, MOST_STEPS)
     if optimizer is not None:
         optimizer.of_weights(model.weights)
     model.check_data(data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ....theory.base.errors import FieldError
+from ....theory.base.names import known_elsewhere
 from ....theory.base.validate import choice
 from .bdf import BDF as BDF
 from .dop853 import DOP853 as DOP853
@@ -21,12 +23,14 @@ def find_method(method: str | Method | None, rtol: float) -> Method:
     Raises
     ------
     ValueError
-        If there is no method of that name.
+        If there is no method of that name; one of another package is told by which of ours does the same.
     """
     if method is None:
         return default_method(rtol)
     if isinstance(method, Method):
         return method
+    if ours := known_elsewhere(method):
+        raise FieldError("method", f"{method!r} is unknown: {ours}.")
     return METHODS[choice("method", method, METHODS)]
 
 

@@ -140,6 +140,21 @@ def test_horizons_need_a_training_beside_the_theory(swept):
         plot_horizons(swept.drop_vars("horizon"), "init.gamma", "init.seed", "softmax")
 
 
+def test_the_axis_of_horizons_states_their_tolerance(swept):
+    ax = plot_horizons(swept, "init.gamma", "init.seed", "softmax", plt.figure().subplots())
+    percent = 100 * swept["horizon"].attrs["tolerance"]
+    assert ax.get_ylabel() == f"theory holds to {percent:g} % up to (flow time)"
+    silent = swept.assign(horizon=swept["horizon"].drop_attrs())  # as of a dataset put together by hand
+    ax = plot_horizons(silent, "init.gamma", "init.seed", "softmax", plt.figure().subplots())
+    assert ax.get_ylabel() == "theory holds up to (flow time)"
+
+
+@pytest.mark.parametrize("axis", [np.array("init.gamma"), np.ones(2), None, 5])
+def test_what_names_no_axis_is_refused(swept, axis):
+    with pytest.raises(ValueError, match=r"`axis` .* is no axis of the sweep"):
+        plot_first(swept, axis, "init.seed", "softmax")
+
+
 def drawn_map(times):
     """A map over two gammas and three widths of escape times (width, gamma, seed, group) in steps of one."""
     t = np.arange(9.0)

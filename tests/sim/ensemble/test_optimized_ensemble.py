@@ -85,6 +85,19 @@ def test_a_member_that_diverges_ends_alone():
     assert [o.success for o in found.outcomes] == [True, False, True]
     assert "diverged at step" in str(found.outcomes[1])
     assert "lower `learning_rate`" in str(found.outcomes[1])
+    assert "softmax" not in str(found.outcomes[1])  # which it is
+
+
+def test_a_member_of_a_series_that_diverges_is_told_of_softmax():
+    """As by `integrate`: the flow of a series may blow up, and then no rate helps."""
+    starts = {n: w * np.array([1.0, 1e4, 1.0])[:, None, None] for n, w in STARTS.items()}
+    how = {"optimizer": GD(0.5), "steps": 30, "method": "steps"}
+    found = integrate_ensemble(derive(MODEL, "leading"), DATA, starts, threads=1, **how).outcomes
+    assert "or take the closure softmax" in str(found[1])
+    alone = integrate(
+        derive(MODEL, "leading"), DATA, {n: w[1] for n, w in starts.items()}, throw=False, **how
+    )
+    assert found[1] == alone.outcome
 
 
 @pytest.mark.parametrize(

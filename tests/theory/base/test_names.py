@@ -58,3 +58,12 @@ def test_reading_names_loads_nothing():
     code = "import sys, smallinit.compare.experiment.layers, smallinit.compare.commands.flags; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"sympy", "numpy", "numba", "torch"} & set(loaded.split())
+
+
+def test_what_is_said_of_methods_elsewhere_names_one_of_ours():
+    told = [name for listed in names.METHODS_ELSEWHERE.values() for name in listed]
+    assert len(set(told)) == len(told)
+    assert not set(told) & set(names.METHODS)  # capitals aside, these are ours
+    assert all(name == name.lower() for name in told)
+    for said in names.METHODS_ELSEWHERE:
+        assert said.startswith("left out") or said.split("'")[1] in names.METHODS

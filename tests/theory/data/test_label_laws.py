@@ -170,7 +170,17 @@ def test_fully_masked_reasoning():
 BAD = [
     (lambda: reasoning_label_law(MAIN, 1), "`anchor` must be one of the task's reasoning anchors, got 1"),
     (lambda: key_label_law(MAIN, 11), "`key` must be one of the task's keys, got 11"),
-    (lambda: key_label_law(MAIN, 21, "test"), "`part` must be .* got 'test'"),
+    (
+        lambda: key_label_law(MAIN, 21, "test"),
+        "`part` 'test' is unknown: choose one of reasoning, memory, all",
+    ),
+    (lambda: key_label_law(MAIN, np.ones(2)), "`key` must be an integer of at least 0"),
+    (lambda: key_label_law(MAIN, 21, np.ones(2)), "`part` array.* is unknown"),
+    (lambda: key_label_law(MAIN, 21, training=np.ones(2)), "`training` must be True or False"),
+    (lambda: reasoning_label_law(MAIN, np.ones(2)), "`anchor` must be an integer of at least 0"),
+    (lambda: reasoning_label_law(MAIN, 15, training=1), "`training` must be True or False, got 1"),
+    (lambda: uniform_sum_law(10**400, 2), "`n_terms` must be an integer of at most 1,000,000"),
+    (lambda: uniform_sum_law(2, 10**400), "`size` must be an integer of at most 1,000,000"),
     (lambda: uniform_sum_law(0, 3), "`n_terms` must be an integer of at least 1, got 0"),
     (lambda: uniform_sum_law(2, 0), "`size` must be an integer of at least 1, got 0"),
     (lambda: uniform_sum_law(2, 1.5), "`size` must be an integer of at least 1, got 1.5"),
@@ -183,3 +193,7 @@ BAD = [
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_sizes_may_come_one_by_one():
+    np.testing.assert_array_equal(sum_law(size for size in (3, 4)), sum_law([3, 4]))

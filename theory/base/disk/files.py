@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..validate import flag
 from .destination import file_destination, folder_destination
 from .owner import remove_leftovers, temporary
 
@@ -27,7 +28,7 @@ def check_file(path: Path, overwrite: bool) -> None:
         If that cannot be written to; its `errno` says why.
     """
     target = file_destination(path)
-    if target.exists() and not overwrite:
+    if not flag("overwrite", overwrite) and target.exists():
         raise FileExistsError(f"{path} exists; pass overwrite=True or choose another name.")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"the folder {_shown(path, target).parent} does not exist; create it first.")
