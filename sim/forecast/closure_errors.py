@@ -52,8 +52,10 @@ class Lack:
         )
         slopes, wanted = (np.stack([_derivative(p, y) for y in self.y]) for p in (self.problem, self.exact))
         lacking = wanted - slopes
-        self.size = np.linalg.norm(lacking, axis=1) / np.linalg.norm(wanted, axis=1)
-        steps = -0.5 * learning_rate * np.gradient(wanted, self.t, axis=0)
+        with np.errstate(all="ignore"):  # far beyond the horizon the exact gradient may leave the floats
+            self.size = np.linalg.norm(lacking, axis=1) / np.maximum(np.linalg.norm(wanted, axis=1), TINY)
+            steps = -0.5 * learning_rate * np.gradient(wanted, self.t, axis=0)
+            steps[~np.isfinite(steps)] = 0.0
         self.first, self.evaluations = (wanted[0], lacking[0] + steps[0]), len(self.t)
         # Local interpolation: the times may lie orders of magnitude more densely at one end.
         self.along = CubicHermiteSpline(self.t, self.y, slopes)
@@ -85,10 +87,14 @@ class Lack:
         error[0] = driving / max(wanted, TINY)  # the limit of `relative` as t goes to 0
         if error[0] > tol:
             return error
-        first = self.y[1][part] - self.y[0][part]
+        first = self.y[1] - self.y[0]
+        # Of a weight at rest, which an error of others may yet move, the size is that of all.
+        size = float(np.sqrt(np.mean((first[part] if first[part].any() else first) ** 2)))
+        if not size:  # a tolerance of zero beside an error of zero is a step of nan, again and again
+            return np.zeros(len(self.t))
         solution = solve_ivp(
             slope, (self.t[0], self.t[-1]), np.zeros(self.y.shape[1]), "RK45", self.t, rtol=RTOL,
-            atol=RTOL * tol * float(np.sqrt(np.mean(first**2))), events=beyond,
+            atol=RTOL * tol * size, events=beyond,
         )  # fmt: skip
         found = [relative(t, e) for t, e in zip(solution.t[1:], solution.y.T[1:], strict=True)]
         error[1 : len(found) + 1] = found

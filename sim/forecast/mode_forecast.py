@@ -41,7 +41,8 @@ def mode_residuals(trajectory: Trajectory, modes: Modes) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n_t, k)
-        1 at uniform predictions if the modes' centring is "uniform", and close to it otherwise; 0 once learnt.
+        1 at uniform predictions if the modes' centring is "uniform", and close to it otherwise; 0 once learnt. nan for
+        a mode of strength 0, in which there is nothing to learn.
 
     Raises
     ------
@@ -64,7 +65,7 @@ def mode_residuals(trajectory: Trajectory, modes: Modes) -> np.ndarray:
             now = {name: w[i] for name, w in trajectory.weights.items()}
             p = softmax(logits(model, now, sequences, trajectory.closure), axis=1)
             left[i] += np.sum(weighted * (modes.labels[data.labels[mine]] - p @ modes.labels), axis=0)
-    return left / modes.strengths
+    return np.divide(left, modes.strengths, out=np.full(left.shape, np.nan), where=modes.strengths > 0.0)
 
 
 def learning_times(trajectory: Trajectory, modes: Modes, share: float = 0.5) -> np.ndarray:

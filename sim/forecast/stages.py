@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from ...theory.base.crossings import first_crossing
 from ...theory.base.errors import FieldError
@@ -35,8 +36,8 @@ INNER = ("W_Q", "W_K")
 def value_direction(model: Model, data: Dataset, weights: Mapping[str, Any]) -> Float[np.ndarray, " d_vocab"]:
     """Direction v in which the values grow first: the top left singular vector of ``W_E^T M``, or of M one-hot.
 
-    M is the signature of the mean token, ``sum_i w_i (c(X_i)/L)^T g_i``, with g the labels' pull on the logits at zero
-    (y - 1/V for cross-entropy, the sign of the label for a scalar output).
+    M is the signature of the mean token, ``sum_i w_i (c(X_i)/L)^T g_i``, with g the labels' pull on the logits at zero:
+    y - 1/V for cross-entropy, y for squares, and for margins the signs, 1 at the label and -1 elsewhere.
 
     Returns
     -------
@@ -52,10 +53,10 @@ def value_direction(model: Model, data: Dataset, weights: Mapping[str, Any]) -> 
 
 
 def _pull(model: Model, labels: np.ndarray) -> np.ndarray:
-    if model.outputs == 1:
-        return np.where(labels[:, None] > 0, 1.0, -1.0)
-    unit = np.eye(model.outputs)[labels]
-    return unit - 1.0 / model.outputs if model.loss == "cross_entropy" else unit
+    """Minus the gradient of each row's loss by the logits at zero, up to one factor for all."""
+    targets = model.loss_function.targets(labels, model.outputs)
+    targets = targets.toarray() if issparse(targets) else targets
+    return targets - 1.0 / model.outputs if model.loss == "cross_entropy" else targets
 
 
 def alignment(trajectory: Trajectory) -> Float[np.ndarray, " n_t"]:
@@ -184,7 +185,7 @@ def _growth_time(F: np.ndarray, start: Mapping[str, Any], factor: float) -> floa
         return float(np.linalg.norm(np.vstack(key_query(t, F, Q, K))) / np.linalg.norm(np.vstack([Q, K])))
 
     rate = float(np.linalg.norm(F, 2))
-    if rate == 0.0:
+    if rate == 0.0 or not (Q.any() or K.any()):
         return float("inf")
     reach = 1.0 / rate
     while grown(reach) < factor:

@@ -78,9 +78,12 @@ def _grow(state: Array, span: float, norms: Array, tail: _Tail, strength: float)
     hopeless.terminal = True  # pyright: ignore[reportFunctionMemberAccess]
     if not np.all(np.isfinite(state)):
         return np.full_like(state, np.inf)
-    run = solve_ivp(
-        rates, (0.0, span), state, method="DOP853", rtol=1e-8, atol=1e-14 * np.max(norms), events=hopeless
-    )
+    if not (moving := float(np.max(np.abs(rates(0.0, state))))):
+        return state
+    size = (
+        np.max(norms) or span * moving
+    )  # a tolerance of zero beside an error of zero is a step of nan for ever
+    run = solve_ivp(rates, (0.0, span), state, method="DOP853", rtol=1e-8, atol=1e-14 * size, events=hopeless)
     return run.y[:, -1] if run.status == 0 else np.full_like(state, np.inf)
 
 

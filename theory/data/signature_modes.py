@@ -50,7 +50,8 @@ class Modes(FrozenRecord):
     statistic : {"C", "C_mean", "X_last"}
         phi: counts of the tokens, their mean, or the last token.
     strengths : ndarray, shape (k,)
-        Singular values, falling; their units are 1 / (flow time x weight^(factors - 2)).
+        Singular values, falling; their units are 1 / (flow time x weight^(factors - 2)). Those that are rounding alone,
+        beyond the rank, are 0: there is nothing to learn in such a mode.
     tokens, labels : ndarray, shape (d_vocab, k)
         Left and right singular vectors, as columns.
     """
@@ -77,7 +78,8 @@ class Modes(FrozenRecord):
         Returns
         -------
         ndarray, shape (k, 2)
-            Lower and upper bound; the upper one is infinite where the mode first has to turn round.
+            Lower and upper bound; the upper one is infinite where the mode first has to turn round, both are for a mode
+            of strength 0.
         """
         E, W, O = (real_array(f"weights[{n!r}]", weights[n]) for n in ("W_E", "W_in", "W_out"))
         ends = [self.tokens.T @ E, W, (O @ self.labels).T]
@@ -85,7 +87,8 @@ class Modes(FrozenRecord):
             blow_up_bracket(np.concatenate([e, ends[1].ravel(), o]), float(e @ ends[1] @ o))
             for e, o in zip(ends[0], ends[2], strict=True)
         ]
-        return np.array(brackets) / self.strengths[:, None]
+        strengths, times = self.strengths[:, None], np.array(brackets)
+        return np.divide(times, strengths, out=np.full(times.shape, np.inf), where=strengths > 0.0)
 
 
 def signature_modes(
@@ -166,4 +169,10 @@ def _decompose(pairs: csr_array, occurrences: Any, law: Any, k: int) -> tuple[An
         u, s, vt = svds(operator, k=k, v0=np.random.default_rng(0).standard_normal(min(pairs.shape)))
         u, s, vt = u[:, ::-1], s[::-1], vt[::-1]
     signs = np.sign(vt[np.arange(k), np.abs(vt).argmax(axis=1)])
-    return u * signs, s, vt * signs[:, None]
+    return u * signs, np.where(s > _rounding(pairs, occurrences, law), s, 0.0), vt * signs[:, None]
+
+
+def _rounding(pairs: csr_array, occurrences: Any, law: Any) -> float:
+    """What rounding leaves of a singular value that is zero: sizes are those of both parts, which may cancel."""
+    size = np.linalg.norm(pairs.data) + np.linalg.norm(occurrences) * np.linalg.norm(law)
+    return float(max(pairs.shape) * np.finfo(float).eps * size)

@@ -16,7 +16,7 @@ from smallinit.sim import (
     integrate,
 )
 from smallinit.sim.compile.compiler import compile_flow
-from smallinit.theory import CompositeTask, EmbMLP, OneLayerTransformer, derive
+from smallinit.theory import CompositeTask, Dataset, EmbMLP, OneLayerTransformer, derive
 
 TASK = CompositeTask(range(5, 10), (1, 2), (3, 4), masked=())
 DATA = TASK.dataset()
@@ -218,3 +218,34 @@ def test_a_theory_that_diverges_is_certified_to_there_at_most():
 def test_malformed_input_is_refused(options, said):
     with pytest.raises(ValueError, match=said):
         certificate(derive(MODEL, "leading"), DATA, START, **({"t1": 1.0} | options))
+
+
+def attention():
+    model, rng = OneLayerTransformer(4, 3, 2, 3, n_ctx=3), np.random.default_rng(0)
+    data = Dataset(rng.integers(0, 4, (9, 3)), rng.integers(0, 4, 9), 4)
+    return model, data, {name: 0.3 * rng.normal(size=shape) for name, shape in model.weights.items()}
+
+
+def test_a_weight_that_nothing_moves_holds_to_the_end():
+    """Queries and keys at zero stay there, in the closure as in training; this went on for ever."""
+    model, data, start = attention()
+    start |= {name: np.zeros_like(start[name]) for name in ("W_Q", "W_K")}
+    found = certificate(derive(model, "softmax"), data, start, t1=2.0, weight="W_Q")
+    assert found.horizon == inf
+    np.testing.assert_array_equal(found.error, 0.0)
+    nothing = {name: np.zeros(shape) for name, shape in MODEL.weights.items()}
+    still = certificate(derive(MODEL, "softmax"), DATA, nothing, t1=2.0)
+    assert still.horizon == inf
+    np.testing.assert_array_equal(still.residual, 0.0)
+
+
+def test_an_exact_gradient_beyond_the_floats_is_beyond_the_horizon():
+    """`drive` lets the embedding grow for ever, and the exponential loss of such logits overflows."""
+    model, rng = EmbMLP(4, 3, 3, "identity", loss="exponential"), np.random.default_rng(0)
+    data = Dataset(rng.integers(0, 4, (9, 2)), rng.integers(0, 4, 9), 4)
+    start = {name: 0.1 * rng.normal(size=shape) for name, shape in model.weights.items()}
+    far, near = (
+        certificate(derive(model, "drive"), data, start, t1, learning_rate=0.01).horizon for t1 in (1e7, 1.0)
+    )
+    assert 0.1 < near < 0.9
+    assert far == pytest.approx(near, rel=0.01)

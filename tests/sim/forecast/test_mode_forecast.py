@@ -7,7 +7,7 @@ from scipy.special import softmax
 
 from smallinit.compare import train
 from smallinit.sim import integrate, learning_times, mode_blow_ups, mode_residuals
-from smallinit.theory import ScalarClassifier, derive, signature_modes
+from smallinit.theory import Dataset, EmbMLP, ScalarClassifier, derive, signature_modes
 from smallinit.theory.data.signature_modes import Modes
 from smallinit.theory.exact.blow_up_forms import three_factor_blow_up
 
@@ -79,3 +79,23 @@ def test_what_modes_cannot_say_is_refused():
     one = train(scalar, data_for("classifier"), scalar.init(0.5, 0), learning_rate=0.1, steps=1)
     with pytest.raises(ValueError, match="cross-entropy over one label"):
         mode_residuals(one, modes)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1, 0], [0, 0, 0, 0]])
+def test_a_mode_beyond_the_rank_is_never_learnt(labels):
+    """Two labels have one mode and one label has none; what rounding makes of the others was learnt at once."""
+    data = Dataset([[0, 1], [1, 2], [2, 0], [1, 1]], labels, 3)
+    model = EmbMLP(3, 4, 4)
+    start = model.init(0.8, 0)
+    modes = signature_modes(data)
+    rank = len(set(labels)) - 1
+    assert modes.strengths.shape == (3,)
+    assert (modes.strengths[:rank] > 0.1).all()
+    np.testing.assert_array_equal(modes.strengths[rank:], 0.0)
+    path = integrate(derive(model, "softmax"), data, start, t1=50.0, save_at=20)
+    assert np.isnan(mode_residuals(path, modes)[:, rank:]).all()
+    times = learning_times(path, modes)
+    assert np.isfinite(times[:rank]).all()
+    assert np.isinf(times[rank:]).all()
+    assert np.isinf(mode_blow_ups(modes, start, 1e3)[rank:]).all()
+    assert np.isinf(modes.blow_up_brackets(start)[rank:]).all()

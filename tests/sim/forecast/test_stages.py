@@ -8,7 +8,7 @@ from helpers import MODELS, data_for, random_data, random_weights, relative
 
 from smallinit.sim import Outcome, Status, Trajectory, alignment, integrate, onset, predict_stages
 from smallinit.sim.forecast.stages import coupling, value_direction
-from smallinit.theory import Dataset, EmbMLP, ScalarClassifier, derive
+from smallinit.theory import Dataset, EmbMLP, OneLayerTransformer, ScalarClassifier, derive
 from smallinit.theory.exact.keys_and_queries import key_query
 
 
@@ -96,6 +96,34 @@ def test_predicted_onset_closes_in_as_weights_shrink():
         assert np.hypot(np.linalg.norm(Q), np.linalg.norm(K)) == pytest.approx(2 * size)
     assert errors[1] < 0.03
     assert errors[1] < errors[0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "label", "other"),
+    [
+        ("cross_entropy", 2 / 3, -1 / 3),
+        ("mse", 1.0, 0.0),
+        ("logistic", 1.0, -1.0),
+        ("exponential", 1.0, -1.0),
+    ],
+)
+def test_direction_of_a_transformer_follows_its_loss(loss, label, other):
+    """The pull of a label on three logits at zero, by hand; margins push all other logits down."""
+    rng = np.random.default_rng(3)
+    data = Dataset(rng.integers(0, 3, (9, 4)), rng.integers(0, 3, 9), 3, weights=rng.uniform(0.2, 2.0, 9))
+    model = OneLayerTransformer(3, 4, 2, 3, n_ctx=4, loss=loss)
+    start = random_weights(model, scale=0.3)
+    M = np.zeros((3, 3))
+    for x, y, w in zip(data.sequences, data.labels, data.weights, strict=True):
+        M += w * np.outer(np.bincount(x, minlength=3) / 4, np.where(np.arange(3) == y, label, other))
+    expected = np.linalg.svd(start["W_E"].T @ M)[0][:, 0]
+    assert abs(value_direction(model, data, start) @ expected) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_keys_and_queries_at_zero_never_grow():
+    model, data, start = classifier(0.1)
+    start |= {name: np.zeros_like(start[name]) for name in ("W_Q", "W_K")}
+    assert predict_stages(model, data, start).onset == np.inf
 
 
 def test_bad_input_is_named():

@@ -7,7 +7,7 @@ import pytest
 
 from smallinit.sim import integrate, reduce
 from smallinit.sim.reduced.truncation import _tail, spectral_norms
-from smallinit.theory import Dataset, EmbMLP, derive
+from smallinit.theory import Dataset, EmbedUnembed, EmbMLP, derive
 
 
 def reduced(d_vocab, width, modes):
@@ -49,3 +49,23 @@ def test_the_bound_takes_less_than_one_weight():
     finally:
         tracemalloc.stop()
     assert peak < 0.6 * start["W_E"].nbytes
+
+
+@pytest.mark.parametrize("model", [EmbMLP(4, 3, 3), EmbedUnembed(4, 3)])
+def test_the_bound_of_a_start_at_zero_ends(model):
+    """Nothing moves, and nothing is lost; of two layers whose tail alone moves the bound is still one."""
+    rng = np.random.default_rng(0)
+    data = Dataset(rng.integers(0, 4, (9, 3)), rng.integers(0, 4, 9), 4)
+    flow = derive(model, "leading")
+    small, zero = (
+        reduce(flow, data, modes=1),
+        {name: np.zeros(shape) for name, shape in model.weights.items()},
+    )
+    bound = small.error_bound(integrate(small, data, zero, 2.0, 3))
+    assert all(not b.any() for b in bound.values())
+    tail = zero | {"W_E": np.outer(small.U[:, 0], np.zeros(3)) + 0.1 * np.eye(4, 3)}
+    tail["W_E"] -= np.outer(small.U[:, 0], small.U[:, 0] @ tail["W_E"])
+    run, whole = integrate(small, data, tail, 2.0, 3), integrate(flow, data, tail, 2.0, 3)
+    lifted, bound = small.lift(run), small.error_bound(run)
+    for name, b in bound.items():
+        assert (np.linalg.norm(lifted.weights[name] - whole.weights[name], axis=(1, 2)) <= b + 1e-9).all()

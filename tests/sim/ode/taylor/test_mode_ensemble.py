@@ -125,3 +125,11 @@ def test_nobody_writes_to_a_result():
     for array in (found.t, found.states, found.ends, found.steps):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
+
+
+def test_a_mode_at_zero_rests_whatever_atol():
+    found = integrate_modes([[1.0, -0.3]], np.zeros((1, 3, 2)), t1=1e6, atol=0.0)
+    assert found.outcomes[0].status is Status.REACHED_END
+    np.testing.assert_array_equal(found.t, 1e6)
+    np.testing.assert_array_equal(found.steps, 1)
+    np.testing.assert_array_equal(found.states, 0.0)
