@@ -211,7 +211,7 @@ def test_start_at_which_the_right_hand_side_is_nan_is_refused(problem):
             r"`save_at` must lie within \[t0, t1\] = \[0\.0, 1\.0\], got 2\.0",
         ),
         ({"t1": 1.0, "save_at": [[0.5]]}, "`save_at` must be a one-dimensional"),
-        ({"t1": 1.0, "method": "rk4"}, "`method` 'rk4' is unknown: choose one of tsit5, dop853"),
+        ({"t1": 1.0, "method": "magic"}, "`method` 'magic' is unknown: choose one of tsit5, dop853"),
         ({"t1": 1.0, "y0": [1.0]}, r"`y0` must have shape \(2,\)"),
         ({"t1": 1.0, "y0": [1.0, np.inf]}, "`y0` must be finite, got 1 nan or inf"),
     ],
