@@ -74,9 +74,10 @@ def held(model, data, closure):
 def test_predicted_powers_are_measured_in_both_regimes_of_a_fixed_eps(name, kind):
     """Far above eps neighbouring powers are of one parity under a change of sign, but not along the series."""
     model, data = own(formulas(KINDS[kind], TINY)[name])
-    for closure in FAR:
+    turn = list(formulas(rms, 0)).index(name)  # closures by turns: each is tried with several formulas
+    for closure in (FAR + FAR)[turn % 5 : turn % 5 + 3]:
         held(model, data, closure)
-    for closure in NEAR:
+    for closure in (NEAR + NEAR)[turn % 3 : turn % 3 + 2]:
         held(*own(formulas(KINDS[kind], sp.Rational(1, 2))[name]), f"{closure},norm=linear")
 
 

@@ -211,7 +211,6 @@ def test_code_that_is_not_optimised_is_kept_too_and_taken_for_no_other(process, 
     assert start(NUMBA_OPT="0") == ["1.0", "0", "1"]
     assert start(NUMBA_OPT="0") == ["1.0", "1", "0"]
     assert start(NUMBA_OPT="3") == ["1.0", "0", "1"]
-    assert start(NUMBA_OPT="3") == ["1.0", "1", "0"]
 
 
 def test_numba_setting_of_the_user_is_left_alone():

@@ -5,10 +5,13 @@ from functools import cache
 import numba
 import numpy as np
 import pytest
+import sympy as sp
 
 from smallinit.sim import Status, solve
+from smallinit.sim.compile.compiler import compile_sides
 from smallinit.sim.kernel.problem import Problem
 from smallinit.sim.ode.growing import RISE, STEEP, growth_row, part_of_tolerance
+from smallinit.theory.algebra.matrices import product
 
 METHODS = ("rkc", "bdf", None)
 RTOL = 1e-6
@@ -81,16 +84,11 @@ def test_blow_up_after_a_stiff_stay(name, method):
     assert method is not None or "rkc" in found.statistics["methods"]
 
 
-@cache
 def squares(n):
     """``W' = W W`` beside stiff decay."""
-
-    def f(t, y, out):
-        w = y[: n * n].reshape(n, n)
-        out[: n * n] = (w @ w).ravel()
-        out[n * n] = -2e3 * y[n * n]
-
-    return Problem.from_function(f, n * n + 1)
+    w, a = sp.MatrixSymbol("W", n, n), sp.MatrixSymbol("A", 1, 1)
+    sides = {"W": product(w, w), "A": product(-2000, a)}
+    return compile_sides(sides, {}, {"W": (n, n), "A": (1, 1)}, {}, {})
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -51,14 +51,14 @@ def fastest(problem):
 @pytest.mark.parametrize("method", [*EXPLICIT, None])
 def test_a_wall_clock_limit_holds_within_a_long_step(method):
     """A step of dop853 is 12 evaluations, a look at what would help 21: none of them after the limit."""
-    problem = calibrated(0.1)
-    result = solve(problem, [1.0], t1=1e6, method=method, rtol=1e-7, max_seconds=0.35)
+    problem = calibrated(0.05)
+    result = solve(problem, [1.0], t1=1e6, method=method, rtol=1e-7, max_seconds=0.175)
     assert result.outcome.status is Status.MAX_SECONDS
-    assert "0.35 s did not reach t1 = 1e+06" in str(result.outcome)
+    assert "0.175 s did not reach t1 = 1e+06" in str(result.outcome)
     assert problem.work[0] == result.statistics["rhs_calls"]
     # Four evaluations fill the time, more if they have become faster; one may be under way at its end, and the start
     # takes two or three.
-    assert problem.work[0] <= 0.35 / fastest(problem) + 5.5
+    assert problem.work[0] <= 0.175 / fastest(problem) + 5.5
     assert np.isfinite(result.y).all()
 
 
@@ -112,7 +112,7 @@ def test_every_tolerance_that_is_accepted_ends(problem, method, rtol):
             method=method,
             rtol=rtol,
             atol=1e-300,
-            max_steps=3000,
+            max_steps=1000,
             max_seconds=60.0,
         )
         assert time.perf_counter() - began < 120.0

@@ -85,9 +85,9 @@ def test_complex_three_factor_blow_up(seed):
         )
 
 
-def test_bracket_holds_on_a_hundred_starts():
+def test_bracket_holds_on_forty_starts():
     rng, inside = np.random.default_rng(0), 0
-    for _ in range(100):
+    for _ in range(40):
         n = 5
         x, A, y = rng.normal(size=n), rng.normal(size=(n, n)), rng.normal(size=n)
         y = y if x @ A @ y > 0 else -y
@@ -99,7 +99,7 @@ def test_bracket_holds_on_a_hundred_starts():
         start = np.concatenate([x, A.ravel(), y])
         low, high = exact.blow_up_bracket(start, x @ A @ y)
         inside += low <= blow_up(flow, start, 1e4) <= high
-    assert inside == 100
+    assert inside == 40
 
 
 def test_keys_and_queries():

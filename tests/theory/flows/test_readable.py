@@ -36,6 +36,14 @@ CASES = [
     if not (model.outputs == 1 and loss == "cross_entropy")
 ]
 
+# A model's own loss under every closure, its other losses under the exact one and one more by turns.
+PRINTED = [
+    (name, loss, closure)
+    for i, (name, loss) in enumerate(CASES)
+    for j, closure in enumerate(CLOSURES)
+    if loss == MODELS[name][0].loss or closure == "exact" or j == i % 5
+]
+
 
 def dense(value):
     return value.toarray() if hasattr(value, "toarray") else np.asarray(value)
@@ -83,8 +91,7 @@ def evaluated(equations, definitions, model, matrices):
     return {w: np.broadcast_to(dense(evaluate(e, values, sizes)), shapes[w]) for w, e in equations.items()}
 
 
-@pytest.mark.parametrize("closure", CLOSURES)
-@pytest.mark.parametrize(("name", "loss"), CASES)
+@pytest.mark.parametrize(("name", "loss", "closure"), PRINTED)
 def test_every_printed_form_is_the_kernel(name, loss, closure):
     model, data, weights, values = prepared(name, loss)
     flow = flow_of(model, closure)
@@ -112,12 +119,11 @@ def test_printed_forms_of_random_models_are_their_kernels(seed):
     weights = random_weights(model, seed)
     values = {k: dense(v) for k, v in model.data_matrices(data).items()} | weights
     values |= {str(d): float(s) for d, s in model.sizes.items()} | {"n": float(len(values["omega"]))}
-    for closure in ("leading", "exact"):
-        flow = derive(model, closure)
-        flow.__dict__["invariants"] = ()
-        expected = flow.rhs(data, weights)
-        assert worst(read_text(str(flow), values), expected) < 1e-11
-        assert worst(read_latex(flow.latex(), values), expected) < 1e-11
+    flow = derive(model, ("leading", "exact")[seed % 2])
+    flow.__dict__["invariants"] = ()
+    expected = flow.rhs(data, weights)
+    assert worst(read_text(str(flow), values), expected) < 1e-11
+    assert worst(read_latex(flow.latex(), values), expected) < 1e-11
 
 
 DECODERS = {

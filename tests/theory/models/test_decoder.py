@@ -30,6 +30,8 @@ CHOICES = {
     "predict": ("last", "all"),
     "padding": (None, 0),
 }
+# Of thirty seeds those that have every choice, and together nearly all the pairs of choices that the thirty have.
+SEEDS = (1, 2, 3, 4, 5, 6, 11, 12, 14, 15, 20, 23, 26, 28)
 
 
 @cache  # tests that meet the same data share their kernel
@@ -57,7 +59,7 @@ def hand_values(model, weights, sequences):
     return HandDecoder(model, leaves).logits(sequences).numpy()
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_the_exact_flow_is_the_gradient_of_a_network_written_by_hand(seed):
     model, data, weights = configuration(seed)
     wanted = hand_gradient(model, weights, data)
@@ -83,7 +85,7 @@ def test_the_twin_is_a_network_written_by_hand(seed):
         np.testing.assert_allclose(step, g, rtol=0.0, atol=1e-11 * size, err_msg=name)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("seed", SEEDS[:6])
 def test_euler_steps_are_those_of_gradient_descent(seed):
     model, data, start = configuration(seed)
     run = train(model, data, start, "gd", 0.05, 40, [0, 40])
@@ -97,7 +99,7 @@ def test_euler_steps_are_those_of_gradient_descent(seed):
 
 
 def test_choices_all_occur():
-    models = [configuration(seed)[0] for seed in range(30)]
+    models = [configuration(seed)[0] for seed in SEEDS]
     for name, some in CHOICES.items():
         assert {str(getattr(m, name)) for m in models} == {str(value) for value in some}, name
 

@@ -17,6 +17,14 @@ from smallinit.sim.kernel.work import functions_of, in_parts, operations_of
 from smallinit.theory import CompositeTask, Dataset, Decoder, EmbMLP, derive
 
 FEW = ("drive", "leading", "softmax", "order=6", "exact")  # higher orders only repeat operations
+# Every closure of every model, in parts or by one thread by turns; with the softmax in both.
+CELLS = [
+    (name, closure, parts)
+    for i, name in enumerate(MODELS)
+    for j, closure in enumerate(FEW)
+    for parts in (False, True)
+    if closure == "exact" or parts == (i + j) % 2
+]
 DECODERS = {
     "pre": {"norm": "pre", "predict": "all"},
     "post, rms": {"norm": "post", "norm_kind": "rms", "predict": "last"},
@@ -56,9 +64,9 @@ def compared(flow, data, start):
     return sum(1 for _ in operations_of(blocks)) - sum(1 for _ in operations_of(whole))
 
 
-@pytest.mark.parametrize("closure", FEW)
-@pytest.mark.parametrize("name", MODELS)
-def test_a_flow_in_blocks_is_the_same_flow(name, closure, small):
+@pytest.mark.parametrize(("name", "closure", "parts"), CELLS)
+def test_a_flow_in_blocks_is_the_same_flow(name, closure, parts, monkeypatch):
+    small_blocks(monkeypatch, parts)
     model, data = MODELS[name][0], data_for(name, n=37)
     more = compared(derive(model, closure), data, random_weights(model))
     assert more > 0 or closure != "exact" or name == "embed-unembed"  # its softmax is one operation

@@ -330,8 +330,16 @@ def absolute(arrays):
     return {name: np.abs(x) for name, x in arrays.items()}
 
 
-@pytest.mark.parametrize("closure", CLOSURES)
-@pytest.mark.parametrize("name", MODELS)
+# The whole loss of every model, and two of the other closures by turns.
+CELLS = [
+    (name, closure)
+    for i, name in enumerate(MODELS)
+    for j, closure in enumerate(CLOSURES)
+    if closure == "exact" or (i + j) % 2
+]
+
+
+@pytest.mark.parametrize(("name", "closure"), CELLS)
 def test_nothing_conserved_in_the_family_is_missed_and_nothing_false_is_said(name, closure):
     flow = flow_of(name, closure)
     model, points = flow.model, []
