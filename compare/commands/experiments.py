@@ -109,7 +109,7 @@ def simulate_all(built: runs.Built, flows: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _diverged_by_steps(experiment: Any, theory: Trajectory) -> bool:
-    """Whether these are steps of an optimizer that diverged, with something kept before: the start alone will do."""
+    """Whether these are steps of an optimizer that diverged after something was kept, if only the start."""
     from ...sim.ode.outcome import Status
 
     by_steps = experiment.moved_by == "optimizer"

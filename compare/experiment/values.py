@@ -161,7 +161,7 @@ def check_activation(name: str) -> str:
 
 
 def check_method(name: str) -> str:
-    """Refuse unknown methods; one of another package with the one of ours that does the same."""
+    """Refuse unknown methods; for one of another package, say which of ours does the same."""
     if ours := known_elsewhere(name):
         raise ValueError(f"{brief(name)} is unknown; {ours}")
     return _known(name, (*METHODS, *STEP_METHODS))

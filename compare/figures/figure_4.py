@@ -197,6 +197,7 @@ def _draw(task: CompositeTask, laws: Mapping[str, np.ndarray], one: Embeddings, 
         for i, row in enumerate(rows if kind == "reasoning" else rows[:1]):
             left.plot(row, color=colour, lw=0.8, label=f"{kind} anchors" if i == 0 else None)
     left.set(xlabel="label", ylabel=r"$P^s - 1/V$", title="label laws")
+    # room for the legend above all curves
     left.set_ylim(top=1.25 * left.get_ylim()[1] - 0.25 * left.get_ylim()[0])
     left.legend(fontsize=6, ncols=2, loc="upper center")
     law = cosine_matrix(anchors.centred(np.concatenate([laws["memory"], laws["reasoning"]])))

@@ -151,7 +151,7 @@ def plot_first(
 def plot_horizons(sweep: xarray.Dataset, axis: str, over: str, run: str, ax: Axes | None = None) -> Axes:
     """Draw up to which flow time a theory stays within tolerance of training, medians and quartiles over `over`.
 
-    It ends where the first weight is ``output.tolerance`` of the experiment off, which the axis states.
+    A horizon is where the first weight is off by ``output.tolerance`` of the experiment; the axis states how much.
 
     Parameters, result and errors are those of `plot_escapes`; the axes of a run without horizons, as training itself,
     are made invisible.
@@ -168,7 +168,7 @@ def plot_horizons(sweep: xarray.Dataset, axis: str, over: str, run: str, ax: Axe
         ax.set_visible(False)
         return ax
     _quartiles(ax, np.asarray(sweep[axis].values, dtype=float), horizons, SERIES[1])
-    tolerance = sweep["horizon"].attrs.get("tolerance")  # a dataset of one's own need not say it
+    tolerance = sweep["horizon"].attrs.get("tolerance")  # a dataset put together by hand need not have it
     within = "" if tolerance is None else f" to {100 * tolerance:g} %"
     ax.set(ylabel=f"theory holds{within} up to (flow time)", ylim=(0.0, None), xlabel=axis_words(axis))
     return ax

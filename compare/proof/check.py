@@ -98,6 +98,9 @@ class Verdict(FrozenRecord):
     of_parts : bool
         Whether powers and errors are relative to the motion of the parts as it would be if nothing of it cancelled: for
         what is no weight and is claimed to rest, or rests.
+    general : ResidualMeasurement or None
+        The error measured on random data, where the leading term of the gradient vanishes on the data given and `proof`
+        has little but rounding; `measured_order` is then that of `general`.
     """
 
     claim: str
@@ -119,7 +122,7 @@ class Verdict(FrozenRecord):
 
     @property
     def measured_order(self) -> float:
-        """Power of eps with which the error was measured to vanish; on random data, where there is `general`."""
+        """Power of eps with which the error was measured to vanish: that of `general` where there is one."""
         return (self.general or self.proof).measured[self.weight]
 
     @property

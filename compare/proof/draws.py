@@ -121,7 +121,7 @@ class Draws:
         return a is not None and _close(self._at(a, self.given), self._at(b, self.given))
 
     def vanish_on_data(self, terms: Sequence[Matrix]) -> bool:
-        """Whether all that is left of some terms on the data of the check is rounding, against random data."""
+        """Whether nothing but rounding is left of all these terms on the data of the check, and more on random data."""
         left, general = (
             [float(np.linalg.norm(self._at(term, draw))) for term in terms]
             for draw in (self.given, self.random[0])

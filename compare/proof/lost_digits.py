@@ -1,4 +1,4 @@
-"""Where autodiff's gradient is rounding: on data on which what it sums up cancels, to leading order or altogether."""
+"""How much of autodiff's gradient may be rounding: on data where its sum cancels, to leading order or altogether."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...theory.data.dataset import Dataset
-from .motion import MeasuredMotion
+from .motion import MeasuredMotion, Weights
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-DIGITS = 16 * float(np.finfo(float).eps)  # of a gradient whose sum does not cancel: its own rounding
+DIGITS = 16 * float(np.finfo(float).eps)  # relative rounding of a gradient whose sum does not cancel
 Gradient = Callable[[float, dict[str, np.ndarray]], Mapping[str, np.ndarray]]  # scale, weights -> gradient
 
 
 def mixed(data: Dataset) -> Dataset:
-    """The same sequences with labels of others, so that nothing that labels have in common cancels."""
+    """The same sequences with their labels shuffled, so that what cancels by the labels does so no longer."""
     labels = np.random.default_rng(len(data.labels)).permutation(data.labels)
     return Dataset(data.sequences, labels, data.d_vocab, weights=data.weights, held_out=data.held_out)
 
@@ -30,7 +30,7 @@ def rounding(
     general: Gradient,
     motion: MeasuredMotion | None = None,
 ) -> dict[str, Float[np.ndarray, " k"]]:
-    """Relative size of what may be rounding of a gradient, or of what it makes of a motion, at each scale.
+    """Relative size of what may be rounding of a gradient, or of what a motion makes of it, at each scale.
 
     Parameters
     ----------
@@ -48,15 +48,24 @@ def rounding(
     dict
         Name -> size at each scale, (k,); nan where there is no gradient.
     """
-    found: dict[str, list[float]] = {name: [] for name in moving}
-    norm = np.linalg.norm
+    rows = []
     for scale, weights in scales:
         here, there = truth(scale, weights), general(scale, weights)
         with np.errstate(divide="ignore", invalid="ignore"):
-            if motion is None:
-                for name in moving:
-                    found[name].append(float(DIGITS * norm(there[name]) / norm(here[name])))
-            else:
-                size = np.array([DIGITS * motion.parts(weights, there)])
-                found[motion.name].append(float(motion.relative(size, weights, here)[0]))
-    return {name: np.where(np.isfinite(sizes), sizes, np.nan) for name, sizes in found.items()}
+            rows.append(
+                _of_weights(moving, here, there)
+                if motion is None
+                else _of_motion(motion, weights, here, there)
+            )
+    sizes = {name: np.array([row[name] for row in rows]) for name in moving}
+    return {name: np.where(np.isfinite(size), size, np.nan) for name, size in sizes.items()}
+
+
+def _of_weights(names: Sequence[str], here: Weights, there: Weights) -> dict[str, float]:
+    norm = np.linalg.norm
+    return {name: float(DIGITS * norm(there[name]) / norm(here[name])) for name in names}
+
+
+def _of_motion(motion: MeasuredMotion, weights: Weights, here: Weights, there: Weights) -> dict[str, float]:
+    size = np.array([DIGITS * motion.parts(weights, there)])
+    return {motion.name: float(motion.relative(size, weights, here)[0])}

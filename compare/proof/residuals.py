@@ -28,7 +28,8 @@ from .weight_scales import GRID, LARGEST_LOGIT, ONE_DECADE, largest_logit, strid
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-GROWING = -0.5  # power of an error that grows as weights shrink: of no closure, unless a gradient is rounding
+# Below this power an error grows as weights shrink, as that of no closure does: a gradient is rounding.
+GROWING = -0.5
 Equations = Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]]  # weights -> dW/dt
 Side = tuple[
     Model, Equations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,12 +62,7 @@ def collected(plan: SweepPlan, store: Store) -> xarray.Dataset:
     if told:
         texts = np.array([told.get(point, "") for point in points])
         variables[ACCEPTED] = (dims, texts.reshape(plan.shape))
-    coordinates: dict[str, Any] = {"run": runs}
-    for dim, names in zip(dims, plan.dimensions, strict=True):
-        for name in names:
-            values = plan.axes[name]
-            plain = all(isinstance(v, int | float | str) for v in values)
-            coordinates[name] = (dim, list(values) if plain else [str(v) for v in values])
+    coordinates = {"run": runs, **_coordinates(plan, dims)}
     attributes = {"run": " ".join(plan.run), "points": len(points), "done": len(found)}
     dataset = xarray.Dataset(variables, coordinates, attributes)
     if "horizon" in dataset:
@@ -76,8 +71,19 @@ def collected(plan: SweepPlan, store: Store) -> xarray.Dataset:
     return dataset
 
 
+def _coordinates(plan: SweepPlan, dims: Sequence[str]) -> dict[str, tuple[str, list[Any]]]:
+    """Axis -> its dimension and its values, as text where they are neither numbers nor text."""
+    found = {}
+    for dim, names in zip(dims, plan.dimensions, strict=True):
+        for name in names:
+            values = plan.axes[name]
+            plain = all(isinstance(v, int | float | str) for v in values)
+            found[name] = (dim, list(values) if plain else [str(v) for v in values])
+    return found
+
+
 def _tolerance(plan: SweepPlan) -> dict[str, float]:
-    """How far a weight is off at the horizons, if that is the same for all of them."""
+    """How far a weight is off at the horizons, if that is the same at all points."""
     found = {point.config["output"]["tolerance"] for point in plan.points}
     return {"tolerance": found.pop()} if len(found) == 1 else {}
 

@@ -88,9 +88,9 @@ class Lack:
         if error[0] > tol:
             return error
         first = self.y[1] - self.y[0]
-        # Of a weight at rest, which an error of others may yet move, the size is that of all.
+        # A weight at rest may yet be moved by errors of the others: the size is then that of all weights.
         size = float(np.sqrt(np.mean((first[part] if first[part].any() else first) ** 2)))
-        if not size:  # a tolerance of zero beside an error of zero is a step of nan, again and again
+        if not size:  # nothing moves, and with a tolerance of zero SciPy never ends its first step
             return np.zeros(len(self.t))
         solution = solve_ivp(
             slope, (self.t[0], self.t[-1]), np.zeros(self.y.shape[1]), "RK45", self.t, rtol=RTOL,

@@ -41,8 +41,8 @@ def mode_residuals(trajectory: Trajectory, modes: Modes) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n_t, k)
-        1 at uniform predictions if the modes' centring is "uniform", and close to it otherwise; 0 once learnt. nan for
-        a mode of strength 0, in which there is nothing to learn.
+        1 at uniform predictions if the modes' centring is "uniform", and close to it otherwise; 0 once learnt; nan
+        for a mode of strength 0, which has nothing to learn.
 
     Raises
     ------

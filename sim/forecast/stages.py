@@ -53,7 +53,7 @@ def value_direction(model: Model, data: Dataset, weights: Mapping[str, Any]) -> 
 
 
 def _pull(model: Model, labels: np.ndarray) -> np.ndarray:
-    """Minus the gradient of each row's loss by the logits at zero, up to one factor for all."""
+    """Minus the gradient of each row's loss with respect to its logits, at zero, up to one factor for all rows."""
     targets = model.loss_function.targets(labels, model.outputs)
     targets = targets.toarray() if issparse(targets) else targets
     return targets - 1.0 / model.outputs if model.loss == "cross_entropy" else targets

@@ -185,9 +185,9 @@ def _of_method(name: str, rtol: Any, discrete_start: int | None) -> tuple[float,
         )
     if discrete_start is not None and name != "flow":
         raise FieldError("discrete_start", f'belongs to the method "flow", not to {name!r}: leave it out.')
-    return tolerance, DISCRETE if discrete_start is None else integer(
-        "discrete_start", discrete_start, 0, MOST_STEPS
-    )
+    if discrete_start is None:
+        return tolerance, DISCRETE
+    return tolerance, integer("discrete_start", discrete_start, 0, MOST_STEPS)
 
 
 def check_asked(optimizer: Any, batch_size: Any, seed: Any) -> None:

@@ -11,8 +11,8 @@ from ...theory.base.errors import FieldError
 from ...theory.base.validate import brief, got, is_integer, is_real, positive, real
 from .record import MOST_TIMES
 
+MOST = float(np.finfo(np.float64).max)  # of what float64 holds
 # Below, an error estimate is the rounding of its own sum, and a step that keeps to it may be none at all.
-MOST = float(np.finfo(np.float64).max)
 LEAST_RTOL, LEAST_ATOL = 1e-14, float(np.finfo(np.float64).tiny)
 ROUNDING = 8.0 * float(np.finfo(np.float64).eps)  # of a flow time that was computed: 0.1 * 3 is not 0.3
 
@@ -36,7 +36,7 @@ def _time(name: str, value: Any) -> float:
 
 
 def step_size(name: str, value: Any) -> float | None:
-    """Size of a step in flow time, if one is given."""
+    """Size of a step in flow time; None if none is given."""
     if value is None:
         return None
     try:
@@ -69,7 +69,7 @@ def checked_tolerances(rtol: Any, atol: Any) -> tuple[float, float]:
 
 
 def start_state(y0: Any, n: int) -> np.ndarray:
-    """The start as n numbers."""
+    """The start as an array (n,)."""
     y0 = real_array("y0", y0)
     if y0.shape != (n,) or n == 0:
         raise FieldError("y0", f"must have shape ({n},) with at least one entry, got {y0.shape}.")
@@ -77,7 +77,7 @@ def start_state(y0: Any, n: int) -> np.ndarray:
 
 
 def save_times(save_at: Any, t0: float, t1: float) -> np.ndarray:
-    """Times to save, of a number of them or as they are."""
+    """Times to save: as given, so many evenly over the interval, or 101 if none are given."""
     if save_at is None or is_integer(save_at):
         number = 101 if save_at is None else _number_of_times(save_at)
         return _even_times(t0, t1, number, whole=save_at is not None)

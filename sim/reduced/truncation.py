@@ -78,11 +78,11 @@ def _grow(state: Array, span: float, norms: Array, tail: _Tail, strength: float)
     hopeless.terminal = True  # pyright: ignore[reportFunctionMemberAccess]
     if not np.all(np.isfinite(state)):
         return np.full_like(state, np.inf)
-    if not (moving := float(np.max(np.abs(rates(0.0, state))))):
+    fastest = float(np.max(np.abs(rates(0.0, state))))
+    if not fastest:
         return state
-    size = (
-        np.max(norms) or span * moving
-    )  # a tolerance of zero beside an error of zero is a step of nan for ever
+    # Of weights at zero the size is what the state grows to: with a tolerance of zero SciPy never ends its first step.
+    size = np.max(norms) or span * fastest
     run = solve_ivp(rates, (0.0, span), state, method="DOP853", rtol=1e-8, atol=1e-14 * size, events=hopeless)
     return run.y[:, -1] if run.status == 0 else np.full_like(state, np.inf)
 

@@ -20,55 +20,25 @@ CLOSURE_PARTS = (
 NORM_PARTS = ("exact", "linear")  # what it may keep of a normalisation, as in softmax,norm=linear
 LOSSES = ("cross_entropy", "exponential", "logistic", "mse")
 METHODS = ("tsit5", "dop853", "rkc", "bdf", "euler", "taylor")
-# What ours do, and the names, in lower case, of those of SciPy, diffrax, torchdiffeq, Julia and Matlab that do it too.
+# Names of other packages (SciPy, diffrax, torchdiffeq, Julia, Matlab), in lower case, by what of ours does the same.
 METHODS_ELSEWHERE = {
     "'tsit5' takes adaptive explicit steps, of order 5": (
-        *(
-            "rk45",
-            "rk23",
-            "dopri5",
-            "bosh3",
-            "fehlberg2",
-            "adaptive_heun",
-            "heun",
-            "heun2",
-            "heun3",
-            "midpoint",
-        ),
-        *("ralston", "rk4", "explicit_adams", "fixed_adams", "ode45", "ode23", "ode113"),
+        "rk45", "rk23", "dopri5", "bosh3", "fehlberg2", "adaptive_heun", "heun", "heun2", "heun3", "midpoint",
+        "ralston", "rk4", "explicit_adams", "fixed_adams", "ode45", "ode23", "ode113",
     ),
     "'dop853' takes adaptive explicit steps, of order 8": (
-        *("dopri8", "vern6", "vern7", "vern8", "vern9", "ode78", "ode89"),
+        "dopri8", "vern6", "vern7", "vern8", "vern9", "ode78", "ode89",
     ),
     "'bdf' takes implicit steps, for stiff flows": (
-        *(
-            "radau",
-            "radau5",
-            "radauiia5",
-            "implicit_adams",
-            "impliciteuler",
-            "implicit_euler",
-            "kvaerno3",
-            "kvaerno4",
-        ),
-        *(
-            "kvaerno5",
-            "kencarp3",
-            "kencarp4",
-            "kencarp5",
-            "trbdf2",
-            "rodas4",
-            "rodas5",
-            "rodas5p",
-            "rosenbrock23",
-        ),
-        *("qndf", "fbdf", "cvode", "cvode_bdf", "ode15s", "ode23s", "ode23t", "ode23tb"),
+        "radau", "radau5", "radauiia5", "implicit_adams", "impliciteuler", "implicit_euler", "kvaerno3", "kvaerno4",
+        "kvaerno5", "kencarp3", "kencarp4", "kencarp5", "trbdf2", "rodas4", "rodas5", "rodas5p", "rosenbrock23",
+        "qndf", "fbdf", "cvode", "cvode_bdf", "ode15s", "ode23s", "ode23t", "ode23tb",
     ),
     "'rkc' takes stabilised explicit steps, for stiff flows": ("rock2", "rock4"),
-    "left out, it is chosen, and changed where a flow becomes stiff": (
-        *("lsoda", "lsode", "vode", "zvode", "autotsit5", "auto", "automatic"),
+    "leave it out: a method is then chosen, and changed where a flow becomes stiff": (
+        "lsoda", "lsode", "vode", "zvode", "autotsit5", "auto", "automatic",
     ),
-}
+}  # fmt: skip
 STEP_METHODS = ("multirate", "steps", "flow")  # of a closure moved by an optimizer
 MOVED_BY = ("flow", "optimizer")
 SCHEDULES = ("cosine", "linear")  # of the learning rate; it is constant without one
@@ -103,6 +73,6 @@ MODELS = tuple(
 
 
 def known_elsewhere(method: object) -> str:
-    """Say which method of ours does what one of another package does, which goes by this name; "" if none does."""
+    """Say which of our methods does what another package's method of this name does; "" if there is none."""
     name = method.lower() if isinstance(method, str) else ""
     return next((ours for ours, names in METHODS_ELSEWHERE.items() if name in names), "")

@@ -53,7 +53,8 @@ def _size(name: str, value: Any) -> sp.Expr:
     if isinstance(value, str) and value.isidentifier():
         return dimension(value)
     if not (isinstance(value, sp.Expr) or (is_integer(value) and int(value) > 0)):
-        raise FieldError(name, f'must name a dimension, such as "d_vocab", or be one, got {brief(value)}.')
+        said = f'must name a dimension, such as "d_vocab", or be a positive integer, got {brief(value)}.'
+        raise FieldError(name, said)
     return sp.sympify(value)
 
 

@@ -50,8 +50,8 @@ class Modes(FrozenRecord):
     statistic : {"C", "C_mean", "X_last"}
         phi: counts of the tokens, their mean, or the last token.
     strengths : ndarray, shape (k,)
-        Singular values, falling; their units are 1 / (flow time x weight^(factors - 2)). Those that are rounding alone,
-        beyond the rank, are 0: there is nothing to learn in such a mode.
+        Singular values, falling; their units are 1 / (flow time x weight^(factors - 2)). Those beyond the rank, which
+        would be rounding alone, are 0: such a mode has nothing to learn.
     tokens, labels : ndarray, shape (d_vocab, k)
         Left and right singular vectors, as columns.
     """
@@ -78,8 +78,8 @@ class Modes(FrozenRecord):
         Returns
         -------
         ndarray, shape (k, 2)
-            Lower and upper bound; the upper one is infinite where the mode first has to turn round, both are for a mode
-            of strength 0.
+            Lower and upper bound; the upper one is infinite where the mode first has to turn round, and both are for a
+            mode of strength 0.
         """
         E, W, O = (real_array(f"weights[{n!r}]", weights[n]) for n in ("W_E", "W_in", "W_out"))
         ends = [self.tokens.T @ E, W, (O @ self.labels).T]
@@ -173,6 +173,6 @@ def _decompose(pairs: csr_array, occurrences: Any, law: Any, k: int) -> tuple[An
 
 
 def _rounding(pairs: csr_array, occurrences: Any, law: Any) -> float:
-    """What rounding leaves of a singular value that is zero: sizes are those of both parts, which may cancel."""
+    """What rounding leaves of a singular value that is zero, by the sizes of both parts, which may cancel."""
     size = np.linalg.norm(pairs.data) + np.linalg.norm(occurrences) * np.linalg.norm(law)
     return float(max(pairs.shape) * np.finfo(float).eps * size)

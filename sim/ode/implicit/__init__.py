@@ -1,1 +1,1 @@
-"""Steps that solve for the state that they end in: backward differentiation, by secants and by a Jacobian."""
+"""Implicit steps, which solve an equation for the state they end in: its Jacobian by secants or by differences."""

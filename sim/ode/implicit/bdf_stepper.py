@@ -52,7 +52,7 @@ class BdfStepper(Stepper):
     """Variable order and step; parameters as in `Method.begin`.
 
     The polynomial through the last ``order`` states and the new one has the slope f there. What is carried from step
-    to step: `most_order` + 3 states, and the pairs of `Secants`; the `Jacobian`, where these do not do.
+    to step: `most_order` + 3 states, the pairs of `Secants`, and the `Jacobian` where the pairs do not suffice.
     """
 
     for_stiff = True
@@ -167,7 +167,7 @@ class BdfStepper(Stepper):
         return np.array(self._log).reshape(-1, 3)
 
     def remedy(self) -> str:
-        """Name what fits: another method where equations fail for more fast directions than secants tell."""
+        """What helps: another method where equations fail since more directions are fast than secants tell."""
         if not self._jacobian.missed:
             return super().remedy()
         return stiff_remedy('method="rkc", a higher limit,' if self._jacobian.allowed else 'method="rkc"')
@@ -209,7 +209,7 @@ class BdfStepper(Stepper):
         k = self._order
         weights = slope_weights(np.r_[t, self._times[:k]])
         self._predict(t, k, weights)
-        solved = self._solved(t, 1.0 / weights[0])
+        solved = self._solve(t, 1.0 / weights[0])
         if self._halted:
             return
         new, guess = self._point, self._made[0]
@@ -242,10 +242,10 @@ class BdfStepper(Stepper):
         if m == 1:
             self._made[0] += (t - self.t) * self._last[1]
 
-    def _solved(self, t: float, share: float) -> bool:
-        """Solve by what is known of the Jacobian; where that does not do and it is due, learn all of it first."""
+    def _solve(self, t: float, share: float) -> bool:
+        """Solve y = past + share f(t, y), whose Jacobian is formed where it is due; whether that succeeds."""
         before, point = self._counts["rhs_calls"], self._point
-        solved = self._solve(t, share)
+        solved = self._iterate(t, share)
         due = self._jacobian.due(self._counts["rhs_calls"] - before)
         if solved or self._halted or not due:
             return solved
@@ -256,11 +256,11 @@ class BdfStepper(Stepper):
         )
         if learnt:
             self._secants.forget()
-            self._last_time = np.nan  # the evaluation before went astray
-        return learnt and self._solve(t, share)
+            self._last_time = np.nan  # no pair with an evaluation of the iteration that failed
+        return learnt and self._iterate(t, share)
 
-    def _solve(self, t: float, share: float) -> bool:
-        """Solve y = past + share f(t, y) from the prediction; whether it is solved well enough."""
+    def _iterate(self, t: float, share: float) -> bool:
+        """Take Newton steps from the prediction; whether the equation is solved well enough."""
         point, past, before = self._point, self._made[1], np.inf
         point[:] = self._made[0]
         for i in range(MOST_CALLS):

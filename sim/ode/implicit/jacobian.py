@@ -1,7 +1,7 @@
 """A Jacobian by differences, an evaluation for each unknown, for equations with more fast directions than secants tell.
 
-It is formed once secants have taken as many evaluations in vain as it takes itself: where it turns out to be of no use,
-it has cost no more than they had already.
+It is formed once secants have wasted as many evaluations as it takes itself: where it turns out to be of no use, it has
+cost no more than they had already.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 
 from ...kernel.threads.blas_threads import one_blas_thread, threads_given
 
-USUAL = 3  # evaluations of one step; more of them are in vain. Flows with few fast directions take 1.5 to 2
+USUAL = 3  # evaluations of one step; any more are in vain. Flows with few fast directions take 1.5 to 2
 MANY = 40  # evaluations in vain that are no accident
-SMALL = 1e-4  # of the largest entry of a state: smaller ones are moved as this is
-SPARSE = 0.02  # part of entries that are not zero, up to which factors are sparse
-NEAR = 0.3  # part by which h may differ from that of the factors
+SMALL = 1e-4  # of the largest entry of a state: smaller entries are moved as far as this one would be
+SPARSE = 0.02  # up to this part of entries other than zero the factors are sparse
+NEAR = 0.3  # relative difference of h from that of the factors, up to which they serve
 
 
 class Jacobian:
-    """Solves ``d - h J d = residual`` for n unknowns once it is learnt, which it is for no more of them than `most`."""
+    """The Jacobian J of n unknowns, learnt only if they are no more than `most`; solves ``d - h J d = residual``."""
 
     def __init__(self, n: int, most: int) -> None:
         self._n, self._most, self._vain = n, most, 0
@@ -45,7 +45,7 @@ class Jacobian:
         return self._n <= self._most
 
     def due(self, calls: int) -> bool:
-        """Count the evaluations of one more step; whether as many were in vain as the Jacobian takes."""
+        """Count the evaluations of one more step; whether more were in vain by now than the Jacobian takes."""
         self._vain = max(0, self._vain + calls - USUAL)
         return self.allowed and self._vain > self._n
 
@@ -53,9 +53,9 @@ class Jacobian:
         self, f: Callable[[np.ndarray], np.ndarray], y: np.ndarray, rounding: float, least: float,
         halted: Callable[[], bool],
     ) -> bool:  # fmt: skip
-        """Take differences of f at y (n,), each entry moved by `least` at the least; whether all are finite.
+        """Take differences of f at y (n,), each entry moved by at least `least`; whether all are finite.
 
-        `y` is written to and restored. It ends as soon as `halted` says so, and has learnt nothing then.
+        `y` is written to and restored. Where `halted` says so it ends at once, with nothing learnt.
         """
         self._vain, n = 0, y.size
         base, matrix = f(y).copy(), np.empty((n, n), order="F")
@@ -80,8 +80,8 @@ class Jacobian:
     def newton(self, residual: np.ndarray, h: float) -> np.ndarray:
         """Return the step d (n,); it is not finite where the equation is singular.
 
-        Factors serve for all h near one another. In directions that are fast the step by those of another h is too
-        long by h / that, in slow ones it is right: it is divided by the mean.
+        Factors made for one h serve for others near it. Such a step is too long by h over that one in fast directions
+        and right in slow ones: it is divided by the mean of both.
         """
         if not abs(h / self._h - 1.0) <= NEAR:
             with _one_thread():

@@ -74,8 +74,13 @@ class Secants:
         self._count = self._next = 0
 
     def newton(self, residual: np.ndarray, h: float, out: np.ndarray, base: Jacobian | None = None) -> None:
-        """Write the step d with ``d - h J d = residual`` to `out` (n,): J by pairs, else by `base` or 0."""
-        m, base = self._count, base if base is not None and base.known else None
+        """Write the step d with ``d - h J d = residual`` to `out` (n,).
+
+        J is what the pairs tell of it, and in other directions that of `base` if it is known, else 0.
+        """
+        m = self._count
+        if base is not None and not base.known:
+            base = None
         if m == 0:
             out[:] = residual if base is None else base.newton(residual, h)
             return
@@ -84,7 +89,7 @@ class Secants:
         weights = _least(gram[:m, :m], right)
         columns = self._columns[:m]
         interpolate(out[None], residual, self._t, self._columns, columns, weights[None], h)
-        if base is not None:  # what the pairs leave of the residual is left to it
+        if base is not None:  # it takes the part of the residual that the pairs do not
             rest = np.empty((1, out.size))
             interpolate(rest, out, self._s, self._columns, columns, weights[None], -1.0)
             interpolate(

@@ -23,7 +23,7 @@ def find_method(method: str | Method | None, rtol: float) -> Method:
     Raises
     ------
     ValueError
-        If there is no method of that name; one of another package is told by which of ours does the same.
+        If there is no method of that name; for one of another package it says which of ours does the same.
     """
     if method is None:
         return default_method(rtol)

@@ -3,7 +3,7 @@
 C. W. Gear, Numerical Initial Value Problems in Ordinary Differential Equations (1971); Hairer, Norsett, Wanner, Solving
 Ordinary Differential Equations I, III.5. Two or three evaluations a step, whether stiff or not: what an implicit
 formula needs of the Jacobian is learnt from the evaluations themselves, see `sim.ode.implicit.secants`. Where more
-directions are fast than these tell, up to 2,048 unknowns get a Jacobian, see `sim.ode.implicit.jacobian`.
+directions are fast than these tell, the Jacobian is formed by differences, see `sim.ode.implicit.jacobian`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Bdf(Method):
     """Formulae of orders 1 to `most_order`.
 
-    It holds `vectors` of the size of the state, and twice the Jacobian where it forms that. Its vector work is worth it
-    where a right-hand side costs some thousand operations for each unknown.
+    It holds `vectors` of the size of the state, and where it forms a Jacobian that and its factors. Its vector work is
+    worth it where a right-hand side costs some thousand operations for each unknown.
 
     Attributes
     ----------
@@ -36,8 +36,8 @@ class Bdf(Method):
     secants : int
         How many pairs of steps and slopes stand for the Jacobian.
     most_unknowns : int
-        Up to how many unknowns the Jacobian is formed, an evaluation for each, once the pairs have failed for as many
-        evaluations; 0 for never.
+        Up to how many unknowns the Jacobian may be formed, by one evaluation for each of them, once the pairs have
+        wasted as many; with 0 it never is.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class Bdf(Method):
 
     @property
     def vectors(self) -> int:
-        """How many vectors of the size of the state it holds, a Jacobian apart."""
+        """How many vectors of the size of the state it holds, besides a Jacobian."""
         return self.most_order + 12 + 2 * self.secants
 
     def prepare(self, problem: Problem) -> None:

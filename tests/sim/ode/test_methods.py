@@ -168,14 +168,14 @@ def test_unknown_method_is_named():
 
 ELSEWHERE = {
     "RK45": "'tsit5' takes", "dopri5": "'tsit5' takes", "rk4": "'tsit5' takes", "dopri8": "'dop853' takes",
-    "Radau": "'bdf' takes", "Kvaerno5": "'bdf' takes", "ROCK4": "'rkc' takes", "LSODA": "left out, it is chosen",
+    "Radau": "'bdf' takes", "Kvaerno5": "'bdf' takes", "ROCK4": "'rkc' takes", "LSODA": "leave it out: a",
     "Tsit5": "did you mean 'tsit5'", "DOP853": "did you mean 'dop853'", "BDF": "did you mean 'bdf'",
     "Euler": "did you mean 'euler'",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("theirs", ELSEWHERE)
-def test_a_method_of_another_package_is_told_by_ours(theirs):
+def test_a_method_of_another_package_is_answered_by_ours(theirs):
     """As of SciPy, diffrax, torchdiffeq."""
     with pytest.raises(ValueError, match=f"`method` '{theirs}' is unknown: {ELSEWHERE[theirs]}"):
         find_method(theirs, 1e-6)

@@ -44,6 +44,6 @@ def test_a_container_takes_the_cores_that_its_quota_is_worth(monkeypatch, tmp_pa
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    monkeypatch.setattr(cores, "CONTROL", tmp_path)
+    monkeypatch.setattr(cores, "CGROUPS", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
     assert usable_cores() == expected
