@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path
 
 CONTROL = Path("/sys/fs/cgroup")  # where Linux tells what a container may use
@@ -25,6 +25,6 @@ def _quota() -> int:
             used, period = map(float, " ".join((CONTROL / name).read_text() for name in files).split())
         except (OSError, ValueError):  # there is no such file, or it says "max"
             continue
-        if used > 0.0 and period > 0.0:  # -1: no limit
+        if used > 0.0 and period > 0.0 and isfinite(used / period):  # -1: no limit
             return ceil(used / period)
     return sys.maxsize
