@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 UNDECIDED, REST, LINEAR_NORM = "undecided", "at rest", "linear"
 MOST_TERMS = 100  # of a term that is multiplied out to be shown
 LARGEST_DOUBT = 0.3  # a verdict falls where predicted and measured power differ by more
+FAINT = 0.05  # of a leading term's size on random data: below, later terms may hide it at every scale
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,10 @@ class Verdict(FrozenRecord):
         Whether powers and errors are relative to the motion of the parts as it would be if nothing of it cancelled: for
         what is no weight and is claimed to rest, or rests.
     general : ResidualMeasurement or None
-        The error measured on random data, where the leading term of the gradient vanishes on the data given and `proof`
-        has little but rounding; `measured_order` is then that of `general`.
+        The error measured on random data, where the leading term of the gradient vanishes on the data given, or is so
+        small that later terms hide the power; `measured_order` is then that of `general`.
+    vanishes : bool
+        Whether that term vanishes there.
     """
 
     claim: str
@@ -119,6 +122,7 @@ class Verdict(FrozenRecord):
     norm: str = "exact"
     of_parts: bool = False
     general: ResidualMeasurement | None = field(default=None, repr=False)
+    vanishes: bool = False
 
     @property
     def measured_order(self) -> float:
@@ -136,7 +140,8 @@ class Verdict(FrozenRecord):
     def _remarks(self) -> list[str]:
         remarks = ["on this data the leading term agrees all the same"] if self.on_data else []
         if self.general:
-            remarks.append("on this data the leading term of the gradient vanishes")
+            how = "vanishes" if self.vanishes else "is small, and later terms hide the power"
+            remarks.append(f"on this data the leading term of the gradient {how}")
         if self.rests_under:
             remarks.append(f"it moves, but not under the closure {' or '.join(self.rests_under)}")
         if self.norm == LINEAR_NORM:
@@ -214,13 +219,16 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
     status = REST if rests else found.status
     order = float("inf") if found.gap is None else found.gap[0] - found.start
     proof = draws.proof(motion, claimed, order, found.linear, found.still)
-    gone = draws.vanish_on_data(motion.first_gradients(found.linear) if found.still else [found.leading])
-    general = None
-    if gone or (status in (EXACT, LEADING) and _doubtful(proof, motion.name)):
-        # Special data can make the first missing term vanish, or the first of all; random data cannot.
+    # Special data can make the first missing term vanish, or the first of all; random data cannot.
+    leading = motion.first_gradients(found.linear) if found.still else [found.leading]
+    gone, general, doubtful = draws.vanish_on_data(leading), None, _doubtful(proof, motion.name)
+    if gone or doubtful:
         general = draws.general_proof(motion, claimed, order, found.linear, found.still)
-    if status in (EXACT, LEADING) and general is not None and _doubtful(general, motion.name):
+        doubtful = _doubtful(general, motion.name)
+    if status in (EXACT, LEADING) and doubtful:
         status = UNDECIDED
+    if not gone and (doubtful or not (_hidden(proof, motion.name) and draws.vanish_on_data(leading, FAINT))):
+        general = None
     rows = draws.row_factors(found.first, found.leading)
     on_data = status in (FACTOR, WRONG) and order == 0 and draws.equal_on_data(found.first, found.leading)
     return Verdict(
@@ -239,7 +247,8 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
         rests_under=rests,
         norm=LINEAR_NORM if found.linear else "exact",
         of_parts=found.still,
-        general=general if gone else None,
+        general=general,
+        vanishes=gone,
     )
 
 
@@ -276,3 +285,8 @@ def _doubtful(proof: ResidualMeasurement, weight: str) -> bool:
     if np.isinf(measured) or np.isnan(measured):
         return False
     return bool(abs(predicted - measured) > LARGEST_DOUBT)
+
+
+def _hidden(proof: ResidualMeasurement, weight: str) -> bool:
+    """Whether the measured power is less than the predicted one, as where later terms are larger at every scale."""
+    return bool(proof.measured[weight] < proof.predicted[weight] - LARGEST_DOUBT)

@@ -120,13 +120,13 @@ class Draws:
         """Whether two expressions agree on random weights and the data of the check."""
         return a is not None and _close(self._at(a, self.given), self._at(b, self.given))
 
-    def vanish_on_data(self, terms: Sequence[Matrix]) -> bool:
-        """Whether nothing but rounding is left of all these terms on the data of the check, and more on random data."""
+    def vanish_on_data(self, terms: Sequence[Matrix], part: float = CANCELLED) -> bool:
+        """Whether these terms are on the data of the check no more than a `part` of what they are on random data."""
         left, general = (
             [float(np.linalg.norm(self._at(term, draw))) for term in terms]
             for draw in (self.given, self.random[0])
         )
-        return any(general) and all(a <= CANCELLED * b for a, b in zip(left, general, strict=True))
+        return any(general) and all(a <= part * b for a, b in zip(left, general, strict=True))
 
     def factor(self, a: Matrix, b: Matrix) -> float | None:
         """The constant c with a = c b on all random draws, if there is one."""

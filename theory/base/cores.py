@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")  # where Linux says what a container may use
@@ -26,6 +26,6 @@ def _quota() -> int:
             quota, period = map(float, " ".join((CGROUPS / name).read_text() for name in files).split())
         except (OSError, ValueError):  # there is no such file, or it says "max"
             continue
-        if quota > 0.0 and period > 0.0:  # -1: no limit
+        if quota > 0.0 and period > 0.0 and isfinite(quota / period):  # -1: no limit
             return ceil(quota / period)
     return sys.maxsize

@@ -247,6 +247,8 @@ class BdfStepper(Stepper):
         before, point = self._counts["rhs_calls"], self._point
         solved = self._iterate(t, share)
         due = self._jacobian.due(self._counts["rhs_calls"] - before)
+        if self.control.fixed_step is not None:  # an equation that fails rejects no step then
+            due = due or (self._jacobian.allowed and not self._jacobian.known)
         if solved or self._halted or not due:
             return solved
         point[:] = self._made[0]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ....theory.base.validate import is_integer
 from .method import Method
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Bdf(Method):
         """Refuse orders that are not stable, and no secants at all."""
         for field, least, most in (("most_order", 1, 5), ("secants", 1, 100), ("most_unknowns", 0, 10_000)):
             value = getattr(self, field)
-            if not (isinstance(value, int) and least <= value <= most):
+            if not (is_integer(value) and least <= value <= most):
                 raise ValueError(f"`{field}` must be an integer from {least} to {most}, got {value!r}.")
 
     @property

@@ -242,6 +242,34 @@ def test_powers_are_those_of_random_data_where_the_gradient_has_no_leading_term(
     assert str(other).endswith("(measured)")
 
 
+@pytest.mark.parametrize(
+    ("more", "claim", "status", "order"),
+    [
+        (1e-9, "dW_E = 2 * M @ W_out.T @ W_in.T", FACTOR, 0),
+        (1e-9, "dW_E = W_E", WRONG, -1),
+        (1e-6, "dW_E = M @ W_out.T @ W_in.T", LEADING, 3),
+        (1e-2, "dW_E = M @ W_out.T @ W_in.T", LEADING, 3),
+    ],
+)
+def test_powers_are_those_of_random_data_where_the_leading_term_is_small(more, claim, status, order):
+    """Of labels that follow tokens almost equally often eps^-0.06 was said, for eps^3."""
+    tokens, labels = np.divmod(np.arange(25), 5)
+    data = Dataset(tokens[:, None], labels, 5, weights=np.r_[1.0 + more, np.ones(24)])
+    verdict = check(claim, EmbMLP(5, 4, 6, activation="tanh"), data)
+    assert (verdict.status, verdict.predicted_order, verdict.vanishes) == (status, order, False)
+    assert abs(verdict.proof.measured["W_E"] - order) > 0.3
+    assert verdict.measured_order == pytest.approx(order, abs=0.1)
+    assert "the leading term of the gradient is small, and later terms hide the power" in str(verdict)
+
+
+def test_where_the_leading_term_is_not_small_the_power_is_that_of_the_data():
+    tokens, labels = np.divmod(np.arange(25), 5)
+    data = Dataset(tokens[:, None], labels, 5, weights=np.r_[2.0, np.ones(24)])
+    verdict = check("dW_E = M @ W_out.T @ W_in.T", EmbMLP(5, 4, 6, activation="tanh"), data)
+    assert verdict.general is None
+    assert verdict.measured_order == verdict.proof.measured["W_E"] == pytest.approx(3.0, abs=0.1)
+
+
 def test_sympy_claims():
     model = EmbMLP(7, 5, 6)
     W_E, W_in, W_out = model.weight_symbols

@@ -35,6 +35,7 @@ def test_a_system_that_does_not_tell_has_all_of_them(monkeypatch):
         ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 16),
         ({"cpu.max": "6400000 100000\n"}, 16),
         ({"cpu.max": "nonsense"}, 16),
+        ({"cpu.max": "inf 100000\n"}, 16),
         ({}, 16),
     ],
 )

@@ -275,3 +275,22 @@ def test_out_of_steps_for_too_many_fast_directions_names_what_works():
 def test_out_of_steps_for_accuracy_does_not_speak_of_stability(stiff):
     said = str(solve(stiff, np.full(N, 1.001), t1=10.0, method="bdf", rtol=1e-6, max_steps=30).outcome)
     assert "use a larger `rtol` or a higher limit" in said
+
+
+@pytest.mark.parametrize("step", [1e-2, 1e-3])
+def test_steps_of_a_fixed_size_are_right_where_secants_do_not_do(step):
+    """None is rejected: errors of equations that failed grew to 1e86 with a regular end, or beyond the floats."""
+    problem, start = diffusion(150)
+    known = {"t1": 0.5, "save_at": 6}
+    found = solve(problem, start, method="bdf", fixed_step=step, **known)
+    truth = solve(problem, start, method="rkc", rtol=1e-8, **known)
+    assert found.outcome.success
+    assert np.abs(found.y - truth.y).max() < 0.05 * np.abs(start).max()
+    assert found.statistics["rejected"] == 0
+    assert found.statistics["rhs_calls"] < 150 + 5 * found.statistics["accepted"]
+
+
+def test_numbers_of_unknowns_are_integers_of_numpy_too_and_no_booleans():
+    assert Bdf(most_unknowns=np.int64(5), secants=np.int32(3)).most_unknowns == 5
+    with pytest.raises(ValueError, match=r"`most_unknowns` must be an integer from 0 to 10000, got True"):
+        Bdf(most_unknowns=True)
