@@ -219,16 +219,9 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
     status = REST if rests else found.status
     order = float("inf") if found.gap is None else found.gap[0] - found.start
     proof = draws.proof(motion, claimed, order, found.linear, found.still)
-    # Special data can make the first missing term vanish, or the first of all; random data cannot.
-    leading = motion.first_gradients(found.linear) if found.still else [found.leading]
-    gone, general, doubtful = draws.vanish_on_data(leading), None, _doubtful(proof, motion.name)
-    if gone or doubtful:
-        general = draws.general_proof(motion, claimed, order, found.linear, found.still)
-        doubtful = _doubtful(general, motion.name)
+    general, gone, doubtful = _on_random_data(draws, motion, claimed, found, proof)
     if status in (EXACT, LEADING) and doubtful:
         status = UNDECIDED
-    if not gone and (doubtful or not (_hidden(proof, motion.name) and draws.vanish_on_data(leading, FAINT))):
-        general = None
     rows = draws.row_factors(found.first, found.leading)
     on_data = status in (FACTOR, WRONG) and order == 0 and draws.equal_on_data(found.first, found.leading)
     return Verdict(
@@ -250,6 +243,25 @@ def check(claim: str | Mapping[str, Matrix], model: Model, data: Dataset, *, see
         general=general,
         vanishes=gone,
     )
+
+
+def _on_random_data(
+    draws: Draws, motion: Motion, claimed: Matrix, found: Comparison, proof: ResidualMeasurement
+) -> tuple[ResidualMeasurement | None, bool, bool]:
+    """The error on random data, if the data given hide its power; whether the leading term vanishes on these; doubt.
+
+    Special data can make the first missing term vanish, or the first of all; random data cannot. There is doubt where
+    the power on them is another than the predicted one too.
+    """
+    leading = motion.first_gradients(found.linear) if found.still else [found.leading]
+    gone = draws.vanish_on_data(leading)
+    if not gone and not _doubtful(proof, motion.name):
+        return None, False, False
+    order = proof.predicted[motion.name]
+    general = draws.general_proof(motion, claimed, order, found.linear, found.still)
+    doubtful = _doubtful(general, motion.name)
+    hidden = not doubtful and _hidden(proof, motion.name) and draws.vanish_on_data(leading, FAINT)
+    return general if gone or hidden else None, gone, doubtful
 
 
 def measured_motion(verdict: Verdict, model: Model, data: Dataset) -> MeasuredMotion | None:
