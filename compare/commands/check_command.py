@@ -16,7 +16,7 @@ from .implied import PRESET
 if TYPE_CHECKING:
     from ...theory.data.dataset import Dataset
     from ...theory.models.model import Model
-    from ..proof.check import Verdict
+    from ..proof.verdict import Verdict
 
 DERIVED = ("leading", "softmax", "exact")  # drawn beside a claim
 
